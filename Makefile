@@ -1,0 +1,49 @@
+# Every target installs what it needs into .venv first; nothing else on the machine is touched.
+PYTHON_IN_VENV := .venv/bin/python
+SLOW_TESTS_SECONDS ?= 1800
+
+.DEFAULT_GOAL := help
+.PHONY: help demo ui dagster test test-all check format bench lock runtime dev clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: runtime  ## a whole mailbox in ten Delta tables, no account needed (your own export: make demo MBOX=takeout.mbox)
+	@$(PYTHON_IN_VENV) -m gmail_assets.demo run $(if $(MBOX),--mbox "$(MBOX)") $(if $(MESSAGES),--messages $(MESSAGES))
+
+ui: runtime  ## Dagster in the browser, on the demo's tables, with the demo's mailbox served again
+	@$(PYTHON_IN_VENV) -m gmail_assets.demo ui $(if $(PORT),--port $(PORT))
+
+dagster: runtime  ## Dagster in the browser, on your own Gmail (credentials from the environment or .env)
+	@mkdir -p .dagster && cp dagster.yaml .dagster/dagster.yaml
+	@DAGSTER_HOME="$(CURDIR)/.dagster" .venv/bin/dagster dev $(if $(PORT),--port $(PORT))
+
+test: dev  ## the tests, in under five minutes on two cores
+	$(PYTHON_IN_VENV) -m pytest -n 2 -m "not slow"
+
+test-all: dev  ## the slow tests too
+	$(PYTHON_IN_VENV) -m pytest -n 2
+
+check: dev  ## lint, format and types
+	$(PYTHON_IN_VENV) -m ruff check .
+	$(PYTHON_IN_VENV) -m ruff format --check .
+	$(PYTHON_IN_VENV) -m mypy
+
+format: dev  ## mend what ruff can mend
+	$(PYTHON_IN_VENV) -m ruff check --fix .
+	$(PYTHON_IN_VENV) -m ruff format .
+
+bench: dev  ## the benchmarks behind the figures in the README
+	$(PYTHON_IN_VENV) -m benchmarks
+
+lock: dev  ## resolve the dependencies anew into requirements.lock and requirements-dev.lock
+	scripts/lock
+
+runtime:
+	@scripts/install runtime
+
+dev:
+	@scripts/install dev
+
+clean:  ## remove what demo, ui and the tests made (the tables in ./lake too), keep .venv
+	rm -rf lake .demo .dagster build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse
