@@ -1,0 +1,346 @@
+"""Table options and the pipeline spec, validated.
+
+`TableOptions` holds what a table may be asked for; `TableOptions.parse` takes a mapping as a connection, a spec or
+Spark passes it (strings welcome, names in any case). `Spec` is the pipeline spec of the Lakeflow document, read
+from YAML, JSON or a mapping: which tables, with which options, destinations and keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gmail_client.errors import ConfigurationError, OptionError
+from gmail_client.tables import CATALOGUE, table
+
+__all__ = ["DEFAULT_PAGE_SIZE", "MessageFormat", "Spec", "SpecTable", "TableOptions"]
+
+MessageFormat = Literal["full", "metadata", "minimal", "raw"]
+
+DEFAULT_PAGE_SIZE = 500
+"""Ids per listed page where `maxResults` is not set: a page costs the same whatever its size."""
+
+_FIXES = {
+    "q": "give a Gmail search such as `newer_than:7d`",
+    "labelIds": "give label ids, comma-separated or as a list, such as `INBOX`",
+    "maxResults": "give a whole number from 1 to 500",
+    "includeSpamTrash": "give `true` or `false`",
+    "format": "give `full`, `metadata`, `minimal` or `raw`",
+    "max_records_per_batch": "give a whole number from 1 up",
+}
+
+
+class TableOptions(BaseModel):
+    """What one table is asked for. An instance is immutable and hashable.
+
+    Attributes:
+        q: Gmail search; only what matches enters.
+        label_ids: Labels that a message must all have.
+        max_results: Ids per listed page, 1 to 500; None takes what costs least.
+        include_spam_trash: Whether spam and trash belong to the table.
+        format: How much of each message is read.
+        max_records_per_batch: Most rows in one micro-batch of a stream; None for the stream's default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    q: str | None = None
+    label_ids: tuple[str, ...] = Field(default=(), alias="labelIds")
+    max_results: int | None = Field(default=None, alias="maxResults", ge=1, le=500)
+    include_spam_trash: bool = Field(default=False, alias="includeSpamTrash")
+    format: MessageFormat = "full"
+    max_records_per_batch: int | None = Field(default=None, ge=1)
+
+    @field_validator("q", mode="before")
+    @classmethod
+    def _blank_query_is_none(cls, value: object) -> object:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("label_ids", mode="before")
+    @classmethod
+    def _split_labels(cls, value: object) -> object:
+        if value is None:
+            return ()
+        if isinstance(value, str):
+            value = value.strip()
+            if value.startswith("["):
+                value = json.loads(value)
+            else:
+                return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+        return tuple(dict.fromkeys(value)) if isinstance(value, Iterable) else value
+
+    @field_validator("max_results", "max_records_per_batch", mode="before")
+    @classmethod
+    def _no_flags_for_numbers(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("not a number")
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @classmethod
+    def parse(cls, table_name: str, options: Mapping[str, Any] | None = None) -> TableOptions:
+        """Validate the options of one table.
+
+        Args:
+            table_name: One of the ten.
+            options: By name, in any case; values may be strings, None counts as not given.
+
+        Raises:
+            UnknownTableError: Not one of the ten tables.
+            OptionError: An option that this table doesn't take, or a value out of its range.
+        """
+        entry = table(table_name)
+        names = {name.lower(): name for name in entry.options}
+        values: dict[str, Any] = {}
+        for given, value in (options or {}).items():
+            name = names.get(given.lower())
+            if name is None:
+                raise OptionError(
+                    f"Option {given!r} (value {value!r}) is not known for table {table_name!r}.",
+                    fix=f"Use one of: {', '.join(entry.options)}; or remove it.",
+                )
+            if name in values:
+                raise OptionError(
+                    f"Option {name!r} is given twice for table {table_name!r}.", fix="Give it once."
+                )
+            if value is not None:
+                values[name] = value
+        try:
+            parsed = cls.model_validate(values)
+        except (ValidationError, json.JSONDecodeError) as error:
+            name = _first_location(error)
+            raise OptionError(
+                f"Option {name!r} of table {table_name!r} can't be {values.get(name)!r}.",
+                fix=f"{_FIXES.get(name, 'correct it')[:1].upper()}{_FIXES.get(name, 'correct it')[1:]}.",
+            ) from None
+        if table_name == "threads" and parsed.format == "raw":
+            raise OptionError(
+                "Option 'format' of table 'threads' can't be 'raw': Gmail's threads.get knows no raw.",
+                fix="Use full, metadata or minimal for threads; raw for messages.",
+            )
+        return parsed
+
+    @property
+    def page_size(self) -> int:
+        """Ids per listed page."""
+        return self.max_results or DEFAULT_PAGE_SIZE
+
+    @property
+    def filtered(self) -> bool:
+        """Whether `q` or `labelIds` narrows the table."""
+        return bool(self.q or self.label_ids)
+
+    @property
+    def fingerprint(self) -> str:
+        """A short name of what decides a table's rows: `all` for the defaults, else 12 hex digits.
+
+        It is part of the cursor's name, so that changed options have no cursor and are compared anew.
+        """
+        meaning = {
+            "q": self.q,
+            "labelIds": sorted(self.label_ids),
+            "includeSpamTrash": self.include_spam_trash,
+            "format": self.format,
+        }
+        if meaning == {"q": None, "labelIds": [], "includeSpamTrash": False, "format": "full"}:
+            return "all"
+        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
+
+    def wants(self, label_ids: Iterable[str]) -> bool:
+        """Whether a message with these labels may be in the table (what `q` says is not looked at)."""
+        labels = set(label_ids)
+        return self.shows(labels) and labels.issuperset(self.label_ids)
+
+    def shows(self, label_ids: Iterable[str]) -> bool:
+        """Whether a message with these labels is visible: not in spam or trash, unless these are included."""
+        return self.include_spam_trash or not {"SPAM", "TRASH"}.intersection(label_ids)
+
+
+def _first_location(error: ValidationError | json.JSONDecodeError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return "labelIds"
+    location = error.errors(include_url=False)[0]["loc"]
+    return str(location[0]) if location else ""
+
+
+class SpecTable(BaseModel):
+    """One table of a pipeline spec.
+
+    Attributes:
+        source_table: One of the ten.
+        destination_catalog: Where the table goes on Databricks.
+        destination_schema: Where the table goes on Databricks; the key prefix's last part elsewhere.
+        destination_table: Name of the table that is written; the source's name where not given.
+        scd_type: `SCD_TYPE_1` keeps the present row, `SCD_TYPE_2` every version, `APPEND_ONLY` adds only (Spark).
+        primary_keys: Keys other than the catalogue's.
+        sequence_by: Column that orders changes, other than the catalogue's.
+        deletes: `remove` takes rows deleted in Gmail out of the table, `keep` marks them with `_deletedAt`.
+        options: The table options.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source_table: str
+    destination_catalog: str | None = None
+    destination_schema: str | None = None
+    destination_table: str | None = None
+    scd_type: Literal["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"] = "SCD_TYPE_1"
+    primary_keys: tuple[str, ...] = ()
+    sequence_by: str | None = None
+    deletes: Literal["remove", "keep"] = "remove"
+    options: TableOptions = TableOptions()
+
+    @property
+    def table_name(self) -> str:
+        """Name of the table that is written."""
+        return self.destination_table or self.source_table
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> SpecTable:
+        columns = CATALOGUE[self.source_table].schema.names
+        named = [*self.primary_keys, *([self.sequence_by] if self.sequence_by else [])]
+        for column in named:
+            if column not in columns:
+                raise ValueError(f"{self.source_table} has no column {column!r}")
+        return self
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> SpecTable:
+        """Validate one `{"table": {...}}` entry of a spec (with or without the outer key).
+
+        Raises:
+            ConfigurationError: A key or value that cannot be right; the message names it.
+        """
+        entry = dict(value.get("table", value))
+        name = entry.get("source_table")
+        if not isinstance(name, str):
+            raise ConfigurationError(
+                f"A table of the spec has no source_table: {sorted(entry)}.",
+                fix='Give each object the form {"table": {"source_table": "labels"}}.',
+            )
+        table(name)
+        configuration = dict(entry.pop("table_configuration", None) or {})
+        for key in ("scd_type", "primary_keys", "sequence_by", "deletes"):
+            for given in [given for given in configuration if given.lower() == key]:
+                entry[key] = configuration.pop(given)
+        if isinstance(entry.get("scd_type"), str):
+            entry["scd_type"] = entry["scd_type"].strip().upper()
+        if isinstance(entry.get("primary_keys"), str):
+            entry["primary_keys"] = [
+                part.strip() for part in entry["primary_keys"].split(",") if part.strip()
+            ]
+        options = TableOptions.parse(name, configuration)
+        try:
+            return cls.model_validate({**entry, "options": options})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in first["loc"])
+            at = f"{key!r}" if key else "an entry"
+            raise ConfigurationError(
+                f"The spec's table {name!r} has {at} that can't be right: {first['msg']}"
+                + (f" (value {entry.get(key)!r})" if key in entry else "")
+                + ".",
+                fix=f"Correct it; known keys are {', '.join(sorted(cls.model_fields))} and table_configuration.",
+            ) from None
+
+
+class Spec(BaseModel):
+    """A pipeline spec: which tables, how, and by which connection.
+
+    Attributes:
+        connection_name: Name of the Unity Catalog (or local) connection; Dagster has no use for it.
+        tables: The tables in the order given, each at most once.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    connection_name: str | None = None
+    tables: tuple[SpecTable, ...]
+
+    @classmethod
+    def default(cls) -> Spec:
+        """All ten tables with default options."""
+        return cls(tables=tuple(SpecTable(source_table=name) for name in CATALOGUE))
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Spec:
+        """Validate a spec given as a mapping with `connection_name` and `objects`.
+
+        Raises:
+            ConfigurationError: The message names what is wrong.
+        """
+        unknown = sorted(set(value) - {"connection_name", "objects"})
+        if unknown:
+            raise ConfigurationError(
+                f"The spec has an unknown key {unknown[0]!r}.", fix="Use connection_name and objects."
+            )
+        objects = value.get("objects")
+        if not isinstance(objects, list) or not objects:
+            raise ConfigurationError(
+                f"The spec's objects is {objects!r}, not a list of tables.",
+                fix='Give objects as [{"table": {"source_table": "labels"}}, ...].',
+            )
+        name = value.get("connection_name")
+        if name is not None and not isinstance(name, str):
+            raise ConfigurationError(
+                f"The spec's connection_name is {name!r}, not a name.", fix="Give the connection's name."
+            )
+        tables = []
+        for entry in objects:
+            if not isinstance(entry, Mapping):
+                raise ConfigurationError(
+                    f"The spec's objects hold {entry!r}, not a table.",
+                    fix='Give each object the form {"table": {"source_table": "labels"}}.',
+                )
+            tables.append(SpecTable.parse(entry))
+        names = [entry.source_table for entry in tables]
+        for name_given in names:
+            if names.count(name_given) > 1:
+                raise ConfigurationError(
+                    f"The spec names the table {name_given!r} twice.", fix="Name each table once."
+                )
+        return cls(connection_name=name, tables=tuple(tables))
+
+    @classmethod
+    def load(cls, source: str | Path | Mapping[str, Any] | None) -> Spec:
+        """Read a spec from a YAML or JSON file, a mapping, or nothing (all ten tables with defaults).
+
+        Raises:
+            ConfigurationError: The file can't be read, or what it holds can't be right.
+        """
+        if source is None:
+            return cls.default()
+        if isinstance(source, Mapping):
+            return cls.parse(source)
+        path = Path(source)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"The spec {str(path)!r} can't be read: {error}.",
+                fix="Point GMAIL_SPEC to a readable YAML or JSON file.",
+            ) from None
+        import yaml  # the bundle for Databricks gets its spec as a mapping and ships no YAML reader
+
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(
+                f"The spec {str(path)!r} is neither YAML nor JSON: {' '.join(str(error).split())}.",
+                fix="Correct the file at the line named.",
+            ) from None
+        if not isinstance(value, Mapping):
+            raise ConfigurationError(
+                f"The spec {str(path)!r} holds {type(value).__name__}, not a mapping.",
+                fix="Give it the keys connection_name and objects.",
+            )
+        return cls.parse(value)
