@@ -1,6 +1,5 @@
 # Every target installs what it needs into .venv first; nothing else on the machine is touched.
 PYTHON_IN_VENV := .venv/bin/python
-SLOW_TESTS_SECONDS ?= 1800
 
 .DEFAULT_GOAL := help
 .PHONY: help demo ui dagster test test-all check format bench lock runtime dev clean
