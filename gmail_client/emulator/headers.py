@@ -1,0 +1,147 @@
+"""Header values: unfolded, decoded (RFC 2047), with parameters (RFC 2231), dates and message ids.
+
+Nothing here raises, whatever the bytes. Two decisions where Gmail documents nothing: encoded words
+are shown decoded, and raw 8-bit bytes in a header are read as UTF-8, or as Latin-1 when they are not.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from email.utils import mktime_tz, parsedate_tz
+from urllib.parse import unquote_to_bytes
+
+__all__ = [
+    "content_type",
+    "date_ms",
+    "decode_bytes",
+    "decode_words",
+    "message_ids",
+    "parameters",
+    "unfold",
+]
+
+_FOLD = re.compile(rb"(?:\r\n|\r|\n)(?=[ \t])|[\r\n]+")
+_ENCODED = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
+_ADJACENT = re.compile(r"(=\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?=)[ \t]+(?==\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?=)")
+_TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~0-9a-zA-Z{}-]+/[!#$%&'*+.^_`|~0-9a-zA-Z{}-]+)\s*(?:[;(,]|\s|$)")
+_PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))', re.DOTALL)
+_QUOTED = re.compile(r"\\(.)", re.DOTALL)
+_MESSAGE_ID = re.compile(r"<[^<>\s]+>")
+_LATEST_MS = 253402300800_000
+
+_CHARSETS = {
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "x-gbk": "gb18030",
+    "iso-8859-8-i": "iso-8859-8",
+    "iso-8859-8-e": "iso-8859-8",
+    "x-sjis": "shift_jis",
+    "x-unknown": "utf-8",
+    "unicode-1-1-utf-7": "utf-7",
+    "windows-874": "cp874",
+    "ascii": "utf-8",
+    "us-ascii": "utf-8",
+}
+# Codecs of Python's that are no charsets of mail.
+_NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
+
+
+def decode_bytes(data: bytes, charset: str = "") -> str:
+    """Bytes to text: in their charset, else as UTF-8, else as Latin-1; broken sequences become U+FFFD."""
+    name = charset.strip().strip("\"'").lower()
+    name = _CHARSETS.get(name, name)
+    if name and name.replace("-", "_") not in _NO_CHARSETS and name.isascii():
+        try:
+            return data.decode(name)
+        except (LookupError, UnicodeError, ValueError):
+            try:
+                if name not in ("utf-8", "utf8"):
+                    return data.decode(name, "replace")
+            except (LookupError, UnicodeError, ValueError):
+                pass
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace") if name in ("utf-8", "utf8") else data.decode("latin-1")
+
+
+def unfold(value: bytes) -> bytes:
+    """A header's value on one line: line ends go, the white space that begins the next line stays."""
+    return _FOLD.sub(b"", value).strip(b" \t") if b"\n" in value or b"\r" in value else value.strip(b" \t")
+
+
+def _decode_word(match: re.Match[str]) -> str:
+    charset, encoding, text = match.groups()
+    data = text.encode("utf-8", "replace")
+    if encoding in "bB":
+        try:
+            data = binascii.a2b_base64(data + b"=" * (-len(data) % 4))
+        except binascii.Error:
+            return match.group(0)
+    else:
+        data = binascii.a2b_qp(data, header=True)
+    return decode_bytes(data, charset.partition("*")[0])
+
+
+def decode_words(value: str) -> str:
+    """A header's value with its RFC 2047 encoded words decoded; white space between two of them goes."""
+    if "=?" not in value:
+        return value
+    return _ENCODED.sub(_decode_word, _ADJACENT.sub(r"\1", value))
+
+
+def content_type(value: str, default: str = "text/plain") -> str:
+    """The lower-case type/subtype of a Content-Type; text/plain when it is none, `default` when empty."""
+    if not value:
+        return default
+    match = _TYPE.match(value)
+    return match.group(1).lower() if match else "text/plain"
+
+
+def parameters(value: str) -> dict[str, str]:
+    """The parameters of a Content-Type or Content-Disposition, names lower-case, values decoded.
+
+    RFC 2231 continuations and charsets are put together; encoded words, which mailers use against the
+    rules, are decoded too.
+    """
+    plain: dict[str, str] = {}
+    pieces: dict[str, dict[int, tuple[bool, str]]] = {}
+    for name, quoted, bare in _PARAMETER.findall(";" + value.partition(";")[2]):
+        text = _QUOTED.sub(r"\1", quoted) if quoted else bare.strip()
+        base, star, rest = name.lower().partition("*")
+        if not star:
+            plain.setdefault(base, text)
+            continue
+        number, extended = rest.rstrip("*"), rest == "" or rest.endswith("*")
+        if number == "" or (number.isascii() and number.isdigit() and len(number) < 4):
+            pieces.setdefault(base, {}).setdefault(int(number or 0), (extended, text))
+    result = {name: decode_words(text) for name, text in plain.items()}
+    for base, parts in pieces.items():
+        result[base] = _join_pieces(parts)
+    return result
+
+
+def _join_pieces(parts: dict[int, tuple[bool, str]]) -> str:
+    charset, data = "", b""
+    for position, number in enumerate(sorted(parts)):
+        extended, text = parts[number]
+        if extended and position == 0 and text.count("'") >= 2:
+            charset, _, text = text.split("'", 2)
+        data += unquote_to_bytes(text) if extended else text.encode("utf-8", "replace")
+    return decode_bytes(data, charset)
+
+
+def message_ids(*values: str) -> tuple[str, ...]:
+    """The message ids in References and In-Reply-To, in order, each once, with their brackets."""
+    return tuple(dict.fromkeys(found for value in values for found in _MESSAGE_ID.findall(value)))
+
+
+def date_ms(value: str) -> int:
+    """A Date header in epoch milliseconds; 0 when it cannot be read or lies outside the years 1970 to 9999."""
+    try:
+        parsed = parsedate_tz(value)
+        seconds = mktime_tz(parsed) if parsed else 0
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return 0
+    return seconds * 1000 if 0 < seconds * 1000 < _LATEST_MS else 0
