@@ -22,11 +22,12 @@ __all__ = [
 ]
 
 _FOLD = re.compile(rb"(?:\r\n|\r|\n)(?=[ \t])|[\r\n]+")
-_ENCODED = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
-_ADJACENT = re.compile(r"(=\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?=)[ \t]+(?==\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?=)")
+_WORD = r"=\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?="
+_ENCODED = re.compile(rf"{_WORD}(?:[ \t]*{_WORD})*")
+_WORD_PIECES = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 _TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~0-9a-zA-Z{}-]+/[!#$%&'*+.^_`|~0-9a-zA-Z{}-]+)\s*(?:[;(,]|\s|$)")
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))', re.DOTALL)
-_QUOTED = re.compile(r"\\(.)", re.DOTALL)
+_QUOTED = re.compile(r"\\([\\\"])")
 _MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 _LATEST_MS = 253402300800_000
 
@@ -71,24 +72,31 @@ def unfold(value: bytes) -> bytes:
     return _FOLD.sub(b"", value).strip(b" \t") if b"\n" in value or b"\r" in value else value.strip(b" \t")
 
 
-def _decode_word(match: re.Match[str]) -> str:
-    charset, encoding, text = match.groups()
-    data = text.encode("utf-8", "replace")
-    if encoding in "bB":
-        try:
-            data = binascii.a2b_base64(data + b"=" * (-len(data) % 4))
-        except binascii.Error:
-            return match.group(0)
-    else:
-        data = binascii.a2b_qp(data, header=True)
-    return decode_bytes(data, charset.partition("*")[0])
+def _decode_run(match: re.Match[str]) -> str:
+    """Encoded words that follow each other: joined before they are decoded, for they may cut a character."""
+    decoded: list[tuple[str, bytes]] = []
+    for name, encoding, text in _WORD_PIECES.findall(match.group(0)):
+        charset = name.partition("*")[0].lower()
+        data = text.encode("utf-8", "replace")
+        if encoding in "bB":
+            try:
+                data = binascii.a2b_base64(data + b"=" * (-len(data) % 4))
+            except binascii.Error:
+                return match.group(0)
+        else:
+            data = binascii.a2b_qp(data, header=True)
+        if decoded and decoded[-1][0] == charset:
+            decoded[-1] = (charset, decoded[-1][1] + data)
+        else:
+            decoded.append((charset, data))
+    return "".join(decode_bytes(data, charset) for charset, data in decoded)
 
 
 def decode_words(value: str) -> str:
     """A header's value with its RFC 2047 encoded words decoded; white space between two of them goes."""
     if "=?" not in value:
         return value
-    return _ENCODED.sub(_decode_word, _ADJACENT.sub(r"\1", value))
+    return _ENCODED.sub(_decode_run, value)
 
 
 def content_type(value: str, default: str = "text/plain") -> str:
@@ -138,7 +146,7 @@ def message_ids(*values: str) -> tuple[str, ...]:
 
 
 def date_ms(value: str) -> int:
-    """A Date header in epoch milliseconds; 0 when it cannot be read or lies outside the years 1970 to 9999."""
+    """A Date header in epoch milliseconds; 0 when it is unreadable or not between 1970 and 9999."""
     try:
         parsed = parsedate_tz(value)
         seconds = mktime_tz(parsed) if parsed else 0

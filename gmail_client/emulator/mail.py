@@ -1,9 +1,9 @@
 """Raw RFC 822 bytes as Gmail shows them: the payload tree, the snippet, what threading and `q` need.
 
 What is decided here, from answers of the live API: partIds are positions ("" the root, "0.1"); every
-`message/*` part but `message/global` opens the one message inside; a leaf with a filename, and every
-unnamed leaf that is not text, has an attachmentId and no data; so has an opened message, whose bytes can be
-fetched whole; text leaves carry their data as UTF-8 in padded base64url; a body without bytes is `{"size": 0}`.
+`message/*` part but `message/global` opens the one message inside; a leaf with a filename, and every unnamed
+leaf that is not text, has an attachmentId and no data; so has an opened message, whose bytes can be fetched
+whole; text leaves carry their data as UTF-8 in padded base64url; a body without bytes is `{"size": 0}`.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def parse(raw: bytes) -> Entity:
 def _entity(data: bytes, default_type: str, depth: int) -> Entity:
     pairs, start = _headers(data)
     headers = [(name, decode_words(value)) for name, value in pairs]
-    plain = {}
+    plain: dict[str, str] = {}
     for name, value in pairs:
         plain.setdefault(name.lower(), value)
     kind = plain.get("content-type", "")
@@ -94,32 +94,32 @@ def _headers(data: bytes) -> tuple[list[tuple[str, str]], int]:
             break
         lines.append((position, match.end()))
         position = match.end()
-    pairs: list[tuple[bytes, bytes]] = []
+    fields: list[list[bytes]] = []
     for number, (begin, finish) in enumerate(lines):
         line = data[begin:finish]
         if line[:1] in (b" ", b"\t"):
-            if pairs:
-                pairs[-1] = (pairs[-1][0], pairs[-1][1] + line)
-            continue
-        if line.startswith(b"From "):
+            if fields:
+                fields[-1].append(line)
+        elif line.startswith(b"From "):
             if number == len(lines) - 1 and number > 0:
                 position = begin
-                break
-            continue
-        name, _, value = line.partition(b":")
-        if name:
-            pairs.append((name, value))
-    return [(name.decode("ascii"), decode_bytes(unfold(value))) for name, value in pairs], position
+        elif not line.startswith(b":"):
+            fields.append([line])
+    pairs = (b"".join(field).partition(b":") for field in fields)
+    return [(name.decode("ascii"), decode_bytes(unfold(value))) for name, _, value in pairs], position
 
 
 def _split(body: bytes, boundary: str) -> list[bytes]:
     """The parts between the delimiter lines of a multipart; none when the first one never comes."""
     mark = re.escape(b"--" + boundary.encode("utf-8", "replace"))
-    delimiter = re.compile(rb"(?:(?<=\n)|(?<=\r)(?!\n)|\A)" + mark + rb"(--)?[ \t]*(?:\r\n|\r|\n|\Z)")
+    delimiter = re.compile(mark + rb"(--)?[ \t]*(?:\r\n|\r|\n|\Z)")
     parts: list[bytes] = []
     start = -1
     position = 0
     while match := delimiter.search(body, position):
+        if match.start() and body[match.start() - 1] not in b"\r\n":
+            position = match.start() + 1
+            continue
         if start >= 0:
             parts.append(_without_last_line_end(body[start : match.start()]))
         elif match.group(1):
@@ -129,11 +129,9 @@ def _split(body: bytes, boundary: str) -> list[bytes]:
         start = position = match.end()
         # Delimiters that follow each other at once count as one, even if a closing one is among them.
         while again := delimiter.match(body, position):
-            if again.end() == position:
-                break
             start = position = again.end()
     if start >= 0:
-        parts.append(body[start:])
+        parts.append(_without_last_line_end(body[start:]))
     return parts
 
 
@@ -149,8 +147,7 @@ def _undo(body: bytes, encoding: str) -> bytes:
             return binascii.a2b_base64(body)
         except binascii.Error:
             clean = _NOT_BASE64.sub(b"", body)
-            clean = clean[:-1] if len(clean) % 4 == 1 else clean
-            return binascii.a2b_base64(clean + b"=" * (-len(clean) % 4))
+            return body if len(clean) % 4 == 1 else binascii.a2b_base64(clean + b"=" * (-len(clean) % 4))
     if encoding == "quoted-printable":
         return binascii.a2b_qp(body)
     if encoding in ("x-uuencode", "uuencode", "uue", "x-uue"):
