@@ -1,0 +1,47 @@
+"""The columns of a table as Dagster shows them: names, short types, descriptions, keys."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pyarrow as pa
+
+from gmail_client.schema import describe
+from gmail_client.tables import Table
+
+__all__ = ["MAILBOX_DESCRIPTION", "column_schema", "type_text"]
+
+MAILBOX_DESCRIPTION = "Address of the mailbox; the table's partition. Ids are unique within one mailbox only."
+
+_LONGEST_TYPE = 60
+
+
+def type_text(kind: pa.DataType) -> str:
+    """A type in few words: nested types by their field names, with their types as long as that stays short."""
+    if pa.types.is_list(kind):
+        return f"list<{type_text(kind.value_type)}>"
+    if pa.types.is_struct(kind):
+        fields = list(kind.fields)
+        full = ", ".join(f"{field.name}: {type_text(field.type)}" for field in fields)
+        names = ", ".join(field.name for field in fields)
+        return f"struct<{full if len(full) <= _LONGEST_TYPE else names}>"
+    return str(kind)
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The columns of `table` in the lake, `mailbox` first."""
+    key = {"mailbox", *table.primary_key}
+    columns = [dg.TableColumn("mailbox", "string", MAILBOX_DESCRIPTION, constraints=_constraints(True))]
+    columns += [
+        dg.TableColumn(
+            field.name,
+            type_text(field.type),
+            describe(field),
+            constraints=_constraints(field.name in key),
+        )
+        for field in table.schema
+    ]
+    return dg.TableSchema(columns=columns)
+
+
+def _constraints(in_key: bool) -> dg.TableColumnConstraints:
+    return dg.TableColumnConstraints(nullable=not in_key, other=["primary key"] if in_key else [])

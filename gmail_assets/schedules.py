@@ -1,0 +1,45 @@
+"""The daily schedule of the snapshot tables: one run for every mailbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+__all__ = ["DAILY", "snapshot_schedule"]
+
+DAILY = "17 4 * * *"
+"""04:17: off the full hour, when everybody's schedules start."""
+
+
+def snapshot_schedule(
+    name: str,
+    job_name: str,
+    mailboxes: Sequence[str],
+    *,
+    cron: str = DAILY,
+    running: bool = False,
+) -> dg.ScheduleDefinition:
+    """Request a run of the job for each mailbox at each tick.
+
+    Args:
+        name: Name of the schedule.
+        job_name: The job of the snapshot tables.
+        mailboxes: Partition keys.
+        cron: When, in UTC.
+        running: Whether it is on without having been switched on in the UI.
+    """
+
+    @dg.schedule(
+        name=name,
+        job_name=job_name,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
+        description="Reads the snapshot tables (labels, drafts, settings ...) of every mailbox once a day.",
+    )
+    def snapshots(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+        tick = context.scheduled_execution_time.isoformat()
+        return [dg.RunRequest(run_key=f"{tick} {mailbox}", partition_key=mailbox) for mailbox in mailboxes]
+
+    return snapshots
