@@ -1,0 +1,1 @@
+"""Gmail as ten tables: access, quota, reads, changes, schemas."""

@@ -1,8 +1,8 @@
 """Table options and the pipeline spec, validated.
 
-`TableOptions` holds what a table may be asked for; `TableOptions.parse` takes a mapping as a connection, a spec or
-Spark passes it (strings welcome, names in any case). `Spec` is the pipeline spec of the Lakeflow document, read
-from YAML, JSON or a mapping: which tables, with which options, destinations and keys.
+`TableOptions` holds what a table may be asked for; `TableOptions.parse` takes a mapping as a connection, a
+spec or Spark passes it (strings welcome, names in any case). `Spec` is the pipeline spec of the Lakeflow
+document, read from YAML, JSON or a mapping: which tables, with which options, destinations and keys.
 """
 
 from __future__ import annotations
@@ -180,7 +180,8 @@ class SpecTable(BaseModel):
         destination_catalog: Where the table goes on Databricks.
         destination_schema: Where the table goes on Databricks; the key prefix's last part elsewhere.
         destination_table: Name of the table that is written; the source's name where not given.
-        scd_type: `SCD_TYPE_1` keeps the present row, `SCD_TYPE_2` every version, `APPEND_ONLY` adds only (Spark).
+        scd_type: For Spark: `SCD_TYPE_1` keeps the present row, `SCD_TYPE_2` every version,
+            `APPEND_ONLY` only adds.
         primary_keys: Keys other than the catalogue's.
         sequence_by: Column that orders changes, other than the catalogue's.
         deletes: `remove` takes rows deleted in Gmail out of the table, `keep` marks them with `_deletedAt`.
@@ -249,7 +250,7 @@ class SpecTable(BaseModel):
                 f"The spec's table {name!r} has {at} that can't be right: {first['msg']}"
                 + (f" (value {entry.get(key)!r})" if key in entry else "")
                 + ".",
-                fix=f"Correct it; known keys are {', '.join(sorted(cls.model_fields))} and table_configuration.",
+                fix=f"Correct it; known keys: {', '.join(sorted(cls.model_fields))}, table_configuration.",
             ) from None
 
 

@@ -5,8 +5,8 @@ This is the single source for Delta, for Spark and for the documentation. Names 
 objects are structs and null when absent.
 
 `SCHEMAS` maps a table's name to its schema; `to_batch` turns rows as Gmail sends them (JSON objects) into a
-record batch; `message_row` and `thread_row` add what the tables hold beyond Gmail's fields (`historySequence`,
-`partsJson`).
+record batch; `message_row` and `thread_row` add what the tables hold beyond Gmail's fields
+(`historySequence`, `partsJson`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 PARTS_DEPTH = 5
-"""Typed levels of `payload.parts`; what lies deeper is kept as JSON in `partsJson` (none of 9,882 real mails is)."""
+"""Typed levels of `payload.parts`; `partsJson` keeps what lies deeper (3 of 9,882 test mails do, no real one)."""
 
 Row = dict[str, Any]
 
@@ -276,7 +276,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 
 def describe(field: pa.Field) -> str:
     """The description of a field of one of the `SCHEMAS`, at any depth."""
-    return (field.metadata or {}).get(b"comment", b"").decode()
+    comment: bytes = (field.metadata or {}).get(b"comment", b"")
+    return comment.decode()
 
 
 def _fold_parts(part: Row, level: int) -> Row:
@@ -307,7 +308,7 @@ def message_row(message: Row) -> Row:
 
 
 def thread_row(thread: Row) -> Row:
-    """A row of `threads` from a thread with its messages as Gmail sends it; the argument is left unchanged."""
+    """A row of `threads` from a thread as Gmail sends it, messages included; the argument is left unchanged."""
     return {
         **thread,
         "messages": [_fold_message(message) for message in thread.get("messages") or ()],

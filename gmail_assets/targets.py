@@ -1,0 +1,547 @@
+"""The two tables that follow the history, each as one run sees it: what is stored, what is missing, what to write.
+
+`MessagesTarget` and `ThreadsTarget` answer the same questions (`Target`), so that `gmail_assets.sync` drives either
+or both. None of them talks to Gmail.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from gmail_assets.part import Part
+from gmail_assets.thread_rows import ThreadEdit, rebuild
+from gmail_client.changes import Changes, ListedThread
+from gmail_client.fetch import Fetched
+from gmail_client.options import SpecTable, TableOptions
+from gmail_client.schema import SCHEMAS, to_batch
+
+__all__ = ["MessagesTarget", "Mode", "StoredMessage", "StoredThread", "Target", "ThreadsTarget"]
+
+Mode = Literal["load", "verify", "replay"]
+Labels = tuple[str, ...]
+
+_EDIT_SLICE = 500
+"""Threads rebuilt at once: what bounds the memory of a change that touches many."""
+
+
+@dataclass(slots=True)
+class StoredMessage:
+    """A row of `messages` without its content."""
+
+    thread_id: str
+    labels: Labels
+    sequence: int
+    hidden: bool
+
+
+@dataclass(slots=True)
+class StoredThread:
+    """A row of `threads` without its content: the labels of its messages, by id."""
+
+    members: dict[str, Labels]
+    sequence: int
+    hidden: bool
+
+
+class Target(ABC):
+    """One table in one run.
+
+    Attributes:
+        spec: What the table is asked for.
+        part: The mailbox's part of it.
+        mode: What is to be done: `load` what is missing, `verify` what is stored too, or only `replay` the history.
+        start: History id from which the replay begins.
+        wanted: Ids of messages that the filters let in, as far as a listing told; what `q` says counts only here.
+        heads: What threads.list says of threads.
+        changed_heads: The history ids of threads that a comparison read again.
+        written: Rows written anew in this run.
+        updated: Rows changed in this run.
+        removed: Rows taken out (or marked) in this run.
+    """
+
+    def __init__(self, spec: SpecTable, part: Part) -> None:
+        self.spec = spec
+        self.part = part
+        self.mode: Mode = "replay"
+        self.start = 0
+        self.wanted: set[str] = set()
+        self.heads: Mapping[str, ListedThread] = {}
+        self.changed_heads: dict[str, int] = {}
+        self.narrowed = False
+        self.fresh: set[str] = set()
+        self.written = 0
+        self.updated = 0
+        self.removed = 0
+
+    @property
+    def name(self) -> str:
+        """`messages` or `threads`."""
+        return self.spec.source_table
+
+    @property
+    def options(self) -> TableOptions:
+        """The table options."""
+        return self.spec.options
+
+    @property
+    def anchor(self) -> int | None:
+        """What a commit before the last one says of the load it belongs to."""
+        return self.start if self.mode == "load" and self.part.cursor is None else None
+
+    def admits(self, message: Mapping[str, Any]) -> bool:
+        """Whether the filters let a message in, as it is now."""
+        listed = not self.options.q or message["id"] in self.wanted
+        return listed and self.options.wants(message.get("labelIds") or ())
+
+    def load(self, changes: Changes | None) -> None:
+        """Learn what is stored: all of it, or only what the changes may touch."""
+        self.fresh = set()
+        self._load(changes)
+
+    @abstractmethod
+    def _load(self, changes: Changes | None) -> None: ...
+
+    @abstractmethod
+    def held(self) -> dict[str, set[str]]:
+        """Thread id to the messages that are stored and visible."""
+
+    @abstractmethod
+    def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
+        """Stored labels of a thread's messages, of those that are stored."""
+
+    @abstractmethod
+    def holds(self, thread_id: str) -> bool:
+        """Whether the table has a row for which the filters have spoken: a thread's, where rows are threads."""
+
+    @abstractmethod
+    def gates(self) -> dict[str, int]:
+        """Thread id to the history id that must be Gmail's for the thread to be unchanged."""
+
+    @abstractmethod
+    def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+        """Thread id to the messages that are wanted and not stored."""
+
+    @abstractmethod
+    def returning(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+        """Thread id to wanted messages whose content is stored, though marked as deleted."""
+
+    @abstractmethod
+    def candidates(self, changes: Changes) -> dict[str, str]:
+        """Messages that the changes may bring into the table and that are not stored: id to thread id."""
+
+    @abstractmethod
+    def whole(self, thread_id: str) -> bool:
+        """Whether a candidate's thread has to be read whole, for members that no record names."""
+
+    @abstractmethod
+    def take(self, chunk: Sequence[Fetched]) -> None:
+        """Write what was fetched."""
+
+    @abstractmethod
+    def narrow(self, wanted: Mapping[str, str]) -> None:
+        """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
+
+    @abstractmethod
+    def would_remove(self, changes: Changes) -> tuple[int, int]:
+        """How many rows the changes take out, of how many."""
+
+    @abstractmethod
+    def finish(self, changes: Changes, *, cursor: int | None) -> None:
+        """Write labels and deletions, and with the last of them the cursor."""
+
+
+def _interned(rows: Iterable[Sequence[str] | None]) -> list[Labels]:
+    """Label sets as tuples, one object for each distinct set: mailboxes have few."""
+    seen: dict[Labels, Labels] = {}
+    return [seen.setdefault(labels, labels) for labels in (tuple(row or ()) for row in rows)]
+
+
+class MessagesTarget(Target):
+    """The table of messages."""
+
+    def __init__(self, spec: SpecTable, part: Part) -> None:
+        super().__init__(spec, part)
+        self.stored: dict[str, StoredMessage] = {}
+        self.leaving: set[str] = set()
+
+    def _load(self, changes: Changes | None) -> None:
+        table = self.part.members(None if changes is None else changes.messages)
+        self.stored = {
+            message_id: StoredMessage(thread_id, labels, sequence or 0, hidden)
+            for message_id, thread_id, labels, sequence, hidden in zip(
+                table["id"].to_pylist(),
+                table["threadId"].to_pylist(),
+                _interned(table["labelIds"].to_pylist()),
+                table["historySequence"].to_pylist(),
+                table["hidden"].to_pylist(),
+                strict=True,
+            )
+        }
+
+    def held(self) -> dict[str, set[str]]:
+        """Thread id to the messages that are stored and visible."""
+        threads: dict[str, set[str]] = {}
+        for message_id, stored in self.stored.items():
+            if not stored.hidden:
+                threads.setdefault(stored.thread_id, set()).add(message_id)
+        return threads
+
+    def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
+        """Stored labels of a thread's messages, of those that are stored."""
+        return {
+            message_id: self.stored[message_id].labels
+            for message_id in message_ids
+            if message_id in self.stored
+        }
+
+    def holds(self, thread_id: str) -> bool:
+        """Never: each message enters by itself."""
+        return False
+
+    def gates(self) -> dict[str, int]:
+        """The highest history id among a thread's messages."""
+        gates: dict[str, int] = {}
+        for stored in self.stored.values():
+            if not stored.hidden:
+                gates[stored.thread_id] = max(stored.sequence, gates.get(stored.thread_id, 0))
+        return gates
+
+    def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+        """Thread id to the messages that are wanted and not stored."""
+        return _by_thread(wanted, lambda message_id: message_id not in self.stored)
+
+    def returning(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+        """Thread id to wanted messages whose content is stored, though marked as deleted."""
+        return _by_thread(
+            wanted, lambda message_id: message_id in self.stored and self.stored[message_id].hidden
+        )
+
+    def candidates(self, changes: Changes) -> dict[str, str]:
+        """Messages that the changes may bring into the table and that are not stored: id to thread id."""
+        found = {}
+        for message_id, change in changes.messages.items():
+            if change.deleted or message_id in self.stored:
+                continue
+            labels = change.labels_after(None)
+            if labels is None or self.options.wants(labels):
+                found[message_id] = change.thread_id
+        return found
+
+    def whole(self, thread_id: str) -> bool:
+        """Never: a row of messages needs no other."""
+        return False
+
+    def take(self, chunk: Sequence[Fetched]) -> None:
+        """Append the messages that belong here and are not stored."""
+        rows: dict[str, dict[str, Any]] = {}
+        for fetched in chunk:
+            for message in fetched.messages:
+                if message["id"] not in self.stored and self.admits(message):
+                    rows[message["id"]] = message
+        if not rows:
+            return
+        batch = to_batch("messages", list(rows.values()))
+        self.part.append(pa.Table.from_batches([batch]), anchor=self.anchor)
+        self.written += len(rows)
+        for message_id, message in rows.items():
+            self.stored[message_id] = StoredMessage(
+                message["threadId"],
+                tuple(message.get("labelIds") or ()),
+                int(message.get("historyId") or 0),
+                False,
+            )
+            self.fresh.add(message_id)
+
+    def would_remove(self, changes: Changes) -> tuple[int, int]:
+        """How many rows the changes take out, of how many."""
+        visible = {message_id for message_id, stored in self.stored.items() if not stored.hidden}
+        gone = {message_id for message_id, change in changes.messages.items() if change.deleted}
+        return len(visible & (gone | self.leaving)), len(visible)
+
+    def narrow(self, wanted: Mapping[str, str]) -> None:
+        """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
+        self.leaving = {
+            message_id
+            for message_id, stored in self.stored.items()
+            if not stored.hidden and message_id not in wanted
+        }
+
+    def finish(self, changes: Changes, *, cursor: int | None) -> None:
+        """Set labels and take out what left, in one merge."""
+        updates: list[dict[str, Any]] = []
+        removed = sorted(self.leaving)
+        for message_id, change in changes.messages.items():
+            stored = self.stored.get(message_id)
+            if stored is None or message_id in self.fresh or message_id in self.leaving:
+                continue
+            labels = None if change.deleted else change.labels_after(stored.labels)
+            if labels is None or not self.options.wants(labels):
+                if not stored.hidden:
+                    removed.append(message_id)
+                continue
+            sequence = max(stored.sequence, change.history_id)
+            if stored.hidden or set(labels) != set(stored.labels) or sequence != stored.sequence:
+                updates.append(
+                    {
+                        "id": message_id,
+                        "labelIds": labels,
+                        "historyId": str(sequence),
+                        "historySequence": sequence,
+                    }
+                )
+        schema = SCHEMAS["messages"]
+        fields = [schema.field(name) for name in ("id", "labelIds", "historyId", "historySequence")]
+        _merge(
+            self.part, pa.Table.from_pylist(updates, schema=pa.schema(fields)), removed, cursor, self.anchor
+        )
+        self.updated += len(updates)
+        self.removed += len(removed)
+        self.leaving = set()
+
+
+class ThreadsTarget(Target):
+    """The table of threads: a row holds all the thread's visible messages."""
+
+    def __init__(self, spec: SpecTable, part: Part) -> None:
+        super().__init__(spec, part)
+        self.stored: dict[str, StoredThread] = {}
+        self.leaving: set[str] = set()
+
+    def _load(self, changes: Changes | None) -> None:
+        keys = None if changes is None else {change.thread_id for change in changes.messages.values()}
+        table = self.part.members(keys)
+        self.stored = {}
+        seen: dict[Labels, Labels] = {}
+        for batch in table.to_batches(max_chunksize=10_000):
+            for thread_id, members, sequence, hidden in zip(
+                batch["id"].to_pylist(),
+                batch["messages"].to_pylist(),
+                batch["historySequence"].to_pylist(),
+                batch["hidden"].to_pylist(),
+                strict=True,
+            ):
+                labels = {}
+                for member in members or ():
+                    own = tuple(member["labelIds"] or ())
+                    labels[member["id"]] = seen.setdefault(own, own)
+                self.stored[thread_id] = StoredThread(labels, sequence or 0, hidden)
+
+    def _visible(self, thread_id: str) -> StoredThread | None:
+        stored = self.stored.get(thread_id)
+        return None if stored is None or stored.hidden else stored
+
+    def held(self) -> dict[str, set[str]]:
+        """Thread id to the messages that are stored and visible."""
+        return {thread: set(stored.members) for thread, stored in self.stored.items() if not stored.hidden}
+
+    def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
+        """Stored labels of a thread's messages, of those that are stored."""
+        stored = self._visible(thread_id)
+        members = stored.members if stored else {}
+        return {message_id: members[message_id] for message_id in message_ids if message_id in members}
+
+    def holds(self, thread_id: str) -> bool:
+        """Whether the thread has a row that is not marked as deleted."""
+        return self._visible(thread_id) is not None
+
+    def gates(self) -> dict[str, int]:
+        """The threads' stored history ids."""
+        return {thread: stored.sequence for thread, stored in self.stored.items() if not stored.hidden}
+
+    def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+        """Thread id to the messages that are wanted and not stored."""
+        found: dict[str, set[str]] = {}
+        for message_id, thread_id in wanted.items():
+            stored = self._visible(thread_id)
+            if stored is None or message_id not in stored.members:
+                found.setdefault(thread_id, set()).add(message_id)
+        return found
+
+    def returning(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+        """Nothing: a thread that comes back is read again."""
+        return {}
+
+    def candidates(self, changes: Changes) -> dict[str, str]:
+        """Messages that the changes may bring into the table and that are not stored: id to thread id."""
+        found = {}
+        for message_id, change in changes.messages.items():
+            stored = self._visible(change.thread_id)
+            if change.deleted or (stored is not None and message_id in stored.members):
+                continue
+            labels = change.labels_after(None)
+            # A thread that is there takes every visible message; a new one needs a message that the filters want.
+            fits = self.options.shows if stored is not None else self.options.wants
+            if labels is None or fits(labels):
+                found[message_id] = change.thread_id
+        return found
+
+    def whole(self, thread_id: str) -> bool:
+        """Whether members that no record names may belong to the row: a filtered thread that enters."""
+        return self.options.filtered and self._visible(thread_id) is None
+
+    def take(self, chunk: Sequence[Fetched]) -> None:
+        """Append new threads, and put new messages into stored ones."""
+        by_thread: dict[str, list[Fetched]] = {}
+        for fetched in chunk:
+            by_thread.setdefault(fetched.thread_id, []).append(fetched)
+        new: list[ThreadEdit] = []
+        back: list[ThreadEdit] = []
+        grown: list[ThreadEdit] = []
+        for thread_id, pieces in by_thread.items():
+            stored = self._visible(thread_id)
+            known = stored.members if stored else {}
+            messages = {
+                message["id"]: message
+                for piece in pieces
+                for message in piece.messages
+                if message["id"] not in known and self.options.shows(message.get("labelIds") or ())
+            }
+            if not messages:
+                continue
+            if stored is None and not any(self.admits(message) for message in messages.values()):
+                continue
+            edit = ThreadEdit(thread_id, put=list(messages.values()))
+            self._name_head(edit, pieces)
+            if stored is not None:
+                grown.append(edit)
+            elif thread_id in self.stored:
+                back.append(edit)
+            else:
+                new.append(edit)
+        if new:
+            rows, _ = rebuild(SCHEMAS["threads"].empty_table(), new)
+            self.part.append(rows, anchor=self.anchor)
+            self.written += len(new)
+        if back:
+            rows, _ = rebuild(SCHEMAS["threads"].empty_table(), back)
+            self.part.merge(rows, anchor=self.anchor)
+            self.written += len(back)
+        if grown:
+            self._edit(grown, cursor=None)
+        for edit in [*new, *back, *grown]:
+            stored = self._visible(edit.thread_id)
+            if stored is None:
+                stored = self.stored[edit.thread_id] = StoredThread({}, edit.history_id, False)
+            for message in edit.put:
+                stored.members[message["id"]] = tuple(message.get("labelIds") or ())
+                self.fresh.add(message["id"])
+
+    def _name_head(self, edit: ThreadEdit, pieces: Iterable[Fetched]) -> None:
+        head = self.heads.get(edit.thread_id)
+        said = [int(piece.history_id) for piece in pieces if piece.history_id]
+        if said:
+            edit.history_id = max(said)
+        elif head is not None:
+            edit.history_id = head.history_id
+        else:
+            edit.history_id = max(int(message.get("historyId") or 0) for message in edit.put)
+        edit.snippet = next((piece.snippet for piece in pieces if piece.snippet), None)
+        if edit.snippet is None and head is not None and edit.thread_id not in self.stored:
+            edit.snippet = head.snippet
+
+    def would_remove(self, changes: Changes) -> tuple[int, int]:
+        """How many rows the changes take out, of how many."""
+        gone: dict[str, int] = {}
+        for message_id, change in changes.messages.items():
+            stored = self._visible(change.thread_id)
+            if change.deleted and stored is not None and message_id in stored.members:
+                gone[change.thread_id] = gone.get(change.thread_id, 0) + 1
+        emptied = {thread for thread, count in gone.items() if count == len(self.stored[thread].members)}
+        visible = sum(1 for stored in self.stored.values() if not stored.hidden)
+        return len(emptied | self.leaving), visible
+
+    def narrow(self, wanted: Mapping[str, str]) -> None:
+        """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
+        threads = set(wanted.values())
+        self.narrowed = True
+        self.leaving = {
+            thread_id
+            for thread_id, stored in self.stored.items()
+            if not stored.hidden and thread_id not in threads
+        }
+
+    def finish(self, changes: Changes, *, cursor: int | None) -> None:
+        """Relabel and take out messages inside their threads, and threads that have none left."""
+        edits: dict[str, ThreadEdit] = {}
+
+        def edit_of(thread_id: str) -> ThreadEdit:
+            return edits.setdefault(thread_id, ThreadEdit(thread_id))
+
+        for message_id, change in changes.messages.items():
+            stored = self._visible(change.thread_id)
+            if stored is None:
+                continue
+            if message_id in stored.members and message_id not in self.fresh:
+                before = stored.members[message_id]
+                labels = None if change.deleted else change.labels_after(before)
+                if labels is None or not self.options.shows(labels):
+                    edit_of(change.thread_id).drop.add(message_id)
+                    stored.members.pop(message_id)
+                else:
+                    edit_of(change.thread_id).labels[message_id] = (labels, change.history_id)
+                    stored.members[message_id] = labels
+            head = max(change.history_id, self.changed_heads.get(change.thread_id, 0))
+            if head > stored.sequence:
+                edit = edit_of(change.thread_id)
+                edit.history_id = max(edit.history_id, head)
+                stored.sequence = head
+        for thread_id, stored in self.stored.items() if self.narrowed else ():
+            unwanted = {member for member, labels in stored.members.items() if not self.options.shows(labels)}
+            if unwanted and not stored.hidden:
+                edit_of(thread_id).drop.update(unwanted)
+        leaving = {
+            thread_id
+            for thread_id in edits
+            if self.options.label_ids
+            and not any(self.options.wants(labels) for labels in self.stored[thread_id].members.values())
+        }
+        for thread_id in self.leaving:
+            edit_of(thread_id)
+        self._edit(list(edits.values()), cursor=cursor, leaving=leaving | self.leaving, last=True)
+        self.leaving = set()
+        self.narrowed = False
+
+    def _edit(
+        self,
+        edits: Sequence[ThreadEdit],
+        *,
+        cursor: int | None,
+        leaving: Set[str] = frozenset(),
+        last: bool = False,
+    ) -> None:
+        ordered = sorted(edits, key=lambda edit: edit.thread_id)
+        slices = [ordered[at : at + _EDIT_SLICE] for at in range(0, len(ordered), _EDIT_SLICE)]
+        for index, piece in enumerate(slices):
+            stored = self.part.rows([edit.thread_id for edit in piece if edit.thread_id not in leaving])
+            staying = [edit for edit in piece if edit.thread_id not in leaving]
+            rows, emptied = rebuild(stored, staying)
+            removed = [*emptied, *(edit.thread_id for edit in piece if edit.thread_id in leaving)]
+            final = cursor if index == len(slices) - 1 else None
+            _merge(self.part, rows, removed, final, self.anchor)
+            self.updated += rows.num_rows
+            self.removed += len(removed)
+            for thread_id in removed:
+                self.stored.pop(thread_id, None)
+        if last and not slices:
+            _merge(self.part, SCHEMAS["threads"].empty_table(), [], cursor, self.anchor)
+
+
+def _by_thread(wanted: Mapping[str, str], belongs: Any) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for message_id, thread_id in wanted.items():
+        if belongs(message_id):
+            found.setdefault(thread_id, set()).add(message_id)
+    return found
+
+
+def _merge(part: Part, updates: pa.Table, removed: list[str], cursor: int | None, anchor: int | None) -> None:
+    """Write changes; with a cursor, the load they end has no anchor any more."""
+    if updates.num_rows or removed:
+        part.merge(updates, removed, cursor=cursor, anchor=anchor)
+    elif cursor is not None and cursor != part.cursor:
+        part.commit(cursor=cursor)

@@ -1,0 +1,144 @@
+"""Rows of `threads`, rebuilt in Arrow: messages put in, taken out and relabelled without touching their content.
+
+A thread's row holds all its messages, so every change of a message changes the row. `rebuild` takes the stored rows
+and what is to change, and gives the rows as they should be; content goes through untouched, as Arrow arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gmail_client.schema import SCHEMAS, thread_row
+
+__all__ = ["ThreadEdit", "rebuild"]
+
+_SCHEMA = SCHEMAS["threads"]
+_MESSAGES = _SCHEMA.field("messages").type
+_MESSAGE = _MESSAGES.value_type
+
+
+@dataclass(slots=True)
+class ThreadEdit:
+    """What is to change in one thread's row.
+
+    Attributes:
+        thread_id: The thread.
+        put: Message resources to put in, in the place of stored ones with the same id.
+        labels: Labels to set, by message id, with the history id of the record that says so.
+        drop: Ids of messages to take out.
+        history_id: The thread's history id as Gmail or a record says it; never lowers the stored one.
+        snippet: The snippet as Gmail says it; where it says nothing, the newest message's.
+    """
+
+    thread_id: str
+    put: list[dict[str, Any]] = field(default_factory=list)
+    labels: dict[str, tuple[tuple[str, ...], int]] = field(default_factory=dict)
+    drop: set[str] = field(default_factory=set)
+    history_id: int = 0
+    snippet: str | None = None
+
+
+def rebuild(stored: pa.Table, edits: Sequence[ThreadEdit]) -> tuple[pa.Table, list[str]]:
+    """Apply edits to threads.
+
+    Args:
+        stored: The present rows of the edited threads (`id`, `historySequence`, `messages`, ...); a thread that
+            isn't there is new.
+        edits: One per thread.
+
+    Returns:
+        The rows as they should be, in the schema of `threads`, and the ids of threads that have no message left.
+    """
+    kept = stored.select(["id", "historySequence", "messages"])
+    old = _flat(kept["messages"])
+    old_owner = _owners(kept["messages"])
+    stored_ids = kept["id"].to_pylist()
+    stored_sequence = dict(zip(stored_ids, kept["historySequence"].to_pylist(), strict=True))
+
+    put = [message for edit in edits for message in thread_row({"messages": edit.put})["messages"]]
+    new = pa.array(put, _MESSAGE)
+    everything = pa.concat_arrays([old, new])
+    owners = [stored_ids[index] for index in old_owner]
+    owners += [edit.thread_id for edit in edits for _ in edit.put]
+
+    ids = pc.struct_field(everything, "id").to_pylist()
+    dates = pc.struct_field(everything, "internalDate").to_pylist()
+    labels = pc.struct_field(everything, "labelIds").to_pylist()
+    snippets = pc.struct_field(everything, "snippet").to_pylist()
+    history = pc.struct_field(everything, "historyId").to_pylist()
+    place = {(owner, message): index for index, (owner, message) in enumerate(zip(owners, ids, strict=True))}
+    members: dict[str, list[int]] = {edit.thread_id: [] for edit in edits}
+    for (owner, _), index in place.items():
+        if owner in members:
+            members[owner].append(index)
+
+    order: list[int] = []
+    counts: list[int] = []
+    rows: list[dict[str, Any]] = []
+    emptied: list[str] = []
+    for edit in edits:
+        for index in members[edit.thread_id]:
+            change = edit.labels.get(ids[index])
+            if change is not None:
+                labels[index] = list(change[0])
+                history[index] = str(max(change[1], int(history[index] or 0)))
+        present = sorted(
+            (index for index in members[edit.thread_id] if ids[index] not in edit.drop),
+            key=lambda index: (int(dates[index] or 0), ids[index]),
+        )
+        if not present:
+            emptied.append(edit.thread_id)
+            continue
+        shown = [index for index in present if not {"TRASH", "SPAM"}.intersection(labels[index] or ())]
+        sequence = max(edit.history_id, stored_sequence.get(edit.thread_id) or 0)
+        rows.append(
+            {
+                "id": edit.thread_id,
+                "snippet": edit.snippet if edit.snippet is not None else snippets[(shown or present)[-1]],
+                "historyId": str(sequence) if sequence else None,
+                "historySequence": sequence or None,
+            }
+        )
+        order += present
+        counts.append(len(present))
+
+    taken = everything.take(pa.array(order, pa.int64()))
+    columns = {name: pc.struct_field(taken, name) for name in _MESSAGE.names}
+    columns["labelIds"] = pa.array([labels[index] for index in order], _MESSAGE.field("labelIds").type)
+    columns["historyId"] = pa.array([history[index] for index in order], pa.string())
+    flat = pa.StructArray.from_arrays(
+        [columns[name] for name in _MESSAGE.names], fields=[_MESSAGE.field(name) for name in _MESSAGE.names]
+    )
+    offsets = [0]
+    for count in counts:
+        offsets.append(offsets[-1] + count)
+    messages = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat, type=_MESSAGES)
+    table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+    return table.set_column(_SCHEMA.get_field_index("messages"), _SCHEMA.field("messages"), messages), emptied
+
+
+def _flat(column: pa.ChunkedArray) -> pa.StructArray:
+    chunks = [chunk.flatten() for chunk in column.chunks]
+    return pa.concat_arrays(chunks).cast(_MESSAGE) if chunks else pa.array([], _MESSAGE)
+
+
+def _owners(column: pa.ChunkedArray) -> list[int]:
+    owners: list[int] = []
+    row = 0
+    for chunk in column.chunks:
+        owners += [row + index for index in pc.list_parent_indices(chunk).to_pylist()]
+        row += len(chunk)
+    return owners
+
+
+def labels_by_message(members: pa.Table) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    """Thread id to message id to labels, from a part's `members` of `threads`."""
+    return {
+        row["id"]: {message["id"]: tuple(message["labelIds"] or ()) for message in row["messages"] or ()}
+        for row in members.select(["id", "messages"]).to_pylist()
+    }

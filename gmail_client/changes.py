@@ -1,0 +1,239 @@
+"""What changed in a mailbox, from either source: the history, or a listing.
+
+`read_changes` drains Gmail's history into one `MessageChange` per message: the state after all records, told as
+labels to set or take, an arrival, or a deletion. `Listing` and `list_mailbox` say what is in the mailbox now, for the
+comparison that a first load, an expired history or a changed option calls for. Both are plain values: what is
+stored, and where, is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from gmail_client.api import GmailApi
+from gmail_client.options import TableOptions
+
+__all__ = [
+    "Changes",
+    "ListedThread",
+    "MessageChange",
+    "list_message_ids",
+    "list_thread_heads",
+    "matching",
+    "read_changes",
+]
+
+
+@dataclass(slots=True)
+class MessageChange:
+    """What the records say of one message, all of them taken together.
+
+    Attributes:
+        thread_id: Its thread.
+        history_id: The last record that names it.
+        arrived: A record says that it was added.
+        deleted: The last word is that it was deleted for ever.
+        labels: Its resulting labels as far as a record named the whole set; None when none did.
+        added: Labels that were put on since `labels` was known.
+        removed: Labels that were taken off since `labels` was known.
+    """
+
+    thread_id: str
+    history_id: int
+    arrived: bool = False
+    deleted: bool = False
+    labels: tuple[str, ...] | None = None
+    added: dict[str, None] = field(default_factory=dict)
+    removed: dict[str, None] = field(default_factory=dict)
+
+    def labels_after(self, stored: Iterable[str] | None) -> tuple[str, ...] | None:
+        """The labels once the change is applied.
+
+        Args:
+            stored: The labels before it; None when they are not known.
+
+        Returns:
+            None when they can't be known: no record named the whole set and nothing is stored.
+        """
+        base = self.labels if self.labels is not None else stored
+        if base is None:
+            return None
+        return tuple(dict.fromkeys([*(label for label in base if label not in self.removed), *self.added]))
+
+    def _set(self, labels: Iterable[str]) -> None:
+        self.labels = tuple(labels)
+        self.added.clear()
+        self.removed.clear()
+
+    def _move(self, put_on: Iterable[str], taken_off: Iterable[str]) -> None:
+        for label in put_on:
+            self.removed.pop(label, None)
+            self.added[label] = None
+        for label in taken_off:
+            self.added.pop(label, None)
+            self.removed[label] = None
+
+
+@dataclass(slots=True)
+class Changes:
+    """What is to be applied, and the history id that is true once all of it is.
+
+    Attributes:
+        start: The history id after which the records begin.
+        head: The cursor once everything here is applied.
+        messages: One change per message, by id.
+        records: How many records were read.
+        more: The reading was cut at a limit; the rest begins after `head`.
+    """
+
+    start: int
+    head: int
+    messages: dict[str, MessageChange] = field(default_factory=dict)
+    records: int = 0
+    more: bool = False
+
+
+def read_changes(api: GmailApi, start: int, *, limit: int | None = None, head: int | None = None) -> Changes:
+    """Drain the history after `start`.
+
+    Args:
+        api: The mailbox.
+        start: History id; only later records count.
+        limit: Stop before the record that would make it more messages than this (at least one record is taken).
+            Records of one id are never parted, on whatever pages they come.
+        head: Ignore records after this one: a stream that has to end pins its head.
+
+    Raises:
+        HistoryExpiredError: The history no longer reaches back to `start`.
+    """
+    changes = Changes(start=start, head=start)
+    last = start
+    pages_head = start
+    for record in _records(api, start):
+        if isinstance(record, int):
+            pages_head = record
+            continue
+        record_id = int(record["id"])
+        if head is not None and record_id > head:
+            break
+        touched = _touched(record)
+        if limit is not None and record_id != last and changes.messages:
+            new = sum(1 for message_id in touched if message_id not in changes.messages)
+            if len(changes.messages) + new > limit:
+                changes.more = True
+                changes.head = last
+                return changes
+        _apply(changes.messages, record, record_id)
+        changes.records += 1
+        last = record_id
+    changes.head = max(start, last, pages_head if head is None else min(pages_head, head))
+    return changes
+
+
+def _records(api: GmailApi, start: int) -> Iterator[dict[str, Any] | int]:
+    """The records in order; each page's head, as a number, after its records."""
+    for page in api.history(str(start)):
+        yield from page.records
+        yield int(page.head)
+
+
+_EVENTS = ("messagesAdded", "labelsAdded", "labelsRemoved", "messagesDeleted")
+
+
+def _touched(record: dict[str, Any]) -> set[str]:
+    return {event["message"]["id"] for kind in _EVENTS for event in record.get(kind, ())}
+
+
+def _apply(messages: dict[str, MessageChange], record: dict[str, Any], record_id: int) -> None:
+    for kind in _EVENTS:
+        for event in record.get(kind, ()):
+            message = event["message"]
+            change = messages.get(message["id"])
+            if change is None:
+                change = messages[message["id"]] = MessageChange(message.get("threadId", ""), record_id)
+            change.thread_id = message.get("threadId") or change.thread_id
+            change.history_id = max(change.history_id, record_id)
+            change.deleted = kind == "messagesDeleted"
+            change.arrived = change.arrived or kind == "messagesAdded"
+            if change.deleted:
+                continue
+            if "labelIds" in message:
+                # The resulting set, as of this record.
+                change._set(message["labelIds"])
+            elif kind == "labelsAdded":
+                change._move(event.get("labelIds", ()), ())
+            elif kind == "labelsRemoved":
+                change._move((), event.get("labelIds", ()))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedThread:
+    """What threads.list says of a thread."""
+
+    history_id: int
+    snippet: str
+
+
+def list_message_ids(
+    api: GmailApi, options: TableOptions, *, everything: bool = False, until: set[str] | None = None
+) -> dict[str, str]:
+    """List messages: id to thread id, in Gmail's order.
+
+    Args:
+        api: The mailbox.
+        options: The filters and the page size.
+        everything: Leave the filters out and include spam and trash: what exists at all.
+        until: Stop as soon as all of these were seen.
+    """
+    threads: dict[str, str] = {}
+    listed: dict[str, str] = {}
+    missing = None if until is None else set(until)
+    pages = (
+        api.list_messages(include_spam_trash=True, page_size=options.page_size)
+        if everything
+        else api.list_messages(
+            q=options.q,
+            label_ids=options.label_ids,
+            include_spam_trash=options.include_spam_trash,
+            page_size=options.page_size,
+        )
+    )
+    for page in pages:
+        for item in page:
+            thread = item["threadId"]
+            listed[item["id"]] = threads.setdefault(thread, thread)
+        if missing is not None:
+            missing.difference_update(item["id"] for item in page)
+            if not missing:
+                break
+    return listed
+
+
+def list_thread_heads(
+    api: GmailApi, options: TableOptions, *, everything: bool = False
+) -> dict[str, ListedThread]:
+    """List threads with their history ids and snippets, filtered as the options say or `everything`."""
+    pages = (
+        api.list_threads(include_spam_trash=True, page_size=options.page_size)
+        if everything
+        else api.list_threads(
+            q=options.q,
+            label_ids=options.label_ids,
+            include_spam_trash=options.include_spam_trash,
+            page_size=options.page_size,
+        )
+    )
+    return {
+        item["id"]: ListedThread(int(item.get("historyId") or 0), item.get("snippet", ""))
+        for page in pages
+        for item in page
+    }
+
+
+def matching(api: GmailApi, options: TableOptions, candidates: set[str]) -> set[str]:
+    """Which of the candidates match `q`; all of them where there is no `q`. Costs a listing up to the last match."""
+    if not options.q or not candidates:
+        return candidates
+    return candidates.intersection(list_message_ids(api, options, until=candidates))
