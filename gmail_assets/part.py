@@ -99,13 +99,15 @@ class Part:
         if self.table.keeps_deleted:
             leaves.append(DELETED_AT)
         wanted = None if keys is None else pa.array(sorted(set(keys)), pa.string())
-        pieces = []
+        empty = self._no_members()
+        pieces = [empty]
         for path in self._paths(None if wanted is None else wanted.to_pylist()):
-            piece = pq.ParquetFile(path).read(columns=leaves)
+            # Files of merges and of appends differ in how Arrow reads their strings.
+            piece = pq.ParquetFile(path).read(columns=leaves).select(empty.schema.names).cast(empty.schema)
             if wanted is not None:
                 piece = piece.filter(pc.is_in(piece["id"], wanted))
             pieces.append(piece)
-        table = pa.concat_tables(pieces) if pieces else self._no_members()
+        table = pa.concat_tables(pieces)
         hidden = (
             pc.is_valid(table[DELETED_AT])
             if self.table.keeps_deleted

@@ -1,0 +1,107 @@
+"""The ten reads: every table's rows, from one catalogue, page by page.
+
+`read_pages` yields rows as Gmail sends them. messages and threads are read whole here, newest first; how they follow
+the history is `gmail_client.changes`' and its callers' business.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gmail_client.api import GmailApi
+from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
+from gmail_client.errors import ForbiddenError
+from gmail_client.fetch import Fetched, Want, chunks, fetch
+from gmail_client.options import TableOptions
+from gmail_client.snapshots import read_snapshot
+from gmail_client.tables import table
+
+__all__ = ["read_pages", "thread_resource"]
+
+Row = dict[str, Any]
+Warn = Callable[[str], None]
+
+_log = logging.getLogger(__name__)
+
+
+def read_pages(
+    api: GmailApi, name: str, options: TableOptions | None = None, warn: Warn = _log.warning
+) -> Iterator[list[Row]]:
+    """Read one table.
+
+    Args:
+        api: The mailbox.
+        name: One of the ten.
+        options: The table's options; the defaults where not given.
+        warn: Told what a reader should know: filters that match nothing, a table this account may not read.
+
+    Yields:
+        Pages of rows of bounded size. `delegates` is empty for an account that may not read it.
+
+    Raises:
+        UnknownTableError: Not one of the ten.
+        GmailError: The read can't be completed, or a message can't be had.
+    """
+    entry = table(name)
+    options = options or TableOptions()
+    if entry.cursor:
+        yield from _messages(api, options, warn) if name == "messages" else _threads(api, options, warn)
+        return
+    try:
+        yield from read_snapshot(api, name, options, warn)
+    except ForbiddenError as error:
+        if name != "delegates":
+            raise
+        warn(f"delegates is empty: {error}")
+
+
+def _listed(api: GmailApi, options: TableOptions, warn: Warn) -> dict[str, list[str]]:
+    threads: dict[str, list[str]] = {}
+    for message_id, thread_id in list_message_ids(api, options).items():
+        threads.setdefault(thread_id, []).append(message_id)
+    if not threads and options.filtered:
+        warn(f"The filters q={options.q!r} and labelIds={','.join(options.label_ids)!r} match no message.")
+    return threads
+
+
+def _complete(fetched: Fetched) -> Fetched:
+    for error in fetched.failed.values():
+        raise error
+    return fetched
+
+
+def _messages(api: GmailApi, options: TableOptions, warn: Warn) -> Iterator[list[Row]]:
+    threads = _listed(api, options, warn)
+    wants = (Want(thread_id, tuple(ids)) for thread_id, ids in threads.items())
+    for chunk in chunks(_complete(fetched) for fetched in fetch(api, wants, options.format)):
+        yield [
+            message
+            for fetched in chunk
+            for message in fetched.messages
+            if message["id"] in threads[fetched.thread_id]
+        ]
+
+
+def _threads(api: GmailApi, options: TableOptions, warn: Warn) -> Iterator[list[Row]]:
+    heads = list_thread_heads(api, options)
+    threads = _listed(api, options, warn)
+    wants = (Want(thread_id, tuple(ids), whole=options.filtered) for thread_id, ids in threads.items())
+    for chunk in chunks(_complete(fetched) for fetched in fetch(api, wants, options.format)):
+        rows = (thread_resource(fetched, heads.get(fetched.thread_id), options) for fetched in chunk)
+        yield [row for row in rows if row["messages"]]
+
+
+def thread_resource(fetched: Fetched, head: ListedThread | None, options: TableOptions) -> Row:
+    """A thread resource of the visible messages that were fetched, whichever calls brought them."""
+    messages = [message for message in fetched.messages if options.shows(message.get("labelIds") or ())]
+    messages.sort(key=lambda message: (int(message.get("internalDate") or 0), message["id"]))
+    history_id = fetched.history_id
+    if history_id is None:
+        ids = [int(message.get("historyId") or 0) for message in messages]
+        history_id = str(head.history_id if head else max(ids, default=0))
+    snippet = fetched.snippet
+    if snippet is None:
+        snippet = head.snippet if head else (messages[-1].get("snippet", "") if messages else "")
+    return {"id": fetched.thread_id, "snippet": snippet, "historyId": history_id, "messages": messages}
