@@ -1,7 +1,5 @@
 """The daily schedule of the snapshot tables: one run for every mailbox."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import dagster as dg

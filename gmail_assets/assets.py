@@ -1,0 +1,254 @@
+"""The ten assets, made from the catalogue: messages and threads as one step that shares its fetch, eight snapshots.
+
+Every asset is partitioned by mailbox and writes its Delta table itself; what it yields is what became of the table.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from gmail_assets.columns import column_schema
+from gmail_assets.failures import dagster_failures
+from gmail_assets.lake import Lake
+from gmail_assets.progress import current_reporter
+from gmail_assets.resources import GmailResource, LakeResource
+from gmail_assets.standing import standing_of
+from gmail_assets.sync import Progress, SyncResult, snapshot, sync
+from gmail_client.errors import ConfigurationError
+from gmail_client.options import Spec, SpecTable
+from gmail_client.tables import CATALOGUE
+
+__all__ = ["SyncConfig", "asset_keys", "build_assets", "mail_step_name"]
+
+_KINDS = {"gmail", "deltalake"}
+_LOG_SECONDS = 60.0
+
+
+class SyncConfig(dg.Config):
+    """Run config of the step that brings messages and threads."""
+
+    full_refresh: bool = Field(
+        default=False,
+        description="Fetch everything anew and replace what is stored. Costs as much as a first load.",
+    )
+    compare: bool = Field(
+        default=False,
+        description="Compare with a listing although the history could tell; fetches only what differs.",
+    )
+    replay_from: str | None = Field(
+        default=None,
+        description="Replay the history from this earlier history id; never later than the table's own cursor.",
+    )
+    allow_mass_delete: bool = Field(
+        default=False,
+        description="Go on where a comparison would delete more than a fifth of the mailbox's rows.",
+    )
+    time_budget_minutes: float = Field(
+        default=210.0,
+        gt=0,
+        description="Stop cleanly after so long, progress committed; the next run goes on. "
+        "Keep it below run_monitoring.max_runtime_seconds of the instance.",
+    )
+
+
+def asset_keys(spec: Spec, key_prefix: Sequence[str]) -> dict[str, dg.AssetKey]:
+    """The asset key of every table in the spec, by the table's Gmail name.
+
+    A table's `destination_schema` takes the place of the prefix's last part, its `destination_table` that of its name.
+    """
+    return {
+        entry.source_table: dg.AssetKey([*_prefix(entry, key_prefix), entry.table_name])
+        for entry in spec.tables
+    }
+
+
+def _prefix(entry: SpecTable, key_prefix: Sequence[str]) -> list[str]:
+    if entry.destination_schema is None:
+        return list(key_prefix)
+    return [*key_prefix[:-1], entry.destination_schema]
+
+
+def mail_step_name(key_prefix: Sequence[str]) -> str:
+    """Name of the step that brings messages and threads, as run config calls it."""
+    return "_".join([*key_prefix, "mail"])
+
+
+def build_assets(
+    spec: Spec,
+    partitions: dg.PartitionsDefinition,
+    *,
+    key_prefix: Sequence[str],
+    group_name: str,
+    owners: Sequence[str],
+) -> list[dg.AssetsDefinition]:
+    """One asset for each table of the spec."""
+    keys = asset_keys(spec, key_prefix)
+
+    def asset_spec(entry: SpecTable) -> dg.AssetSpec:
+        table = CATALOGUE[entry.source_table]
+        return dg.AssetSpec(
+            keys[table.name],
+            description=_description(entry),
+            group_name=group_name,
+            kinds=_KINDS,
+            owners=list(owners),
+            partitions_def=partitions,
+            skippable=True,
+            tags={"gmail/ingestion": table.ingestion_type},
+            metadata={
+                "dagster/column_schema": column_schema(table),
+                "dagster/table_name": entry.table_name,
+                "dagster/storage_kind": "deltalake",
+                "primary_key": ", ".join(["mailbox", *table.primary_key]),
+                "options": _options_text(entry),
+            },
+        )
+
+    changing = [entry for entry in spec.tables if CATALOGUE[entry.source_table].cursor]
+    snapshots = [entry for entry in spec.tables if not CATALOGUE[entry.source_table].cursor]
+    assets = [_snapshot(asset_spec(entry), entry) for entry in snapshots]
+    if changing:
+        name = mail_step_name(key_prefix)
+        assets.insert(0, _mail(name, [asset_spec(entry) for entry in changing], changing, keys))
+    return assets
+
+
+def _description(entry: SpecTable) -> str:
+    table = CATALOGUE[entry.source_table]
+    how = (
+        "Kept equal to the mailbox by change data capture from Gmail's history."
+        if table.cursor
+        else "A snapshot: each run replaces the mailbox's rows in one commit."
+    )
+    return f"{table.description} {how}"
+
+
+def _options_text(entry: SpecTable) -> str:
+    given = entry.options.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    if entry.deletes == "keep":
+        given["deletes"] = "keep"
+    return ", ".join(f"{name}={value}" for name, value in given.items()) or "defaults"
+
+
+def _mail(
+    name: str, specs: Sequence[dg.AssetSpec], entries: Sequence[SpecTable], keys: Mapping[str, dg.AssetKey]
+) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name=name,
+        specs=specs,
+        can_subset=True,
+        description="Brings messages and threads with one fetch; either can be selected alone.",
+    )
+    def mail(
+        context: dg.AssetExecutionContext, config: SyncConfig, gmail: GmailResource, gmail_lake: LakeResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        selected = [entry for entry in entries if keys[entry.source_table] in context.selected_asset_keys]
+        reporter = current_reporter()
+        with dagster_failures():
+            mailbox, lake = gmail.mailbox(context.partition_key), gmail_lake.lake()
+            # A retry goes on with the load that the first try began, and does not clear it again.
+            begun = context.retry_number > 0 and any(
+                standing.anchor is not None
+                for standing in standing_of(lake, mailbox.address, selected).values()
+            )
+            results = sync(
+                mailbox,
+                lake,
+                selected,
+                full_refresh=config.full_refresh and not begun,
+                compare=config.compare,
+                replay_from=_history_id(config.replay_from),
+                allow_mass_delete=config.allow_mass_delete,
+                deadline=time.monotonic() + config.time_budget_minutes * 60,
+                progress=reporter.progress if reporter else _log_progress(context),
+            )
+        for entry in selected:
+            yield _materialized(context, keys[entry.source_table], entry, results[entry.source_table], lake)
+
+    return mail
+
+
+def _log_progress(context: dg.AssetExecutionContext) -> Callable[[Progress], None]:
+    """Progress as lines of the run's log, one for each phase and then one a minute at most."""
+    phase, said = "", 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal phase, said
+        if progress.phase == phase and time.monotonic() - said < _LOG_SECONDS:
+            return
+        phase, said = progress.phase, time.monotonic()
+        of = f" of {progress.total:,}" if progress.total else ""
+        context.log.info(f"{phase}: {progress.done:,}{of} messages, {progress.units:,} units spent")
+
+    return tell
+
+
+def _history_id(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise ConfigurationError(
+            f"replay_from is {text!r}, not a history id.", fix="Give a history id such as '123456'."
+        )
+    return int(text)
+
+
+def _snapshot(spec: dg.AssetSpec, entry: SpecTable) -> dg.AssetsDefinition:
+    @dg.multi_asset(name="_".join(spec.key.path), specs=[spec], description=spec.description)
+    def read_snapshot(
+        context: dg.AssetExecutionContext, gmail: GmailResource, gmail_lake: LakeResource
+    ) -> dg.MaterializeResult[None]:
+        with dagster_failures():
+            lake = gmail_lake.lake()
+            result = snapshot(gmail.mailbox(context.partition_key), lake, entry)
+        return _materialized(context, spec.key, entry, result, lake)
+
+    return read_snapshot
+
+
+def _materialized(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, entry: SpecTable, result: SyncResult, lake: Lake
+) -> dg.MaterializeResult[None]:
+    for warning in result.warnings:
+        context.log.warning(warning)
+    if not result.complete:
+        context.log.warning(
+            "The time budget ended this run; what is committed stands and the next run goes on."
+        )
+    reporter = current_reporter()
+    if reporter:
+        reporter.finished(entry.source_table, result)
+    return dg.MaterializeResult(asset_key=key, metadata=_metadata(entry, result, lake))
+
+
+def _metadata(entry: SpecTable, result: SyncResult, lake: Lake) -> dict[str, Any]:
+    table = lake.table(entry.source_table, name=entry.table_name, keep_deleted=entry.deletes == "keep")
+    metadata: dict[str, Any] = {
+        "dagster/row_count": table.count(),
+        "dagster/partition_row_count": result.rows_total,
+        "dagster/column_schema": column_schema(CATALOGUE[entry.source_table]),
+        "dagster/uri": lake.location(entry.table_name),
+        "dagster/table_name": entry.table_name,
+        "mailbox": result.address,
+        "how": result.how,
+        "rows_written": result.rows_written,
+        "rows_updated": result.rows_updated,
+        "rows_deleted": result.rows_deleted,
+        "units": result.units,
+        "calls": result.calls,
+        "bytes_received": result.bytes,
+        "bytes_in_lake": table.size(result.address),
+        "seconds": round(result.seconds, 3),
+        "complete": result.complete,
+    }
+    if result.history_id is not None:
+        metadata["history_id"] = str(result.history_id)
+    if result.unfetched:
+        metadata["unfetched"] = result.unfetched
+    if result.warnings:
+        # Plain text: what a warning quotes may come from a mail, and must not be rendered.
+        metadata["warnings"] = dg.MetadataValue.text("\n".join(result.warnings))
+    return metadata

@@ -1,0 +1,11 @@
+"""What `workspace.yaml` loads: the assets as the environment describes them, runs in one process each."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from gmail_assets.factory import gmail_definitions
+
+__all__ = ["defs"]
+
+defs = dg.Definitions.merge(gmail_definitions(), dg.Definitions(executor=dg.in_process_executor))

@@ -1,0 +1,131 @@
+"""What a sync shows in a terminal: a live line while it runs, a line for each finished table, a summary.
+
+Totals come from the mailbox's own counts (getProfile) and the plan made from its listings, never from
+`resultSizeEstimate`. Where the output is no terminal, only finished lines are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from gmail_assets.sync import Progress as SyncProgress
+    from gmail_assets.sync import SyncResult
+
+__all__ = ["SyncDisplay", "size_text", "summary_table"]
+
+
+class _Count(ProgressColumn):
+    """`1,240/2,000` and how many a second."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text."""
+        done = f"{task.completed:,.0f}"
+        text = f"{done}/{task.total:,.0f}" if task.total else done
+        return Text(f"{text}  {task.speed:,.0f}/s" if task.speed else text)
+
+
+class SyncDisplay:
+    """A `Reporter` that draws. Use it as a context manager; quiet, it draws nothing.
+
+    Args:
+        console: Where to (standard error, so that results can be piped).
+        quiet: Show nothing.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._live = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            _Count(),
+            TextColumn("{task.fields[units]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self._live.add_task("", total=None, units="", visible=False)
+
+    def __enter__(self) -> SyncDisplay:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def mailbox(self, name: str) -> None:
+        """The next mailbox begins."""
+        self._live.reset(self._task, description=f"{name}: asking Gmail", total=None, units="", visible=True)
+        self._say(Text(name, style="bold"))
+
+    def progress(self, progress: SyncProgress) -> None:
+        """Messages and threads are so far."""
+        self._live.update(
+            self._task,
+            description=progress.phase,
+            completed=progress.done,
+            total=progress.total,
+            units=f"{progress.units:,} units",
+            visible=True,
+        )
+
+    def finished(self, table: str, result: SyncResult) -> None:
+        """One table is done."""
+        counts = {"new": result.rows_written, "changed": result.rows_updated, "removed": result.rows_deleted}
+        changes = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "nothing new"
+        self._say(f"  {table:<21} {result.rows_total:>10,} rows   {changes}")
+        for warning in result.warnings:
+            self._say(Text(f"  {warning}", style="yellow"))
+
+    def _say(self, line: str | Text) -> None:
+        if not self._quiet:
+            self._live.console.print(line, highlight=False, soft_wrap=True)
+
+
+def size_text(size: float) -> str:
+    """Bytes in a unit that fits, for example `3.1 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def summary_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A plain table: the first column left, numbers right with thousands set apart."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*[_cell(row.get(column)) for column in columns])
+    return table
+
+
+def _cell(value: Any) -> str | Text:
+    if value is None:
+        return ""
+    if isinstance(value, Text):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.1f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,115 @@
+"""`gmail_definitions`: everything Dagster needs, as one value that merges into any project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from gmail_assets.assets import asset_keys, build_assets, mail_step_name
+from gmail_assets.resources import GmailResource, LakeResource
+from gmail_assets.schedules import DAILY, snapshot_schedule
+from gmail_assets.sensors import change_sensor
+from gmail_assets.switches import Switches
+from gmail_client.options import Spec
+from gmail_client.settings import Settings
+from gmail_client.tables import CATALOGUE
+
+__all__ = ["DEFAULT_OWNERS", "gmail_definitions"]
+
+DEFAULT_OWNERS = ("team:gmail",)
+
+
+def gmail_definitions(
+    *,
+    spec: Spec | Mapping[str, Any] | str | Path | None = None,
+    key_prefix: str | Sequence[str] = "gmail",
+    group_name: str = "gmail",
+    mailboxes: Sequence[str] | None = None,
+    owners: Sequence[str] = DEFAULT_OWNERS,
+    gmail: GmailResource | None = None,
+    lake: LakeResource | None = None,
+    snapshot_cron: str = DAILY,
+) -> dg.Definitions:
+    """Assets, checks, jobs, schedule, sensor and resources.
+
+    Args:
+        spec: Which tables, with which options: a pipeline spec, as a value or a file. GMAIL_SPEC, else all ten.
+        key_prefix: What the asset keys begin with.
+        group_name: The assets' group; jobs, schedule and sensor are named after it.
+        mailboxes: The partitions, addresses or `me`. GMAIL_MAILBOXES, else GMAIL_USER_ID, else `me`.
+        owners: Owners of the assets: addresses, or `team:...`.
+        gmail: Access to Gmail; from the environment where not given.
+        lake: Place of the tables; from the environment where not given.
+        snapshot_cron: When the snapshot tables are read, in UTC.
+
+    Returns:
+        Definitions without an executor of their own, to be merged with others (`dagster.Definitions.merge`).
+
+    Raises:
+        ConfigurationError: The spec or a setting can't be right.
+    """
+    settings = Settings()
+    switches = Switches()
+    tables = spec if isinstance(spec, Spec) else Spec.load(spec if spec is not None else settings.spec)
+    names = tuple(mailboxes) if mailboxes is not None else settings.mailbox_names
+    prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix)
+    keys = asset_keys(tables, prefix)
+    changing = [keys[name] for name in keys if CATALOGUE[name].cursor]
+    snapshots = [keys[name] for name in keys if not CATALOGUE[name].cursor]
+
+    jobs = [_job(f"{group_name}_all", list(keys.values()), "Brings every table of a mailbox up to date.")]
+    schedules = []
+    sensors = []
+    if changing:
+        jobs.append(
+            _job(f"{group_name}_sync", changing, "Brings messages and threads of a mailbox up to date.")
+        )
+        sensors.append(
+            change_sensor(
+                f"{group_name}_changes",
+                f"{group_name}_sync",
+                mail_step_name(prefix),
+                [entry for entry in tables.tables if CATALOGUE[entry.source_table].cursor],
+                keys,
+                names,
+                running=switches.sensor,
+                initial_load=switches.sensor_initial_load,
+            )
+        )
+    if snapshots:
+        jobs.append(_job(f"{group_name}_snapshots", snapshots, "Reads the snapshot tables of a mailbox."))
+        schedules.append(
+            snapshot_schedule(
+                f"{group_name}_daily_snapshots",
+                f"{group_name}_snapshots",
+                names,
+                cron=snapshot_cron,
+                running=switches.schedule,
+            )
+        )
+    return dg.Definitions(
+        assets=build_assets(
+            tables,
+            dg.StaticPartitionsDefinition(list(names)),
+            key_prefix=prefix,
+            group_name=group_name,
+            owners=owners,
+        ),
+        jobs=jobs,
+        schedules=schedules,
+        sensors=sensors,
+        resources={"gmail": gmail or GmailResource(), "gmail_lake": lake or LakeResource()},
+    )
+
+
+def _job(name: str, keys: Sequence[dg.AssetKey], description: str) -> Any:
+    # One process: a step of its own process each would cost ten times the seconds, and share no token and no meter.
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*keys),
+        description=description,
+        executor_def=dg.in_process_executor,
+    )
