@@ -1,0 +1,28 @@
+"""A Gmail API server on loopback, for the demo, the tests and the benchmarks.
+
+    with Emulator(messages=200, seed=1) as gmail:
+        ...  # gmail.url, gmail.environment(), gmail.mailbox(), gmail.truth("messages")
+
+`python -m gmail_client.emulator` starts it from the command line. See docs/emulator.md.
+"""
+
+from gmail_client.emulator.api_errors import ApiError
+from gmail_client.emulator.faults import Fault, Faults
+from gmail_client.emulator.handle import Emulator
+from gmail_client.emulator.mailbox import Mailbox
+from gmail_client.emulator.quota import Quota
+from gmail_client.emulator.server import PortTakenError
+from gmail_client.emulator.switches import Switches
+from gmail_client.emulator.usage import Usage
+
+__all__ = [
+    "ApiError",
+    "Emulator",
+    "Fault",
+    "Faults",
+    "Mailbox",
+    "PortTakenError",
+    "Quota",
+    "Switches",
+    "Usage",
+]

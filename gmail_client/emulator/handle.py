@@ -1,0 +1,258 @@
+"""The emulator from Python: `with Emulator(...) as gmail` serves a small Gmail on loopback from a thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from gmail_client.clock import SYSTEM_CLOCK, Clock
+from gmail_client.emulator.faults import Faults
+from gmail_client.emulator.generate import SeededMailbox, seeded_mailbox
+from gmail_client.emulator.mailbox import Mailbox
+from gmail_client.emulator.quota import Quota
+from gmail_client.emulator.render import Format
+from gmail_client.emulator.server import Server
+from gmail_client.emulator.switches import Switches
+from gmail_client.emulator.tokens import Client
+from gmail_client.emulator.truth import truth_of
+from gmail_client.emulator.usage import Usage
+from gmail_client.emulator.world import World
+
+__all__ = ["DEFAULT_SCOPES", "Emulator"]
+
+DEFAULT_SCOPES = (
+    "https://mail.google.com/",
+    "https://www.googleapis.com/auth/gmail.settings.basic",
+    "https://www.googleapis.com/auth/gmail.settings.sharing",
+    "https://www.googleapis.com/auth/admin.directory.user.readonly",
+)
+_READONLY = ("https://www.googleapis.com/auth/gmail.readonly",)
+
+PathLike = str | os.PathLike[str]
+
+
+class Emulator:
+    """A Gmail on loopback, served from a thread of this process.
+
+    Args:
+        mailboxes: How many there are.
+        messages: How many each holds at first.
+        seed: Same seed, same mailboxes.
+        quota: `current`, `legacy`, `none`, units a minute and user, or a `Quota`.
+        latency_ms: Milliseconds (of the clock) that every request to the API takes at least.
+        clock: Quota, dates and token lives run by it.
+        switches: Behaviour that Gmail leaves open, and oddities.
+        journal: File that keeps what is written, for the next start with the same arguments.
+        eml: Folders of `.eml` files to put into the first mailbox instead of generated mail.
+        mbox: Files in mbox form (a Takeout export), likewise.
+        maildir: Maildir folders, likewise.
+        port: 0 for any that is free.
+
+    Raises:
+        ValueError: A bad argument, or a journal that does not fit.
+        PortTakenError: The port is in use.
+
+    Attributes:
+        url: Root of the API, of OAuth and of the Directory.
+        addresses: The mailboxes' addresses; the first is the default, and the domain's admin.
+        faults: Trouble on demand.
+        usage: What was asked for.
+        clock: The clock.
+        switches: The switches.
+    """
+
+    def __init__(
+        self,
+        mailboxes: int = 1,
+        messages: int = 200,
+        seed: int = 1,
+        *,
+        quota: str | int | Quota = "none",
+        latency_ms: float = 0,
+        clock: Clock = SYSTEM_CLOCK,
+        switches: Switches | None = None,
+        journal: PathLike | None = None,
+        eml: Iterable[PathLike] = (),
+        mbox: Iterable[PathLike] = (),
+        maildir: Iterable[PathLike] = (),
+        port: int = 0,
+    ) -> None:
+        if mailboxes < 1 or messages < 0:
+            raise ValueError(f"mailboxes is at least 1 and messages at least 0, not {mailboxes}, {messages}")
+        self.clock = clock
+        self.switches = switches or Switches()
+        own = {
+            kind: [str(Path(path)) for path in paths]
+            for kind, paths in (("eml", eml), ("mbox", mbox), ("maildir", maildir))
+        }
+        origin: dict[str, object] = {"mailboxes": mailboxes, "messages": messages, "seed": seed, **own}
+        self._world = World(
+            _seeds(mailboxes, messages, seed, own),
+            seed=seed,
+            clock=clock,
+            switches=self.switches,
+            quota=Quota.named(quota),
+            journal=Path(journal) if journal is not None else None,
+            origin=origin,
+        )
+        self.addresses: list[str] = list(self._world.addresses)
+        self._refresh_tokens = {
+            address: self._world.tokens.standing_refresh_token(address, DEFAULT_SCOPES)
+            for address in self.addresses
+        }
+        try:
+            self._server = Server(self._world, port=port, latency=latency_ms / 1000)
+        except BaseException:
+            self._world.close()
+            raise
+        self.url: str = self._server.url
+
+    def __enter__(self) -> Emulator:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"Emulator({self.url}, {len(self.addresses)} mailboxes)"
+
+    def start(self) -> None:
+        """Serve from a background thread."""
+        self._server.start()
+
+    def serve(self) -> None:
+        """Serve from this thread until the process is interrupted."""
+        self._server.run()
+
+    def stop(self) -> None:
+        """End the server; the handle still shows usage and truth."""
+        self._server.stop()
+        self._world.close()
+
+    @property
+    def faults(self) -> Faults:
+        """Trouble on demand."""
+        return self._world.faults
+
+    @property
+    def usage(self) -> Usage:
+        """What was asked for, in calls, units and bytes by method."""
+        return self._world.usage
+
+    def environment(self, address: str | None = None) -> dict[str, str]:
+        """The environment variables with which the product reads a mailbox here."""
+        client = self._world.tokens.default_client
+        return {
+            "GMAIL_CLIENT_ID": client.id,
+            "GMAIL_CLIENT_SECRET": client.secret,
+            "GMAIL_REFRESH_TOKEN": self._refresh_tokens[self._address(address)],
+            "GMAIL_USER_ID": address or "me",
+            "GMAIL_API_ROOT": self.url,
+            "GMAIL_OAUTH_ROOT": self.url,
+        }
+
+    def mailbox(self, address: str | None = None) -> Mailbox:
+        """A mailbox, to write to with Gmail's semantics.
+
+        Raises:
+            ValueError: There is no such mailbox.
+        """
+        return self._world.mailboxes[self._address(address)]
+
+    def access_token(
+        self,
+        address: str | None = None,
+        scopes: Sequence[str] | None = None,
+        expires_in: float = 3600,
+        *,
+        delegated: bool = False,
+    ) -> str:
+        """An access token for a mailbox, with full access unless `scopes` say otherwise.
+
+        Args:
+            address: The mailbox; the first by default.
+            scopes: Full scope URLs.
+            expires_in: Seconds of the clock.
+            delegated: As a service account with domain-wide delegation has it.
+        """
+        return self._world.tokens.new_access_token(
+            self._address(address),
+            tuple(scopes) if scopes is not None else DEFAULT_SCOPES,
+            expires_in=expires_in,
+            delegated=delegated,
+        )
+
+    def refresh_token(self, address: str | None = None, scopes: Sequence[str] = _READONLY) -> str:
+        """A new refresh token of the default client for a mailbox, granted with these scopes."""
+        tokens = self._world.tokens
+        return tokens.new_refresh_token(tokens.default_client.id, self._address(address), tuple(scopes))
+
+    def service_account_file(self, path: PathLike) -> Path:
+        """Write a service account's key file; its JWTs are accepted with any mailbox as subject."""
+        target = Path(path)
+        self._world.tokens.write_service_account(target, self.url)
+        return target
+
+    def add_client(
+        self, kind: Literal["installed", "web"] = "web", redirect_uris: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Register an OAuth client; returns what Google's console lets one download for it."""
+        client: Client = self._world.tokens.add_client(kind, tuple(redirect_uris))
+        return self._world.tokens.client_json(client, self.url)
+
+    def client_json(self) -> dict[str, Any]:
+        """The default desktop client as the file that Google's console lets one download."""
+        return self._world.tokens.client_json(self._world.tokens.default_client, self.url)
+
+    def allow_delegation(self, scopes: Sequence[str]) -> None:
+        """Limit the scopes that service accounts may ask for in a user's name."""
+        self._world.tokens.delegated_scopes = frozenset(scopes)
+
+    def truth(
+        self,
+        table: str,
+        address: str | None = None,
+        *,
+        q: str | None = None,
+        label_ids: Sequence[str] = (),
+        include_spam_trash: bool = False,
+        format: Format = "full",
+    ) -> list[dict[str, Any]]:
+        """What a table must hold now, as API JSON objects; see `truth.truth_of`."""
+        return truth_of(
+            self.mailbox(address),
+            self._world.renderer,
+            table,
+            q=q,
+            label_ids=label_ids,
+            include_spam_trash=include_spam_trash,
+            format=format,
+        )
+
+    def expire_history(self, address: str | None = None) -> None:
+        """Make every startHistoryId up to the present head answer 404."""
+        self.mailbox(address).expire_history()
+
+    def revoke_tokens(self, address: str | None = None) -> None:
+        """Take back all refresh and access tokens of a mailbox."""
+        self._world.tokens.revoke_mailbox(self._address(address))
+
+    def _address(self, address: str | None) -> str:
+        if address in (None, "me"):
+            return self.addresses[0]
+        if address not in self._world.mailboxes:
+            raise ValueError(f"no mailbox {address!r}; there are {', '.join(self.addresses)}")
+        return str(address)
+
+
+def _seeds(mailboxes: int, messages: int, seed: int, own: dict[str, list[str]]) -> list[SeededMailbox]:
+    return [seeded_mailbox(seed, index, messages) for index in range(mailboxes)]

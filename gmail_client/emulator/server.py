@@ -1,0 +1,91 @@
+"""The web server: `Server` serves a world on loopback from a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Any
+
+import uvicorn
+
+from gmail_client.emulator.app import EmulatorApp
+from gmail_client.emulator.routes import make_routes
+from gmail_client.emulator.world import World
+
+__all__ = ["HOST", "PortTakenError", "Server"]
+
+HOST = "127.0.0.1"
+_START_SECONDS = 30.0
+
+
+class PortTakenError(OSError):
+    """The port that was asked for is in use."""
+
+
+class Server:
+    """uvicorn in a background thread, or in the caller's.
+
+    Args:
+        world: What is served.
+        port: 0 for any that is free.
+        latency: Seconds that every request to the API takes at least.
+
+    Raises:
+        PortTakenError: The port is in use.
+    """
+
+    def __init__(self, world: World, *, port: int = 0, latency: float = 0.0) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((HOST, port))
+        except OSError as error:
+            self._socket.close()
+            raise PortTakenError(f"port {port} cannot be used: {error.strerror}; choose another") from None
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{HOST}:{self.port}"
+        app = EmulatorApp(world, routes=make_routes(world, self.url), latency=latency, abort=self._abort)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            date_header=True,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=2,
+            ws="none",
+            backlog=512,
+        )
+        self._uvicorn = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Serve from a background thread; returns when requests are answered."""
+        self._socket.listen(512)
+        self._thread = threading.Thread(target=self.run, name="gmail-emulator", daemon=True)
+        self._thread.start()
+        until = time.monotonic() + _START_SECONDS
+        while not self._uvicorn.started:
+            if not self._thread.is_alive() or time.monotonic() > until:
+                raise RuntimeError("the emulator's server did not start")
+            time.sleep(0.002)
+
+    def run(self) -> None:
+        """Serve until `stop`, or until the process is told to end."""
+        self._uvicorn.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """End the server and wait for it."""
+        self._uvicorn.should_exit = True
+        if self._thread is not None:
+            self._thread.join(10)
+        self._socket.close()
+
+    def _abort(self, client: tuple[str, int]) -> None:
+        for protocol in list(self._uvicorn.server_state.connections):
+            transport: Any = getattr(protocol, "transport", None)
+            if transport is not None and transport.get_extra_info("peername") == client:
+                transport.abort()

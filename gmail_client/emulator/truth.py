@@ -1,0 +1,114 @@
+"""What each of the ten tables must hold now: `truth_of`, worked out from the mailbox without its API paths."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from gmail_client.emulator.listing import Selection
+from gmail_client.emulator.mailbox import Mailbox
+from gmail_client.emulator.reads import label_resource
+from gmail_client.emulator.render import Format, Renderer
+from gmail_client.emulator.settings import SETTINGS_PARTS
+
+__all__ = ["TRUTH_TABLES", "truth_of"]
+
+Row = dict[str, Any]
+
+TRUTH_TABLES = (
+    "messages",
+    "threads",
+    "labels",
+    "drafts",
+    "profile",
+    "settings",
+    "filters",
+    "forwarding_addresses",
+    "send_as",
+    "delegates",
+)
+
+
+def truth_of(
+    mailbox: Mailbox,
+    renderer: Renderer,
+    table: str,
+    *,
+    q: str | None = None,
+    label_ids: Sequence[str] = (),
+    include_spam_trash: bool = False,
+    format: Format = "full",
+) -> list[Row]:
+    """The rows of a table as API JSON objects.
+
+    Messages, threads and drafts are full resources (in `format`), sorted by id; a thread is there when one
+    of its messages is wanted and then holds all of them, without spam and trash unless they are included.
+    `settings` is one row of emailAddress and the five parts. The filters hold for messages, threads and (but
+    for `label_ids`) drafts only.
+
+    Raises:
+        ValueError: There is no such table.
+    """
+    if table not in TRUTH_TABLES:
+        raise ValueError(f"no table {table!r}; there are {', '.join(TRUTH_TABLES)}")
+    with mailbox.lock:
+        if table in ("messages", "threads", "drafts"):
+            selection = Selection(
+                q,
+                tuple(label_ids),
+                include_spam_trash,
+                labels=mailbox.labels.ids_by_name(),
+                now=mailbox.clock.time,
+                switches=mailbox.switches,
+            )
+            return _mail(mailbox, renderer, table, selection, include_spam_trash, format)
+        if table == "labels":
+            return [label_resource(mailbox, label_id) for label_id in sorted(mailbox.labels.labels)]
+        if table == "profile":
+            return [
+                {
+                    "emailAddress": mailbox.address,
+                    "messagesTotal": len(mailbox.store.messages),
+                    "threadsTotal": len(mailbox.store.threads),
+                    "historyId": str(mailbox.log.head),
+                }
+            ]
+        settings = mailbox.settings
+        if table == "settings":
+            return [
+                {"emailAddress": mailbox.address, **{part: settings.parts[part] for part in SETTINGS_PARTS}}
+            ]
+        entries: dict[str, Row] = getattr(settings, table)
+        return [dict(entries[key]) for key in sorted(entries)]
+
+
+def _mail(
+    mailbox: Mailbox,
+    renderer: Renderer,
+    table: str,
+    selection: Selection,
+    include_spam_trash: bool,
+    format: Format,
+) -> list[Row]:
+    store = mailbox.store
+    if table == "messages":
+        texts = [
+            renderer.message(message, format)
+            for _, message in sorted(store.messages.items())
+            if selection.message(message)
+        ]
+    elif table == "drafts":
+        texts = [
+            renderer.draft(message, format)
+            for _, message in sorted(store.drafts.items())
+            if selection.message(message)
+        ]
+    else:
+        texts = []
+        for _, thread in sorted(store.threads.items()):
+            if not selection.thread(thread):
+                continue
+            members = [member for member in thread.members if include_spam_trash or not member.hidden]
+            texts.append(renderer.thread_of(thread, members, format, snippet=True))
+    return [json.loads(text) for text in texts]

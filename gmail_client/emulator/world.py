@@ -1,0 +1,115 @@
+"""Everything behind the server: `World` with its mailboxes, accounts, tokens, quota, faults and counters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gmail_client.clock import Clock
+from gmail_client.emulator.content import Content
+from gmail_client.emulator.faults import Faults
+from gmail_client.emulator.generate import SeededMailbox
+from gmail_client.emulator.journal import Journal
+from gmail_client.emulator.mailbox import Mailbox
+from gmail_client.emulator.quota import Quota, QuotaGate
+from gmail_client.emulator.render import Renderer
+from gmail_client.emulator.switches import Switches
+from gmail_client.emulator.tokens import TokenBook
+from gmail_client.emulator.usage import Usage
+
+__all__ = ["Account", "World"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of the domain, as the Directory lists it.
+
+    Attributes:
+        address: Primary e-mail address.
+        mailbox: Whether Gmail is set up.
+        suspended: No access at all.
+        archived: Kept, without a licence.
+        admin: May read the Directory.
+    """
+
+    address: str
+    mailbox: bool = True
+    suspended: bool = False
+    archived: bool = False
+    admin: bool = False
+
+
+class World:
+    """A small Google: one domain, one Cloud project.
+
+    Args:
+        seeds: What each mailbox holds at first; the first one's owner is the domain's admin.
+        seed: What clients and tokens follow from.
+        clock: The present.
+        switches: Behaviour that Gmail leaves open.
+        quota: What is allowed.
+        journal: File of what was written; None for none.
+        origin: What the journal builds on.
+
+    Raises:
+        ValueError: The journal does not fit.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[SeededMailbox],
+        *,
+        seed: int,
+        clock: Clock,
+        switches: Switches,
+        quota: Quota,
+        journal: Path | None = None,
+        origin: dict[str, object] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.switches = switches
+        self.usage = Usage()
+        self.faults = Faults()
+        self.tokens = TokenBook(seed, clock)
+        self.gate = QuotaGate(quota, clock)
+        self.renderer = Renderer(switches)
+        self.journal = Journal(journal, origin or {}) if journal is not None else None
+        self.mailboxes: dict[str, Mailbox] = {}
+        for entry in seeds:
+            self.mailboxes[entry.address] = Mailbox(
+                entry, clock=clock, switches=switches, journal=self.journal, post=self._post
+            )
+        self.addresses = list(self.mailboxes)
+        self.accounts = {account.address: account for account in self._accounts()}
+        if self.journal is not None:
+            for write in self.journal.replay():
+                self.mailboxes[write.address].replay(write)
+
+    def _accounts(self) -> list[Account]:
+        accounts = [Account(address, admin=not index) for index, address in enumerate(self.addresses)]
+        if self.switches.directory_extras:
+            domain = self.addresses[0].rpartition("@")[2]
+            accounts += [
+                Account(f"suspended.example@{domain}", suspended=True),
+                Account(f"archived.example@{domain}", archived=True, suspended=True),
+                Account(f"no.mailbox.example@{domain}", mailbox=False),
+            ]
+        return accounts
+
+    def account_state(self, address: str) -> str:
+        """What an address is here: "active", "suspended" or "" for nobody."""
+        account = self.accounts.get(address)
+        if account is None:
+            return ""
+        return "suspended" if account.suspended else "active"
+
+    def close(self) -> None:
+        """Close the journal."""
+        if self.journal is not None:
+            self.journal.close()
+
+    def _post(self, address: str, content: Content) -> None:
+        mailbox = self.mailboxes.get(address)
+        if mailbox is not None:
+            mailbox.receive(content)
