@@ -10,6 +10,7 @@ from gmail_client.emulator.api_errors import ApiError
 from gmail_client.emulator.faults import Fault, Faults
 from gmail_client.emulator.handle import Emulator
 from gmail_client.emulator.mailbox import Mailbox
+from gmail_client.emulator.process import EmulatorProcess
 from gmail_client.emulator.quota import Quota
 from gmail_client.emulator.server import PortTakenError
 from gmail_client.emulator.switches import Switches
@@ -18,6 +19,7 @@ from gmail_client.emulator.usage import Usage
 __all__ = [
     "ApiError",
     "Emulator",
+    "EmulatorProcess",
     "Fault",
     "Faults",
     "Mailbox",

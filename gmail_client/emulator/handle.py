@@ -41,6 +41,7 @@ class Emulator:
         mailboxes: How many there are.
         messages: How many each holds at first.
         seed: Same seed, same mailboxes.
+        mean_json_kb: About how many kilobytes of JSON a mean message takes.
         quota: `current`, `legacy`, `none`, units a minute and user, or a `Quota`.
         latency_ms: Milliseconds (of the clock) that every request to the API takes at least.
         clock: Quota, dates and token lives run by it.
@@ -70,6 +71,7 @@ class Emulator:
         messages: int = 200,
         seed: int = 1,
         *,
+        mean_json_kb: float = 15.0,
         quota: str | int | Quota = "none",
         latency_ms: float = 0,
         clock: Clock = SYSTEM_CLOCK,
@@ -88,9 +90,15 @@ class Emulator:
             kind: [str(Path(path)) for path in paths]
             for kind, paths in (("eml", eml), ("mbox", mbox), ("maildir", maildir))
         }
-        origin: dict[str, object] = {"mailboxes": mailboxes, "messages": messages, "seed": seed, **own}
+        origin: dict[str, object] = {
+            "mailboxes": mailboxes,
+            "messages": messages,
+            "seed": seed,
+            "kb": mean_json_kb,
+            **own,
+        }
         self._world = World(
-            _seeds(mailboxes, messages, seed, own),
+            _seeds(mailboxes, messages, seed, mean_json_kb, own),
             seed=seed,
             clock=clock,
             switches=self.switches,
@@ -254,5 +262,7 @@ class Emulator:
         return str(address)
 
 
-def _seeds(mailboxes: int, messages: int, seed: int, own: dict[str, list[str]]) -> list[SeededMailbox]:
-    return [seeded_mailbox(seed, index, messages) for index in range(mailboxes)]
+def _seeds(
+    mailboxes: int, messages: int, seed: int, mean_json_kb: float, own: dict[str, list[str]]
+) -> list[SeededMailbox]:
+    return [seeded_mailbox(seed, index, messages, mean_json_kb=mean_json_kb) for index in range(mailboxes)]

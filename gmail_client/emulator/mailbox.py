@@ -78,7 +78,8 @@ class Mailbox(DraftWrites, SettingsWrites):
         """New realistic mail for this address, RFC 822 bytes; `reply_to` is a message id to answer."""
         with self.lock:
             answered = self.message(reply_to).content if reply_to else None
-            return random_mail(self._mail_rng, self.address, reply_to=answered)
+            seconds = int(self.clock.time())
+            return random_mail(self._mail_rng, self.address, reply_to=answered, seconds=seconds)
 
     def send(self, mail: bytes | Content, *, thread_id: str | None = None) -> str:
         """messages.send: keep a copy under SENT and deliver it to this emulator's mailboxes; returns its id.

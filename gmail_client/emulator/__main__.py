@@ -1,0 +1,96 @@
+"""`python -m gmail_client.emulator`: serve a small Gmail on loopback and print how to reach it."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+from collections.abc import Sequence
+
+from gmail_client.clock import SYSTEM_CLOCK, ScaledClock
+from gmail_client.emulator.handle import Emulator
+from gmail_client.emulator.quota import Quota
+from gmail_client.emulator.server import PortTakenError
+from gmail_client.emulator.switches import Switches
+
+__all__ = ["main", "make_parser"]
+
+
+def make_parser(prog: str = "python -m gmail_client.emulator") -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description="A Gmail API server on loopback. Interrupt it to end it."
+    )
+    add = parser.add_argument
+    add("--port", type=int, default=0, help="port on 127.0.0.1; by default one that is free")
+    add("--mailboxes", type=int, default=1, metavar="N", help="number of mailboxes (1)")
+    add("--messages", type=int, default=200, metavar="N", help="messages in each at first (200)")
+    add("--seed", type=int, default=1, metavar="S", help="same seed, same mailboxes (1)")
+    add("--mean-kb", type=float, default=15.0, metavar="K", help="kilobytes of JSON of a mean message (15)")
+    add("--quota", default="current", help="current, legacy, none, or units a minute and user (current)")
+    add("--latency-ms", type=float, default=0.0, metavar="L", help="least time of an API request (0)")
+    add("--time-scale", type=float, default=1.0, metavar="X", help="how much faster its clock runs (1)")
+    add("--journal", metavar="FILE", help="keeps what is written for the next start with the same arguments")
+    add("--mbox", action="append", default=[], metavar="FILE", help="mail of an mbox file (Takeout export)")
+    add("--maildir", action="append", default=[], metavar="DIR", help="mail of a Maildir folder")
+    add("--eml", action="append", default=[], metavar="DIR", help="mail of the .eml files in a folder")
+    add(
+        "--switch",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a behaviour that Gmail leaves open, see docs/emulator.md",
+    )
+    add("--service-account-file", metavar="FILE", help="write a service account's key file there")
+    add("--json", action="store_true", help="print one JSON object instead of shell assignments")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; 0 then, 1 when it cannot start, 2 for bad arguments."""
+    options = make_parser().parse_args(arguments)
+    try:
+        emulator = Emulator(
+            options.mailboxes,
+            options.messages,
+            options.seed,
+            mean_json_kb=options.mean_kb,
+            quota=Quota.named(options.quota),
+            latency_ms=options.latency_ms,
+            clock=SYSTEM_CLOCK if options.time_scale == 1 else ScaledClock(options.time_scale),
+            switches=Switches.parse(options.switch),
+            journal=options.journal,
+            eml=options.eml,
+            mbox=options.mbox,
+            maildir=options.maildir,
+            port=options.port,
+        )
+    except (PortTakenError, ValueError, OSError) as error:
+        sys.stderr.write(f"gmail emulator: {error}\n")
+        return 1
+    environment = emulator.environment()
+    if options.service_account_file:
+        path = emulator.service_account_file(options.service_account_file)
+        environment["GMAIL_SERVICE_ACCOUNT_FILE"] = str(path.resolve())
+    if options.json:
+        announcement = {"url": emulator.url, "addresses": emulator.addresses, "environment": environment}
+        sys.stdout.write(json.dumps(announcement) + "\n")
+    else:
+        sys.stdout.write(f"# {len(emulator.addresses)} mailboxes: {', '.join(emulator.addresses[:5])}\n")
+        sys.stdout.writelines(f"export {name}={value}\n" for name, value in environment.items())
+    sys.stdout.flush()
+    # The seeded mailboxes live as long as the process: no collection needs to look at them again.
+    gc.collect()
+    gc.freeze()
+    try:
+        emulator.serve()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        emulator.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
