@@ -1,0 +1,287 @@
+"""Gmail's read endpoints for one mailbox, a method each: `GmailApi`.
+
+https://developers.google.com/workspace/gmail/api/reference/rest/v1. What a method returns is Gmail's own
+JSON; a key that Gmail leaves out of a list answer means an empty list, an error never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote
+
+from gmail_client.batch import Batches
+from gmail_client.calls import Answer, Call, Usage, UsageSnapshot
+from gmail_client.errors import ConfigurationError, UnavailableError
+from gmail_client.quota import QuotaPlan
+from gmail_client.transport import Transport
+
+__all__ = ["Answer", "Call", "GmailApi", "HistoryPage", "Usage", "UsageSnapshot"]
+
+Resource = dict[str, Any]
+Format = Literal["full", "metadata", "minimal", "raw"]
+
+_EMPTY_PAGES = 200
+"""Pages in a row without an item after which a listing is taken for endless."""
+
+_SETTINGS = {
+    "autoForwarding": "settings.getAutoForwarding",
+    "imap": "settings.getImap",
+    "language": "settings.getLanguage",
+    "pop": "settings.getPop",
+    "vacation": "settings.getVacation",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """One page of the history.
+
+    Attributes:
+        records: History records in increasing id; possibly none.
+        head: The mailbox's newest historyId at the time of the answer. It holds only once all pages are read.
+        next_page_token: Where the next page starts; None on the last.
+    """
+
+    records: list[Resource]
+    head: str
+    next_page_token: str | None
+
+
+class GmailApi:
+    """One mailbox's read endpoints; thread-safe.
+
+    Every method raises a `GmailError` when Gmail refuses for good, after the retries that make sense.
+
+    Args:
+        transport: The mailbox's line.
+        user_id: `me` or an address.
+        workers: Threads of `get_many`.
+    """
+
+    def __init__(self, transport: Transport, user_id: str = "me", *, workers: int = 5) -> None:
+        self.user_id = user_id
+        self._transport = transport
+        self._batches = Batches(transport, workers)
+        self._root = f"/gmail/v1/users/{quote(user_id, safe='@')}"
+
+    @property
+    def usage(self) -> Usage:
+        """Calls, units and bytes spent on this mailbox."""
+        return self._transport.usage
+
+    @property
+    def plan(self) -> QuotaPlan:
+        """Prices and limits."""
+        return self._transport.plan
+
+    def profile(self) -> Resource:
+        """`{emailAddress, messagesTotal, threadsTotal, historyId}`."""
+        return self._get("getProfile", "/profile")
+
+    def list_messages(
+        self,
+        *,
+        q: str | None = None,
+        label_ids: Sequence[str] = (),
+        include_spam_trash: bool = False,
+        page_size: int = 500,
+    ) -> Iterator[list[Resource]]:
+        """All messages that match, as pages of `{id, threadId}`.
+
+        Args:
+            q: Gmail's search syntax.
+            label_ids: Labels that a message must all have.
+            include_spam_trash: List what is in SPAM and TRASH too.
+            page_size: 1 to 500 per page.
+        """
+        params = _filters(q, label_ids, include_spam_trash, page_size)
+        return self._pages("messages.list", "/messages", "messages", params)
+
+    def list_threads(
+        self,
+        *,
+        q: str | None = None,
+        label_ids: Sequence[str] = (),
+        include_spam_trash: bool = False,
+        page_size: int = 500,
+    ) -> Iterator[list[Resource]]:
+        """Threads with a matching message, as pages of `{id, snippet, historyId}`; see `list_messages`."""
+        params = _filters(q, label_ids, include_spam_trash, page_size)
+        return self._pages("threads.list", "/threads", "threads", params)
+
+    def list_drafts(
+        self, *, q: str | None = None, include_spam_trash: bool = False, page_size: int = 500
+    ) -> Iterator[list[Resource]]:
+        """All drafts that match, as pages of `{id, message: {id, threadId}}`; see `list_messages`."""
+        return self._pages("drafts.list", "/drafts", "drafts", _filters(q, (), include_spam_trash, page_size))
+
+    def history(
+        self, start: str, *, page_size: int = 500, page_token: str | None = None
+    ) -> Iterator[HistoryPage]:
+        """All changes after `start`, in order.
+
+        Args:
+            start: A historyId of this mailbox.
+            page_size: 1 to 500 records per page.
+            page_token: Go on from the `next_page_token` of an earlier page of the same start.
+
+        Raises:
+            HistoryExpiredError: Gmail no longer keeps the history that far back.
+        """
+        params = {"startHistoryId": start, "maxResults": page_size, "pageToken": page_token}
+        for document in self._documents("history.list", "/history", "history", params):
+            head = document.get("historyId")
+            if not isinstance(head, str | int):
+                raise UnavailableError(
+                    "history.list: an answer without the mailbox's historyId.",
+                    fix="Try again later; check GMAIL_API_ROOT.",
+                    method="history.list",
+                )
+            yield HistoryPage(
+                _items(document, "history", "history.list"),
+                str(head),
+                document.get("nextPageToken") or None,
+            )
+
+    def labels(self) -> list[Resource]:
+        """All labels that Gmail names, without counts and colours (those come from `label`)."""
+        return self._list("labels.list", "/labels", "labels")
+
+    def label(self, label_id: str) -> Resource:
+        """One label with its counts and colour.
+
+        Raises:
+            NotFoundError: No such label.
+        """
+        return self._json(self._transport.fetch(self.label_call(label_id)))
+
+    def filters(self) -> list[Resource]:
+        """All filters."""
+        return self._list("settings.filters.list", "/settings/filters", "filter")
+
+    def forwarding_addresses(self) -> list[Resource]:
+        """All forwarding addresses."""
+        return self._list(
+            "settings.forwardingAddresses.list", "/settings/forwardingAddresses", "forwardingAddresses"
+        )
+
+    def send_as(self) -> list[Resource]:
+        """All send-as aliases."""
+        return self._list("settings.sendAs.list", "/settings/sendAs", "sendAs")
+
+    def delegates(self) -> list[Resource]:
+        """All delegates.
+
+        Raises:
+            ForbiddenError: These are not a service account's credentials with domain-wide delegation.
+        """
+        return self._list("settings.delegates.list", "/settings/delegates", "delegates")
+
+    def settings_part(self, name: str) -> Resource:
+        """One part of the settings.
+
+        Args:
+            name: `autoForwarding`, `imap`, `language`, `pop` or `vacation`.
+        """
+        if name not in _SETTINGS:
+            raise ConfigurationError(
+                f"{name!r} is no part of Gmail's settings.", fix=f"Use one of: {', '.join(_SETTINGS)}."
+            )
+        return self._get(_SETTINGS[name], f"/settings/{name}")
+
+    def message_call(self, message_id: str, format: Format = "full") -> Call:
+        """The call for one message; its key is the id."""
+        return self._item("messages.get", "messages", message_id, {"format": format})
+
+    def thread_call(self, thread_id: str, format: Format = "full") -> Call:
+        """The call for one thread with its messages (Gmail knows no `raw` here); its key is the id."""
+        return self._item("threads.get", "threads", thread_id, {"format": format})
+
+    def draft_call(self, draft_id: str, format: Format = "full") -> Call:
+        """The call for one draft with its message; its key is the id."""
+        return self._item("drafts.get", "drafts", draft_id, {"format": format})
+
+    def label_call(self, label_id: str) -> Call:
+        """The call for one label; its key is the id."""
+        return self._item("labels.get", "labels", label_id, {})
+
+    def get_many(self, calls: Iterable[Call], *, ordered: bool = False) -> Iterator[Answer]:
+        """The answers to many calls, fetched in batches by a few threads.
+
+        Args:
+            calls: Pulled lazily, in the consumer's thread.
+            ordered: Keep their order; without it answers come as they arrive.
+
+        Yields:
+            One answer per call; an error that concerns that call alone is in it (`NotFoundError`: deleted
+            since).
+        """
+        return self._batches.get_many(calls, ordered=ordered)
+
+    def _item(self, method: str, collection: str, item: str, params: Mapping[str, Any]) -> Call:
+        return Call(
+            method, f"{self._root}/{collection}/{quote(item, safe='')}", {**params, **_COMPACT}, key=item
+        )
+
+    def _get(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> Resource:
+        return self._json(self._transport.get(method, self._root + path, params))
+
+    def _json(self, answer: Answer) -> Resource:
+        return answer.json if answer.json is not None else {}
+
+    def _list(self, method: str, path: str, key: str) -> list[Resource]:
+        return _items(self._get(method, path), key, method)
+
+    def _pages(self, method: str, path: str, key: str, params: Mapping[str, Any]) -> Iterator[list[Resource]]:
+        for document in self._documents(method, path, key, params):
+            yield _items(document, key, method)
+
+    def _documents(self, method: str, path: str, key: str, params: Mapping[str, Any]) -> Iterator[Resource]:
+        seen: set[str] = set()
+        empty = 0
+        token = params.get("pageToken")
+        while True:
+            document = self._get(method, path, {**params, "pageToken": token})
+            empty = 0 if document.get(key) else empty + 1
+            token = document.get("nextPageToken") or None
+            if token is not None and (token in seen or empty > _EMPTY_PAGES):
+                raise UnavailableError(
+                    f"{method}: the listing has no end (a page token came twice, or only empty pages).",
+                    fix="Try again later.",
+                    method=method,
+                )
+            yield document
+            if token is None:
+                return
+            seen.add(token)
+
+
+_COMPACT = {"prettyPrint": False}
+"""Gmail indents its JSON unless told not to: payloads of many parts are mostly blanks then."""
+
+
+def _filters(
+    q: str | None, label_ids: Sequence[str], include_spam_trash: bool, page_size: int
+) -> dict[str, Any]:
+    return {
+        "maxResults": page_size,
+        "q": q or None,
+        "labelIds": list(label_ids),
+        "includeSpamTrash": True if include_spam_trash else None,
+    }
+
+
+def _items(document: Resource, key: str, method: str) -> list[Resource]:
+    """The list under `key`; a listing of another shape is an error, never 'no rows'."""
+    items = document.get(key)
+    if items is None:
+        return []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise UnavailableError(
+            f"{method}: {key!r} is not a list of objects.",
+            fix="Try again later; check GMAIL_API_ROOT.",
+            method=method,
+        )
+    return items

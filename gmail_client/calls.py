@@ -1,0 +1,152 @@
+"""What is asked of Gmail, what comes back, and what it cost: `Call`, `Answer`, `Usage`."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from gmail_client.errors import GmailError
+
+__all__ = ["Answer", "Call", "Usage", "UsageSnapshot"]
+
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One GET.
+
+    Attributes:
+        method: Name in the price table (`messages.get`).
+        path: From the root, ids quoted (`/gmail/v1/users/me/messages/18c`).
+        params: Query parameters. None is left out, a list repeats its key, booleans become `true`, `false`.
+        key: The caller's own id, handed back with the answer.
+    """
+
+    method: str
+    path: str
+    params: Params = field(default_factory=dict)
+    key: str = ""
+
+    @property
+    def target(self) -> str:
+        """Path and query, as they stand in a request line: plain ASCII."""
+        pairs = [
+            (name, _text(item))
+            for name, value in self.params.items()
+            for item in (value if isinstance(value, list | tuple) else (value,))
+            if item is not None
+        ]
+        return f"{self.path}?{urlencode(pairs)}" if pairs else self.path
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Gmail said to a call: `json`, or the `error` for which there is none.
+
+    Attributes:
+        call: What was asked.
+        json: The resource; None with an error.
+        error: Why this one call can't be answered, though others can (`NotFoundError`: deleted since).
+        size: Bytes of JSON, unpacked.
+    """
+
+    call: Call
+    json: dict[str, Any] | None
+    error: GmailError | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSnapshot:
+    """Counts up to a moment, or between two.
+
+    Attributes:
+        calls: Calls sent, by method; a call sent again counts again.
+        units: Quota units, by method; a refused call costs none.
+        bytes: Bytes of JSON received, unpacked, by method.
+        requests: HTTP requests: a batch is one.
+        waited: Seconds (of the clock) that calls waited for quota.
+    """
+
+    calls: Mapping[str, int]
+    units: Mapping[str, int]
+    bytes: Mapping[str, int]
+    requests: int
+    waited: float
+
+    @property
+    def total_calls(self) -> int:
+        """Calls of all methods."""
+        return sum(self.calls.values())
+
+    @property
+    def total_units(self) -> int:
+        """Units of all methods."""
+        return sum(self.units.values())
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of JSON of all methods."""
+        return sum(self.bytes.values())
+
+
+class Usage:
+    """Thread-safe counters of one mailbox."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: Counter[str] = Counter()
+        self._units: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._requests = 0
+        self._waited = 0.0
+
+    def sent(self, *methods: str) -> None:
+        """One HTTP request with a call of each of `methods` goes out."""
+        with self._lock:
+            self._requests += 1
+            self._calls.update(methods)
+
+    def spent(self, method: str, units: int, size: int) -> None:
+        """A call was answered, at a cost of `units`, with `size` bytes of JSON."""
+        with self._lock:
+            self._units[method] += units
+            self._bytes[method] += size
+
+    def waited(self, seconds: float) -> None:
+        """A request waited for quota."""
+        with self._lock:
+            self._waited += seconds
+
+    def snapshot(self) -> UsageSnapshot:
+        """The counts up to now."""
+        with self._lock:
+            return UsageSnapshot(
+                dict(self._calls), dict(self._units), dict(self._bytes), self._requests, self._waited
+            )
+
+    def since(self, earlier: UsageSnapshot) -> UsageSnapshot:
+        """The counts from `earlier` up to now."""
+        now = self.snapshot()
+        return UsageSnapshot(
+            _difference(now.calls, earlier.calls),
+            _difference(now.units, earlier.units),
+            _difference(now.bytes, earlier.bytes),
+            now.requests - earlier.requests,
+            now.waited - earlier.waited,
+        )
+
+
+def _difference(now: Mapping[str, int], earlier: Mapping[str, int]) -> dict[str, int]:
+    return {key: count - earlier.get(key, 0) for key, count in now.items() if count != earlier.get(key, 0)}

@@ -1,0 +1,172 @@
+"""Who asks: a refresh token, an access token alone, or a service account that acts for a mailbox.
+
+`Credentials` is an immutable value that can be pickled and never shows its secrets.
+`tokens.TokenSource` turns it into access tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr
+
+from gmail_client.errors import ConfigurationError
+
+__all__ = ["Credentials"]
+
+Kind = Literal["refresh token", "access token", "service account"]
+Secret = str | SecretStr | None
+
+_NONE = SecretStr("")
+
+_VARIABLES = {
+    "client_id": "GMAIL_CLIENT_ID",
+    "client_secret": "GMAIL_CLIENT_SECRET",
+    "refresh_token": "GMAIL_REFRESH_TOKEN",
+    "access_token": "GMAIL_ACCESS_TOKEN",
+    "service_account_file": "GMAIL_SERVICE_ACCOUNT_FILE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """One way to get at mail. Make it with `of` (any of the three), or with one of the `from_` methods.
+
+    Attributes:
+        kind: Which of the three.
+        client_id: The OAuth client, with a refresh token.
+        client_secret: Its secret.
+        refresh_token: What `gmail-assets login` brought.
+        access_token: A token that somebody else keeps fresh; it is used until Gmail refuses it.
+        service_account: The service account's JSON key.
+        subject: The mailbox that the service account acts for.
+    """
+
+    kind: Kind
+    client_id: str = ""
+    client_secret: SecretStr = _NONE
+    refresh_token: SecretStr = _NONE
+    access_token: SecretStr = _NONE
+    service_account: SecretStr = _NONE
+    subject: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        client_id: str | None = None,
+        client_secret: Secret = None,
+        refresh_token: Secret = None,
+        access_token: Secret = None,
+        service_account_file: str | Path | None = None,
+        subject: str | None = None,
+    ) -> Credentials:
+        """Whatever of the three the arguments describe; empty strings count as not given.
+
+        Raises:
+            ConfigurationError: None of them, more than one, or one without all that belongs to it.
+        """
+        given = {
+            "client_id": bool(client_id),
+            "client_secret": bool(_plain(client_secret)),
+            "refresh_token": bool(_plain(refresh_token)),
+            "access_token": bool(_plain(access_token)),
+            "service_account_file": bool(service_account_file),
+        }
+        ways = [way for way in ("refresh_token", "access_token", "service_account_file") if given[way]]
+        if len(ways) > 1:
+            raise ConfigurationError(
+                f"{_named(ways)} contradict each other: each is a way to log in of its own.",
+                fix="Keep one of them and unset the others.",
+            )
+        if not ways:
+            half = [name for name in ("client_id", "client_secret") if given[name]]
+            raise ConfigurationError(
+                f"{_named(half)} alone give no access: the refresh token is missing."
+                if half
+                else "No Gmail credentials were given.",
+                fix="Run `gmail-assets login`, or set GMAIL_CLIENT_ID, GMAIL_CLIENT_SECRET and "
+                "GMAIL_REFRESH_TOKEN, or GMAIL_ACCESS_TOKEN alone, or GMAIL_SERVICE_ACCOUNT_FILE.",
+            )
+        if service_account_file:
+            return cls.from_service_account_file(service_account_file, subject)
+        if given["access_token"]:
+            return cls.from_access_token(_plain(access_token))
+        missing = [name for name in ("client_id", "client_secret") if not given[name]]
+        if missing:
+            raise ConfigurationError(
+                f"{_named(['refresh_token'])} is given without {_named(missing)}.",
+                fix="A refresh token works only with the client it was made for: set all three, "
+                "or run `gmail-assets login`.",
+            )
+        return cls.from_refresh_token(client_id or "", _plain(client_secret), _plain(refresh_token))
+
+    @classmethod
+    def from_refresh_token(cls, client_id: str, client_secret: str, refresh_token: str) -> Credentials:
+        """A user's own consent, as `gmail-assets login` brings it."""
+        return cls(
+            "refresh token",
+            client_id=client_id.strip(),
+            client_secret=SecretStr(client_secret.strip()),
+            refresh_token=SecretStr(refresh_token.strip()),
+        )
+
+    @classmethod
+    def from_access_token(cls, access_token: str) -> Credentials:
+        """A token that somebody else keeps fresh (Databricks connections do)."""
+        return cls("access token", access_token=SecretStr(access_token.strip()))
+
+    @classmethod
+    def from_service_account_file(cls, path: str | Path, subject: str | None = None) -> Credentials:
+        """A service account with domain-wide delegation; its key is read here and now.
+
+        Raises:
+            ConfigurationError: The file can't be read or is no service account's key.
+        """
+        fix = "Point GMAIL_SERVICE_ACCOUNT_FILE at the JSON key of the service account."
+        try:
+            text = Path(path).read_text("utf-8")
+            key = json.loads(text)
+        except OSError as error:
+            reason = error.strerror or "it cannot be read"
+            raise ConfigurationError(
+                f"GMAIL_SERVICE_ACCOUNT_FILE={str(path)!r}: {reason}.", fix=fix
+            ) from None
+        except ValueError:
+            raise ConfigurationError(
+                f"GMAIL_SERVICE_ACCOUNT_FILE={str(path)!r} is not JSON.", fix=fix
+            ) from None
+        wanted = ("client_email", "private_key", "token_uri")
+        missing = [name for name in wanted if not (isinstance(key, dict) and key.get(name))]
+        if missing:
+            raise ConfigurationError(
+                f"GMAIL_SERVICE_ACCOUNT_FILE={str(path)!r} lacks {', '.join(missing)}.", fix=fix
+            )
+        return cls("service account", service_account=SecretStr(text), subject=subject or None)
+
+    def with_subject(self, mailbox: str) -> Credentials:
+        """The same service account acting for another mailbox.
+
+        Raises:
+            ConfigurationError: These are no service account's credentials.
+        """
+        if self.kind != "service account":
+            raise ConfigurationError(
+                f"Credentials of the kind {self.kind!r} cannot act for {mailbox!r}.",
+                fix="Use GMAIL_SERVICE_ACCOUNT_FILE to read other people's mailboxes.",
+            )
+        return replace(self, subject=mailbox)
+
+
+def _plain(secret: Secret) -> str:
+    if isinstance(secret, SecretStr):
+        return secret.get_secret_value().strip()
+    return (secret or "").strip()
+
+
+def _named(fields: list[str]) -> str:
+    names = [_VARIABLES[name] for name in fields]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,326 @@
+"""Gmail's quota: what each method costs, and a meter that spends a minute's units without being refused.
+
+Prices and limits: https://developers.google.com/workspace/gmail/api/reference/quota, as of 1 May 2026. The
+price is per method, never per `format`. `PRICES` is the table, `preset` makes a `QuotaPlan` of it,
+`Meter` spends it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from gmail_client.clock import SYSTEM_CLOCK, Clock
+from gmail_client.errors import ConfigurationError
+from gmail_client.waiting import Stopped, pause
+
+__all__ = ["PRICES", "Meter", "Price", "QuotaPlan", "Reservation", "preset"]
+
+WINDOW = 60.0
+"""Seconds over which Gmail counts."""
+
+BURST = 8.0
+"""Seconds' worth of units that may go out at once. With it 18 s hold at most 26 s' worth, below the 29 s'
+worth that were seen refused, and a batch of 20 gets never waits for its own size."""
+
+HEADROOM = 0.01
+"""Share of the limit left alone, for clocks that run apart. Delays need none: see `Reservation`."""
+
+_GLANCE = 0.25
+"""Seconds after which a waiting thread looks again whether the limit has changed."""
+
+
+_LEAST = 0.001
+"""Seconds: a shorter sleep would not move a clock that counts seconds since 1970 in a float."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Units per call: `current` for projects first used from May 2026, `legacy` for those before."""
+
+    current: int
+    legacy: int
+
+
+PRICES: Mapping[str, Price] = {
+    "getProfile": Price(1, 1),
+    "messages.list": Price(5, 5),
+    "messages.get": Price(20, 5),
+    "messages.attachments.get": Price(20, 5),
+    "threads.list": Price(10, 10),
+    "threads.get": Price(40, 10),
+    "drafts.list": Price(5, 5),
+    "drafts.get": Price(20, 5),
+    "history.list": Price(2, 2),
+    "labels.list": Price(1, 1),
+    "labels.get": Price(1, 1),
+    "settings.getAutoForwarding": Price(1, 1),
+    "settings.getImap": Price(1, 1),
+    "settings.getLanguage": Price(1, 1),
+    "settings.getPop": Price(1, 1),
+    "settings.getVacation": Price(1, 1),
+    "settings.filters.list": Price(1, 1),
+    "settings.filters.get": Price(1, 1),
+    "settings.forwardingAddresses.list": Price(1, 1),
+    "settings.forwardingAddresses.get": Price(1, 1),
+    "settings.sendAs.list": Price(1, 1),
+    "settings.sendAs.get": Price(1, 1),
+    "settings.sendAs.smimeInfo.list": Price(1, 1),
+    "settings.sendAs.smimeInfo.get": Price(1, 1),
+    "settings.delegates.list": Price(1, 1),
+    "settings.delegates.get": Price(1, 1),
+    "settings.cse.identities.list": Price(1, 1),
+    "settings.cse.identities.get": Price(1, 1),
+    "settings.cse.keypairs.list": Price(1, 1),
+    "settings.cse.keypairs.get": Price(1, 1),
+    "watch": Price(100, 100),
+    "stop": Price(50, 50),
+}
+"""Every read method, and the two of push, named as in the discovery document after `gmail.users.`"""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaPlan:
+    """What a mailbox and a project may spend, and what a call costs.
+
+    Attributes:
+        name: `current`, `legacy`, or the number that was given.
+        user_per_minute: Units per minute and user.
+        project_per_minute: Units per minute over all users of the Cloud project.
+        project_per_day: Units per day above which Google bills (no refusal); None without such a line.
+        prices: Units per call by method.
+    """
+
+    name: str
+    user_per_minute: int
+    project_per_minute: int
+    project_per_day: int | None
+    prices: Mapping[str, int] = field(repr=False)
+
+    def price(self, method: str) -> int:
+        """Units that one call of `method` costs.
+
+        Raises:
+            ConfigurationError: No such method in the price table.
+        """
+        try:
+            return self.prices[method]
+        except KeyError:
+            raise ConfigurationError(
+                f"{method!r} has no price.", fix=f"Use one of: {', '.join(sorted(self.prices))}."
+            ) from None
+
+
+_LOWEST = 60
+"""Units per minute below which one threads.get would take most of a minute: surely a slip."""
+
+
+def preset(value: str | int) -> QuotaPlan:
+    """The plan that `GMAIL_QUOTA` names.
+
+    Args:
+        value: `current`, `legacy`, or units per minute and user (at current prices) as a number or its text.
+
+    Raises:
+        ConfigurationError: Neither of them.
+    """
+    text = str(value).strip().lower()
+    current = {method: price.current for method, price in PRICES.items()}
+    if text == "current":
+        return QuotaPlan("current", 6_000, 1_200_000, 80_000_000, current)
+    if text == "legacy":
+        legacy = {method: price.legacy for method, price in PRICES.items()}
+        return QuotaPlan("legacy", 15_000, 1_200_000, None, legacy)
+    digits = text.replace("_", "")
+    if not (digits.isascii() and digits.isdigit()) or not _LOWEST <= int(digits) <= 1_200_000:
+        raise ConfigurationError(
+            f"GMAIL_QUOTA={value!r} is no quota.",
+            fix=f"Use 'current', 'legacy', or units per minute and user from {_LOWEST} to 1200000.",
+        )
+    return QuotaPlan(digits, int(digits), 1_200_000, 80_000_000, current)
+
+
+class Reservation:
+    """Units that may be spent now. Settle it when the answer is there.
+
+    Gmail counts a call at some moment between its sending and its answer. Until it is settled a reservation
+    counts in full, and for a minute from then on: whatever that moment was, no minute of Gmail's holds more.
+
+    Attributes:
+        units: How many.
+        waited: Seconds of the clock's time that passed until they were free.
+    """
+
+    __slots__ = ("_meter", "_settled", "units", "waited")
+
+    def __init__(self, meter: Meter, units: int, waited: float) -> None:
+        self.units = units
+        self.waited = waited
+        self._meter = meter
+        self._settled = False
+
+    def settle(self) -> None:
+        """Say that the answer has come, or that none will. Does nothing the second time."""
+        if not self._settled:
+            self._settled = True
+            self._meter._settle(self.units)
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.settle()
+
+
+class Meter:
+    """Spends at most a limit of units in any minute, at a steady pace, first come first served.
+
+    Two rules at once: no minute holds more than the limit, and a token bucket spreads the units over the
+    minute. Thread-safe. It never refuses; it makes the caller wait.
+
+    Args:
+        limit: Units per minute.
+        clock: Tells the time and waits.
+        headroom: Share of the limit that stays unused.
+    """
+
+    def __init__(self, limit: int, *, clock: Clock = SYSTEM_CLOCK, headroom: float = HEADROOM) -> None:
+        self._clock = clock
+        self._headroom = headroom
+        self._lock = threading.Lock()
+        self._turns: deque[threading.Event] = deque()
+        self._settled: deque[tuple[float, int]] = deque()
+        self._settled_units = 0
+        self._open_units = 0
+        self._blocked_until = 0.0
+        self._now = clock.time()
+        self._set_limit(limit)
+        self._level = self._capacity
+
+    @property
+    def limit(self) -> int:
+        """Units per minute, as last learned."""
+        return self._limit
+
+    @property
+    def burst(self) -> int:
+        """Units that may go out at once after a rest, at least 1. What is larger passes, but waits longer."""
+        return max(1, int(self._capacity))
+
+    def reserve(self, units: int, *, stop: threading.Event | None = None) -> Reservation:
+        """Wait until `units` may be spent.
+
+        Args:
+            units: At least 1. More than the limit is granted when nothing else was spent for a minute.
+            stop: Ends the wait when it is set.
+
+        Raises:
+            Stopped: `stop` was set.
+        """
+        if units < 1:
+            raise ValueError(f"units must be at least 1, not {units}")
+        began = self._clock.time()
+        turn = threading.Event()
+        with self._lock:
+            self._turns.append(turn)
+            self._turns[0].set()
+        try:
+            while not turn.wait(None if stop is None else 0.1):
+                if stop is not None and stop.is_set():
+                    raise Stopped
+            while (delay := self._take(units)) > 0:
+                pause(self._clock, min(delay, _GLANCE), stop)
+        finally:
+            with self._lock:
+                self._turns.remove(turn)
+                if self._turns:
+                    self._turns[0].set()
+        return Reservation(self, units, max(0.0, self._clock.time() - began))
+
+    def learn(self, limit: int) -> None:
+        """Take over the limit that Gmail named in a refusal, in units per minute."""
+        if limit > 0:
+            with self._lock:
+                self._set_limit(limit)
+                self._level = min(self._level, self._capacity)
+
+    def block_until(self, epoch: float) -> None:
+        """Grant nothing before `epoch` (seconds). An earlier time than one already set changes nothing."""
+        with self._lock:
+            self._blocked_until = max(self._blocked_until, epoch)
+
+    def _set_limit(self, limit: int) -> None:
+        self._limit = limit
+        self._allowed = max(1, int(limit * (1 - self._headroom)))
+        self._rate = self._allowed / WINDOW
+        self._capacity = self._rate * BURST
+
+    def _take(self, units: int) -> float:
+        with self._lock:
+            now = self._advance()
+            delay = max(
+                self._blocked_until - now,
+                (min(units, self._capacity) - self._level) / self._rate,
+                self._window_delay(units, now),
+            )
+            if delay > 0:
+                return max(delay, _LEAST)
+            self._level -= units
+            self._open_units += units
+            return 0.0
+
+    def _window_delay(self, units: int, now: float) -> float:
+        excess = self._open_units + self._settled_units + units - self._allowed
+        if excess <= 0 or not (self._open_units or self._settled):
+            return 0.0
+        for at, spent in self._settled:
+            excess -= spent
+            if excess <= 0:
+                return at + WINDOW - now
+        return _GLANCE if self._open_units else self._settled[-1][0] + WINDOW - now
+
+    def _settle(self, units: int) -> None:
+        with self._lock:
+            self._open_units -= units
+            self._settled_units += units
+            self._settled.append((self._advance(), units))
+
+    def _advance(self) -> float:
+        now = self._clock.time()
+        if now < self._now:
+            self._shift(now - self._now)
+        self._level = min(
+            self._capacity, self._level + (now - self._now if now > self._now else 0) * self._rate
+        )
+        self._now = now
+        while self._settled and self._settled[0][0] + WINDOW <= now:
+            self._settled_units -= self._settled.popleft()[1]
+        return now
+
+    def _shift(self, seconds: float) -> None:
+        """The clock was set back: keep the distances, or the past would lie in the future."""
+        self._settled = deque((at + seconds, units) for at, units in self._settled)
+
+
+def reserve_all(
+    meters: Iterable[Meter], units: int, stop: threading.Event | None = None
+) -> list[Reservation]:
+    """Reserve `units` at each meter in turn (the mailbox's first, then the project's).
+
+    Raises:
+        Stopped: `stop` was set; nothing stays reserved.
+    """
+    held: list[Reservation] = []
+    try:
+        for meter in meters:
+            held.append(meter.reserve(units, stop=stop))
+    except BaseException:
+        for reservation in held:
+            reservation.settle()
+        raise
+    return held

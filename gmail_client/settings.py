@@ -1,0 +1,222 @@
+"""Settings from the environment, from `.env` in the working directory, and from the file that `login` wrote.
+
+The first that names a value wins; an empty value counts as none. Only the command line and Dagster need this
+module (and pydantic-settings): `Credentials` and `GmailClient` take plain values.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from gmail_client.credentials import Credentials
+from gmail_client.endpoints import API_ROOT, OAUTH_ROOT, checked_root
+from gmail_client.errors import ConfigurationError
+from gmail_client.quota import preset
+
+__all__ = ["Settings", "credentials_file"]
+
+_WAYS = ("refresh_token", "access_token", "service_account_file")
+_CLIENT = ("client_id", "client_secret")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside; each field is the variable `GMAIL_<NAME>`.
+
+    Raises:
+        ConfigurationError: A value that can't be right; names the variable, the value and the fix.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="GMAIL_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    client_id: str | None = Field(None, description="The OAuth client's id.")
+    client_secret: SecretStr | None = Field(None, description="The OAuth client's secret.")
+    refresh_token: SecretStr | None = Field(None, description="A refresh token of that client.")
+    access_token: SecretStr | None = Field(None, description="An access token alone, kept fresh by others.")
+    service_account_file: Path | None = Field(None, description="A service account's JSON key.")
+    user_id: str = Field("me", description="The mailbox: `me` or an address.")
+    mailboxes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Many mailboxes, separated by commas; without it `user_id` is the one."
+    )
+    spec: str | None = Field(None, description="The pipeline spec: a YAML or JSON file.")
+    quota: str = Field("current", description="`current`, `legacy`, or units per minute and user.")
+    lake: str = Field("lake", description="Where the Delta tables are: a folder or an object-store URI.")
+    api_root: str = Field(API_ROOT, description="Where Gmail is.")
+    oauth_root: str = Field(OAUTH_ROOT, description="Where the token endpoint is.")
+
+    def __init__(self, **values: Any) -> None:
+        problem = ""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problem = "; ".join(_told(item) for item in error.errors(include_input=False, include_url=False))
+        except (OSError, UnicodeDecodeError) as error:
+            problem = f".env cannot be read: {type(error).__name__}"
+        if problem:
+            raise ConfigurationError(
+                f"{problem}.", fix="Correct it in the environment, .env or the login file."
+            )
+
+    @field_validator("mailboxes", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+
+    @field_validator("quota")
+    @classmethod
+    def _known_quota(cls, value: str) -> str:
+        preset(value)
+        return value
+
+    @field_validator("api_root")
+    @classmethod
+    def _safe_api_root(cls, value: str) -> str:
+        return checked_root("GMAIL_API_ROOT", value)
+
+    @field_validator("oauth_root")
+    @classmethod
+    def _safe_oauth_root(cls, value: str) -> str:
+        return checked_root("GMAIL_OAUTH_ROOT", value)
+
+    @property
+    def mailbox_names(self) -> tuple[str, ...]:
+        """The mailboxes to read: `mailboxes`, or `user_id` alone."""
+        return self.mailboxes or (self.user_id,)
+
+    def credentials(self) -> Credentials:
+        """The credentials that these settings describe.
+
+        Raises:
+            ConfigurationError: None, contradictory ones, or half of one.
+        """
+        return Credentials.of(
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            refresh_token=self.refresh_token,
+            access_token=self.access_token,
+            service_account_file=self.service_account_file,
+            subject=self.user_id if "@" in self.user_id else None,
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """One source that merges the four; see `_Layers`."""
+        return (_Layers(settings_cls, (init_settings, env_settings, dotenv_settings)),)
+
+
+class _Layers(PydanticBaseSettingsSource):
+    """Arguments, environment, `.env`, login file.
+
+    Ways to log in don't mix across layers: the highest that names one wins, so that GMAIL_ACCESS_TOKEN in the
+    environment beats the refresh token that `login` stored.
+    """
+
+    def __init__(
+        self, settings_cls: type[BaseSettings], above: tuple[PydanticBaseSettingsSource, ...]
+    ) -> None:
+        super().__init__(settings_cls)
+        self._above = above
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for layer in self._above:
+            layer._set_current_state(self.current_state)
+            _add(merged, {name: value for name, value in layer().items() if value not in (None, "")})
+        if not any(way in merged for way in _WAYS):
+            stored = _login_file()
+            for name in _CLIENT:
+                if name in merged and name in stored and _text(merged[name]) != stored[name]:
+                    raise ConfigurationError(
+                        f"GMAIL_{name.upper()} is not the one that the login file was written with.",
+                        fix="Run `gmail-assets login` with this client, or unset "
+                        "GMAIL_CLIENT_ID and GMAIL_CLIENT_SECRET.",
+                    )
+            _add(merged, stored)
+        return merged
+
+
+def _add(merged: dict[str, Any], layer: dict[str, Any]) -> None:
+    decided = any(way in merged for way in _WAYS)
+    for name, value in layer.items():
+        if not (decided and name in _WAYS):
+            merged.setdefault(name, value)
+
+
+def _text(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def credentials_file() -> Path:
+    """Where `login` stores what it brought: GMAIL_CREDENTIALS_FILE, or in the user's configuration folder."""
+    named = os.environ.get("GMAIL_CREDENTIALS_FILE")
+    if named:
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        folder = os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming"
+    else:
+        folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(folder) / "gmail-assets" / "credentials.json"
+
+
+def _login_file() -> dict[str, Any]:
+    path = credentials_file()
+    fix = "Run `gmail-assets login` again, or remove the file."
+    try:
+        text = path.read_text("utf-8")
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"The login file {path} cannot be read: {type(error).__name__}.", fix=fix
+        ) from None
+    if sys.platform != "win32" and mode & 0o077:
+        warnings.warn(
+            f"The login file {path} can be read by others (mode {mode:04o}): `chmod 600` it.", stacklevel=2
+        )
+    try:
+        stored = json.loads(text)
+    except ValueError:
+        stored = None
+    if not isinstance(stored, dict):
+        raise ConfigurationError(f"The login file {path} is no JSON object.", fix=fix)
+    return {name: value for name, value in stored.items() if name in Settings.model_fields and value}
+
+
+def _told(item: Any) -> str:
+    field = str(item["loc"][0]) if item["loc"] else ""
+    return f"GMAIL_{field.upper()}: {item['msg']}"
