@@ -104,10 +104,11 @@ def _run(console: Console, setup: _Setup) -> int:
         from gmail_assets.progress import reporting
 
         address = gmail.addresses[0]
-        console.print(f"A Gmail emulator serves {address} at {gmail.url}. Dagster fills ./{_LAKE} from it:\n")
+        console.print(f"A Gmail emulator serves {address} at {gmail.url}.")
+        console.print(f"Dagster fills ten Delta tables in ./{_LAKE} from it ...\n")
         started = time.monotonic()
         runner = Runner()
-        with SyncDisplay(console) as display, reporting(display):
+        with SyncDisplay(console, lines=False) as display, reporting(display):
             display.mailbox(address)
             run = runner.run_mailbox(address, runner.tables([]))
         if run.interrupted:

@@ -40,8 +40,9 @@ def show_changes(console: Console, gmail: Emulator, lake: Lake, log: Path) -> No
     mailbox = gmail.mailbox()
     ids = mailbox.message_ids()
     console.print(
-        f"\nNow the mailbox changes: {_ARRIVALS} mails arrive, {_RELABELLED} are starred, {_DELETED} are deleted "
-        "for ever.\nDagster's daemon runs the sensor gmail_changes, which notices and asks for a run ..."
+        f"\nNow the mailbox changes: {_ARRIVALS} mails arrive, {_RELABELLED} are starred, {_DELETED} are deleted.\n"
+        "Dagster's daemon runs the sensor gmail_changes, which notices and asks for a run ...",
+        soft_wrap=True,
     )
     for _ in range(_ARRIVALS):
         mailbox.insert(mailbox.random_mail(), ["INBOX", "UNREAD"])
@@ -82,7 +83,7 @@ def _runs_ended() -> bool:
 
 def _brought() -> list[dict[str, Any]]:
     """What the last materializations say they did; messages and threads share their units."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for table in CHANGE_TABLES:
         event = dg.DagsterInstance.get().get_latest_materialization_event(dg.AssetKey(["gmail", table]))
         if event is None or event.asset_materialization is None:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["show_cost", "show_next_steps", "show_senders", "show_tables", "total_units"]
 
 _SENDERS = """\
-SELECT header['value'] AS sender, count(*) AS messages, sum(size) AS bytes
-FROM (SELECT unnest(payload['headers']) AS header, "sizeEstimate" AS size FROM messages)
-WHERE lower(header['name']) = 'from'
+SELECT h['value'] AS sender, count(*) AS messages, sum(size) AS bytes
+FROM (SELECT unnest(payload['headers']) AS h, "sizeEstimate" AS size
+      FROM messages)
+WHERE lower(h['name']) = 'from'
 GROUP BY sender ORDER BY messages DESC, sender LIMIT 8"""
 
 
@@ -43,6 +44,11 @@ def show_tables(console: Console, run: MailboxRun) -> None:
             }
         )
     console.print(summary_table(["table", "rows", "bytes in lake", "units", "seconds"], rows))
+    passed = sum(check.passed for check in run.checks)
+    console.print(f"\nAsset checks: {passed} of {len(run.checks)} passed.", soft_wrap=True)
+    for check in run.checks:
+        if check.check == "row_count" or not check.passed:
+            console.print(Text(f"  {check.table}: {check.says}"), soft_wrap=True)
 
 
 def total_units(run: MailboxRun) -> int:
@@ -60,6 +66,7 @@ def show_senders(console: Console, lake: Lake) -> None:
     answer = pa.table(QueryBuilder().register("messages", delta).execute(_SENDERS)).to_pylist()
     console.print("\nWho writes most? Asked of the table ./lake/messages:\n")
     console.print(Syntax(_SENDERS, "sql", background_color="default"))
+    console.print()
     rows = [
         # Text, not markup: what a mail says is shown, never interpreted.
         {
@@ -77,13 +84,15 @@ def show_cost(console: Console, run: MailboxRun, seconds: float) -> None:
     units = total_units(run)
     messages = run.tables.get("messages", {}).get("dagster/partition_row_count", 0)
     console.print(
-        f"\nCost: {units:,} quota units for {messages:,} messages, in {seconds:.1f} s. The emulator was told to "
-        "refuse nothing, so that was this machine's speed."
+        f"\nCost: {units:,} quota units for {messages:,} messages and their threads, in {seconds:.1f} s.\n"
+        "The emulator was told to refuse nothing, so that was this machine's speed.",
+        soft_wrap=True,
     )
     plan = preset("current")
     console.print(
-        f"Gmail itself allows {plan.user_per_minute:,} units a minute and user: there the same load takes "
-        f"{max(units / plan.user_per_minute, 0.1):.1f} minutes."
+        f"Gmail itself allows {plan.user_per_minute:,} units a minute and user: there it takes "
+        f"{max(units / plan.user_per_minute, 0.1):.1f} minutes.",
+        soft_wrap=True,
     )
 
 
@@ -92,8 +101,9 @@ def show_next_steps(console: Console) -> None:
     console.print(
         Text.from_markup(
             "\n[bold]Next[/bold]\n"
-            "  make ui                               the same assets in Dagster, with their history\n"
-            "  make demo MBOX=takeout.mbox           the same with your own Google Takeout export\n"
-            "  .venv/bin/gmail-assets sync --help    your own Gmail; README.md says how to get access"
-        )
+            "  make ui                             the same assets in Dagster, with their history\n"
+            "  make demo MBOX=takeout.mbox         the same with your own Google Takeout export\n"
+            "  .venv/bin/gmail-assets sync -h      your own Gmail (README.md: how to get access)"
+        ),
+        soft_wrap=True,
     )

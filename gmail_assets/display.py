@@ -46,11 +46,12 @@ class SyncDisplay:
     Args:
         console: Where to (standard error, so that results can be piped).
         quiet: Show nothing.
+        lines: Write a line for each mailbox and finished table; without it only warnings.
     """
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self._console = console
+    def __init__(self, console: Console, *, quiet: bool = False, lines: bool = True) -> None:
         self._quiet = quiet
+        self._lines = lines and not quiet
         self._live = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -76,7 +77,8 @@ class SyncDisplay:
     def mailbox(self, name: str) -> None:
         """The next mailbox begins."""
         self._live.reset(self._task, description=f"{name}: asking Gmail", total=None, units="", visible=True)
-        self._say(Text(name, style="bold"))
+        if self._lines:
+            self._say(Text(name, style="bold"))
 
     def progress(self, progress: SyncProgress) -> None:
         """Messages and threads are so far."""
@@ -93,9 +95,10 @@ class SyncDisplay:
         """One table is done."""
         counts = {"new": result.rows_written, "changed": result.rows_updated, "removed": result.rows_deleted}
         changes = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "nothing new"
-        self._say(f"  {table:<21} {result.rows_total:>10,} rows   {changes}")
+        if self._lines:
+            self._say(f"  {table:<21} {result.rows_total:>10,} rows   {changes}")
         for warning in result.warnings:
-            self._say(Text(f"  {warning}", style="yellow"))
+            self._say(Text(f"{table}: {warning.splitlines()[0]}", style="yellow"))
 
     def _say(self, line: str | Text) -> None:
         if not self._quiet:

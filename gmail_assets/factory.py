@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from gmail_assets.assets import asset_keys, build_assets, mail_step_name
+from gmail_assets.checks import DEFAULT_MAX_LAG, build_checks
 from gmail_assets.resources import GmailResource, LakeResource
 from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
@@ -32,6 +34,7 @@ def gmail_definitions(
     gmail: GmailResource | None = None,
     lake: LakeResource | None = None,
     snapshot_cron: str = DAILY,
+    max_lag: timedelta = DEFAULT_MAX_LAG,
 ) -> dg.Definitions:
     """Assets, checks, jobs, schedule, sensor and resources.
 
@@ -44,6 +47,7 @@ def gmail_definitions(
         gmail: Access to Gmail; from the environment where not given.
         lake: Place of the tables; from the environment where not given.
         snapshot_cron: When the snapshot tables are read, in UTC.
+        max_lag: How long new mail may wait before the check `up_to_date` fails.
 
     Returns:
         Definitions without an executor of their own, to be merged with others (`dagster.Definitions.merge`).
@@ -61,9 +65,13 @@ def gmail_definitions(
     snapshots = [keys[name] for name in keys if not CATALOGUE[name].cursor]
 
     jobs = [_job(f"{group_name}_all", list(keys.values()), "Brings every table of a mailbox up to date.")]
+    partitions = dg.StaticPartitionsDefinition(list(names))
+    mail = [entry for entry in tables.tables if CATALOGUE[entry.source_table].cursor]
     schedules = []
     sensors = []
+    checks = []
     if changing:
+        checks.append(build_checks("_".join([*prefix, "checks"]), mail, keys, partitions, max_lag=max_lag))
         jobs.append(
             _job(f"{group_name}_sync", changing, "Brings messages and threads of a mailbox up to date.")
         )
@@ -72,7 +80,7 @@ def gmail_definitions(
                 f"{group_name}_changes",
                 f"{group_name}_sync",
                 mail_step_name(prefix),
-                [entry for entry in tables.tables if CATALOGUE[entry.source_table].cursor],
+                mail,
                 keys,
                 names,
                 running=switches.sensor,
@@ -93,11 +101,12 @@ def gmail_definitions(
     return dg.Definitions(
         assets=build_assets(
             tables,
-            dg.StaticPartitionsDefinition(list(names)),
+            partitions,
             key_prefix=prefix,
             group_name=group_name,
             owners=owners,
         ),
+        asset_checks=checks,
         jobs=jobs,
         schedules=schedules,
         sensors=sensors,

@@ -18,9 +18,9 @@ from gmail_assets.factory import gmail_definitions
 from gmail_assets.failures import ERROR_KEY
 from gmail_client.options import Spec
 from gmail_client.settings import Settings
-from gmail_client.tables import CATALOGUE, table
+from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 
-__all__ = ["MailboxRun", "Runner", "TableFailure"]
+__all__ = ["CheckOutcome", "MailboxRun", "Runner", "TableFailure"]
 
 _KEY_PREFIX = ["gmail"]
 _SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
@@ -34,6 +34,16 @@ class TableFailure:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """One asset check: of which table, which, whether it passed, what it says."""
+
+    table: str
+    check: str
+    passed: bool
+    says: str
+
+
 @dataclass(slots=True)
 class MailboxRun:
     """What became of one mailbox.
@@ -42,7 +52,8 @@ class MailboxRun:
         mailbox: Its configured name.
         run_id: Dagster's run.
         tables: Materialization metadata by table, as plain values.
-        failures: What failed, by step or table.
+        failures: What failed, by step.
+        checks: What the asset checks found.
         interrupted: A person stopped it.
     """
 
@@ -50,6 +61,7 @@ class MailboxRun:
     run_id: str
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, TableFailure] = field(default_factory=dict)
+    checks: list[CheckOutcome] = field(default_factory=list)
     interrupted: bool = False
 
     @property
@@ -128,16 +140,40 @@ class Runner:
                     for name, value in event.materialization.metadata.items()
                     if isinstance(value.value, str | int | float)
                 }
+        for evaluation in result.get_asset_check_evaluations():
+            run.checks.append(
+                CheckOutcome(
+                    by_key[evaluation.asset_key],
+                    evaluation.check_name,
+                    evaluation.passed,
+                    evaluation.description or "",
+                )
+            )
         for event in result.all_events:
             if event.is_step_failure and event.step_key is not None:
                 failure = _failure(event)
                 run.interrupted = run.interrupted or failure.error == "DagsterExecutionInterruptedError"
-                run.failures[event.step_key] = failure
+                run.failures[_step_text(event.step_key)] = failure
+        if not result.success and not run.failures:
+            run.failures["run"] = TableFailure("Error", _run_failure(result))
         return run
 
 
 def _instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else dg.DagsterInstance.ephemeral()
+
+
+def _step_text(step: str) -> str:
+    """What a step brings, in words for a person: the tables of the mail step, else the table."""
+    name = step.removeprefix("_".join([*_KEY_PREFIX, ""]))
+    return ", ".join(CHANGE_TABLES) if step == mail_step_name(_KEY_PREFIX) else name
+
+
+def _run_failure(result: dg.ExecuteInProcessResult) -> str:
+    return next(
+        (event.message for event in reversed(result.all_events) if event.is_failure and event.message),
+        "The run failed before its first step.",
+    )
 
 
 def _failure(event: dg.DagsterEvent) -> TableFailure:

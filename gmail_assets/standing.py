@@ -22,6 +22,7 @@ class Standing:
         size: Bytes of their files, roughly.
         cursor: History id up to which they are true; None for a snapshot, and where a comparison is due.
         anchor: History id at which an unfinished load began.
+        part: The part itself.
     """
 
     spec: SpecTable
@@ -29,6 +30,7 @@ class Standing:
     size: int
     cursor: int | None
     anchor: int | None
+    part: Part
 
 
 def standing_of(lake: Lake, address: str, tables: Iterable[SpecTable]) -> dict[str, Standing]:
@@ -50,5 +52,7 @@ def standing_of(lake: Lake, address: str, tables: Iterable[SpecTable]) -> dict[s
         part = Part(table, address, spec.options.fingerprint, spec.options.format)
         rows = part.count()
         if rows or part.cursor is not None or part.anchor is not None:
-            standings[spec.source_table] = Standing(spec, rows, table.size(address), part.cursor, part.anchor)
+            standings[spec.source_table] = Standing(
+                spec, rows, table.size(address), part.cursor, part.anchor, part
+            )
     return standings

@@ -79,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     code = _exit_code(runs)
     for one in runs:
         _tell_failures(one)
+        if not arguments.quiet:
+            _tell_checks(one)
     if code == ExitCode.WORK_LEFT:
         sys.stderr.write("Stopped with work left; what was done is kept. Run the same command again.\n")
     if arguments.json:
@@ -112,11 +114,21 @@ def _tell_failures(one: MailboxRun) -> None:
         sys.stderr.write(f"{one.mailbox} ({', '.join(hit)}): {message}\n")
 
 
+def _tell_checks(one: MailboxRun) -> None:
+    """Only those that did not pass; a failed check is no failed sync."""
+    for check in one.checks:
+        if not check.passed:
+            sys.stderr.write(f"{one.mailbox}: check {check.check} of {check.table}: {check.says}\n")
+
+
 def _as_json(one: MailboxRun) -> dict[str, Any]:
     return {
         "mailbox": one.mailbox,
         "run_id": one.run_id,
         "complete": one.complete and not one.failures,
         "tables": one.tables,
+        "checks": [
+            {"table": c.table, "check": c.check, "passed": c.passed, "says": c.says} for c in one.checks
+        ],
         "failures": {step: {"error": f.error, "message": f.message} for step, f in one.failures.items()},
     }
