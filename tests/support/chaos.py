@@ -1,0 +1,196 @@
+"""Trouble for a sync: it dies between any two steps, and the mailbox changes while it is read.
+
+A *step* is a request to Gmail, an answer that arrives, or a commit to Delta (before it and after it). `Chaos` counts
+them, may change the mailbox at each, and may end the run at any one, as `kill -9` would: with an exception that no
+code of ours catches.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from gmail_assets.ledger import Ledger
+from gmail_assets.part import Part
+from gmail_client.client import GmailClient, Mailbox
+from gmail_client.credentials import Credentials
+from gmail_client.emulator import ApiError, Emulator
+from gmail_client.emulator.mailbox import Mailbox as EmulatedMailbox
+from gmail_client.quota import preset
+
+__all__ = ["Chaos", "InstantClock", "Killed", "client_of", "random_write"]
+
+
+class Killed(BaseException):  # noqa: N818 - it stands for a signal, not for an error
+    """The process is gone."""
+
+
+class InstantClock:
+    """The system's time, but waiting takes none: it moves the clock instead."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        self._lock = threading.Lock()
+
+    def time(self) -> float:
+        return time.time() + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            with self._lock:
+                self._ahead += seconds
+
+
+def client_of(gmail: Emulator, address: str | None = None, **options: Any) -> GmailClient:
+    """A client for one of the emulator's mailboxes, with more quota than it can use and no real waits."""
+    environment = gmail.environment(address)
+    return GmailClient(
+        Credentials.from_refresh_token(
+            environment["GMAIL_CLIENT_ID"],
+            environment["GMAIL_CLIENT_SECRET"],
+            environment["GMAIL_REFRESH_TOKEN"],
+        ),
+        quota=preset(1_200_000),
+        api_root=gmail.url,
+        oauth_root=gmail.url,
+        **{"clock": InstantClock(), **options},
+    )
+
+
+class _Api:
+    """A `GmailApi` whose every request and answer is a step."""
+
+    def __init__(self, api: Any, step: Callable[[], None]) -> None:
+        self._api = api
+        self._step = step
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._api, name)
+        if not callable(value) or name.endswith("_call"):
+            return value
+
+        def stepped(*args: Any, **named: Any) -> Any:
+            self._step()
+            result = value(*args, **named)
+            if isinstance(result, Iterator):
+                return self._stepping(result)
+            self._step()
+            return result
+
+        return stepped
+
+    def _stepping(self, items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            self._step()
+            yield item
+
+
+class Chaos:
+    """Counts steps, writes to the mailbox at some of them, and dies at one.
+
+    Args:
+        die_at: The step at which the run dies; None for never.
+        write: Called at every step: may change the mailbox.
+    """
+
+    def __init__(self, die_at: int | None = None, write: Callable[[], None] = lambda: None) -> None:
+        self.steps = 0
+        self.die_at = die_at
+        self._write = write
+
+    def step(self) -> None:
+        """One step has come."""
+        self.steps += 1
+        if self.die_at is not None and self.steps >= self.die_at:
+            raise Killed
+        self._write()
+
+    def mailbox(self, mailbox: Mailbox) -> Mailbox:
+        """The mailbox, with requests that are steps."""
+        return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, self.step))  # type: ignore[arg-type]
+
+    @contextmanager
+    def commits(self) -> Iterator[None]:
+        """Make commits of parts and of the ledger steps as well."""
+        write, note = Part._write, Ledger._write
+
+        def stepped(original: Callable[..., None]) -> Callable[..., None]:
+            def wrapper(*args: Any, **named: Any) -> None:
+                self.step()
+                original(*args, **named)
+                self.step()
+
+            return wrapper
+
+        with (
+            mock.patch.object(Part, "_write", stepped(write)),
+            mock.patch.object(Ledger, "_write", stepped(note)),
+        ):
+            yield
+
+
+_LABELS = ["STARRED", "UNREAD", "INBOX", "IMPORTANT", "SPAM", "TRASH"]
+
+
+def random_write(mailbox: EmulatedMailbox, rng: random.Random) -> str:
+    """Change the mailbox as its owner or the world might; says what was done."""
+    ids = mailbox.message_ids()
+    some = rng.choice(ids) if ids else None
+    labels = [*_LABELS, *(label["id"] for label in mailbox.labels.listed() if label.get("type") == "user")]
+    choice = rng.random()
+    try:
+        if some is None or choice < 0.15:
+            return f"receive {mailbox.receive(mailbox.random_mail())}"
+        if choice < 0.3:
+            return f"reply {mailbox.receive(mailbox.random_mail(reply_to=some))}"
+        if choice < 0.5:
+            add = rng.sample(labels, rng.randint(0, 2))
+            remove = [label for label in rng.sample(labels, rng.randint(0, 2)) if label not in add]
+            mailbox.modify(some, add, remove)
+            return f"modify {some} +{add} -{remove}"
+        if choice < 0.58:
+            mailbox.trash(some)
+            return f"trash {some}"
+        if choice < 0.64:
+            mailbox.untrash(some)
+            return f"untrash {some}"
+        if choice < 0.72:
+            mailbox.delete(some)
+            return f"delete {some}"
+        if choice < 0.76:
+            chosen = rng.sample(ids, min(len(ids), rng.randint(1, 4)))
+            mailbox.batch_modify(chosen, [rng.choice(labels)], [])
+            return f"batch_modify {chosen}"
+        if choice < 0.78:
+            chosen = rng.sample(ids, min(len(ids), rng.randint(1, 3)))
+            mailbox.batch_delete(chosen)
+            return f"batch_delete {chosen}"
+        if choice < 0.88:
+            thread = rng.choice(mailbox.thread_ids())
+            what = rng.choice(["trash_thread", "untrash_thread", "delete_thread"])
+            getattr(mailbox, what)(thread)
+            return f"{what} {thread}"
+        if choice < 0.92:
+            drafts = sorted(mailbox.store.drafts)
+            if not drafts or rng.random() < 0.4:
+                return f"create_draft {mailbox.create_draft(mailbox.random_mail(reply_to=rng.choice([None, some])))}"
+            draft = rng.choice(drafts)
+            if rng.random() < 0.5:
+                return f"update_draft {mailbox.update_draft(draft, mailbox.random_mail())}"
+            if rng.random() < 0.5:
+                return f"send_draft {mailbox.send_draft(draft)}"
+            mailbox.delete_draft(draft)
+            return f"delete_draft {draft}"
+        user = [label["id"] for label in mailbox.labels.listed() if label.get("type") == "user"]
+        if user and choice < 0.95:
+            label = rng.choice(user)
+            mailbox.delete_label(label)
+            return f"delete_label {label}"
+        return f"create_label {mailbox.create_label(f'L{rng.randrange(10**6)}')}"
+    except ApiError as error:
+        return f"refused: {error}"
