@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 from email.utils import mktime_tz, parsedate_tz
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 __all__ = [
@@ -94,8 +95,12 @@ def _decode_run(match: re.Match[str]) -> str:
 
 def decode_words(value: str) -> str:
     """A header's value with its RFC 2047 encoded words decoded; white space between two of them goes."""
-    if "=?" not in value:
-        return value
+    return _decode_words(value) if "=?" in value else value
+
+
+@lru_cache(maxsize=4096)
+def _decode_words(value: str) -> str:
+    # The same names and subjects come again and again in a mailbox.
     return _ENCODED.sub(_decode_run, value)
 
 
@@ -131,13 +136,18 @@ def parameters(value: str) -> dict[str, str]:
 
 
 def _join_pieces(parts: dict[int, tuple[bool, str]]) -> str:
-    charset, data = "", b""
+    charset, data, escaped = "", b"", ""
     for position, number in enumerate(sorted(parts)):
         extended, text = parts[number]
-        if extended and position == 0 and text.count("'") >= 2:
-            charset, _, text = text.split("'", 2)
-        data += unquote_to_bytes(text) if extended else text.encode("utf-8", "replace")
-    return decode_bytes(data, charset)
+        if extended:
+            if position == 0 and text.count("'") >= 2:
+                charset, _, text = text.split("'", 2)
+            # Some mailers cut an escape in two: join before unquoting.
+            escaped += text
+        else:
+            data += unquote_to_bytes(escaped) + text.encode("utf-8", "replace")
+            escaped = ""
+    return decode_bytes(data + unquote_to_bytes(escaped), charset)
 
 
 def message_ids(*values: str) -> tuple[str, ...]:

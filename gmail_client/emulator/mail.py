@@ -9,15 +9,68 @@ whole; text leaves carry their data as UTF-8 in padded base64url; a body without
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gmail_client.emulator.headers import date_ms, message_ids
-from gmail_client.emulator.mime import Entity, parse
+from gmail_client.emulator.mime import parse
 from gmail_client.emulator.text import SearchFields, html_text, snippet_of
 
-__all__ = ["ParsedContent", "RawContent", "Summary", "payload_of", "summary_of"]
+__all__ = ["Node", "ParsedContent", "RawContent", "Summary", "payload_of", "summary_of"]
+
+
+# The snippet is looked for in this many characters of a text: style sheets can come first.
+_SNIPPET_SOURCE = 20_000
+
+
+class Node(Protocol):
+    """A message or a part as far as Gmail's view of it goes; `mime.Entity` and `parts.Part` are some."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]:
+        """Names and shown values, in order."""
+        ...
+
+    @property
+    def mime_type(self) -> str:
+        """Lower-case type/subtype."""
+        ...
+
+    @property
+    def filename(self) -> str:
+        """The name of the file that the part is, or ""."""
+        ...
+
+    @property
+    def children(self) -> Sequence[Node]:
+        """The parts inside, or the one message inside."""
+        ...
+
+    @property
+    def is_multipart(self) -> bool:
+        """Whether the children are the parts of a multipart."""
+        ...
+
+    def header(self, name: str) -> str:
+        """The first header of that name (lower-case), "" when absent."""
+        ...
+
+    def decoded(self) -> bytes:
+        """The body with its transfer encoding undone."""
+        ...
+
+    def decoded_size(self) -> int:
+        """The length of `decoded()`."""
+        ...
+
+    def text(self) -> str:
+        """The body as text."""
+        ...
+
+    def utf8(self) -> bytes:
+        """The body as text in UTF-8."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +86,7 @@ class Summary:
     mime_type: str
 
 
-def is_attachment(entity: Entity) -> bool:
+def is_attachment(entity: Node) -> bool:
     """Whether Gmail gives the part's bytes by id instead of inline."""
     if entity.is_multipart:
         return False
@@ -42,7 +95,7 @@ def is_attachment(entity: Entity) -> bool:
     return bool(entity.filename) or not entity.mime_type.startswith(("text/", "multipart/"))
 
 
-def payload_of(entity: Entity, attachment_id: Callable[[str], str], part_id: str = "") -> dict[str, Any]:
+def payload_of(entity: Node, attachment_id: Callable[[str], str], part_id: str = "") -> dict[str, Any]:
     """One MessagePart of `format=full`, with its parts at any depth."""
     part: dict[str, Any] = {
         "partId": part_id,
@@ -60,20 +113,20 @@ def payload_of(entity: Entity, attachment_id: Callable[[str], str], part_id: str
     return part
 
 
-def _body(entity: Entity, attachment_id: Callable[[str], str], part_id: str) -> dict[str, Any]:
+def _body(entity: Node, attachment_id: Callable[[str], str], part_id: str) -> dict[str, Any]:
     if entity.is_multipart:
         return {"size": 0}
     if is_attachment(entity):
-        return {"attachmentId": attachment_id(part_id), "size": len(entity.decoded())}
-    data = entity.text().encode("utf-8", "replace")
+        return {"attachmentId": attachment_id(part_id), "size": entity.decoded_size()}
+    data = entity.utf8()
     return {"size": len(data), "data": urlsafe_b64encode(data).decode("ascii")} if data else {"size": 0}
 
 
-def summary_of(entity: Entity, size: int) -> Summary:
+def summary_of(entity: Node, size: int) -> Summary:
     """The small facts of a parsed message of `size` raw bytes."""
     return Summary(
         size=size,
-        snippet=snippet_of(visible_text(entity, first_only=True)),
+        snippet=snippet(entity),
         date_ms=date_ms(entity.header("date")),
         message_id=next(iter(message_ids(entity.header("message-id"))), entity.header("message-id")),
         references=message_ids(entity.header("references"), entity.header("in-reply-to")),
@@ -82,33 +135,30 @@ def summary_of(entity: Entity, size: int) -> Summary:
     )
 
 
-def visible_text(entity: Entity, *, first_only: bool = False) -> str:
+def snippet(entity: Node) -> str:
+    """Gmail's snippet of a parsed message: how its first text that is not empty begins."""
+    return next((found for found in map(snippet_of, _texts(entity, _SNIPPET_SOURCE)) if found), "")
+
+
+def visible_text(entity: Node) -> str:
     """The text a reader sees: of an alternative its plainest form, no attached files or messages."""
-    texts: list[str] = []
-    for text in _texts(entity):
-        if text.strip():
-            texts.append(text)
-            if first_only:
-                break
-    return "\n".join(texts)
+    return "\n".join(_texts(entity))
 
 
-def _texts(entity: Entity) -> Iterator[str]:
+def _texts(entity: Node, limit: int | None = None) -> Iterator[str]:
+    """The texts of the text parts, each from its beginning up to `limit` characters of its source."""
     if entity.is_multipart:
-        if entity.mime_type == "multipart/alternative":
-            for child in entity.children:
-                text = visible_text(child)
-                if text.strip():
-                    yield text
-                    return
-            return
         for child in entity.children:
-            yield from _texts(child)
+            texts = [text for text in _texts(child, limit) if text and not text.isspace()]
+            yield from texts
+            if texts and entity.mime_type == "multipart/alternative":
+                return
     elif not is_attachment(entity):
-        yield html_text(entity.text()) if entity.mime_type == "text/html" else entity.text()
+        text = entity.text()[:limit]
+        yield html_text(text) if entity.mime_type == "text/html" else text
 
 
-def filenames(entity: Entity) -> Iterator[str]:
+def filenames(entity: Node) -> Iterator[str]:
     """The names of all parts that have one, in order."""
     if entity.filename:
         yield entity.filename
@@ -116,7 +166,7 @@ def filenames(entity: Entity) -> Iterator[str]:
         yield from filenames(child)
 
 
-def find(entity: Entity, part_id: str) -> Entity:
+def find(entity: Node, part_id: str) -> Node:
     """The part with that partId.
 
     Raises:
@@ -137,6 +187,10 @@ class ParsedContent:
     def raw(self) -> bytes:
         """The RFC 822 bytes."""
         raise NotImplementedError
+
+    def node(self) -> Node:
+        """The message taken apart."""
+        return parse(self.raw())
 
     def summary(self) -> Summary:
         """The small facts; subclasses keep them."""
@@ -180,11 +234,11 @@ class ParsedContent:
 
     def payload(self, attachment_id: Callable[[str], str]) -> dict[str, Any]:
         """The MessagePart tree."""
-        return payload_of(parse(self.raw()), attachment_id)
+        return payload_of(self.node(), attachment_id)
 
     def headers(self) -> list[dict[str, str]]:
         """The root's headers."""
-        return [{"name": name, "value": value} for name, value in parse(self.raw()).headers]
+        return [{"name": name, "value": value} for name, value in self.node().headers]
 
     def attachment(self, part_id: str) -> bytes:
         """The decoded bytes of a part that has an attachmentId.
@@ -192,14 +246,14 @@ class ParsedContent:
         Raises:
             KeyError: There is no such part, or its data is not an attachment.
         """
-        part = find(parse(self.raw()), part_id)
+        part = find(self.node(), part_id)
         if not is_attachment(part):
             raise KeyError(part_id)
         return part.decoded()
 
     def search_text(self) -> SearchFields:
         """What `q` looks at."""
-        entity = parse(self.raw())
+        entity = self.node()
         headers = [{"name": name, "value": value} for name, value in entity.headers]
         return SearchFields(headers, tuple(filenames(entity)), lambda: visible_text(entity))
 

@@ -48,9 +48,17 @@ class Entity:
         """The body with its transfer encoding undone; as it stands where that cannot be."""
         return _undo(self.body, self.encoding)
 
+    def decoded_size(self) -> int:
+        """The length of `decoded()`."""
+        return len(self.decoded())
+
     def text(self) -> str:
         """The decoded body as text, by its charset."""
         return decode_bytes(self.decoded(), self.parameters.get("charset", ""))
+
+    def utf8(self) -> bytes:
+        """The decoded body as text in UTF-8."""
+        return self.text().encode("utf-8", "replace")
 
 
 def parse(raw: bytes) -> Entity:
