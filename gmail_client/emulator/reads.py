@@ -93,7 +93,11 @@ def _threads_list(call: Call) -> bytes:
         empty_every=call.mailbox.switches.empty_pages,
     )
     items = [
-        {"id": thread.id, "snippet": thread.snippet, "historyId": str(thread.history_id)}
+        {
+            "id": thread.id,
+            "snippet": call.renderer.snippet(thread),
+            "historyId": str(thread.history_id),
+        }
         for thread in page.items
     ]
     return _listing("threads", items, page.next_token, page.estimate)

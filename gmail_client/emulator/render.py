@@ -26,10 +26,16 @@ Format = Literal["full", "metadata", "minimal", "raw"]
 _ID_PREFIX = "ANGjdJ8"
 _NONCE = 90
 
+Key = tuple[int, str]
+"""A message by the identity of its content and its id: ids alone are unique in one mailbox only."""
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 
 def to_json(value: Any) -> bytes:
-    """Compact JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    """Compact JSON in ASCII: what is beyond is escaped, as Google's servers partly do, for speed."""
+    return _encode(value).encode()
 
 
 class Renderer:
@@ -38,13 +44,18 @@ class Renderer:
     Args:
         switches: Behaviour that Gmail leaves open.
         cache_bytes: How much payload text is kept at most.
+        summaries: How many snippets and sizes are kept at most.
     """
 
-    def __init__(self, switches: Switches, *, cache_bytes: int = 96 * 2**20) -> None:
+    def __init__(
+        self, switches: Switches, *, cache_bytes: int = 96 * 2**20, summaries: int = 100_000
+    ) -> None:
         self._switches = switches
         self._limit = cache_bytes
         self._held = 0
-        self._cache: OrderedDict[tuple[int, str], tuple[bytes, ...]] = OrderedDict()
+        self._most_summaries = summaries
+        self._summaries: OrderedDict[Key, tuple[str, int]] = OrderedDict()
+        self._cache: OrderedDict[Key, tuple[bytes, ...]] = OrderedDict()
         self._marker = secrets.token_hex(12)
         self._nonces = random.Random(os.urandom(8))  # noqa: S311
 
@@ -56,9 +67,11 @@ class Renderer:
             format: What to show of it.
             headers: With `metadata`: only headers of these names; empty for all.
         """
+        snippet, size = self._summary(message)
         head = self._head(message)
+        head["snippet"] = snippet
         tail = {
-            "sizeEstimate": message.content.size,
+            "sizeEstimate": size,
             "historyId": str(message.history_id),
             "internalDate": str(message.internal_date_ms),
         }
@@ -94,7 +107,7 @@ class Renderer:
         """The JSON text of a Thread resource with these members, with or without its snippet."""
         head: dict[str, Any] = {"id": thread.id}
         if snippet:
-            head["snippet"] = thread.snippet
+            head["snippet"] = self.snippet(thread)
         head["historyId"] = str(thread.history_id)
         if not members:
             return to_json(head)
@@ -107,7 +120,7 @@ class Renderer:
 
     def reference(self, message: Stored) -> dict[str, Any]:
         """What most writes answer: id, threadId and labelIds."""
-        return {key: value for key, value in self._head(message).items() if key != "snippet"}
+        return self._head(message)
 
     def attachment(self, message: Stored, attachment_id: str) -> dict[str, Any]:
         """The MessagePartBody behind an attachment id that was minted for this message.
@@ -142,8 +155,21 @@ class Renderer:
         head: dict[str, Any] = {"id": message.id, "threadId": message.thread.id}
         if message.label_ids or self._switches.empty_label_ids == "empty":
             head["labelIds"] = message.label_ids
-        head["snippet"] = message.content.snippet
         return head
+
+    def snippet(self, thread: ThreadState) -> str:
+        """A thread's snippet."""
+        return self._summary(thread.face)[0]
+
+    def _summary(self, message: Stored) -> tuple[str, int]:
+        """Snippet and size."""
+        key = (id(message.content), message.id)
+        found = self._summaries.get(key)
+        if found is None:
+            found = self._summaries[key] = (message.content.snippet, message.content.size)
+            if len(self._summaries) > self._most_summaries:
+                self._summaries.popitem(last=False)
+        return found
 
     def _metadata(self, message: Stored, names: Sequence[str]) -> dict[str, Any]:
         headers = message.content.headers()

@@ -40,6 +40,7 @@ class Server:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((HOST, port))
+            self._socket.listen(512)
         except OSError as error:
             self._socket.close()
             raise PortTakenError(f"port {port} cannot be used: {error.strerror}; choose another") from None
@@ -64,7 +65,6 @@ class Server:
 
     def start(self) -> None:
         """Serve from a background thread; returns when requests are answered."""
-        self._socket.listen(512)
         self._thread = threading.Thread(target=self.run, name="gmail-emulator", daemon=True)
         self._thread.start()
         until = time.monotonic() + _START_SECONDS

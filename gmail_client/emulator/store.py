@@ -74,12 +74,12 @@ class ThreadState:
         self.history_id = 0
 
     @property
-    def snippet(self) -> str:
-        """The snippet of the newest member outside trash and spam, else of the newest."""
+    def face(self) -> Stored:
+        """The member whose snippet stands for the thread: the newest outside trash and spam, else the newest."""
         for member in reversed(self.members):
             if not member.hidden:
-                return member.content.snippet
-        return self.members[-1].content.snippet
+                return member
+        return self.members[-1]
 
     @property
     def internal_date_ms(self) -> int:
