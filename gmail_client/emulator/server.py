@@ -65,7 +65,7 @@ class Server:
 
     def start(self) -> None:
         """Serve from a background thread; returns when requests are answered."""
-        self._thread = threading.Thread(target=self.run, name="gmail-emulator", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="emulator-server", daemon=True)
         self._thread.start()
         until = time.monotonic() + _START_SECONDS
         while not self._uvicorn.started:
