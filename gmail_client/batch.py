@@ -142,12 +142,15 @@ class Batches:
             return Answer(call, None, error, 0)
 
     def _exchange(self, calls: Sequence[Call], token: str, stop: threading.Event | None) -> list[Answer]:
-        """One batch out and in. Empty when the endpoint failed; it is then left alone for a while."""
+        """One batch out and in: answers to the first of `calls`, as many as quota allowed to go out.
+
+        None at all when the endpoint failed; it is then left alone for a while.
+        """
         transport = self._transport
         boundary = f"batch_{secrets.token_hex(12)}"
-        body = packed([call.target for call in calls], boundary)
-        units = sum(transport.plan.price(call.method) for call in calls)
-        with transport.permit(units, len(calls), stop) as mark:
+        with transport.permit([transport.plan.price(call.method) for call in calls], stop) as permit:
+            calls = calls[: permit.count]
+            body = packed([call.target for call in calls], boundary)
             try:
                 reply = transport.post(
                     BATCH_PATH, body, f"multipart/mixed; boundary={boundary}", calls, token
@@ -159,13 +162,13 @@ class Batches:
         if any(number < len(calls) for number in parts):
             self._endpoint.worked()
             return [
-                transport.judged(call, Reply(part.status, part.headers, part.content), mark)
+                transport.judged(call, Reply(part.status, part.headers, part.content), permit.mark)
                 if (part := parts.get(number)) is not None
                 else Answer(call, None, _missing(call.method), 0)
                 for number, call in enumerate(calls)
             ]
         if reply.status in (401, 403, 429):
-            error = transport.refused("batch", reply, mark)
+            error = transport.refused("batch", reply, permit.mark)
             if isinstance(error, CredentialsError | QuotaError):
                 return [Answer(call, None, error, 0) for call in calls]
         self._endpoint.failed()

@@ -20,8 +20,9 @@ from gmail_client.options import TableOptions
 from gmail_client.quota import Meter, QuotaPlan, preset
 from gmail_client.reads import read_pages
 from gmail_client.schema import to_batch
+from gmail_client.sessions import new_session
 from gmail_client.tokens import TokenSource
-from gmail_client.transport import Transport, new_session
+from gmail_client.transport import Transport
 
 if TYPE_CHECKING:
     from gmail_client.settings import Settings

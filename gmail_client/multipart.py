@@ -13,18 +13,26 @@ from dataclasses import dataclass
 __all__ = ["Part", "packed", "unpacked"]
 
 _BOUNDARY = re.compile(r";\s*boundary\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;\"]+))", re.IGNORECASE)
-_CONTENT_ID = re.compile(rb"^content-id\s*:\s*<?response-part-(\d{1,4})>?\s*$", re.IGNORECASE | re.MULTILINE)
+_CONTENT_ID = re.compile(
+    rb"^content-id[ \t]*:[ \t]*<?response-part-(\d{1,4})>?[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
+)
 _STATUS = re.compile(rb"HTTP/[\d.]+ (\d{3})\b")
-_HEADERS_END = re.compile(rb"\r?\n\r?\n")
+_LENGTH = re.compile(rb"\ncontent-length\s*:\s*(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One answer inside a batch: its own status, headers and body."""
+    """One answer inside a batch: its own status and body."""
 
     status: int
-    headers: Mapping[str, str]
+    head: bytes
     content: bytes
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its own headers, names in lower case."""
+        lines = (line.partition(":") for line in self.head.decode("latin-1").splitlines())
+        return {name.strip().lower(): value.strip() for name, colon, value in lines if colon}
 
 
 def packed(targets: Sequence[str], boundary: str) -> bytes:
@@ -87,27 +95,23 @@ def _spans(content: bytes, dash_boundary: bytes) -> list[tuple[int, int]]:
 
 
 def _part(content: bytes, start: int, end: int) -> tuple[int, Part] | None:
-    outer = _HEADERS_END.search(content, start, end)
-    if outer is None:
-        return None
-    number = _CONTENT_ID.search(content[start : outer.start() + 1].replace(b"\r", b""))
-    status = _STATUS.match(content, outer.end(), end)
+    outer_end, inner_start = _blank_line(content, start, end)
+    number = _CONTENT_ID.search(content[start:outer_end])
+    status = _STATUS.match(content, inner_start, end)
     if number is None or status is None:
         return None
-    inner = _HEADERS_END.search(content, status.end(), end)
-    head_end, body_start = (inner.start(), inner.end()) if inner else (end, end)
-    headers = _headers(content[status.end() : head_end])
-    body = content[body_start:end]
-    length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > len(body):
+    head_end, body_start = _blank_line(content, inner_start, end)
+    head = content[status.end() : head_end]
+    length = _LENGTH.search(head)
+    if length is not None and int(length[1]) > end - body_start:
         return None
-    return int(number[1]), Part(int(status[1]), headers, body)
+    return int(number[1]), Part(int(status[1]), head, content[body_start:end])
 
 
-def _headers(head: bytes) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for line in head.decode("latin-1").splitlines():
-        name, colon, value = line.partition(":")
-        if colon:
-            headers[name.strip().lower()] = value.strip()
-    return headers
+def _blank_line(content: bytes, start: int, end: int) -> tuple[int, int]:
+    """Where the head that starts at `start` ends, and where what follows its blank line begins."""
+    crlf = content.find(b"\r\n\r\n", start, end)
+    lf = content.find(b"\n\n", start, crlf if crlf >= 0 else end)
+    if lf >= 0:
+        return lf, lf + 2
+    return (crlf, crlf + 4) if crlf >= 0 else (end, end)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -22,8 +22,8 @@ __all__ = ["PRICES", "Meter", "Price", "QuotaPlan", "Reservation", "preset"]
 WINDOW = 60.0
 """Seconds over which Gmail counts."""
 
-BURST = 8.0
-"""Seconds' worth of units that may go out at once. With it 18 s hold at most 26 s' worth, below the 29 s'
+BURST = 6.0
+"""Seconds' worth of units that may go out at once. With it 18 s hold at most 24 s' worth, below the 29 s'
 worth that were seen refused, and a batch of 20 gets never waits for its own size."""
 
 HEADROOM = 0.01
@@ -150,7 +150,7 @@ class Reservation:
     counts in full, and for a minute from then on: whatever that moment was, no minute of Gmail's holds more.
 
     Attributes:
-        units: How many.
+        units: How many; possibly fewer than were asked for.
         waited: Seconds of the clock's time that passed until they were free.
     """
 
@@ -161,6 +161,13 @@ class Reservation:
         self.waited = waited
         self._meter = meter
         self._settled = False
+
+    def keep(self, units: int) -> None:
+        """Give back all but `units` of what was granted, at once and unspent."""
+        back = self.units - units
+        if back > 0 and not self._settled:
+            self.units = units
+            self._meter._give_back(back)
 
     def settle(self) -> None:
         """Say that the answer has come, or that none will. Does nothing the second time."""
@@ -208,15 +215,24 @@ class Meter:
         return self._limit
 
     @property
+    def crumb(self) -> int:
+        """Units below which what a minute leaves over is not worth a batch of its own: a sixtieth."""
+        return max(1, int(self._rate))
+
+    @property
     def burst(self) -> int:
         """Units that may go out at once after a rest, at least 1. What is larger passes, but waits longer."""
         return max(1, int(self._capacity))
 
-    def reserve(self, units: int, *, stop: threading.Event | None = None) -> Reservation:
+    def reserve(
+        self, units: int, *, least: int | None = None, stop: threading.Event | None = None
+    ) -> Reservation:
         """Wait until `units` may be spent.
 
         Args:
             units: At least 1. More than the limit is granted when nothing else was spent for a minute.
+            least: Take fewer, down to this, when the minute has no room for all: what a minute leaves over
+                because the next batch does not fit would be lost. All or nothing without it.
             stop: Ends the wait when it is set.
 
         Raises:
@@ -233,14 +249,16 @@ class Meter:
             while not turn.wait(None if stop is None else 0.1):
                 if stop is not None and stop.is_set():
                     raise Stopped
-            while (delay := self._take(units)) > 0:
+            granted, delay = self._take(units, least or units)
+            while not granted:
                 pause(self._clock, min(delay, _GLANCE), stop)
+                granted, delay = self._take(units, least or units)
         finally:
             with self._lock:
                 self._turns.remove(turn)
                 if self._turns:
                     self._turns[0].set()
-        return Reservation(self, units, max(0.0, self._clock.time() - began))
+        return Reservation(self, granted, max(0.0, self._clock.time() - began))
 
     def learn(self, limit: int) -> None:
         """Take over the limit that Gmail named in a refusal, in units per minute."""
@@ -260,19 +278,22 @@ class Meter:
         self._rate = self._allowed / WINDOW
         self._capacity = self._rate * BURST
 
-    def _take(self, units: int) -> float:
+    def _take(self, units: int, least: int) -> tuple[int, float]:
+        """Units granted now and 0, or 0 and the seconds after which to ask again."""
         with self._lock:
             now = self._advance()
             delay = max(
                 self._blocked_until - now,
                 (min(units, self._capacity) - self._level) / self._rate,
-                self._window_delay(units, now),
+                self._window_delay(least, now),
             )
             if delay > 0:
-                return max(delay, _LEAST)
-            self._level -= units
-            self._open_units += units
-            return 0.0
+                return 0, max(delay, _LEAST)
+            room = self._allowed - self._open_units - self._settled_units
+            granted = max(least, min(units, room))
+            self._level -= granted
+            self._open_units += granted
+            return granted, 0.0
 
     def _window_delay(self, units: int, now: float) -> float:
         excess = self._open_units + self._settled_units + units - self._allowed
@@ -283,6 +304,11 @@ class Meter:
             if excess <= 0:
                 return at + WINDOW - now
         return _GLANCE if self._open_units else self._settled[-1][0] + WINDOW - now
+
+    def _give_back(self, units: int) -> None:
+        with self._lock:
+            self._open_units -= units
+            self._level = min(self._capacity, self._level + units)
 
     def _settle(self, units: int) -> None:
         with self._lock:
@@ -305,22 +331,3 @@ class Meter:
     def _shift(self, seconds: float) -> None:
         """The clock was set back: keep the distances, or the past would lie in the future."""
         self._settled = deque((at + seconds, units) for at, units in self._settled)
-
-
-def reserve_all(
-    meters: Iterable[Meter], units: int, stop: threading.Event | None = None
-) -> list[Reservation]:
-    """Reserve `units` at each meter in turn (the mailbox's first, then the project's).
-
-    Raises:
-        Stopped: `stop` was set; nothing stays reserved.
-    """
-    held: list[Reservation] = []
-    try:
-        for meter in meters:
-            held.append(meter.reserve(units, stop=stop))
-    except BaseException:
-        for reservation in held:
-            reservation.settle()
-        raise
-    return held

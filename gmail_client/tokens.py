@@ -23,6 +23,7 @@ from gmail_client.endpoints import OAUTH_ROOT, READONLY_SCOPE, TOKEN_PATH, check
 from gmail_client.errors import ConfigurationError, CredentialsError, GmailError, UnavailableError
 from gmail_client.refusals import scrubbed
 from gmail_client.retry import Patience
+from gmail_client.sessions import route_to
 
 __all__ = ["TokenSource"]
 
@@ -259,8 +260,16 @@ class _Exchange(google_transport.Request):
         timeout: float | None = None,
         **_: Any,
     ) -> _Reply:
+        route = route_to(url)
         response = self._session.request(
-            method, url, data=body, headers=dict(headers or {}), timeout=TIMEOUT, allow_redirects=False
+            method,
+            url,
+            data=body,
+            headers=dict(headers or {}),
+            timeout=TIMEOUT,
+            allow_redirects=False,
+            proxies=route.proxies,
+            verify=route.verify,
         )
         self.status = response.status_code
         try:

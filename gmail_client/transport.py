@@ -16,20 +16,20 @@ from typing import Any
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from gmail_client.calls import Answer, Call, Usage
 from gmail_client.clock import SYSTEM_CLOCK, Clock
 from gmail_client.endpoints import API_ROOT, checked_root
 from gmail_client.errors import ConcurrencyError, GmailError, RateLimitError, UnavailableError
 from gmail_client.gate import Gate
-from gmail_client.quota import Meter, QuotaPlan, reserve_all
+from gmail_client.quota import Meter, QuotaPlan
 from gmail_client.refusals import refusal
 from gmail_client.retry import Patience
+from gmail_client.sessions import route_to
 from gmail_client.tokens import TokenSource
 from gmail_client.waiting import pause
 
-__all__ = ["Reply", "Transport", "new_session"]
+__all__ = ["Permit", "Reply", "Transport"]
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
@@ -44,15 +44,6 @@ _HEADERS = {"User-Agent": f"gmail-assets/{_VERSION} (gzip)", "Accept-Encoding": 
 """Gmail packs its answers only when both headers say gzip."""
 
 
-def new_session(connections: int = 8) -> requests.Session:
-    """A session whose pool keeps `connections` open per host, so that each worker finds one."""
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An HTTP answer, whole: status, headers and unpacked body."""
@@ -62,15 +53,17 @@ class Reply:
     content: bytes
 
 
-class _Bearer(requests.auth.AuthBase):
-    """Sets the token last, so that no .netrc entry can take its place."""
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to send.
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    Attributes:
+        count: How many calls.
+        mark: For `judged`: which requests were in flight together.
+    """
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+    count: int
+    mark: int
 
 
 class Transport:
@@ -110,6 +103,7 @@ class Transport:
         self._project_meter = project_meter
         self._session = session
         self._root = checked_root("GMAIL_API_ROOT", api_root)
+        self._route = route_to(self._root)
 
     @property
     def burst(self) -> int:
@@ -150,13 +144,13 @@ class Transport:
 
     def _once(self, call: Call, stop: threading.Event | None) -> tuple[Answer, str]:
         token = self.tokens.token()
-        with self.permit(self.plan.price(call.method), 1, stop) as mark:
+        with self.permit([self.plan.price(call.method)], stop) as permit:
             self.usage.sent(call.method)
             try:
                 reply = self._send("GET", call.target, call.method, token)
             except UnavailableError as error:
                 return Answer(call, None, error, 0), token
-        return self.judged(call, reply, mark), token
+        return self.judged(call, reply, permit.mark), token
 
     def post(self, path: str, body: bytes, content_type: str, calls: Sequence[Call], token: str) -> Reply:
         """Send a batch once. Quota and retries are the caller's affair (`permit`, `wait`).
@@ -189,28 +183,35 @@ class Transport:
         pause(self.clock, delay, stop)
 
     @contextmanager
-    def permit(self, units: int, parts: int, stop: threading.Event | None = None) -> Iterator[int]:
-        """Hold `units` of quota and `parts` places in flight while a request is on its way.
+    def permit(self, prices: Sequence[int], stop: threading.Event | None = None) -> Iterator[Permit]:
+        """Hold quota and places in flight for as many of some calls as may go out together now.
+
+        Args:
+            prices: Units per call, in order.
+            stop: Ends the wait when it is set.
 
         Yields:
-            A mark for `judged`.
+            How many of the calls may go, from the first: all as a rule, at least one.
 
         Raises:
             Stopped: `stop` was set while waiting.
         """
-        mark = self.gate.enter(parts, stop)
+        places = len(prices)
+        mark = self.gate.enter(places, stop)
         try:
-            held = reserve_all((self._user_meter, self._project_meter), units, stop)
-            try:
-                waited = sum(reservation.waited for reservation in held)
-                if waited > 0:
-                    self.usage.waited(waited)
-                yield mark
-            finally:
-                for reservation in held:
-                    reservation.settle()
+            units = sum(prices)
+            least = min(units, max(prices[0], self._user_meter.crumb))
+            with self._user_meter.reserve(units, least=least, stop=stop) as held:
+                count, kept = _fitting(prices, held.units)
+                held.keep(kept)
+                self.gate.leave(places - count)
+                places = count
+                with self._project_meter.reserve(kept, stop=stop) as shared:
+                    if held.waited or shared.waited:
+                        self.usage.waited(held.waited + shared.waited)
+                    yield Permit(count, mark)
         finally:
-            self.gate.leave(parts)
+            self.gate.leave(places)
 
     def judged(self, call: Call, reply: Reply, mark: int) -> Answer:
         """`reply` as an answer to `call`: JSON, or the error it stands for. Counts it, learns from a refusal.
@@ -266,10 +267,11 @@ class Transport:
                 verb,
                 self._root + target,
                 data=body,
-                headers={**_HEADERS, **(headers or {})},
-                auth=_Bearer(token),
+                headers={**_HEADERS, "Authorization": f"Bearer {token}", **(headers or {})},
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
+                proxies=self._route.proxies,
+                verify=self._route.verify,
             )
             return Reply(response.status_code, response.headers, response.content)
         except (OSError, HTTPException, urllib3.exceptions.HTTPError) as error:
@@ -283,6 +285,15 @@ class Transport:
 
 _LONGEST_BLOCK = 1800.0
 """Seconds: a mailbox is not held up for longer than a request would wait."""
+
+
+def _fitting(prices: Sequence[int], units: int) -> tuple[int, int]:
+    """How many calls `units` pay for, from the first, and what these cost; the first always fits."""
+    count, spent = 1, prices[0]
+    while count < len(prices) and spent + prices[count] <= units:
+        spent += prices[count]
+        count += 1
+    return count, spent
 
 
 def _unreadable(method: str) -> UnavailableError:

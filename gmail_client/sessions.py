@@ -1,0 +1,46 @@
+"""HTTP connections: a pooled requests session, and the way to a host through the environment's proxies.
+
+requests reads the environment (proxies, CA bundle, .netrc) anew for every request, which costs more than splitting
+and reading an answer; and a .netrc entry would take the place of the token. So sessions made here ignore the
+environment, and `route_to` reads it once per host.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+
+__all__ = ["Route", "new_session", "route_to"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a host is reached.
+
+    Attributes:
+        proxies: Proxy by scheme; none for hosts in `no_proxy`.
+        verify: File or folder of trusted certificates, or True for those that come with requests.
+    """
+
+    proxies: dict[str, str]
+    verify: str | bool
+
+
+def new_session(connections: int = 16) -> requests.Session:
+    """A session that keeps up to `connections` open per host and adds nothing from the environment."""
+    session = requests.Session()
+    session.trust_env = False
+    adapter = HTTPAdapter(pool_connections=8, pool_maxsize=connections)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def route_to(url: str) -> Route:
+    """The way to the host of `url`, as `https_proxy`, `no_proxy` and `REQUESTS_CA_BUNDLE` say now."""
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    return Route(dict(get_environ_proxies(url)), bundle or True)
