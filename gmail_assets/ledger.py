@@ -58,17 +58,22 @@ class Ledger:
         Raises:
             ConfigurationError: The lake knows the name as another address.
         """
-        known = {row["name"]: row["mailbox"] for row in self._rows("_gmail_mailboxes", _MAILBOXES, "TRUE")}
-        if known.get(name) == address:
+        known = self.address_of(name)
+        if known == address:
             return
-        if name in known:
+        if known is not None:
             raise ConfigurationError(
-                f"The mailbox {name!r} is {address} now, but in this lake it was {known[name]}.",
-                fix=f"Use the credentials of {known[name]}, name the mailbox {address} in GMAIL_MAILBOXES, "
+                f"The mailbox {name!r} is {address} now, but in this lake it was {known}.",
+                fix=f"Use the credentials of {known}, name the mailbox {address} in GMAIL_MAILBOXES, "
                 "or point GMAIL_LAKE to another place.",
             )
         row = pa.Table.from_pylist([{"name": name, "mailbox": address}], schema=_MAILBOXES)
         self._write("_gmail_mailboxes", row, f"name = {_quoted(name)}")
+
+    def address_of(self, name: str) -> str | None:
+        """The address that `name` stood for when the lake was last written; None where it never was."""
+        rows = self._rows("_gmail_mailboxes", _MAILBOXES, f"name = {_quoted(name)}")
+        return str(rows[0]["mailbox"]) if rows else None
 
     def unfetched(self, address: str, table: str) -> dict[str, Unfetched]:
         """Messages of this mailbox and table that are still missing, by id."""

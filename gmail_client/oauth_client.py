@@ -1,0 +1,108 @@
+"""The OAuth client that a login asks with: from its id and secret, or from the file that Google's console gives.
+
+A file of another kind (a service account's key, gcloud's own credentials) is recognised and explained.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import SecretStr
+
+from gmail_client.errors import ConfigurationError
+
+__all__ = ["OAuthClient"]
+
+Kind = Literal["desktop", "web", "unknown"]
+
+_MAKE_ONE = "Make an OAuth client of the type 'Desktop app' in the Cloud console (docs/google-cloud.md)"
+_FILE_FIX = f"{_MAKE_ONE}, download its JSON and give that file."
+
+_OTHER_FILES = {
+    "service_account": (
+        "is the key of a service account, not an OAuth client",
+        "A service account needs no login: set GMAIL_SERVICE_ACCOUNT_FILE to this file.",
+    ),
+    "authorized_user": ("holds the credentials of gcloud, not an OAuth client", _FILE_FIX),
+    "external_account": ("describes a workload identity, not an OAuth client", _FILE_FIX),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthClient:
+    """Who asks a user for consent.
+
+    Attributes:
+        id: The client's id.
+        secret: Its secret.
+        kind: What the console calls its application type; `unknown` where only id and secret are known.
+        redirect_uris: Where Google may send the browser of a web client; a desktop client needs none.
+    """
+
+    id: str
+    secret: SecretStr
+    kind: Kind = "unknown"
+    redirect_uris: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, client_id: str | None, client_secret: str | SecretStr | None) -> OAuthClient:
+        """A client by id and secret.
+
+        Raises:
+            ConfigurationError: One of them is missing, or they are swapped.
+        """
+        if isinstance(client_secret, SecretStr):
+            client_secret = client_secret.get_secret_value()
+        identity, secret = (client_id or "").strip(), (client_secret or "").strip()
+        missing = [name for name, value in (("client id", identity), ("client secret", secret)) if not value]
+        if missing:
+            raise ConfigurationError(
+                f"No {' and no '.join(missing)} was given to log in with.",
+                fix="Give --client-file, or --client-id and --client-secret, or set GMAIL_CLIENT_ID and "
+                f"GMAIL_CLIENT_SECRET. {_MAKE_ONE}.",
+            )
+        if identity.startswith("GOCSPX-") or secret.endswith(".apps.googleusercontent.com"):
+            raise ConfigurationError(
+                "The client id and the client secret are swapped.",
+                fix="The id ends in .apps.googleusercontent.com, the secret begins with GOCSPX-.",
+            )
+        return cls(identity, SecretStr(secret))
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> OAuthClient:
+        """A client from the JSON file that the console gives for it.
+
+        Raises:
+            ConfigurationError: The file can't be read, or is no OAuth client's.
+        """
+        try:
+            document = json.loads(Path(path).expanduser().read_text("utf-8"))
+        except OSError as error:
+            reason = error.strerror or "it cannot be read"
+            raise ConfigurationError(f"The client file {str(path)!r}: {reason}.", fix=_FILE_FIX) from None
+        except ValueError:
+            raise ConfigurationError(f"The client file {str(path)!r} is not JSON.", fix=_FILE_FIX) from None
+        kind, client = _section(document, path)
+        identity, secret = client.get("client_id"), client.get("client_secret")
+        if not (isinstance(identity, str) and isinstance(secret, str) and identity and secret):
+            raise ConfigurationError(
+                f"The client file {str(path)!r} lacks client_id or client_secret.", fix=_FILE_FIX
+            )
+        uris = client.get("redirect_uris")
+        redirect_uris = tuple(uri for uri in uris if isinstance(uri, str)) if isinstance(uris, list) else ()
+        return cls(identity, SecretStr(secret), kind, redirect_uris)
+
+
+def _section(document: object, path: str | Path) -> tuple[Kind, dict[str, Any]]:
+    if isinstance(document, dict):
+        installed, web = document.get("installed"), document.get("web")
+        if isinstance(installed, dict):
+            return "desktop", installed
+        if isinstance(web, dict):
+            return "web", web
+        what, fix = _OTHER_FILES.get(str(document.get("type")), ("is no OAuth client's file", _FILE_FIX))
+        raise ConfigurationError(f"The client file {str(path)!r} {what}.", fix=fix)
+    raise ConfigurationError(f"The client file {str(path)!r} is no OAuth client's file.", fix=_FILE_FIX)

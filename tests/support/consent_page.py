@@ -1,0 +1,28 @@
+"""The emulator's consent page, filled in by an HTTP client in the place of a person."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urljoin
+
+import requests
+
+__all__ = ["decide"]
+
+
+def decide(url: str, *, decision: str = "approve", account: str | None = None) -> str:
+    """Decide on the page at `url`; returns the address that the browser is sent to, not visited yet."""
+    page = requests.get(url, timeout=10)
+    page.raise_for_status()
+    fields = re.findall(r'<input type="(\w+)" name="(\w+)" value="([^"]*)"( checked)?>', page.text)
+    form = [
+        (name, value)
+        for kind, name, value, checked in fields
+        if kind == "hidden" or (checked and not (name == "account" and account))
+    ]
+    form += [("decision", decision), *([("account", account)] if account else [])]
+    action = re.search(r'<form method="post" action="([^"]+)"', page.text)
+    assert action is not None, page.text
+    answer = requests.post(urljoin(url, action[1]), data=form, allow_redirects=False, timeout=10)
+    assert answer.status_code == 302, answer.text
+    return answer.headers["Location"]
