@@ -74,6 +74,7 @@ class Target(ABC):
         self.changed_heads: dict[str, int] = {}
         self.narrowed = False
         self.fresh: set[str] = set()
+        self.asked: set[str] | None = None
         self.written = 0
         self.updated = 0
         self.removed = 0
@@ -101,6 +102,7 @@ class Target(ABC):
     def load(self, changes: Changes | None) -> None:
         """Learn what is stored: all of it, or only what the changes may touch."""
         self.fresh = set()
+        self.asked = None if changes is None else set()
         self._load(changes)
 
     @abstractmethod
@@ -230,6 +232,7 @@ class MessagesTarget(Target):
             labels = change.labels_after(None)
             if labels is None or self.options.wants(labels):
                 found[message_id] = change.thread_id
+        self.asked = set(found)
         return found
 
     def whole(self, thread_id: str) -> bool:
@@ -241,6 +244,8 @@ class MessagesTarget(Target):
         rows: dict[str, dict[str, Any]] = {}
         for fetched in chunk:
             for message in fetched.messages:
+                if self.asked is not None and message["id"] not in self.asked:
+                    continue  # came along in its thread; only what may be missing was looked up
                 if message["id"] not in self.stored and self.admits(message):
                     rows[message["id"]] = message
         if not rows:

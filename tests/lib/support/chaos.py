@@ -147,7 +147,8 @@ def random_write(mailbox: EmulatedMailbox, rng: random.Random) -> str:
         if some is None or choice < 0.15:
             return f"receive {mailbox.receive(mailbox.random_mail())}"
         if choice < 0.3:
-            return f"reply {mailbox.receive(mailbox.random_mail(reply_to=some))}"
+            answers = [mailbox.receive(mailbox.random_mail(reply_to=some)) for _ in range(rng.choice([1, 1, 2, 4]))]
+            return f"reply {answers} to {some}"
         if choice < 0.5:
             add = rng.sample(labels, rng.randint(0, 2))
             remove = [label for label in rng.sample(labels, rng.randint(0, 2)) if label not in add]
