@@ -17,22 +17,18 @@ _PATIENCE_SECONDS = 15.0
 
 
 @contextmanager
-def child(
-    command: Sequence[str], *, output: IO[bytes] | None = None, environment: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+def child(command: Sequence[str], *, output: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """Start a program of this environment; it and all that it started are gone when the block is left.
 
     Args:
         command: Name of a console script beside the running interpreter, and its arguments.
-        output: Where standard output and error go; ours when None.
-        environment: Variables to set on top of ours.
+        output: Where standard output and error go.
     """
     program = Path(sys.executable).parent / command[0]
     process = subprocess.Popen(  # noqa: S603 - our own environment's program
         [str(program), *command[1:]],
         stdout=output,
-        stderr=None if output is None else subprocess.STDOUT,
-        env={**os.environ, **(environment or {})},
+        stderr=subprocess.STDOUT,
         start_new_session=True,
     )
     try:

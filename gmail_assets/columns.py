@@ -16,14 +16,13 @@ _LONGEST_TYPE = 60
 
 
 def type_text(kind: pa.DataType) -> str:
-    """A type in few words: nested types by their field names, with their types as long as that stays short."""
+    """A type in few words: a struct's fields with their types as long as that stays short, else their number."""
     if pa.types.is_list(kind):
         return f"list<{type_text(kind.value_type)}>"
     if pa.types.is_struct(kind):
         fields = list(kind.fields)
         full = ", ".join(f"{field.name}: {type_text(field.type)}" for field in fields)
-        names = ", ".join(field.name for field in fields)
-        return f"struct<{full if len(full) <= _LONGEST_TYPE else names}>"
+        return f"struct<{full}>" if len(full) <= _LONGEST_TYPE else f"struct<{len(fields)} fields>"
     return str(kind)
 
 

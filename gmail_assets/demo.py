@@ -12,6 +12,8 @@ import json
 import os
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _PROJECT = Path(__file__).resolve().parent.parent
+_WORKSPACE = _PROJECT / "workspace.yaml"
 _STATE = Path(".demo")
 _SETUP = _STATE / "setup.json"
 _JOURNAL = _STATE / "journal"
@@ -76,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     try:
         if arguments.command == "ui":
             return _ui(console, arguments.port)
@@ -123,7 +127,7 @@ def _run(console: Console, setup: _Setup) -> int:
         show_tables(console, run)
         show_senders(console, lake)
         show_cost(console, run, seconds)
-        show_changes(console, gmail, lake, _STATE / "daemon.log")
+        show_changes(console, gmail, lake, _WORKSPACE, _STATE / "daemon.log")
         show_next_steps(console)
     return ExitCode.DONE
 
@@ -165,6 +169,7 @@ def _gmail(setup: _Setup) -> Iterator[Emulator]:
             GMAIL_USER_ID=address,
             GMAIL_LAKE=str(_LAKE.resolve()),
             GMAIL_QUOTA=_NO_LIMIT,
+            GMAIL_SENSOR="true",
             DAGSTER_HOME=str(_HOME.resolve()),
         )
         yield gmail
@@ -173,14 +178,49 @@ def _gmail(setup: _Setup) -> Iterator[Emulator]:
 def _ui(console: Console, port: int) -> int:
     from gmail_assets.children import child
 
+    _check_free(port)
     with _gmail(_Setup.load()) as gmail:
+        workspace = ["-w", str(_WORKSPACE)]
+        web = ["dagster-webserver", *workspace, "-h", "127.0.0.1", "-p", str(port)]
+        daemon = ["dagster-daemon", "run", *workspace]
         console.print(
-            f"A Gmail emulator serves {gmail.addresses[0]} again at {gmail.url}, as the demo left it."
+            f"A Gmail emulator serves {gmail.addresses[0]} again at {gmail.url}, as the demo left it.\n"
+            f"Dagster starts at http://127.0.0.1:{port} ... Ctrl-C stops both; their log is in {_STATE}.",
+            soft_wrap=True,
         )
-        console.print(f"Dagster: http://127.0.0.1:{port}   (Ctrl-C stops both)\n")
-        command = ["dagster", "dev", "-w", str(_PROJECT / "workspace.yaml"), "-p", str(port)]
-        with child(command) as process:
-            return process.wait()
+        with (
+            (_STATE / "ui.log").open("wb") as log,
+            child(daemon, output=log) as daemon_process,
+            child(web, output=log) as web_process,
+        ):
+            _wait_for_page(port, web_process)
+            console.print(f"Ready: http://127.0.0.1:{port}/asset-groups", soft_wrap=True)
+            while web_process.poll() is None and daemon_process.poll() is None:
+                time.sleep(0.5)
+    sys.stderr.write(f"Dagster stopped by itself; see {_STATE / 'ui.log'}.\n")
+    return ExitCode.FAILED
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise ConfigurationError(
+                f"Port {port} is taken by another program.", fix="Choose another: make ui PORT=3001."
+            ) from None
+
+
+def _wait_for_page(port: int, process: subprocess.Popen[bytes]) -> None:
+    import requests
+
+    while process.poll() is None:
+        try:
+            requests.get(f"http://127.0.0.1:{port}/server_info", timeout=5)
+            return
+        except requests.RequestException:
+            time.sleep(0.3)
 
 
 if __name__ == "__main__":

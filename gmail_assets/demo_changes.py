@@ -28,13 +28,14 @@ _RELABELLED = 5
 _DELETED = 2
 
 
-def show_changes(console: Console, gmail: Emulator, lake: Lake, log: Path) -> None:
+def show_changes(console: Console, gmail: Emulator, lake: Lake, workspace: Path, log: Path) -> None:
     """Change the mailbox, start the daemon with the sensor on, and wait until the tables have caught up.
 
     Args:
         console: Where to tell it.
         gmail: The emulator.
         lake: The demo's lake, loaded.
+        workspace: The workspace file that the daemon loads.
         log: File for the daemon's output.
     """
     mailbox = gmail.mailbox()
@@ -56,9 +57,8 @@ def show_changes(console: Console, gmail: Emulator, lake: Lake, log: Path) -> No
     with (
         log.open("wb") as output,
         child(
-            ["dagster-daemon", "run", "-m", "gmail_assets.definitions"],
+            ["dagster-daemon", "run", "-w", str(workspace)],
             output=output,
-            environment={"GMAIL_SENSOR": "true"},
         ),
     ):
         while not (_caught_up(lake, gmail.addresses[0], head) and _runs_ended()):

@@ -34,7 +34,7 @@ from gmail_client.options import SpecTable
 __all__ = ["REQUEST_TAG", "change_sensor"]
 
 REQUEST_TAG = "gmail/request"
-"""Tag of the runs that the sensor asks for: its value names mailbox and time, so that their end can be looked up."""
+"""Tag of the runs that the sensor asks for: with the partition it names one request, so that its end can be found."""
 
 _PARTITION_TAG = "dagster/partition"
 _LOOKS_AT_ONCE = 8
@@ -93,7 +93,7 @@ def change_sensor(
         minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
         description="Asks each mailbox for its history head and brings messages and threads up to date where it "
-        "moved. Its cursor may be edited: set `committed` back to replay from there, to null to compare with a "
+        "moved. Its cursor may be edited: set committed back to replay from there, to null to compare with a "
         "listing.",
     )
     def gmail_changes(
@@ -110,13 +110,13 @@ def change_sensor(
         for mailbox, look in _looks(gmail.client(), gmail_lake.lake(), tables, chosen):
             if look.error is not None or look.standings is None:
                 failed.append(f"{mailbox}: {look.error}")
-                entries[mailbox] = replace(entries.get(mailbox, Entry()), seen=time.time())
+                entries[mailbox] = replace(entries.get(mailbox, Entry()), seen=round(time.time(), 3))
                 continue
             entry = entries.get(mailbox)
             decision = decide(
                 entry,
                 _sight(look, mailbox in unfinished, _last_run(context.instance, mailbox, entry)),
-                now=time.time(),
+                now=round(time.time(), 3),
                 initial_load=initial_load,
             )
             entries[mailbox] = decision.entry
@@ -182,15 +182,15 @@ def _last_run(instance: dg.DagsterInstance, mailbox: str, entry: Entry | None) -
     """How the run that the cursor says was asked for has ended."""
     if entry is None or entry.requested is None:
         return "none"
-    tags = {REQUEST_TAG: _request_name(mailbox, entry.requested.at)}
+    tags = {_PARTITION_TAG: mailbox, REQUEST_TAG: _request_name(entry.requested.at)}
     runs = instance.get_runs(filters=dg.RunsFilter(tags=tags), limit=1)
     if not runs:
         return "none"
     return "succeeded" if runs[0].status == dg.DagsterRunStatus.SUCCESS else "failed"
 
 
-def _request_name(mailbox: str, at: float) -> str:
-    return f"{mailbox} {at:.3f}"
+def _request_name(at: float) -> str:
+    return f"{at:.3f}"
 
 
 def _run_request(
@@ -208,7 +208,7 @@ def _run_request(
         partition_key=mailbox,
         asset_selection=list(keys),
         run_config={"ops": {mail_step: {"config": config}}} if config else None,
-        tags={REQUEST_TAG: _request_name(mailbox, requested.at)} if requested else None,
+        tags={REQUEST_TAG: _request_name(requested.at)} if requested else None,
     )
 
 
