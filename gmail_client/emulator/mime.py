@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from gmail_client.emulator.headers import content_type, decode_bytes, decode_words, parameters, unfold
 
-__all__ = ["Entity", "parse"]
+__all__ = ["Entity", "parse", "read_headers"]
 
 MAXIMUM_DEPTH = 50
 
@@ -67,7 +67,7 @@ def parse(raw: bytes) -> Entity:
 
 
 def _entity(data: bytes, default_type: str, depth: int) -> Entity:
-    pairs, start = _headers(data)
+    pairs, start = read_headers(data)
     headers = [(name, decode_words(value)) for name, value in pairs]
     plain: dict[str, str] = {}
     for name, value in pairs:
@@ -90,7 +90,7 @@ def _entity(data: bytes, default_type: str, depth: int) -> Entity:
     return entity
 
 
-def _headers(data: bytes) -> tuple[list[tuple[str, str]], int]:
+def read_headers(data: bytes) -> tuple[list[tuple[str, str]], int]:
     """The (name, unfolded value) pairs that `data` begins with, and where its body begins."""
     lines: list[tuple[int, int]] = []
     position, size = 0, len(data)
