@@ -125,13 +125,14 @@ class Runner:
         run_config: dict[str, Any] = {"loggers": _SILENT}
         if any(CATALOGUE[name].cursor for name in tables) and mail_config:
             run_config["ops"] = {mail_step_name(_KEY_PREFIX): {"config": dict(mail_config)}}
-        result = definitions.resolve_job_def("gmail_all").execute_in_process(
-            partition_key=mailbox,
-            asset_selection=[keys[name] for name in tables],
-            instance=_instance(),
-            run_config=run_config,
-            raise_on_error=False,
-        )
+        with _instance() as instance:
+            result = definitions.resolve_job_def("gmail_all").execute_in_process(
+                partition_key=mailbox,
+                asset_selection=[keys[name] for name in tables],
+                instance=instance,
+                run_config=run_config,
+                raise_on_error=False,
+            )
         run = MailboxRun(mailbox, result.run_id)
         for event in result.get_asset_materialization_events():
             if event.asset_key is not None:

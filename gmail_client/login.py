@@ -30,7 +30,7 @@ from gmail_client.errors import ConfigurationError, CredentialsError, ScopeError
 from gmail_client.landing import Answer, Landing
 from gmail_client.oauth_client import OAuthClient
 from gmail_client.refusals import scrubbed
-from gmail_client.sessions import new_session
+from gmail_client.sessions import new_session, route_to
 
 __all__ = ["TESTING_DAYS", "Granted", "Login", "consent", "revoke"]
 
@@ -226,8 +226,16 @@ def _posted(session: Callable[[], requests.Session], url: str, form: Mapping[str
     problem = ""
     status, content = 0, b""
     try:
+        route = route_to(url)
         with session() as connections:
-            response = connections.post(url, data=dict(form), timeout=_TIMEOUT, allow_redirects=False)
+            response = connections.post(
+                url,
+                data=dict(form),
+                timeout=_TIMEOUT,
+                allow_redirects=False,
+                proxies=route.proxies,
+                verify=route.verify,
+            )
         status, content = response.status_code, response.content
     except requests.RequestException as error:
         # Raised again outside: the original holds the request, and so the secret.

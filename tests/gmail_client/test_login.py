@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 from pydantic import SecretStr
+from support.consent_page import decide
 
 from gmail_client.client import GmailClient
 from gmail_client.credentials import Credentials
@@ -25,7 +26,6 @@ from gmail_client.errors import (
 )
 from gmail_client.login import Granted, Login, consent, revoke
 from gmail_client.oauth_client import OAuthClient
-from tests.support.consent_page import decide
 
 PSTMN = "https://oauth.pstmn.io/v1/callback"
 

@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from support.consent_page import decide
 
 from gmail_client.emulator import Emulator
 from gmail_client.settings import Settings, credentials_file
-from tests.support.consent_page import decide
 
 Run = Callable[..., object]
 
@@ -24,7 +24,7 @@ BROWSER = """\
 import sys
 sys.path.insert(0, {root!r})
 import requests
-from tests.support.consent_page import decide
+from support.consent_page import decide
 requests.get(decide(sys.argv[1]), timeout=10).raise_for_status()
 """
 
@@ -33,7 +33,7 @@ requests.get(decide(sys.argv[1]), timeout=10).raise_for_status()
 def browser(without_login: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A 'browser' that consents, as `webbrowser` finds it."""
     script = without_login / "browser.py"
-    script.write_text(BROWSER.format(root=str(Path(__file__).parents[3])), "utf-8")
+    script.write_text(BROWSER.format(root=str(Path(__file__).parents[2] / "lib")), "utf-8")
     monkeypatch.setenv("BROWSER", f"{sys.executable} {script} %s")
     monkeypatch.setattr("webbrowser._tryorder", None)
 
