@@ -38,6 +38,7 @@ class MessageChange:
         labels: Its resulting labels as far as a record named the whole set; None when none did.
         added: Labels that were put on since `labels` was known.
         removed: Labels that were taken off since `labels` was known.
+        moved: Labels that any of the records put on or took off.
     """
 
     thread_id: str
@@ -47,6 +48,7 @@ class MessageChange:
     labels: tuple[str, ...] | None = None
     added: dict[str, None] = field(default_factory=dict)
     removed: dict[str, None] = field(default_factory=dict)
+    moved: set[str] = field(default_factory=set)
 
     def labels_after(self, stored: Iterable[str] | None) -> tuple[str, ...] | None:
         """The labels once the change is applied.
@@ -159,6 +161,7 @@ def _apply(messages: dict[str, MessageChange], record: dict[str, Any], record_id
             change.arrived = change.arrived or kind == "messagesAdded"
             if change.deleted:
                 continue
+            change.moved.update(event.get("labelIds", ()))
             if "labelIds" in message:
                 # The resulting set, as of this record.
                 change._set(message["labelIds"])

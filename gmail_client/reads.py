@@ -13,12 +13,12 @@ from typing import Any
 from gmail_client.api import GmailApi
 from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
 from gmail_client.errors import ForbiddenError
-from gmail_client.fetch import Fetched, Want, chunks, fetch
+from gmail_client.fetch import CHUNK_MESSAGES, Fetched, Want, chunks, fetch
 from gmail_client.options import TableOptions
 from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import table
 
-__all__ = ["read_pages", "thread_resource"]
+__all__ = ["complete", "read_pages", "thread_resource"]
 
 Row = dict[str, Any]
 Warn = Callable[[str], None]
@@ -27,7 +27,12 @@ _log = logging.getLogger(__name__)
 
 
 def read_pages(
-    api: GmailApi, name: str, options: TableOptions | None = None, warn: Warn = _log.warning
+    api: GmailApi,
+    name: str,
+    options: TableOptions | None = None,
+    warn: Warn = _log.warning,
+    *,
+    messages: int = CHUNK_MESSAGES,
 ) -> Iterator[list[Row]]:
     """Read one table.
 
@@ -36,6 +41,7 @@ def read_pages(
         name: One of the ten.
         options: The table's options; the defaults where not given.
         warn: Told what a reader should know: filters that match nothing, a table this account may not read.
+        messages: Messages after which a page of messages or threads ends; 1 gives rows as soon as they come.
 
     Yields:
         Pages of rows of bounded size. `delegates` is empty for an account that may not read it.
@@ -47,7 +53,8 @@ def read_pages(
     entry = table(name)
     options = options or TableOptions()
     if entry.cursor:
-        yield from _messages(api, options, warn) if name == "messages" else _threads(api, options, warn)
+        read = _messages if name == "messages" else _threads
+        yield from read(api, options, warn, messages)
         return
     try:
         yield from read_snapshot(api, name, options, warn)
@@ -66,16 +73,21 @@ def _listed(api: GmailApi, options: TableOptions, warn: Warn) -> dict[str, list[
     return threads
 
 
-def _complete(fetched: Fetched) -> Fetched:
+def complete(fetched: Fetched) -> Fetched:
+    """What was fetched, if all of it came.
+
+    Raises:
+        GmailError: Why a message can't be had.
+    """
     for error in fetched.failed.values():
         raise error
     return fetched
 
 
-def _messages(api: GmailApi, options: TableOptions, warn: Warn) -> Iterator[list[Row]]:
+def _messages(api: GmailApi, options: TableOptions, warn: Warn, page: int) -> Iterator[list[Row]]:
     threads = _listed(api, options, warn)
     wants = (Want(thread_id, tuple(ids)) for thread_id, ids in threads.items())
-    for chunk in chunks(_complete(fetched) for fetched in fetch(api, wants, options.format)):
+    for chunk in chunks((complete(fetched) for fetched in fetch(api, wants, options.format)), messages=page):
         yield [
             message
             for fetched in chunk
@@ -84,11 +96,11 @@ def _messages(api: GmailApi, options: TableOptions, warn: Warn) -> Iterator[list
         ]
 
 
-def _threads(api: GmailApi, options: TableOptions, warn: Warn) -> Iterator[list[Row]]:
+def _threads(api: GmailApi, options: TableOptions, warn: Warn, page: int) -> Iterator[list[Row]]:
     heads = list_thread_heads(api, options)
     threads = _listed(api, options, warn)
     wants = (Want(thread_id, tuple(ids), whole=options.filtered) for thread_id, ids in threads.items())
-    for chunk in chunks(_complete(fetched) for fetched in fetch(api, wants, options.format)):
+    for chunk in chunks((complete(fetched) for fetched in fetch(api, wants, options.format)), messages=page):
         rows = (thread_resource(fetched, heads.get(fetched.thread_id), options) for fetched in chunk)
         yield [row for row in rows if row["messages"]]
 

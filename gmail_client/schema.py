@@ -5,8 +5,8 @@ This is the single source for Delta, for Spark and for the documentation. Names 
 objects are structs and null when absent.
 
 `SCHEMAS` maps a table's name to its schema; `to_batch` turns rows as Gmail sends them (JSON objects) into a
-record batch; `message_row` and `thread_row` add what the tables hold beyond Gmail's fields
-(`historySequence`, `partsJson`).
+record batch, `json_row` one into a dict of the table's columns; `message_row` and `thread_row` add what the
+tables hold beyond Gmail's fields (`historySequence`, `partsJson`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = [
     "PARTS_DEPTH",
     "SCHEMAS",
     "describe",
+    "json_row",
     "message_row",
     "thread_row",
     "to_batch",
@@ -337,3 +338,23 @@ def to_batch(table: str, rows: Sequence[Row]) -> pa.RecordBatch:
     """
     prepare = _PREPARE.get(table, _plain_row)
     return pa.RecordBatch.from_pylist([prepare(row) for row in rows], schema=SCHEMAS[table])
+
+
+def json_row(table: str, row: Row) -> Row:
+    """One row as a dict of the table's columns, for engines that take no Arrow.
+
+    Args:
+        table: One of the ten names.
+        row: Gmail's resource. Top-level fields the schema doesn't know are dropped; absent columns, and objects
+            without any field at any depth, are None.
+    """
+    prepared = _PREPARE.get(table, _plain_row)(row)
+    return {name: _without_empty(prepared.get(name)) for name in SCHEMAS[table].names}
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_empty(item) for key, item in value.items()} or None
+    if isinstance(value, list):
+        return [_without_empty(item) for item in value]
+    return value
