@@ -1,0 +1,9 @@
+"""Gmail as a Databricks Lakeflow source, and as a PySpark data source of its own.
+
+Importing this package imports PySpark; `gmail_client` and `gmail_assets` never do.
+"""
+
+from lakeflow_entry.connector import GmailLakeflowConnect
+from lakeflow_entry.datasource import GmailDataSource, get_register_function, register_lakeflow_source
+
+__all__ = ["GmailDataSource", "GmailLakeflowConnect", "get_register_function", "register_lakeflow_source"]

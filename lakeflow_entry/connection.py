@@ -1,0 +1,183 @@
+"""How a connection becomes access to a mailbox: `Connection`.
+
+A connection is given by its options (`client_id`, `client_secret` and `refresh_token`, or `access_token` alone), or by
+its name. A name is resolved where the mail is read, on the worker, from the environment or from a file, so that no
+secret travels through Spark's options, plans and logs:
+
+    GMAIL_CONNECTION_<NAME>_<OPTION>          such as GMAIL_CONNECTION_GMAIL_CONNECTOR_REFRESH_TOKEN
+    GMAIL_CONNECTIONS_FILE                    a JSON file: {"gmail_connector": {"client_id": ..., ...}, ...}
+
+Without options and without a name, the ordinary variables (GMAIL_CLIENT_ID ...) are the connection.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gmail_client.client import GmailClient, Mailbox
+from gmail_client.credentials import Credentials
+from gmail_client.endpoints import API_ROOT, OAUTH_ROOT
+from gmail_client.errors import ConfigurationError
+from gmail_client.quota import preset
+
+__all__ = ["CONNECTION_OPTIONS", "Connection"]
+
+_SECRETS = ("client_secret", "refresh_token", "access_token")
+_OPTIONS = (
+    "client_id",
+    *_SECRETS,
+    "service_account_file",
+    "user_id",
+    "quota",
+    "api_root",
+    "oauth_root",
+)
+_NAMES = ("connection", "databricks.connection")
+
+CONNECTION_OPTIONS = (*_OPTIONS, *_NAMES, "mailboxes")
+"""Options that describe a connection."""
+
+_WAYS = ("refresh_token", "access_token", "service_account_file")
+_PREFIX = "GMAIL_CONNECTION_"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Connection:
+    """A connection, by its name or with all it says.
+
+    Attributes:
+        name: Its name, where one was given.
+        values: Its options by lower-case name; empty while only the name is known.
+    """
+
+    name: str | None
+    values: Mapping[str, str]
+
+    @classmethod
+    def of(cls, options: Mapping[str, str]) -> Connection:
+        """What the options of a data source say of the connection; nothing is resolved yet.
+
+        Raises:
+            ConfigurationError: Credentials that lack a part.
+        """
+        given = {
+            key.lower(): str(value).strip()
+            for key, value in options.items()
+            if key.lower() in CONNECTION_OPTIONS and str(value).strip()
+        }
+        name = next((given[key] for key in _NAMES if key in given), None)
+        values = {key: given[key] for key in _OPTIONS if key in given}
+        if any(secret in values for secret in _SECRETS):
+            _credentials(values, name)
+            if "DATABRICKS_RUNTIME_VERSION" not in os.environ:
+                _log.warning(
+                    "Credentials came as Spark options, which Spark Connect shows in its UI and event log. "
+                    "Give the name of a connection instead (option `connection`)."
+                )
+        return cls(name, values)
+
+    def mailbox(self, user_id: str | None = None) -> Mailbox:
+        """The mailbox, on a client of its own.
+
+        Args:
+            user_id: An address in place of the connection's `user_id`.
+
+        Raises:
+            ConfigurationError: The connection is not found, or lacks credentials.
+        """
+        values = self._resolved()
+        client = GmailClient(
+            _credentials(values, self.name),
+            quota=preset(values.get("quota", "current")),
+            api_root=values.get("api_root", API_ROOT),
+            oauth_root=values.get("oauth_root", OAUTH_ROOT),
+        )
+        return client.mailbox(user_id or values.get("user_id", "me"))
+
+    def _resolved(self) -> Mapping[str, str]:
+        if any(way in self.values for way in _WAYS):
+            return self.values
+        if self.name is None:
+            return {**_variables("GMAIL_"), **self.values}
+        found = _variables(_PREFIX + _slug(self.name) + "_") or _file().get(self.name, {})
+        if not found:
+            raise ConfigurationError(
+                f"Connection not found: {self.name!r}. Known here: {', '.join(_known()) or 'none'}.",
+                fix=f"Set {_PREFIX}{_slug(self.name)}_REFRESH_TOKEN (and the rest) where Spark's workers run, "
+                "or name it in the file GMAIL_CONNECTIONS_FILE; on Databricks create the Unity Catalog connection.",
+            )
+        return {**found, **self.values}
+
+    def __repr__(self) -> str:
+        return f"Connection({self.name!r}, options: {', '.join(self.values) or 'none'})"
+
+
+def _credentials(values: Mapping[str, str], name: str | None) -> Credentials:
+    """The credentials in a connection. A refresh token goes before an access token: it renews itself."""
+    way = next((way for way in _WAYS if way in values), None)
+    chosen = {key: value for key, value in values.items() if key not in _WAYS or key == way}
+    user_id = values.get("user_id", "me")
+    try:
+        return Credentials.of(
+            client_id=chosen.get("client_id"),
+            client_secret=chosen.get("client_secret"),
+            refresh_token=chosen.get("refresh_token"),
+            access_token=chosen.get("access_token"),
+            service_account_file=chosen.get("service_account_file"),
+            subject=user_id if "@" in user_id else None,
+        )
+    except ConfigurationError as error:
+        of = f"The connection {name!r}" if name else "The connection"
+        raise ConfigurationError(
+            f"{of} gives no access: {error.what.replace('GMAIL_', '').lower()}",
+            fix="Give it client_id, client_secret and refresh_token, or access_token alone.",
+        ) from None
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"\W", "_", name).upper()
+
+
+def _variables(prefix: str) -> dict[str, str]:
+    values = {option: os.environ.get(prefix + option.upper(), "").strip() for option in _OPTIONS}
+    return {option: value for option, value in values.items() if value}
+
+
+def _file() -> dict[str, dict[str, str]]:
+    named = os.environ.get("GMAIL_CONNECTIONS_FILE")
+    if not named:
+        return {}
+    problem = "it is not a JSON object of connections"
+    try:
+        stored = json.loads(Path(named).expanduser().read_text("utf-8"))
+    except OSError as error:
+        stored, problem = None, error.strerror or "it can't be read"
+    except ValueError:
+        stored, problem = None, "it is not JSON"
+    if not isinstance(stored, dict) or not all(isinstance(value, dict) for value in stored.values()):
+        raise ConfigurationError(
+            f"GMAIL_CONNECTIONS_FILE={named!r}: {problem}.",
+            fix='Give it the form {"gmail_connector": {"client_id": "...", "refresh_token": "...", ...}}.',
+        )
+    return {
+        name: {key: str(value) for key, value in values.items() if key in _OPTIONS and str(value).strip()}
+        for name, values in stored.items()
+    }
+
+
+def _known() -> list[str]:
+    names = set(_file())
+    for variable in os.environ:
+        if variable.startswith(_PREFIX):
+            for option in _OPTIONS:
+                if variable.endswith(f"_{option.upper()}"):
+                    names.add(variable[len(_PREFIX) : -len(option) - 1].lower())
+    return sorted(name for name in names if name)

@@ -1,0 +1,298 @@
+"""`lakeflow_connect`, the PySpark data source: Gmail's ten tables as Spark reads them.
+
+    register_lakeflow_source(spark)
+    spark.read.format("lakeflow_connect").option("connection", "gmail_connector").option("tableName", "labels").load()
+    spark.readStream.format("lakeflow_connect")....option("tableName", "messages").load()
+
+Batch for all ten tables, streams for messages and threads (`isDeleteFlow` for the rows that leave). Rows cross to Spark
+as Arrow batches. `mailboxes` (addresses, separated by commas) reads several in a batch, one partition each, with the
+column `mailbox` before the others. The virtual tables of Lakeflow's framework are answered too.
+
+Data source, readers and partitions are pickled to other processes: they hold options and plain values only, and a
+client is made where it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyspark.errors import PySparkNotImplementedError
+from pyspark.sql.datasource import (
+    DataSource,
+    DataSourceReader,
+    DataSourceStreamReader,
+    InputPartition,
+    SimpleDataSourceStreamReader,
+)
+from pyspark.sql.types import StructType
+
+from gmail_client.changes import ListedThread
+from gmail_client.client import Mailbox
+from gmail_client.errors import ConfigurationError, OptionError, UnknownTableError
+from gmail_client.options import TableOptions
+from gmail_client.reads import read_pages
+from gmail_client.schema import SCHEMAS, to_batch
+from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
+from lakeflow_entry.connection import Connection
+from lakeflow_entry.departures import Departures
+from lakeflow_entry.feed import DEFAULT_CAP, Batch, Feed, head_of, read_batch
+from lakeflow_entry.offsets import Offset
+from lakeflow_entry.spark_schema import struct_type
+from lakeflow_entry.table_options import find, table_options
+from lakeflow_entry.virtual_tables import VIRTUAL_TABLES, read_virtual
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+try:
+    from pyspark.sql.streaming.datasource import ReadLimit, ReadMaxRows, SupportsTriggerAvailableNow
+
+    _LIMITS_READS = True
+except ImportError:  # before Spark 4.2 a stream can't be told how much to read
+    _LIMITS_READS = False
+
+__all__ = ["FORMAT", "GmailDataSource", "get_register_function", "register_lakeflow_source"]
+
+FORMAT = "lakeflow_connect"
+
+_PAGE = 500
+"""Messages in an Arrow batch."""
+
+_MAILBOX = pa.field(
+    "mailbox", pa.string(), metadata={"comment": "Address of the mailbox the row belongs to."}
+)
+
+
+class GmailDataSource(DataSource):
+    """Gmail as the Spark format `lakeflow_connect`."""
+
+    @classmethod
+    def name(cls) -> str:
+        """The format's name; Unity Catalog puts a connection's options into this one only."""
+        return FORMAT
+
+    def schema(self) -> StructType:
+        """The table's columns; needs no network."""
+        return struct_type(_Request(self.options).schema)
+
+    def reader(self, schema: StructType) -> DataSourceReader:
+        """A batch read."""
+        return _BatchReader(_Request(self.options))
+
+    def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802 - Spark's name
+        """A stream, where Spark can be told how much to read at a time."""
+        if not _LIMITS_READS:
+            raise PySparkNotImplementedError(
+                errorClass="NOT_IMPLEMENTED", messageParameters={"feature": "streamReader"}
+            )
+        return _StreamReader(_Request(self.options).streaming())
+
+    def simpleStreamReader(self, schema: StructType) -> SimpleDataSourceStreamReader:  # noqa: N802 - Spark's name
+        """A stream on older versions of Spark."""
+        return _SimpleStreamReader(_Request(self.options).streaming())
+
+
+def register_lakeflow_source(spark: SparkSession) -> None:
+    """Make `lakeflow_connect` known to a Spark session."""
+    spark.dataSource.register(GmailDataSource)
+
+
+def get_register_function(source_name: str) -> Callable[[SparkSession], None]:
+    """The function that registers a source.
+
+    Args:
+        source_name: `gmail`.
+
+    Raises:
+        ConfigurationError: Another name.
+    """
+    if source_name != "gmail":
+        raise ConfigurationError(f"Source not found: {source_name!r}.", fix='Use source_name = "gmail".')
+    return register_lakeflow_source
+
+
+class _Request:
+    """What a read asks for: table, options, connection. Pickles as these."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        given = dict(options.items())
+        name = find(given, "tableName")
+        if name is None:
+            raise OptionError("Option 'tableName' is missing.", fix=f"Use one of: {', '.join(CATALOGUE)}.")
+        self.table = name
+        self.given = given
+        self.connection = Connection.of(given)
+        self.virtual = name in VIRTUAL_TABLES
+        if name.startswith("_") and not self.virtual:
+            raise UnknownTableError(
+                f"Virtual table not known: {name!r}.", fix=f"Use one of: {', '.join(VIRTUAL_TABLES)}."
+            )
+        self.options = TableOptions() if self.virtual else table_options(name, given, given)
+        self.deletes = (find(given, "isDeleteFlow") or "").lower() == "true"
+        named = (find(given, "mailboxes") or "").split(",")
+        self.mailboxes = tuple(dict.fromkeys(part.strip() for part in named if part.strip()))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns that the read yields."""
+        if self.virtual:
+            return VIRTUAL_TABLES[self.table]
+        schema = table(self.table).schema
+        return pa.schema([_MAILBOX, *schema]) if self.mailboxes else schema
+
+    def streaming(self) -> _Request:
+        """This request, if it can be a stream."""
+        if self.table not in CHANGE_TABLES:
+            raise ConfigurationError(
+                f"Table {self.table!r} has no stream: it is read whole each time.",
+                fix="Read it with spark.read; messages and threads can be streamed.",
+            )
+        if self.mailboxes:
+            raise ConfigurationError(
+                "Option 'mailboxes' can't be used in a stream: one stream follows one mailbox.",
+                fix="Start a stream for each mailbox, each with its connection or user_id, or read a batch.",
+            )
+        return self
+
+    def mailbox(self, user_id: str | None = None) -> Mailbox:
+        """The mailbox, on a client of this process."""
+        return self.connection.mailbox(user_id)
+
+    def arrow(self, rows: Sequence[dict[str, Any]], address: str | None = None) -> pa.RecordBatch:
+        """Rows as a record batch of this read's schema."""
+        batch = to_batch(self.table, rows)
+        if address is None:
+            return batch
+        column = pa.array([address] * batch.num_rows, pa.string())
+        return pa.RecordBatch.from_arrays([column, *batch.columns], schema=self.schema)
+
+
+class _BatchReader(DataSourceReader):
+    """All rows of a table, one partition for each mailbox."""
+
+    def __init__(self, request: _Request) -> None:
+        self._request = request
+
+    def partitions(self) -> Sequence[InputPartition]:
+        return [InputPartition(name) for name in self._request.mailboxes or (None,)]
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        request = self._request
+        if request.virtual:
+            yield read_virtual(request.table, request.given, request.connection)
+            return
+        mailbox = request.mailbox(partition.value)
+        address = mailbox.address if partition.value is not None else None
+        for page in read_pages(mailbox.api, request.table, request.options, messages=_PAGE):
+            yield request.arrow(page, address)
+
+
+class _Stream:
+    """What both kinds of stream readers share: plans on the driver, reads on a worker."""
+
+    def __init__(self, request: _Request) -> None:
+        self._request = request
+        self._head: int | None = None
+        self._feed: Feed | None = None
+        self._planned: tuple[Offset, Offset, Batch] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_request": self._request, "_head": None, "_feed": None, "_planned": None}
+
+    def initialOffset(self) -> dict[str, Any]:  # noqa: N802 - Spark's name
+        return {}
+
+    def _plan(self, start: Offset) -> Offset:
+        feed = self._live()
+        if self._request.deletes:
+            return Departures(feed.api, feed.table, feed.options).plan(start, self._head)
+        end, batch = feed.plan(start, self._head)
+        self._planned = (start, end, batch)
+        return end
+
+    def _batch(self, start: Offset, end: Offset) -> Batch:
+        """The planned batch; planned anew after a restart."""
+        if self._planned is not None and self._planned[:2] == (start, end):
+            return self._planned[2]
+        return self._live().between(start, end)
+
+    def _live(self) -> Feed:
+        if self._feed is None:
+            self._feed = Feed(self._request.mailbox().api, self._request.table, self._request.options)
+        return self._feed
+
+    def _read(self, value: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+        request = self._request
+        api = request.mailbox().api
+        if request.deletes:
+            departures = Departures(api, request.table, request.options)
+            rows = departures.between(Offset.parse(value["start"]), Offset.parse(value["end"]))
+            if rows:
+                yield pa.RecordBatch.from_pylist(rows, schema=SCHEMAS[request.table])
+            return
+        for page in read_batch(api, request.table, request.options, _unpacked(value), messages=_PAGE):
+            yield request.arrow(page)
+
+
+if _LIMITS_READS:
+
+    class _StreamReader(_Stream, DataSourceStreamReader, SupportsTriggerAvailableNow):
+        """A stream that reads at most so many rows at a time, and ends where the mailbox stood at its start."""
+
+        def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 - Spark's name
+            self._head = head_of(self._live().api)
+
+        def getDefaultReadLimit(self) -> ReadLimit:  # noqa: N802 - Spark's name
+            return ReadMaxRows(self._request.options.max_records_per_batch or DEFAULT_CAP)
+
+        def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:  # noqa: N802
+            begin = Offset.parse(start)
+            end = self._plan(begin)
+            return start if end == begin else end.to_json()
+
+        def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> Sequence[InputPartition]:
+            if start == end:
+                return []
+            if self._request.deletes:
+                return [InputPartition({"start": start, "end": end})]
+            return [InputPartition(_packed(self._batch(Offset.parse(start), Offset.parse(end))))]
+
+        def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+            return self._read(partition.value)
+
+
+class _SimpleStreamReader(_Stream, SimpleDataSourceStreamReader):
+    """The same stream for Spark before 4.2, which holds a micro-batch in memory."""
+
+    def read(self, start: dict[str, Any]) -> tuple[Iterator[pa.RecordBatch], dict[str, Any]]:
+        begin = Offset.parse(start)
+        end = self._plan(begin)
+        if end == begin:
+            return iter(()), start
+        return self._between(begin, end), end.to_json()
+
+    def readBetweenOffsets(  # noqa: N802 - Spark's name
+        self, start: dict[str, Any], end: dict[str, Any]
+    ) -> Iterator[pa.RecordBatch]:
+        return self._between(Offset.parse(start), Offset.parse(end))
+
+    def _between(self, start: Offset, end: Offset) -> Iterator[pa.RecordBatch]:
+        if self._request.deletes:
+            return self._read({"start": start.to_json(), "end": end.to_json()})
+        return self._read(_packed(self._batch(start, end)))
+
+
+def _packed(batch: Batch) -> dict[str, Any]:
+    return {
+        "threads": dict(batch.threads),
+        "sequence": dict(batch.sequence),
+        "heads": {thread: (head.history_id, head.snippet) for thread, head in batch.heads.items()},
+        "changed": batch.changed,
+    }
+
+
+def _unpacked(value: Mapping[str, Any]) -> Batch:
+    heads = {thread: ListedThread(*head) for thread, head in value["heads"].items()}
+    return Batch(value["threads"], value["sequence"], heads, value["changed"])

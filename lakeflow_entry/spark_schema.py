@@ -1,0 +1,45 @@
+"""The ten tables' Arrow schemas as Spark types, field for field: `struct_type`.
+
+The Arrow schemas of `gmail_client.schema` stay the single source; descriptions become column comments.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+from gmail_client.schema import describe
+
+__all__ = ["struct_type"]
+
+
+def struct_type(schema: pa.Schema) -> StructType:
+    """A Spark schema with the names, types, order and comments of an Arrow schema; every field is nullable."""
+    return StructType([_field(field) for field in schema])
+
+
+def _field(field: pa.Field) -> StructField:
+    comment = describe(field)
+    return StructField(field.name, _type(field.type), True, {"comment": comment} if comment else None)
+
+
+def _type(kind: pa.DataType) -> DataType:
+    if pa.types.is_struct(kind):
+        return StructType([_field(kind.field(index)) for index in range(kind.num_fields)])
+    if pa.types.is_list(kind):
+        return ArrayType(_type(kind.value_type), True)
+    if pa.types.is_int64(kind):
+        return LongType()
+    if pa.types.is_boolean(kind):
+        return BooleanType()
+    if pa.types.is_string(kind):
+        return StringType()
+    raise TypeError(f"no Spark type for {kind}")

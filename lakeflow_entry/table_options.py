@@ -1,0 +1,86 @@
+"""Which of the options that Spark hands over are the table's: `table_options`.
+
+Spark passes connection options, the framework's own and the table's in one mapping, with lower-case names in streams.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Collection, Mapping
+
+from gmail_client.errors import OptionError
+from gmail_client.options import TableOptions
+from gmail_client.tables import CATALOGUE, table
+from lakeflow_entry.connection import CONNECTION_OPTIONS
+
+__all__ = ["ALLOW_LIST", "FRAMEWORK_OPTIONS", "find", "table_options"]
+
+FRAMEWORK_OPTIONS = (
+    "tableName",
+    "tableNameList",
+    "tableConfigs",
+    "isDeleteFlow",
+    "namespace",
+    "namespacePrefix",
+    "operation",
+    "sourceName",
+    "externalOptionsAllowList",
+    "path",
+)
+"""Options that travel along and are not the table's."""
+
+_TABLE_OPTIONS = tuple(dict.fromkeys(name for entry in CATALOGUE.values() for name in entry.options))
+
+ALLOW_LIST = ",".join(["tableName", "tableNameList", "tableConfigs", "isDeleteFlow", *_TABLE_OPTIONS])
+"""What a Unity Catalog connection's `externalOptionsAllowList` has to name."""
+
+_TRAVELLING = {name.lower() for name in (*FRAMEWORK_OPTIONS, *CONNECTION_OPTIONS)}
+_NAMES = {name.lower(): name for name in _TABLE_OPTIONS}
+
+_log = logging.getLogger(__name__)
+
+
+def find(options: Mapping[str, str], name: str) -> str | None:
+    """The value of an option, whatever the case of its name; None where it is not given or blank."""
+    wanted = name.lower()
+    for given, value in options.items():
+        if given.lower() == wanted and str(value).strip():
+            return str(value)
+    return None
+
+
+def table_options(
+    name: str, options: Mapping[str, str] | None, connection: Collection[str] = ()
+) -> TableOptions:
+    """Validate a table's options.
+
+    Args:
+        name: One of the ten.
+        options: As Spark passes them, connection options included.
+        connection: Names of options that the connection brought: whatever it holds beyond the known ones is no
+            mistake of the table's.
+
+    Raises:
+        UnknownTableError: Not one of the ten tables.
+        OptionError: An option that this table doesn't take, or a value out of its range.
+    """
+    table(name)
+    brought = {key.lower() for key in connection}
+    own: dict[str, str] = {}
+    for given, value in (options or {}).items():
+        lower = given.lower()
+        if lower in _NAMES:
+            own[given] = value
+        elif lower not in _TRAVELLING and "." not in lower:
+            meant = difflib.get_close_matches(lower, _NAMES, n=1, cutoff=0.75)
+            if lower in brought and not meant:
+                _log.debug("The option %s is the connection's; it means nothing here.", given)
+                continue
+            raise OptionError(
+                f"Option {given!r} is not known for table {name!r}.",
+                fix=f"Did you mean {_NAMES[meant[0]]!r}?"
+                if meant
+                else f"Use one of: {', '.join(CATALOGUE[name].options)}; or remove it.",
+            )
+    return TableOptions.parse(name, own)
