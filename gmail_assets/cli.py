@@ -24,6 +24,7 @@ exit codes:
   2    a mistake in the command line, the settings or the spec
   3    no access: credentials, scope, delegation, or the API is not enabled
   4    stopped cleanly with work left: run it again
+  5    verify: the tables differ from the mailbox, and nothing explains it
   130  interrupted with Ctrl-C; what was committed stays, run it again
 
 The account comes from the environment, from .env or from the file that `login` wrote:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 from gmail_client import errors
 
-__all__ = ["ExitCode", "exit_code_of"]
+__all__ = ["ExitCode", "exit_code_of", "worst"]
 
 
 class ExitCode(IntEnum):
@@ -17,6 +18,7 @@ class ExitCode(IntEnum):
     MISTAKE = 2
     NO_ACCESS = 3
     WORK_LEFT = 4
+    DIFFERS = 5
     INTERRUPTED = 130
 
 
@@ -32,3 +34,19 @@ def exit_code_of(error_name: str) -> ExitCode:
     if issubclass(kind, errors.DailyLimitError):
         return ExitCode.WORK_LEFT
     return ExitCode.FAILED
+
+
+_GRAVITY = [
+    ExitCode.DONE,
+    ExitCode.WORK_LEFT,
+    ExitCode.DIFFERS,
+    ExitCode.FAILED,
+    ExitCode.MISTAKE,
+    ExitCode.NO_ACCESS,
+    ExitCode.INTERRUPTED,
+]
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The one that a person has to act on first; DONE where there are none."""
+    return max(codes, key=_GRAVITY.index, default=ExitCode.DONE)

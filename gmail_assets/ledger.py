@@ -58,17 +58,25 @@ class Ledger:
         Raises:
             ConfigurationError: The lake knows the name as another address.
         """
-        known = self.address_of(name)
-        if known == address:
+        if self.refuse_other(name, address):
             return
-        if known is not None:
+        row = pa.Table.from_pylist([{"name": name, "mailbox": address}], schema=_MAILBOXES)
+        self._write("_gmail_mailboxes", row, f"name = {_quoted(name)}")
+
+    def refuse_other(self, name: str, address: str) -> bool:
+        """Refuse `name` when the lake knows it as another address; says whether it is known as this one.
+
+        Raises:
+            ConfigurationError: The lake knows the name as another address.
+        """
+        known = self.address_of(name)
+        if known is not None and known != address:
             raise ConfigurationError(
                 f"The mailbox {name!r} is {address} now, but in this lake it was {known}.",
                 fix=f"Use the credentials of {known}, name the mailbox {address} in GMAIL_MAILBOXES, "
                 "or point GMAIL_LAKE to another place.",
             )
-        row = pa.Table.from_pylist([{"name": name, "mailbox": address}], schema=_MAILBOXES)
-        self._write("_gmail_mailboxes", row, f"name = {_quoted(name)}")
+        return known is not None
 
     def address_of(self, name: str) -> str | None:
         """The address that `name` stood for when the lake was last written; None where it never was."""

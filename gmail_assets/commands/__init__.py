@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import Protocol, cast
 
-from gmail_assets.commands import emulator, login, logout, sync
+from gmail_assets.commands import check, emulator, login, logout, sync
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -32,4 +32,6 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: tuple[Command, ...] = tuple(cast(Command, module) for module in (login, sync, logout, emulator))
+COMMANDS: tuple[Command, ...] = tuple(
+    cast(Command, module) for module in (login, check, sync, logout, emulator)
+)
