@@ -17,12 +17,11 @@ __all__ = [
     "date_ms",
     "decode_bytes",
     "decode_words",
+    "header_text",
     "message_ids",
     "parameters",
-    "unfold",
 ]
 
-_FOLD = re.compile(rb"(?:\r\n|\r|\n)(?=[ \t])|[\r\n]+")
 _WORD = r"=\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?="
 _ENCODED = re.compile(rf"{_WORD}(?:[ \t]*{_WORD})*")
 _WORD_PIECES = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
@@ -68,9 +67,13 @@ def decode_bytes(data: bytes, charset: str = "") -> str:
         return data.decode("utf-8", "replace") if name in ("utf-8", "utf8") else data.decode("latin-1")
 
 
-def unfold(value: bytes) -> bytes:
-    """A header's value on one line: line ends go, the white space that begins the next line stays."""
-    return _FOLD.sub(b"", value).strip(b" \t") if b"\n" in value or b"\r" in value else value.strip(b" \t")
+def header_text(value: bytes) -> str:
+    """A header's value as text on one line: line ends go, the white space that begins the next line stays."""
+    data = value.translate(None, b"\r\n").strip(b" \t")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return decode_bytes(data)
 
 
 def _decode_run(match: re.Match[str]) -> str:

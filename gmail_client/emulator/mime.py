@@ -12,14 +12,17 @@ import binascii
 import re
 from dataclasses import dataclass, field
 
-from gmail_client.emulator.headers import content_type, decode_bytes, decode_words, parameters, unfold
+from gmail_client.emulator.headers import content_type, decode_bytes, decode_words, header_text, parameters
 
 __all__ = ["Entity", "parse", "read_headers"]
 
 MAXIMUM_DEPTH = 50
 
-_HEADER_LINE = re.compile(rb"(?:From |[\x21-\x39\x3b-\x7e]*:|[\t ])[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+):([^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*)(?:\r\n|\r|\n|\Z)")
+# Lines among headers that are none: an mbox's "From ", a value without a name, a continuation of nothing.
+_ODD_LINE = re.compile(rb"(?:From |:|[\t ])[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_DELIMITER_REST = re.compile(rb"(--)?[ \t]*(?:\r\n|\r|\n|\Z)")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 
@@ -92,52 +95,51 @@ def _entity(data: bytes, default_type: str, depth: int) -> Entity:
 
 def read_headers(data: bytes) -> tuple[list[tuple[str, str]], int]:
     """The (name, unfolded value) pairs that `data` begins with, and where its body begins."""
-    lines: list[tuple[int, int]] = []
+    fields: list[tuple[bytes, bytes]] = []
     position, size = 0, len(data)
     while position < size:
-        match = _HEADER_LINE.match(data, position)
-        if not match:
+        if field := _FIELD.match(data, position):
+            fields.append((field[1], field[2]))
+            position = field.end()
+            continue
+        odd = _ODD_LINE.match(data, position)
+        if not odd:
+            # The empty line, or a body that begins without one.
             end = _LINE_END.match(data, position)
             position = end.end() if end else position
             break
-        lines.append((position, match.end()))
-        position = match.end()
-    fields: list[list[bytes]] = []
-    for number, (begin, finish) in enumerate(lines):
-        line = data[begin:finish]
-        if line[:1] in (b" ", b"\t"):
-            if fields:
-                fields[-1].append(line)
-        elif line.startswith(b"From "):
-            if number == len(lines) - 1 and number > 0:
-                position = begin
-        elif not line.startswith(b":"):
-            fields.append([line])
-    pairs = (b"".join(field).partition(b":") for field in fields)
-    return [(name.decode("ascii"), decode_bytes(unfold(value))) for name, _, value in pairs], position
+        if odd[0].startswith(b"From ") and position and not _begins_header(data, odd.end()):
+            break
+        position = odd.end()
+    return [(name.decode("ascii"), header_text(value)) for name, value in fields], position
+
+
+def _begins_header(data: bytes, position: int) -> bool:
+    return bool(_FIELD.match(data, position) or _ODD_LINE.match(data, position))
 
 
 def _split(body: bytes, boundary: str) -> list[bytes]:
     """The parts between the delimiter lines of a multipart; none when the first one never comes."""
-    mark = re.escape(b"--" + boundary.encode("utf-8", "replace"))
-    delimiter = re.compile(mark + rb"(--)?[ \t]*(?:\r\n|\r|\n|\Z)")
+    mark = b"--" + boundary.encode("utf-8", "replace")
     parts: list[bytes] = []
     start = -1
-    position = 0
-    while match := delimiter.search(body, position):
-        if match.start() and body[match.start() - 1] not in b"\r\n":
-            position = match.start() + 1
+    position = body.find(mark)
+    while position >= 0:
+        rest = _DELIMITER_REST.match(body, position + len(mark))
+        if rest is None or (position and body[position - 1] not in b"\r\n"):
+            position = body.find(mark, position + 1)
             continue
         if start >= 0:
-            parts.append(_without_last_line_end(body[start : match.start()]))
-        elif match.group(1):
+            parts.append(_without_last_line_end(body[start:position]))
+        elif rest.group(1):
             return []
-        if match.group(1):
+        if rest.group(1):
             return parts
-        start = position = match.end()
+        start = rest.end()
         # Delimiters that follow each other at once count as one, even if a closing one is among them.
-        while again := delimiter.match(body, position):
-            start = position = again.end()
+        while body.startswith(mark, start) and (rest := _DELIMITER_REST.match(body, start + len(mark))):
+            start = rest.end()
+        position = body.find(mark, start)
     if start >= 0:
         parts.append(_without_last_line_end(body[start:]))
     return parts
