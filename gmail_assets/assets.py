@@ -165,6 +165,9 @@ def _mail(
                 deadline=time.monotonic() + config.time_budget_minutes * 60,
                 progress=reporter.progress if reporter else _log_progress(context),
             )
+        # What was found by the way concerns both tables: said once in the log, kept with each.
+        for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
+            context.log.warning(warning)
         for entry in selected:
             yield _materialized(context, keys[entry.source_table], entry, results[entry.source_table], lake)
 
@@ -204,6 +207,8 @@ def _snapshot(spec: dg.AssetSpec, entry: SpecTable) -> dg.AssetsDefinition:
         with dagster_failures():
             lake = gmail_lake.lake()
             result = snapshot(gmail.mailbox(context.partition_key), lake, entry)
+        for warning in result.warnings:
+            context.log.warning(warning)
         return _materialized(context, spec.key, entry, result, lake)
 
     return read_snapshot
@@ -212,8 +217,6 @@ def _snapshot(spec: dg.AssetSpec, entry: SpecTable) -> dg.AssetsDefinition:
 def _materialized(
     context: dg.AssetExecutionContext, key: dg.AssetKey, entry: SpecTable, result: SyncResult, lake: Lake
 ) -> dg.MaterializeResult[None]:
-    for warning in result.warnings:
-        context.log.warning(warning)
     if not result.complete:
         context.log.warning(
             "The time budget ended this run; what is committed stands and the next run goes on."

@@ -23,6 +23,10 @@ __all__ = ["DEFAULT_OWNERS", "gmail_definitions"]
 
 DEFAULT_OWNERS = ("team:gmail",)
 
+# One object each: Dagster merges definitions whose resources of one name are the same object.
+_GMAIL = GmailResource()
+_LAKE = LakeResource()
+
 
 def gmail_definitions(
     *,
@@ -110,7 +114,7 @@ def gmail_definitions(
         jobs=jobs,
         schedules=schedules,
         sensors=sensors,
-        resources={"gmail": gmail or GmailResource(), "gmail_lake": lake or LakeResource()},
+        resources={"gmail": gmail or _GMAIL, "gmail_lake": lake or _LAKE},
     )
 
 

@@ -1,0 +1,46 @@
+"""A small Gmail, and an environment in which Dagster's assets read it into a lake of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gmail_assets.lake import Lake
+from gmail_client.emulator import Emulator
+
+
+@pytest.fixture
+def mailbox_server() -> Iterator[Emulator]:
+    with Emulator(mailboxes=2, messages=40, seed=7) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No variable of ours is set, and no .env lies in the working directory."""
+    for name in [name for name in os.environ if name.startswith("GMAIL_") or name == "DAGSTER_HOME"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GMAIL_CREDENTIALS_FILE", str(tmp_path / "no-login.json"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def environment(
+    mailbox_server: Emulator, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> Emulator:
+    """The environment names the emulator's first mailbox, by its address, and the lake `lake_of_test`."""
+    for name, value in mailbox_server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GMAIL_USER_ID", mailbox_server.addresses[0])
+    monkeypatch.setenv("GMAIL_LAKE", str(clean_environment / "lake"))
+    monkeypatch.setenv("GMAIL_QUOTA", "1200000")
+    return mailbox_server
+
+
+@pytest.fixture
+def lake_of_test(clean_environment: Path) -> Lake:
+    return Lake(str(clean_environment / "lake"))

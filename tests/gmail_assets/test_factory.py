@@ -1,0 +1,160 @@
+"""The definitions as Dagster loads them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from gmail_assets import gmail_definitions
+from gmail_client.errors import ConfigurationError
+from gmail_client.tables import CATALOGUE
+
+
+def specs_of(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_ten_assets_in_one_group_partitioned_by_mailbox():
+    definitions = gmail_definitions(mailboxes=["a@gmail.test", "b@gmail.test"])
+    dg.Definitions.validate_loadable(definitions)
+    specs = specs_of(definitions)
+    assert specs.keys() == {f"gmail/{name}" for name in CATALOGUE}
+    for spec in specs.values():
+        assert spec.group_name == "gmail"
+        assert spec.kinds == {"gmail", "deltalake"}
+        assert spec.owners == ["team:gmail"]
+        assert spec.partitions_def is not None
+        assert spec.partitions_def.get_partition_keys() == ["a@gmail.test", "b@gmail.test"]
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_every_column_is_described():
+    for name, spec in specs_of(gmail_definitions()).items():
+        schema = spec.metadata["dagster/column_schema"]
+        assert schema.columns[0].name == "mailbox"
+        assert len(schema.columns) == len(CATALOGUE[name.removeprefix("gmail/")].schema) + 1
+        assert all(column.description for column in schema.columns)
+        assert spec.description
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_the_definitions_that_the_workspace_loads():
+    from gmail_assets.definitions import defs
+
+    dg.Definitions.validate_loadable(defs)
+    assert defs.executor is dg.in_process_executor
+    repository = defs.get_repository_def()
+    assert {job.name for job in repository.get_all_jobs()} >= {"gmail_all", "gmail_sync", "gmail_snapshots"}
+    assert [sensor.name for sensor in repository.sensor_defs] == ["gmail_changes"]
+    assert [schedule.name for schedule in repository.schedule_defs] == ["gmail_daily_snapshots"]
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_merges_into_a_project_that_has_resources_executor_and_jobs_of_its_own():
+    @dg.asset(deps=[dg.AssetKey(["raw", "mail", "messages"])])
+    def senders(lake: dg.ResourceParam[str]) -> None: ...
+
+    own = dg.Definitions(assets=[senders], resources={"lake": "theirs"}, executor=dg.multiprocess_executor)
+    merged = dg.Definitions.merge(own, gmail_definitions(key_prefix=["raw", "mail"], group_name="mail"))
+    dg.Definitions.validate_loadable(merged)
+    assert "raw/mail/messages" in specs_of(merged)
+    assert {job.name for job in merged.get_repository_def().get_all_jobs()} >= {"mail_all", "mail_sync"}
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_two_sets_of_mailboxes_in_one_project():
+    first = gmail_definitions(key_prefix="home", group_name="home", mailboxes=["a@gmail.test"])
+    second = gmail_definitions(key_prefix="work", group_name="work", mailboxes=["b@gmail.test"])
+    both = dg.Definitions.merge(first, second)
+    dg.Definitions.validate_loadable(both)
+    assert len(specs_of(both)) == 20
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_the_pipeline_spec_chooses_tables_options_and_names():
+    definitions = gmail_definitions(
+        spec={
+            "connection_name": "unused",
+            "objects": [
+                {
+                    "table": {
+                        "source_table": "messages",
+                        "destination_schema": "crm",
+                        "destination_table": "mail",
+                        "table_configuration": {"q": "newer_than:7d", "maxResults": "100", "deletes": "keep"},
+                    }
+                },
+                {"table": {"source_table": "labels"}},
+            ],
+        },
+        key_prefix=["raw", "gmail"],
+    )
+    dg.Definitions.validate_loadable(definitions)
+    specs = specs_of(definitions)
+    assert specs.keys() == {"raw/crm/mail", "raw/gmail/labels"}
+    assert specs["raw/crm/mail"].metadata["options"] == "q=newer_than:7d, maxResults=100, deletes=keep"
+    assert specs["raw/gmail/labels"].metadata["options"] == "defaults"
+    assert specs["raw/crm/mail"].metadata["dagster/table_name"] == "mail"
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_snapshots_alone_need_no_sensor_and_no_checks():
+    definitions = gmail_definitions(spec={"objects": [{"table": {"source_table": "labels"}}]})
+    dg.Definitions.validate_loadable(definitions)
+    assert not definitions.sensors
+    assert not definitions.asset_checks
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_spec_and_mailboxes_come_from_the_environment(tmp_path, monkeypatch):
+    (tmp_path / "spec.yaml").write_text("objects: [{table: {source_table: profile}}]\n")
+    monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
+    monkeypatch.setenv("GMAIL_MAILBOXES", "a@gmail.test, b@gmail.test")
+    (spec,) = specs_of(gmail_definitions()).values()
+    assert spec.key == dg.AssetKey(["gmail", "profile"])
+    assert spec.partitions_def.get_partition_keys() == ["a@gmail.test", "b@gmail.test"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("GMAIL_SPEC", "nowhere.yaml", "nowhere.yaml"),
+        ("GMAIL_QUOTA", "lots", "GMAIL_QUOTA"),
+        ("GMAIL_SENSOR", "perhaps", "GMAIL_SENSOR is 'perhaps'"),
+        ("GMAIL_SENSOR_INITIAL_LOAD", "2", "GMAIL_SENSOR_INITIAL_LOAD is '2'"),
+    ],
+)
+@pytest.mark.usefixtures("clean_environment")
+def test_a_bad_setting_fails_the_loading_and_names_itself(monkeypatch, variable, value, complaint):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=complaint) as error:
+        gmail_definitions()
+    assert error.value.fix
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_sensor_and_schedule_are_off_unless_switched_on(monkeypatch):
+    def statuses() -> tuple[object, object]:
+        repository = gmail_definitions().get_repository_def()
+        return repository.sensor_defs[0].default_status, repository.schedule_defs[0].default_status
+
+    assert statuses() == (dg.DefaultSensorStatus.STOPPED, dg.DefaultScheduleStatus.STOPPED)
+    monkeypatch.setenv("GMAIL_SENSOR", "true")
+    monkeypatch.setenv("GMAIL_SCHEDULE", "true")
+    assert statuses() == (dg.DefaultSensorStatus.RUNNING, dg.DefaultScheduleStatus.RUNNING)
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_the_schedule_asks_for_a_run_of_each_mailbox():
+    definitions = gmail_definitions(mailboxes=["a@gmail.test", "b@gmail.test"])
+    schedule = definitions.get_repository_def().schedule_defs[0]
+    with dg.build_schedule_context(
+        scheduled_execution_time=datetime(2026, 11, 1, 4, 17, tzinfo=UTC),
+        repository_def=definitions.get_repository_def(),
+    ) as context:
+        requests = schedule.evaluate_tick(context).run_requests
+    assert [request.partition_key for request in requests] == ["a@gmail.test", "b@gmail.test"]
+    assert len({request.run_key for request in requests}) == 2
