@@ -1,0 +1,280 @@
+"""The change sensor at its ticks, and the runs it asks for, on an emulator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+from support.lake import assert_lake_is_true
+
+from gmail_assets import gmail_definitions
+from gmail_assets.lake import Lake
+from gmail_assets.sensors import REQUEST_TAG
+from gmail_client.emulator import Emulator, Fault
+from gmail_client.options import Spec
+from gmail_client.tables import CHANGE_TABLES
+
+MAIL = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]
+
+
+class Robot:
+    """Dagster's daemon by hand: ticks of the sensor, and its runs, on one instance.
+
+    All mailboxes are read with one token, so only the first can be loaded; the second shows what an error does.
+    """
+
+    def __init__(self, gmail: Emulator, instance: dg.DagsterInstance, **definitions: Any) -> None:
+        self.gmail = gmail
+        self.instance = instance
+        self.address = gmail.addresses[0]
+        self.definitions = gmail_definitions(**{"mailboxes": [self.address], **definitions})
+        self.cursor: str | None = None
+
+    def tick(self) -> dg.SensorResult:
+        repository = self.definitions.get_repository_def()
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursor,
+            definitions=self.definitions,
+            resources=self.definitions.resources,
+        )
+        result = repository.get_sensor_def("gmail_changes")(context)
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
+        return result
+
+    def run(self, request: dg.RunRequest, *, expect_success: bool = True) -> dg.ExecuteInProcessResult:
+        result = self.definitions.resolve_job_def("gmail_sync").execute_in_process(
+            partition_key=request.partition_key,
+            asset_selection=request.asset_selection,
+            run_config=request.run_config,
+            tags=request.tags,
+            instance=self.instance,
+            raise_on_error=False,
+        )
+        assert result.success is expect_success
+        return result
+
+    def load(self) -> None:
+        self.run(dg.RunRequest(partition_key=self.address))
+
+    def entry(self) -> dict[str, Any]:
+        entry = json.loads(self.cursor or "{}")[self.address]
+        assert isinstance(entry, dict)
+        return entry
+
+    def edit(self, **values: Any) -> None:
+        cursor = json.loads(self.cursor or "{}")
+        cursor[self.address].update(values)
+        self.cursor = json.dumps(cursor)
+
+    def receive_mail(self) -> None:
+        mailbox = self.gmail.mailbox()
+        mailbox.insert(mailbox.random_mail(), ["INBOX"])
+
+
+@pytest.fixture
+def robot(environment: Emulator) -> Iterator[Robot]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Robot(environment, instance)
+
+
+def how(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {
+        str(event.materialization.metadata["how"].value)
+        for event in result.get_asset_materialization_events()
+    }
+
+
+def test_nothing_to_do_before_the_first_load_unless_told(robot: Robot):
+    result = robot.tick()
+    assert not result.run_requests
+    assert result.skip_reason is not None
+    assert "not loaded yet" in str(result.skip_reason)
+
+
+def test_told_to_it_asks_for_the_first_load(environment: Emulator, monkeypatch, lake_of_test: Lake):
+    monkeypatch.setenv("GMAIL_SENSOR_INITIAL_LOAD", "true")
+    with dg.DagsterInstance.ephemeral() as instance:
+        robot = Robot(environment, instance)
+        (request,) = robot.tick().run_requests or []
+        robot.run(request)
+        assert_lake_is_true(lake_of_test, environment, MAIL, history=True)
+        assert "up to date" in str(robot.tick().skip_reason)
+
+
+def test_a_change_is_noticed_for_one_unit_and_brought(robot: Robot, lake_of_test: Lake):
+    robot.load()
+    assert "up to date" in str(robot.tick().skip_reason)
+    robot.receive_mail()
+    robot.gmail.usage.reset()
+    (request,) = robot.tick().run_requests or []
+    assert sum(robot.gmail.usage.units.values()) == 1
+    assert request.run_key is None
+    assert request.partition_key == robot.address
+    assert how(robot.run(request)) == {"replay"}
+    assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
+    assert "up to date" in str(robot.tick().skip_reason)
+    assert robot.entry()["committed"] == robot.entry()["observed"] == robot.gmail.mailbox().head
+
+
+def test_only_tables_in_use_are_kept_up(robot: Robot):
+    robot.run(
+        dg.RunRequest(partition_key=robot.address, asset_selection=[dg.AssetKey(["gmail", "messages"])])
+    )
+    robot.receive_mail()
+    (request,) = robot.tick().run_requests or []
+    assert request.asset_selection == [dg.AssetKey(["gmail", "messages"])]
+
+
+@pytest.mark.parametrize(
+    "status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+)
+def test_an_unfinished_run_of_the_mailbox_holds_the_sensor_back(robot: Robot, status: dg.DagsterRunStatus):
+    robot.load()
+    robot.receive_mail()
+    job = robot.definitions.resolve_job_def("gmail_all")
+    run = robot.instance.create_run_for_job(job, status=status, tags={"dagster/partition": robot.address})
+    assert "queued or under way" in str(robot.tick().skip_reason)
+    robot.instance.delete_run(run.run_id)
+    assert robot.tick().run_requests
+
+
+def test_a_failed_run_is_not_hammered(robot: Robot):
+    robot.load()
+    robot.receive_mail()
+    (request,) = robot.tick().run_requests or []
+    robot.gmail.faults.add(Fault(method="history.list", status=400, reason="invalidArgument"))
+    robot.run(request, expect_success=False)
+    assert "next try in" in str(robot.tick().skip_reason)
+    requested = robot.entry()["requested"]
+    robot.edit(requested={**requested, "at": requested["at"] - 61})
+    # The tag tells the run by the time it was asked for: a person who edits it loses the link, not the backoff.
+    (again,) = robot.tick().run_requests or []
+    assert robot.entry()["requested"]["attempt"] == 2
+    robot.gmail.faults.clear()
+    robot.run(again)
+    assert "up to date" in str(robot.tick().skip_reason)
+
+
+def test_a_run_that_stopped_with_work_left_is_followed_at_once(robot: Robot):
+    robot.run(
+        dg.RunRequest(
+            partition_key=robot.address,
+            run_config={"ops": {"gmail_mail": {"config": {"time_budget_minutes": 1e-9}}}},
+        )
+    )
+    (request,) = robot.tick().run_requests or []
+    robot.run(request)
+    assert "up to date" in str(robot.tick().skip_reason)
+
+
+def test_set_back_by_a_person_replays_from_there(robot: Robot, lake_of_test: Lake):
+    start = robot.gmail.mailbox().head
+    robot.receive_mail()
+    robot.load()
+    robot.tick()
+    robot.edit(committed=start)
+    (request,) = robot.tick().run_requests or []
+    assert request.run_config == {"ops": {"gmail_mail": {"config": {"replay_from": start}}}}
+    robot.run(request)
+    assert "up to date" in str(robot.tick().skip_reason)
+    assert robot.entry()["committed"] == robot.gmail.mailbox().head
+    assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
+
+
+def test_set_to_null_by_a_person_compares(robot: Robot):
+    robot.load()
+    robot.tick()
+    robot.edit(committed=None)
+    (request,) = robot.tick().run_requests or []
+    assert how(robot.run(request)) == {"verify"}
+    assert "up to date" in str(robot.tick().skip_reason)
+
+
+@pytest.mark.parametrize("cursor", ["", "nonsense", "[]", '{"ada": 1}'])
+def test_a_cleared_or_broken_cursor_does_no_harm(robot: Robot, cursor: str, lake_of_test: Lake):
+    robot.load()
+    robot.receive_mail()
+    robot.cursor = cursor
+    (request,) = robot.tick().run_requests or []
+    assert how(robot.run(request)) == {"replay"}
+    assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
+
+
+def test_set_forward_is_refused(robot: Robot, lake_of_test: Lake):
+    robot.load()
+    robot.tick()
+    robot.receive_mail()
+    robot.edit(committed=str(int(robot.gmail.mailbox().head) + 1000))
+    (request,) = robot.tick().run_requests or []
+    assert robot.entry()["committed"] != robot.gmail.mailbox().head
+    robot.run(request)
+    assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
+
+
+def test_expired_history_costs_a_listing_and_no_content(robot: Robot, lake_of_test: Lake):
+    robot.load()
+    robot.receive_mail()
+    robot.gmail.expire_history()
+    (request,) = robot.tick().run_requests or []
+    assert how(robot.run(request)) == {"verify"}
+    assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
+
+
+def test_one_mailbox_in_trouble_holds_no_other_up(environment: Emulator):
+    closed = environment.addresses[1]  # the token may not read it
+    with dg.DagsterInstance.ephemeral() as instance:
+        robot = Robot(environment, instance, mailboxes=[closed, environment.addresses[0]])
+        robot.load()
+        robot.receive_mail()
+        result = robot.tick()
+    assert [request.partition_key for request in result.run_requests or []] == [robot.address]
+
+
+def test_all_mailboxes_in_trouble_fail_the_tick(robot: Robot):
+    robot.gmail.revoke_tokens()
+    with pytest.raises(dg.Failure, match="invalid_grant"):
+        robot.tick()
+
+
+def test_many_mailboxes_take_turns(environment: Emulator, monkeypatch, tmp_path):
+    from gmail_assets.sensors import change_sensor
+
+    for name in ("GMAIL_CLIENT_ID", "GMAIL_CLIENT_SECRET", "GMAIL_REFRESH_TOKEN"):
+        monkeypatch.delenv(name)
+    environment.service_account_file(tmp_path / "key.json")
+    monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(tmp_path / "key.json"))
+    definitions = gmail_definitions(mailboxes=environment.addresses)
+    keys = {table: dg.AssetKey(["gmail", table]) for table in CHANGE_TABLES}
+    sensor = change_sensor(
+        "turns", "gmail_sync", "gmail_mail", MAIL, keys, environment.addresses, mailboxes_per_tick=1
+    )
+    seen, cursor = [], None
+    with dg.DagsterInstance.ephemeral() as instance:
+        for _ in range(4):
+            context = dg.build_sensor_context(
+                instance=instance, cursor=cursor, definitions=definitions, resources=definitions.resources
+            )
+            result = sensor(context)
+            assert isinstance(result, dg.SensorResult)
+            cursor = result.cursor
+            seen.append(str(result.skip_reason).partition(":")[0].rpartition("'")[2])
+    assert seen[0] != seen[1]
+    assert seen[:2] == seen[2:]
+
+
+def test_mailboxes_that_are_no_longer_configured_leave_the_cursor(robot: Robot):
+    robot.cursor = json.dumps({"gone@gmail.test": {"committed": "5", "tables": "5"}})
+    robot.tick()
+    assert json.loads(robot.cursor).keys() == {robot.address}
+
+
+def test_the_request_tag_links_run_and_cursor(robot: Robot):
+    robot.load()
+    robot.receive_mail()
+    (request,) = robot.tick().run_requests or []
+    assert float(request.tags[REQUEST_TAG]) == pytest.approx(robot.entry()["requested"]["at"])
