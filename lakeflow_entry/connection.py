@@ -13,7 +13,6 @@ Without options and without a name, the ordinary variables (GMAIL_CLIENT_ID ...)
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 from collections.abc import Mapping
@@ -46,8 +45,6 @@ CONNECTION_OPTIONS = (*_OPTIONS, *_NAMES, "mailboxes")
 _WAYS = ("refresh_token", "access_token", "service_account_file")
 _PREFIX = "GMAIL_CONNECTION_"
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Connection:
@@ -77,12 +74,12 @@ class Connection:
         values = {key: given[key] for key in _OPTIONS if key in given}
         if any(secret in values for secret in _SECRETS):
             _credentials(values, name)
-            if "DATABRICKS_RUNTIME_VERSION" not in os.environ:
-                _log.warning(
-                    "Credentials came as Spark options, which Spark Connect shows in its UI and event log. "
-                    "Give the name of a connection instead (option `connection`)."
-                )
         return cls(name, values)
+
+    @property
+    def shows_secrets(self) -> bool:
+        """Whether secrets came with the options (on Databricks, Unity Catalog puts them there and hides them)."""
+        return any(secret in self.values for secret in _SECRETS)
 
     def mailbox(self, user_id: str | None = None) -> Mailbox:
         """The mailbox, on a client of its own.

@@ -14,6 +14,8 @@ client is made where it is needed.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,8 @@ __all__ = ["FORMAT", "GmailDataSource", "get_register_function", "register_lakef
 
 FORMAT = "lakeflow_connect"
 
+_log = logging.getLogger(__name__)
+
 _PAGE = 500
 """Messages in an Arrow batch."""
 
@@ -75,7 +79,13 @@ class GmailDataSource(DataSource):
 
     def schema(self) -> StructType:
         """The table's columns; needs no network."""
-        return struct_type(_Request(self.options).schema)
+        request = _Request(self.options)
+        if request.connection.shows_secrets and "DATABRICKS_RUNTIME_VERSION" not in os.environ:
+            _log.warning(
+                "Credentials came as Spark options, which Spark Connect shows in its UI and event log. "
+                "Give the name of a connection instead (option `connection`)."
+            )
+        return struct_type(request.schema)
 
     def reader(self, schema: StructType) -> DataSourceReader:
         """A batch read."""
