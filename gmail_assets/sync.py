@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from gmail_assets.chunk import Chunk
 from gmail_assets.lake import Lake
 from gmail_assets.lake_errors import LakeError
 from gmail_assets.ledger import Ledger, Unfetched
@@ -457,8 +458,9 @@ class _Run:
         self.tell(self._progress("fetching", 0, total))
         for group in self._by_format(targets):
             for chunk in chunks(fetch(self.api, wants, group[0].options.format)):
+                mail = Chunk(chunk)
                 for target in group:
-                    target.take(chunk)
+                    target.take(mail)
                 for fetched in chunk:
                     done += len(fetched.messages)
                     for message in fetched.messages:

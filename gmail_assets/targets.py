@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from gmail_assets.chunk import Chunk
 from gmail_assets.part import Part
 from gmail_assets.thread_rows import ThreadEdit, rebuild
 from gmail_client.changes import Changes, ListedThread
 from gmail_client.fetch import Fetched
 from gmail_client.options import SpecTable, TableOptions
-from gmail_client.schema import SCHEMAS, to_batch
+from gmail_client.schema import SCHEMAS
 
 __all__ = ["MessagesTarget", "Mode", "StoredMessage", "StoredThread", "Target", "ThreadsTarget"]
 
@@ -141,7 +142,7 @@ class Target(ABC):
         """Whether a candidate's thread has to be read whole, for members that no record names."""
 
     @abstractmethod
-    def take(self, chunk: Sequence[Fetched]) -> None:
+    def take(self, chunk: Chunk) -> None:
         """Write what was fetched."""
 
     @abstractmethod
@@ -239,28 +240,24 @@ class MessagesTarget(Target):
         """Never: a row of messages needs no other."""
         return False
 
-    def take(self, chunk: Sequence[Fetched]) -> None:
+    def take(self, chunk: Chunk) -> None:
         """Append the messages that belong here and are not stored."""
-        rows: dict[str, dict[str, Any]] = {}
-        for fetched in chunk:
-            for message in fetched.messages:
-                if self.asked is not None and message["id"] not in self.asked:
-                    continue  # came along in its thread; only what may be missing was looked up
-                if message["id"] not in self.stored and self.admits(message):
-                    rows[message["id"]] = message
-        if not rows:
+        places = [place for place, message in enumerate(chunk.messages) if self._lacks(message)]
+        if not places:
             return
-        batch = to_batch("messages", list(rows.values()))
-        self.part.append(pa.Table.from_batches([batch]), anchor=self.anchor)
-        self.written += len(rows)
-        for message_id, message in rows.items():
-            self.stored[message_id] = StoredMessage(
-                message["threadId"],
-                tuple(message.get("labelIds") or ()),
-                int(message.get("historyId") or 0),
-                False,
-            )
-            self.fresh.add(message_id)
+        self.part.append(chunk.rows(places), anchor=self.anchor)
+        self.written += len(places)
+        for message in (chunk.messages[place] for place in places):
+            labels = tuple(message.get("labelIds") or ())
+            sequence = int(message.get("historyId") or 0)
+            self.stored[message["id"]] = StoredMessage(message["threadId"], labels, sequence, False)
+            self.fresh.add(message["id"])
+
+    def _lacks(self, message: Mapping[str, Any]) -> bool:
+        message_id = message["id"]
+        if message_id in self.stored or (self.asked is not None and message_id not in self.asked):
+            return False  # stored, or it came along in its thread and was not looked up
+        return self.admits(message)
 
     def would_remove(self, changes: Changes) -> tuple[int, int]:
         """How many rows the changes take out, of how many."""
@@ -389,10 +386,10 @@ class ThreadsTarget(Target):
         """Whether members that no record names may belong to the row: a filtered thread that enters."""
         return self.options.filtered and self._visible(thread_id) is None
 
-    def take(self, chunk: Sequence[Fetched]) -> None:
+    def take(self, chunk: Chunk) -> None:
         """Append new threads, and put new messages into stored ones."""
         by_thread: dict[str, list[Fetched]] = {}
-        for fetched in chunk:
+        for fetched in chunk.fetched:
             by_thread.setdefault(fetched.thread_id, []).append(fetched)
         new: list[ThreadEdit] = []
         back: list[ThreadEdit] = []
@@ -400,17 +397,15 @@ class ThreadsTarget(Target):
         for thread_id, pieces in by_thread.items():
             stored = self._visible(thread_id)
             known = stored.members if stored else {}
-            messages = {
-                message["id"]: message
+            messages = [
+                message
                 for piece in pieces
                 for message in piece.messages
                 if message["id"] not in known and self.options.shows(message.get("labelIds") or ())
-            }
-            if not messages:
+            ]
+            if not messages or (stored is None and not any(map(self.admits, messages))):
                 continue
-            if stored is None and not any(self.admits(message) for message in messages.values()):
-                continue
-            edit = ThreadEdit(thread_id, put=list(messages.values()))
+            edit = ThreadEdit(thread_id, put=sorted({chunk.place[message["id"]] for message in messages}))
             self._name_head(edit, pieces)
             if stored is not None:
                 grown.append(edit)
@@ -419,20 +414,20 @@ class ThreadsTarget(Target):
             else:
                 new.append(edit)
         if new:
-            rows, _ = rebuild(SCHEMAS["threads"].empty_table(), new)
+            rows, _ = rebuild(SCHEMAS["threads"].empty_table(), new, chunk.array)
             self.part.append(rows, anchor=self.anchor)
             self.written += len(new)
         if back:
-            rows, _ = rebuild(SCHEMAS["threads"].empty_table(), back)
+            rows, _ = rebuild(SCHEMAS["threads"].empty_table(), back, chunk.array)
             self.part.merge(rows, anchor=self.anchor)
             self.written += len(back)
         if grown:
-            self._edit(grown, cursor=None)
+            self._edit(grown, cursor=None, chunk=chunk)
         for edit in [*new, *back, *grown]:
             stored = self._visible(edit.thread_id)
             if stored is None:
                 stored = self.stored[edit.thread_id] = StoredThread({}, edit.history_id, False)
-            for message in edit.put:
+            for message in (chunk.messages[place] for place in edit.put):
                 stored.members[message["id"]] = tuple(message.get("labelIds") or ())
                 self.fresh.add(message["id"])
 
@@ -444,7 +439,9 @@ class ThreadsTarget(Target):
         elif head is not None:
             edit.history_id = head.history_id
         else:
-            edit.history_id = max(int(message.get("historyId") or 0) for message in edit.put)
+            edit.history_id = max(
+                int(message.get("historyId") or 0) for piece in pieces for message in piece.messages
+            )
         edit.snippet = next((piece.snippet for piece in pieces if piece.snippet), None)
         if edit.snippet is None and head is not None and edit.thread_id not in self.stored:
             edit.snippet = head.snippet
@@ -518,13 +515,14 @@ class ThreadsTarget(Target):
         cursor: int | None,
         leaving: Set[str] = frozenset(),
         last: bool = False,
+        chunk: Chunk | None = None,
     ) -> None:
         ordered = sorted(edits, key=lambda edit: edit.thread_id)
         slices = [ordered[at : at + _EDIT_SLICE] for at in range(0, len(ordered), _EDIT_SLICE)]
         for index, piece in enumerate(slices):
             stored = self.part.rows([edit.thread_id for edit in piece if edit.thread_id not in leaving])
             staying = [edit for edit in piece if edit.thread_id not in leaving]
-            rows, emptied = rebuild(stored, staying)
+            rows, emptied = rebuild(stored, staying, *([chunk.array] if chunk else []))
             removed = [*emptied, *(edit.thread_id for edit in piece if edit.thread_id in leaving)]
             final = cursor if index == len(slices) - 1 else None
             _merge(self.part, rows, removed, final, self.anchor)

@@ -6,20 +6,21 @@ and what is to change, and gives the rows as they should be; content goes throug
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gmail_client.schema import SCHEMAS, thread_row
+from gmail_client.schema import SCHEMAS
 
 __all__ = ["ThreadEdit", "rebuild"]
 
 _SCHEMA = SCHEMAS["threads"]
 _MESSAGES = _SCHEMA.field("messages").type
 _MESSAGE = _MESSAGES.value_type
+_NOTHING: pa.StructArray = pa.array([], _MESSAGE)
 
 
 @dataclass(slots=True)
@@ -28,7 +29,7 @@ class ThreadEdit:
 
     Attributes:
         thread_id: The thread.
-        put: Message resources to put in, in the place of stored ones with the same id.
+        put: Messages to put in, in the place of stored ones with the same id: their places in the new content.
         labels: Labels to set, by message id, with the history id of the record that says so.
         drop: Ids of messages to take out.
         history_id: The thread's history id as Gmail or a record says it; never lowers the stored one.
@@ -36,20 +37,23 @@ class ThreadEdit:
     """
 
     thread_id: str
-    put: list[dict[str, Any]] = field(default_factory=list)
+    put: list[int] = field(default_factory=list)
     labels: dict[str, tuple[tuple[str, ...], int]] = field(default_factory=dict)
     drop: set[str] = field(default_factory=set)
     history_id: int = 0
     snippet: str | None = None
 
 
-def rebuild(stored: pa.Table, edits: Sequence[ThreadEdit]) -> tuple[pa.Table, list[str]]:
+def rebuild(
+    stored: pa.Table, edits: Sequence[ThreadEdit], content: pa.StructArray = _NOTHING
+) -> tuple[pa.Table, list[str]]:
     """Apply edits to threads.
 
     Args:
         stored: The present rows of the edited threads (`id`, `historySequence`, `messages`, ...); a thread that
             isn't there is new.
         edits: One per thread.
+        content: New messages, to which the edits' `put` refers.
 
     Returns:
         The rows as they should be, in the schema of `threads`, and the ids of threads that have no message left.
@@ -60,35 +64,33 @@ def rebuild(stored: pa.Table, edits: Sequence[ThreadEdit]) -> tuple[pa.Table, li
     stored_ids = kept["id"].to_pylist()
     stored_sequence = dict(zip(stored_ids, kept["historySequence"].to_pylist(), strict=True))
 
-    put = [message for edit in edits for message in thread_row({"messages": edit.put})["messages"]]
-    new = pa.array(put, _MESSAGE)
-    everything = pa.concat_arrays([old, new])
-    owners = [stored_ids[index] for index in old_owner]
-    owners += [edit.thread_id for edit in edits for _ in edit.put]
+    everything = pa.concat_arrays([old, content]) if len(old) else content
 
     ids = pc.struct_field(everything, "id").to_pylist()
     dates = pc.struct_field(everything, "internalDate").to_pylist()
     labels = pc.struct_field(everything, "labelIds").to_pylist()
     snippets = pc.struct_field(everything, "snippet").to_pylist()
     history = pc.struct_field(everything, "historyId").to_pylist()
-    place = {(owner, message): index for index, (owner, message) in enumerate(zip(owners, ids, strict=True))}
-    members: dict[str, list[int]] = {edit.thread_id: [] for edit in edits}
-    for (owner, _), index in place.items():
-        if owner in members:
-            members[owner].append(index)
+    members: dict[str, dict[str, int]] = {edit.thread_id: {} for edit in edits}
+    for index, owner in enumerate(old_owner):
+        if stored_ids[owner] in members:
+            members[stored_ids[owner]][ids[index]] = index
+    for edit in edits:
+        members[edit.thread_id].update((ids[len(old) + place], len(old) + place) for place in edit.put)
 
     order: list[int] = []
     counts: list[int] = []
     rows: list[dict[str, Any]] = []
     emptied: list[str] = []
     for edit in edits:
-        for index in members[edit.thread_id]:
+        own = members[edit.thread_id]
+        for index in own.values():
             change = edit.labels.get(ids[index])
             if change is not None:
                 labels[index] = list(change[0])
                 history[index] = str(max(change[1], int(history[index] or 0)))
         present = sorted(
-            (index for index in members[edit.thread_id] if ids[index] not in edit.drop),
+            (index for message_id, index in own.items() if message_id not in edit.drop),
             key=lambda index: (int(dates[index] or 0), ids[index]),
         )
         if not present:
@@ -124,7 +126,7 @@ def rebuild(stored: pa.Table, edits: Sequence[ThreadEdit]) -> tuple[pa.Table, li
 
 def _flat(column: pa.ChunkedArray) -> pa.StructArray:
     chunks = [chunk.flatten() for chunk in column.chunks]
-    return pa.concat_arrays(chunks).cast(_MESSAGE) if chunks else pa.array([], _MESSAGE)
+    return pa.concat_arrays(chunks).cast(_MESSAGE) if chunks else _NOTHING
 
 
 def _owners(column: pa.ChunkedArray) -> list[int]:
@@ -134,11 +136,3 @@ def _owners(column: pa.ChunkedArray) -> list[int]:
         owners += [row + index for index in pc.list_parent_indices(chunk).to_pylist()]
         row += len(chunk)
     return owners
-
-
-def labels_by_message(members: pa.Table) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    """Thread id to message id to labels, from a part's `members` of `threads`."""
-    return {
-        row["id"]: {message["id"]: tuple(message["labelIds"] or ()) for message in row["messages"] or ()}
-        for row in members.select(["id", "messages"]).to_pylist()
-    }

@@ -317,6 +317,11 @@ def thread_row(thread: Row) -> Row:
     }
 
 
+def message_array(messages: Sequence[Row]) -> pa.StructArray:
+    """Messages as Gmail sends them, as an array of the struct that `threads.messages` holds."""
+    return pa.array([_fold_message(message) for message in messages], _MESSAGE_STRUCT)
+
+
 def _plain_row(row: Row) -> Row:
     return row
 

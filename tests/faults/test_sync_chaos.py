@@ -6,6 +6,7 @@ import random
 import tempfile
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
@@ -121,7 +122,7 @@ def live_through(
                 if rng.random() < busy:
                     note("   meanwhile " + random_write(mailbox, rng))
 
-            chaos = Chaos(step.die_at, write)
+            chaos = Chaos(step.die_at, write, page_size=rng.choice([None, 1, 3]))
             if step.fault:
                 gmail.faults.add(FAULTS[step.fault])
             try:
@@ -156,7 +157,12 @@ def test_tables_equal_the_mailbox_after_the_last_sync(
     deletes: str, seed: int, switches: Switches, steps: list[Any], filters: int, messages: int
 ) -> None:
     rng = random.Random(seed)
+    # Small pieces, so that little mail makes many chunks, merges and slices.
+    pieces = {"messages": rng.choice([3, 1000]), "size": 2**24}
     with (
+        mock.patch.dict("gmail_client.fetch.chunks.__kwdefaults__", pieces),
+        mock.patch("gmail_assets.part._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
+        mock.patch("gmail_assets.targets._EDIT_SLICE", rng.choice([1, 500])),
         Emulator(messages=messages, seed=seed, switches=switches) as gmail,
         tempfile.TemporaryDirectory() as folder,
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gmail_assets.thread_rows import ThreadEdit, rebuild
-from gmail_client.schema import SCHEMAS, to_batch
+from gmail_client.schema import SCHEMAS, message_array, to_batch
 
 LABELS = st.lists(st.sampled_from(["INBOX", "UNREAD", "TRASH", "SPAM", "Label_1"]), unique=True, max_size=3)
 
@@ -108,7 +109,10 @@ def test_rebuilt_rows_are_what_plain_python_makes(
         ],
         SCHEMAS["threads"],
     )
-    rows, emptied = rebuild(stored, edits)
+    content = [message for edit in edits for message in edit.put]
+    places = iter(range(len(content)))
+    placed = [replace(edit, put=[next(places) for _ in edit.put]) for edit in edits]
+    rows, emptied = rebuild(stored, placed, message_array(content))
     wanted = [
         expected(threads.get(edit.thread_id, []), 50 if edit.thread_id in threads else 0, edit)
         for edit in edits

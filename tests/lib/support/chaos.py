@@ -65,9 +65,10 @@ def client_of(gmail: Emulator, address: str | None = None, **options: Any) -> Gm
 class _Api:
     """A `GmailApi` whose every request and answer is a step."""
 
-    def __init__(self, api: Any, step: Callable[[], None]) -> None:
+    def __init__(self, api: Any, step: Callable[[], None], page_size: int | None) -> None:
         self._api = api
         self._step = step
+        self._page_size = page_size
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._api, name)
@@ -76,6 +77,8 @@ class _Api:
 
         def stepped(*args: Any, **named: Any) -> Any:
             self._step()
+            if self._page_size and name in ("history", "list_messages", "list_threads"):
+                named["page_size"] = self._page_size
             result = value(*args, **named)
             if isinstance(result, Iterator):
                 return self._stepping(result)
@@ -96,9 +99,16 @@ class Chaos:
     Args:
         die_at: The step at which the run dies; None for never.
         write: Called at every step: may change the mailbox.
+        page_size: Entries on a page of a listing, and records on a page of the history.
     """
 
-    def __init__(self, die_at: int | None = None, write: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        die_at: int | None = None,
+        write: Callable[[], None] = lambda: None,
+        page_size: int | None = None,
+    ) -> None:
+        self.page_size = page_size
         self.steps = 0
         self.die_at = die_at
         self._write = write
@@ -112,7 +122,7 @@ class Chaos:
 
     def mailbox(self, mailbox: Mailbox) -> Mailbox:
         """The mailbox, with requests that are steps."""
-        return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, self.step))  # type: ignore[arg-type]
+        return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, self.step, self.page_size))  # type: ignore[arg-type]
 
     @contextmanager
     def commits(self) -> Iterator[None]:
@@ -147,7 +157,9 @@ def random_write(mailbox: EmulatedMailbox, rng: random.Random) -> str:
         if some is None or choice < 0.15:
             return f"receive {mailbox.receive(mailbox.random_mail())}"
         if choice < 0.3:
-            answers = [mailbox.receive(mailbox.random_mail(reply_to=some)) for _ in range(rng.choice([1, 1, 2, 4]))]
+            answers = [
+                mailbox.receive(mailbox.random_mail(reply_to=some)) for _ in range(rng.choice([1, 1, 2, 4]))
+            ]
             return f"reply {answers} to {some}"
         if choice < 0.5:
             add = rng.sample(labels, rng.randint(0, 2))
