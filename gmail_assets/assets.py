@@ -164,6 +164,7 @@ def _mail(
                 allow_mass_delete=config.allow_mass_delete,
                 deadline=time.monotonic() + config.time_budget_minutes * 60,
                 progress=reporter.progress if reporter else _log_progress(context),
+                upkeep=gmail_lake.upkeep(),
             )
         # What was found by the way concerns both tables: said once in the log, kept with each.
         for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
@@ -206,7 +207,7 @@ def _snapshot(spec: dg.AssetSpec, entry: SpecTable) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         with dagster_failures():
             lake = gmail_lake.lake()
-            result = snapshot(gmail.mailbox(context.partition_key), lake, entry)
+            result = snapshot(gmail.mailbox(context.partition_key), lake, entry, upkeep=gmail_lake.upkeep())
         for warning in result.warnings:
             context.log.warning(warning)
         return _materialized(context, spec.key, entry, result, lake)
@@ -249,6 +250,8 @@ def _metadata(entry: SpecTable, result: SyncResult, lake: Lake) -> dict[str, Any
     }
     if result.history_id is not None:
         metadata["history_id"] = str(result.history_id)
+    if result.upkeep:
+        metadata["upkeep"] = result.upkeep
     if result.unfetched:
         metadata["unfetched"] = result.unfetched
     if result.warnings:

@@ -6,6 +6,7 @@ never fields; the client takes them from the environment, `.env` or the file tha
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import dagster as dg
 from pydantic import Field
 
 from gmail_assets.lake import Lake
+from gmail_assets.upkeep import DEFAULT_UPKEEP, Upkeep
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.settings import Settings
 
@@ -69,6 +71,22 @@ class LakeResource(dg.ConfigurableResource[Lake]):
         description="Settings of the object store, such as `aws_region`. Keep secrets in the environment "
         "(AWS_SECRET_ACCESS_KEY ...): what stands here can be seen in Dagster.",
     )
+
+    compact_files: int = Field(
+        default=DEFAULT_UPKEEP.small_files,
+        ge=0,
+        description="Merge a mailbox's files in a table once so many of them are small; 0 never does.",
+    )
+    keep_versions_days: int | None = Field(
+        default=7,
+        ge=0,
+        description="Remove files that only versions older than so many days need; null keeps all.",
+    )
+
+    def upkeep(self) -> Upkeep:
+        """When runs tidy the tables they wrote."""
+        days = self.keep_versions_days
+        return Upkeep(self.compact_files, None if days is None else timedelta(days=days))
 
     def lake(self) -> Lake:
         """The lake that these fields and the environment describe."""

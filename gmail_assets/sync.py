@@ -25,6 +25,7 @@ from gmail_assets.lake_errors import LakeError
 from gmail_assets.ledger import Ledger, Unfetched
 from gmail_assets.part import Part
 from gmail_assets.targets import MessagesTarget, Target, ThreadsTarget
+from gmail_assets.upkeep import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_client.changes import (
     Changes,
     ListedThread,
@@ -94,6 +95,7 @@ class SyncResult:
         history_id: The cursor; None for snapshots and for a load that goes on in the next run.
         complete: False when the time budget ended the run before the work was done.
         unfetched: Messages that Gmail would not give; later runs try them again.
+        upkeep: What was tidied in the table, in words; None for nothing.
         warnings: What a reader of the table should know.
     """
 
@@ -111,6 +113,7 @@ class SyncResult:
     history_id: int | None = None
     complete: bool = True
     unfetched: int = 0
+    upkeep: str | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -118,7 +121,7 @@ class _TimeUpError(Exception):
     """The run's time budget is spent; what is committed stands."""
 
 
-def snapshot(mailbox: Mailbox, lake: Lake, spec: SpecTable) -> SyncResult:
+def snapshot(mailbox: Mailbox, lake: Lake, spec: SpecTable, *, upkeep: Upkeep = DEFAULT_UPKEEP) -> SyncResult:
     """Read one of the eight snapshot tables and replace the mailbox's rows in one commit.
 
     A table that this account may not read keeps its rows, and the result says so.
@@ -130,6 +133,7 @@ def snapshot(mailbox: Mailbox, lake: Lake, spec: SpecTable) -> SyncResult:
     address = mailbox.address
     Ledger(lake).check_name(mailbox.user_id, address)
     table = lake.table(spec.source_table, name=spec.table_name)
+    version = table.delta.version()
     part = Part(table, address, spec.options.fingerprint, spec.options.format)
     result = SyncResult(spec.source_table, address, "snapshot")
     try:
@@ -143,6 +147,7 @@ def snapshot(mailbox: Mailbox, lake: Lake, spec: SpecTable) -> SyncResult:
     except ForbiddenError as error:
         result.how = "refused"
         result.warnings.append(f"{spec.source_table} was left as it is. {error}")
+    result.upkeep = keep_up(table, address, upkeep, version_before=version)
     result.rows_total = part.count()
     _account(result, mailbox, before, started)
     return result
@@ -160,6 +165,7 @@ def sync(
     deadline: float | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
     sample: random.Random | None = None,
+    upkeep: Upkeep = DEFAULT_UPKEEP,
 ) -> dict[str, SyncResult]:
     """Make messages and threads (or one of them) equal to the mailbox.
 
@@ -174,6 +180,7 @@ def sync(
         deadline: `time.monotonic()` at which to stop cleanly; what is committed stands and the next run goes on.
         progress: Told how far the run is, from this thread.
         sample: Chooses the threads that test the comparison.
+        upkeep: When small files are merged and old ones removed, at the end of the run.
 
     Returns:
         A result for each table.
@@ -186,6 +193,7 @@ def sync(
     run = _Run(mailbox, lake, allow_mass_delete, deadline, progress, sample or random.Random())  # noqa: S311 - no secret hangs on it
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
     run.open(tables, full_refresh=full_refresh, compare=compare, replay_from=replay_from)
+    versions = {target.name: target.part.table.delta.version() for target in run.targets}
     complete = True
     try:
         run.go()
@@ -205,6 +213,7 @@ def sync(
             complete=complete,
             unfetched=len(run.failed),
             warnings=list(run.warnings),
+            upkeep=keep_up(target.part.table, run.address, upkeep, version_before=versions[target.name]),
         )
         _account(result, mailbox, before, started)
         results[target.name] = result

@@ -14,7 +14,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.lake import MAILBOX, LakeTable
 
-__all__ = ["Upkeep", "keep_up"]
+__all__ = ["DEFAULT_UPKEEP", "Upkeep", "keep_up"]
 
 _SMALL_BYTES = 16 * 2**20
 _TARGET_BYTES = 32 * 2**20
@@ -33,6 +33,9 @@ class Upkeep:
     small_files: int = 16
     retention: timedelta | None = timedelta(days=7)
     vacuum_every: int = 100
+
+
+DEFAULT_UPKEEP = Upkeep()
 
 
 def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: int) -> str | None:
