@@ -6,6 +6,7 @@ mend it.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import threading
@@ -176,8 +177,8 @@ class TokenSource:
     def _refresh(self, scopes: tuple[str, ...]) -> tuple[str, float]:
         exchange = _Exchange(self._session())
         failure: GmailError | None = None
+        maker = self._maker(scopes)
         try:
-            maker = self._maker(scopes)
             maker.refresh(exchange)
         except google_errors.GoogleAuthError:
             failure = self._explained(exchange)
@@ -201,12 +202,10 @@ class TokenSource:
             from google.oauth2 import service_account
 
             info = json.loads(credentials.service_account.get_secret_value())
-            try:
+            with contextlib.suppress(ValueError):
                 return service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
                     {**info, "token_uri": self._token_uri}, scopes=list(scopes), subject=credentials.subject
                 )
-            except ValueError:
-                pass
             raise ConfigurationError(
                 "The private key in GMAIL_SERVICE_ACCOUNT_FILE cannot be read.",
                 fix="Download the service account's JSON key again.",

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import json
+import threading
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gmail_client.clock import ScaledClock
+from gmail_client.errors import ConfigurationError
+from gmail_client.quota import PRICES, Meter, preset
+from gmail_client.waiting import Stopped
+from support.wire import ManualClock
+
+
+def _read_methods(resource: dict[str, Any]) -> list[str]:
+    found = [
+        method["id"].removeprefix("gmail.users.")
+        for method in resource.get("methods", {}).values()
+        if method["httpMethod"] == "GET"
+    ]
+    for inner in resource.get("resources", {}).values():
+        found += _read_methods(inner)
+    return found
+
+
+def test_every_read_method_of_the_discovery_document_has_a_price() -> None:
+    document = files("googleapiclient.discovery_cache") / "documents" / "gmail.v1.json"
+    methods = _read_methods(json.loads(document.read_text()))
+    assert len(methods) == 30
+    assert set(PRICES) == {*methods, "watch", "stop"}
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "get", "threads_get"), [("current", 6_000, 20, 40), ("legacy", 15_000, 5, 10)]
+)
+def test_presets(name: str, limit: int, get: int, threads_get: int) -> None:
+    plan = preset(name)
+    assert (plan.user_per_minute, plan.project_per_minute) == (limit, 1_200_000)
+    assert (plan.price("messages.get"), plan.price("threads.get")) == (get, threads_get)
+
+
+@pytest.mark.parametrize("value", [9_000, "9000", " 9_000 "])
+def test_a_number_is_a_limit_at_current_prices(value: str | int) -> None:
+    plan = preset(value)
+    assert (plan.name, plan.user_per_minute, plan.price("messages.get")) == ("9000", 9_000, 20)
+
+
+@pytest.mark.parametrize("value", ["", "fast", "-5", "0", "59", "1e4", "٣٠٠٠", 10**9])
+def test_what_is_no_quota(value: str | int) -> None:
+    with pytest.raises(ConfigurationError, match="GMAIL_QUOTA"):
+        preset(value)
+
+
+def test_an_unknown_method_has_no_price() -> None:
+    with pytest.raises(ConfigurationError, match=r"messages\.fetch"):
+        preset("current").price("messages.fetch")
+
+
+def _most_in_a_minute(spent: list[tuple[float, int]]) -> int:
+    """The largest sum of units in any window of 60 s, where a call counts anywhere between its two moments."""
+    return max(
+        (sum(units for at, units in spent if start <= at < start + 60) for start, _ in spent), default=0
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    limit=st.integers(200, 20_000),
+    asked=st.lists(
+        st.tuples(st.integers(1, 40), st.floats(0, 30), st.floats(0, 5), st.floats(0, 1)),
+        min_size=1,
+        max_size=150,
+    ),
+    scale=st.integers(1, 20),
+)
+def test_no_minute_holds_more_than_the_limit(
+    limit: int, asked: list[tuple[int, float, float, float]], scale: int
+) -> None:
+    clock = ManualClock()
+    meter = Meter(limit, clock=clock)
+    spent: list[tuple[float, int]] = []
+    for units, pause, latency, share in asked:
+        units = min(units * scale, limit // 2)
+        clock.now += pause if pause > 25 else 0
+        with meter.reserve(units) as reservation:
+            sent = clock.now
+            clock.now += latency
+        spent.append((sent + share * latency, reservation.units))
+    assert _most_in_a_minute(spent) <= limit
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    limit=st.integers(600, 20_000),
+    prices=st.lists(st.integers(1, 40), min_size=1, max_size=10),
+    batch=st.integers(1, 20),
+    least=st.booleans(),
+)
+def test_under_load_at_least_95_percent_are_used(
+    limit: int, prices: list[int], batch: int, least: bool
+) -> None:
+    clock = ManualClock()
+    meter = Meter(limit, clock=clock)
+    start, spent, turn = clock.now, 0, 0
+    while clock.now < start + 600:
+        price = min(prices[turn % len(prices)], max(1, limit // 100))
+        units = max(price, min(price * batch, meter.burst // 2))
+        with meter.reserve(units, least=min(units, max(price, meter.crumb)) if least else price) as held:
+            spent += held.units
+        turn += 1
+    assert spent <= limit * 10 + meter.burst
+    assert spent >= limit * 10 * 0.95
+
+
+def test_a_rested_meter_lets_a_burst_through_and_then_keeps_the_pace() -> None:
+    clock = ManualClock()
+    meter = Meter(6_000, clock=clock)
+    meter.reserve(meter.burst).settle()
+    assert clock.slept == []
+    meter.reserve(99).settle()
+    assert sum(clock.slept) == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_the_minute_leaves_over_goes_to_a_smaller_reservation() -> None:
+    clock = ManualClock()
+    meter = Meter(6_000, clock=clock, headroom=0)
+    for _ in range(14):
+        meter.reserve(400).settle()
+    before = clock.now
+    assert meter.reserve(500, least=meter.crumb).units == 400
+    assert clock.now - before < 10
+
+
+def test_units_kept_back_are_free_again() -> None:
+    clock = ManualClock()
+    meter = Meter(6_000, clock=clock)
+    reservation = meter.reserve(meter.burst)
+    reservation.keep(10)
+    reservation.keep(10)
+    assert reservation.units == 10
+    assert meter.reserve(meter.burst - 10).waited == 0
+
+
+def test_an_unsettled_reservation_counts_until_it_is_settled() -> None:
+    clock = ManualClock()
+    meter = Meter(600, clock=clock, headroom=0)
+    slow = meter.reserve(50)
+    clock.now += 300
+    slow.settle()
+    clock.now += 10
+    spent = 0
+    while spent < 550:
+        spent += meter.reserve(10).units
+    assert clock.now - 1_800_000_310 < 60
+    meter.reserve(10)
+    assert clock.now >= 1_800_000_000 + 300 + 60
+
+
+def test_more_than_the_limit_passes_alone() -> None:
+    clock = ManualClock()
+    meter = Meter(60, clock=clock)
+    meter.reserve(40).settle()
+    before = clock.now
+    assert meter.reserve(400).units == 400
+    assert clock.now - before >= 60
+
+
+def test_a_higher_limit_is_learned() -> None:
+    clock = ManualClock()
+    meter = Meter(6_000, clock=clock)
+    meter.learn(60_000)
+    start = clock.now
+    for _ in range(100):
+        meter.reserve(500).settle()
+    assert meter.limit == 60_000
+    assert clock.now - start < 60
+
+
+def test_a_lower_limit_is_learned() -> None:
+    clock = ManualClock()
+    meter = Meter(15_000, clock=clock)
+    meter.reserve(1_000).settle()
+    meter.learn(1_200)
+    start = clock.now
+    meter.reserve(400).settle()
+    assert clock.now - start >= 19
+    meter.learn(0)
+    assert meter.limit == 1_200
+
+
+def test_nothing_passes_before_the_time_that_was_told() -> None:
+    clock = ManualClock()
+    meter = Meter(6_000, clock=clock)
+    meter.block_until(clock.now + 37)
+    meter.block_until(clock.now + 5)
+    reservation = meter.reserve(1)
+    assert clock.now >= 1_800_000_037
+    assert reservation.waited == pytest.approx(37, abs=0.01)
+
+
+def test_a_clock_set_back_does_not_freeze_the_meter() -> None:
+    clock = ManualClock()
+    meter = Meter(600, clock=clock, headroom=0)
+    for _ in range(60):
+        meter.reserve(10).settle()
+    clock.now -= 7_200
+    before = clock.now
+    for _ in range(6):
+        meter.reserve(10).settle()
+    assert clock.now - before <= 61
+
+
+def test_a_set_stop_ends_the_wait_of_all() -> None:
+    meter = Meter(60)
+    meter.block_until(4e9)
+    stop = threading.Event()
+    ended: list[str] = []
+
+    def wait() -> None:
+        try:
+            meter.reserve(1, stop=stop)
+        except Stopped:
+            ended.append("stopped")
+
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert ended == ["stopped"] * 3
+
+
+def test_first_come_first_served() -> None:
+    clock = ScaledClock(200)
+    meter = Meter(6_000, clock=clock)
+    meter.block_until(clock.time() + 60)
+    served: list[int] = []
+    threads: list[threading.Thread] = []
+    for number in range(5):
+        thread = threading.Thread(
+            target=lambda number=number: (meter.reserve(200 - number).settle(), served.append(number))
+        )
+        threads.append(thread)
+        thread.start()
+        while len(meter._turns) + len(served) <= number:
+            pass
+    for thread in threads:
+        thread.join(30)
+    assert served == sorted(served)
+    assert len(served) == 5
+
+
+def test_threads_together_stay_within_the_limit() -> None:
+    clock = ScaledClock(300)
+    meter = Meter(6_000, clock=clock)
+    spent: list[tuple[float, int]] = []
+    lock = threading.Lock()
+    end = clock.time() + 200
+
+    def work() -> None:
+        while clock.time() < end:
+            with meter.reserve(80):
+                at = clock.time()
+            with lock:
+                spent.append((at, 80))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(spent) > 20
+    assert _most_in_a_minute(spent) <= 6_000
+
+
+@pytest.mark.parametrize("units", [0, -1])
+def test_nothing_cannot_be_reserved(units: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        Meter(100).reserve(units)
