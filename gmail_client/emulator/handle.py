@@ -12,6 +12,7 @@ from gmail_client.clock import SYSTEM_CLOCK, Clock
 from gmail_client.emulator.faults import Faults
 from gmail_client.emulator.generate import SeededMailbox, seeded_mailbox
 from gmail_client.emulator.mailbox import Mailbox
+from gmail_client.emulator.own_mail import with_own_mail
 from gmail_client.emulator.quota import Quota
 from gmail_client.emulator.render import Format
 from gmail_client.emulator.server import Server
@@ -47,7 +48,7 @@ class Emulator:
         clock: Quota, dates and token lives run by it.
         switches: Behaviour that Gmail leaves open, and oddities.
         journal: File that keeps what is written, for the next start with the same arguments.
-        eml: Folders of `.eml` files to put into the first mailbox instead of generated mail.
+        eml: Folders of `.eml` files whose mail the first mailbox holds too.
         mbox: Files in mbox form (a Takeout export), likewise.
         maildir: Maildir folders, likewise.
         port: 0 for any that is free.
@@ -87,15 +88,16 @@ class Emulator:
         self.clock = clock
         self.switches = switches or Switches()
         own = {
-            kind: [str(Path(path)) for path in paths]
+            kind: [Path(path) for path in paths]
             for kind, paths in (("eml", eml), ("mbox", mbox), ("maildir", maildir))
         }
         origin: dict[str, object] = {
             "mailboxes": mailboxes,
             "messages": messages,
             "seed": seed,
-            "kb": mean_json_kb,
-            **own,
+            "mean_json_kb": mean_json_kb,
+            "switches": self.switches.words(),
+            **{kind: [str(path) for path in paths] for kind, paths in own.items()},
         }
         self._world = World(
             _seeds(mailboxes, messages, seed, mean_json_kb, own),
@@ -263,6 +265,9 @@ class Emulator:
 
 
 def _seeds(
-    mailboxes: int, messages: int, seed: int, mean_json_kb: float, own: dict[str, list[str]]
+    mailboxes: int, messages: int, seed: int, mean_json_kb: float, own: dict[str, list[Path]]
 ) -> list[SeededMailbox]:
-    return [seeded_mailbox(seed, index, messages, mean_json_kb=mean_json_kb) for index in range(mailboxes)]
+    seeds = [seeded_mailbox(seed, index, messages, mean_json_kb=mean_json_kb) for index in range(mailboxes)]
+    if any(own.values()):
+        seeds[0] = with_own_mail(seeds[0], **own)
+    return seeds

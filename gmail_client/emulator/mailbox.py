@@ -48,7 +48,8 @@ class Mailbox(DraftWrites, SettingsWrites):
     ) -> None:
         super().__init__(seeded, clock=clock, switches=switches, journal=journal)
         self._post = post
-        self._mail_rng = random.Random(seeded.seed + 1)  # noqa: S311
+        self._seed = seeded.seed
+        self._mail_rng: random.Random | None = None
 
     def __repr__(self) -> str:
         return f"Mailbox({self.address!r}, {len(self.store.messages)} messages)"
@@ -77,6 +78,9 @@ class Mailbox(DraftWrites, SettingsWrites):
     def random_mail(self, *, reply_to: str | None = None) -> bytes:
         """New realistic mail for this address, RFC 822 bytes; `reply_to` is a message id to answer."""
         with self.lock:
+            if self._mail_rng is None:
+                # Begun where the mailbox stands, so that a restart does not bring the same mail again.
+                self._mail_rng = random.Random(self._seed * 1_000_003 + self.log.head)  # noqa: S311
             answered = self.message(reply_to).content if reply_to else None
             seconds = int(self.clock.time())
             return random_mail(self._mail_rng, self.address, reply_to=answered, seconds=seconds)
