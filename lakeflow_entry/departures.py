@@ -7,6 +7,7 @@ included). A thread's row leaves only with its last message that fits. The flow 
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from typing import Any
 
 from gmail_client.api import GmailApi
@@ -91,20 +92,18 @@ class Departures:
         """A history id from which the flow can begin.
 
         The other flow may have read rows that are deleted before this one first asks, so it begins as far back as
-        Gmail keeps the history, at an id that Gmail has named: deleting a row that is not there does no harm.
+        Gmail keeps the history: deleting a row that is not there does no harm. Ids that Gmail has named are tried
+        first; whether it takes others is not documented, and one that it refuses is passed over.
         """
         newest = head if head is not None else head_of(self.api)
         page = next(iter(self.api.list_threads(include_spam_trash=True)), [])
-        named = sorted({int(item["historyId"]) for item in page if item.get("historyId")} - {newest})
+        named = sorted({int(item.get("historyId") or newest) for item in page})
         named = [history_id for history_id in named if history_id < newest]
-        low, high = 0, len(named)
-        while low < high:
-            middle = (low + high) // 2
-            if self._kept(named[middle]):
-                high = middle
-            else:
-                low = middle + 1
-        return named[low] if low < len(named) else newest
+        place = bisect_left(named, True, key=self._kept)
+        kept = named[place] if place < len(named) else newest
+        between = range(named[place - 1] + 1 if place else 1, kept)
+        place = bisect_left(between, True, key=self._kept)
+        return between[place] if place < len(between) else kept
 
     def _kept(self, history_id: int) -> bool:
         try:

@@ -222,11 +222,12 @@ class Feed:
             listed = set(list_message_ids(self.api, self.options).values())
             touched = {thread_id: ids for thread_id, ids in touched.items() if thread_id in listed}
         if self.options.include_spam_trash and touched:
-            # threads.get may leave out what is in the trash.
-            for page in self.api.list_messages(label_ids=("TRASH",), include_spam_trash=True):
-                for item in page:
-                    if item["threadId"] in touched:
-                        touched[item["threadId"]][item["id"]] = None
+            # threads.get may leave out what is in the trash or in spam.
+            for label_id in ("TRASH", "SPAM"):
+                for page in self.api.list_messages(label_ids=(label_id,), include_spam_trash=True):
+                    for item in page:
+                        if item["threadId"] in touched:
+                            touched[item["threadId"]][item["id"]] = None
         return Batch(
             {thread_id: tuple(ids) for thread_id, ids in touched.items()},
             {thread_id: sequence[thread_id] for thread_id in touched},

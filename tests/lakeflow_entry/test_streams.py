@@ -1,0 +1,145 @@
+"""Both flows against a mailbox that changes meanwhile: cut, crashed, replayed, and true in the end."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.lakeflow import Pipeline, connector_of
+
+from gmail_client.emulator import Emulator, Switches
+
+SWITCHES = {
+    "defaults": Switches(),
+    "one record per message, split over pages": Switches(
+        history_groups="message", record_split_across_pages=True
+    ),
+    "threads.get hides trash, history ids grow a digit": Switches(
+        threads_get_includes_trash=False, history_near_rollover=True, empty_label_ids="empty"
+    ),
+    "thread history stands still, listings shuffled": Switches(
+        thread_history_moves_with_labels=False, listing_order="shuffled", history_labels_of_deleted=False
+    ),
+}
+OPTIONS = {
+    "all": {},
+    "inbox": {"labelIds": "INBOX"},
+    "spam and trash": {"includeSpamTrash": "true"},
+}
+
+
+def writer(gmail: Emulator, seed: int) -> Callable[[], None]:
+    """Something that happens to a mailbox, another thing each time."""
+    chance = random.Random(seed)
+    mailbox = gmail.mailbox()
+
+    def happen() -> None:
+        ids = mailbox.message_ids()
+        kind = chance.randrange(9)
+        some = chance.sample(ids, min(len(ids), chance.choice((1, 2, 12))))
+        if kind == 0:
+            mailbox.insert(mailbox.random_mail(), chance.choice([("INBOX",), (), ("INBOX", "STARRED")]))
+        elif kind == 1:
+            mailbox.insert(mailbox.random_mail(reply_to=some[0]), ("INBOX",))
+        elif kind == 2:
+            mailbox.batch_modify(some, add=["INBOX"], remove=["UNREAD"])
+        elif kind == 3:
+            mailbox.batch_modify(some, remove=["INBOX"])
+        elif kind == 4:
+            mailbox.trash(some[0])
+        elif kind == 5:
+            mailbox.untrash(some[0])
+        elif kind == 6:
+            mailbox.batch_delete(some)
+        elif kind == 7:
+            thread = chance.choice(mailbox.thread_ids())
+            chance.choice((mailbox.trash_thread, mailbox.untrash_thread, mailbox.delete_thread))(thread)
+        else:
+            mailbox.batch_modify(some, add=["SPAM"], remove=["INBOX"])
+
+    return happen
+
+
+@pytest.mark.parametrize("switches", SWITCHES.values(), ids=SWITCHES)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("table", ["messages", "threads"])
+def test_a_stream_is_true_in_the_end(table: str, options: dict[str, str], switches: Switches) -> None:
+    with Emulator(messages=70, seed=11, mean_json_kb=2.0, switches=switches) as gmail:
+        happen = writer(gmail, 5)
+        for cap in ("7", "25"):
+            chance = random.Random(cap)
+            pipeline = Pipeline(gmail, table, max_records_per_batch=cap, **options)
+            for _ in range(14):
+                happen()
+                flow = chance.choice(["upserts", "upserts", "deletes"])
+                if chance.random() < 0.4:
+                    pipeline.crash(flow, happen)
+                else:
+                    pipeline.step(connector_of(gmail), flow)
+            pipeline.run()
+            pipeline.run()
+            pipeline.assert_true()
+            assert max(pipeline.batches) <= int(cap)
+
+
+def test_a_stream_on_a_mailbox_that_never_rests_ends() -> None:
+    with Emulator(messages=40, seed=2, mean_json_kb=2.0) as gmail:
+        happen = writer(gmail, 1)
+        for table in ("messages", "threads"):
+            for read in ("read_table", "read_table_deletes"):
+                connector = connector_of(gmail)
+                offset: dict[str, Any] = {}
+                for _ in range(60):
+                    happen()
+                    records, end = getattr(connector, read)(table, offset, {"max_records_per_batch": "5"})
+                    assert len(list(records)) <= 5
+                    if end == offset:
+                        break
+                    offset = end
+                else:
+                    raise AssertionError(f"{read} of {table} never ends")
+
+
+def test_a_stream_that_has_ended_sees_new_mail_when_asked_again() -> None:
+    with Emulator(messages=10, seed=2) as gmail:
+        connector = connector_of(gmail)
+        records, offset = connector.read_table("messages", {}, {})
+        assert list(records)
+        assert connector.read_table("messages", offset, {})[1] == offset
+        arrived = gmail.mailbox().insert(gmail.mailbox().random_mail(), ("INBOX",))
+        records, _ = connector.read_table("messages", offset, {})
+        assert [row["id"] for row in records] == [arrived]
+
+
+def test_the_first_load_comes_newest_thread_first_and_resumes_on_another_instance() -> None:
+    with Emulator(messages=60, seed=3, mean_json_kb=2.0) as gmail:
+        offset: dict[str, Any] = {}
+        threads: list[str] = []
+        while True:
+            records, end = connector_of(gmail).read_table("messages", offset, {"max_records_per_batch": "10"})
+            rows = list(records)
+            threads += sorted({row["threadId"] for row in rows}, reverse=True)
+            if end == offset:
+                break
+            offset = end
+        assert list(dict.fromkeys(threads)) == sorted(set(threads), reverse=True)
+        assert set(offset) == {"historyId"}
+
+
+def test_mail_that_enters_by_search_enters_and_other_mail_does_not() -> None:
+    with Emulator(messages=40, seed=3, mean_json_kb=2.0) as gmail:
+        for table in ("messages", "threads"):
+            pipeline = Pipeline(gmail, table, q="is:starred")
+            pipeline.run()
+            pipeline.assert_true()
+            mailbox = gmail.mailbox()
+            new = [mailbox.insert(mailbox.random_mail(), labels) for labels in ((), ("STARRED",), ())]
+            pipeline.batches.clear()
+            pipeline.run()
+            assert sum(pipeline.batches) == 1
+            pipeline.assert_true()
+            mailbox.delete(new[1])
+            pipeline.run()
+            pipeline.assert_true()
