@@ -48,7 +48,7 @@ class Mailbox(DraftWrites, SettingsWrites):
     ) -> None:
         super().__init__(seeded, clock=clock, switches=switches, journal=journal)
         self._post = post
-        self._seed = seeded.seed
+        self._mail_seed = seeded.seed
         self._mail_rng: random.Random | None = None
 
     def __repr__(self) -> str:
@@ -61,12 +61,12 @@ class Mailbox(DraftWrites, SettingsWrites):
             return str(self.log.head)
 
     def message_ids(self) -> list[str]:
-        """The ids of all messages, spam and trash included, newest first."""
+        """The ids of all messages, spam and trash included, in the order of listings."""
         with self.lock:
             return [message.id for message in self.store.messages_from(None)]
 
     def thread_ids(self) -> list[str]:
-        """The ids of all threads, newest first."""
+        """The ids of all threads, in the order of listings."""
         with self.lock:
             return [thread.id for thread in self.store.threads_from(None)]
 
@@ -80,7 +80,7 @@ class Mailbox(DraftWrites, SettingsWrites):
         with self.lock:
             if self._mail_rng is None:
                 # Begun where the mailbox stands, so that a restart does not bring the same mail again.
-                self._mail_rng = random.Random(self._seed * 1_000_003 + self.log.head)  # noqa: S311
+                self._mail_rng = random.Random(self._mail_seed * 1_000_003 + self.log.head)  # noqa: S311
             answered = self.message(reply_to).content if reply_to else None
             seconds = int(self.clock.time())
             return random_mail(self._mail_rng, self.address, reply_to=answered, seconds=seconds)
