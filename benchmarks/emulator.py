@@ -49,7 +49,9 @@ class Client:
             for number, path in enumerate(paths)
         ]
         body = ("".join(parts) + "--b--").encode()
-        answer = self.request("POST", "/batch/gmail/v1", body, **{"Content-Type": "multipart/mixed; boundary=b"})
+        answer = self.request(
+            "POST", "/batch/gmail/v1", body, **{"Content-Type": "multipart/mixed; boundary=b"}
+        )
         if answer.count(b"HTTP/1.1 200 OK") != len(paths):
             raise RuntimeError("a part of a batch failed")
         return len(answer)

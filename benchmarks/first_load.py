@@ -68,7 +68,9 @@ def load(folder: str, *, dagster: bool) -> None:
 def main() -> None:
     from gmail_client.emulator import EmulatorProcess  # not in the measured process
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("messages", nargs="*", type=int, default=[5_000, 20_000])
     parser.add_argument("--mean-kb", type=float, default=15.0)
     parser.add_argument("--no-dagster", action="store_true")
@@ -77,7 +79,9 @@ def main() -> None:
     if arguments.load:
         load(arguments.load, dagster=not arguments.no_dagster)
         return
-    print(f"{'messages':>9} {'KB each':>8} {'CPU ms each':>12} {'messages/s':>11} {'start MB':>9} {'peak MB':>8} {'units':>9}")
+    print(
+        f"{'messages':>9} {'KB each':>8} {'CPU ms each':>12} {'messages/s':>11} {'start MB':>9} {'peak MB':>8} {'units':>9}"
+    )
     for messages in arguments.messages:
         with (
             EmulatorProcess(messages=messages, seed=1, mean_json_kb=arguments.mean_kb) as gmail,

@@ -1,0 +1,143 @@
+"""Change capture on a large mailbox: 100 label changes, recent ones and scattered ones, into both tables.
+
+    python -m benchmarks.changes [--messages 500000] [--mean-kb 15] [--lake FOLDER] [--others 100]
+
+The emulator and each measured sync run in processes of their own. A lake in FOLDER that already holds the mailbox is
+used again. With `--others`, the same is measured once more with so many unchanged mailboxes in the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+import requests
+
+from benchmarks.first_load import peak_mb
+
+
+def sync_once(folder: str) -> None:
+    """What a measured process does."""
+    from gmail_assets.lake import Lake
+    from gmail_assets.sync import sync
+    from gmail_assets.upkeep import Upkeep
+    from gmail_client.client import GmailClient
+    from gmail_client.options import Spec
+
+    mailbox = GmailClient.from_settings().mailbox()
+    started = time.monotonic()
+    results = sync(
+        mailbox, Lake(folder), Spec.default().tables[:2], upkeep=Upkeep(small_files=0, retention=None)
+    )
+    told = {name: [r.how, r.rows_written, r.rows_updated, r.rows_deleted] for name, r in results.items()}
+    units = results["messages"].units
+    print(
+        json.dumps(
+            {"seconds": time.monotonic() - started, "peak_mb": peak_mb(), "units": units, "tables": told}
+        )
+    )
+
+
+def measured(folder: str, environment: dict[str, str]) -> dict[str, object]:
+    command = [sys.executable, "-m", "benchmarks.changes", "--sync", folder]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, check=True, timeout=7200
+    )
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+def add_others(folder: str, others: int, rows: int = 500) -> None:
+    """Put unchanged mailboxes into both tables."""
+    from gmail_assets.lake import Lake
+    from gmail_assets.part import Part
+
+    lake = Lake(folder)
+    for name in ("messages", "threads"):
+        table = lake.table(name)
+        owner = table.mailboxes()[0]
+        some = Part(table, owner, "all", "full").members()["id"].to_pylist()[:rows]
+        content = Part(table, owner, "all", "full").rows(some).drop_columns(["mailbox"])
+        for index in range(others):
+            Part(lake.table(name), f"other{index}@example.test", "all", "full").append(content, cursor=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--messages", type=int, default=500_000)
+    parser.add_argument("--mean-kb", type=float, default=15.0)
+    parser.add_argument("--lake", default=None)
+    parser.add_argument("--others", type=int, default=100)
+    parser.add_argument("--sync", metavar="FOLDER", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.sync:
+        sync_once(arguments.sync)
+        return
+    from gmail_client.emulator import EmulatorProcess  # not in the measured processes
+
+    folder = arguments.lake or tempfile.mkdtemp(prefix="changes-")
+    with EmulatorProcess(messages=arguments.messages, seed=1, mean_json_kb=arguments.mean_kb) as gmail:
+        environment = {**gmail.environment(), "GMAIL_QUOTA": "1200000"}
+        print(
+            f"{'what':<28} {'seconds':>8} {'peak MB':>8} {'units':>10}  tables: how, new, changed, removed",
+            flush=True,
+        )
+
+        def show(what: str, result: dict[str, object]) -> None:
+            print(
+                f"{what:<28} {result['seconds']:>8.1f} {result['peak_mb']:>8.0f} {result['units']:>10,}  "
+                f"{result['tables']}",
+                flush=True,
+            )
+
+        show("load (or nothing to do)", measured(folder, environment))
+        root = f"{gmail.url}/gmail/v1/users/me"
+        token = requests.post(
+            f"{gmail.url}/token",
+            data={
+                "grant_type": "refresh_token",
+                "client_id": environment["GMAIL_CLIENT_ID"],
+                "client_secret": environment["GMAIL_CLIENT_SECRET"],
+                "refresh_token": environment["GMAIL_REFRESH_TOKEN"],
+            },
+            timeout=60,
+        ).json()["access_token"]
+        session = requests.Session()
+        session.headers["Authorization"] = f"Bearer {token}"
+
+        from gmail_assets.lake import Lake
+        from gmail_assets.part import Part
+
+        table = Lake(folder).table("messages")
+        ids = sorted(Part(table, gmail.addresses[0], "all", "full").members()["id"].to_pylist())
+        rng = random.Random(1)
+
+        def change(chosen: list[str]) -> None:
+            for message_id in chosen:
+                carried = session.get(
+                    f"{root}/messages/{message_id}", params={"format": "minimal"}, timeout=60
+                ).json()
+                starred = "STARRED" in carried.get("labelIds", [])
+                body = {"removeLabelIds" if starred else "addLabelIds": ["STARRED"]}
+                session.post(f"{root}/messages/{message_id}/modify", json=body, timeout=60).raise_for_status()
+
+        for others in (0, arguments.others) if arguments.others else (0,):
+            if others:
+                add_others(folder, others)
+            beside = f", {others} others" if others else ""
+            change(ids[-100:])
+            show(f"100 recent{beside}", measured(folder, environment))
+            change(rng.sample(ids, 100))
+            show(f"100 scattered{beside}", measured(folder, environment))
+
+
+if __name__ == "__main__":
+    main()
