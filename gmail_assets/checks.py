@@ -226,19 +226,19 @@ def build_checks(
     def checks(
         context: dg.AssetCheckExecutionContext, gmail: GmailResource, gmail_lake: LakeResource
     ) -> Iterator[dg.AssetCheckResult]:
+        if not context.has_partition_key:
+            raise dg.Failure(
+                "The checks look at one mailbox, and this run names none.\n"
+                "Fix: choose a mailbox (a partition) when they are executed.",
+                allow_retries=False,
+            )
         with dagster_failures():
             mailbox = gmail.mailbox(context.partition_key)
             standings = standing_of(gmail_lake.lake(), mailbox.address, tables)
             view = View(mailbox, standings, max_lag, datetime.now(UTC))
             for key in sorted(context.selected_asset_check_keys):
                 table, judge = judges[key]
-                verdict = (
-                    judge(view, table)
-                    if table in standings
-                    else Verdict(
-                        False, "nothing of this mailbox is in the table", severity=dg.AssetCheckSeverity.WARN
-                    )
-                )
+                verdict = _judged(judge, view, table)
                 yield dg.AssetCheckResult(
                     passed=verdict.passed,
                     asset_key=key.asset_key,
@@ -249,3 +249,10 @@ def build_checks(
                 )
 
     return checks
+
+
+def _judged(judge: Judge, view: View, table: str) -> Verdict:
+    if table not in view.standings:
+        says = "nothing of this mailbox is in the table"
+        return Verdict(False, says, severity=dg.AssetCheckSeverity.WARN)
+    return judge(view, table)

@@ -154,13 +154,19 @@ def _gmail(setup: _Setup) -> Iterator[Emulator]:
 
     _HOME.mkdir(exist_ok=True)
     shutil.copyfile(_PROJECT / "dagster.yaml", _HOME / "dagster.yaml")
-    with Emulator(
-        mailboxes=1,
-        messages=0 if setup.mbox else setup.messages,
-        mbox=(setup.mbox,) if setup.mbox else (),
-        quota="none",
-        journal=_JOURNAL,
-    ) as gmail:
+    try:
+        emulator = Emulator(
+            mailboxes=1,
+            messages=0 if setup.mbox else setup.messages,
+            mbox=(setup.mbox,) if setup.mbox else (),
+            quota="none",
+            journal=_JOURNAL,
+        )
+    except ValueError as error:
+        raise ConfigurationError(
+            f"The emulator can't serve this mailbox: {error}", fix="Run `make demo` again: it begins afresh."
+        ) from None
+    with emulator as gmail:
         for name in [name for name in os.environ if name.startswith("GMAIL_")]:
             del os.environ[name]  # the demo must not mix with the user's own account
         address = gmail.addresses[0]

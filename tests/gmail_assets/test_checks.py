@@ -1,0 +1,200 @@
+"""The asset checks: they pass on what a sync leaves, and each fails on what it is there for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from gmail_assets import gmail_definitions
+from gmail_assets.checks import (
+    View,
+    labels_known,
+    primary_key_unique,
+    row_count,
+    threads_and_messages_agree,
+    up_to_date,
+)
+from gmail_assets.lake import Lake
+from gmail_assets.resources import GmailResource
+from gmail_assets.standing import standing_of
+from gmail_assets.sync import sync
+from gmail_client.emulator import Emulator, Switches
+from gmail_client.options import Spec, SpecTable
+from gmail_client.tables import CHANGE_TABLES
+
+MAIL = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]
+
+
+def load(lake: Lake, tables: list[SpecTable] = MAIL) -> None:
+    sync(GmailResource().mailbox("me"), lake, tables)
+
+
+def look(lake: Lake, tables: list[SpecTable] = MAIL, *, later: timedelta = timedelta(0)) -> View:
+    mailbox = GmailResource().mailbox("me")
+    standings = standing_of(lake, mailbox.address, tables)
+    return View(mailbox, standings, timedelta(hours=1), datetime.now(UTC) + later)
+
+
+def rows_of(lake: Lake, table: str) -> pa.Table:
+    return DeltaTable(lake.location(table)).to_pyarrow_table()
+
+
+def put(lake: Lake, table: str, rows: pa.Table, mode: str = "overwrite") -> None:
+    """Write past the product, as someone else might."""
+    write_deltalake(lake.location(table), rows.take(list(range(rows.num_rows))), mode=mode)  # type: ignore[call-overload]
+
+
+def test_they_pass_after_a_run(environment: Emulator):
+    definitions = gmail_definitions()
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = definitions.resolve_job_def("gmail_sync")
+        result = job.execute_in_process(partition_key=environment.addresses[0], instance=instance)
+        evaluations = result.get_asset_check_evaluations()
+    assert len(evaluations) == 8
+    assert all(evaluation.passed for evaluation in evaluations), evaluations
+    assert {evaluation.partition for evaluation in evaluations} == {environment.addresses[0]}
+
+
+def test_they_cost_little_and_read_no_content(environment: Emulator, lake_of_test: Lake):
+    load(lake_of_test)
+    environment.usage.reset()
+    view = look(lake_of_test)
+    for table in CHANGE_TABLES:
+        for check in (primary_key_unique, row_count, up_to_date):
+            assert check(view, table).passed
+    assert labels_known(view, "messages").passed
+    assert threads_and_messages_agree(view, "messages").passed
+    assert sum(environment.usage.units.values()) <= 8
+    assert "messages.get" not in environment.usage.units
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_doubled_row_is_found(lake_of_test: Lake):
+    load(lake_of_test)
+    put(lake_of_test, "messages", rows_of(lake_of_test, "messages").slice(0, 2), "append")
+    verdict = primary_key_unique(look(lake_of_test), "messages")
+    assert not verdict.passed
+    assert verdict.numbers == {"doubled": 2}
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("table", CHANGE_TABLES)
+def test_a_lost_row_is_found(lake_of_test: Lake, table: str):
+    load(lake_of_test)
+    view = look(lake_of_test)
+    rows = rows_of(lake_of_test, table)
+    keep = rows.num_rows - 1 if table == "messages" else 3
+    put(lake_of_test, table, rows.slice(0, keep))
+    verdict = row_count(look(lake_of_test), table)
+    assert not verdict.passed
+    assert "unexplained" in verdict.says
+    assert not threads_and_messages_agree(look(lake_of_test), "messages").passed
+    assert row_count(view, table).passed is (table in view._members)
+
+
+def test_mail_since_the_last_sync_explains_a_difference(environment: Emulator, lake_of_test: Lake):
+    load(lake_of_test)
+    mailbox = environment.mailbox()
+    for _ in range(3):
+        mailbox.insert(mailbox.random_mail(), ["INBOX"])
+    verdict = row_count(look(lake_of_test), "messages")
+    assert verdict.passed
+    assert verdict.numbers["changes_since"] == 3
+
+
+@pytest.mark.usefixtures("environment")
+def test_filters_leave_nothing_to_compare(lake_of_test: Lake):
+    filtered = [
+        SpecTable.parse({"source_table": "messages", "table_configuration": {"labelIds": "INBOX"}}),
+        SpecTable.parse({"source_table": "threads"}),
+    ]
+    load(lake_of_test, filtered)
+    assert row_count(look(lake_of_test, filtered), "messages").passed
+    assert threads_and_messages_agree(look(lake_of_test, filtered), "messages").passed
+
+
+@pytest.mark.usefixtures("environment")
+def test_spam_and_trash_count_where_they_are_included(lake_of_test: Lake):
+    whole = [
+        SpecTable.parse({"source_table": table, "table_configuration": {"includeSpamTrash": "true"}})
+        for table in CHANGE_TABLES
+    ]
+    load(lake_of_test, whole)
+    for table in CHANGE_TABLES:
+        verdict = row_count(look(lake_of_test, whole), table)
+        assert verdict.passed
+        assert verdict.numbers["rows"] == verdict.numbers["gmail_total"]
+
+
+def test_a_label_that_gmail_does_not_name_is_a_warning(clean_environment, monkeypatch, lake_of_test: Lake):
+    with Emulator(messages=40, seed=7, switches=Switches(ghost_label=True)) as gmail:
+        for name, value in gmail.environment().items():
+            monkeypatch.setenv(name, value)
+        load(lake_of_test)
+        verdict = labels_known(look(lake_of_test), "messages")
+    assert not verdict.passed
+    assert verdict.severity == dg.AssetCheckSeverity.WARN
+
+
+def test_new_mail_may_wait_an_hour(environment: Emulator, lake_of_test: Lake):
+    load(lake_of_test)
+    mailbox = environment.mailbox()
+    mailbox.insert(mailbox.random_mail(), ["INBOX"])
+    assert up_to_date(look(lake_of_test), "messages").passed
+    verdict = up_to_date(look(lake_of_test, later=timedelta(hours=2)), "messages")
+    assert not verdict.passed
+    assert verdict.numbers["minutes_behind"] >= 119
+
+
+def test_changes_that_carry_no_time_are_no_failure(environment: Emulator, lake_of_test: Lake):
+    load(lake_of_test)
+    environment.mailbox().modify(environment.mailbox().message_ids()[0], ["STARRED"])
+    verdict = up_to_date(look(lake_of_test, later=timedelta(days=2)), "messages")
+    assert verdict.passed
+    assert verdict.numbers["changes_since"] == 1
+
+
+def test_a_history_that_is_gone_fails(environment: Emulator, lake_of_test: Lake):
+    load(lake_of_test)
+    mailbox = environment.mailbox()
+    mailbox.insert(mailbox.random_mail(), ["INBOX"])
+    environment.expire_history()
+    verdict = up_to_date(look(lake_of_test), "messages")
+    assert not verdict.passed
+    assert "compares" in verdict.says
+
+
+def on_demand(tags: dict[str, str]) -> dg.ExecuteInProcessResult:
+    """As the UI executes them: the checks alone, the mailbox in a tag."""
+    messages = dg.AssetKey(["gmail", "messages"])
+    job = dg.define_asset_job("checks", selection=dg.AssetSelection.checks_for_assets(messages))
+    definitions = dg.Definitions.merge(gmail_definitions(), dg.Definitions(jobs=[job]))
+    with dg.DagsterInstance.ephemeral() as instance:
+        return definitions.resolve_job_def("checks").execute_in_process(
+            instance=instance, tags=tags, raise_on_error=False
+        )
+
+
+def test_they_run_on_demand(environment: Emulator, lake_of_test: Lake):
+    load(lake_of_test)
+    evaluations = on_demand({"dagster/partition": environment.addresses[0]}).get_asset_check_evaluations()
+    assert len(evaluations) == 5
+    assert all(evaluation.passed for evaluation in evaluations)
+
+
+def test_nothing_loaded_is_a_warning(environment: Emulator):
+    evaluations = on_demand({"dagster/partition": environment.addresses[0]}).get_asset_check_evaluations()
+    assert {(evaluation.passed, evaluation.severity) for evaluation in evaluations} == {
+        (False, dg.AssetCheckSeverity.WARN)
+    }
+
+
+@pytest.mark.usefixtures("environment")
+def test_without_a_mailbox_they_say_what_to_do():
+    result = on_demand({})
+    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert "choose a mailbox" in failure.user_failure_data.description
