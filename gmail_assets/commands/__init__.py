@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import Protocol, cast
 
-from gmail_assets.commands import check, emulator, login, logout, sync
+from gmail_assets.commands import check, emulator, login, logout, plan, sync, verify
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -33,5 +33,5 @@ class Command(Protocol):
 
 
 COMMANDS: tuple[Command, ...] = tuple(
-    cast(Command, module) for module in (login, check, sync, logout, emulator)
+    cast(Command, module) for module in (login, check, plan, sync, verify, logout, emulator)
 )

@@ -1,0 +1,107 @@
+"""`gmail-assets plan` says what the sync that follows then costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gmail_client.emulator import Emulator
+
+FILTERED = """
+objects:
+  - table: {source_table: messages, table_configuration: {q: "newer_than:3000d", labelIds: INBOX}}
+  - table: {source_table: threads, table_configuration: {labelIds: INBOX}}
+"""
+ONE = """
+objects:
+  - table: {source_table: messages, table_configuration: {includeSpamTrash: "true"}}
+"""
+
+
+def _planned_and_spent(gmail: Emulator, run) -> tuple[dict[str, Any], int]:  # type: ignore[no-untyped-def]
+    told = run("plan", "--json")
+    assert told.code == 0, told.err
+    (plan,) = told.json["mailboxes"]
+    gmail.usage.reset()
+    assert run("sync", "--quiet").code == 0
+    content = ("messages.get", "threads.get")
+    spent = sum(units for method, units in gmail.usage.units.items() if method in content)
+    total = sum(gmail.usage.units.values())
+    # Asset checks look at the mailbox once more after the run.
+    assert plan["units"]["total"] <= total <= plan["units"]["total"] + 120
+    return plan, spent
+
+
+@pytest.mark.parametrize("spec", [None, FILTERED, ONE])
+def test_a_first_load_costs_what_was_planned(  # type: ignore[no-untyped-def]
+    gmail: Emulator, place: Path, run, monkeypatch, spec: str | None
+) -> None:
+    if spec:
+        (place / "spec.yaml").write_text(spec, "utf-8")
+        monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
+    plan, spent = _planned_and_spent(gmail, run)
+    assert {table["how"] for table in plan["tables"].values()} <= {"first load", "snapshot"}
+    assert plan["units"]["content"] == spent > 0
+    assert plan["messages"] == 60
+    assert plan["asked_units"] <= 40
+
+
+def test_the_plan_writes_nothing(place: Path, run) -> None:  # type: ignore[no-untyped-def]
+    assert run("plan").code == 0
+    assert not (place / "lake").exists()
+
+
+def test_catching_up_and_comparing_cost_what_was_planned(gmail: Emulator, run) -> None:  # type: ignore[no-untyped-def]
+    assert run("sync", "--quiet").code == 0
+    mailbox = gmail.mailbox()
+    new = [mailbox.insert(b"Subject: new\r\n\r\nText", label_ids=["INBOX"]) for _ in range(3)]
+    plan, spent = _planned_and_spent(gmail, run)
+    assert plan["tables"]["messages"] == {
+        "how": "changes since the last sync",
+        "rows": plan["tables"]["messages"]["rows"],
+        "fetch": 3,
+    }
+    assert plan["units"]["content"] == spent == 60
+
+    mailbox.modify(new[0], add=["STARRED"])
+    mailbox.insert(b"Subject: newer\r\n\r\nText", label_ids=["INBOX"])
+    gmail.expire_history()
+    told = run("plan", "--json").json["mailboxes"][0]
+    assert told["tables"]["threads"]["how"] == "comparison"
+    gmail.usage.reset()
+    assert run("sync", "--quiet").code == 0
+    content = gmail.usage.units.get("messages.get", 0) + gmail.usage.units.get("threads.get", 0)
+    # A comparison tests itself on up to 20 unchanged threads.
+    assert told["units"]["content"] <= content <= told["units"]["content"] + 20 * 40
+
+    nothing, spent = _planned_and_spent(gmail, run)
+    assert nothing["units"]["content"] == spent == 0
+
+
+def test_many_mailboxes_are_summed_and_a_bad_one_hides_none(
+    gmail: Emulator, place: Path, run, monkeypatch
+) -> None:  # type: ignore[no-untyped-def]
+    for name in ("GMAIL_CLIENT_ID", "GMAIL_CLIENT_SECRET", "GMAIL_REFRESH_TOKEN", "GMAIL_USER_ID"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(gmail.service_account_file(place / "key.json")))
+    monkeypatch.setenv("GMAIL_MAILBOXES", ",".join([*gmail.addresses, "nobody@gmail.test"]))
+    monkeypatch.delenv("GMAIL_QUOTA")
+    told = run("plan")
+    assert told.code == 3
+    assert "together" in told.out
+    assert "6,000 units a minute and user" in told.out
+    assert "nobody@gmail.test: No access token" in told.err
+
+
+def test_hours_follow_from_the_quota(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("GMAIL_QUOTA", "100")
+    plan = run("plan", "--json").json["mailboxes"][0]
+    assert plan["minutes"] == pytest.approx(plan["units"]["total"] / 100, abs=0.01)
+
+
+def test_verbose_shows_the_parts(run) -> None:  # type: ignore[no-untyped-def]
+    told = run("plan", "--verbose")
+    assert "content" in told.out
+    assert "forwarding_addresses" in told.out

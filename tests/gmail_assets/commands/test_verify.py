@@ -1,0 +1,146 @@
+"""`gmail-assets verify` finds what differs, and explains what can be explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
+
+from gmail_client.emulator import Emulator
+
+NEW = b"From: a@b.test\r\nSubject: new\r\n\r\nText"
+
+
+@pytest.fixture
+def loaded(place: Path, run) -> Path:  # type: ignore[no-untyped-def]
+    assert run("sync", "--quiet").code == 0
+    return place / "lake"
+
+
+def _ids(lake: Path, table: str) -> list[str]:
+    delta = DeltaTable(str(lake / table))
+    return list(pa.table(QueryBuilder().register("t", delta).execute("SELECT id FROM t"))["id"].to_pylist())
+
+
+def test_a_synced_lake_is_equal(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+    gmail.usage.reset()
+    told = run("verify", "--json", "--thorough")
+    assert told.code == 0, told.out
+    (verdict,) = told.json["mailboxes"]
+    assert verdict["equal"]
+    assert verdict["examples"] == verdict["remarks"] == []
+    messages = verdict["tables"]["messages"]
+    assert messages["in_gmail"] == 60
+    assert messages["rows"] == messages["in_gmail"] - messages["left_out"] == len(gmail.truth("messages"))
+    assert messages["sampled"] == 20
+    assert verdict["tables"]["threads"]["sampled"] == 5
+    assert len(verdict["labels"]) == len(gmail.truth("labels"))
+    assert verdict["units"] == sum(gmail.usage.units.values())
+
+
+def test_nothing_loaded_and_a_history_that_expired_can_t_be_judged(  # type: ignore[no-untyped-def]
+    gmail: Emulator, place: Path, run
+) -> None:
+    told = run("verify")
+    assert told.code == 4
+    assert "nothing of it is stored yet" in told.out
+    assert run("sync", "--quiet").code == 0
+    gmail.mailbox().insert(NEW)
+    gmail.expire_history()
+    told = run("verify")
+    assert told.code == 4
+    assert "history no longer reaches back" in told.out
+
+
+def test_what_happened_since_the_sync_is_explained(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+    mailbox = gmail.mailbox()
+    ids = _ids(loaded, "messages")
+    mailbox.insert(NEW, label_ids=["INBOX", "UNREAD"])
+    mailbox.delete(ids[0])
+    mailbox.trash(ids[1])
+    mailbox.modify(ids[2], add=["STARRED"])
+    told = run("verify", "--json", "--sample", "1000")
+    assert told.code == 0, told.out
+    tables = told.json["mailboxes"][0]["tables"]
+    assert tables["messages"]["since_sync"] == 3
+    assert told.json["mailboxes"][0]["unexplained"] == 0
+
+
+def test_rows_that_are_missing_too_many_or_wrong_are_found(loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+    messages = DeltaTable(str(loaded / "messages"))
+    ids = _ids(loaded, "messages")
+    messages.delete(f"id = '{ids[0]}'")
+    row = pa.table(QueryBuilder().register("t", messages).execute(f"SELECT * FROM t WHERE id = '{ids[1]}'"))
+    row = row.cast(pa.schema(messages.schema().to_arrow()))
+    ghost = row.set_column(row.schema.get_field_index("id"), "id", pa.array(["ffffffffffffffff"]))
+    write_deltalake(messages, ghost.take([0]), mode="append")
+    messages.update(updates={"snippet": "'not what Gmail says'"}, predicate=f"id = '{ids[2]}'")
+    messages.update(updates={'"labelIds"': "make_array('Label_none')"}, predicate=f"id = '{ids[3]}'")
+
+    told = run("verify", "--json", "--sample", "1000")
+    assert told.code == 5
+    (verdict,) = told.json["mailboxes"]
+    table = verdict["tables"]["messages"]
+    assert (table["missing"], table["extra"]) == (1, 1)
+    found = {(example["id"], example["what"]) for example in verdict["examples"]}
+    assert (ids[0], "is in the mailbox and not in the table") in found
+    assert ("ffffffffffffffff", "is in the table and not in the mailbox") in found
+    assert (ids[2], "differs in snippet") in found
+    assert (ids[3], "differs in labelIds") in found
+    assert any(label["unexplained"] for label in verdict["labels"])
+    assert any("Label_none" in remark for remark in verdict["remarks"])
+
+    told = run("verify", "--sample", "0")
+    assert told.code == 5
+    assert "nothing explains" in told.out
+
+
+def test_a_thread_that_lacks_a_message_is_found(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+    threads = DeltaTable(str(loaded / "threads"))
+    longest = max(gmail.truth("threads"), key=lambda thread: len(thread["messages"]))["id"]
+    threads.update(updates={"messages": "array_slice(messages, 1, 1)"}, predicate=f"id = '{longest}'")
+    told = run("verify", "--json", "--sample", "0")
+    assert told.code == 5
+    assert told.json["mailboxes"][0]["examples"] == [
+        {"table": "threads", "id": longest, "what": "holds other messages than the mailbox"}
+    ]
+
+
+def test_filters_are_part_of_the_comparison(gmail: Emulator, place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    (place / "spec.yaml").write_text(
+        "objects:\n"
+        "  - table: {source_table: messages, table_configuration: {q: 'is:unread', labelIds: INBOX}}\n"
+        "  - table: {source_table: threads, table_configuration: {includeSpamTrash: 'true'}}\n",
+        "utf-8",
+    )
+    monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
+    assert run("sync", "--quiet").code == 0
+    told = run("verify", "--json")
+    assert told.code == 0, told.out
+    tables = told.json["mailboxes"][0]["tables"]
+    assert tables["messages"]["left_out"] == 60 - tables["messages"]["rows"] > 0
+    assert tables["threads"]["left_out"] == 0
+
+    unread = _ids(place / "lake", "messages")[0]
+    gmail.mailbox().modify(unread, remove=["UNREAD"])
+    assert run("sync", "--quiet").code == 0
+    told = run("verify", "--json")
+    assert told.code == 0, told.out
+    assert told.json["mailboxes"][0]["tables"]["messages"]["kept"] == 1
+
+
+def test_snapshots_that_are_out_of_date_are_worth_a_remark(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+    gmail.mailbox().create_label("Brand new")
+    told = run("verify")
+    assert told.code == 0
+    assert "labels: 1 new and 0 gone" in told.out
+
+
+def test_bad_input_and_another_account(gmail: Emulator, loaded: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    assert run("verify", "--sample", "-1").code == 2
+    monkeypatch.setenv("GMAIL_REFRESH_TOKEN", gmail.refresh_token(gmail.addresses[1]))
+    told = run("verify")
+    assert told.code == 2
+    assert f"in this lake it was {gmail.addresses[0]}" in told.err
