@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from support.wire import ManualClock, Wire, connect, message
 
 from gmail_client.client import GmailClient
-from support.wire import ManualClock, Wire, connect, message
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.wire import ManualClock
 
 from gmail_client.clock import ScaledClock
 from gmail_client.errors import ConfigurationError
 from gmail_client.quota import PRICES, Meter, preset
 from gmail_client.waiting import Stopped
-from support.wire import ManualClock
 
 
 def _read_methods(resource: dict[str, Any]) -> list[str]:

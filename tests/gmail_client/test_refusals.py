@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.wire import Said, refused
 
 from gmail_client import errors
 from gmail_client.errors import (
@@ -25,7 +26,6 @@ from gmail_client.errors import (
     UnavailableError,
 )
 from gmail_client.refusals import refusal, scrubbed
-from support.wire import Said, refused
 
 NOW = 1_800_000_000.0
 CONCURRENT = "Too many concurrent requests for user."

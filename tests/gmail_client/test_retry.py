@@ -1,20 +1,21 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.wire import ManualClock
 
 from gmail_client import errors
 from gmail_client.errors import (
     ConcurrencyError,
     DailyLimitError,
     GmailError,
-    NotFoundError,
     RateLimitError,
     UnavailableError,
 )
 from gmail_client.retry import CEILING, LONGEST, Patience
-from support.wire import ManualClock
 
 RETRYABLE = [RateLimitError, ConcurrencyError, UnavailableError]
 
@@ -22,13 +23,20 @@ RETRYABLE = [RateLimitError, ConcurrencyError, UnavailableError]
 @pytest.mark.parametrize("kind", RETRYABLE)
 def test_backoff_doubles_to_a_ceiling_and_ends(kind: type[GmailError]) -> None:
     patience = Patience(ManualClock(), uniform=lambda: 1.0)
-    waits = []
-    with pytest.raises(kind):
-        while True:
-            waits.append(patience.delay(kind("no")))
+    waits = _until_it_gives_up(patience, kind)
     assert waits == sorted(waits)
-    assert all(later in (earlier * 2, CEILING) for earlier, later in zip(waits, waits[1:], strict=False))
+    assert all(later in (earlier * 2, CEILING) for earlier, later in pairwise(waits))
     assert 5 <= len(waits) <= 20
+
+
+def _until_it_gives_up(patience: Patience, kind: type[GmailError]) -> list[float]:
+    waits: list[float] = []
+    try:
+        while len(waits) < 100:
+            waits.append(patience.delay(kind("no")))
+    except kind:
+        pass
+    return waits
 
 
 def test_jitter_is_full() -> None:
@@ -96,7 +104,7 @@ def test_waiting_is_bounded_whatever_comes(refusals: list[tuple[type[GmailError]
             clock.sleep(delay)
             waited += delay
             rounds += 1
-    except GmailError as error:
-        assert not isinstance(error, NotFoundError)
+    except (RateLimitError, ConcurrencyError, UnavailableError):
+        pass
     assert waited <= LONGEST
     assert rounds <= 30

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.wire import Asked, ManualClock, Said, Wire, connect, message, refused
+
+from gmail_client.api import GmailApi, HistoryPage
+from gmail_client.client import GmailClient
+from gmail_client.errors import (
+    ConfigurationError,
+    ForbiddenError,
+    GmailError,
+    HistoryExpiredError,
+    NotFoundError,
+    UnavailableError,
+)
+
+Listing = Callable[[GmailApi], Any]
+
+LISTINGS: dict[str, tuple[Listing, str]] = {
+    "messages": (lambda api: list(api.list_messages()), "messages"),
+    "threads": (lambda api: list(api.list_threads()), "threads"),
+    "drafts": (lambda api: list(api.list_drafts()), "drafts"),
+    "history": (lambda api: list(api.history("7")), "history"),
+    "labels": (lambda api: api.labels(), "labels"),
+    "filters": (lambda api: api.filters(), "filter"),
+    "forwardingAddresses": (lambda api: api.forwarding_addresses(), "forwardingAddresses"),
+    "sendAs": (lambda api: api.send_as(), "sendAs"),
+    "delegates": (lambda api: api.delegates(), "delegates"),
+}
+PAGED = ["messages", "threads", "drafts", "history"]
+
+
+@pytest.fixture
+def api(client: GmailClient) -> GmailApi:
+    return client.mailbox().api
+
+
+def page(asked: Asked, pages: list[dict[str, Any]]) -> Said:
+    """Page n under the token n; the history's head on every page."""
+    number = int(asked.params.get("pageToken", ["0"])[0])
+    more = {"nextPageToken": str(number + 1)} if number + 1 < len(pages) else {}
+    return Said(json={"historyId": "99", "resultSizeEstimate": 3, **pages[number], **more})
+
+
+def flat(result: Any) -> list[Any]:
+    return [
+        item
+        for part in result
+        for item in (
+            part.records if isinstance(part, HistoryPage) else part if isinstance(part, list) else [part]
+        )
+    ]
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_pages_are_followed_to_the_last(wire: Wire, api: GmailApi, name: str) -> None:
+    ask, key = LISTINGS[name]
+    wire.answer = lambda asked: page(asked, [{key: [{"id": "1"}, {"id": "2"}]}, {key: [{"id": "3"}]}])
+    assert [item["id"] for item in flat(ask(api))] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_a_page_without_items_is_no_end(wire: Wire, api: GmailApi, name: str) -> None:
+    ask, key = LISTINGS[name]
+    wire.answer = lambda asked: page(asked, [{}, {key: []}, {key: [{"id": "1"}]}, {}])
+    assert [item["id"] for item in flat(ask(api))] == ["1"]
+    assert len(wire.asked) == 4
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_missing_key_means_none(wire: Wire, api: GmailApi, name: str) -> None:
+    wire.answer = lambda _: Said(json={"historyId": "99"})
+    assert flat(LISTINGS[name][0](api)) == []
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+@pytest.mark.parametrize("said", [refused(403, "forbidden"), refused(400, "invalidArgument"), Said(500, {})])
+def test_a_refused_listing_is_never_no_rows(wire: Wire, api: GmailApi, name: str, said: Said) -> None:
+    wire.answer = lambda _: said
+    with pytest.raises(GmailError):
+        LISTINGS[name][0](api)
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_a_listing_refused_midway_is_never_a_short_one(wire: Wire, api: GmailApi, name: str) -> None:
+    ask, key = LISTINGS[name]
+    wire.answer = lambda asked: (
+        refused(403, "forbidden") if "pageToken" in asked.params else page(asked, [{key: [{"id": "1"}]}, {}])
+    )
+    with pytest.raises(ForbiddenError):
+        ask(api)
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+@pytest.mark.parametrize("items", ["none", 7, {"id": "1"}, [1], [None], [["id"]]])
+def test_a_list_of_another_shape_is_an_error(wire: Wire, api: GmailApi, name: str, items: Any) -> None:
+    ask, key = LISTINGS[name]
+    wire.answer = lambda _: Said(json={"historyId": "99", key: items})
+    with pytest.raises(UnavailableError, match=key):
+        ask(api)
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_a_token_that_comes_again_is_an_error(wire: Wire, api: GmailApi, name: str) -> None:
+    ask, key = LISTINGS[name]
+    wire.answer = lambda _: Said(json={"historyId": "99", key: [{"id": "1"}], "nextPageToken": "again"})
+    with pytest.raises(UnavailableError, match="no end"):
+        ask(api)
+    assert len(wire.asked) < 5
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_empty_pages_without_end_are_an_error(wire: Wire, api: GmailApi, name: str) -> None:
+    wire.answer = lambda _: Said(json={"historyId": "99", "nextPageToken": str(len(wire.asked))})
+    with pytest.raises(UnavailableError, match="no end"):
+        LISTINGS[name][0](api)
+    assert len(wire.asked) < 1_000
+
+
+def test_listings_send_what_they_were_given(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda _: Said(json={})
+    list(
+        api.list_messages(q="from:a b", label_ids=["INBOX", "Label_1"], include_spam_trash=True, page_size=7)
+    )
+    list(api.list_threads(q="x"))
+    list(api.list_drafts(include_spam_trash=True))
+    assert [asked.params for asked in wire.asked] == [
+        {
+            "q": ["from:a b"],
+            "labelIds": ["INBOX", "Label_1"],
+            "includeSpamTrash": ["true"],
+            "maxResults": ["7"],
+        },
+        {"q": ["x"], "maxResults": ["500"]},
+        {"includeSpamTrash": ["true"], "maxResults": ["500"]},
+    ]
+
+
+def test_history_gives_the_head_and_where_to_go_on(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda asked: page(asked, [{"history": [{"id": "8"}]}, {"history": [{"id": "9"}]}])
+    assert list(api.history("7")) == [
+        HistoryPage([{"id": "8"}], "99", "1"),
+        HistoryPage([{"id": "9"}], "99", None),
+    ]
+    assert wire.asked[0].params == {"startHistoryId": ["7"], "maxResults": ["500"]}
+    assert list(api.history("7", page_token="1")) == [HistoryPage([{"id": "9"}], "99", None)]
+
+
+def test_an_expired_history_is_an_error_of_its_own(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda _: refused(404, "notFound", "Requested entity was not found.")
+    with pytest.raises(HistoryExpiredError):
+        list(api.history("1"))
+
+
+def test_a_history_without_head_is_an_error(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda _: Said(json={"history": []})
+    with pytest.raises(UnavailableError, match="historyId"):
+        list(api.history("1"))
+
+
+@pytest.mark.parametrize(
+    ("ask", "path"),
+    [
+        (lambda api: api.profile(), "profile"),
+        (lambda api: api.labels(), "labels"),
+        (lambda api: api.label("Label_1"), "labels/Label_1"),
+        (lambda api: api.filters(), "settings/filters"),
+        (lambda api: api.forwarding_addresses(), "settings/forwardingAddresses"),
+        (lambda api: api.send_as(), "settings/sendAs"),
+        (lambda api: api.delegates(), "settings/delegates"),
+        (lambda api: api.settings_part("autoForwarding"), "settings/autoForwarding"),
+        (lambda api: api.settings_part("imap"), "settings/imap"),
+        (lambda api: api.settings_part("language"), "settings/language"),
+        (lambda api: api.settings_part("pop"), "settings/pop"),
+        (lambda api: api.settings_part("vacation"), "settings/vacation"),
+    ],
+)
+def test_each_read_has_its_path_and_costs_a_unit(
+    wire: Wire, api: GmailApi, ask: Callable[[GmailApi], Any], path: str
+) -> None:
+    wire.answer = lambda _: Said(json={})
+    ask(api)
+    assert wire.asked[0].path == f"/gmail/v1/users/me/{path}"
+    assert api.usage.snapshot().total_units == 1
+
+
+def test_an_unknown_part_of_the_settings(api: GmailApi) -> None:
+    with pytest.raises(ConfigurationError, match="signature"):
+        api.settings_part("signature")
+
+
+def test_a_label_that_is_gone(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda _: refused(404, "notFound", "Label not found")
+    with pytest.raises(NotFoundError):
+        api.label("Label_9")
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "units"),
+    [("message", "messages.get", 20), ("thread", "threads.get", 40), ("draft", "drafts.get", 20)],
+)
+def test_calls_for_items(wire: Wire, api: GmailApi, name: str, method: str, units: int) -> None:
+    call = getattr(api, f"{name}_call")("a/b?c", "metadata")
+    assert (call.method, call.key) == (method, "a/b?c")
+    [answer] = api.get_many([call])
+    assert answer.error is None
+    assert wire.asked[0].path == f"/gmail/v1/users/me/{name}s/a%2Fb%3Fc"
+    assert wire.asked[0].params["format"] == ["metadata"]
+    assert api.usage.snapshot().units == {method: units}
+
+
+def test_the_mailbox_is_quoted_in_paths(wire: Wire, clock: ManualClock) -> None:
+    wire.answer = message
+    connect(wire, clock).mailbox("ada+1/x?@b.test").api.label("INBOX")
+    assert wire.asked[0].path == "/gmail/v1/users/ada%2B1%2Fx%3F@b.test/labels/INBOX"
+
+
+def test_usage_is_counted_per_mailbox(wire: Wire, client: GmailClient) -> None:
+    wire.answer = lambda _: Said(json={"messages": [{"id": "1"}]})
+    api = client.mailbox().api
+    before = api.usage.snapshot()
+    list(api.list_messages())
+    since = api.usage.since(before)
+    assert (since.calls, since.units) == ({"messages.list": 1}, {"messages.list": 5})
+    assert since.total_bytes == len(b'{"messages": [{"id": "1"}]}')
+    assert api.plan.price("messages.list") == 5

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from support.wire import API, OAUTH, ManualClock, Said, Wire, connect
+
+from gmail_client.client import GmailClient
+from gmail_client.credentials import Credentials
+from gmail_client.errors import ConfigurationError, UnavailableError
+from gmail_client.quota import preset
+from gmail_client.settings import Settings
+
+ROBOT = Credentials("service account", service_account=SecretStr(json.dumps({"hush": 1})))
+
+
+def test_me_is_resolved_once(wire: Wire, client: GmailClient) -> None:
+    wire.answer = lambda _: Said(json={"emailAddress": "ada@b.test", "historyId": "1"})
+    mailbox = client.mailbox()
+    assert (mailbox.user_id, mailbox.address, mailbox.address) == ("me", "ada@b.test", "ada@b.test")
+    assert [asked.path for asked in wire.asked] == ["/gmail/v1/users/me/profile"]
+
+
+@pytest.mark.parametrize("profile", [{}, {"emailAddress": ""}, {"emailAddress": None}])
+def test_a_profile_without_address_is_an_error(
+    wire: Wire, client: GmailClient, profile: dict[str, str]
+) -> None:
+    wire.answer = lambda _: Said(json=profile)
+    with pytest.raises(UnavailableError, match="emailAddress"):
+        _ = client.mailbox().address
+
+
+def test_the_same_mailbox_is_the_same_object(client: GmailClient) -> None:
+    assert client.mailbox() is client.mailbox("me") is client.mailbox(" ")
+    assert client.mailbox("ada@b.test") is client.mailbox("ada@b.test")
+
+
+def test_one_user_has_one_meter_whatever_the_name(client: GmailClient) -> None:
+    me, ada = client.mailbox().api._transport, client.mailbox("ada@b.test").api._transport
+    assert me._user_meter is ada._user_meter
+    assert me.gate is ada.gate
+    assert me.tokens is ada.tokens
+    assert me.usage is not ada.usage
+
+
+def test_a_service_account_acts_for_each_mailbox_by_itself(wire: Wire, clock: ManualClock) -> None:
+    client = connect(wire, clock, credentials=ROBOT)
+    ada, bob = client.mailbox("ada@b.test").api._transport, client.mailbox("bob@b.test").api._transport
+    assert ada._user_meter is not bob._user_meter
+    assert ada._project_meter is bob._project_meter
+    assert ada.tokens._credentials.subject == "ada@b.test"
+    assert bob.tokens._credentials.subject == "bob@b.test"
+
+
+def test_a_service_account_has_no_mailbox_of_its_own(wire: Wire, clock: ManualClock) -> None:
+    with pytest.raises(ConfigurationError, match="GMAIL_USER_ID"):
+        connect(wire, clock, credentials=ROBOT).mailbox()
+    connect(wire, clock, credentials=ROBOT.with_subject("ada@b.test")).mailbox()
+
+
+def test_one_session_for_all(wire: Wire, clock: ManualClock) -> None:
+    made = []
+
+    def session() -> object:
+        made.append(wire.session())
+        return made[-1]
+
+    client = GmailClient(
+        Credentials.from_access_token("x"),
+        api_root=API,
+        oauth_root=OAUTH,
+        clock=clock,
+        session=session,  # type: ignore[arg-type]
+    )
+    client.mailbox("a@b.test").api.label("INBOX")
+    client.mailbox("c@b.test").api.label("INBOX")
+    assert len(made) == 1
+
+
+def test_client_and_mailbox_pickle_without_what_is_live(wire: Wire) -> None:
+    client = GmailClient(
+        Credentials.from_refresh_token("id", "hush", "1//hush"), quota=preset("legacy"), workers=3
+    )
+    client._session()
+    mailbox = client.mailbox("ada@b.test")
+    data = pickle.dumps((client, mailbox))
+    copy, copied_mailbox = pickle.loads(data)
+    assert copied_mailbox.client is copy
+    assert (copied_mailbox.user_id, copy.plan.name, copy.workers) == ("ada@b.test", "legacy", 3)
+    assert copy.credentials == client.credentials
+    assert copy._live_session is None
+    assert copied_mailbox.api.plan.price("messages.get") == 5
+
+
+def test_secrets_are_not_shown() -> None:
+    client = GmailClient(Credentials.from_refresh_token("id", "hush", "1//hush"))
+    assert "hush" not in f"{client!r} {client.mailbox()!r} {client.credentials!r}"
+
+
+@pytest.mark.parametrize("root", ["api_root", "oauth_root"])
+def test_tokens_do_not_cross_the_network_in_the_clear(root: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"GMAIL_{root.upper()}"):
+        GmailClient(Credentials.from_access_token("hush"), **{root: "http://gmail.test"})  # type: ignore[arg-type]
+
+
+def test_a_crew_of_none() -> None:
+    with pytest.raises(ConfigurationError, match="workers"):
+        GmailClient(Credentials.from_access_token("hush"), workers=0)
+
+
+def test_settings_make_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GMAIL_CREDENTIALS_FILE", str(tmp_path / "none.json"))
+    monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "ya29.hush")
+    monkeypatch.setenv("GMAIL_QUOTA", "legacy")
+    monkeypatch.setenv("GMAIL_API_ROOT", "http://127.0.0.1:9/")
+    for client in (
+        GmailClient.from_settings(clock=clock),
+        GmailClient.from_settings(Settings(), clock=clock, workers=2),
+    ):
+        assert (client.plan.name, client.api_root) == ("legacy", "http://127.0.0.1:9")
+        assert client.credentials.kind == "access token"
+        assert client.clock is clock
