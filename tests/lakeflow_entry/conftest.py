@@ -1,0 +1,80 @@
+"""One Spark session for all Spark tests of a run, and connections that its workers find by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.lakeflow import options_of
+
+from gmail_client.emulator import Emulator
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spark tests say that they need Java; in CI a missing one is a failure."""
+    if shutil.which("java") or os.environ.get("JAVA_HOME") or os.environ.get("CI"):
+        return
+    for item in items:
+        if item.get_closest_marker("spark"):
+            item.add_marker(pytest.mark.skip(reason="Java is missing: install a JRE, version 17 or later"))
+
+
+@pytest.fixture(scope="session")
+def connections_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file in which Spark's workers look up connections; its place is set before the JVM starts."""
+    path = tmp_path_factory.mktemp("connections") / "connections.json"
+    path.write_text("{}")
+    os.environ["GMAIL_CONNECTIONS_FILE"] = str(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def spark(connections_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A session on two cores with `lakeflow_connect` registered."""
+    from pyspark.sql import SparkSession
+
+    from lakeflow_entry import register_lakeflow_source
+
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    home = tmp_path_factory.mktemp("spark")
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    session = (
+        SparkSession.builder.master("local[2]")
+        .appName("gmail tests")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.default.parallelism", "2")
+        .config("spark.driver.memory", "1g")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.sql.warehouse.dir", str(home / "warehouse"))
+        .config("spark.local.dir", str(home / "local"))
+        .config("spark.sql.streaming.stopTimeout", "20s")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("ERROR")
+    register_lakeflow_source(session)
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def connect(connections_file: Path) -> Iterator[Callable[..., str]]:
+    """Make a mailbox of an emulator known as a connection; returns its name."""
+
+    def add(gmail: Emulator, name: str = "gmail_connector", address: str | None = None) -> str:
+        known = json.loads(connections_file.read_text())
+        known[name] = options_of(gmail, address)
+        connections_file.write_text(json.dumps(known))
+        return name
+
+    yield add
+    connections_file.write_text("{}")
