@@ -21,7 +21,7 @@ class Content(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes of `raw()`, Gmail's `sizeEstimate`."""
+        """Bytes of the message, Gmail's `sizeEstimate`: the length of `raw()`, of a chat what that would be."""
         ...
 
     @property

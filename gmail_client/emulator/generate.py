@@ -7,10 +7,11 @@ from random import Random
 from gmail_client.emulator import account
 from gmail_client.emulator.content import Content
 from gmail_client.emulator.languages import LANGUAGES
-from gmail_client.emulator.letters import STYLES, Letter, compose
+from gmail_client.emulator.letters import STYLES, Letter
 from gmail_client.emulator.people import LISTS, Person, mailbox_owner, person, pick_language
 from gmail_client.emulator.plan import MailboxPlan
 from gmail_client.emulator.seeded import Seeded, SeededMailbox
+from gmail_client.emulator.shapes import compose
 
 __all__ = ["END_MS", "Seeded", "SeededMailbox", "random_mail", "seeded_mailbox"]
 

@@ -21,7 +21,7 @@ __all__ = ["Node", "ParsedContent", "RawContent", "Summary", "payload_of", "summ
 
 
 # The snippet is looked for in this many characters of a text: style sheets can come first.
-_SNIPPET_SOURCE = 20_000
+_SNIPPET_SOURCE = 8_000
 
 
 class Node(Protocol):

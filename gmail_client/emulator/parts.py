@@ -64,7 +64,7 @@ class Part:
         self._headers: list[tuple[str, str]] | None = None
 
     def write(self, lines: str) -> None:
-        """Append to the head: whole header lines as they are sent, in ASCII, folded and closed by CRLF."""
+        """Append to the head: whole header lines in ASCII, each closed by a line feed, folds as form feeds."""
         self._head.append(lines)
         self._headers = None
 
@@ -72,9 +72,9 @@ class Part:
     def headers(self) -> list[tuple[str, str]]:
         """Names and shown values, in order."""
         if self._headers is None:
-            text = "".join(self._head).replace("\r\n ", " ").replace("\r\n\t", "\t")
-            split = [line.partition(": ") for line in text.split("\r\n")[:-1]]
-            if "=?" in text:
+            text = "".join(self._head).replace("\f", "")
+            split = [line.partition(": ") for line in text.split("\n")[:-1]]
+            if "?" in text:
                 self._headers = [(name, decode_words(value)) for name, _, value in split]
             else:
                 self._headers = [(name, value) for name, _, value in split]
@@ -86,11 +86,14 @@ class Part:
 
     def raw(self) -> bytes:
         """The part as it is sent: headers, an empty line, the body."""
-        return "".join(self._head).encode("ascii") + b"\r\n" + self.raw_body()
+        head = "".join(self._head).replace("\n", "\r\n").replace("\f", "\r\n")
+        return head.encode("ascii") + b"\r\n" + self.raw_body()
 
     def raw_size(self) -> int:
         """The length of `raw()`, without writing it."""
-        return sum(map(len, self._head)) + 2 + self.raw_body_size()
+        # A line feed and a form feed become two characters each.
+        head = sum(len(lines) + lines.count("\n") + lines.count("\f") for lines in self._head)
+        return head + 2 + self.raw_body_size()
 
     def raw_body(self) -> bytes:
         """The body, transfer-encoded."""

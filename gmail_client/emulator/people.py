@@ -9,8 +9,18 @@ from random import Random
 
 from gmail_client.emulator.languages import LANGUAGES
 
-__all__ = ["LISTS", "SENDERS", "Person", "encoded", "mailbox_owner", "person", "pick_language"]
+__all__ = [
+    "LISTS",
+    "SENDERS",
+    "SOCIAL_SENDER",
+    "Person",
+    "encoded",
+    "mailbox_owner",
+    "person",
+    "pick_language",
+]
 
+SOCIAL_SENDER = "notify@chirper.example.com"
 SENDERS = (
     ("Harbour Books", "news@harbourbooks.example.com"),
     ("Northwind Rail", "service@northwind-rail.example.com"),
@@ -20,7 +30,7 @@ SENDERS = (
     ("Meadow Grocery", "orders@meadowgrocery.example.com"),
     ("Société du Tramway", "info@tramway.example.com"),
     ("Codeyard", "notifications@codeyard.example.com"),
-    ("Chirper", "notify@chirper.example.com"),
+    ("Chirper", SOCIAL_SENDER),
     ("青空書店", "info@aozora-shop.example.com"),
     ("Town Library", "library@town.example.org"),
     ("Stream Hall", "hello@streamhall.example.net"),
@@ -67,7 +77,8 @@ class Person:
 
 @lru_cache(maxsize=4096)
 def encoded(text: str, charset: str = "utf-8") -> str:
-    """Text as RFC 2047 words of at most 75 characters, folded between them; ASCII as it is."""
+    """Text as RFC 2047 words of at most 75 characters, with folds (form feeds, see `parts`)
+    between them; ASCII as it is."""
     if text.isascii():
         return text
     words: list[str] = []
@@ -78,7 +89,7 @@ def encoded(text: str, charset: str = "utf-8") -> str:
             end -= 1
         words.append(f"=?{charset.upper()}?B?{binascii.b2a_base64(data, newline=False).decode('ascii')}?=")
         start = end
-    return "\r\n ".join(words)
+    return "\f ".join(words)
 
 
 def pick_language(rng: Random) -> int:

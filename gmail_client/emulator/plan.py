@@ -15,11 +15,12 @@ from random import Random
 from typing import Any
 
 from gmail_client.emulator.languages import LANGUAGES
-from gmail_client.emulator.letters import Letter, compose
+from gmail_client.emulator.letters import Letter
 from gmail_client.emulator.mail import ParsedContent, Summary, snippet, summary_of
 from gmail_client.emulator.parts import Part
-from gmail_client.emulator.people import LISTS, SENDERS, Person, person, pick_language
+from gmail_client.emulator.people import LISTS, SENDERS, SOCIAL_SENDER, Person, person, pick_language
 from gmail_client.emulator.seeded import Seeded
+from gmail_client.emulator.shapes import compose
 
 __all__ = ["GeneratedContent", "MailboxPlan", "weighted"]
 
@@ -243,7 +244,8 @@ class MailboxPlan:
                 labels.append("UNREAD")
             if (dice >> 8) % 100 < (90 if age < _RECENT_MS else 45):
                 labels.append("INBOX")
-            labels.append(_CATEGORIES.get(thread.kind, "CATEGORY_PERSONAL"))
+            social = thread.others[0].address == SOCIAL_SENDER
+            labels.append("CATEGORY_SOCIAL" if social else _CATEGORIES.get(thread.kind, "CATEGORY_PERSONAL"))
         if thread.kind in _CONVERSATIONS and (dice >> 16) % 100 < 50:
             labels.append("IMPORTANT")
         if thread.starred and place == 0:

@@ -110,11 +110,6 @@ class SearchFields:
         return words(self._joined("list-id", "list-post"))
 
     @cached_property
-    def message_id(self) -> str:
-        """Message-ID without its brackets, case kept."""
-        return self._joined("message-id").strip().strip("<>")
-
-    @cached_property
     def body(self) -> str:
         """The visible text, as words."""
         return words(self._body())

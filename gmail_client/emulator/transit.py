@@ -45,7 +45,7 @@ def _signatures() -> list[str]:
     for _ in range(_SIGNATURES):
         start = int(rng.random() * (len(noise) - 400))
         text = noise[start : start + 342] + "=="
-        folded.append("\r\n         ".join(text[cut : cut + 66] for cut in range(0, len(text), 66)))
+        folded.append("\f         ".join(text[cut : cut + 66] for cut in range(0, len(text), 66)))
     return folded
 
 
@@ -71,41 +71,41 @@ def received(rng: Random, seconds: int, *, to: str, sender: str, listed: bool) -
     bounce = f"bounce+{token(rng, 8)}@{domain}" if listed else sender
     body_hash = token(rng, 43).replace("-", "+").replace("_", "/") + "="
     passed = (
-        f"dkim=pass header.i=@{domain} header.s=s1 header.b={token(rng, 8)};\r\n       spf=pass (gmail.test: domain "
-        f"of {bounce} designates {address} as permitted sender) smtp.mailfrom={bounce};\r\n       dmarc=pass "
-        f"(p=NONE sp=QUARANTINE dis=NONE) header.from={domain}\r\n"
+        f"dkim=pass header.i=@{domain} header.s=s1 header.b={token(rng, 8)};\f       spf=pass (gmail.test: domain "
+        f"of {bounce} designates {address} as permitted sender) smtp.mailfrom={bounce};\f       dmarc=pass "
+        f"(p=NONE sp=QUARANTINE dis=NONE) header.from={domain}\n"
     )
     lines = [
-        f"Delivered-To: {to}\r\nReceived: by 2001:db8:{number:x}:4b2::{number:x} with SMTP id {token(rng, 14)}csp"
-        f"{number * 7919};\r\n        {pacific}\r\nX-Gm-Smtp-Source: {token(rng, 82)}\r\nX-Received: by "
-        f"2001:db8:{number:x}:1f0d:: with SMTP id {token(rng, 34)}.{number}.{seconds};\r\n        {pacific}\r\n"
+        f"Delivered-To: {to}\nReceived: by 2001:db8:{number:x}:4b2::{number:x} with SMTP id {token(rng, 14)}csp"
+        f"{number * 7919};\f        {pacific}\nX-Gm-Smtp-Source: {token(rng, 82)}\nX-Received: by "
+        f"2001:db8:{number:x}:1f0d:: with SMTP id {token(rng, 34)}.{number}.{seconds};\f        {pacific}\n"
     ]
     if listed or number <= 150:
         for instance in range(2 if listed and number % 3 == 0 else 1, 0, -1):
             lines.append(
-                f"ARC-Seal: i={instance}; a=rsa-sha256; t={seconds}; cv={'pass' if instance > 1 else 'none'};\r\n"
-                f"        d=gmail.test; s=arc-20240605;\r\n        b={_signature(rng)}\r\nARC-Message-Signature: "
-                f"i={instance}; a=rsa-sha256; c=relaxed/relaxed; d=gmail.test; s=arc-20240605;\r\n        h={_LISTED}"
-                f":dkim-signature;\r\n        bh={body_hash};\r\n        b={_signature(rng)}\r\n"
-                f"ARC-Authentication-Results: i={instance}; mx.gmail.test;\r\n       {passed}"
+                f"ARC-Seal: i={instance}; a=rsa-sha256; t={seconds}; cv={'pass' if instance > 1 else 'none'};\f"
+                f"        d=gmail.test; s=arc-20240605;\f        b={_signature(rng)}\nARC-Message-Signature: "
+                f"i={instance}; a=rsa-sha256; c=relaxed/relaxed; d=gmail.test; s=arc-20240605;\f        h={_LISTED}"
+                f":dkim-signature;\f        bh={body_hash};\f        b={_signature(rng)}\n"
+                f"ARC-Authentication-Results: i={instance}; mx.gmail.test;\f       {passed}"
             )
     lines.append(
-        f"Return-Path: <{bounce}>\r\nReceived: from {host} ({host}. [{address}])\r\n        by mx.gmail.test with "
-        f"ESMTPS id {token(rng, 30)}.{number}.{seconds}\r\n        for <{to}>\r\n        (version=TLS1_3 "
-        f"cipher=TLS_AES_256_GCM_SHA384 bits=256/256);\r\n        {pacific}\r\nReceived-SPF: pass (gmail.test: "
-        f"domain of {bounce} designates {address} as permitted sender) client-ip={address};\r\n"
-        f"Authentication-Results: mx.gmail.test;\r\n       {passed}"
+        f"Return-Path: <{bounce}>\nReceived: from {host} ({host}. [{address}])\f        by mx.gmail.test with "
+        f"ESMTPS id {token(rng, 30)}.{number}.{seconds}\f        for <{to}>\f        (version=TLS1_3 "
+        f"cipher=TLS_AES_256_GCM_SHA384 bits=256/256);\f        {pacific}\nReceived-SPF: pass (gmail.test: "
+        f"domain of {bounce} designates {address} as permitted sender) client-ip={address};\n"
+        f"Authentication-Results: mx.gmail.test;\f       {passed}"
     )
     for selector in ("s1", "bulk") if listed else ("s1",):
         lines.append(
-            f"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d={domain}; s={selector};\r\n        t={seconds}; "
-            f"x={seconds + 604800}; h={_LISTED};\r\n        bh={body_hash};\r\n        b={_signature(rng)}\r\n"
+            f"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d={domain}; s={selector};\f        t={seconds}; "
+            f"x={seconds + 604800}; h={_LISTED};\f        bh={body_hash};\f        b={_signature(rng)}\n"
         )
     sent = date_text(seconds + 1)
     for hop in range(int(rng.random() * 3) + listed):
         lines.append(
-            f"Received: from relay{hop}.{domain} (relay{hop}.{domain} [198.51.100.{number}])\r\n\tby {host} (Postfix) "
-            f"with ESMTPS id {token(rng, 11)}\r\n\tfor <{to}>; {sent} (UTC)\r\n"
+            f"Received: from relay{hop}.{domain} (relay{hop}.{domain} [198.51.100.{number}])\f\tby {host} (Postfix) "
+            f"with ESMTPS id {token(rng, 11)}\f\tfor <{to}>; {sent} (UTC)\n"
         )
     return "".join(lines)
 
@@ -114,7 +114,7 @@ def submitted(rng: Random, seconds: int) -> str:
     """The header lines of the one hop that mail sent from this account has."""
     number = int(rng.random() * 200) + 1
     return (
-        f"Received: from [192.0.2.{number}] (client{number}.example.com. [192.0.2.{number}])\r\n        by "
-        f"smtp.gmail.test with ESMTPSA id {token(rng, 30)}.{number}.{seconds}\r\n        (version=TLS1_3 "
-        f"cipher=TLS_AES_128_GCM_SHA256 bits=128/128);\r\n        {date_text(seconds + 1, -480)}\r\n"
+        f"Received: from [192.0.2.{number}] (client{number}.example.com. [192.0.2.{number}])\f        by "
+        f"smtp.gmail.test with ESMTPSA id {token(rng, 30)}.{number}.{seconds}\f        (version=TLS1_3 "
+        f"cipher=TLS_AES_128_GCM_SHA256 bits=128/128);\f        {date_text(seconds + 1, -480)}\n"
     )

@@ -36,7 +36,7 @@ def leaves(part: dict) -> list[dict]:  # type: ignore[type-arg]
 
 def test_generated_mail_is_what_mail_py_makes_of_its_raw_bytes(messages: list[Seeded]) -> None:
     seen: Counter[str] = Counter()
-    for message in Random(1).sample(messages, 900):
+    for message in Random(1).sample(messages, 500):
         if message.chat:
             continue
         content, raw = message.content, message.content.raw()
@@ -102,7 +102,7 @@ def test_threads_labels_and_kinds_are_those_of_a_real_mailbox(messages: list[See
     assert max(sizes.values()) > 15
     assert 1.4 < len(messages) / len(sizes) < 3
     labels = Counter(label for message in messages for label in message.label_ids)
-    for label in SYSTEM_LABELS - {"CATEGORY_SOCIAL"}:
+    for label in SYSTEM_LABELS:
         assert labels[label], label
     user = {label["id"] for label in seeded_mailbox(7, 0, 0).labels}
     assert set(labels) - SYSTEM_LABELS <= user
@@ -155,8 +155,8 @@ def test_payloads_share_nothing_with_each_other(messages: list[Seeded]) -> None:
 
 @pytest.mark.parametrize("wanted", [8, 15, 60, 300])
 def test_the_mean_size_can_be_asked_for(wanted: int) -> None:
-    mailbox = list(seeded_mailbox(5, 0, 3000, mean_json_kb=wanted))
-    sample = Random(2).sample(mailbox, 400)
+    mailbox = list(seeded_mailbox(5, 0, 2000, mean_json_kb=wanted))
+    sample = Random(2).sample(mailbox, 250)
     sizes = [len(json.dumps(message.content.payload(attachment_id))) for message in sample]
     assert 0.6 * wanted < sum(sizes) / len(sizes) / 1000 < 1.6 * wanted
     assert max(sizes) > 4 * sorted(sizes)[len(sizes) // 2] or wanted == 8
@@ -205,11 +205,11 @@ def test_every_language_fits_its_charsets_and_headers() -> None:
         for charset in language.charsets:
             for text in (*texts, *language.given, *language.family):
                 assert decode_bytes(text.encode(charset), charset) == text
-                assert decode_words(encoded(text, charset).replace("\r\n", "")) == text
+                assert decode_words(encoded(text, charset).replace("\f", "")) == text
     long = "Längere Überschrift mit vielen schönen Wörtern — 長い件名 🎉 " * 4
     words = encoded(long)
-    assert decode_words(words.replace("\r\n", "")) == long
-    assert max(map(len, words.split("\r\n "))) <= 75
+    assert decode_words(words.replace("\f", "")) == long
+    assert max(map(len, words.split("\f "))) <= 75
 
 
 def test_only_reserved_domains_and_addresses_appear(messages: list[Seeded]) -> None:

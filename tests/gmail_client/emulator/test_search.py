@@ -42,7 +42,8 @@ def mail(
     if filename:
         text = (
             f"{head}Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n"
-            f"Content-Type: text/plain; charset=utf-8\r\n\r\n{body}\r\n--x\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; "
+            f"Content-Type: text/plain; charset=utf-8\r\n\r\n{body}\r\n--x\r\nContent-Type: application/pdf\r\n"
+            f"Content-Disposition: attachment; "
             f'filename="{filename}"\r\n\r\nPDF\r\n--x--\r\n'
         )
     else:
