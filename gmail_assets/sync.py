@@ -415,13 +415,11 @@ class _Run:
     def _changed(self, targets: list[Target], held: Mapping[str, set[str]], listing: _Listing) -> set[str]:
         """Stored threads whose labels have to be read again."""
         heads = listing.everything
-        changed = set()
-        for target in targets:
-            changed |= {
-                thread_id
-                for thread_id, history_id in target.gates().items()
-                if thread_id not in heads or heads[thread_id].history_id != history_id
-            }
+        changed = {
+            thread_id
+            for thread_id, known in _gates(targets)
+            if thread_id not in heads or heads[thread_id].history_id != known
+        }
         unchanged = sorted(held.keys() - changed)
         tested = self.sample.sample(unchanged, min(_SAMPLE, len(unchanged)))
         told = Changes(start=0, head=0)
@@ -542,6 +540,23 @@ class _Run:
                 f"{len(self.failed)} messages could not be fetched ({next(iter(self.failed.values())).error}); "
                 "they are in _gmail_unfetched and every run tries them again."
             )
+
+
+def _gates(targets: list[Target]) -> Iterator[tuple[str, int]]:
+    """The history ids that stored threads were left with: what Gmail lists for them must be the same.
+
+    threads holds the very number that Gmail lists; messages knows only its own messages' numbers, which may lag behind
+    the thread's. Where messages is at least as far as threads (it is written first), threads speaks for both.
+    """
+    by_name = {target.name: target for target in targets}
+    threads = by_name.get("threads")
+    told: dict[str, int] = threads.gates() if threads is not None else {}
+    yield from told.items()
+    messages = by_name.get("messages")
+    if messages is not None:
+        known, own = messages.part.cursor, threads.part.cursor if threads is not None else None
+        both = known is not None and own is not None and known >= own
+        yield from ((t, number) for t, number in messages.gates().items() if not both or t not in told)
 
 
 def _as_change(message: Mapping[str, Any]) -> MessageChange:
