@@ -133,12 +133,14 @@ class MailboxPlan:
             shares = _SINGLE if size == 1 else _SHORT if size <= 10 else _LONG
             self._kinds.append(_KIND_NUMBERS[weighted(rng, shares)])
             self._sizes.append(size)
-            moment = self._end_ms - int(_YEARS_MS * rng.random() ** 2) - size * 1000
+            moment = self._end_ms - int(_YEARS_MS * rng.random() ** 1.5) - size * 1000
             for place in range(size):
                 order.append(moment << 40 | thread << 8 | place)
-                # Answers come within minutes or days; none later than the mailbox ends.
-                gap = int(math.exp(rng.random() * 9 + 5) * 1000)
-                moment += max(1000, min(gap, (self._end_ms - moment) // 2))
+                # Answers come within minutes or days; those of a long thread leave room for the rest of it.
+                left = size - place - 1
+                room = self._end_ms - moment
+                gap = min(int(math.exp(rng.random() * 9 + 5) * 1000), int(room * rng.random() / (left + 1)))
+                moment = min(moment + max(1000, gap), self._end_ms - left * 1000)
             thread += 1
         order.sort()
         return order

@@ -233,7 +233,7 @@ def _inner(letter: Letter, author: Person, to: tuple[Person, ...]) -> Part:
         draft=False,
         mailing_list=None,
     )
-    root = _plain(older) if letter.rng.random() < 0.4 else _alternative(older)
+    root = _choose(letter.rng, _SHAPES_INSIDE)(older)
     write_head(root, older)
     return describe(root)
 
@@ -348,6 +348,12 @@ def _chat(letter: Letter) -> Part:
 
 
 _Build = Callable[[Letter], Part]
+_SHAPES_INSIDE: tuple[tuple[float, _Build], ...] = (
+    (0.36, _plain),
+    (0.36, _alternative),
+    (0.10, _deep),
+    (0.18, _forward),
+)
 _SHAPES: dict[str, tuple[tuple[float, _Build], ...]] = {
     "personal": (
         (0.42, _alternative),

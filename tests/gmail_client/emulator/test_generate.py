@@ -131,6 +131,17 @@ def test_replies_refer_to_the_messages_before_them(messages: list[Seeded]) -> No
             assert later.content.subject == f"Re: {thread[0].content.subject}"
 
 
+def test_parts_lie_as_deep_as_in_real_mail(messages: list[Seeded]) -> None:
+    def depth(part: dict) -> int:  # type: ignore[type-arg]
+        return 1 + max(map(depth, part["parts"])) if part.get("parts") else 0
+
+    depths = Counter(depth(message.content.payload(attachment_id)) for message in messages)
+    assert depths[0] > 1000
+    assert depths[1] > 1000
+    assert depths[2] > depths[3] > depths[4] > 0
+    assert max(depths) >= 6
+
+
 def test_message_ids_are_unique(messages: list[Seeded]) -> None:
     ids = [message.content.message_id for message in messages if not message.chat]
     assert len(set(ids)) == len(ids)
