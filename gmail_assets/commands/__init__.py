@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import Protocol, cast
 
-from gmail_assets.commands import check, emulator, login, logout, plan, sync, verify
+from gmail_assets.commands import check, completion, emulator, login, logout, plan, status, sync, verify
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -33,5 +33,6 @@ class Command(Protocol):
 
 
 COMMANDS: tuple[Command, ...] = tuple(
-    cast(Command, module) for module in (login, check, plan, sync, verify, logout, emulator)
+    cast(Command, module)
+    for module in (login, check, plan, sync, status, verify, logout, emulator, completion)
 )

@@ -1,0 +1,75 @@
+"""`gmail-assets status` says where the tables stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gmail_client.emulator import Emulator
+from gmail_client.tables import CATALOGUE
+
+NEW = b"Subject: new\r\n\r\nText"
+
+
+def test_before_and_after_a_sync_and_behind(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
+    told = run("status", "--json")
+    assert told.code == 0
+    (before,) = told.json["mailboxes"]
+    assert before["address"] == gmail.addresses[0]
+    assert list(before["tables"]) == list(CATALOGUE)
+    assert not any(before["tables"].values())
+    assert before["last_run"] is None
+    assert not (place / "lake").exists()
+
+    assert run("sync", "--quiet").code == 0
+    gmail.usage.reset()
+    told = run("status", "--json")
+    assert sum(gmail.usage.units.values()) == 1
+    (after,) = told.json["mailboxes"]
+    assert after["tables"]["messages"]["state"] == "up to date"
+    assert after["tables"]["messages"]["cursor"] == after["head"]
+    assert after["tables"]["messages"]["rows"] == len(gmail.truth("messages"))
+    assert after["tables"]["labels"]["state"] == "snapshot"
+    assert after["tables"]["messages"]["changed"]
+
+    gmail.mailbox().insert(NEW)
+    (behind,) = run("status", "--json").json["mailboxes"]
+    lag = behind["tables"]["threads"]["behind"]
+    assert lag == int(behind["head"]) - int(after["head"]) > 0
+    assert f"{lag:,} history ids behind" in run("status").out
+
+
+def test_the_last_run_comes_from_dagster(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    home = place / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", "utf-8")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    assert run("sync", "labels", "--quiet").code == 0
+    (status,) = run("status", "--json").json["mailboxes"]
+    assert status["last_run"]["status"] == "success"
+    assert status["last_run"]["ended"]
+    assert status["tables"]["labels"]["materialized"]
+    assert status["tables"]["messages"] is None
+    assert "Last run" in run("status").out
+
+
+def test_without_access_the_lake_still_answers(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    assert run("sync", "labels", "messages", "--quiet").code == 0
+    gmail.usage.reset()
+    offline = run("status", "--offline", "--json")
+    assert offline.code == 0
+    assert not gmail.usage.calls
+    assert offline.json["mailboxes"][0]["address"] == gmail.addresses[0]
+    assert offline.json["mailboxes"][0]["tables"]["messages"]["state"] == "not compared"
+    gmail.revoke_tokens()
+    told = run("status")
+    assert told.code == 3
+    assert "no longer works" in told.err
+    assert "labels" in told.out
+    monkeypatch.delenv("GMAIL_REFRESH_TOKEN")
+    assert run("status", "--quiet").code == 2
+
+
+def test_an_unknown_mailbox_is_said(run) -> None:  # type: ignore[no-untyped-def]
+    told = run("status", "--mailbox", "nobody@gmail.test")
+    assert told.code == 3
+    assert "GMAIL_USER_ID" in told.err
