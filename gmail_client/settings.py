@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,17 +68,17 @@ class Settings(BaseSettings):
     oauth_root: str = Field(OAUTH_ROOT, description="Where the token endpoint is.")
 
     def __init__(self, **values: Any) -> None:
-        problem = ""
+        failure: ConfigurationError | None = None
         try:
             super().__init__(**values)
         except ValidationError as error:
-            problem = "; ".join(_told(item) for item in error.errors(include_input=False, include_url=False))
+            failure = _failure(error.errors(include_input=False, include_url=False))
         except (OSError, UnicodeDecodeError) as error:
-            problem = f".env cannot be read: {type(error).__name__}"
-        if problem:
-            raise ConfigurationError(
-                f"{problem}.", fix="Correct it in the environment, .env or the login file."
+            failure = ConfigurationError(
+                f".env cannot be read: {type(error).__name__}.", fix="Correct or remove the file."
             )
+        if failure is not None:
+            raise failure
 
     @field_validator("mailboxes", mode="before")
     @classmethod
@@ -217,6 +218,11 @@ def _login_file() -> dict[str, Any]:
     return {name: value for name, value in stored.items() if name in Settings.model_fields and value}
 
 
-def _told(item: Any) -> str:
-    field = str(item["loc"][0]) if item["loc"] else ""
-    return f"GMAIL_{field.upper()}: {item['msg']}"
+def _failure(problems: Sequence[Any]) -> ConfigurationError:
+    """The first error that says by itself what to do, else all in one line."""
+    for problem in problems:
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, ConfigurationError):
+            return ConfigurationError(cause.what, fix=cause.fix)
+    told = "; ".join(f"GMAIL_{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in problems)
+    return ConfigurationError(f"{told}.", fix="Correct it in the environment, .env or the login file.")
