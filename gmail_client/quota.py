@@ -113,6 +113,14 @@ class QuotaPlan:
                 f"{method!r} has no price.", fix=f"Use one of: {', '.join(sorted(self.prices))}."
             ) from None
 
+    def revealed_by(self, limit: int) -> QuotaPlan:
+        """The plan that holds when a refusal names `limit` units per minute and user.
+
+        A project taken for one with legacy prices that is refused at the current limit pays current prices.
+        """
+        current = preset("current")
+        return current if self.name == "legacy" and limit == current.user_per_minute else self
+
 
 _LOWEST = 60
 """Units per minute below which one threads.get would take most of a minute: surely a slip."""

@@ -248,6 +248,8 @@ class Transport:
             meter = self._project_meter if error.per_project else self._user_meter
             if error.limit is not None:
                 meter.learn(error.limit)
+                if not error.per_project:
+                    self.plan = self.plan.revealed_by(error.limit)
             if error.retry_at is not None and error.retry_at - self.clock.time() <= _LONGEST_BLOCK:
                 meter.block_until(error.retry_at)
         return error

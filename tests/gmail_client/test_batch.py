@@ -307,9 +307,7 @@ def test_large_messages_bound_what_is_in_flight(wire: Wire, api: GmailApi) -> No
             yield api.message_call(str(number))
 
     stream = api.get_many(endless())
-    taken = 0
-    for _ in stream:
-        taken += 1
+    for taken, _ in enumerate(stream, start=1):
         if taken > 150:
             assert pulled - taken <= 120
         if taken == 180:
