@@ -162,7 +162,7 @@ def test_tables_equal_the_mailbox_after_the_last_sync(
     with (
         mock.patch.dict("gmail_client.fetch.chunks.__kwdefaults__", pieces),
         mock.patch("gmail_assets.part._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
-        mock.patch("gmail_assets.targets._EDIT_SLICE", rng.choice([1, 500])),
+        mock.patch("gmail_assets.thread_target._EDIT_SLICE", rng.choice([1, 500])),
         Emulator(messages=messages, seed=seed, switches=switches) as gmail,
         tempfile.TemporaryDirectory() as folder,
     ):

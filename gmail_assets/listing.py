@@ -1,0 +1,75 @@
+"""What Gmail lists of a mailbox for one comparison, each listing made once and only when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gmail_assets.target import Target
+from gmail_client.api import GmailApi
+from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
+from gmail_client.options import TableOptions
+
+__all__ = ["Listing"]
+
+
+class Listing:
+    """The listings of one comparison.
+
+    Args:
+        api: The mailbox.
+        options: Gives the page size.
+        verifying: Stored rows are to be compared too, so everything is listed, with the threads' history ids.
+
+    Attributes:
+        everything: Thread id to what threads.list says, spam and trash included; empty unless verifying.
+        present: Message id to thread id of all there is, spam and trash included; empty unless verifying.
+    """
+
+    def __init__(self, api: GmailApi, options: TableOptions, *, verifying: bool) -> None:
+        self._api = api
+        self._ids: dict[tuple[object, ...], dict[str, str]] = {}
+        self._heads: dict[tuple[object, ...], dict[str, ListedThread]] = {}
+        # Heads before ids: a change between the two then shows as a moved head at the next comparison.
+        self.everything = list_thread_heads(self._api, options, everything=True) if verifying else {}
+        self.present = list_message_ids(self._api, options, everything=True) if verifying else {}
+
+    def heads(self, target: Target) -> Mapping[str, ListedThread]:
+        """Thread heads for the rows of new threads."""
+        if self.everything or target.name != "threads":
+            return self.everything
+        key = (target.options.q, target.options.label_ids, target.options.include_spam_trash)
+        if key not in self._heads:
+            self._heads[key] = list_thread_heads(self._api, target.options)
+        return self._heads[key]
+
+    def wanted(self, target: Target) -> dict[str, str]:
+        """Messages that the filters let in: id to thread id."""
+        options = target.options
+        key = (options.q, options.label_ids, options.include_spam_trash)
+        if key == (None, (), True) and self.present:
+            return self.present
+        if key not in self._ids:
+            self._ids[key] = list_message_ids(self._api, options)
+        return self._ids[key]
+
+    def members(self, target: Target, wanted: dict[str, str]) -> tuple[dict[str, str], set[str]]:
+        """What the rows have to hold, and threads that have to be read whole to know.
+
+        A thread's row holds all its visible messages, also those that the filters don't name.
+        """
+        options = target.options
+        if target.name == "messages" or not options.filtered:
+            return wanted, set()
+        threads = set(wanted.values())
+        bare = options.model_copy(update={"q": None, "label_ids": ()})
+        key = (None, (), options.include_spam_trash)
+        if key == (None, (), True) and self.present:
+            self._ids[key] = self.present
+        if key not in self._ids:
+            total = int(self._api.profile().get("messagesTotal") or 0)
+            pages = total // options.page_size + 1
+            new = sum(1 for thread_id in threads if not target.holds(thread_id))
+            if target.mode == "load" and 20 * new < pages * self._api.plan.price("messages.list"):
+                return {}, threads
+            self._ids[key] = list_message_ids(self._api, bare)
+        return {m: thread_id for m, thread_id in self._ids[key].items() if thread_id in threads}, set()

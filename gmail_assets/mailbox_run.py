@@ -1,0 +1,393 @@
+"""One run over one mailbox: compare what has to be compared, replay the history, commit in chunks."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from gmail_assets.chunk import Chunk
+from gmail_assets.lake import Lake
+from gmail_assets.ledger import Ledger, Unfetched
+from gmail_assets.listing import Listing
+from gmail_assets.message_target import MessagesTarget
+from gmail_assets.part import Part
+from gmail_assets.results import MassDeletionError, Progress
+from gmail_assets.target import Target
+from gmail_assets.thread_target import ThreadsTarget
+from gmail_client.changes import Changes, MessageChange, matching, read_changes
+from gmail_client.client import Mailbox
+from gmail_client.errors import GmailError, HistoryExpiredError, UnavailableError
+from gmail_client.fetch import Want, chunks, fetch
+from gmail_client.options import SpecTable
+
+__all__ = ["MailboxRun", "TimeUpError"]
+
+_SAMPLE = 20
+"""Unchanged threads that are read all the same, to test that the history id tells changes."""
+_MASS_DELETE_ROWS = 100
+_MASS_DELETE_SHARE = 0.2
+_MOST_FAILURES = 100
+"""Messages that Gmail may refuse before a run takes it for an outage."""
+_EXPIRIES = 3
+
+
+class TimeUpError(Exception):
+    """The run's time budget is spent; what is committed stands."""
+
+
+class MailboxRun:
+    """One run over one mailbox: `open` says what is to be done, `go` does it.
+
+    Args:
+        mailbox: Where from.
+        lake: Where to.
+        allow_mass_delete: Go on where a comparison would remove more than a fifth of the rows.
+        deadline: `time.monotonic()` at which to stop.
+        progress: Told how far the run is.
+        sample: Chooses the threads that test the comparison.
+
+    Attributes:
+        targets: The tables, once opened.
+        warnings: What a reader of the tables should know.
+        failed: Messages that Gmail would not give.
+        address: The mailbox's real address.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        lake: Lake,
+        allow_mass_delete: bool,
+        deadline: float | None,
+        progress: Callable[[Progress], None],
+        sample: random.Random,
+    ) -> None:
+        self.mailbox = mailbox
+        self.api = mailbox.api
+        self.lake = lake
+        self.ledger = Ledger(lake)
+        self.allow_mass_delete = allow_mass_delete
+        self.deadline = deadline
+        self.tell = progress
+        self.sample = sample
+        self.targets: list[Target] = []
+        self.warnings: list[str] = []
+        self.failed: dict[str, Unfetched] = {}
+        self.address = ""
+        self._units_before = self.api.usage.snapshot().total_units
+
+    def open(
+        self, tables: Iterable[SpecTable], *, full_refresh: bool, compare: bool, replay_from: int | None
+    ) -> None:
+        """Open the tables and say for each what is to be done."""
+        self.address = self.mailbox.address
+        self.ledger.check_name(self.mailbox.user_id, self.address)
+        head = int(self.api.profile()["historyId"])
+        for spec in tables:
+            table = self.lake.table(
+                spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep"
+            )
+            part = Part(table, self.address, spec.options.fingerprint, spec.options.format)
+            target = (MessagesTarget if spec.source_table == "messages" else ThreadsTarget)(spec, part)
+            self.targets.append(target)
+            if part.restored:
+                self._say(f"{target.name} was restored to an older version: it is compared with the mailbox.")
+            if full_refresh or part.changed_format:
+                part.clear(anchor=head)
+                target.mode, target.start = "load", head
+            elif part.cursor is not None and part.cursor > head:
+                self._say(
+                    f"{target.name}'s cursor {part.cursor} is past the mailbox's head {head}: compared."
+                )
+                target.mode, target.start = "verify", head
+            elif part.cursor is not None and not compare:
+                target.mode, target.start = "replay", min(part.cursor, replay_from or part.cursor)
+            elif part.anchor is not None and part.anchor <= head:
+                target.mode, target.start = "load", part.anchor
+            else:
+                target.mode, target.start = ("verify" if part.count() else "load"), head
+
+    def go(self) -> None:
+        """Compare what has to be compared, then replay the history, until the cursor is committed."""
+        for _ in range(_EXPIRIES):
+            self._compare([target for target in self.targets if target.mode != "replay"])
+            try:
+                self._replay()
+            except HistoryExpiredError:
+                self._expired()
+                continue
+            self.tell(self._progress("done"))
+            return
+        raise UnavailableError(
+            f"The history expired {_EXPIRIES} times while the mailbox was compared with it.",
+            fix="Try again later.",
+            method="history.list",
+        )
+
+    def _say(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def _expired(self) -> None:
+        head = int(self.api.profile()["historyId"])
+        oldest = min(target.start for target in self.targets)
+        for target in self.targets:
+            if target.start == oldest:
+                self._say(f"The history no longer reaches back to {oldest}: {target.name} is compared.")
+                target.mode, target.start = "verify", head
+            else:
+                target.mode = "replay"
+
+    def _progress(self, phase: str, done: int = 0, total: int | None = None) -> Progress:
+        rows = sum(target.written for target in self.targets)
+        units = self.api.usage.snapshot().total_units - self._units_before
+        return Progress(phase, done, total, rows, units)
+
+    def _check_time(self) -> None:
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise TimeUpError
+
+    # Comparing
+
+    def _compare(self, targets: list[Target]) -> None:
+        if not targets:
+            return
+        self.tell(self._progress("listing"))
+        verifying = [target for target in targets if target.mode == "verify"]
+        listing = Listing(self.api, self.targets[0].options, verifying=bool(verifying))
+        for target in targets:
+            target.heads = listing.heads(target)
+            target.load(None)
+        held: dict[str, set[str]] = {}
+        for target in targets:
+            for thread_id, members in target.held().items():
+                held.setdefault(thread_id, set()).update(members)
+
+        missing: dict[str, set[str]] = {}
+        whole: set[str] = set()
+        recheck: dict[str, set[str]] = {}
+        for target in targets:
+            wanted = listing.wanted(target)
+            target.wanted = set(wanted)
+            rows, entire = listing.members(target, wanted)
+            for thread_id, ids in target.missing(rows).items():
+                missing.setdefault(thread_id, set()).update(ids)
+            whole.update(thread_id for thread_id in entire if not target.holds(thread_id))
+            for thread_id, ids in target.returning(wanted).items():
+                recheck.setdefault(thread_id, set()).update(ids)
+            if target.mode == "verify" and target.part.cursor is None:
+                target.narrow(wanted)
+        if not held and not missing and not whole:
+            self._say(
+                f"{self._filters(targets)} match nothing in {self.address}."
+                if self._filters(targets)
+                else f"{self.address} holds no messages."
+            )
+
+        changes = Changes(start=0, head=0)
+        if verifying:
+            self._gone(changes, held, listing.present)
+            self._guard(verifying, changes)
+            for thread_id in self._changed(verifying, held, listing):
+                ids = {message_id for message_id in held[thread_id] if message_id in listing.present}
+                if ids:
+                    recheck.setdefault(thread_id, set()).update(ids)
+                    if thread_id in listing.everything:
+                        head = listing.everything[thread_id].history_id
+                        for target in verifying:
+                            target.changed_heads[thread_id] = head
+        for thread_id in list(missing):
+            # Where a changed thread has new messages too, one full read may tell both.
+            if thread_id in recheck and len(missing[thread_id]) + len(recheck[thread_id]) >= 3:
+                whole.add(thread_id)
+        wants = [
+            Want(thread_id, tuple(missing.get(thread_id, ())), thread_id in whole, thread_id in held)
+            for thread_id in dict.fromkeys([*missing, *sorted(whole)])
+        ]
+        relabelled = self._fetch(wants, targets, recheck)
+        changes.messages.update(relabelled)
+        self._read_labels({t: ids for t, ids in recheck.items() if not ids <= relabelled.keys()}, changes)
+        if changes.messages or any(target.narrowed for target in targets):
+            for target in targets:
+                target.finish(changes, cursor=None)
+
+    def _filters(self, targets: list[Target]) -> str:
+        filters = [
+            f"q={target.options.q!r} labelIds={','.join(target.options.label_ids)!r} of {target.name}"
+            for target in targets
+            if target.options.filtered
+        ]
+        return " and ".join(filters)
+
+    def _gone(self, changes: Changes, held: Mapping[str, set[str]], present: Mapping[str, str]) -> None:
+        for thread_id, members in held.items():
+            for message_id in members:
+                if message_id not in present:
+                    changes.messages[message_id] = MessageChange(thread_id, 0, deleted=True)
+
+    def _guard(self, targets: list[Target], changes: Changes) -> None:
+        if self.allow_mass_delete:
+            return
+        for target in targets:
+            gone, rows = target.would_remove(changes)
+            if gone > _MASS_DELETE_ROWS and gone > rows * _MASS_DELETE_SHARE:
+                raise MassDeletionError(
+                    f"A comparison of {target.name} with {self.address} would remove {gone} of {rows} rows.",
+                    fix="See that it is the right mailbox and the right filters; then run once with "
+                    "allow_mass_delete: true in the run config, or --allow-mass-delete.",
+                )
+
+    def _changed(self, targets: list[Target], held: Mapping[str, set[str]], listing: Listing) -> set[str]:
+        """Stored threads whose labels have to be read again."""
+        heads = listing.everything
+        changed = {
+            thread_id
+            for thread_id, known in _gates(targets)
+            if thread_id not in heads or heads[thread_id].history_id != known
+        }
+        unchanged = sorted(held.keys() - changed)
+        tested = self.sample.sample(unchanged, min(_SAMPLE, len(unchanged)))
+        told = Changes(start=0, head=0)
+        self._read_labels({t: {m for m in held[t] if m in listing.present} for t in tested}, told)
+        for target in targets:
+            for thread_id in tested:
+                for message_id, labels in target.labels_of(thread_id, held[thread_id]).items():
+                    change = told.messages.get(message_id)
+                    if change is None or change.deleted:
+                        continue
+                    if set(change.labels or ()) != set(labels) and change.history_id <= target.start:
+                        self._say(
+                            "A thread changed though its history id did not move: every thread is read again."
+                        )
+                        return set(held)
+        return changed
+
+    def _read_labels(self, threads: Mapping[str, set[str]], changes: Changes) -> None:
+        """Read the labels of stored messages, without their content."""
+        wants = [Want(thread_id, tuple(ids)) for thread_id, ids in threads.items() if ids]
+        for fetched in fetch(self.api, wants, "minimal"):
+            for message in fetched.messages:
+                if message["id"] in threads[fetched.thread_id]:
+                    changes.messages[message["id"]] = _as_change(message)
+            for message_id in fetched.gone:
+                changes.messages[message_id] = MessageChange(fetched.thread_id, 0, deleted=True)
+            for error in fetched.failed.values():
+                raise error
+
+    # Fetching
+
+    def _fetch(
+        self, wants: list[Want], targets: list[Target], recheck: Mapping[str, set[str]]
+    ) -> dict[str, MessageChange]:
+        """Bring what is wanted into the tables, chunk by chunk.
+
+        Returns:
+            What it told by the way of stored messages whose labels are in question.
+        """
+        relabelled: dict[str, MessageChange] = {}
+        total = sum(max(len(want.message_ids), 1) for want in wants)
+        done = 0
+        self.tell(self._progress("fetching", 0, total))
+        for group in self._by_format(targets):
+            for chunk in chunks(fetch(self.api, wants, group[0].options.format)):
+                mail = Chunk(chunk)
+                for target in group:
+                    target.take(mail)
+                for fetched in chunk:
+                    done += len(fetched.messages)
+                    for message in fetched.messages:
+                        if message["id"] in recheck.get(fetched.thread_id, ()):
+                            relabelled[message["id"]] = _as_change(message)
+                    for message_id, error in fetched.failed.items():
+                        self._note_failure(fetched.thread_id, message_id, error)
+                self.tell(self._progress("fetching", done, max(total, done)))
+                self._check_time()
+        return relabelled
+
+    def _by_format(self, targets: list[Target]) -> Iterator[list[Target]]:
+        for format_ in dict.fromkeys(target.options.format for target in targets):
+            yield [target for target in targets if target.options.format == format_]
+
+    def _note_failure(self, thread_id: str, message_id: str, error: GmailError) -> None:
+        earlier = self.failed.get(message_id)
+        self.failed[message_id] = Unfetched(
+            thread_id,
+            error.what,
+            (earlier.attempts if earlier else 0) + 1,
+            earlier.first_failed if earlier else None,
+        )
+        if len(self.failed) > _MOST_FAILURES:
+            raise error
+
+    # Replaying
+
+    def _replay(self) -> None:
+        changes = read_changes(self.api, min(target.start for target in self.targets))
+        again = {
+            message_id: entry
+            for target in self.targets
+            for message_id, entry in self.ledger.unfetched(self.address, target.name).items()
+        }
+        for message_id, entry in {**again, **self.failed}.items():
+            changes.messages.setdefault(message_id, MessageChange(entry.thread_id, 0, arrived=True))
+        self.failed = {}
+        for target in self.targets:
+            target.load(changes)
+        missing: dict[str, set[str]] = {}
+        whole: set[str] = set()
+        held: set[str] = set()
+        for target in self.targets:
+            held |= target.held().keys()
+            candidates = target.candidates(changes)
+            entering = {m for m, thread_id in candidates.items() if not target.holds(thread_id)}
+            target.wanted |= matching(self.api, target.options, entering)
+            for message_id, thread_id in candidates.items():
+                if message_id in entering and message_id not in target.wanted:
+                    continue
+                missing.setdefault(thread_id, set()).add(message_id)
+                if target.whole(thread_id):
+                    whole.add(thread_id)
+        wants = [
+            Want(thread_id, tuple(ids), thread_id in whole, thread_id in held)
+            for thread_id, ids in missing.items()
+        ]
+        if again:
+            self.failed = {m: entry for m, entry in again.items() if m in changes.messages}
+        attempted = dict(self.failed)
+        self._fetch(wants, self.targets, {})
+        self.failed = {m: entry for m, entry in self.failed.items() if entry is not attempted.get(m)}
+        self.tell(self._progress("applying"))
+        for target in self.targets:
+            self.ledger.set_unfetched(self.address, target.name, self.failed)
+            target.finish(changes, cursor=changes.head)
+        if self.failed:
+            self._say(
+                f"{len(self.failed)} messages could not be fetched ({next(iter(self.failed.values())).error}); "
+                "they are in _gmail_unfetched and every run tries them again."
+            )
+
+
+def _gates(targets: list[Target]) -> Iterator[tuple[str, int]]:
+    """The history ids that stored threads were left with: what Gmail lists for them must be the same.
+
+    threads holds the very number that Gmail lists; messages knows only its own messages' numbers, which may lag behind
+    the thread's. Where messages is at least as far as threads (it is written first), threads speaks for both.
+    """
+    by_name = {target.name: target for target in targets}
+    threads = by_name.get("threads")
+    told: dict[str, int] = threads.gates() if threads is not None else {}
+    yield from told.items()
+    messages = by_name.get("messages")
+    if messages is not None:
+        known, own = messages.part.cursor, threads.part.cursor if threads is not None else None
+        both = known is not None and own is not None and known >= own
+        yield from ((t, number) for t, number in messages.gates().items() if not both or t not in told)
+
+
+def _as_change(message: Mapping[str, Any]) -> MessageChange:
+    return MessageChange(
+        message["threadId"],
+        int(message.get("historyId") or 0),
+        labels=tuple(message.get("labelIds") or ()),
+    )

@@ -1,0 +1,184 @@
+"""The table of messages in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from gmail_assets.chunk import Chunk
+from gmail_assets.part import Part
+from gmail_assets.target import Labels, Target, merge
+from gmail_client.changes import Changes
+from gmail_client.options import SpecTable
+from gmail_client.schema import SCHEMAS
+
+__all__ = ["MessagesTarget", "StoredMessage"]
+
+
+@dataclass(slots=True)
+class StoredMessage:
+    """A row of `messages` without its content."""
+
+    thread_id: str
+    labels: Labels
+    sequence: int
+    hidden: bool
+
+
+class MessagesTarget(Target):
+    """The table of messages."""
+
+    def __init__(self, spec: SpecTable, part: Part) -> None:
+        super().__init__(spec, part)
+        self.stored: dict[str, StoredMessage] = {}
+        self.leaving: set[str] = set()
+
+    def _load(self, changes: Changes | None) -> None:
+        table = self.part.members(None if changes is None else changes.messages)
+        self.stored = {
+            message_id: StoredMessage(thread_id, labels, sequence or 0, hidden)
+            for message_id, thread_id, labels, sequence, hidden in zip(
+                table["id"].to_pylist(),
+                table["threadId"].to_pylist(),
+                _interned(table["labelIds"].to_pylist()),
+                table["historySequence"].to_pylist(),
+                table["hidden"].to_pylist(),
+                strict=True,
+            )
+        }
+
+    def held(self) -> dict[str, set[str]]:
+        """Thread id to the messages that are stored and visible."""
+        threads: dict[str, set[str]] = {}
+        for message_id, stored in self.stored.items():
+            if not stored.hidden:
+                threads.setdefault(stored.thread_id, set()).add(message_id)
+        return threads
+
+    def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
+        """Stored labels of a thread's messages, of those that are stored."""
+        return {
+            message_id: self.stored[message_id].labels
+            for message_id in message_ids
+            if message_id in self.stored
+        }
+
+    def holds(self, thread_id: str) -> bool:
+        """Never: each message enters by itself."""
+        return False
+
+    def gates(self) -> dict[str, int]:
+        """The highest history id among a thread's messages."""
+        gates: dict[str, int] = {}
+        for stored in self.stored.values():
+            if not stored.hidden:
+                gates[stored.thread_id] = max(stored.sequence, gates.get(stored.thread_id, 0))
+        return gates
+
+    def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+        """Thread id to the messages that are wanted and not stored."""
+        return _by_thread(wanted, lambda message_id: message_id not in self.stored)
+
+    def returning(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+        """Thread id to wanted messages whose content is stored, though marked as deleted."""
+        return _by_thread(
+            wanted, lambda message_id: message_id in self.stored and self.stored[message_id].hidden
+        )
+
+    def candidates(self, changes: Changes) -> dict[str, str]:
+        """Messages that the changes may bring into the table and that are not stored: id to thread id."""
+        found = {}
+        for message_id, change in changes.messages.items():
+            if change.deleted or message_id in self.stored:
+                continue
+            labels = change.labels_after(None)
+            if labels is None or self.options.wants(labels):
+                found[message_id] = change.thread_id
+        self.asked = set(found)
+        return found
+
+    def whole(self, thread_id: str) -> bool:
+        """Never: a row of messages needs no other."""
+        return False
+
+    def take(self, chunk: Chunk) -> None:
+        """Append the messages that belong here and are not stored."""
+        places = [place for place, message in enumerate(chunk.messages) if self._lacks(message)]
+        if not places:
+            return
+        self.part.append(chunk.rows(places), anchor=self.anchor)
+        self.written += len(places)
+        for message in (chunk.messages[place] for place in places):
+            labels = tuple(message.get("labelIds") or ())
+            sequence = int(message.get("historyId") or 0)
+            self.stored[message["id"]] = StoredMessage(message["threadId"], labels, sequence, False)
+            self.fresh.add(message["id"])
+
+    def _lacks(self, message: Mapping[str, Any]) -> bool:
+        message_id = message["id"]
+        if message_id in self.stored or (self.asked is not None and message_id not in self.asked):
+            return False  # stored, or it came along in its thread and was not looked up
+        return self.admits(message)
+
+    def would_remove(self, changes: Changes) -> tuple[int, int]:
+        """How many rows the changes take out, of how many."""
+        visible = {message_id for message_id, stored in self.stored.items() if not stored.hidden}
+        gone = {message_id for message_id, change in changes.messages.items() if change.deleted}
+        return len(visible & (gone | self.leaving)), len(visible)
+
+    def narrow(self, wanted: Mapping[str, str]) -> None:
+        """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
+        self.leaving = {
+            message_id
+            for message_id, stored in self.stored.items()
+            if not stored.hidden and message_id not in wanted
+        }
+
+    def finish(self, changes: Changes, *, cursor: int | None) -> None:
+        """Set labels and take out what left, in one merge."""
+        updates: list[dict[str, Any]] = []
+        removed = sorted(self.leaving)
+        for message_id, change in changes.messages.items():
+            stored = self.stored.get(message_id)
+            if stored is None or message_id in self.fresh or message_id in self.leaving:
+                continue
+            labels = None if change.deleted else change.labels_after(stored.labels)
+            if labels is None or not self.options.wants(labels):
+                if not stored.hidden:
+                    removed.append(message_id)
+                continue
+            sequence = max(stored.sequence, change.history_id)
+            if stored.hidden or set(labels) != set(stored.labels) or sequence != stored.sequence:
+                updates.append(
+                    {
+                        "id": message_id,
+                        "labelIds": labels,
+                        "historyId": str(sequence),
+                        "historySequence": sequence,
+                    }
+                )
+        schema = SCHEMAS["messages"]
+        fields = [schema.field(name) for name in ("id", "labelIds", "historyId", "historySequence")]
+        merge(
+            self.part, pa.Table.from_pylist(updates, schema=pa.schema(fields)), removed, cursor, self.anchor
+        )
+        self.updated += len(updates)
+        self.removed += len(removed)
+        self.leaving = set()
+
+
+def _by_thread(wanted: Mapping[str, str], belongs: Any) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for message_id, thread_id in wanted.items():
+        if belongs(message_id):
+            found.setdefault(thread_id, set()).add(message_id)
+    return found
+
+
+def _interned(rows: Iterable[Sequence[str] | None]) -> list[Labels]:
+    """Label sets as tuples, one object for each distinct set: mailboxes have few."""
+    seen: dict[Labels, Labels] = {}
+    return [seen.setdefault(labels, labels) for labels in (tuple(row or ()) for row in rows)]

@@ -1,0 +1,257 @@
+"""The table of threads in one run: a row holds all the thread's visible messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from gmail_assets.chunk import Chunk
+from gmail_assets.part import Part
+from gmail_assets.target import Labels, Target, merge
+from gmail_assets.thread_rows import ThreadEdit, rebuild
+from gmail_client.changes import Changes
+from gmail_client.fetch import Fetched
+from gmail_client.options import SpecTable
+from gmail_client.schema import SCHEMAS
+
+__all__ = ["StoredThread", "ThreadsTarget"]
+
+_EDIT_SLICE = 500
+"""Threads rebuilt at once: what bounds the memory of a change that touches many."""
+
+
+@dataclass(slots=True)
+class StoredThread:
+    """A row of `threads` without its content: the labels of its messages, by id."""
+
+    members: dict[str, Labels]
+    sequence: int
+    hidden: bool
+
+
+class ThreadsTarget(Target):
+    """The table of threads: a row holds all the thread's visible messages."""
+
+    def __init__(self, spec: SpecTable, part: Part) -> None:
+        super().__init__(spec, part)
+        self.stored: dict[str, StoredThread] = {}
+        self.leaving: set[str] = set()
+
+    def _load(self, changes: Changes | None) -> None:
+        keys = None if changes is None else {change.thread_id for change in changes.messages.values()}
+        table = self.part.members(keys)
+        self.stored = {}
+        seen: dict[Labels, Labels] = {}
+        for batch in table.to_batches(max_chunksize=10_000):
+            for thread_id, members, sequence, hidden in zip(
+                batch["id"].to_pylist(),
+                batch["messages"].to_pylist(),
+                batch["historySequence"].to_pylist(),
+                batch["hidden"].to_pylist(),
+                strict=True,
+            ):
+                labels = {}
+                for member in members or ():
+                    own = tuple(member["labelIds"] or ())
+                    labels[member["id"]] = seen.setdefault(own, own)
+                self.stored[thread_id] = StoredThread(labels, sequence or 0, hidden)
+
+    def _visible(self, thread_id: str) -> StoredThread | None:
+        stored = self.stored.get(thread_id)
+        return None if stored is None or stored.hidden else stored
+
+    def held(self) -> dict[str, set[str]]:
+        """Thread id to the messages that are stored and visible."""
+        return {thread: set(stored.members) for thread, stored in self.stored.items() if not stored.hidden}
+
+    def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
+        """Stored labels of a thread's messages, of those that are stored."""
+        stored = self._visible(thread_id)
+        members = stored.members if stored else {}
+        return {message_id: members[message_id] for message_id in message_ids if message_id in members}
+
+    def holds(self, thread_id: str) -> bool:
+        """Whether the thread has a row that is not marked as deleted."""
+        return self._visible(thread_id) is not None
+
+    def gates(self) -> dict[str, int]:
+        """The threads' stored history ids."""
+        return {thread: stored.sequence for thread, stored in self.stored.items() if not stored.hidden}
+
+    def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+        """Thread id to the messages that are wanted and not stored."""
+        found: dict[str, set[str]] = {}
+        for message_id, thread_id in wanted.items():
+            stored = self._visible(thread_id)
+            if stored is None or message_id not in stored.members:
+                found.setdefault(thread_id, set()).add(message_id)
+        return found
+
+    def returning(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+        """Nothing: a thread that comes back is read again."""
+        return {}
+
+    def candidates(self, changes: Changes) -> dict[str, str]:
+        """Messages that the changes may bring into the table and that are not stored: id to thread id."""
+        found = {}
+        for message_id, change in changes.messages.items():
+            stored = self._visible(change.thread_id)
+            if change.deleted or (stored is not None and message_id in stored.members):
+                continue
+            labels = change.labels_after(None)
+            # A thread that is there takes every visible message; a new one needs a message that the filters want.
+            fits = self.options.shows if stored is not None else self.options.wants
+            if labels is None or fits(labels):
+                found[message_id] = change.thread_id
+        return found
+
+    def whole(self, thread_id: str) -> bool:
+        """Whether members that no record names may belong to the row: a filtered thread that enters."""
+        return self.options.filtered and self._visible(thread_id) is None
+
+    def take(self, chunk: Chunk) -> None:
+        """Append new threads, and put new messages into stored ones."""
+        by_thread: dict[str, list[Fetched]] = {}
+        for fetched in chunk.fetched:
+            by_thread.setdefault(fetched.thread_id, []).append(fetched)
+        new: list[ThreadEdit] = []
+        back: list[ThreadEdit] = []
+        grown: list[ThreadEdit] = []
+        for thread_id, pieces in by_thread.items():
+            stored = self._visible(thread_id)
+            known = stored.members if stored else {}
+            messages = [
+                message
+                for piece in pieces
+                for message in piece.messages
+                if message["id"] not in known and self.options.shows(message.get("labelIds") or ())
+            ]
+            if not messages or (stored is None and not any(map(self.admits, messages))):
+                continue
+            edit = ThreadEdit(thread_id, put=sorted({chunk.place[message["id"]] for message in messages}))
+            self._name_head(edit, pieces)
+            if stored is not None:
+                grown.append(edit)
+            elif thread_id in self.stored:
+                back.append(edit)
+            else:
+                new.append(edit)
+        if new:
+            rows, _ = rebuild(SCHEMAS["threads"].empty_table(), new, chunk.array)
+            self.part.append(rows, anchor=self.anchor)
+            self.written += len(new)
+        if back:
+            rows, _ = rebuild(SCHEMAS["threads"].empty_table(), back, chunk.array)
+            self.part.merge(rows, anchor=self.anchor)
+            self.written += len(back)
+        if grown:
+            self._edit(grown, cursor=None, chunk=chunk)
+        for edit in [*new, *back, *grown]:
+            stored = self._visible(edit.thread_id)
+            if stored is None:
+                stored = self.stored[edit.thread_id] = StoredThread({}, edit.history_id, False)
+            for message in (chunk.messages[place] for place in edit.put):
+                stored.members[message["id"]] = tuple(message.get("labelIds") or ())
+                self.fresh.add(message["id"])
+
+    def _name_head(self, edit: ThreadEdit, pieces: Iterable[Fetched]) -> None:
+        head = self.heads.get(edit.thread_id)
+        said = [int(piece.history_id) for piece in pieces if piece.history_id]
+        if said:
+            edit.history_id = max(said)
+        elif head is not None:
+            edit.history_id = head.history_id
+        else:
+            edit.history_id = max(
+                int(message.get("historyId") or 0) for piece in pieces for message in piece.messages
+            )
+        edit.snippet = next((piece.snippet for piece in pieces if piece.snippet), None)
+        if edit.snippet is None and head is not None and edit.thread_id not in self.stored:
+            edit.snippet = head.snippet
+
+    def would_remove(self, changes: Changes) -> tuple[int, int]:
+        """How many rows the changes take out, of how many."""
+        gone: dict[str, int] = {}
+        for message_id, change in changes.messages.items():
+            stored = self._visible(change.thread_id)
+            if change.deleted and stored is not None and message_id in stored.members:
+                gone[change.thread_id] = gone.get(change.thread_id, 0) + 1
+        emptied = {thread for thread, count in gone.items() if count == len(self.stored[thread].members)}
+        visible = sum(1 for stored in self.stored.values() if not stored.hidden)
+        return len(emptied | self.leaving), visible
+
+    def narrow(self, wanted: Mapping[str, str]) -> None:
+        """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
+        threads = set(wanted.values())
+        self.narrowed = True
+        self.leaving = {
+            thread_id
+            for thread_id, stored in self.stored.items()
+            if not stored.hidden and thread_id not in threads
+        }
+
+    def finish(self, changes: Changes, *, cursor: int | None) -> None:
+        """Relabel and take out messages inside their threads, and threads that have none left."""
+        edits: dict[str, ThreadEdit] = {}
+
+        def edit_of(thread_id: str) -> ThreadEdit:
+            return edits.setdefault(thread_id, ThreadEdit(thread_id))
+
+        for message_id, change in changes.messages.items():
+            stored = self._visible(change.thread_id)
+            if stored is None:
+                continue
+            if message_id in stored.members and message_id not in self.fresh:
+                before = stored.members[message_id]
+                labels = None if change.deleted else change.labels_after(before)
+                if labels is None or not self.options.shows(labels):
+                    edit_of(change.thread_id).drop.add(message_id)
+                    stored.members.pop(message_id)
+                else:
+                    edit_of(change.thread_id).labels[message_id] = (labels, change.history_id)
+                    stored.members[message_id] = labels
+            head = max(change.history_id, self.changed_heads.get(change.thread_id, 0))
+            if head > stored.sequence:
+                edit = edit_of(change.thread_id)
+                edit.history_id = max(edit.history_id, head)
+                stored.sequence = head
+        for thread_id, stored in self.stored.items() if self.narrowed else ():
+            unwanted = {member for member, labels in stored.members.items() if not self.options.shows(labels)}
+            if unwanted and not stored.hidden:
+                edit_of(thread_id).drop.update(unwanted)
+        leaving = {
+            thread_id
+            for thread_id in edits
+            if self.options.label_ids
+            and not any(self.options.wants(labels) for labels in self.stored[thread_id].members.values())
+        }
+        for thread_id in self.leaving:
+            edit_of(thread_id)
+        self._edit(list(edits.values()), cursor=cursor, leaving=leaving | self.leaving, last=True)
+        self.leaving = set()
+        self.narrowed = False
+
+    def _edit(
+        self,
+        edits: Sequence[ThreadEdit],
+        *,
+        cursor: int | None,
+        leaving: Set[str] = frozenset(),
+        last: bool = False,
+        chunk: Chunk | None = None,
+    ) -> None:
+        ordered = sorted(edits, key=lambda edit: edit.thread_id)
+        slices = [ordered[at : at + _EDIT_SLICE] for at in range(0, len(ordered), _EDIT_SLICE)]
+        for index, piece in enumerate(slices):
+            stored = self.part.rows([edit.thread_id for edit in piece if edit.thread_id not in leaving])
+            staying = [edit for edit in piece if edit.thread_id not in leaving]
+            rows, emptied = rebuild(stored, staying, *([chunk.array] if chunk else []))
+            removed = [*emptied, *(edit.thread_id for edit in piece if edit.thread_id in leaving)]
+            final = cursor if index == len(slices) - 1 else None
+            merge(self.part, rows, removed, final, self.anchor)
+            self.updated += rows.num_rows
+            self.removed += len(removed)
+            for thread_id in removed:
+                self.stored.pop(thread_id, None)
+        if last and not slices:
+            merge(self.part, SCHEMAS["threads"].empty_table(), [], cursor, self.anchor)
