@@ -6,6 +6,7 @@ import argparse
 import gc
 import json
 import sys
+import threading
 from collections.abc import Sequence
 
 from gmail_client.clock import SYSTEM_CLOCK, ScaledClock
@@ -44,12 +45,15 @@ def make_parser(prog: str = "python -m gmail_client.emulator") -> argparse.Argum
     )
     add("--service-account-file", metavar="FILE", help="write a service account's key file there")
     add("--json", action="store_true", help="print one JSON object instead of shell assignments")
+    add(
+        "--end-with-input", action="store_true", help="end when standard input does, as with a parent process"
+    )
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m gmail_client.emulator") -> int:
     """Serve until interrupted; 0 then, 1 when it cannot start, 2 for bad arguments."""
-    options = make_parser().parse_args(arguments)
+    options = make_parser(prog).parse_args(arguments)
     try:
         emulator = Emulator(
             options.mailboxes,
@@ -83,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The seeded mailboxes live as long as the process: no collection needs to look at them again.
     gc.collect()
     gc.freeze()
+    if options.end_with_input:
+        threading.Thread(target=_end_with_input, args=(emulator,), daemon=True).start()
     try:
         emulator.serve()
     except KeyboardInterrupt:
@@ -90,6 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         emulator.stop()
     return 0
+
+
+def _end_with_input(emulator: Emulator) -> None:
+    while sys.stdin.buffer.read(1024):
+        pass
+    emulator.interrupt()
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def _users(world: World, query: dict[str, str], authorization: str | None) -> di
         users = [user for user in users if user.suspended == state.endswith("true")]
     elif state:
         raise bad_argument(f"Invalid Input: query {state} (the emulator knows isSuspended=true and =false)")
-    start = int(read_token(query["pageToken"], "users", 1)[0]) if query.get("pageToken") else 0
+    start = read_token(query["pageToken"], "users", (int,))[0] if query.get("pageToken") else 0
     page = users[start : start + int(size)]
     answer: dict[str, Any] = {"kind": "admin#directory#users", "etag": '"emulator"'}
     if page:

@@ -7,6 +7,7 @@ wall of calls in flight, the quota. Only a call that passed them all costs units
 from __future__ import annotations
 
 import json
+import traceback
 from dataclasses import dataclass
 
 from gmail_client.emulator.api_errors import (
@@ -82,6 +83,10 @@ def _answer(call: Call) -> Reply:
             body = _HANDLERS[call.method.name](call)
     except ApiError as error:
         return error_reply(error, version=version)
+    except Exception:
+        # A bug of the emulator's: said on stderr, and the other calls of a batch go on.
+        traceback.print_exc()
+        return error_reply(ApiError(500, "backendError", "Internal error encountered."), version=version)
     if call.method.response is None:
         return Reply(204, b"")
     if mask is not None:

@@ -143,6 +143,10 @@ class Emulator:
         """Serve from this thread until the process is interrupted."""
         self._server.run()
 
+    def interrupt(self) -> None:
+        """Make `serve` return; from any thread."""
+        self._server.interrupt()
+
     def stop(self) -> None:
         """End the server; the handle still shows usage and truth."""
         self._server.stop()

@@ -110,7 +110,7 @@ class Journal:
         self._line(list(entry._replace(arguments=encode_arguments(entry.arguments))))
 
     def _line(self, value: Any) -> None:
-        line = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        line = json.dumps(value, separators=(",", ":")).encode() + b"\n"
         with self._lock:
             self._file.write(line)
             self._file.flush()

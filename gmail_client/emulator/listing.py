@@ -11,7 +11,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gmail_client.emulator.api_errors import bad_argument
 from gmail_client.emulator.search import Query, compile_query
@@ -118,8 +118,8 @@ def list_page(
     start: tuple[int, str] | None = None
     number = 1
     if token:
-        place = read_token(token, kind, 3)
-        start, number = (int(place[0]), str(place[1])), int(place[2])
+        at, item_id, number = read_token(token, kind, (int, str, int))
+        start = (at, item_id)
     if start is not None and empty_every and number % empty_every == 0:
         return Page([], write_token(kind, *start, number + 1), _ESTIMATE)
     items: list[T] = []
@@ -137,8 +137,8 @@ def write_token(kind: str, *place: int | str) -> str:
     return base64.urlsafe_b64encode(text[::-1]).decode().rstrip("=")
 
 
-def read_token(token: str, kind: str, length: int) -> list[int | str]:
-    """What `write_token` was given.
+def read_token(token: str, kind: str, types: tuple[type, ...]) -> list[Any]:
+    """What `write_token` was given, if it was of these types.
 
     Raises:
         ApiError: 400 when it is none of this kind.
@@ -147,6 +147,6 @@ def read_token(token: str, kind: str, length: int) -> list[int | str]:
         place = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[::-1])
     except (ValueError, binascii.Error):
         place = None
-    if not isinstance(place, list) or len(place) != length + 1 or place[0] != kind:
+    if not isinstance(place, list) or place[:1] != [kind] or [type(one) for one in place[1:]] != list(types):
         raise bad_argument("Invalid pageToken")
     return place[1:]

@@ -47,6 +47,8 @@ class RemoteMailbox:
 class EmulatorProcess:
     """Starts `python -m gmail_client.emulator` and stops it; the arguments are those of `Emulator`.
 
+    The other process ends with this one, however that ends.
+
     Only a `ScaledClock` that was not yet used, or the system's clock, can be passed on.
 
     Raises:
@@ -71,7 +73,7 @@ class EmulatorProcess:
         port: int = 0,
         service_account_file: PathLike | None = None,
     ) -> None:
-        command = [sys.executable, "-m", "gmail_client.emulator", "--json"]
+        command = [sys.executable, "-m", "gmail_client.emulator", "--json", "--end-with-input"]
         command += ["--mailboxes", str(mailboxes), "--messages", str(messages), "--seed", str(seed)]
         command += ["--mean-kb", str(mean_json_kb), "--quota", str(quota)]
         command += ["--latency-ms", str(latency_ms), "--port", str(port)]
@@ -86,7 +88,7 @@ class EmulatorProcess:
             for path in paths:
                 command += [name, os.fspath(path)]
         self._process = subprocess.Popen(  # noqa: S603
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None  # noqa: S101
         line = self._process.stdout.readline()

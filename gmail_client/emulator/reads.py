@@ -173,8 +173,7 @@ def _history_list(call: Call) -> bytes:
         raise bad_argument("Missing or invalid startHistoryId")
     start, offset = query["startHistoryId"], 0
     if query.get("pageToken"):
-        place = read_token(query["pageToken"], "history", 2)
-        start, offset = int(place[0]), int(place[1])
+        start, offset = read_token(query["pageToken"], "history", (int, int))
     label_id = query.get("labelId")
     if label_id is not None and label_id not in mailbox.labels:
         raise not_found()

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import secrets
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -51,6 +52,7 @@ class Renderer:
         self, switches: Switches, *, cache_bytes: int = 96 * 2**20, summaries: int = 100_000
     ) -> None:
         self._switches = switches
+        self._lock = threading.Lock()
         self._limit = cache_bytes
         self._held = 0
         self._most_summaries = summaries
@@ -166,9 +168,11 @@ class Renderer:
         key = (id(message.content), message.id)
         found = self._summaries.get(key)
         if found is None:
-            found = self._summaries[key] = (message.content.snippet, message.content.size)
-            if len(self._summaries) > self._most_summaries:
-                self._summaries.popitem(last=False)
+            found = (message.content.snippet, message.content.size)
+            with self._lock:
+                self._summaries[key] = found
+                if len(self._summaries) > self._most_summaries:
+                    self._summaries.popitem(last=False)
         return found
 
     def _metadata(self, message: Stored, names: Sequence[str]) -> dict[str, Any]:
@@ -183,23 +187,28 @@ class Renderer:
 
     def _payload(self, message: Stored) -> bytes:
         key = (id(message.content), message.id)
-        pieces = self._cache.get(key)
+        with self._lock:
+            pieces = self._cache.get(key)
+            if pieces is not None:
+                self._cache.move_to_end(key)
         if pieces is None:
             pieces = self._pieces(message)
-            size = sum(map(len, pieces))
-            self._cache[key] = pieces
-            self._held += size
-            while self._held > self._limit:
-                _, dropped = self._cache.popitem(last=False)
-                self._held -= sum(map(len, dropped))
-        else:
-            self._cache.move_to_end(key)
+            self._keep(key, pieces)
         if len(pieces) == 1:
             return pieces[0]
         filled = list(pieces)
         for index in range(1, len(filled), 2):
             filled[index] = self._attachment_id(message.id, filled[index].decode()).encode()
         return b"".join(filled)
+
+    def _keep(self, key: Key, pieces: tuple[bytes, ...]) -> None:
+        with self._lock:
+            if key not in self._cache:
+                self._held += sum(map(len, pieces))
+            self._cache[key] = pieces
+            while self._held > self._limit:
+                _, dropped = self._cache.popitem(last=False)
+                self._held -= sum(map(len, dropped))
 
     def _pieces(self, message: Stored) -> tuple[bytes, ...]:
         """The payload's JSON cut at its attachment ids: text, partId, text, partId, ..., text."""

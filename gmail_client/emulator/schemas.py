@@ -6,11 +6,12 @@ of another schema, or either with `[]` for an array. Source: the discovery docum
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from gmail_client.emulator.api_errors import bad_body
 
-__all__ = ["SCHEMAS", "check"]
+__all__ = ["ENUMS", "SCHEMAS", "check"]
 
 SCHEMAS: dict[str, dict[str, str]] = {
     "AutoForwarding": {"disposition": "string", "emailAddress": "string", "enabled": "boolean"},
@@ -235,6 +236,7 @@ def check(schema: str, value: object, path: str = "") -> dict[str, Any]:
     return fitting
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _RANGES = {
     "int32": (-(2**31), 2**31 - 1),
     "uint32": (0, 2**32 - 1),
@@ -262,7 +264,7 @@ def _checked(kind: str, value: object, where: str, schema: str, name: str) -> ob
         if not isinstance(value, bool):
             raise wrong
         return value
-    if not isinstance(value, str):
+    if not isinstance(value, str) or _SURROGATE.search(value):
         raise wrong
     choices = ENUMS.get((schema, name))
     if choices and value not in choices:

@@ -124,6 +124,10 @@ class Server:
         """Serve until `stop`, or until the process is told to end."""
         self._uvicorn.run(sockets=[self._socket])
 
+    def interrupt(self) -> None:
+        """Make `run` return; from any thread."""
+        self._uvicorn.end()
+
     def stop(self) -> None:
         """End the server and wait for it."""
         self._uvicorn.end()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,8 @@ import requests
 
 from gmail_client.clock import ScaledClock
 from gmail_client.emulator import Emulator
+from gmail_client.emulator.methods import METHODS
+from gmail_client.emulator.schemas import SCHEMAS
 
 from .conftest import Caller, reason
 
@@ -213,3 +217,42 @@ def test_usage_counts(start: Start, call: Call) -> None:
     usage.reset()
     assert usage.total_calls == usage.total_units == usage.total_bytes == usage.fetched == 0
     assert json.dumps(usage.as_json())
+
+
+def any_value(rng: random.Random, kind: str, depth: int = 0) -> Any:
+    """A value for a field of this kind, now and then of another."""
+    if rng.random() < 0.1:
+        return rng.choice([None, 1, "x", [], {}, True, "\ud800", "\x00", 2**70])
+    if kind.endswith("[]"):
+        return [any_value(rng, kind[:-2], depth + 1) for _ in range(rng.randrange(3))]
+    if kind in SCHEMAS:
+        fields = SCHEMAS[kind].items() if depth < 4 else ()
+        return {name: any_value(rng, below, depth + 1) for name, below in fields if rng.random() < 0.5}
+    if kind == "boolean":
+        return rng.random() < 0.5
+    if kind in ("int32", "uint32"):
+        return rng.randrange(-5, 3000)
+    return rng.choice(["", "x", "1", "INBOX", "UNREAD", "a@b.c", "RnJvbTogYUB4DQoNCg==", "ü" * 5])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_request_whatsoever_breaks_the_server(
+    start: Start, call: Call, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gmail = start(messages=20)
+    me, mailbox, rng = call(gmail), gmail.mailbox(), random.Random(seed)
+
+    def some_id(match: re.Match[str]) -> str:
+        known = [mailbox.message_ids(), list(mailbox.store.drafts), list(mailbox.labels.labels)]
+        known += [list(mailbox.settings.send_as), ["x", "%00", "a%2Fb", "%ff"]]
+        return str(rng.choice(rng.choice([ids for ids in known if ids])))
+
+    texts = ["", "1", "true", "x", "500", "INBOX", "-1", "from:(", '"open', str(10**12), "WzEsMSwxXQ", "id,*"]
+    for method in [*METHODS.values()] * 3:
+        path = "/gmail/v1/users/me/" + re.sub(r"\{\w+\}", some_id, method.path)
+        names = [*(parameter.name for parameter in method.parameters), "fields"]
+        params = {name: rng.choice(texts) for name in names if rng.random() < 0.3}
+        body = json.dumps(any_value(rng, method.request)) if method.request else rng.choice(["", "{}", "{"])
+        answer = me.send(method.verb, path, params=params, data=body)
+        assert answer.status_code < 500, (method.name, path, params, body, capsys.readouterr().err)
+    assert gmail.usage.calls.keys() == METHODS.keys()

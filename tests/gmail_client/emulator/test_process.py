@@ -118,6 +118,15 @@ def test_the_printed_environment(tmp_path: Path) -> None:
         process.communicate(timeout=10)
 
 
+def test_it_ends_with_its_parent() -> None:
+    command = [sys.executable, "-m", "gmail_client.emulator", "--messages", "0", "--end-with-input"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
 def test_switches_both_ways() -> None:
     switches = Switches(ghost_label=True, empty_pages=4, listing_order="shuffled", max_results_above="refuse")
     assert Switches.parse(switches.words()) == switches
