@@ -326,3 +326,38 @@ def test_near_rollover_the_ids_gain_a_digit(
     ids = [record["id"] for record in call(gmail).me("history", startHistoryId=begin)["history"]]
     assert len(ids[-1]) == len(begin) + 1
     assert len(ids) == 12
+
+
+def test_deleted_messages_with_and_without_their_labels(
+    start: Callable[..., Emulator], call: Callable[..., Caller]
+) -> None:
+    for shown in (True, False):
+        gmail = start(messages=0, switches=Switches(history_labels_of_deleted=shown))
+        mailbox = gmail.mailbox()
+        message_id = mailbox.insert(mailbox.random_mail(), ["INBOX"])
+        begin = mailbox.head
+        mailbox.delete(message_id)
+        (record,) = call(gmail).me("history", startHistoryId=begin)["history"]
+        assert ("labelIds" in record["messagesDeleted"][0]["message"]) == shown
+
+
+def test_a_start_in_the_future_may_be_an_empty_page(
+    start: Callable[..., Emulator], call: Callable[..., Caller]
+) -> None:
+    gmail = start(messages=1, switches=Switches(future_history_start="empty"))
+    head = gmail.mailbox().head
+    assert call(gmail).me("history", startHistoryId=int(head) + 99) == {"historyId": head}
+
+
+def test_a_record_goes_on_under_its_id_on_the_next_page(
+    start: Callable[..., Emulator], call: Callable[..., Caller]
+) -> None:
+    gmail = start(messages=0, switches=Switches(record_split_across_pages=True))
+    mailbox = gmail.mailbox()
+    ids = [mailbox.insert(mailbox.random_mail(), ["INBOX"]) for _ in range(5)]
+    begin = mailbox.head
+    mailbox.batch_modify(ids, ["STARRED"])
+    first, second = call(gmail).pages("history", "history", startHistoryId=begin, maxResults=1)
+    assert first["id"] == second["id"]
+    touched = [entry["message"]["id"] for record in (first, second) for entry in record["labelsAdded"]]
+    assert touched == ids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ import requests
 from gmail_client.clock import ScaledClock
 from gmail_client.emulator import Emulator, EmulatorProcess, Fault, Switches
 from gmail_client.emulator.__main__ import main, make_parser
+
+HIDDEN_OPTIONS = ("--help", "--json", "--end-with-input")
+"""For programs that start it."""
 
 
 def test_a_process_and_its_admin_routes(tmp_path: Path) -> None:
@@ -142,3 +146,11 @@ def test_admin_routes_only_for_names_of_this_machine() -> None:
         assert requests.post(f"{gmail.url}/_emulator/nothing", timeout=10).status_code == 400
         wrong = requests.post(f"{gmail.url}/_emulator/faults", json={"kinds": 1}, timeout=10)
         assert "unknown keys" in wrong.json()["error"]
+
+
+def test_the_page_about_it_names_every_switch_and_option() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text()
+    missing = [field.name for field in fields(Switches) if f"| `{field.name}` |" not in page]
+    options = [action.option_strings[-1] for action in make_parser()._actions]
+    missing += [option for option in options if option not in page and option not in HIDDEN_OPTIONS]
+    assert missing == []
