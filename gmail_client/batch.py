@@ -23,7 +23,7 @@ from gmail_client.errors import (
     RequestError,
     UnavailableError,
 )
-from gmail_client.multipart import packed, unpacked
+from gmail_client.multipart import Part, packed, unpacked
 from gmail_client.retry import Patience
 from gmail_client.transport import Reply, Transport
 
@@ -118,7 +118,10 @@ class Batches:
                     answers[number] = watch.passed(answer)
                 else:
                     refused[number] = answer.error
-            pending = [number for number in pending if number not in answers]
+            left = [number for number in pending if number not in answers]
+            if len(left) < len(pending):
+                patience = Patience(transport.clock)
+            pending = left
             rejected = any(error.status == 401 for error in refused.values())
             if rejected and not renewed:
                 renewed = True
@@ -162,7 +165,7 @@ class Batches:
         if any(number < len(calls) for number in parts):
             self._endpoint.worked()
             return [
-                transport.judged(call, Reply(part.status, part.headers, part.content), permit.mark)
+                transport.judged(call, _reply(part), permit.mark)
                 if (part := parts.get(number)) is not None
                 else Answer(call, None, _missing(call.method), 0)
                 for number, call in enumerate(calls)
@@ -228,6 +231,11 @@ class _Watch:
             if answer.error is not None and self._in_a_row >= _DOWN:
                 raise answer.error
         return answer
+
+
+def _reply(part: Part) -> Reply:
+    """A part as an answer of its own; the headers of a good one say nothing that is needed."""
+    return Reply(part.status, {} if part.status == 200 else part.headers, part.content)
 
 
 def _missing(method: str) -> UnavailableError:

@@ -6,6 +6,7 @@ Nothing here depends on retries or hooks mounted on the session, nor on streamin
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,11 @@ try:
     _VERSION = version("gmail-assets")
 except PackageNotFoundError:
     _VERSION = "0"
+
+_LOG = logging.getLogger(__name__)
+
+_WORTH_TELLING = 15.0
+"""Seconds: a longer wait is told, so that a run that stands still can be understood."""
 
 _HEADERS = {"User-Agent": f"gmail-assets/{_VERSION} (gzip)", "Accept-Encoding": "gzip"}
 """Gmail packs its answers only when both headers say gzip."""
@@ -180,6 +186,8 @@ class Transport:
         delay = patience.delay(*errors)
         if any(isinstance(error, RateLimitError) and not error.per_project for error in errors):
             self._user_meter.block_until(self.clock.time() + delay)
+        if delay >= _WORTH_TELLING:
+            _LOG.warning("Waiting %.0f s: %s", delay, errors[0].what)
         pause(self.clock, delay, stop)
 
     @contextmanager

@@ -216,6 +216,15 @@ def test_units_are_reserved_before_a_call_goes_out(wire: Wire, clock: ManualCloc
     assert api.usage.snapshot().waited == pytest.approx(clock.now - 1_800_000_000, abs=0.1)
 
 
+def test_a_long_wait_is_told(
+    wire: Wire, clock: ManualClock, api: GmailApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    first(wire, Said(500, {}), refused(403, "rateLimitExceeded", window_start_time=str(int(clock.now))))
+    get(api)
+    assert [record.getMessage()[:8] for record in caplog.records] == ["Waiting "]
+    assert "rateLimitExceeded" in caplog.text
+
+
 def test_neither_token_nor_mail_is_logged(
     wire: Wire, clock: ManualClock, api: GmailApi, caplog: pytest.LogCaptureFixture
 ) -> None:
