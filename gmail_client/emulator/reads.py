@@ -68,13 +68,15 @@ def _size(call: Call) -> int:
 
 def _messages_list(call: Call) -> bytes:
     store = call.mailbox.store
+    selection = _selection(call)
     page = list_page(
         store,
         store.messages_from,
-        _selection(call).message,
+        selection.message,
         size=_size(call),
         token=call.query.get("pageToken"),
         kind="messages",
+        tired=lambda: selection.tired,
         empty_every=call.mailbox.switches.empty_pages,
     )
     items = [{"id": message.id, "threadId": message.thread.id} for message in page.items]
@@ -83,13 +85,15 @@ def _messages_list(call: Call) -> bytes:
 
 def _threads_list(call: Call) -> bytes:
     store = call.mailbox.store
+    selection = _selection(call)
     page = list_page(
         store,
         store.threads_from,
-        _selection(call).thread,
+        selection.thread,
         size=_size(call),
         token=call.query.get("pageToken"),
         kind="threads",
+        tired=lambda: selection.tired,
         empty_every=call.mailbox.switches.empty_pages,
     )
     items = [
@@ -106,13 +110,15 @@ def _threads_list(call: Call) -> bytes:
 def _drafts_list(call: Call) -> bytes:
     mailbox = call.mailbox
     store = mailbox.store
+    selection = _selection(call)
     page = list_page(
         store,
         store.drafts_from,
-        _selection(call).message,
+        selection.message,
         size=_size(call),
         token=call.query.get("pageToken"),
         kind="drafts",
+        tired=lambda: selection.tired,
         empty_every=mailbox.switches.empty_pages,
     )
     items = [

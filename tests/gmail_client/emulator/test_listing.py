@@ -185,3 +185,19 @@ def test_thread_snippet_is_the_newest_outside_trash_and_spam(start: Start, call:
     assert me.me("threads")["threads"][0]["snippet"] == "first one"
     mailbox.trash(first)
     assert me.me("threads", includeSpamTrash="true")["threads"][0]["snippet"] == "second one"
+
+
+def test_a_long_search_ends_its_page_early(start: Start, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gmail_client.emulator.listing._MOST_TESTED", 30)
+    gmail = start(messages=100)
+    me = call(gmail)
+    first = me.me("messages", q="in:anywhere -from:nobody", maxResults=500)
+    assert len(first["messages"]) == 30
+    ids = [
+        item["id"] for item in me.pages("messages", "messages", q="in:anywhere -from:nobody", maxResults=500)
+    ]
+    assert ids == gmail.mailbox().message_ids()
+    threads = me.pages("threads", "threads", q="in:anywhere -from:nobody", maxResults=500)
+    assert [item["id"] for item in threads] == gmail.mailbox().thread_ids()
+    assert me.me("messages", q="from:nobody.at.all", maxResults=500).get("messages") is None
+    assert me.pages("messages", "messages", q="from:nobody.at.all") == []
