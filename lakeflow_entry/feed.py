@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gmail_client.api import GmailApi
@@ -93,7 +93,7 @@ class Feed:
         if start.history_id is None:
             return self._begin(head)
         if start.load is not None:
-            return self._go_on(start.history_id, start.load)
+            return self._go_on(start, start.load)
         if head is not None and head <= start.history_id:
             return start, Batch()
         try:
@@ -107,11 +107,12 @@ class Feed:
                 start.history_id,
             )
             self._listing = None
-            return self._begin(head)
+            end, batch = self._begin(head)
+            return replace(end, reloaded=end.history_id), batch
         units = self._units(changes)
-        end = Offset(changes.head)
+        end = replace(start, history_id=changes.head, seen=0)
         if start.seen + self.cap < len(units):
-            end = Offset(start.history_id, start.seen + self.cap)
+            end = replace(start, seen=start.seen + self.cap)
         return end, self._changed(changes, units[start.seen : start.seen + self.cap])
 
     def between(self, start: Offset, end: Offset) -> Batch:
@@ -151,13 +152,13 @@ class Feed:
         place = listing.plan.first(self.cap)
         return Offset(anchor, load=place), self._loaded(listing, listing.plan.between(None, place))
 
-    def _go_on(self, anchor: int, load: LoadPlace) -> tuple[Offset, Batch]:
-        listing = self._listed(anchor)
+    def _go_on(self, start: Offset, load: LoadPlace) -> tuple[Offset, Batch]:
+        listing = self._listed(start.history_id or 0)
         place = listing.plan.after(load, self.cap)
         batch = self._loaded(listing, listing.plan.between(load, place))
         if place is None:
             self._listing = None
-        return Offset(anchor, load=place), batch
+        return replace(start, load=place), batch
 
     def _listed(self, anchor: int) -> _Listing:
         """The listing of the load with this anchor, made once for all its batches."""

@@ -4,10 +4,11 @@
     {"historyId": "812"}                              all changes up to record 812 are delivered
     {"historyId": "812", "seen": 100}                 and the first 100 rows of the next record, which is a large one
     {"historyId": "812", "place": ..., "until": ..., "top": ..., "taken": ...}
-                                                      a first load under way, anchored at record 812
+                                                      a load under way, anchored at record 812
+    {"historyId": "950", "reloaded": "812"}           ... everything was read again at record 812, because Gmail no
+                                                      longer kept the history that the stream needed
 
-Spark compares offsets as text, so the keys always come in this order. The three last keys of a load are in
-`LoadPlace`.
+Spark compares offsets as text, so the keys always come in this order. `LoadPlace` explains those of a load.
 """
 
 from __future__ import annotations
@@ -49,11 +50,13 @@ class Offset:
         history_id: History id up to which all is delivered, or at which a load is anchored; None for a new stream.
         seen: Rows delivered of the record after it.
         load: Where a load stands; None once it is through.
+        reloaded: Anchor of the last load that was not the first: rows deleted before it may still be in the target.
     """
 
     history_id: int | None = None
     seen: int = 0
     load: LoadPlace | None = None
+    reloaded: int | None = None
 
     @classmethod
     def parse(cls, value: Mapping[str, Any] | None) -> Offset:
@@ -70,7 +73,8 @@ class Offset:
                 load = LoadPlace(
                     str(value["place"]), str(value["until"]), str(value["top"]), int(value.get("taken", 0))
                 )
-            return cls(int(value["historyId"]), int(value.get("seen", 0)), load)
+            reloaded = int(value["reloaded"]) if "reloaded" in value else None
+            return cls(int(value["historyId"]), int(value.get("seen", 0)), load, reloaded)
         except (KeyError, TypeError, ValueError):
             raise ConfigurationError(
                 f"The stream's offset {dict(value)!r:.200} is not one of this connector's.",
@@ -90,6 +94,8 @@ class Offset:
             value["top"] = self.load.top
             if self.load.taken:
                 value["taken"] = self.load.taken
+        if self.reloaded is not None:
+            value["reloaded"] = str(self.reloaded)
         return value
 
 

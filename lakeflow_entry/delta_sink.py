@@ -1,0 +1,294 @@
+"""A Delta table that a stream or a snapshot is written into, without Delta's JVM jars: `DeltaSink`.
+
+Every commit of a stream carries the stream's name and its batch number, so that a batch that Spark repeats after a
+crash is written once. SCD type 1 keeps the present row of each key, type 2 every version (`__START_AT`, `__END_AT`, as
+on Databricks), append-only adds what comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import TableNotFoundError
+
+__all__ = ["DELETED_AT", "END_AT", "START_AT", "DeltaSink", "Scd"]
+
+Scd = Literal["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"]
+
+START_AT = "__START_AT"
+END_AT = "__END_AT"
+DELETED_AT = "_deletedAt"
+
+_MERGE_KEY = "__merge_"
+_INSERT = "__insert"
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaSink:
+    """One Delta table.
+
+    Attributes:
+        location: A folder or an object-store URI.
+        schema: The columns of the source.
+        keys: The columns that identify a row.
+        sequence: The integer column that orders a key's versions; None for snapshots.
+        scd: What is kept of earlier versions.
+        keep_deleted: Mark rows that leave with `_deletedAt` in place of removing them (type 1 only).
+    """
+
+    location: str
+    schema: pa.Schema
+    keys: tuple[str, ...]
+    sequence: str | None = None
+    scd: Scd = "SCD_TYPE_1"
+    keep_deleted: bool = False
+
+    @property
+    def table_schema(self) -> pa.Schema:
+        """The columns of the table."""
+        if self.scd == "SCD_TYPE_2":
+            kind = self.schema.field(self.sequence).type if self.sequence else pa.timestamp("us", tz="UTC")
+            return pa.schema([*self.schema, pa.field(START_AT, kind), pa.field(END_AT, kind)])
+        if self.keep_deleted:
+            return pa.schema([*self.schema, pa.field(DELETED_AT, pa.timestamp("us", tz="UTC"))])
+        return self.schema
+
+    def exists(self) -> bool:
+        """Whether there is a table."""
+        try:
+            DeltaTable(self.location)
+        except TableNotFoundError:
+            return False
+        return True
+
+    def open(self) -> DeltaTable:
+        """The table, created where it is missing."""
+        DeltaTable.create(self.location, schema=self.table_schema, mode="ignore")
+        return DeltaTable(self.location)
+
+    def count(self) -> int:
+        """Present rows."""
+        return len(self.present())
+
+    def present(self) -> dict[tuple[Any, ...], Any]:
+        """The keys of present rows, with the sequence (type 2: the start) of each."""
+        order = START_AT if self.scd == "SCD_TYPE_2" else self.sequence
+        columns = [*self.keys, *([order] if order else [])]
+        marks = [name for name in (END_AT, DELETED_AT) if name in self.table_schema.names]
+        table = self.open().to_pyarrow_table(columns=[*columns, *marks])
+        for mark in marks:
+            table = table.filter(pc.is_null(table[mark]))
+        rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
+        if order:
+            return {row[:-1]: row[-1] for row in rows}
+        return dict.fromkeys(rows)
+
+    def upsert(self, rows: pa.Table, stream: str, batch_id: int) -> int:
+        """Write a micro-batch of new and changed rows; returns how many were written.
+
+        Args:
+            rows: Rows of `schema`.
+            stream: Name of the stream.
+            batch_id: Number of the batch in it.
+        """
+        table = self.open()
+        if self._written(table, stream, batch_id):
+            return 0
+        commit = _commit(stream, batch_id)
+        if self.scd == "APPEND_ONLY":
+            if rows.num_rows:
+                write_deltalake(table, self._full(rows), mode="append", commit_properties=commit)
+            return int(rows.num_rows)
+        rows = self._latest(rows)
+        if not rows.num_rows:
+            return 0
+        if self.scd == "SCD_TYPE_2":
+            return self._versions(table, rows, commit)
+        newer = f"t.{self.sequence} is null or s.{self.sequence} >= t.{self.sequence}"
+        (
+            table.merge(
+                self._full(rows),
+                self._matched(),
+                source_alias="s",
+                target_alias="t",
+                commit_properties=commit,
+            )
+            .when_matched_update_all(predicate=newer)
+            .when_not_matched_insert_all()
+            .execute()
+        )
+        return int(rows.num_rows)
+
+    def remove(self, rows: pa.Table, stream: str, batch_id: int) -> int:
+        """Take out the rows that a micro-batch of the delete flow names; returns how many it names.
+
+        Args:
+            rows: Keys and sequence of the rows that leave, the other columns null.
+            stream: Name of the stream.
+            batch_id: Number of the batch in it.
+        """
+        table = self.open()
+        if self.scd == "APPEND_ONLY" or self._written(table, stream, batch_id) or not rows.num_rows:
+            return 0
+        self._leave(table, self._latest(rows), _commit(stream, batch_id))
+        return int(rows.num_rows)
+
+    def replace(self, rows: pa.Table, now: datetime | None = None) -> int:
+        """Write a snapshot, in one commit; returns how many rows it has.
+
+        Args:
+            rows: All rows of the source.
+            now: When it was taken; marks versions of type 2.
+        """
+        table = self.open()
+        if self.scd == "SCD_TYPE_1":
+            write_deltalake(table, self._full(rows), mode="overwrite")
+        elif self.scd == "APPEND_ONLY":
+            write_deltalake(table, self._full(rows), mode="append")
+        else:
+            self._next_snapshot(table, rows, now or datetime.now(UTC))
+        return int(rows.num_rows)
+
+    def leave(self, keys: Iterable[tuple[Any, ...]], sequence: int) -> None:
+        """Take out rows by key.
+
+        Args:
+            keys: Their keys.
+            sequence: The place in the history at which they were found to be gone.
+        """
+        given = list(keys)
+        columns: dict[str, Any] = {name: [key[at] for key in given] for at, name in enumerate(self.keys)}
+        if self.sequence:
+            columns[self.sequence] = [sequence] * len(given)
+        names = [*self.keys, *([self.sequence] if self.sequence else [])]
+        fields = [self.schema.field(name) for name in names]
+        if given:
+            self._leave(self.open(), pa.table(columns, schema=pa.schema(fields)), None)
+
+    def _written(self, table: DeltaTable, stream: str, batch_id: int) -> bool:
+        last = table.transaction_version(stream)
+        return last is not None and last >= batch_id
+
+    def _matched(self, prefix: str = "") -> str:
+        return " and ".join(f"t.`{name}` = s.`{prefix}{name}`" for name in self.keys)
+
+    def _full(self, rows: pa.Table) -> pa.Table:
+        """The rows with the table's columns, the ones they lack null."""
+        columns = [
+            rows[field.name].cast(field.type)
+            if field.name in rows.column_names
+            else pa.nulls(rows.num_rows, field.type)
+            for field in self.table_schema
+        ]
+        return pa.table(columns, schema=self.table_schema)
+
+    def _latest(self, rows: pa.Table) -> pa.Table:
+        """One row per key, the one with the highest sequence."""
+        keys = list(zip(*(rows[name].to_pylist() for name in self.keys), strict=True))
+        order = rows[self.sequence].to_pylist() if self.sequence else [0] * len(keys)
+        best: dict[tuple[Any, ...], int] = {}
+        for index, key in enumerate(keys):
+            if key not in best or (order[index] or 0) >= (order[best[key]] or 0):
+                best[key] = index
+        return rows.take(pa.array(sorted(best.values()), pa.int64())) if len(best) < len(keys) else rows
+
+    def _leave(self, table: DeltaTable, rows: pa.Table, commit: CommitProperties | None) -> None:
+        wanted = [*self.keys, *([self.sequence] if self.sequence else [])]
+        source = rows.select(wanted).append_column(
+            "__now", pa.array([datetime.now(UTC)] * rows.num_rows, pa.timestamp("us", tz="UTC"))
+        )
+        merge = table.merge(
+            source, self._matched(), source_alias="s", target_alias="t", commit_properties=commit
+        )
+        newer = f"s.{self.sequence} >= t.{self.sequence}"
+        if self.scd == "SCD_TYPE_2":
+            merge.when_matched_update(
+                {END_AT: f"s.{self.sequence}"}, predicate=f"t.{END_AT} is null and {newer}"
+            ).execute()
+        elif self.keep_deleted:
+            merge.when_matched_update(
+                {DELETED_AT: "s.__now"}, predicate=f"t.{DELETED_AT} is null and {newer}"
+            ).execute()
+        else:
+            merge.when_matched_delete(predicate=newer).execute()
+
+    def _versions(self, table: DeltaTable, rows: pa.Table, commit: CommitProperties | None) -> int:
+        """Close the present version of each key and begin the next."""
+        present = self.present()
+        keys = zip(*(rows[name].to_pylist() for name in self.keys), strict=True)
+        order = rows[str(self.sequence)].to_pylist()
+        newer = [
+            index
+            for index, key in enumerate(keys)
+            if key not in present or (order[index] or 0) > (present[key] or 0)
+        ]
+        rows = rows.take(pa.array(newer, pa.int64()))
+        self._write_versions(table, rows, rows[str(self.sequence)], commit)
+        return int(rows.num_rows)
+
+    def _next_snapshot(self, table: DeltaTable, rows: pa.Table, now: datetime) -> None:
+        current = table.to_pyarrow_table()
+        current = current.filter(pc.is_null(current[END_AT])).select(self.schema.names)
+        before = {self._key(row): row for row in current.to_pylist()}
+        after = {self._key(row): row for row in rows.to_pylist()}
+        changed = [row for key, row in after.items() if before.get(key) != row]
+        stamp = pa.timestamp("us", tz="UTC")
+        fresh = pa.Table.from_pylist(changed, schema=self.schema)
+        gone = [row for key, row in before.items() if key not in after]
+        closing = pa.Table.from_pylist(gone, schema=self.schema)
+        self._write_versions(table, fresh, pa.array([now] * len(changed), stamp), None, closing, now)
+
+    def _key(self, row: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self.keys)
+
+    def _write_versions(
+        self,
+        table: DeltaTable,
+        rows: pa.Table,
+        starts: pa.ChunkedArray | pa.Array,
+        commit: CommitProperties | None,
+        gone: pa.Table | None = None,
+        now: datetime | None = None,
+    ) -> None:
+        """One merge: each row once with its key, to close the present version, and once without, to be inserted."""
+        full = self._full(rows)
+        full = full.set_column(full.schema.get_field_index(START_AT), full.schema.field(START_AT), starts)
+        pieces = [self._tagged(full, insert=False), self._tagged(full, insert=True)]
+        if gone is not None and gone.num_rows:
+            left = self._full(gone)
+            ends = pa.array([now] * gone.num_rows, left.schema.field(START_AT).type)
+            left = left.set_column(left.schema.get_field_index(START_AT), left.schema.field(START_AT), ends)
+            pieces.append(self._tagged(left, insert=False))
+        source = pa.concat_tables(pieces)
+        if not source.num_rows:
+            return
+        (
+            table.merge(
+                source,
+                f"{self._matched(_MERGE_KEY)} and t.{END_AT} is null",
+                source_alias="s",
+                target_alias="t",
+                commit_properties=commit,
+            )
+            .when_matched_update({END_AT: f"s.{START_AT}"})
+            .when_not_matched_insert(
+                {f"`{name}`": f"s.`{name}`" for name in self.table_schema.names}, predicate=f"s.{_INSERT}"
+            )
+            .execute()
+        )
+
+    def _tagged(self, rows: pa.Table, *, insert: bool) -> pa.Table:
+        for name in self.keys:
+            column = pa.nulls(rows.num_rows, rows[name].type) if insert else rows[name]
+            rows = rows.append_column(_MERGE_KEY + name, column)
+        return rows.append_column(_INSERT, pa.array([insert] * rows.num_rows, pa.bool_()))
+
+
+def _commit(stream: str, batch_id: int) -> CommitProperties:
+    return CommitProperties(app_transactions=[Transaction(stream, batch_id)])
