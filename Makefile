@@ -44,5 +44,6 @@ runtime:
 dev:
 	@scripts/install dev
 
-clean:  ## remove what demo, ui and the tests made (the tables in ./lake too), keep .venv
-	rm -rf lake .demo .dagster build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse
+clean:  ## remove what demo, ui and the tests made (./lake only where the demo made it), keep .venv
+	[ ! -e lake/.made-by-make-demo ] || rm -rf lake
+	rm -rf .demo .dagster build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse
