@@ -319,7 +319,22 @@ def thread_row(thread: Row) -> Row:
 
 def message_array(messages: Sequence[Row]) -> pa.StructArray:
     """Messages as Gmail sends them, as an array of the struct that `threads.messages` holds."""
-    return pa.array([_fold_message(message) for message in messages], _MESSAGE_STRUCT)
+    rows = [_fold_message(message) for message in messages]
+    try:
+        return pa.array(rows, _MESSAGE_STRUCT)
+    except UnicodeEncodeError:
+        return pa.array(_without_surrogates(rows), _MESSAGE_STRUCT)
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Replace halves of surrogate pairs: a text cut inside an emoji ends in one, and it is no Unicode."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {key: _without_surrogates(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_surrogates(item) for item in value]
+    return value
 
 
 def _plain_row(row: Row) -> Row:
@@ -342,7 +357,11 @@ def to_batch(table: str, rows: Sequence[Row]) -> pa.RecordBatch:
         rows: Gmail's resources. Fields the schema doesn't know are dropped; absent ones are null.
     """
     prepare = _PREPARE.get(table, _plain_row)
-    return pa.RecordBatch.from_pylist([prepare(row) for row in rows], schema=SCHEMAS[table])
+    prepared = [prepare(row) for row in rows]
+    try:
+        return pa.RecordBatch.from_pylist(prepared, schema=SCHEMAS[table])
+    except UnicodeEncodeError:
+        return pa.RecordBatch.from_pylist(_without_surrogates(prepared), schema=SCHEMAS[table])
 
 
 def json_row(table: str, row: Row) -> Row:
