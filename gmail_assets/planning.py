@@ -15,8 +15,10 @@ from tempfile import TemporaryDirectory
 
 from gmail_assets.lake import Lake
 from gmail_assets.ledger import Ledger
+from gmail_assets.message_target import MessagesTarget
 from gmail_assets.part import Part
-from gmail_assets.targets import MessagesTarget, Target, ThreadsTarget
+from gmail_assets.target import Target
+from gmail_assets.thread_target import ThreadsTarget
 from gmail_client.api import GmailApi
 from gmail_client.changes import (
     list_message_ids,

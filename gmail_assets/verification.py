@@ -15,9 +15,10 @@ from typing import Any
 
 from gmail_assets.lake import DELETED_AT, MAILBOX, Lake
 from gmail_assets.ledger import Ledger
+from gmail_assets.message_target import MessagesTarget
 from gmail_assets.snapshot_drift import snapshot_drift
 from gmail_assets.standing import Standing, standing_of
-from gmail_assets.targets import MessagesTarget, ThreadsTarget
+from gmail_assets.thread_target import ThreadsTarget
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, list_message_ids, read_changes
 from gmail_client.client import Mailbox

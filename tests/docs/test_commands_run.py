@@ -1,0 +1,81 @@
+"""The commands that the pages show are run, in the order in which a newcomer does, against an emulator."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.pages import PAGES, commands
+
+from gmail_assets.cli import main
+from gmail_client.emulator import Emulator
+
+SHOWN = [
+    "check",
+    "plan",
+    "sync labels",
+    "sync labels profile",
+    "sync",
+    "status",
+    "verify",
+    "verify --thorough --sample 200",
+    "verify --quiet",
+    "sync --quiet",
+    "sync --full-refresh messages threads",
+    "sync --allow-mass-delete",
+    "completion bash",
+    "completion zsh",
+    "completion fish",
+    "logout",
+]
+"""All but `login`, which has tests of its own; the pages show these, see `test_pages.py`."""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    folder = tmp_path_factory.mktemp("docs")
+    with pytest.MonkeyPatch.context() as patch, Emulator(messages=40) as gmail:
+        for name in [name for name in os.environ if name.startswith("GMAIL_") or name == "DAGSTER_HOME"]:
+            patch.delenv(name)
+        for name, value in gmail.environment().items():
+            patch.setenv(name, value)
+        patch.setenv("GMAIL_QUOTA", "1200000")
+        patch.setenv("GMAIL_CREDENTIALS_FILE", str(folder / "credentials.json"))
+        patch.chdir(folder)
+        yield patch
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_the_command_runs(line: str, environment: pytest.MonkeyPatch) -> None:
+    assert main(line.split()) == 0
+
+
+def test_every_command_that_a_page_shows_is_among_them() -> None:
+    on_pages = {
+        " ".join(words[1:]).partition(" >")[0]
+        for page in PAGES
+        for words in commands(page)
+        if words[0] == "gmail-assets" and words[1:2] not in (["login"], ["emulator"], ["bundle"])
+    }
+    # An address stands for a mailbox of the reader's; help is tried with each command's own tests.
+    shown = {line for line in on_pages if "@" not in line and "--help" not in line and " | " not in line}
+    assert shown <= set(SHOWN)
+
+
+@pytest.mark.slow
+def test_dagster_s_own_command_line_materializes(environment: pytest.MonkeyPatch) -> None:
+    tool = Path(sys.executable).parent / "dagster"
+    subprocess.run(
+        [
+            str(tool),
+            *("asset", "materialize", "--select", "gmail/labels", "--partition", "me"),
+            *("-m", "gmail_assets.definitions"),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
