@@ -15,7 +15,7 @@ import dagster as dg
 
 from gmail_assets.lake import Lake
 from gmail_assets.resources import GmailResource, LakeResource
-from gmail_assets.standing import Standing, standing_of
+from gmail_assets.standing import OpenTables, Standing
 from gmail_assets.tracking import (
     COMPARE,
     Decision,
@@ -143,13 +143,14 @@ def _looks(
 ) -> Iterator[tuple[str, _Look]]:
     """Look at mailboxes side by side until the tick's time is up."""
     until = time.monotonic() + _TICK_SECONDS
+    opened = OpenTables(lake, tables)
 
     def look(name: str) -> _Look | None:
         if time.monotonic() > until:
             return None
         try:
             profile = client.mailbox(name).api.profile()
-            return _Look(int(profile["historyId"]), standing_of(lake, str(profile["emailAddress"]), tables))
+            return _Look(int(profile["historyId"]), opened.standing_of(str(profile["emailAddress"])))
         except GmailError as error:
             return _Look(error=error)
 

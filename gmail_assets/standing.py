@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gmail_assets.lake import Lake
+from gmail_assets.lake import Lake, LakeTable
 from gmail_assets.part import Part
 from gmail_client.options import SpecTable
 
-__all__ = ["Standing", "standing_of"]
+__all__ = ["OpenTables", "Standing", "standing_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +33,44 @@ class Standing:
     part: Part
 
 
-def standing_of(lake: Lake, address: str, tables: Iterable[SpecTable]) -> dict[str, Standing]:
-    """Where the tables in use stand, by their Gmail names; tables that hold nothing of the mailbox are left out.
+class OpenTables:
+    """Tables of the lake as they are at one moment, opened once for any number of mailboxes.
 
     Args:
         lake: The lake.
-        address: The mailbox's real address.
-        tables: Which tables, and with which options: these name the cursor.
+        tables: Which tables, and with which options: these name the cursor. One that is not there is left out.
 
     Raises:
         LakeError: A table can't be read.
     """
-    standings = {}
-    for spec in tables:
-        if lake.find(spec.table_name) is None:
-            continue
-        table = lake.table(spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep")
-        part = Part(table, address, spec.options.fingerprint, spec.options.format)
-        rows = part.count()
-        if rows or part.cursor is not None or part.anchor is not None:
-            standings[spec.source_table] = Standing(
-                spec, rows, table.size(address), part.cursor, part.anchor, part
-            )
-    return standings
+
+    def __init__(self, lake: Lake, tables: Iterable[SpecTable]) -> None:
+        self._open: list[tuple[SpecTable, LakeTable, dict[str, tuple[int, int]]]] = []
+        for spec in tables:
+            if lake.find(spec.table_name) is None:
+                continue
+            table = lake.table(spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep")
+            sums: dict[str, tuple[int, int]] = {}
+            for file in table.files():
+                rows, size = sums.get(file.mailbox, (0, 0))
+                sums[file.mailbox] = rows + file.rows, size + file.size
+            self._open.append((spec, table, sums))
+
+    def standing_of(self, address: str) -> dict[str, Standing]:
+        """Where the tables in use stand, by their Gmail names; those that hold nothing of the mailbox are left out.
+
+        Args:
+            address: The mailbox's real address.
+        """
+        standings = {}
+        for spec, table, sums in self._open:
+            part = Part(table, address, spec.options.fingerprint, spec.options.format)
+            rows, size = sums.get(address, (0, 0))
+            if rows or part.cursor is not None or part.anchor is not None:
+                standings[spec.source_table] = Standing(spec, rows, size, part.cursor, part.anchor, part)
+        return standings
+
+
+def standing_of(lake: Lake, address: str, tables: Iterable[SpecTable]) -> dict[str, Standing]:
+    """`OpenTables(lake, tables).standing_of(address)`, for one mailbox alone."""
+    return OpenTables(lake, tables).standing_of(address)
