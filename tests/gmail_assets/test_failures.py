@@ -1,0 +1,49 @@
+"""What an error means to Dagster."""
+
+from __future__ import annotations
+
+import time
+
+import dagster as dg
+import pytest
+
+from gmail_assets.failures import ERROR_KEY, dagster_failures
+from gmail_client.errors import (
+    ConcurrencyError,
+    CredentialsError,
+    DailyLimitError,
+    RateLimitError,
+    UnavailableError,
+)
+
+
+@pytest.mark.parametrize("kind", [CredentialsError, DailyLimitError])
+def test_what_no_retry_can_mend_fails_at_once_with_its_own_text(kind):
+    with pytest.raises(dg.Failure) as caught, dagster_failures():
+        raise kind("It is over.", fix="Begin anew.")
+    assert caught.value.description == "It is over.\nFix: Begin anew."
+    assert caught.value.allow_retries is False
+    assert caught.value.metadata[ERROR_KEY].value == kind.__name__
+    assert isinstance(caught.value.__cause__, kind)
+
+
+@pytest.mark.parametrize(
+    ("error", "shortest", "longest"),
+    [
+        (UnavailableError("gone"), 60, 60),
+        (ConcurrencyError("crowd"), 60, 60),
+        (RateLimitError("spent", retry_at=time.time() + 90), 60, 90),
+        (RateLimitError("spent", retry_at=time.time() - 90), 1, 1),
+        (UnavailableError("gone", retry_at=time.time() + 9000), 300, 300),
+    ],
+)
+def test_what_may_pass_is_tried_again_after_a_while(error, shortest, longest):
+    with pytest.raises(dg.RetryRequested) as caught, dagster_failures():
+        raise error
+    assert shortest <= caught.value.seconds_to_wait <= longest
+    assert caught.value.max_retries > 0
+
+
+def test_other_errors_pass_through():
+    with pytest.raises(ZeroDivisionError), dagster_failures():
+        _ = 1 / 0
