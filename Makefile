@@ -44,6 +44,6 @@ runtime:
 dev:
 	@scripts/install dev
 
-clean:  ## remove what demo, ui and the tests made (./lake only where the demo made it), keep .venv
-	[ ! -e lake/.made-by-make-demo ] || rm -rf lake
+clean:  ## remove what demo, ui and the tests made (./lake only where it is the demo's), keep .venv
+	@[ ! -e lake/.made-by-make-demo ] || ls -d lake/*/mailbox=* 2>/dev/null | grep -qv '%40gmail\.test$$' || rm -rf lake
 	rm -rf .demo .dagster build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from gmail_assets.exit_codes import ExitCode
 from gmail_client.errors import ConfigurationError, GmailError
@@ -42,6 +43,7 @@ _LAKE = Path("lake")
 _MARKER = _LAKE / ".made-by-make-demo"
 _HOME = Path(".dagster")
 
+_EMULATOR_DOMAIN = "@gmail.test"
 _NO_LIMIT = "1200000"
 """The highest GMAIL_QUOTA: the emulator refuses nothing here, so the demo runs as fast as the machine."""
 
@@ -135,7 +137,8 @@ def _run(console: Console, setup: _Setup) -> int:
 def _start_afresh(setup: _Setup) -> None:
     if setup.mbox is not None and not Path(setup.mbox).is_file():
         raise ConfigurationError(f"MBOX={setup.mbox!r} is no file.", fix="Give the path of an mbox file.")
-    if _LAKE.exists() and any(_LAKE.iterdir()) and not _MARKER.exists():
+    foreign = _LAKE.exists() and any(_LAKE.iterdir()) and not _MARKER.exists()
+    if foreign or _has_real_mail():
         raise ConfigurationError(
             f"The folder ./{_LAKE} holds something that the demo did not make, and would be replaced.",
             fix="Move it away, or run the demo in another folder.",
@@ -145,6 +148,12 @@ def _start_afresh(setup: _Setup) -> None:
         folder.mkdir()
     _MARKER.write_text("Removed and made anew by `make demo`.\n", "utf-8")
     _SETUP.write_text(json.dumps(asdict(setup)), "utf-8")
+
+
+def _has_real_mail() -> bool:
+    """Whether someone synced an account of their own into the demo's lake."""
+    parts = {unquote(folder.name.removeprefix("mailbox=")) for folder in _LAKE.glob("*/mailbox=*")}
+    return any(not address.endswith(_EMULATOR_DOMAIN) for address in parts)
 
 
 @contextmanager

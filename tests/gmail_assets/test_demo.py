@@ -92,6 +92,15 @@ def test_somebody_elses_lake_is_not_replaced(clean_environment: Path, capsys):
     assert (clean_environment / "lake" / "precious").read_text() == "mine"
 
 
+def test_real_mail_in_the_demos_lake_is_not_removed(clean_environment: Path, capsys):
+    real = clean_environment / "lake" / "messages" / "mailbox=someone%40example.com"
+    real.mkdir(parents=True)
+    (clean_environment / "lake" / ".made-by-make-demo").touch()
+    assert main(["run"]) == ExitCode.MISTAKE
+    assert "would be replaced" in capsys.readouterr().err
+    assert real.exists()
+
+
 @pytest.mark.usefixtures("clean_environment")
 def test_a_missing_mbox_is_said(capsys):
     assert main(["run", "--mbox", "takeout.mbox"]) == ExitCode.MISTAKE
