@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from gmail_assets.commands import COMMANDS
@@ -64,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; a mistake on the command line raises SystemExit(2) as argparse does.
     """
+    if argv is None:
+        warnings.showwarning = _show_warning
     given = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
     passing_on = {command.NAME: command for command in COMMANDS if command.PASSES_ON}
@@ -82,6 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output (`| head`) has gone; the interpreter must not complain while it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """One plain line, without the place in our code that raised it."""
+    sys.stderr.write(f"Warning: {message}\n")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         client = setting.client()
         names = arguments.mailbox or setting.settings.mailbox_names
-        mailboxes = [check_mailbox(client.mailbox(name), setting.spec, setting.lake) for name in names]
+        for name in names:
+            with out.working(f"{name}: trying the ten tables"):
+                mailboxes.append(check_mailbox(client.mailbox(name), setting.spec, setting.lake))
     except GmailError as error:
         fault = error
     lake = check_lake(setting.lake, setting.spec)

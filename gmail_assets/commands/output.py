@@ -9,7 +9,8 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,6 +81,16 @@ class Output:
         """A remark for those who asked for more."""
         if self.verbose:
             self.remark(text)
+
+    @contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """Show on a terminal that something is being done, while it is."""
+        console = self._console(stderr=True)
+        if self.quiet or not console.is_terminal:
+            yield
+            return
+        with console.status(text):
+            yield
 
     def result(self, document: Mapping[str, Any]) -> None:
         """The result as JSON, where it is asked for."""

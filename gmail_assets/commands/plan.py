@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     plans: list[MailboxPlan] = []
     for name in arguments.mailbox or setting.settings.mailbox_names:
         try:
-            plans.append(plan_mailbox(client.mailbox(name), setting.lake, setting.spec))
+            with out.working(f"{name}: listing the mailbox"):
+                plans.append(plan_mailbox(client.mailbox(name), setting.lake, setting.spec))
         except GmailError as error:
             plans.append(MailboxPlan(name, client.plan, error=error))
     made = [plan for plan in plans if plan.error is None]

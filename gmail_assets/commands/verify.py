@@ -61,17 +61,16 @@ def run(arguments: argparse.Namespace) -> int:
     verdicts: list[MailboxVerdict] = []
     for name in arguments.mailbox or setting.settings.mailbox_names:
         try:
-            mailbox = client.mailbox(name)
-            verdicts.append(
-                verify_mailbox(
-                    mailbox,
+            with out.working(f"{name}: comparing with the mailbox"):
+                verdict = verify_mailbox(
+                    client.mailbox(name),
                     setting.lake,
                     setting.spec,
                     sample=arguments.sample,
                     chance=chance,
                     thorough=arguments.thorough,
                 )
-            )
+            verdicts.append(verdict)
         except GmailError as error:
             verdicts.append(MailboxVerdict(name, error=error))
         _show(out, verdicts[-1])
