@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 from gmail_assets.commands import COMMANDS
 from gmail_assets.exit_codes import ExitCode, exit_code_of
@@ -87,7 +88,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.FAILED
 
 
-def _show_warning(message: Warning | str, *_: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """One plain line, without the place in our code that raised it."""
     sys.stderr.write(f"Warning: {message}\n")
 
