@@ -10,7 +10,18 @@ from __future__ import annotations
 import argparse
 from typing import Protocol, cast
 
-from gmail_assets.commands import check, completion, emulator, login, logout, plan, status, sync, verify
+from gmail_assets.commands import (
+    bundle,
+    check,
+    completion,
+    emulator,
+    login,
+    logout,
+    plan,
+    status,
+    sync,
+    verify,
+)
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -34,5 +45,5 @@ class Command(Protocol):
 
 COMMANDS: tuple[Command, ...] = tuple(
     cast(Command, module)
-    for module in (login, check, plan, sync, status, verify, logout, emulator, completion)
+    for module in (login, check, plan, sync, status, verify, logout, emulator, bundle, completion)
 )
