@@ -19,7 +19,7 @@ from gmail_assets.thread_target import ThreadsTarget
 from gmail_client.changes import Changes, MessageChange, matching, read_changes
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError, HistoryExpiredError, UnavailableError
-from gmail_client.fetch import Want, chunks, fetch
+from gmail_client.fetch import Fetched, Want, chunks, fetch
 from gmail_client.options import SpecTable
 
 __all__ = ["MailboxRun", "TimeUpError"]
@@ -31,6 +31,7 @@ _MASS_DELETE_SHARE = 0.2
 _MOST_FAILURES = 100
 """Messages that Gmail may refuse before a run takes it for an outage."""
 _EXPIRIES = 3
+_TELL_SECONDS = 0.5
 
 
 class TimeUpError(Exception):
@@ -290,7 +291,8 @@ class MailboxRun:
         done = 0
         self.tell(self._progress("fetching", 0, total))
         for group in self._by_format(targets):
-            for chunk in chunks(fetch(self.api, wants, group[0].options.format)):
+            arriving = self._telling(fetch(self.api, wants, group[0].options.format), total)
+            for chunk in chunks(arriving):
                 mail = Chunk(chunk)
                 for target in group:
                     target.take(mail)
@@ -304,6 +306,16 @@ class MailboxRun:
                 self.tell(self._progress("fetching", done, max(total, done)))
                 self._check_time()
         return relabelled
+
+    def _telling(self, arriving: Iterator[Fetched], total: int) -> Iterator[Fetched]:
+        """Pass on what arrives, and tell now and then how much it is: a chunk takes minutes at Gmail's pace."""
+        done, due = 0, 0.0
+        for fetched in arriving:
+            done += len(fetched.messages)
+            if time.monotonic() >= due:
+                self.tell(self._progress("fetching", done, max(total, done)))
+                due = time.monotonic() + _TELL_SECONDS
+            yield fetched
 
     def _by_format(self, targets: list[Target]) -> Iterator[list[Target]]:
         for format_ in dict.fromkeys(target.options.format for target in targets):

@@ -63,16 +63,18 @@ def test_full_refresh(run):
     assert said["rows_written"] == said["dagster/partition_row_count"]
 
 
-def test_mass_deletion_stops_and_can_be_allowed(run, gmail: Emulator, place: Path, monkeypatch):
-    monkeypatch.setattr("gmail_assets.sync._MASS_DELETE_ROWS", 5)
-    run("sync", "messages", "threads")
-    gmail.mailbox().batch_delete(gmail.mailbox().message_ids()[:40])
-    gmail.expire_history()
-    outcome = run("sync", "messages", "threads")
-    assert outcome.code != 0
-    assert "--allow-mass-delete" in outcome.err
-    assert run("sync", "messages", "threads", "--allow-mass-delete").code == 0
-    assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
+def test_mass_deletion_stops_and_can_be_allowed(run, place: Path, monkeypatch):
+    with Emulator(messages=180, seed=3) as gmail:
+        for name, value in gmail.environment().items():
+            monkeypatch.setenv(name, value)
+        run("sync", "messages", "threads")
+        gmail.mailbox().batch_delete(gmail.mailbox().message_ids()[:140])
+        gmail.expire_history()
+        outcome = run("sync", "messages", "threads")
+        assert outcome.code == ExitCode.FAILED
+        assert "--allow-mass-delete" in outcome.err
+        assert run("sync", "messages", "threads", "--allow-mass-delete").code == 0
+        assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL)
 
 
 def test_many_mailboxes_and_one_in_trouble(run, gmail: Emulator):
