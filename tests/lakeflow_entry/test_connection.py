@@ -1,0 +1,69 @@
+"""Connections by options and by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gmail_client.errors import ConfigurationError
+from lakeflow_entry.connection import Connection
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN", "ACCESS_TOKEN", "CONNECTIONS_FILE"):
+        monkeypatch.delenv(f"GMAIL_{name}", raising=False)
+
+
+def test_a_name_is_found_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GMAIL_CONNECTION_WORK_MAIL_ACCESS_TOKEN", "tok-1")
+    monkeypatch.setenv("GMAIL_CONNECTION_WORK_MAIL_USER_ID", "ada@gmail.test")
+    mailbox = Connection.of({"connection": "work-mail"}).mailbox()
+    assert mailbox.user_id == "ada@gmail.test"
+    assert mailbox.client.credentials.access_token.get_secret_value() == "tok-1"
+
+
+def test_a_name_is_found_in_the_file_and_options_go_before_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "connections.json"
+    file.write_text(json.dumps({"home": {"access_token": "tok-2", "user_id": "me", "quota": "legacy"}}))
+    monkeypatch.setenv("GMAIL_CONNECTIONS_FILE", str(file))
+    mailbox = Connection.of({"databricks.connection": "home", "USER_ID": "bo@gmail.test"}).mailbox()
+    assert mailbox.user_id == "bo@gmail.test"
+    assert mailbox.client.plan.name == "legacy"
+
+
+def test_an_unknown_name_is_not_found_and_the_known_ones_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "connections.json"
+    file.write_text(json.dumps({"home": {"access_token": "tok-2"}}))
+    monkeypatch.setenv("GMAIL_CONNECTIONS_FILE", str(file))
+    monkeypatch.setenv("GMAIL_CONNECTION_WORK_ACCESS_TOKEN", "tok-1")
+    with pytest.raises(ConfigurationError, match=r"Connection not found: 'wrok'\. Known here: home, work"):
+        Connection.of({"connection": "wrok"}).mailbox()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"home": "token"}'])
+def test_a_bad_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "connections.json"
+    file.write_text(text)
+    monkeypatch.setenv("GMAIL_CONNECTIONS_FILE", str(file))
+    with pytest.raises(ConfigurationError, match="GMAIL_CONNECTIONS_FILE"):
+        Connection.of({"connection": "home"}).mailbox()
+
+
+def test_without_a_name_the_ordinary_variables_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="gives no access"):
+        Connection.of({}).mailbox()
+    monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "tok-3")
+    assert Connection.of({}).mailbox().user_id == "me"
+
+
+def test_its_repr_has_names_only() -> None:
+    shown = repr(Connection.of({"access_token": "ya29.secret", "connection": "x"}))
+    assert "ya29" not in shown
+    assert "access_token" in shown

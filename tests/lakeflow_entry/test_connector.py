@@ -1,0 +1,182 @@
+"""The contract that Lakeflow's framework relies on, beyond what the streams' tests show."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
+from support.lakeflow import comparable, connector_of, options_of
+
+from gmail_client.emulator import Emulator, Fault
+from gmail_client.errors import ConfigurationError, OptionError, UnknownTableError
+from gmail_client.schema import SCHEMAS, json_row
+from gmail_client.tables import CATALOGUE
+from lakeflow_entry.connector import GmailLakeflowConnect
+
+NOWHERE = {"access_token": "x", "api_root": "http://127.0.0.1:9"}
+
+
+@pytest.fixture(scope="module")
+def gmail() -> Iterator[Emulator]:
+    with Emulator(messages=40, seed=6) as emulator:
+        yield emulator
+
+
+def test_schemas_and_metadata_need_no_network() -> None:
+    connector = GmailLakeflowConnect(NOWHERE)
+    assert connector.list_tables() == list(CATALOGUE)
+    for name, entry in CATALOGUE.items():
+        schema = connector.get_table_schema(name, {})
+        assert isinstance(schema, StructType)
+        assert to_arrow_schema(schema, timezone="UTC").equals(SCHEMAS[name])
+        assert all(field.metadata["comment"] for field in schema)
+        metadata = connector.read_table_metadata(name, {})
+        assert metadata["primary_keys"] == list(entry.primary_key)
+        assert metadata["ingestion_type"] == entry.ingestion_type
+        assert metadata.get("cursor_field") == entry.cursor
+
+
+def test_an_unknown_table_names_the_ten_at_every_call() -> None:
+    connector = GmailLakeflowConnect(NOWHERE)
+    for call in (
+        lambda: connector.get_table_schema("mail", {}),
+        lambda: connector.read_table_metadata("mail", {}),
+        lambda: connector.read_table("mail", {}, {}),
+        lambda: connector.read_table_deletes("mail", {}, {}),
+    ):
+        with pytest.raises(UnknownTableError, match="forwarding_addresses"):
+            call()
+
+
+@pytest.mark.parametrize("table", CATALOGUE)
+def test_records_are_json_with_none_for_what_is_absent(gmail: Emulator, table: str) -> None:
+    records, offset = connector_of(gmail).read_table(table, None, {})
+    rows = list(records)
+    json.dumps([rows, offset])
+    assert all(set(row) == set(SCHEMAS[table].names) for row in rows)
+    assert not any(empty_object_in(row) for row in rows)
+    if table != "delegates":
+        key = CATALOGUE[table].primary_key[0]
+        truth = {row[key]: comparable(json_row(table, row)) for row in gmail.truth(table)}
+        assert {row[key]: comparable(row) for row in rows} == truth
+
+
+def empty_object_in(value: Any) -> bool:
+    if isinstance(value, dict):
+        return not value or any(empty_object_in(item) for item in value.values())
+    return isinstance(value, list) and any(empty_object_in(item) for item in value)
+
+
+def test_options_are_found_in_any_case_and_checked(gmail: Emulator) -> None:
+    connector = connector_of(gmail)
+    framework = {"tablename": "messages", "isdeleteflow": "false", "databricks.connection": "c"}
+    given = {"LABELIDS": "INBOX", "maxresults": "3", **framework, **options_of(gmail)}
+    rows = list(connector.read_table("messages", None, given)[0])
+    assert rows
+    assert all("INBOX" in row["labelIds"] for row in rows)
+    for options, said in (
+        ({"maxResults": "0"}, "maxResults"),
+        ({"format": "pretty"}, "format"),
+        ({"max_records_per_batch": "many"}, "max_records_per_batch"),
+        ({"labelId": "INBOX"}, "Did you mean 'labelIds'"),
+        ({"colour": "red"}, "colour"),
+    ):
+        with pytest.raises(OptionError, match=said):
+            connector.read_table("messages", {}, options)
+
+
+def test_what_a_connection_brings_beyond_the_known_is_no_mistake(gmail: Emulator) -> None:
+    options = {**options_of(gmail), "community_oauth_flow": "u2m", "host": "https://gmail.googleapis.com"}
+    rows, _ = GmailLakeflowConnect(options).read_table("labels", None, {**options, "tableName": "labels"})
+    assert list(rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ({"client_id": "a", "client_secret": "b"}, "refresh_token"),
+        ({"client_id": "a", "refresh_token": "b"}, "client_secret"),
+        ({"refresh_token": "b"}, "client_id"),
+    ],
+)
+def test_half_a_credential_is_refused_with_what_is_missing(options: dict[str, str], missing: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        GmailLakeflowConnect(options).read_table("labels", None, {})
+    assert missing in str(caught.value)
+
+
+def test_an_access_token_alone_is_enough_and_a_refresh_token_goes_before_it(gmail: Emulator) -> None:
+    options = options_of(gmail)
+    alone = {"access_token": gmail.access_token(), "api_root": gmail.url, "oauth_root": gmail.url}
+    assert list(GmailLakeflowConnect(alone).read_table("profile", None, {})[0])
+    both = {**options, "access_token": "stale"}
+    assert list(GmailLakeflowConnect(both).read_table("profile", None, {})[0])
+
+
+def test_it_pickles_and_shows_no_secret(gmail: Emulator) -> None:
+    options = options_of(gmail)
+    connector = GmailLakeflowConnect(options)
+    list(connector.read_table("messages", {}, {"maxResults": "5"})[0])
+    copy = pickle.loads(pickle.dumps(connector))
+    assert len(list(copy.read_table("labels", None, {})[0])) == len(gmail.truth("labels"))
+    for secret in (options["client_secret"], options["refresh_token"]):
+        assert secret not in repr(connector)
+
+
+def test_an_offset_of_somebody_else_is_refused(gmail: Emulator) -> None:
+    for offset in ({"cursor": "x"}, {"historyId": "soon"}, {"historyId": "1", "place": "a"}):
+        with pytest.raises(ConfigurationError, match="not one of this connector's"):
+            connector_of(gmail).read_table("messages", offset, {})
+
+
+def test_a_filter_that_matches_nothing_is_said(gmail: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    for start in (None, {}):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert not list(connector_of(gmail).read_table("messages", start, {"q": "subject:zzzqqq"})[0])
+        assert "subject:zzzqqq" in caplog.text
+
+
+def test_reads_are_lazy_and_one_that_is_dropped_stops_asking(gmail: Emulator) -> None:
+    gmail.usage.reset()
+    connector = connector_of(gmail)
+    assert gmail.usage.total_calls == 0
+    connector.read_table("drafts", None, {})
+    assert gmail.usage.total_calls == 0
+
+
+def test_a_failing_batch_endpoint_is_left_at_once(gmail: Emulator) -> None:
+    gmail.faults.add(Fault("batch", status=503))
+    try:
+        rows = list(connector_of(gmail).read_table("messages", {}, {})[0])
+    finally:
+        gmail.faults.clear()
+    assert len(rows) == len(gmail.truth("messages"))
+
+
+def test_a_message_that_cannot_be_had_fails_the_batch_and_nothing_is_lost(gmail: Emulator) -> None:
+    connector = connector_of(gmail)
+    _, offset = connector.read_table("messages", {}, {})
+    mailbox = gmail.mailbox()
+    arrived = mailbox.insert(mailbox.random_mail(), ("INBOX",))
+    gmail.faults.add(Fault("messages.get", status=400, times=1))
+    with pytest.raises(Exception, match="400"):
+        list(connector_of(gmail).read_table("messages", offset, {})[0])
+    assert [row["id"] for row in connector_of(gmail).read_table("messages", offset, {})[0]] == [arrived]
+
+
+def test_a_snapshot_streams_whole_once_for_each_run(gmail: Emulator) -> None:
+    connector = connector_of(gmail)
+    records, offset = connector.read_table("labels", {}, {})
+    assert len(list(records)) == len(gmail.truth("labels"))
+    records, end = connector.read_table("labels", offset, {})
+    assert (list(records), end) == ([], offset)
+    assert list(connector_of(gmail).read_table("labels", offset, {})[0])
+    with pytest.raises(ConfigurationError, match="no deletes"):
+        connector.read_table_deletes("labels", {}, {})
