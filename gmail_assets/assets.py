@@ -3,6 +3,7 @@
 Every asset is partitioned by mailbox and writes its Delta table itself; what it yields is what became of the table.
 """
 
+# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any

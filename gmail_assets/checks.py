@@ -4,6 +4,7 @@ They run after a sync and on demand, each for one mailbox; all together cost hal
 content. What may differ for reasons of Gmail's own is a warning, not an error.
 """
 
+# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,6 @@
 """The daily schedule of the snapshot tables: one run for every mailbox."""
 
+# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 from collections.abc import Sequence
 
 import dagster as dg

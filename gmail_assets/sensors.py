@@ -5,6 +5,7 @@ and asks for a run of messages and threads where they differ. What it decides, a
 its cursor, is in `gmail_assets.tracking`.
 """
 
+# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
