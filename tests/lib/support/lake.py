@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,6 +52,8 @@ def comparable(value: Any, *, history: bool) -> Any:
             key: (
                 sorted(item or ())
                 if key == "labelIds"
+                else comparable(json.loads(item), history=history)
+                if key == "partsJson" and item
                 else comparable(item, history=history)
                 if key != "messages"
                 else sorted(
