@@ -108,7 +108,8 @@ class Lake:
             _fit_schema(delta, schema, location)
         except (DeltaError, OSError) as error:
             raise unwritable(location, error) from error
-        return LakeTable(source, entry.primary_key[0], pa.schema(delta.schema().to_arrow()), delta)
+        in_lake = pa.schema(delta.schema().to_arrow())
+        return LakeTable(source, entry.primary_key[0], in_lake, delta, keep_deleted)
 
 
 def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
@@ -151,16 +152,18 @@ class LakeTable:
         key: Its primary key within a mailbox.
         schema: Its Arrow schema in the lake, `mailbox` included.
         delta: The Delta table as of the last commit seen.
+        keeps_deleted: Whether rows that leave the mailbox stay, marked with `_deletedAt`.
     """
 
     source: str
     key: str
     schema: pa.Schema
     delta: DeltaTable
+    keeps_deleted: bool = False
 
     @property
-    def keeps_deleted(self) -> bool:
-        """Whether the table has the `_deletedAt` column."""
+    def may_hold_marked(self) -> bool:
+        """Whether the table has the `_deletedAt` column, now or from a time when deleted rows were kept."""
         return DELETED_AT in self.schema.names
 
     def mailboxes(self) -> list[str]:

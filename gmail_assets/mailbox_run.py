@@ -175,8 +175,6 @@ class MailboxRun:
             for thread_id, ids in target.missing(rows).items():
                 missing.setdefault(thread_id, set()).update(ids)
             whole.update(thread_id for thread_id in entire if not target.holds(thread_id))
-            for thread_id, ids in target.returning(wanted).items():
-                recheck.setdefault(thread_id, set()).update(ids)
             if target.mode == "verify" and target.part.cursor is None:
                 target.narrow(wanted)
         if not held and not missing and not whole:

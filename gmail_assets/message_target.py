@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gmail_assets.chunk import Chunk
 from gmail_assets.part import Part
@@ -25,7 +26,6 @@ class StoredMessage:
     thread_id: str
     labels: Labels
     sequence: int
-    hidden: bool
 
 
 class MessagesTarget(Target):
@@ -38,24 +38,24 @@ class MessagesTarget(Target):
 
     def _load(self, changes: Changes | None) -> None:
         table = self.part.members(None if changes is None else changes.messages)
+        self.marked = set(table.filter(table["marked"])["id"].to_pylist())
+        table = table.filter(pc.invert(table["marked"]))
         self.stored = {
-            message_id: StoredMessage(thread_id, labels, sequence or 0, hidden)
-            for message_id, thread_id, labels, sequence, hidden in zip(
+            message_id: StoredMessage(thread_id, labels, sequence or 0)
+            for message_id, thread_id, labels, sequence in zip(
                 table["id"].to_pylist(),
                 table["threadId"].to_pylist(),
                 _interned(table["labelIds"].to_pylist()),
                 table["historySequence"].to_pylist(),
-                table["hidden"].to_pylist(),
                 strict=True,
             )
         }
 
     def held(self) -> dict[str, set[str]]:
-        """Thread id to the messages that are stored and visible."""
+        """Thread id to the messages that are stored."""
         threads: dict[str, set[str]] = {}
         for message_id, stored in self.stored.items():
-            if not stored.hidden:
-                threads.setdefault(stored.thread_id, set()).add(message_id)
+            threads.setdefault(stored.thread_id, set()).add(message_id)
         return threads
 
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
@@ -74,19 +74,16 @@ class MessagesTarget(Target):
         """The highest history id among a thread's messages."""
         gates: dict[str, int] = {}
         for stored in self.stored.values():
-            if not stored.hidden:
-                gates[stored.thread_id] = max(stored.sequence, gates.get(stored.thread_id, 0))
+            gates[stored.thread_id] = max(stored.sequence, gates.get(stored.thread_id, 0))
         return gates
 
     def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
         """Thread id to the messages that are wanted and not stored."""
-        return _by_thread(wanted, lambda message_id: message_id not in self.stored)
-
-    def returning(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
-        """Thread id to wanted messages whose content is stored, though marked as deleted."""
-        return _by_thread(
-            wanted, lambda message_id: message_id in self.stored and self.stored[message_id].hidden
-        )
+        found: dict[str, set[str]] = {}
+        for message_id, thread_id in wanted.items():
+            if message_id not in self.stored:
+                found.setdefault(thread_id, set()).add(message_id)
+        return found
 
     def candidates(self, changes: Changes) -> dict[str, str]:
         """Messages that the changes may bring into the table and that are not stored: id to thread id."""
@@ -105,16 +102,19 @@ class MessagesTarget(Target):
         return False
 
     def take(self, chunk: Chunk) -> None:
-        """Append the messages that belong here and are not stored."""
+        """Append the messages that belong here and are not stored; one that was marked as deleted is back."""
         places = [place for place, message in enumerate(chunk.messages) if self._lacks(message)]
-        if not places:
-            return
-        self.part.append(chunk.rows(places), anchor=self.anchor)
+        new = [place for place in places if chunk.messages[place]["id"] not in self.marked]
+        back = [place for place in places if chunk.messages[place]["id"] in self.marked]
+        if new:
+            self.part.append(chunk.rows(new), anchor=self.anchor)
+        if back:
+            self.part.merge(chunk.rows(back), anchor=self.anchor)
         self.written += len(places)
         for message in (chunk.messages[place] for place in places):
             labels = tuple(message.get("labelIds") or ())
             sequence = int(message.get("historyId") or 0)
-            self.stored[message["id"]] = StoredMessage(message["threadId"], labels, sequence, False)
+            self.stored[message["id"]] = StoredMessage(message["threadId"], labels, sequence)
             self.fresh.add(message["id"])
 
     def _lacks(self, message: Mapping[str, Any]) -> bool:
@@ -125,17 +125,12 @@ class MessagesTarget(Target):
 
     def would_remove(self, changes: Changes) -> tuple[int, int]:
         """How many rows the changes take out, of how many."""
-        visible = {message_id for message_id, stored in self.stored.items() if not stored.hidden}
         gone = {message_id for message_id, change in changes.messages.items() if change.deleted}
-        return len(visible & (gone | self.leaving)), len(visible)
+        return len(self.stored.keys() & (gone | self.leaving)), len(self.stored)
 
     def narrow(self, wanted: Mapping[str, str]) -> None:
         """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
-        self.leaving = {
-            message_id
-            for message_id, stored in self.stored.items()
-            if not stored.hidden and message_id not in wanted
-        }
+        self.leaving = self.stored.keys() - wanted.keys()
 
     def finish(self, changes: Changes, *, cursor: int | None) -> None:
         """Set labels and take out what left, in one merge."""
@@ -147,11 +142,10 @@ class MessagesTarget(Target):
                 continue
             labels = None if change.deleted else change.labels_after(stored.labels)
             if labels is None or not self.options.wants(labels):
-                if not stored.hidden:
-                    removed.append(message_id)
+                removed.append(message_id)
                 continue
             sequence = max(stored.sequence, change.history_id)
-            if stored.hidden or set(labels) != set(stored.labels) or sequence != stored.sequence:
+            if set(labels) != set(stored.labels) or sequence != stored.sequence:
                 updates.append(
                     {
                         "id": message_id,
@@ -168,14 +162,6 @@ class MessagesTarget(Target):
         self.updated += len(updates)
         self.removed += len(removed)
         self.leaving = set()
-
-
-def _by_thread(wanted: Mapping[str, str], belongs: Any) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for message_id, thread_id in wanted.items():
-        if belongs(message_id):
-            found.setdefault(thread_id, set()).add(message_id)
-    return found
 
 
 def _interned(rows: Iterable[Sequence[str] | None]) -> list[Labels]:

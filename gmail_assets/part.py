@@ -89,31 +89,30 @@ class Part:
 
         Returns:
             For messages: id, threadId, labelIds, historySequence. For threads: id, historySequence, messages
-            as a list of structs of id and labelIds. In both, `hidden` is true for rows kept after deletion.
+            as a list of structs of id and labelIds. In both, `marked` is true for rows kept after deletion.
         """
         leaves = ["id", "historySequence"]
         if self.table.source == "messages":
             leaves += ["threadId", "labelIds.list.element"]
         else:
             leaves += [f"messages.list.element.{leaf}" for leaf in ("id", "labelIds.list.element")]
-        if self.table.keeps_deleted:
+        if self.table.may_hold_marked:
             leaves.append(DELETED_AT)
         wanted = None if keys is None else pa.array(sorted(set(keys)), pa.string())
         empty = self._no_members()
         pieces = [empty]
         for path in self._paths(None if wanted is None else wanted.to_pylist()):
-            # Files of merges and of appends differ in how Arrow reads their strings.
-            piece = pq.ParquetFile(path).read(columns=leaves).select(empty.schema.names).cast(empty.schema)
+            piece = _as_schema(pq.ParquetFile(path).read(columns=leaves), empty.schema)
             if wanted is not None:
                 piece = piece.filter(pc.is_in(piece["id"], wanted))
             pieces.append(piece)
         table = pa.concat_tables(pieces)
-        hidden = (
+        marked = (
             pc.is_valid(table[DELETED_AT])
-            if self.table.keeps_deleted
+            if self.table.may_hold_marked
             else pa.array([False] * table.num_rows, pa.bool_())
         )
-        return table.append_column("hidden", hidden)
+        return table.append_column("marked", marked)
 
     def _no_members(self) -> pa.Table:
         text = pa.string()
@@ -123,7 +122,7 @@ class Part:
         else:
             member = pa.struct([("id", text), ("labelIds", labels)])
             fields = [("id", text), ("historySequence", pa.int64()), ("messages", pa.list_(member))]
-        if self.table.keeps_deleted:
+        if self.table.may_hold_marked:
             fields.append((DELETED_AT, pa.timestamp("us", tz="UTC")))
         return pa.schema(fields).empty_table()
 
@@ -189,10 +188,16 @@ class Part:
         )
 
     def clear(self, *, anchor: int) -> None:
-        """Take the mailbox's rows out and forget its cursor, in one commit: the start of a full refresh."""
+        """Take the mailbox's rows out and forget its cursor, in one commit: the start of a full refresh.
+
+        Rows that are kept after deletion stay: Gmail could not give them again.
+        """
+        predicate = f"{MAILBOX} = {_quoted(self.address)}"
+        if self.table.keeps_deleted:
+            predicate += f" AND {DELETED_AT} IS NULL"
         self._write(
             lambda properties: self.table.delta.delete(
-                predicate=f"{MAILBOX} = {_quoted(self.address)}",
+                predicate=predicate,
                 writer_properties=_WRITER,
                 commit_properties=properties,
             ),
@@ -282,7 +287,7 @@ class Part:
             f"AND t.{key} BETWEEN {_quoted(keys[0])} AND {_quoted(keys[-1])} AND t.{key} = s.{key}"
         )
         setting = {name: f's."{name}"' for name in names}
-        if self.table.keeps_deleted:
+        if self.table.may_hold_marked:
             setting[DELETED_AT] = "NULL"
 
         def write(properties: CommitProperties) -> None:
@@ -395,6 +400,17 @@ class Part:
 def _number(text: str) -> int:
     """A positive 60-bit number for a text: transaction versions are numbers."""
     return int(hashlib.sha256(text.encode()).hexdigest()[:15], 16) + 1
+
+
+def _as_schema(piece: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A file's columns as the table has them now.
+
+    A file may be older than a column, and files of merges and of appends differ in how Arrow reads their strings.
+    """
+    for field in schema:
+        if field.name not in piece.schema.names:
+            piece = piece.append_column(field, pa.nulls(piece.num_rows, field.type))
+    return piece.select(schema.names).cast(schema)
 
 
 def _fresh(table: pa.Table) -> pa.Table:

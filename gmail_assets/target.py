@@ -31,6 +31,7 @@ class Target(ABC):
         part: The mailbox's part of it.
         mode: What is to be done: `load` what is missing, `verify` what is stored too, or only `replay` the history.
         start: History id from which the replay begins.
+        marked: Keys of rows that are marked as deleted; what comes back is read again and takes their place.
         wanted: Ids of messages that the filters let in, as far as a listing told; what `q` says counts only here.
         heads: What threads.list says of threads.
         changed_heads: The history ids of threads that a comparison read again.
@@ -47,6 +48,7 @@ class Target(ABC):
         self.wanted: set[str] = set()
         self.heads: Mapping[str, ListedThread] = {}
         self.changed_heads: dict[str, int] = {}
+        self.marked: set[str] = set()
         self.narrowed = False
         self.fresh: set[str] = set()
         self.asked: set[str] | None = None
@@ -85,7 +87,7 @@ class Target(ABC):
 
     @abstractmethod
     def held(self) -> dict[str, set[str]]:
-        """Thread id to the messages that are stored and visible."""
+        """Thread id to the messages that are stored. Rows marked as deleted count as not stored."""
 
     @abstractmethod
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
@@ -102,10 +104,6 @@ class Target(ABC):
     @abstractmethod
     def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
         """Thread id to the messages that are wanted and not stored."""
-
-    @abstractmethod
-    def returning(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
-        """Thread id to wanted messages whose content is stored, though marked as deleted."""
 
     @abstractmethod
     def candidates(self, changes: Changes) -> dict[str, str]:

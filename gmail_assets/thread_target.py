@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+import pyarrow.compute as pc
+
 from gmail_assets.chunk import Chunk
 from gmail_assets.part import Part
 from gmail_assets.target import Labels, Target, merge
@@ -26,7 +28,6 @@ class StoredThread:
 
     members: dict[str, Labels]
     sequence: int
-    hidden: bool
 
 
 class ThreadsTarget(Target):
@@ -40,62 +41,54 @@ class ThreadsTarget(Target):
     def _load(self, changes: Changes | None) -> None:
         keys = None if changes is None else {change.thread_id for change in changes.messages.values()}
         table = self.part.members(keys)
+        self.marked = set(table.filter(table["marked"])["id"].to_pylist())
         self.stored = {}
         seen: dict[Labels, Labels] = {}
-        for batch in table.to_batches(max_chunksize=10_000):
-            for thread_id, members, sequence, hidden in zip(
+        for batch in table.filter(pc.invert(table["marked"])).to_batches(max_chunksize=10_000):
+            for thread_id, members, sequence in zip(
                 batch["id"].to_pylist(),
                 batch["messages"].to_pylist(),
                 batch["historySequence"].to_pylist(),
-                batch["hidden"].to_pylist(),
                 strict=True,
             ):
                 labels = {}
                 for member in members or ():
                     own = tuple(member["labelIds"] or ())
                     labels[member["id"]] = seen.setdefault(own, own)
-                self.stored[thread_id] = StoredThread(labels, sequence or 0, hidden)
-
-    def _visible(self, thread_id: str) -> StoredThread | None:
-        stored = self.stored.get(thread_id)
-        return None if stored is None or stored.hidden else stored
+                self.stored[thread_id] = StoredThread(labels, sequence or 0)
 
     def held(self) -> dict[str, set[str]]:
-        """Thread id to the messages that are stored and visible."""
-        return {thread: set(stored.members) for thread, stored in self.stored.items() if not stored.hidden}
+        """Thread id to the messages that are stored."""
+        return {thread: set(stored.members) for thread, stored in self.stored.items()}
 
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
         """Stored labels of a thread's messages, of those that are stored."""
-        stored = self._visible(thread_id)
+        stored = self.stored.get(thread_id)
         members = stored.members if stored else {}
         return {message_id: members[message_id] for message_id in message_ids if message_id in members}
 
     def holds(self, thread_id: str) -> bool:
         """Whether the thread has a row that is not marked as deleted."""
-        return self._visible(thread_id) is not None
+        return thread_id in self.stored
 
     def gates(self) -> dict[str, int]:
         """The threads' stored history ids."""
-        return {thread: stored.sequence for thread, stored in self.stored.items() if not stored.hidden}
+        return {thread: stored.sequence for thread, stored in self.stored.items()}
 
     def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
         """Thread id to the messages that are wanted and not stored."""
         found: dict[str, set[str]] = {}
         for message_id, thread_id in wanted.items():
-            stored = self._visible(thread_id)
+            stored = self.stored.get(thread_id)
             if stored is None or message_id not in stored.members:
                 found.setdefault(thread_id, set()).add(message_id)
         return found
-
-    def returning(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
-        """Nothing: a thread that comes back is read again."""
-        return {}
 
     def candidates(self, changes: Changes) -> dict[str, str]:
         """Messages that the changes may bring into the table and that are not stored: id to thread id."""
         found = {}
         for message_id, change in changes.messages.items():
-            stored = self._visible(change.thread_id)
+            stored = self.stored.get(change.thread_id)
             if change.deleted or (stored is not None and message_id in stored.members):
                 continue
             labels = change.labels_after(None)
@@ -107,7 +100,7 @@ class ThreadsTarget(Target):
 
     def whole(self, thread_id: str) -> bool:
         """Whether members that no record names may belong to the row: a filtered thread that enters."""
-        return self.options.filtered and self._visible(thread_id) is None
+        return self.options.filtered and thread_id not in self.stored
 
     def take(self, chunk: Chunk) -> None:
         """Append new threads, and put new messages into stored ones."""
@@ -118,7 +111,7 @@ class ThreadsTarget(Target):
         back: list[ThreadEdit] = []
         grown: list[ThreadEdit] = []
         for thread_id, pieces in by_thread.items():
-            stored = self._visible(thread_id)
+            stored = self.stored.get(thread_id)
             known = stored.members if stored else {}
             messages = [
                 message
@@ -132,7 +125,7 @@ class ThreadsTarget(Target):
             self._name_head(edit, pieces)
             if stored is not None:
                 grown.append(edit)
-            elif thread_id in self.stored:
+            elif thread_id in self.marked:
                 back.append(edit)
             else:
                 new.append(edit)
@@ -147,9 +140,9 @@ class ThreadsTarget(Target):
         if grown:
             self._edit(grown, cursor=None, chunk=chunk)
         for edit in [*new, *back, *grown]:
-            stored = self._visible(edit.thread_id)
+            stored = self.stored.get(edit.thread_id)
             if stored is None:
-                stored = self.stored[edit.thread_id] = StoredThread({}, edit.history_id, False)
+                stored = self.stored[edit.thread_id] = StoredThread({}, edit.history_id)
             for message in (chunk.messages[place] for place in edit.put):
                 stored.members[message["id"]] = tuple(message.get("labelIds") or ())
                 self.fresh.add(message["id"])
@@ -173,22 +166,17 @@ class ThreadsTarget(Target):
         """How many rows the changes take out, of how many."""
         gone: dict[str, int] = {}
         for message_id, change in changes.messages.items():
-            stored = self._visible(change.thread_id)
+            stored = self.stored.get(change.thread_id)
             if change.deleted and stored is not None and message_id in stored.members:
                 gone[change.thread_id] = gone.get(change.thread_id, 0) + 1
         emptied = {thread for thread, count in gone.items() if count == len(self.stored[thread].members)}
-        visible = sum(1 for stored in self.stored.values() if not stored.hidden)
-        return len(emptied | self.leaving), visible
+        return len(emptied | self.leaving), len(self.stored)
 
     def narrow(self, wanted: Mapping[str, str]) -> None:
         """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
         threads = set(wanted.values())
         self.narrowed = True
-        self.leaving = {
-            thread_id
-            for thread_id, stored in self.stored.items()
-            if not stored.hidden and thread_id not in threads
-        }
+        self.leaving = self.stored.keys() - threads
 
     def finish(self, changes: Changes, *, cursor: int | None) -> None:
         """Relabel and take out messages inside their threads, and threads that have none left."""
@@ -198,7 +186,7 @@ class ThreadsTarget(Target):
             return edits.setdefault(thread_id, ThreadEdit(thread_id))
 
         for message_id, change in changes.messages.items():
-            stored = self._visible(change.thread_id)
+            stored = self.stored.get(change.thread_id)
             if stored is None:
                 continue
             if message_id in stored.members and message_id not in self.fresh:
@@ -217,7 +205,7 @@ class ThreadsTarget(Target):
                 stored.sequence = head
         for thread_id, stored in self.stored.items() if self.narrowed else ():
             unwanted = {member for member, labels in stored.members.items() if not self.options.shows(labels)}
-            if unwanted and not stored.hidden:
+            if unwanted:
                 edit_of(thread_id).drop.update(unwanted)
         leaving = {
             thread_id

@@ -225,7 +225,7 @@ class _Verification:
         moved = set(changes.messages)
         moved_threads = {change.thread_id for change in changes.messages.values()}
         if messages is not None:
-            stored = {message_id for message_id, row in messages.stored.items() if not row.hidden}
+            stored = set(messages.stored)
             table = self._verdict.tables["messages"]
             table.in_gmail = int(profile.get("messagesTotal") or 0)
             self._compare("messages", stored, wanted["messages"].keys(), moved, standings["messages"])
@@ -331,9 +331,8 @@ class _Verification:
         """Each label with its rows, and the ids that have it on one side only where the counts differ."""
         with_label: dict[str, set[str]] = {}
         for message_id, row in messages.stored.items():
-            if not row.hidden:
-                for label_id in row.labels:
-                    with_label.setdefault(label_id, set()).add(message_id)
+            for label_id in row.labels:
+                with_label.setdefault(label_id, set()).add(message_id)
         found: list[tuple[dict[str, Any], int, set[str] | None]] = []
         named = [str(label["id"]) for label in self._api.labels()]
         options = messages.options
@@ -374,7 +373,7 @@ class _Verification:
     # Samples
 
     def _sample_messages(self, standing: Standing, target: MessagesTarget, sample: int) -> Iterator[_Sampled]:
-        ids = sorted(message_id for message_id, row in target.stored.items() if not row.hidden)
+        ids = sorted(target.stored)
         chosen = self._chance.sample(ids, min(sample, len(ids)))
         rows = {row["id"]: row for row in standing.part.rows(chosen).to_pylist()}
         calls = [self._api.message_call(item, standing.spec.options.format) for item in chosen]

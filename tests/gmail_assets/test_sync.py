@@ -290,8 +290,7 @@ def test_deleted_rows_are_kept_with_the_time_where_that_is_wished(gmail: Emulato
     tables = [spec("messages", deletes="keep"), spec("threads", deletes="keep")]
     run(gmail, lake, tables)
     mailbox = gmail.mailbox()
-    gone = mailbox.message_ids()[3]
-    trashed = mailbox.message_ids()[5]
+    gone, trashed = [row["id"] for row in gmail.truth("messages", format="minimal")][3:5]
     mailbox.delete(gone)
     mailbox.trash(trashed)
     run(gmail, lake, tables)
