@@ -2,10 +2,10 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui dagster test test-all check format bench lock runtime dev clean
+.PHONY: help demo ui dagster lakeflow-demo test test-all check format bench lock runtime dev clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: runtime  ## a whole mailbox in ten Delta tables, no account needed (your own export: make demo MBOX=takeout.mbox)
 	@$(PYTHON_IN_VENV) -m gmail_assets.demo run $(if $(MBOX),--mbox "$(MBOX)") $(if $(MESSAGES),--messages $(MESSAGES))
@@ -16,6 +16,9 @@ ui: runtime  ## Dagster in the browser, on the demo's tables, with the demo's ma
 dagster: runtime  ## Dagster in the browser, on your own Gmail (credentials from the environment or .env)
 	@mkdir -p .dagster && cp dagster.yaml .dagster/dagster.yaml
 	@DAGSTER_HOME="$(CURDIR)/.dagster" .venv/bin/dagster dev $(if $(PORT),--port $(PORT))
+
+lakeflow-demo: dev  ## the Lakeflow pipeline on local Spark (needs Java), on an emulated mailbox
+	@$(PYTHON_IN_VENV) -m lakeflow_entry.demo $(if $(MESSAGES),--messages $(MESSAGES))
 
 test: dev  ## the tests, in under five minutes on two cores
 	$(PYTHON_IN_VENV) -m pytest -n 2 -m "not slow"
