@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import requests
 
@@ -66,6 +67,7 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
     from gmail_assets.lake import Lake
     from gmail_assets.part import Part
     from gmail_assets.thread_rows import ThreadEdit, rebuild
+    from gmail_assets.upkeep import DEFAULT_UPKEEP, keep_up
     from gmail_client.client import GmailClient
     from gmail_client.emulator import Emulator
     from gmail_client.fetch import Fetched
@@ -88,6 +90,7 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
         for thread in twin.mailbox().store.threads.values()
         if any(not m.hidden for m in thread.members)
     ]
+    threads.sort(key=lambda thread: thread.id, reverse=True)
     twin.stop()
     batch: list[object] = []
     for index, thread in enumerate(threads):
@@ -122,7 +125,7 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
         parts[1].append(rebuilt, cursor=last)
         batch = []
     for part in parts:
-        part.table.delta.optimize.compact(target_size=32 * 2**20, max_concurrent_tasks=1)
+        keep_up(part.table, mailbox.address, DEFAULT_UPKEEP, version_before=0)
 
 
 def add_others(folder: str, others: int, rows: int = 500) -> None:
@@ -170,7 +173,7 @@ def main() -> None:
                 flush=True,
             )
 
-        if not os.path.exists(os.path.join(folder, "threads")):
+        if not (Path(folder) / "threads").exists():
             os.environ.update(environment)
             fill(folder, arguments.messages, arguments.mean_kb)
         show("nothing to do", measured(folder, environment))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -18,7 +19,16 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from gmail_assets.lake_errors import SchemaMismatchError, unreadable, unwritable
 from gmail_client.tables import CATALOGUE
 
-__all__ = ["DELETED_AT", "MAILBOX", "MAILBOX_FIELD", "Lake", "LakeTable", "TableFile", "with_mailbox"]
+__all__ = [
+    "DELETED_AT",
+    "MAILBOX",
+    "MAILBOX_FIELD",
+    "TARGET_FILE_BYTES",
+    "Lake",
+    "LakeTable",
+    "TableFile",
+    "with_mailbox",
+]
 
 MAILBOX = "mailbox"
 DELETED_AT = "_deletedAt"
@@ -31,7 +41,8 @@ _DELETED_AT_FIELD = pa.field(
     pa.timestamp("us", tz="UTC"),
     metadata={"comment": "When the row was found to have left the mailbox; null while it is there."},
 )
-_TARGET_FILE_BYTES = 32 * 2**20
+TARGET_FILE_BYTES = 4 * 2**20
+"""About a chunk of a first load. A change rewrites the files it touches: larger ones make scattered changes dear."""
 
 
 def with_mailbox(schema: pa.Schema, *, keep_deleted: bool = False) -> pa.Schema:
@@ -100,7 +111,7 @@ class Lake:
                     name=name or source,
                     description=entry.description,
                     configuration={
-                        "delta.targetFileSize": str(_TARGET_FILE_BYTES),
+                        "delta.targetFileSize": str(TARGET_FILE_BYTES),
                         "delta.dataSkippingStatsColumns": ",".join(entry.primary_key),
                     },
                     storage_options=self.options,
@@ -109,7 +120,7 @@ class Lake:
         except (DeltaError, OSError) as error:
             raise unwritable(location, error) from error
         in_lake = pa.schema(delta.schema().to_arrow())
-        return LakeTable(source, entry.primary_key[0], in_lake, delta, keep_deleted)
+        return LakeTable(source, entry.primary_key[0], in_lake, delta, keep_deleted, self.options)
 
 
 def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
@@ -153,6 +164,7 @@ class LakeTable:
         schema: Its Arrow schema in the lake, `mailbox` included.
         delta: The Delta table as of the last commit seen.
         keeps_deleted: Whether rows that leave the mailbox stay, marked with `_deletedAt`.
+        storage_options: As the lake has them.
     """
 
     source: str
@@ -160,11 +172,22 @@ class LakeTable:
     schema: pa.Schema
     delta: DeltaTable
     keeps_deleted: bool = False
+    storage_options: dict[str, str] | None = None
 
     @property
     def may_hold_marked(self) -> bool:
         """Whether the table has the `_deletedAt` column, now or from a time when deleted rows were kept."""
         return DELETED_AT in self.schema.names
+
+    def at(self, version: int | datetime) -> DeltaTable:
+        """The Delta table as of an earlier version or time.
+
+        Raises:
+            DeltaError: The log no longer reaches back so far.
+        """
+        delta = DeltaTable(self.delta.table_uri, storage_options=self.storage_options)
+        delta.load_as_version(version)
+        return delta
 
     def mailboxes(self) -> list[str]:
         """The addresses that have rows."""

@@ -202,7 +202,8 @@ class MailboxRun:
                 whole.add(thread_id)
         wants = [
             Want(thread_id, tuple(missing.get(thread_id, ())), thread_id in whole, thread_id in held)
-            for thread_id in dict.fromkeys([*missing, *sorted(whole)])
+            # Newest first, and neighbours together: a file's keys then span little, and a change touches few files.
+            for thread_id in sorted(missing.keys() | whole, key=lambda name: (len(name), name), reverse=True)
         ]
         relabelled = self._fetch(wants, targets, recheck)
         changes.messages.update(relabelled)

@@ -3,8 +3,10 @@
 - Every commit carries a transaction (`gmail/<mailbox>/<table>/writer`) that only its own run may move, so that a
   second run's commit is refused by Delta itself and leaves no trace.
 - `cursor` is the history id up to which the part equals the mailbox, in the same commit as the data that make it
-  true; `anchor` is the history id from which an unfinished load has to be replayed.
-- Both are named by the options' fingerprint; changed options have neither.
+  true; `anchor` is the history id from which an unfinished load has to be replayed. Both are named by the options'
+  fingerprint; changed options have neither.
+- `applied` is the history id up to which every stored row is true, whatever the options and though others may be
+  missing: what Gmail changed later has to be read again, and nothing else.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from gmail_assets.lake_errors import WriterConflictError, one_line, unwritable
 __all__ = ["Part"]
 
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
-_MERGE_GROUP_BYTES = 64 * 2**20
+_MERGE_GROUP_BYTES = 32 * 2**20
 """Parquet bytes that one MERGE may touch: what bounds its memory."""
 
 
@@ -42,6 +44,8 @@ class Part:
     Attributes:
         cursor: History id up to which the part equals the mailbox; None when it has to be compared.
         anchor: History id of an unfinished load.
+        applied: History id up to which the rows that are stored are true; 0 when nothing is known of them.
+        restored: Someone restored an older version of the table after this part's last commit.
     """
 
     def __init__(self, table: LakeTable, address: str, fingerprint: str, format_: str) -> None:
@@ -60,7 +64,9 @@ class Part:
         self.changed_format = (
             written and self._version(f"{self._base}/format") != self._meaning[f"{self._base}/format"]
         )
-        self.restored = written and self._was_restored()
+        restores = self._restores() if written else []
+        self.restored = bool(restores)
+        self.applied = min([self._applied_in(self.table.delta), *map(self._applied_before, restores)])
         trusted = written and same_options and not self.restored
         self.cursor = self._version(f"{self._named}/history") if trusted else None
         self.anchor = self._version(f"{self._named}/load") if trusted else None
@@ -72,14 +78,29 @@ class Part:
         version = self.table.delta.transaction_version(app)
         return version if version is not None and version > 0 else None
 
-    def _was_restored(self) -> bool:
-        """Whether someone restored an older version of the table after this part's last commit."""
+    def _restores(self) -> list[dict[str, Any]]:
+        """The commits that restored older versions of the table after this part's last commit."""
         since = self.table.delta.version() - (self._fence or 0)
-        recent = self.table.delta.history(max(since, 1))
-        return any(
-            commit.get("operation") == "RESTORE" and commit["version"] > (self._fence or 0)
-            for commit in recent
-        )
+        return [
+            commit
+            for commit in self.table.delta.history(max(since, 1))
+            if commit.get("operation") == "RESTORE" and commit["version"] > (self._fence or 0)
+        ]
+
+    def _applied_in(self, delta: DeltaTable) -> int:
+        return delta.transaction_version(f"{self._base}/applied") or 0
+
+    def _applied_before(self, restore: dict[str, Any]) -> int:
+        """What was applied in the version that a restore brought back: the log's transactions stay as they were."""
+        source = restore.get("operationParameters") or {}
+        try:
+            if "version" in source:
+                return self._applied_in(self.table.at(int(source["version"])))
+            return self._applied_in(
+                self.table.at(datetime.fromtimestamp(int(source["datetime"]) / 1000, UTC))
+            )
+        except (DeltaError, OSError, KeyError, ValueError):
+            return 0  # that version's log is gone
 
     def members(self, keys: Iterable[str] | None = None) -> pa.Table:
         """What is needed to compare: keys, threads, labels and history ids, without any content.
@@ -206,9 +227,11 @@ class Part:
         )
         self.cursor = None
 
-    def commit(self, *, cursor: int | None = None, anchor: int | None = None) -> None:
-        """Move the cursor (or set the anchor) without data."""
-        self._write(self._commit_alone, cursor=cursor, anchor=anchor)
+    def commit(
+        self, *, cursor: int | None = None, anchor: int | None = None, applied: int | None = None
+    ) -> None:
+        """Move the cursor (or set the anchor, or what is applied) without data."""
+        self._write(self._commit_alone, cursor=cursor, anchor=anchor, applied=applied)
 
     def _commit_alone(self, properties: CommitProperties) -> None:
         delta = self.table.delta
@@ -353,6 +376,7 @@ class Part:
         *,
         cursor: int | None = None,
         anchor: int | None = None,
+        applied: int | None = None,
     ) -> None:
         delta = self.table.delta
         fence_app = f"{self._base}/writer"
@@ -362,6 +386,9 @@ class Part:
         if cursor is None and self._untold:
             # What these options' cursor said before is not true of these rows any more.
             cursor = 0
+        # All that a load has stored was read after its anchor.
+        applied = cursor or applied or anchor or self.applied
+        transactions.append(Transaction(f"{self._base}/applied", applied))
         if cursor is not None:
             transactions.append(Transaction(f"{self._named}/history", cursor))
         if cursor is not None or anchor is not None:
@@ -384,6 +411,7 @@ class Part:
             raise self._conflict(None)
         self._fence = fence
         self._untold = False
+        self.applied = applied
         if cursor is not None:
             self.cursor = cursor or None
         if cursor is not None or anchor is not None:

@@ -12,12 +12,11 @@ from datetime import timedelta
 from deltalake import WriterProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from gmail_assets.lake import MAILBOX, LakeTable
+from gmail_assets.lake import MAILBOX, TARGET_FILE_BYTES, LakeTable
 
 __all__ = ["DEFAULT_UPKEEP", "Upkeep", "keep_up"]
 
-_SMALL_BYTES = 16 * 2**20
-_TARGET_BYTES = 32 * 2**20
+_SMALL_BYTES = TARGET_FILE_BYTES // 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: i
         if upkeep.small_files and len(small) >= upkeep.small_files:
             delta.optimize.compact(
                 partition_filters=[(MAILBOX, "=", address)],
-                target_size=_TARGET_BYTES,
+                target_size=TARGET_FILE_BYTES,
                 max_concurrent_tasks=1,
                 writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
             )
