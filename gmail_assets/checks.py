@@ -230,7 +230,8 @@ def build_checks(
         if not context.has_partition_key:
             raise dg.Failure(
                 "The checks look at one mailbox, and this run names none.\n"
-                "Fix: choose a mailbox (a partition) when they are executed.",
+                "Fix: materialize the asset for a mailbox, which runs its checks too; or launch the checks' job with "
+                "the tag dagster/partition = the mailbox.",
                 allow_retries=False,
             )
         with dagster_failures():

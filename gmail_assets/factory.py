@@ -68,7 +68,8 @@ def gmail_definitions(
     changing = [keys[name] for name in keys if CATALOGUE[name].cursor]
     snapshots = [keys[name] for name in keys if not CATALOGUE[name].cursor]
 
-    jobs = [_job(f"{group_name}_all", list(keys.values()), "Brings every table of a mailbox up to date.")]
+    assets = dg.AssetSelection.assets
+    jobs = [_job(f"{group_name}_all", assets(*keys.values()), "Brings every table of a mailbox up to date.")]
     partitions = dg.StaticPartitionsDefinition(list(names))
     mail = [entry for entry in tables.tables if CATALOGUE[entry.source_table].cursor]
     schedules = []
@@ -76,9 +77,18 @@ def gmail_definitions(
     checks = []
     if changing:
         checks.append(build_checks("_".join([*prefix, "checks"]), mail, keys, partitions, max_lag=max_lag))
-        jobs.append(
-            _job(f"{group_name}_sync", changing, "Brings messages and threads of a mailbox up to date.")
-        )
+        jobs += [
+            _job(
+                f"{group_name}_sync",
+                assets(*changing),
+                "Brings messages and threads of a mailbox up to date, then checks them.",
+            ),
+            _job(
+                f"{group_name}_checks",
+                dg.AssetSelection.checks_for_assets(*changing),
+                "Checks messages and threads of the mailbox that the tag dagster/partition names.",
+            ),
+        ]
         sensors.append(
             change_sensor(
                 f"{group_name}_changes",
@@ -92,7 +102,9 @@ def gmail_definitions(
             )
         )
     if snapshots:
-        jobs.append(_job(f"{group_name}_snapshots", snapshots, "Reads the snapshot tables of a mailbox."))
+        jobs.append(
+            _job(f"{group_name}_snapshots", assets(*snapshots), "Reads the snapshot tables of a mailbox.")
+        )
         schedules.append(
             snapshot_schedule(
                 f"{group_name}_daily_snapshots",
@@ -118,11 +130,11 @@ def gmail_definitions(
     )
 
 
-def _job(name: str, keys: Sequence[dg.AssetKey], description: str) -> Any:
+def _job(name: str, selection: dg.AssetSelection, description: str) -> Any:
     # One process: a step of its own process each would cost ten times the seconds, and share no token and no meter.
     return dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.assets(*keys),
+        selection=selection,
         description=description,
         executor_def=dg.in_process_executor,
     )
