@@ -81,7 +81,7 @@ class View:
         """Ids, threads and labels of the mailbox's present rows (see `Part.members`)."""
         if table not in self._members:
             rows = self.standings[table].part.members()
-            self._members[table] = rows.filter(pc.invert(rows["hidden"]))
+            self._members[table] = rows.filter(pc.invert(rows["marked"]))
         return self._members[table]
 
 

@@ -76,7 +76,7 @@ def gmail_definitions(
     sensors = []
     checks = []
     if changing:
-        checks.append(build_checks("_".join([*prefix, "checks"]), mail, keys, partitions, max_lag=max_lag))
+        checks.append(build_checks("_".join([*prefix, "mail", "checks"]), mail, keys, partitions, max_lag=max_lag))
         jobs += [
             _job(
                 f"{group_name}_sync",
