@@ -41,7 +41,6 @@ def dagster_failures() -> Iterator[None]:
 
 
 def _wait(error: GmailError) -> float:
-    retry_at = getattr(error, "retry_at", None)
-    if retry_at is None:
+    if error.retry_at is None:
         return _WAIT_SECONDS
-    return min(max(float(retry_at) - time.time(), 1.0), _LONGEST_WAIT_SECONDS)
+    return min(max(error.retry_at - time.time(), 1.0), _LONGEST_WAIT_SECONDS)

@@ -58,6 +58,7 @@ class GmailError(Exception):
         status: HTTP status, where an answer of Gmail's is behind it.
         reason: Gmail's own reason (`errors[0].reason` or ErrorInfo), where there is one.
         method: The API method that was called, as in the price table (`messages.get`).
+        retry_at: Epoch seconds before which Gmail asked not to be tried again, if it did.
     """
 
     retryable = False
@@ -70,6 +71,7 @@ class GmailError(Exception):
         status: int | None = None,
         reason: str | None = None,
         method: str | None = None,
+        retry_at: float | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -77,6 +79,7 @@ class GmailError(Exception):
         self.status = status
         self.reason = reason
         self.method = method
+        self.retry_at = retry_at
 
     def __str__(self) -> str:
         return f"{self.what}\nFix: {self.fix}" if self.fix else self.what
@@ -171,33 +174,15 @@ class RateLimitError(QuotaError):
         reason: str | None = None,
         method: str | None = None,
     ) -> None:
-        super().__init__(what, fix=fix, status=status, reason=reason, method=method)
-        self.retry_at = retry_at
+        super().__init__(what, fix=fix, status=status, reason=reason, method=method, retry_at=retry_at)
         self.limit = limit
         self.per_project = per_project
 
 
 class ConcurrencyError(QuotaError):
-    """Too many requests of one user at once.
-
-    Args:
-        retry_at: Epoch seconds before which Gmail asked not to be tried again, if it did.
-    """
+    """Too many requests of one user at once."""
 
     retryable = True
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        retry_at: float | None = None,
-        fix: str = "",
-        status: int | None = None,
-        reason: str | None = None,
-        method: str | None = None,
-    ) -> None:
-        super().__init__(what, fix=fix, status=status, reason=reason, method=method)
-        self.retry_at = retry_at
 
 
 class DailyLimitError(QuotaError):
@@ -205,23 +190,6 @@ class DailyLimitError(QuotaError):
 
 
 class UnavailableError(GmailError):
-    """Gmail did not answer, or not whole.
-
-    Args:
-        retry_at: Epoch seconds before which Gmail asked not to be tried again, if it did.
-    """
+    """Gmail did not answer, or not whole."""
 
     retryable = True
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        retry_at: float | None = None,
-        fix: str = "",
-        status: int | None = None,
-        reason: str | None = None,
-        method: str | None = None,
-    ) -> None:
-        super().__init__(what, fix=fix, status=status, reason=reason, method=method)
-        self.retry_at = retry_at
