@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from gmail_assets.target import Target
 from gmail_client.api import GmailApi
@@ -55,7 +55,8 @@ class Listing:
     def members(self, target: Target, wanted: dict[str, str]) -> tuple[dict[str, str], set[str]]:
         """What the rows have to hold, and threads that have to be read whole to know.
 
-        A thread's row holds all its visible messages, also those that the filters don't name.
+        A thread's row holds all its visible messages, also those that the filters don't name; and a thread that is
+        there stays, also where `q` has ceased to name it.
         """
         options = target.options
         if target.name == "messages" or not options.filtered:
@@ -69,7 +70,27 @@ class Listing:
             total = int(self._api.profile().get("messagesTotal") or 0)
             pages = total // options.page_size + 1
             new = sum(1 for thread_id in threads if not target.holds(thread_id))
-            if target.mode == "load" and 20 * new < pages * self._api.plan.price("messages.list"):
+            # Only a listing surely names what is in the trash.
+            if (
+                target.mode == "load"
+                and not options.include_spam_trash
+                and 20 * new < pages * self._api.plan.price("messages.list")
+            ):
                 return {}, threads
             self._ids[key] = list_message_ids(self._api, bare)
-        return {m: thread_id for m, thread_id in self._ids[key].items() if thread_id in threads}, set()
+        members = {m: t for m, t in self._ids[key].items() if t in threads or target.holds(t)}
+        return members, set()
+
+    @staticmethod
+    def hidden(api: GmailApi, target: Target, threads: Set[str]) -> dict[str, str]:
+        """Messages of these threads in spam and trash that belong into the rows: threads.get may leave them out."""
+        if not threads or not target.options.include_spam_trash:
+            return {}
+        return {
+            message_id: thread_id
+            for label in ("SPAM", "TRASH")
+            for message_id, thread_id in list_message_ids(
+                api, target.options.model_copy(update={"q": None, "label_ids": (label,)})
+            ).items()
+            if thread_id in threads
+        }

@@ -12,6 +12,7 @@ from gmail_assets.lake import Lake
 from gmail_assets.ledger import Ledger, Unfetched
 from gmail_assets.listing import Listing
 from gmail_assets.message_target import MessagesTarget
+from gmail_assets.needs import Needs
 from gmail_assets.part import Part
 from gmail_assets.results import MassDeletionError, Progress
 from gmail_assets.target import Target
@@ -31,6 +32,8 @@ _MASS_DELETE_SHARE = 0.2
 _MOST_FAILURES = 100
 """Messages that Gmail may refuse before a run takes it for an outage."""
 _EXPIRIES = 3
+_LABELS_AT_ONCE = 2_000
+"""Threads whose labels are read and written at once."""
 _TELL_SECONDS = 0.5
 
 
@@ -52,7 +55,6 @@ class MailboxRun:
     Attributes:
         targets: The tables, once opened.
         warnings: What a reader of the tables should know.
-        failed: Messages that Gmail would not give.
         address: The mailbox's real address.
     """
 
@@ -75,7 +77,6 @@ class MailboxRun:
         self.sample = sample
         self.targets: list[Target] = []
         self.warnings: list[str] = []
-        self.failed: dict[str, Unfetched] = {}
         self.address = ""
         self._units_before = self.api.usage.snapshot().total_units
 
@@ -92,6 +93,7 @@ class MailboxRun:
             )
             part = Part(table, self.address, spec.options.fingerprint, spec.options.format)
             target = (MessagesTarget if spec.source_table == "messages" else ThreadsTarget)(spec, part)
+            target.due = self.ledger.unfetched(self.address, target.name)
             self.targets.append(target)
             if part.restored:
                 self._say(f"{target.name} was restored to an older version: it is compared with the mailbox.")
@@ -102,6 +104,7 @@ class MailboxRun:
                 self._say(
                     f"{target.name}'s cursor {part.cursor} is past the mailbox's head {head}: compared."
                 )
+                part.applied = 0
                 target.mode, target.start = "verify", head
             elif part.cursor is not None and not compare:
                 target.mode, target.start = "replay", min(part.cursor, replay_from or part.cursor)
@@ -161,56 +164,77 @@ class MailboxRun:
             target.heads = listing.heads(target)
             target.load(None)
         held: dict[str, set[str]] = {}
-        for target in targets:
-            for thread_id, members in target.held().items():
-                held.setdefault(thread_id, set()).update(members)
-
-        missing: dict[str, set[str]] = {}
-        whole: set[str] = set()
-        recheck: dict[str, set[str]] = {}
+        needs = Needs()
         for target in targets:
             wanted = listing.wanted(target)
             target.wanted = set(wanted)
-            rows, entire = listing.members(target, wanted)
-            for thread_id, ids in target.missing(rows).items():
-                missing.setdefault(thread_id, set()).update(ids)
-            whole.update(thread_id for thread_id in entire if not target.holds(thread_id))
             if target.mode == "verify" and target.part.cursor is None:
                 target.narrow(wanted)
-        if not held and not missing and not whole:
+            rows, entire = listing.members(target, wanted)
+            whole = {thread_id for thread_id in entire if not target.holds(thread_id)}
+            lacking = target.missing({**rows, **{m: t for m, t in wanted.items() if t in whole}})
+            own = target.held()
+            needs.add(target, lacking, whole, own)
+            for thread_id, members in own.items():
+                held.setdefault(thread_id, set()).update(members)
+        if not held and not needs:
             self._say(
                 f"{self._filters(targets)} match nothing in {self.address}."
                 if self._filters(targets)
                 else f"{self.address} holds no messages."
             )
 
-        changes = Changes(start=0, head=0)
+        gone = Changes(start=0, head=0)
+        recheck: dict[str, set[str]] = {}
+        heads_tell = True
         if verifying:
-            self._gone(changes, held, listing.present)
-            self._guard(verifying, changes)
-            for thread_id in self._changed(verifying, held, listing):
+            self._gone(gone, held, listing.present)
+            self._guard(verifying, gone)
+            changed, heads_tell = self._changed(verifying, held, listing)
+            for thread_id in changed:
                 ids = {message_id for message_id in held[thread_id] if message_id in listing.present}
                 if ids:
-                    recheck.setdefault(thread_id, set()).update(ids)
-                    if thread_id in listing.everything:
-                        head = listing.everything[thread_id].history_id
-                        for target in verifying:
-                            target.changed_heads[thread_id] = head
-        for thread_id in list(missing):
-            # Where a changed thread has new messages too, one full read may tell both.
-            if thread_id in recheck and len(missing[thread_id]) + len(recheck[thread_id]) >= 3:
-                whole.add(thread_id)
-        wants = [
-            Want(thread_id, tuple(missing.get(thread_id, ())), thread_id in whole, thread_id in held)
-            # Newest first, and neighbours together: a file's keys then span little, and a change touches few files.
-            for thread_id in sorted(missing.keys() | whole, key=lambda name: (len(name), name), reverse=True)
-        ]
-        relabelled = self._fetch(wants, targets, recheck)
-        changes.messages.update(relabelled)
-        self._read_labels({t: ids for t, ids in recheck.items() if not ids <= relabelled.keys()}, changes)
-        if changes.messages or any(target.narrowed for target in targets):
+                    recheck[thread_id] = ids
+            needs.tell_labels(recheck)
+        told = self._fetch(needs, recheck)
+        if gone.messages or any(target.narrowed for target in targets):
             for target in targets:
+                target.finish(gone, cursor=None)
+        self._relabel(targets, recheck, told, listing, heads_tell)
+
+    def _relabel(
+        self,
+        targets: list[Target],
+        recheck: Mapping[str, set[str]],
+        told: Mapping[str, MessageChange],
+        listing: Listing,
+        heads_tell: bool,
+    ) -> None:
+        """Read and write the labels of stored messages, those first whose threads changed first.
+
+        So all up to the next thread's history id is applied after each piece: a run that ends here is not in vain.
+        """
+        heads = {thread_id: head.history_id for thread_id, head in listing.everything.items()}
+        threads = sorted(recheck, key=lambda thread_id: (heads.get(thread_id, 0), thread_id))
+        for at in range(0, len(threads), _LABELS_AT_ONCE):
+            piece, rest = threads[at : at + _LABELS_AT_ONCE], threads[at + _LABELS_AT_ONCE :]
+            ids = {thread_id: recheck[thread_id] for thread_id in piece}
+            known = {m: told[m] for members in ids.values() for m in members if m in told}
+            changes = Changes(start=0, head=0, messages=known)
+            self._read_labels(
+                {t: members for t, members in ids.items() if not members <= told.keys()}, changes
+            )
+            for target in targets:
+                target.changed_heads.update((t, heads[t]) for t in piece if t in heads)
                 target.finish(changes, cursor=None)
+            if not rest:
+                return
+            for target in targets:
+                applied = heads.get(rest[0], 0) - 1
+                if heads_tell and target.mode == "verify" and applied > target.part.applied:
+                    self._record_failures(target)
+                    target.part.commit(applied=applied)
+            self._check_time()
 
     def _filters(self, targets: list[Target]) -> str:
         filters = [
@@ -238,18 +262,18 @@ class MailboxRun:
                     "allow_mass_delete: true in the run config, or --allow-mass-delete.",
                 )
 
-    def _changed(self, targets: list[Target], held: Mapping[str, set[str]], listing: Listing) -> set[str]:
-        """Stored threads whose labels have to be read again."""
+    def _changed(
+        self, targets: list[Target], held: Mapping[str, set[str]], listing: Listing
+    ) -> tuple[set[str], bool]:
+        """Stored threads whose labels have to be read again, and whether the history ids tell which they are."""
         heads = listing.everything
-        changed = {
-            thread_id
-            for thread_id, known in _gates(targets)
-            if thread_id not in heads or heads[thread_id].history_id != known
-        }
+        changed = {thread_id for target in targets for thread_id in target.moved(target.held(), heads)}
         unchanged = sorted(held.keys() - changed)
         tested = self.sample.sample(unchanged, min(_SAMPLE, len(unchanged)))
         told = Changes(start=0, head=0)
-        self._read_labels({t: {m for m in held[t] if m in listing.present} for t in tested}, told)
+        self._read_labels(
+            {t: {m for m in held[t] if m in listing.present} for t in tested}, told, noting=False
+        )
         for target in targets:
             for thread_id in tested:
                 for message_id, labels in target.labels_of(thread_id, held[thread_id]).items():
@@ -260,10 +284,10 @@ class MailboxRun:
                         self._say(
                             "A thread changed though its history id did not move: every thread is read again."
                         )
-                        return set(held)
-        return changed
+                        return set(held), False
+        return changed, True
 
-    def _read_labels(self, threads: Mapping[str, set[str]], changes: Changes) -> None:
+    def _read_labels(self, threads: Mapping[str, set[str]], changes: Changes, *, noting: bool = True) -> None:
         """Read the labels of stored messages, without their content."""
         wants = [Want(thread_id, tuple(ids)) for thread_id, ids in threads.items() if ids]
         for fetched in fetch(self.api, wants, "minimal"):
@@ -272,28 +296,28 @@ class MailboxRun:
                     changes.messages[message["id"]] = _as_change(message)
             for message_id in fetched.gone:
                 changes.messages[message_id] = MessageChange(fetched.thread_id, 0, deleted=True)
-            for error in fetched.failed.values():
-                raise error
+            for message_id, error in fetched.failed.items() if noting else ():
+                for target in self.targets:
+                    if target.labels_of(fetched.thread_id, [message_id]):
+                        self._note_failure(target, fetched.thread_id, message_id, error)
 
     # Fetching
 
-    def _fetch(
-        self, wants: list[Want], targets: list[Target], recheck: Mapping[str, set[str]]
-    ) -> dict[str, MessageChange]:
-        """Bring what is wanted into the tables, chunk by chunk.
+    def _fetch(self, needs: Needs, recheck: Mapping[str, set[str]]) -> dict[str, MessageChange]:
+        """Bring what is lacked into the tables, chunk by chunk.
 
         Returns:
             What it told by the way of stored messages whose labels are in question.
         """
         relabelled: dict[str, MessageChange] = {}
-        total = sum(max(len(want.message_ids), 1) for want in wants)
+        total = len(needs)
         done = 0
         self.tell(self._progress("fetching", 0, total))
-        for group in self._by_format(targets):
-            arriving = self._telling(fetch(self.api, wants, group[0].options.format), total)
+        for targets, wants in needs.wants():
+            arriving = self._telling(fetch(self.api, wants, targets[0].options.format), total)
             for chunk in chunks(arriving):
                 mail = Chunk(chunk)
-                for target in group:
+                for target in targets:
                     target.take(mail)
                 for fetched in chunk:
                     done += len(fetched.messages)
@@ -301,7 +325,9 @@ class MailboxRun:
                         if message["id"] in recheck.get(fetched.thread_id, ()):
                             relabelled[message["id"]] = _as_change(message)
                     for message_id, error in fetched.failed.items():
-                        self._note_failure(fetched.thread_id, message_id, error)
+                        for target in targets:
+                            if message_id in target.sought:
+                                self._note_failure(target, fetched.thread_id, message_id, error)
                 self.tell(self._progress("fetching", done, max(total, done)))
                 self._check_time()
         return relabelled
@@ -316,84 +342,67 @@ class MailboxRun:
                 due = time.monotonic() + _TELL_SECONDS
             yield fetched
 
-    def _by_format(self, targets: list[Target]) -> Iterator[list[Target]]:
-        for format_ in dict.fromkeys(target.options.format for target in targets):
-            yield [target for target in targets if target.options.format == format_]
-
-    def _note_failure(self, thread_id: str, message_id: str, error: GmailError) -> None:
-        earlier = self.failed.get(message_id)
-        self.failed[message_id] = Unfetched(
+    def _note_failure(self, target: Target, thread_id: str, message_id: str, error: GmailError) -> None:
+        earlier = target.failed.get(message_id) or target.due.get(message_id)
+        target.failed[message_id] = Unfetched(
             thread_id,
             error.what,
             (earlier.attempts if earlier else 0) + 1,
             earlier.first_failed if earlier else None,
         )
-        if len(self.failed) > _MOST_FAILURES:
+        if len(target.failed.keys() - target.due.keys()) > _MOST_FAILURES:
             raise error
+
+    def _record_failures(self, target: Target) -> None:
+        """Remember what failed besides what failed before, ahead of a commit that passes it."""
+        if target.failed:
+            self.ledger.set_unfetched(self.address, target.name, {**target.due, **target.failed})
 
     # Replaying
 
     def _replay(self) -> None:
         changes = read_changes(self.api, min(target.start for target in self.targets))
-        again = {
-            message_id: entry
-            for target in self.targets
-            for message_id, entry in self.ledger.unfetched(self.address, target.name).items()
-        }
-        for message_id, entry in {**again, **self.failed}.items():
-            changes.messages.setdefault(message_id, MessageChange(entry.thread_id, 0, arrived=True))
-        self.failed = {}
+        named = set(changes.messages)
+        for target in self.targets:
+            target.due, target.failed = {**target.due, **target.failed}, {}
+            for message_id, entry in target.due.items():
+                changes.messages.setdefault(message_id, MessageChange(entry.thread_id, 0, arrived=True))
+        needs = Needs()
+        recheck: dict[str, set[str]] = {}
         for target in self.targets:
             target.load(changes)
-        missing: dict[str, set[str]] = {}
-        whole: set[str] = set()
-        held: set[str] = set()
-        for target in self.targets:
-            held |= target.held().keys()
-            candidates = target.candidates(changes)
-            entering = {m for m, thread_id in candidates.items() if not target.holds(thread_id)}
-            target.wanted |= matching(self.api, target.options, entering)
+            candidates = {
+                message_id: thread_id
+                for message_id, thread_id in target.candidates(changes).items()
+                if message_id in named or message_id in target.due
+            }
+            entering = {m for m, t in candidates.items() if not target.holds(t) and m not in target.due}
+            target.wanted |= target.due.keys() | matching(self.api, target.options, entering)
+            lacking: dict[str, set[str]] = {}
             for message_id, thread_id in candidates.items():
-                if message_id in entering and message_id not in target.wanted:
-                    continue
-                missing.setdefault(thread_id, set()).add(message_id)
-                if target.whole(thread_id):
-                    whole.add(thread_id)
-        wants = [
-            Want(thread_id, tuple(ids), thread_id in whole, thread_id in held)
-            for thread_id, ids in missing.items()
-        ]
-        if again:
-            self.failed = {m: entry for m, entry in again.items() if m in changes.messages}
-        attempted = dict(self.failed)
-        self._fetch(wants, self.targets, {})
-        self.failed = {m: entry for m, entry in self.failed.items() if entry is not attempted.get(m)}
+                if message_id not in entering or message_id in target.wanted:
+                    lacking.setdefault(thread_id, set()).add(message_id)
+            whole = {thread_id for thread_id in lacking if target.whole(thread_id)}
+            for message_id, thread_id in Listing.hidden(self.api, target, whole).items():
+                lacking[thread_id].add(message_id)
+            needs.add(target, lacking, whole, target.held())
+            for message_id, entry in target.due.items():
+                change = changes.messages[message_id]
+                unknown = change.labels is None and not change.deleted
+                if unknown and target.labels_of(entry.thread_id, [message_id]):
+                    recheck.setdefault(entry.thread_id, set()).add(message_id)
+        self._fetch(needs, {})
+        self._read_labels(recheck, changes)
         self.tell(self._progress("applying"))
         for target in self.targets:
-            self.ledger.set_unfetched(self.address, target.name, self.failed)
+            self.ledger.set_unfetched(self.address, target.name, target.failed)
             target.finish(changes, cursor=changes.head)
-        if self.failed:
+        failed = {m: entry for target in self.targets for m, entry in target.failed.items()}
+        if failed:
             self._say(
-                f"{len(self.failed)} messages could not be fetched ({next(iter(self.failed.values())).error}); "
+                f"{len(failed)} messages could not be fetched ({next(iter(failed.values())).error}); "
                 "they are in _gmail_unfetched and every run tries them again."
             )
-
-
-def _gates(targets: list[Target]) -> Iterator[tuple[str, int]]:
-    """The history ids that stored threads were left with: what Gmail lists for them must be the same.
-
-    threads holds the very number that Gmail lists; messages knows only its own messages' numbers, which may lag behind
-    the thread's. Where messages is at least as far as threads (it is written first), threads speaks for both.
-    """
-    by_name = {target.name: target for target in targets}
-    threads = by_name.get("threads")
-    told: dict[str, int] = threads.gates() if threads is not None else {}
-    yield from told.items()
-    messages = by_name.get("messages")
-    if messages is not None:
-        known, own = messages.part.cursor, threads.part.cursor if threads is not None else None
-        both = known is not None and own is not None and known >= own
-        yield from ((t, number) for t, number in messages.gates().items() if not both or t not in told)
 
 
 def _as_change(message: Mapping[str, Any]) -> MessageChange:

@@ -70,13 +70,6 @@ class MessagesTarget(Target):
         """Never: each message enters by itself."""
         return False
 
-    def gates(self) -> dict[str, int]:
-        """The highest history id among a thread's messages."""
-        gates: dict[str, int] = {}
-        for stored in self.stored.values():
-            gates[stored.thread_id] = max(stored.sequence, gates.get(stored.thread_id, 0))
-        return gates
-
     def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
         """Thread id to the messages that are wanted and not stored."""
         found: dict[str, set[str]] = {}

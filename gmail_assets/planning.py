@@ -288,12 +288,7 @@ class _Plan:
         """Units for the labels of stored threads that moved since they were read."""
         heads = list_thread_heads(self._api, targets[0].options, everything=True)
         present = self._list((None, (), True), targets[0])
-        changed = {
-            thread_id
-            for target in targets
-            for thread_id, history_id in target.gates().items()
-            if thread_id in heads and heads[thread_id].history_id != history_id
-        }
+        changed = {thread_id for target in targets for thread_id in target.moved(target.held(), heads)}
         wants = [
             Want(thread_id, tuple(message_id for message_id in held[thread_id] if message_id in present))
             for thread_id in changed - read

@@ -123,7 +123,7 @@ def sync(
             rows_total=target.part.count(),
             history_id=target.part.cursor,
             complete=complete,
-            unfetched=len(run.failed),
+            unfetched=len(target.failed),
             warnings=list(run.warnings),
             upkeep=keep_up(target.part.table, run.address, upkeep, version_before=versions[target.name]),
         )

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from gmail_assets.chunk import Chunk
+from gmail_assets.ledger import Unfetched
 from gmail_assets.part import Part
 from gmail_client.changes import Changes, ListedThread
 from gmail_client.options import SpecTable, TableOptions
@@ -33,6 +34,9 @@ class Target(ABC):
         start: History id from which the replay begins.
         marked: Keys of rows that are marked as deleted; what comes back is read again and takes their place.
         wanted: Ids of messages that the filters let in, as far as a listing told; what `q` says counts only here.
+        sought: Ids of messages that are fetched because this table lacks them.
+        failed: Messages that Gmail would not give in this run, by id.
+        due: Messages that it would not give earlier and that are tried again.
         heads: What threads.list says of threads.
         changed_heads: The history ids of threads that a comparison read again.
         written: Rows written anew in this run.
@@ -46,6 +50,9 @@ class Target(ABC):
         self.mode: Mode = "replay"
         self.start = 0
         self.wanted: set[str] = set()
+        self.sought: set[str] = set()
+        self.failed: dict[str, Unfetched] = {}
+        self.due: dict[str, Unfetched] = {}
         self.heads: Mapping[str, ListedThread] = {}
         self.changed_heads: dict[str, int] = {}
         self.marked: set[str] = set()
@@ -97,9 +104,14 @@ class Target(ABC):
     def holds(self, thread_id: str) -> bool:
         """Whether the table has a row for which the filters have spoken: a thread's, where rows are threads."""
 
-    @abstractmethod
-    def gates(self) -> dict[str, int]:
-        """Thread id to the history id that must be Gmail's for the thread to be unchanged."""
+    def moved(self, threads: Iterable[str], heads: Mapping[str, ListedThread]) -> set[str]:
+        """Which stored threads changed after what the rows are true up to: their labels have to be read again."""
+        applied = self.part.applied
+        return {
+            thread_id
+            for thread_id in threads
+            if thread_id not in heads or heads[thread_id].history_id > applied
+        }
 
     @abstractmethod
     def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:

@@ -68,12 +68,8 @@ class ThreadsTarget(Target):
         return {message_id: members[message_id] for message_id in message_ids if message_id in members}
 
     def holds(self, thread_id: str) -> bool:
-        """Whether the thread has a row that is not marked as deleted."""
-        return thread_id in self.stored
-
-    def gates(self) -> dict[str, int]:
-        """The threads' stored history ids."""
-        return {thread: stored.sequence for thread, stored in self.stored.items()}
+        """Whether the thread has a row, one that is to stay."""
+        return thread_id in self.stored and thread_id not in self.leaving
 
     def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
         """Thread id to the messages that are wanted and not stored."""

@@ -1,0 +1,347 @@
+"""One run over one mailbox: what must hold when tables differ, messages are refused and moments are unlucky."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from deltalake import DeltaTable
+from support.chaos import Killed, client_of
+from support.lake import assert_lake_is_true, stored_rows
+from support.refusing import asking, refusing
+
+from gmail_assets.lake import Lake
+from gmail_assets.part import Part
+from gmail_assets.sync import SyncResult, sync
+from gmail_client.emulator import Emulator, Switches
+from gmail_client.emulator.mailbox import Mailbox
+from gmail_client.options import SpecTable
+
+
+def spec(table: str, **configuration: Any) -> SpecTable:
+    return SpecTable.parse({"source_table": table, "table_configuration": configuration})
+
+
+BOTH = [spec("messages"), spec("threads")]
+
+
+@pytest.fixture
+def gmail() -> Iterator[Emulator]:
+    with Emulator(messages=30, seed=5) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+def run(gmail: Emulator, lake: Lake, tables: list[SpecTable] = BOTH, **named: Any) -> dict[str, SyncResult]:
+    return sync(client_of(gmail).mailbox(), lake, tables, sample=random.Random(1), **named)
+
+
+def unfetched(lake: Lake, table: str) -> set[str]:
+    delta = lake.find("_gmail_unfetched")
+    rows = delta.to_pyarrow_table().to_pylist() if delta is not None else []
+    return {row["id"] for row in rows if row["table"] == table}
+
+
+def mail(mailbox: Mailbox, subject: str, body: str = "Hello.", reply_to: str = "") -> str:
+    """New mail; its id."""
+    raw = (
+        f"From: eve@example.test\r\nTo: {mailbox.address}\r\nSubject: {subject}\r\n"
+        f"Message-ID: <{random.random()}@example.test>\r\n"
+    )
+    if reply_to:
+        original = mailbox.message(reply_to).content.message_id
+        raw += f"In-Reply-To: {original}\r\nReferences: {original}\r\n"
+    return mailbox.receive(f"{raw}\r\n{body}\r\n".encode())
+
+
+def answer(mailbox: Mailbox, message_id: str) -> str:
+    """A reply in the same thread."""
+    return mailbox.receive(mailbox.random_mail(reply_to=message_id))
+
+
+def star(mailbox: Mailbox, message_id: str) -> None:
+    """Put the star on, or take it off."""
+    carried = "STARRED" in mailbox.label_ids(message_id)
+    mailbox.modify(message_id, [] if carried else ["STARRED"], ["STARRED"] if carried else [])
+
+
+def kill_before_merge() -> contextlib.AbstractContextManager[Any]:
+    return mock.patch.object(Part, "_merge_group", side_effect=Killed)
+
+
+@pytest.mark.parametrize("tables", [BOTH, BOTH[:1], BOTH[1:]], ids=["both", "messages", "threads"])
+def test_a_thread_that_grew_before_a_kill_is_no_proof_that_its_labels_are_read(
+    gmail: Emulator, lake: Lake, tables: list[SpecTable]
+) -> None:
+    run(gmail, lake, tables)
+    mailbox = gmail.mailbox()
+    for first in [row["id"] for row in gmail.truth("messages", format="minimal")][:3]:
+        star(mailbox, first)
+        answer(mailbox, first)
+    with kill_before_merge() if tables != BOTH[1:] else dying_after_growth(), contextlib.suppress(Killed):
+        run(gmail, lake, tables)
+    gmail.expire_history()
+    with mock.patch("gmail_assets.mailbox_run._SAMPLE", 0):
+        run(gmail, lake, tables)
+    assert_lake_is_true(lake, gmail, tables)
+
+
+@contextlib.contextmanager
+def dying_after_growth() -> Iterator[None]:
+    """Dies at the commit that carries the cursor."""
+    write = Part._write
+
+    def dying(self: Part, *args: Any, cursor: int | None = None, **named: Any) -> None:
+        if cursor:
+            raise Killed
+        write(self, *args, cursor=cursor, **named)
+
+    with mock.patch.object(Part, "_write", dying):
+        yield
+
+
+def test_a_message_that_is_read_ahead_of_the_cursor_hides_no_change_of_its_thread(
+    gmail: Emulator, lake: Lake
+) -> None:
+    run(gmail, lake, BOTH[:1])
+    mailbox = gmail.mailbox()
+    first = gmail.truth("messages", format="minimal")[0]["id"]
+    new = answer(mailbox, first)
+    told = []
+
+    def meanwhile(name: str) -> None:
+        if name == "get_many" and not told:
+            told.append(name)
+            star(mailbox, first)
+            star(mailbox, new)
+
+    sync(asking(client_of(gmail).mailbox(), meanwhile), lake, BOTH[:1])
+    assert told
+    gmail.expire_history()
+    with mock.patch("gmail_assets.mailbox_run._SAMPLE", 0):
+        run(gmail, lake, BOTH[:1])
+    assert_lake_is_true(lake, gmail, BOTH[:1])
+
+
+def test_tables_of_different_formats_and_filters_pay_only_for_what_they_lack(
+    gmail: Emulator, lake: Lake
+) -> None:
+    some = [spec("messages", q="has:attachment", format="raw")]
+    run(gmail, lake, some)
+    alone = gmail.usage.units["messages.get"]
+    other = Lake(lake.uri + "2")
+    gmail.usage.reset()
+    run(gmail, other, BOTH[1:])
+    threads = gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"]
+    gmail.usage.reset()
+    run(gmail, Lake(lake.uri + "3"), [*some, BOTH[1]])
+    assert gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"] == alone + threads
+
+
+def test_a_reply_that_q_does_not_name_joins_its_thread_after_an_expired_history(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    first = mail(mailbox, "needle")
+    thread = mailbox.message(first).thread.id
+    tables = [spec("threads", q="is:unread subject:needle")]
+    run(gmail, lake, tables)
+    mailbox.modify(first, [], ["UNREAD"])
+    reply = answer(mailbox, first)
+    assert mailbox.message(reply).thread.id == thread
+    gmail.expire_history()
+    run(gmail, lake, tables)
+    (row,) = stored_rows(lake, "threads")
+    assert [member["id"] for member in row["messages"]] == [first, reply]
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_a_filtered_thread_enters_with_its_members_in_the_trash(lake: Lake, hides: bool) -> None:
+    with Emulator(messages=20, seed=3, switches=Switches(threads_get_includes_trash=not hides)) as gmail:
+        mailbox = gmail.mailbox()
+        label = mailbox.create_label("Keep")
+        first = mail(mailbox, "one")
+        mailbox.trash(answer(mailbox, first))
+        tables = [spec("threads", labelIds=label, includeSpamTrash=True)]
+        run(gmail, lake, tables)
+        mailbox.modify(first, [label], [])
+        run(gmail, lake, tables)
+        assert_lake_is_true(lake, gmail, tables)
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_a_filtered_thread_is_loaded_with_its_members_in_the_trash(lake: Lake, hides: bool) -> None:
+    with Emulator(messages=60, seed=3, switches=Switches(threads_get_includes_trash=not hides)) as gmail:
+        mailbox = gmail.mailbox()
+        label = mailbox.create_label("Keep")
+        first = mail(mailbox, "one")
+        mailbox.trash(answer(mailbox, first))
+        mailbox.modify(first, [label], [])
+        tables = [spec("threads", labelIds=label, includeSpamTrash=True, maxResults=5)]
+        run(gmail, lake, tables)
+        assert_lake_is_true(lake, gmail, tables)
+
+
+def test_a_filtered_thread_that_cannot_be_read_comes_later(lake: Lake) -> None:
+    with Emulator(messages=60, seed=3) as gmail:
+        mailbox = gmail.mailbox()
+        first = mail(mailbox, "one")
+        named = mail(mailbox, "Re: one", "A needle.", reply_to=first)
+        assert mailbox.message(named).thread.id == mailbox.message(first).thread.id
+        tables = [spec("threads", q="needle", maxResults=5)]
+        results = sync(refusing(client_of(gmail).mailbox(), {named}), lake, tables)
+        assert results["threads"].unfetched == 1
+        assert stored_rows(lake, "threads") == []
+        run(gmail, lake, tables)
+        assert_lake_is_true(lake, gmail, tables)
+
+
+def test_labels_that_cannot_be_read_hold_nobody_up_and_come_later(gmail: Emulator, lake: Lake) -> None:
+    run(gmail, lake)
+    mailbox = gmail.mailbox()
+    changed = [row["id"] for row in gmail.truth("messages", format="minimal")][:6]
+    for message_id in changed:
+        star(mailbox, message_id)
+    gmail.expire_history()
+    results = sync(refusing(client_of(gmail).mailbox(), {changed[0]}), lake, BOTH)
+    assert results["messages"].unfetched
+    stored = {row["id"]: row for row in stored_rows(lake, "messages")}
+    assert sorted(stored[changed[5]]["labelIds"]) == sorted(mailbox.label_ids(changed[5]))
+    assert changed[0] in unfetched(lake, "messages")
+    run(gmail, lake)
+    assert_lake_is_true(lake, gmail, BOTH)
+    assert not unfetched(lake, "messages")
+
+
+def test_many_messages_that_never_come_do_not_stop_the_runs_to_come(gmail: Emulator, lake: Lake) -> None:
+    run(gmail, lake)
+    mailbox = gmail.mailbox()
+    lost: set[str] = set()
+    with mock.patch("gmail_assets.mailbox_run._MOST_FAILURES", 4):
+        for _ in range(3):
+            lost |= {mail(mailbox, "lost") for _ in range(3)}
+            results = sync(refusing(client_of(gmail).mailbox(), lost), lake, BOTH)
+            assert results["messages"].unfetched == len(lost)
+    new = mail(mailbox, "had")
+    sync(refusing(client_of(gmail).mailbox(), lost), lake, BOTH)
+    assert new in {row["id"] for row in stored_rows(lake, "messages")}
+
+
+def test_a_failure_is_noted_for_the_table_that_lacks_the_message(gmail: Emulator, lake: Lake) -> None:
+    tables = [spec("messages", format="raw"), spec("threads")]
+    run(gmail, lake, tables)
+    mailbox = gmail.mailbox()
+    lost = mail(mailbox, "lost")
+    sync(refusing(client_of(gmail).mailbox(), {lost}, {"raw"}), lake, tables)
+    assert (unfetched(lake, "messages"), unfetched(lake, "threads")) == ({lost}, set())
+    run(gmail, lake, tables)
+    assert_lake_is_true(lake, gmail, tables)
+
+
+def test_a_message_that_q_does_not_want_is_not_let_in_by_another_tables_failure(
+    gmail: Emulator, lake: Lake
+) -> None:
+    tables = [spec("messages", q="subject:needle"), spec("threads")]
+    mailbox = gmail.mailbox()
+    lost = mail(mailbox, "hay")
+    sync(refusing(client_of(gmail).mailbox(), {lost}), lake, tables)
+    run(gmail, lake, tables)
+    assert_lake_is_true(lake, gmail, tables)
+
+
+def test_a_wanted_message_that_comes_late_enters_though_q_no_longer_names_it(
+    gmail: Emulator, lake: Lake
+) -> None:
+    tables = [spec("messages", q="is:unread subject:needle")]
+    mailbox = gmail.mailbox()
+    lost = mail(mailbox, "needle")
+    sync(refusing(client_of(gmail).mailbox(), {lost}), lake, tables)
+    assert unfetched(lake, "messages") == {lost}
+    mailbox.modify(lost, [], ["UNREAD"])
+    run(gmail, lake, tables)
+    assert [row["id"] for row in stored_rows(lake, "messages")] == [lost]
+
+
+def test_a_kept_row_comes_back_only_where_q_wants_it(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    hay = mail(mailbox, "hay")
+    run(gmail, lake, [spec("messages", deletes="keep")])
+    mailbox.trash(hay)
+    run(gmail, lake, [spec("messages", deletes="keep")])
+    narrow = [spec("messages", deletes="keep", q="subject:needle")]
+    run(gmail, lake, narrow, allow_mass_delete=True)
+    mailbox.untrash(hay)
+    run(gmail, lake, narrow)
+    assert_lake_is_true(lake, gmail, narrow)
+
+
+def test_a_kept_row_comes_back_with_the_labels_that_it_has_now(gmail: Emulator, lake: Lake) -> None:
+    tables = [spec("messages", deletes="keep"), spec("threads", deletes="keep")]
+    mailbox = gmail.mailbox()
+    message_id = mail(mailbox, "one")
+    run(gmail, lake, tables)
+    mailbox.trash(message_id)
+    mailbox.modify(message_id, [], [label for label in mailbox.label_ids(message_id) if label != "TRASH"])
+    run(gmail, lake, tables)
+    mailbox.untrash(message_id)
+    mailbox.modify(message_id, [], list(mailbox.label_ids(message_id)))
+    run(gmail, lake, tables)
+    assert_lake_is_true(lake, gmail, tables)
+
+
+def test_deleted_rows_may_be_kept_from_now_on_and_no_longer(gmail: Emulator, lake: Lake) -> None:
+    run(gmail, lake)
+    mailbox = gmail.mailbox()
+    first, second, third = [row["id"] for row in gmail.truth("messages", format="minimal")][:3]
+    keep = [spec("messages", deletes="keep"), spec("threads", deletes="keep")]
+    run(gmail, lake, keep, compare=True)
+    mailbox.delete(first)
+    star(mailbox, third)
+    run(gmail, lake, keep)
+    assert_lake_is_true(lake, gmail, keep)
+    mailbox.delete(second)
+    run(gmail, lake)
+    assert_lake_is_true(lake, gmail, BOTH)
+    rows = DeltaTable(lake.location("messages")).to_pyarrow_table().to_pylist()
+    assert {row["id"] for row in rows if row["_deletedAt"]} == {first}
+
+
+def test_another_format_keeps_the_rows_that_were_to_be_kept(gmail: Emulator, lake: Lake) -> None:
+    keep = [spec("messages", deletes="keep")]
+    run(gmail, lake, keep)
+    gone = gmail.truth("messages", format="minimal")[0]["id"]
+    gmail.mailbox().delete(gone)
+    run(gmail, lake, keep)
+    metadata = [spec("messages", deletes="keep", format="metadata")]
+    run(gmail, lake, metadata)
+    assert_lake_is_true(lake, gmail, metadata)
+    rows = DeltaTable(lake.location("messages")).to_pyarrow_table().to_pylist()
+    assert [row["id"] for row in rows if row["_deletedAt"]] == [gone]
+
+
+def test_a_history_that_expires_again_and_again_reads_labels_only_once(lake: Lake) -> None:
+    with Emulator(messages=60, seed=8) as gmail:
+        run(gmail, lake)
+        mailbox = gmail.mailbox()
+        for message_id in mailbox.message_ids():
+            star(mailbox, message_id)
+        gmail.expire_history()
+        gmail.usage.reset()
+        run(gmail, lake)
+        once = gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"]
+        mailbox.receive(mailbox.random_mail())
+        gmail.expire_history()
+        gmail.usage.reset()
+        with mock.patch("gmail_assets.mailbox_run._SAMPLE", 0):
+            run(gmail, lake)
+        assert gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"] == 20 < once
+        assert_lake_is_true(lake, gmail, BOTH)

@@ -1,0 +1,47 @@
+"""A Gmail that would not give certain messages, whatever is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Set
+from dataclasses import replace
+from typing import Any
+
+from gmail_client.calls import Answer, Call
+from gmail_client.client import Mailbox
+from gmail_client.errors import RequestError
+
+__all__ = ["asking", "refusing"]
+
+
+class _Api:
+    def __init__(self, api: Any, answer: Callable[[Answer], Answer], before: Callable[[str], None]) -> None:
+        self._api = api
+        self._answer = answer
+        self._before = before
+
+    def __getattr__(self, name: str) -> Any:
+        self._before(name)
+        return getattr(self._api, name)
+
+    def get_many(self, calls: Iterable[Call], *, ordered: bool = False) -> Iterator[Answer]:
+        self._before("get_many")
+        yield from map(self._answer, self._api.get_many(calls, ordered=ordered))
+
+
+def refusing(
+    mailbox: Mailbox, ids: Set[str], formats: Set[str] = frozenset({"full", "minimal", "raw"})
+) -> Mailbox:
+    """The mailbox, refusing these messages, and threads in which they are, in these formats."""
+
+    def answer(given: Answer) -> Answer:
+        held = {given.call.key, *(m["id"] for m in (given.json or {}).get("messages") or ())}
+        if given.call.params.get("format") in formats and held & ids:
+            return replace(given, json=None, error=RequestError("refused by the test", fix="-", status=400))
+        return given
+
+    return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, answer, lambda name: None))  # type: ignore[arg-type]
+
+
+def asking(mailbox: Mailbox, before: Callable[[str], None]) -> Mailbox:
+    """The mailbox, with a function that is told each endpoint's name before it is asked."""
+    return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, lambda given: given, before))  # type: ignore[arg-type]
