@@ -1,0 +1,142 @@
+"""Messages into Spark rows: Arrow batches, as this product yields them, against nested `Row` objects.
+
+    python -m benchmarks.spark [--rows N] [--mean-kb KB]
+
+The same messages go through a Python data source in four ways: from parsed records and from the bytes of Gmail's
+answers, as Arrow batches and as `Row` objects made field by field (the usual way of Python connectors). Printed are CPU
+seconds of the Python worker, from the first record to the last row handed to Spark, and of the whole (worker and JVM).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import Row
+from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
+from pyspark.sql.types import ArrayType, DataType, StructType
+
+from gmail_client.emulator import Emulator
+from gmail_client.schema import SCHEMAS, message_row, to_batch
+from lakeflow_entry.session import local_session
+from lakeflow_entry.spark_schema import struct_type
+
+_PAGE = 500
+WAYS = {
+    "records, Arrow": ("records", "arrow"),
+    "records, Row": ("records", "row"),
+    "bytes, Arrow": ("bytes", "arrow"),
+    "bytes, Row": ("bytes", "row"),
+}
+
+
+def nested_row(value: Any, kind: DataType) -> Any:
+    if value is None:
+        return None
+    if isinstance(kind, StructType):
+        return Row(**{field.name: nested_row(value.get(field.name), field.dataType) for field in kind.fields})
+    if isinstance(kind, ArrayType):
+        return [nested_row(item, kind.elementType) for item in value]
+    return value
+
+
+class Reader(DataSourceReader):
+    def __init__(self, options: dict[str, str], schema: StructType) -> None:
+        self.options = options
+        self.spark_schema = schema
+
+    def partitions(self) -> list[InputPartition]:
+        return [InputPartition(0)]
+
+    def read(self, partition: InputPartition) -> Iterator[Any]:
+        lines = Path(self.options["file"]).read_bytes().splitlines()
+        lines = (lines * (int(self.options["rows"]) // len(lines) + 1))[: int(self.options["rows"])]
+        records = [json.loads(line) for line in lines] if self.options["source"] == "records" else None
+        before = time.process_time()
+        for at in range(0, len(lines), _PAGE):
+            page = (
+                records[at : at + _PAGE] if records else [json.loads(line) for line in lines[at : at + _PAGE]]
+            )
+            if self.options["way"] == "arrow":
+                yield to_batch("messages", page)
+            else:
+                for record in page:
+                    yield nested_row(message_row(record), self.spark_schema)
+        Path(self.options["told"]).write_text(str(time.process_time() - before))
+
+
+class Source(DataSource):
+    @classmethod
+    def name(cls) -> str:
+        return "gmail_benchmark"
+
+    def schema(self) -> StructType:
+        return struct_type(SCHEMAS["messages"])
+
+    def reader(self, schema: StructType) -> Reader:
+        return Reader({key: self.options[key] for key in ("file", "rows", "source", "way", "told")}, schema)
+
+
+def jvm_seconds() -> float:
+    """CPU seconds of this process's JVM."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,comm=", "--ppid", str(os.getpid())], capture_output=True, text=True
+    )
+    for line in listed.stdout.splitlines():
+        pid, command = line.split()[:2]
+        if command == "java":
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--mean-kb", type=float, default=6.0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        file, told = Path(folder, "messages.jsonl"), Path(folder, "told")
+        with Emulator(messages=1_000, seed=1, mean_json_kb=arguments.mean_kb) as gmail:
+            lines = [json.dumps(row) for row in gmail.truth("messages")]
+        file.write_text("\n".join(lines))
+        print(f"{arguments.rows:,} messages of {sum(map(len, lines)) / len(lines) / 1024:.1f} KB of JSON")
+        spark = local_session("benchmark", spark__driver__memory="2g")
+        spark.dataSource.register(Source)
+        worker: dict[str, float] = {}
+        whole: dict[str, float] = {}
+        for name, (source, way) in WAYS.items():
+            for rows in (1_000, arguments.rows):  # the first warms the JVM up
+                frame = (
+                    spark.read.format("gmail_benchmark")
+                    .options(file=str(file), rows=str(rows), source=source, way=way, told=str(told))
+                    .load()
+                )
+                before = jvm_seconds()
+                frame.write.format("noop").mode("overwrite").save()
+                worker[name] = float(told.read_text())
+                whole[name] = worker[name] + jvm_seconds() - before
+            print(
+                f"  {name:<15} worker {worker[name]:6.2f} s, {arguments.rows / worker[name]:8,.0f} rows/CPU s;"
+                f"  with the JVM {whole[name]:6.2f} s"
+            )
+        for source in ("records", "bytes"):
+            fast, slow = f"{source}, Arrow", f"{source}, Row"
+            print(
+                f"  from {source}: {worker[slow] / worker[fast]:.1f} times the rows per CPU second of Row objects"
+                f" ({whole[slow] / whole[fast]:.1f} with the JVM)"
+            )
+        spark.stop()
+
+
+if __name__ == "__main__":
+    main()
