@@ -1,0 +1,35 @@
+"""What the package offers is there, and importing it costs nothing that is not used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import gmail_client
+
+
+@pytest.mark.parametrize("name", gmail_client.__all__)
+def test_every_exported_name_is_there(name: str) -> None:
+    assert getattr(gmail_client, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        gmail_client.nothing  # noqa: B018
+
+
+def test_the_client_reaches_neither_dagster_nor_spark_nor_delta() -> None:
+    code = (
+        "import sys, gmail_client; [getattr(gmail_client, name) for name in gmail_client.__all__];"
+        "print([name for name in ('dagster', 'pyspark', 'deltalake', 'gmail_assets', 'lakeflow_entry') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_errors_alone_need_no_arrow() -> None:
+    code = "import sys; from gmail_client.errors import GmailError; print('pyarrow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
