@@ -55,19 +55,18 @@ def show_changes(console: Console, gmail: Emulator, lake: Lake, workspace: Path,
     started = time.monotonic()
     head = int(mailbox.head)
     with (
+        dg.DagsterInstance.get() as instance,
         log.open("wb") as output,
-        child(
-            ["dagster-daemon", "run", "-w", str(workspace)],
-            output=output,
-        ),
+        child(["dagster-daemon", "run", "-w", str(workspace)], output=output),
     ):
-        while not (_caught_up(lake, gmail.addresses[0], head) and _runs_ended()):
+        while not (_caught_up(lake, gmail.addresses[0], head) and _runs_ended(instance)):
             if time.monotonic() - started > _WAIT_SECONDS:
                 console.print(f"The changes did not arrive within {_WAIT_SECONDS:.0f} s; see {log}.")
                 return
             time.sleep(0.5)
+        rows = _brought(instance)
     console.print(f"They arrived after {time.monotonic() - started:.0f} s, start of the daemon included:\n")
-    console.print(summary_table(["table", "rows", "new", "changed", "removed", "units"], _brought()))
+    console.print(summary_table(["table", "rows", "new", "changed", "removed", "units"], rows))
 
 
 def _caught_up(lake: Lake, address: str, head: int) -> bool:
@@ -76,16 +75,16 @@ def _caught_up(lake: Lake, address: str, head: int) -> bool:
     return all((standing.cursor or 0) >= head for standing in standings)
 
 
-def _runs_ended() -> bool:
+def _runs_ended(instance: dg.DagsterInstance) -> bool:
     unfinished = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    return not dg.DagsterInstance.get().get_runs(filters=dg.RunsFilter(statuses=unfinished), limit=1)
+    return not instance.get_runs(filters=dg.RunsFilter(statuses=unfinished), limit=1)
 
 
-def _brought() -> list[dict[str, Any]]:
+def _brought(instance: dg.DagsterInstance) -> list[dict[str, Any]]:
     """What the last materializations say they did; messages and threads share their units."""
     rows: list[dict[str, Any]] = []
     for table in CHANGE_TABLES:
-        event = dg.DagsterInstance.get().get_latest_materialization_event(dg.AssetKey(["gmail", table]))
+        event = instance.get_latest_materialization_event(dg.AssetKey(["gmail", table]))
         if event is None or event.asset_materialization is None:
             continue
         said = {name: value.value for name, value in event.asset_materialization.metadata.items()}

@@ -71,7 +71,9 @@ def test_every_pin_has_a_hash_and_no_index_is_named(lock: str):
 def test_every_target_of_the_makefile_has_a_line_of_help():
     text = (ROOT / "Makefile").read_text("utf-8")
     named = set(re.search(r"\.PHONY: (.*)", text)[1].split()) - {"runtime", "dev"}
-    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert {line.split()[1] for line in shown.splitlines()} == named
     assert all(len(line.split()) > 3 for line in shown.splitlines())
 

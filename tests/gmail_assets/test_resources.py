@@ -66,10 +66,11 @@ def test_they_can_be_configured_in_run_config():
     def where(gmail_lake: LakeResource) -> str:
         return gmail_lake.lake().uri
 
-    result = dg.materialize(
-        [where],
-        resources={"gmail_lake": LakeResource.configure_at_launch()},
-        run_config={"resources": {"gmail_lake": {"config": {"uri": "elsewhere"}}}},
-        instance=dg.DagsterInstance.ephemeral(),
-    )
-    assert result.output_for_node("where") == "elsewhere"
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            [where],
+            resources={"gmail_lake": LakeResource.configure_at_launch()},
+            run_config={"resources": {"gmail_lake": {"config": {"uri": "elsewhere"}}}},
+            instance=instance,
+        )
+        assert result.output_for_node("where") == "elsewhere"
