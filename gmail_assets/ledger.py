@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import QueryBuilder, write_deltalake
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.lake import Lake
 from gmail_assets.lake_errors import unwritable
@@ -34,6 +34,9 @@ _UNFETCHED = pa.schema(
         ("firstFailed", pa.timestamp("us", tz="UTC")),
     ]
 )
+
+_ATTEMPTS = 100
+"""Commits that others may make ahead of ours, one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +124,21 @@ class Ledger:
 
     def _write(self, name: str, rows: pa.Table, where: str) -> None:
         location = self._lake.location(name)
-        try:
-            if self._lake.find(name) is None:
-                write_deltalake(location, rows, mode="append", storage_options=self._lake.options)
-            else:
-                write_deltalake(
-                    location, rows, mode="overwrite", predicate=where, storage_options=self._lake.options
-                )
-        except (DeltaError, OSError) as error:
-            raise unwritable(location, error) from error
+        for attempt in range(_ATTEMPTS):
+            try:
+                if self._lake.find(name) is None:
+                    write_deltalake(location, rows, mode="append", storage_options=self._lake.options)
+                else:
+                    write_deltalake(
+                        location, rows, mode="overwrite", predicate=where, storage_options=self._lake.options
+                    )
+                return
+            except CommitFailedError as error:
+                # A run of another mailbox wrote at the same time: its rows are not ours, so once more.
+                if attempt == _ATTEMPTS - 1:
+                    raise unwritable(location, error) from error
+            except (DeltaError, OSError) as error:
+                raise unwritable(location, error) from error
 
 
 def _quoted(text: str) -> str:
