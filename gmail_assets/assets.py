@@ -16,6 +16,7 @@ from gmail_assets.failures import dagster_failures
 from gmail_assets.lake import Lake
 from gmail_assets.progress import current_reporter
 from gmail_assets.resources import GmailResource, LakeResource
+from gmail_assets.spark_engine import SparkEngine
 from gmail_assets.standing import standing_of
 from gmail_assets.sync import Progress, SyncResult, snapshot, sync
 from gmail_client.errors import ConfigurationError
@@ -84,8 +85,9 @@ def build_assets(
     key_prefix: Sequence[str],
     group_name: str,
     owners: Sequence[str],
+    engine: SparkEngine | None = None,
 ) -> list[dg.AssetsDefinition]:
-    """One asset for each table of the spec."""
+    """One asset for each table of the spec; `engine` brings the bodies of first loads, where it is given."""
     keys = asset_keys(spec, key_prefix)
 
     def asset_spec(entry: SpecTable) -> dg.AssetSpec:
@@ -113,7 +115,7 @@ def build_assets(
     assets = [_snapshot(asset_spec(entry), entry) for entry in snapshots]
     if changing:
         name = mail_step_name(key_prefix)
-        assets.insert(0, _mail(name, [asset_spec(entry) for entry in changing], changing, keys))
+        assets.insert(0, _mail(name, [asset_spec(entry) for entry in changing], changing, keys, engine))
     return assets
 
 
@@ -135,7 +137,11 @@ def _options_text(entry: SpecTable) -> str:
 
 
 def _mail(
-    name: str, specs: Sequence[dg.AssetSpec], entries: Sequence[SpecTable], keys: Mapping[str, dg.AssetKey]
+    name: str,
+    specs: Sequence[dg.AssetSpec],
+    entries: Sequence[SpecTable],
+    keys: Mapping[str, dg.AssetKey],
+    engine: SparkEngine | None,
 ) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=name,
@@ -155,6 +161,8 @@ def _mail(
                 standing.anchor is not None
                 for standing in standing_of(lake, mailbox.address, selected).values()
             )
+            if engine is not None and not config.full_refresh:
+                engine.preload(lake, selected, [mailbox])
             results = sync(
                 mailbox,
                 lake,

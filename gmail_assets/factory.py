@@ -14,6 +14,7 @@ from gmail_assets.checks import DEFAULT_MAX_LAG, build_checks
 from gmail_assets.resources import GmailResource, LakeResource
 from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
+from gmail_assets.spark_engine import SparkEngine
 from gmail_assets.switches import Switches
 from gmail_client.options import Spec
 from gmail_client.settings import Settings
@@ -76,7 +77,9 @@ def gmail_definitions(
     sensors = []
     checks = []
     if changing:
-        checks.append(build_checks("_".join([*prefix, "mail", "checks"]), mail, keys, partitions, max_lag=max_lag))
+        checks.append(
+            build_checks("_".join([*prefix, "mail", "checks"]), mail, keys, partitions, max_lag=max_lag)
+        )
         jobs += [
             _job(
                 f"{group_name}_sync",
@@ -121,6 +124,7 @@ def gmail_definitions(
             key_prefix=prefix,
             group_name=group_name,
             owners=owners,
+            engine=SparkEngine.chosen(),
         ),
         asset_checks=checks,
         jobs=jobs,
