@@ -104,7 +104,7 @@ def _run(console: Console, setup: _Setup) -> int:
     with _gmail(setup) as gmail:
         from gmail_assets.demo_changes import show_changes
         from gmail_assets.demo_report import show_cost, show_next_steps, show_senders, show_tables
-        from gmail_assets.display import SyncDisplay
+        from gmail_assets.display import SyncDisplay, undiverted
         from gmail_assets.headless import Runner
         from gmail_assets.lake import Lake
         from gmail_assets.progress import reporting
@@ -114,7 +114,7 @@ def _run(console: Console, setup: _Setup) -> int:
         console.print(f"Dagster fills ten Delta tables in ./{_LAKE} from it ...\n")
         started = time.monotonic()
         runner = Runner()
-        with SyncDisplay(console, lines=False) as display, reporting(display):
+        with SyncDisplay(undiverted(sys.stdout), lines=False) as display, reporting(display):
             display.mailbox(address)
             run = runner.run_mailbox(address, runner.tables([]))
         if run.interrupted:

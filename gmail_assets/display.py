@@ -6,9 +6,10 @@ Totals come from the mailbox's own counts (getProfile) and the plan made from it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from gmail_assets.sync import Progress as SyncProgress
     from gmail_assets.sync import SyncResult
 
-__all__ = ["SyncDisplay", "size_text", "summary_table"]
+__all__ = ["SyncDisplay", "size_text", "summary_table", "undiverted"]
 
 
 class _Count(ProgressColumn):
@@ -103,6 +104,17 @@ class SyncDisplay:
     def _say(self, line: str | Text) -> None:
         if not self._quiet:
             self._live.console.print(line, highlight=False, soft_wrap=True)
+
+
+def undiverted(stream: TextIO) -> Console:
+    """A console on the terminal behind `stream`, by a descriptor of its own.
+
+    While a step runs, Dagster diverts the process's own descriptors into the step's log and copies them back later:
+    a live line would fill that log, and arrive out of order.
+    """
+    if not stream.isatty():
+        return Console(file=stream)
+    return Console(file=os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1))
 
 
 def size_text(size: float) -> str:

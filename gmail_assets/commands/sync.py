@@ -52,16 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the assets, mailbox by mailbox; one that fails holds no other up."""
-    from rich.console import Console
-
-    from gmail_assets.display import SyncDisplay
+    from gmail_assets.display import SyncDisplay, undiverted
     from gmail_assets.headless import Runner
     from gmail_assets.progress import reporting
 
     runner = Runner()
     tables = runner.tables(arguments.tables)
     runs = []
-    with SyncDisplay(Console(stderr=True), quiet=arguments.quiet) as display, reporting(display):
+    with SyncDisplay(undiverted(sys.stderr), quiet=arguments.quiet) as display, reporting(display):
         for mailbox in arguments.mailbox or runner.mailboxes:
             display.mailbox(mailbox)
             runs.append(
