@@ -131,6 +131,26 @@ def test_filters_are_part_of_the_comparison(gmail: Emulator, place: Path, run, m
     assert told.json["mailboxes"][0]["tables"]["messages"]["kept"] == 1
 
 
+def test_rows_kept_after_deletion_are_no_difference(  # type: ignore[no-untyped-def]
+    gmail: Emulator, place: Path, run, monkeypatch
+) -> None:
+    keep = "table_configuration: {deletes: keep}"
+    (place / "spec.yaml").write_text(
+        f"objects: [{{table: {{source_table: messages, {keep}}}}}, {{table: {{source_table: threads, {keep}}}}}]",
+        "utf-8",
+    )
+    monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
+    assert run("sync", "--quiet").code == 0
+    gone = _ids(place / "lake", "messages")[:3]
+    for message_id in gone:
+        gmail.mailbox().delete(message_id)
+    assert run("sync", "--quiet").code == 0
+    assert set(gone) <= set(_ids(place / "lake", "messages"))
+    told = run("verify", "--json", "--sample", "1000")
+    assert told.code == 0, told.out
+    assert told.json["mailboxes"][0]["tables"]["messages"]["rows"] == len(gmail.truth("messages"))
+
+
 def test_snapshots_that_are_out_of_date_are_worth_a_remark(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
     gmail.mailbox().create_label("Brand new")
     told = run("verify")

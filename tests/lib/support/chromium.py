@@ -119,6 +119,21 @@ class Chromium:
                 raise TimeoutError(f"the page did not show {text!r}; it shows {self.text()[:500]!r}")
             time.sleep(0.2)
 
+    def wait_while(self, text: str, seconds: float = 30) -> None:
+        """Wait until the page no longer shows a text."""
+        until = time.monotonic() + seconds
+        while text in self.text():
+            if time.monotonic() > until:
+                raise TimeoutError(f"the page still shows {text!r}")
+            time.sleep(0.2)
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the page so many pixels wide and high."""
+        inner = self.run(
+            "return [window.outerWidth - window.innerWidth, window.outerHeight - window.innerHeight]"
+        )
+        self._do("window/rect", {"width": width + inner[0], "height": height + inner[1]})
+
     def save(self, path: Path) -> None:
         """Save what the window shows as a PNG."""
         path.write_bytes(base64.b64decode(self._ask("screenshot")))
