@@ -112,10 +112,10 @@ def read_changes(api: GmailApi, start: int, *, limit: int | None = None, head: i
     """
     changes = Changes(start=start, head=start)
     last = start
-    pages_head = start
+    first_head: int | None = None
     for record in _records(api, start):
         if isinstance(record, int):
-            pages_head = record
+            first_head = record if first_head is None else first_head
             continue
         record_id = int(record["id"])
         if head is not None and record_id > head:
@@ -130,7 +130,9 @@ def read_changes(api: GmailApi, start: int, *, limit: int | None = None, head: i
         _apply(changes.messages, record, record_id)
         changes.records += 1
         last = record_id
-    changes.head = max(start, last, pages_head if head is None else min(pages_head, head))
+    # The first page's head: what came while the pages were read may or may not be on the later ones.
+    reached = start if first_head is None else first_head
+    changes.head = max(start, last, reached if head is None else min(reached, head))
     return changes
 
 
