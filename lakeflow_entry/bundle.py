@@ -300,8 +300,8 @@ OAuth flow brings; `user_id` (default `me`). Its `externalOptionsAllowList` is
     {ALLOW_LIST}
 
 Deletions: a thread is deleted only with its last message. When Gmail no longer keeps the history that a stream needs
-(a pipeline that stood still for a week or so), everything is read again and the log says so; rows that were deleted in
-Gmail meanwhile stay until the table is refreshed in full.
+(a pipeline that stood still for a week or so), everything is read again and the log says so. Rows that were deleted in
+Gmail meanwhile are found for tables of up to 20,000 rows; larger ones keep them until they are refreshed in full.
 """
 
 

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
+from dataclasses import replace
 from typing import Any
 
 from gmail_client.api import GmailApi
-from gmail_client.changes import Changes, MessageChange, list_thread_heads, read_changes
-from gmail_client.errors import HistoryExpiredError
+from gmail_client.changes import (
+    Changes,
+    MessageChange,
+    list_message_ids,
+    list_thread_heads,
+    read_changes,
+)
+from gmail_client.errors import ConfigurationError, HistoryExpiredError
 from gmail_client.fetch import Want, fetch
 from gmail_client.options import TableOptions
 from gmail_client.reads import complete
 from gmail_client.schema import SCHEMAS
 from lakeflow_entry.feed import DEFAULT_CAP, head_of
+from lakeflow_entry.known_ids import pack, unpack
 from lakeflow_entry.offsets import Offset
 
 __all__ = ["Departures"]
@@ -50,28 +58,26 @@ class Departures:
             head: Nothing after this history id is looked at.
         """
         if start.history_id is None:
-            return Offset(self._earliest(head))
+            return Offset(self._earliest(head), known=pack(self._present()))
         if head is not None and head <= start.history_id:
             return start
         try:
             changes = read_changes(self.api, start.history_id, limit=self.cap, head=head)
         except HistoryExpiredError:
-            _log.warning(
-                "%s: Gmail no longer keeps the history after %s. Rows that were deleted in Gmail meanwhile can't be "
-                "named by this flow: refresh the target in full, or compare it with the mailbox.",
-                self.table,
-                start.history_id,
-            )
-            return Offset(self._earliest(head))
+            return self._begin_again(start, head)
+        known = self._known_after(start, changes)
         units = len(self._units(changes))
         if start.seen + self.cap < units:
-            return Offset(start.history_id, start.seen + self.cap)
-        return Offset(changes.head)
+            return replace(start, seen=start.seen + self.cap, known=known)
+        return replace(start, history_id=changes.head, seen=0, known=known)
 
     def between(self, start: Offset, end: Offset) -> list[Row]:
         """The rows that leave between two offsets, with their key and cursor and all else null."""
         if start.history_id is None or start == end:
             return []
+        if end.reloaded is not None and end.reloaded != start.reloaded:
+            missing = _unpacked(start) - _unpacked(end) if start.known and end.known else set()
+            return [self._row(key, end.reloaded) for key in sorted(missing)]
         try:
             if end.history_id == start.history_id:
                 changes = read_changes(self.api, start.history_id, limit=1)
@@ -82,6 +88,40 @@ class Departures:
         units = set(self._units(changes)[start.seen : end.seen or None])
         rows = self._messages if self.table == "messages" else self._threads
         return rows(changes, units)
+
+    def _present(self) -> set[str]:
+        """The rows that the table may have; what entered by `q` stays until it is deleted."""
+        listed = list_message_ids(self.api, self.options.model_copy(update={"q": None}))
+        return set(listed if self.table == "messages" else listed.values())
+
+    def _known_after(self, start: Offset, changes: Changes) -> str | None:
+        """The rows that the table may have after the changes: rather one too many than one too few."""
+        if start.known is None:
+            return None
+        known = _unpacked(start)
+        for message_id, change in changes.messages.items():
+            labels = change.labels_after(None)
+            if not change.deleted and (labels is None or self.options.wants(labels)):
+                known.add(message_id if self.table == "messages" else change.thread_id)
+            elif change.deleted and self.table == "messages":
+                known.discard(message_id)
+        return pack(known)
+
+    def _begin_again(self, start: Offset, head: int | None) -> Offset:
+        """Where the flow goes on after the history has expired; the rows that are missing by now leave with it."""
+        anchor = head if head is not None else head_of(self.api)
+        known = pack(self._present())
+        told = start.known is not None and known is not None
+        _log.warning(
+            "%s: Gmail no longer keeps the history after %s. %s",
+            self.table,
+            start.history_id,
+            "Rows that Gmail does not list any more are deleted."
+            if told
+            else "Rows that were deleted in Gmail meanwhile can't be named by this flow, the table is too large for "
+            "it: refresh the target in full, or compare it with the mailbox.",
+        )
+        return Offset(self._earliest(head), reloaded=anchor, known=known)
 
     def _units(self, changes: Changes) -> list[str]:
         if self.table == "messages":
@@ -181,3 +221,13 @@ class Departures:
         if thread_id is not None:
             row["threadId"] = thread_id
         return row
+
+
+def _unpacked(offset: Offset) -> set[str]:
+    try:
+        return unpack(offset.known or "")
+    except ValueError:
+        raise ConfigurationError(
+            "The delete flow's offset is damaged: the ids in it can't be read.",
+            fix="Start the stream with a new checkpoint.",
+        ) from None

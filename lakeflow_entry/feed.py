@@ -101,8 +101,7 @@ class Feed:
         except HistoryExpiredError:
             _log.warning(
                 "%s: Gmail no longer keeps the history after %s, so everything is read again. Rows that were deleted "
-                "in Gmail meanwhile can't be named by a stream: they stay in the target until it is refreshed in full "
-                "or compared with the mailbox.",
+                "in Gmail meanwhile are the delete flow's to name.",
                 self.table,
                 start.history_id,
             )

@@ -8,6 +8,8 @@
     {"historyId": "950", "reloaded": "812"}           ... everything was read again at record 812, because Gmail no
                                                       longer kept the history that the stream needed
 
+    {"historyId": "950", "known": "eJw..."}           ... and, for the delete flow, the rows that the table may have
+
 Spark compares offsets as text, so the keys always come in this order. `LoadPlace` explains those of a load.
 """
 
@@ -51,12 +53,15 @@ class Offset:
         seen: Rows delivered of the record after it.
         load: Where a load stands; None once it is through.
         reloaded: Anchor of the last load that was not the first: rows deleted before it may still be in the target.
+        known: For the delete flow of a table that is not too large, the packed ids of its rows: what is missing of
+            them after the history has expired was deleted meanwhile.
     """
 
     history_id: int | None = None
     seen: int = 0
     load: LoadPlace | None = None
     reloaded: int | None = None
+    known: str | None = None
 
     @classmethod
     def parse(cls, value: Mapping[str, Any] | None) -> Offset:
@@ -74,7 +79,8 @@ class Offset:
                     str(value["place"]), str(value["until"]), str(value["top"]), int(value.get("taken", 0))
                 )
             reloaded = int(value["reloaded"]) if "reloaded" in value else None
-            return cls(int(value["historyId"]), int(value.get("seen", 0)), load, reloaded)
+            known = str(value["known"]) if "known" in value else None
+            return cls(int(value["historyId"]), int(value.get("seen", 0)), load, reloaded, known)
         except (KeyError, TypeError, ValueError):
             raise ConfigurationError(
                 f"The stream's offset {dict(value)!r:.200} is not one of this connector's.",
@@ -96,6 +102,8 @@ class Offset:
                 value["taken"] = self.load.taken
         if self.reloaded is not None:
             value["reloaded"] = str(self.reloaded)
+        if self.known is not None:
+            value["known"] = self.known
         return value
 
 

@@ -147,19 +147,45 @@ def test_delete_records_hold_key_and_cursor_and_nothing_else(gmail: Emulator) ->
             assert row["historySequence"] == int(row["historyId"]) > int(offset["historyId"])
 
 
-def test_an_expired_history_is_read_again_in_full_and_said(
-    gmail: Emulator, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("table", ["messages", "threads"])
+def test_an_expired_history_costs_no_truth_and_is_said(
+    gmail: Emulator, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pipeline = loaded(gmail)
+    pipeline = loaded(gmail, table)
+    arrive(gmail, 3)
+    pipeline.run()
     arrived = arrive(gmail, 3)
+    victims = [row["id"] for row in gmail.truth("threads")][5:13]
+    for thread_id in victims:
+        gmail.mailbox().delete_thread(thread_id)
     gmail.mailbox().modify(gmail.truth("messages")[5]["id"], add=["STARRED"])
     gmail.expire_history()
     with caplog.at_level(logging.WARNING):
         pipeline.run()
     assert "read again" in caplog.text
-    assert "can't be named" in caplog.text
-    assert set(arrived) <= pipeline.rows.keys()
+    assert "are deleted" in caplog.text
+    if table == "messages":
+        assert set(arrived) <= pipeline.rows.keys()
+    else:
+        assert set(victims) <= set(pipeline.deleted)
     pipeline.assert_true()
+    gmail.mailbox().delete_thread(gmail.mailbox().thread_ids()[0])
+    pipeline.run()
+    pipeline.assert_true()
+
+
+def test_a_table_too_large_for_its_delete_flow_says_what_stays(
+    gmail: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lakeflow_entry.known_ids.MOST", 5)
+    pipeline = loaded(gmail)
+    victim = gmail.mailbox().message_ids()[0]
+    gmail.mailbox().delete(victim)
+    gmail.expire_history()
+    with caplog.at_level(logging.WARNING):
+        pipeline.run()
+    assert "can't be named" in caplog.text
+    assert pipeline.rows.keys() - {victim} == pipeline.truth().keys()
 
 
 def test_two_thousand_changes_with_a_cap_of_one_hundred(

@@ -132,7 +132,9 @@ _VOLATILE = ("historyId", "historySequence", "attachmentId", "snippet")
 def _stable(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            key: sorted(item) if key == "labelIds" and item else _stable(item)
+            key: sorted(item)
+            if key == "labelIds" and item
+            else _stable(json.loads(item) if key == "partsJson" and item else item)
             for key, item in value.items()
             if key not in _VOLATILE and item is not None and item != []
         }
