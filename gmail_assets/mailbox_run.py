@@ -166,6 +166,9 @@ class MailboxRun:
         held: dict[str, set[str]] = {}
         needs = Needs()
         for target in targets:
+            if target.part.cursor is None:
+                # The listing tells anew what is wanted; only labels that could not be read are still due.
+                target.due = {m: e for m, e in target.due.items() if target.labels_of(e.thread_id, [m])}
             wanted = listing.wanted(target)
             target.wanted = set(wanted)
             if target.mode == "verify" and target.part.cursor is None:

@@ -155,8 +155,9 @@ class ThreadsTarget(Target):
                 int(message.get("historyId") or 0) for piece in pieces for message in piece.messages
             )
         edit.snippet = next((piece.snippet for piece in pieces if piece.snippet), None)
-        if edit.snippet is None and head is not None and edit.thread_id not in self.stored:
-            edit.snippet = head.snippet
+        new = edit.thread_id not in self.stored
+        if edit.snippet is None and new and head is not None and head.history_id >= edit.history_id:
+            edit.snippet = head.snippet  # the thread is still as it was listed
 
     def would_remove(self, changes: Changes) -> tuple[int, int]:
         """How many rows the changes take out, of how many."""

@@ -345,3 +345,28 @@ def test_a_history_that_expires_again_and_again_reads_labels_only_once(lake: Lak
             run(gmail, lake)
         assert gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"] == 20 < once
         assert_lake_is_true(lake, gmail, BOTH)
+
+
+def test_a_thread_whose_newest_message_goes_while_it_is_read_shows_what_is_left(lake: Lake) -> None:
+    with Emulator(messages=20, seed=3, switches=Switches(threads_get_snippet=False)) as gmail:
+        mailbox = gmail.mailbox()
+        first = mail(mailbox, "one", "The first.")
+        second = mail(mailbox, "Re: one", "The second.", reply_to=first)
+        gone = []
+
+        def meanwhile(name: str) -> None:
+            if name == "get_many" and not gone:
+                gone.append(mailbox.delete(second))
+
+        sync(asking(client_of(gmail).mailbox(), meanwhile), lake, BOTH)
+        assert_lake_is_true(lake, gmail, BOTH)
+
+
+def test_what_failed_under_other_options_is_not_wanted_for_that(gmail: Emulator, lake: Lake) -> None:
+    hay = mail(gmail.mailbox(), "hay")
+    sync(refusing(client_of(gmail).mailbox(), {hay}), lake, BOTH)
+    assert unfetched(lake, "messages") == {hay}
+    narrow = [spec("messages", q="subject:needle"), spec("threads", q="subject:needle")]
+    run(gmail, lake, narrow, allow_mass_delete=True)
+    assert_lake_is_true(lake, gmail, narrow)
+    assert not unfetched(lake, "messages")
