@@ -140,7 +140,7 @@ def run_stream(spark: SparkSession, checkpoint: Path, write: Any, **options: str
     assert query.awaitTermination(120)
 
 
-@pytest.mark.parametrize("table", ["messages", "threads"])
+@pytest.mark.parametrize("table", ["messages", pytest.param("threads", marks=pytest.mark.slow)])
 def test_a_stream_loads_in_bounded_batches_and_follows_changes(
     spark: SparkSession, gmail: Emulator, connect: Connect, table: str, tmp_path: Path
 ) -> None:

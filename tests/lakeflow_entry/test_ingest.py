@@ -89,6 +89,7 @@ def test_what_an_expired_history_hid_is_found_by_comparison(
     assert stored(tmp_path, "messages") == truth(gmail, "messages")
 
 
+@pytest.mark.slow
 def test_a_lost_checkpoint_or_table_costs_a_load_and_nothing_else(
     spark: SparkSession, gmail: Emulator, connect: Connect, tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_lost_checkpoint_or_table_costs_a_load_and_nothing_else(
     assert stored(tmp_path, "threads") == truth(gmail, "threads")
 
 
+@pytest.mark.slow
 def test_a_mass_deletion_is_not_believed_at_once(
     spark: SparkSession, connect: Connect, tmp_path: Path
 ) -> None:

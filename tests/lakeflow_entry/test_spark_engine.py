@@ -80,6 +80,7 @@ def test_the_rows_are_the_same_with_spark_and_without(
     assert engine.preload(sparked, TABLES, mailboxes) == {}
 
 
+@pytest.mark.slow
 def test_filtered_tables_are_read_each_by_itself(
     spark: SparkSession, gmail: Emulator, tmp_path: Path
 ) -> None:
