@@ -58,7 +58,7 @@ def snapshot(mailbox: Mailbox, lake: Lake, spec: SpecTable, *, upkeep: Upkeep = 
         result.rows_written = rows.num_rows
     except ForbiddenError as error:
         result.how = "refused"
-        result.warnings.append(f"{spec.source_table} was left as it is. {error}")
+        result.warnings.append(f"Not open to this account: its rows stay as they are. {error}")
     result.upkeep = keep_up(table, address, upkeep, version_before=version)
     result.rows_total = part.count()
     _account(result, mailbox, before, started)
