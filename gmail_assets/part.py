@@ -68,12 +68,12 @@ class Part:
         written = self._fence is not None
         same_options = all(self._version(app) == number for app, number in self._meaning.items())
         self.changed_options = written and not same_options
-        self.changed_format = (
-            written and self._version(f"{self._base}/format") != self._meaning[f"{self._base}/format"]
-        )
+        # What a restore brought back is what it was then: the log's transactions stay as they were.
         restores = self._restores() if written else []
+        states = [self.table.delta, *map(self._brought_back, restores)]
         self.restored = bool(restores)
-        self.applied = min([self._applied_in(self.table.delta), *map(self._applied_before, restores)])
+        self.applied = min(self._applied_in(state) for state in states)
+        self.changed_format = any(self._other_format(state) for state in states)
         trusted = written and same_options and not self.restored
         self.cursor = self._version(f"{self._named}/history") if trusted else None
         self.anchor = self._version(f"{self._named}/load") if trusted else None
@@ -94,20 +94,23 @@ class Part:
             if commit.get("operation") == "RESTORE" and commit["version"] > (self._fence or 0)
         ]
 
-    def _applied_in(self, delta: DeltaTable) -> int:
-        return delta.transaction_version(f"{self._base}/applied") or 0
-
-    def _applied_before(self, restore: dict[str, Any]) -> int:
-        """What was applied in the version that a restore brought back: the log's transactions stay as they were."""
+    def _brought_back(self, restore: dict[str, Any]) -> DeltaTable | None:
+        """The version that a restore brought back; None when its log is gone."""
         source = restore.get("operationParameters") or {}
         try:
             if "version" in source:
-                return self._applied_in(self.table.at(int(source["version"])))
-            return self._applied_in(
-                self.table.at(datetime.fromtimestamp(int(source["datetime"]) / 1000, UTC))
-            )
+                return self.table.at(int(source["version"]))
+            return self.table.at(datetime.fromtimestamp(int(source["datetime"]) / 1000, UTC))
         except (DeltaError, OSError, KeyError, ValueError):
-            return 0  # that version's log is gone
+            return None
+
+    def _applied_in(self, state: DeltaTable | None) -> int:
+        return (state.transaction_version(f"{self._base}/applied") or 0) if state is not None else 0
+
+    def _other_format(self, state: DeltaTable | None) -> bool:
+        """Whether rows of that state may be of another format; a state without a format has no rows."""
+        app = f"{self._base}/format"
+        return state is None or state.transaction_version(app) not in (None, self._meaning[app])
 
     def members(self, keys: Iterable[str] | None = None) -> pa.Table:
         """What is needed to compare: keys, threads, labels and history ids, without any content.

@@ -370,3 +370,28 @@ def test_what_failed_under_other_options_is_not_wanted_for_that(gmail: Emulator,
     run(gmail, lake, narrow, allow_mass_delete=True)
     assert_lake_is_true(lake, gmail, narrow)
     assert not unfetched(lake, "messages")
+
+
+def test_rows_restored_from_before_another_format_are_read_anew(gmail: Emulator, lake: Lake) -> None:
+    metadata = [spec("messages", format="metadata"), spec("threads", format="minimal")]
+    run(gmail, lake, metadata)
+    versions = {name: lake.table(name).delta.version() for name in ("messages", "threads")}
+    run(gmail, lake)
+    for name, version in versions.items():
+        DeltaTable(lake.location(name)).restore(version)
+    run(gmail, lake)
+    assert_lake_is_true(lake, gmail, BOTH)
+
+
+def test_rows_restored_to_a_moment_within_a_run_get_their_labels(gmail: Emulator, lake: Lake) -> None:
+    run(gmail, lake, BOTH[:1])
+    mailbox = gmail.mailbox()
+    first = gmail.truth("messages", format="minimal")[0]["id"]
+    star(mailbox, first)
+    answer(mailbox, first)
+    run(gmail, lake, BOTH[:1])
+    delta = DeltaTable(lake.location("messages"))
+    delta.restore(delta.version() - 1)  # the reply is there, the star is not
+    with mock.patch("gmail_assets.mailbox_run._SAMPLE", 0):
+        run(gmail, lake, BOTH[:1])
+    assert_lake_is_true(lake, gmail, BOTH[:1])
