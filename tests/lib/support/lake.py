@@ -13,7 +13,7 @@ from gmail_client.emulator import Emulator
 from gmail_client.options import SpecTable
 from gmail_client.schema import to_batch
 
-__all__ = ["assert_lake_is_true", "stored_rows", "true_rows"]
+__all__ = ["assert_lake_holds", "assert_lake_is_true", "stored_rows", "true_rows"]
 
 Row = dict[str, Any]
 
@@ -102,3 +102,38 @@ def assert_lake_is_true(
         assert len(stored) == len(stored_rows(lake, spec.table_name, address)), (
             f"{spec.source_table} has duplicates"
         )
+
+
+_STATIC = ("has:attachment", "larger:5k")
+"""Searches that a message matches for ever or never."""
+
+
+def assert_lake_holds(lake: Lake, gmail: Emulator, specs: Iterable[SpecTable]) -> None:
+    """What must hold of messages and threads whatever the filters: with `q`, what entered stays until it is deleted.
+
+    Every row is as the mailbox has it; every message or thread that the filters name has its row; and a row that
+    they don't name is there by `q` alone.
+    """
+    for spec in specs:
+        if not spec.options.q:
+            assert_lake_is_true(lake, gmail, [spec])
+            continue
+        named = {row["id"] for row in true_rows(gmail, spec)}
+        stored = {row["id"]: comparable(row, history=False) for row in stored_rows(lake, spec.table_name)}
+        assert len(stored) == len(stored_rows(lake, spec.table_name)), f"{spec.source_table} has duplicates"
+        assert named <= stored.keys(), f"{spec.source_table}: missing {sorted(named - stored.keys())[:5]}"
+        if spec.source_table == "messages" and spec.options.q in _STATIC:
+            assert named == stored.keys(), f"{spec.source_table}: too many"
+        loose = spec.options.model_copy(
+            update={"q": None, **({"label_ids": ()} if spec.source_table == "threads" else {})}
+        )
+        true = {
+            row["id"]: comparable(row, history=False)
+            for row in true_rows(gmail, spec.model_copy(update={"options": loose}))
+        }
+        for name, row in stored.items():
+            assert true.get(name) == row, f"{spec.source_table} {name} differs"
+            members = row.get("messages") or [row]
+            assert any(spec.options.wants(member["labelIds"] or ()) for member in members), (
+                f"{spec.source_table} {name} does not have the labels"
+            )
