@@ -169,17 +169,30 @@ def _follow_up(api: GmailApi, pairs: list[tuple[Want, Fetched]], format_: Messag
 
 
 def chunks(
-    fetched: Iterable[Fetched], *, messages: int = CHUNK_MESSAGES, size: int = CHUNK_BYTES
+    fetched: Iterable[Fetched],
+    *,
+    messages: int = CHUNK_MESSAGES,
+    size: int = CHUNK_BYTES,
+    first: int | None = None,
 ) -> Iterator[list[Fetched]]:
-    """Group what was fetched into pieces that end at so many messages or bytes, whichever comes first."""
+    """Group what was fetched into pieces that end at so many messages or bytes, whichever comes first.
+
+    Args:
+        fetched: What `fetch` yields.
+        messages: Messages in a piece.
+        size: Bytes of JSON in a piece.
+        first: Messages in the first piece, for a consumer who should not wait long for the beginning.
+    """
     chunk: list[Fetched] = []
     count = total = 0
+    most = min(messages, first or messages)
     for item in fetched:
         chunk.append(item)
         count += len(item.messages)
         total += item.size
-        if count >= messages or total >= size:
+        if count >= most or total >= size:
             yield chunk
             chunk, count, total = [], 0, 0
+            most = messages
     if chunk:
         yield chunk

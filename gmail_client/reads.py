@@ -33,6 +33,7 @@ def read_pages(
     warn: Warn = _log.warning,
     *,
     messages: int = CHUNK_MESSAGES,
+    first: int | None = None,
 ) -> Iterator[list[Row]]:
     """Read one table.
 
@@ -42,6 +43,7 @@ def read_pages(
         options: The table's options; the defaults where not given.
         warn: Told what a reader should know: filters that match nothing, a table this account may not read.
         messages: Messages after which a page of messages or threads ends; 1 gives rows as soon as they come.
+        first: Messages after which the first page ends, for a consumer who should not wait long.
 
     Yields:
         Pages of rows of bounded size. `delegates` is empty for an account that may not read it.
@@ -54,7 +56,7 @@ def read_pages(
     options = options or TableOptions()
     if entry.cursor:
         read = _messages if name == "messages" else _threads
-        yield from read(api, options, warn, messages)
+        yield from read(api, options, warn, messages, first)
         return
     try:
         yield from read_snapshot(api, name, options, warn)
@@ -84,10 +86,13 @@ def complete(fetched: Fetched) -> Fetched:
     return fetched
 
 
-def _messages(api: GmailApi, options: TableOptions, warn: Warn, page: int) -> Iterator[list[Row]]:
+def _messages(
+    api: GmailApi, options: TableOptions, warn: Warn, page: int, first: int | None
+) -> Iterator[list[Row]]:
     threads = _listed(api, options, warn)
     wants = (Want(thread_id, tuple(ids)) for thread_id, ids in threads.items())
-    for chunk in chunks((complete(fetched) for fetched in fetch(api, wants, options.format)), messages=page):
+    pieces = (complete(fetched) for fetched in fetch(api, wants, options.format))
+    for chunk in chunks(pieces, messages=page, first=first):
         yield [
             message
             for fetched in chunk
@@ -96,11 +101,14 @@ def _messages(api: GmailApi, options: TableOptions, warn: Warn, page: int) -> It
         ]
 
 
-def _threads(api: GmailApi, options: TableOptions, warn: Warn, page: int) -> Iterator[list[Row]]:
+def _threads(
+    api: GmailApi, options: TableOptions, warn: Warn, page: int, first: int | None
+) -> Iterator[list[Row]]:
     heads = list_thread_heads(api, options)
     threads = _listed(api, options, warn)
     wants = (Want(thread_id, tuple(ids), whole=options.filtered) for thread_id, ids in threads.items())
-    for chunk in chunks((complete(fetched) for fetched in fetch(api, wants, options.format)), messages=page):
+    pieces = (complete(fetched) for fetched in fetch(api, wants, options.format))
+    for chunk in chunks(pieces, messages=page, first=first):
         rows = (thread_resource(fetched, heads.get(fetched.thread_id), options) for fetched in chunk)
         yield [row for row in rows if row["messages"]]
 
