@@ -62,7 +62,9 @@ FORMAT = "lakeflow_connect"
 _log = logging.getLogger(__name__)
 
 _PAGE = 500
-"""Messages in an Arrow batch."""
+"""Messages in an Arrow batch ..."""
+_FIRST_PAGE = 20
+"""... and in the first one: somebody may be waiting for a look."""
 
 _MAILBOX = pa.field(
     "mailbox", pa.string(), metadata={"comment": "Address of the mailbox the row belongs to."}
@@ -195,7 +197,8 @@ class _BatchReader(DataSourceReader):
             return
         mailbox = request.mailbox(partition.value)
         address = mailbox.address if partition.value is not None else None
-        for page in read_pages(mailbox.api, request.table, request.options, messages=_PAGE):
+        pages = read_pages(mailbox.api, request.table, request.options, messages=_PAGE, first=_FIRST_PAGE)
+        for page in pages:
             yield request.arrow(page, address)
 
 

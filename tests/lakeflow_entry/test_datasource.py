@@ -213,3 +213,42 @@ def test_the_simple_reader_gives_the_same(gmail: Emulator) -> None:
         ids.update(found)
         start = end
     assert ids == {row["id"] for row in gmail.truth("messages")}
+
+
+def test_the_first_rows_come_after_a_page_of_calls() -> None:
+    from lakeflow_entry.datasource import GmailDataSource
+
+    with Emulator(messages=800, seed=4, mean_json_kb=2.0) as gmail:
+        source = GmailDataSource({"tablename": "messages", "maxresults": "100", **options_of(gmail)})
+        reader = source.reader(source.schema())
+        batches = reader.read(reader.partitions()[0])
+        assert next(batches).num_rows > 0
+        assert gmail.usage.total_calls <= 1 + 100 + 3
+        batches.close()
+
+
+@pytest.mark.slow
+def test_a_stream_on_a_mailbox_that_never_rests_ends(
+    spark: SparkSession, connect: Connect, tmp_path: Path
+) -> None:
+    import threading
+
+    with Emulator(messages=20, seed=4, mean_json_kb=2.0) as gmail:
+        mailbox = gmail.mailbox()
+        stop = threading.Event()
+
+        def write() -> None:
+            while not stop.wait(0.05):
+                mailbox.insert(mailbox.random_mail(), ("INBOX",))
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for _ in range(2):
+                target = Target()
+                options = {"connection": connect(gmail), "tableName": "messages", "format": "minimal"}
+                run_stream(spark, tmp_path / "upserts", target.upsert, max_records_per_batch="40", **options)
+                assert max(target.sizes) <= 40
+        finally:
+            stop.set()
+            writer.join()
