@@ -373,12 +373,14 @@ def json_row(table: str, row: Row) -> Row:
             without any field at any depth, are None.
     """
     prepared = _PREPARE.get(table, _plain_row)(row)
-    return {name: _without_empty(prepared.get(name)) for name in SCHEMAS[table].names}
+    return {name: _plain(prepared.get(name)) for name in SCHEMAS[table].names}
 
 
-def _without_empty(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_empty(item) for key, item in value.items()} or None
+        return {key: _plain(item) for key, item in value.items()} or None
     if isinstance(value, list):
-        return [_without_empty(item) for item in value]
+        return [_plain(item) for item in value]
+    if isinstance(value, str) and not value.isascii():
+        return _without_surrogates(value)
     return value

@@ -67,6 +67,15 @@ def test_records_are_json_with_none_for_what_is_absent(gmail: Emulator, table: s
         assert {row[key]: comparable(row) for row in rows} == truth
 
 
+def test_a_record_is_plain_json_whatever_gmail_sends() -> None:
+    resource = {"id": "1", "snippet": "cut \ud83d", "payload": {"headers": [{}], "body": {}}, "labelIds": []}
+    row = json_row("messages", resource)
+    json.dumps(row, ensure_ascii=False).encode()
+    assert row["payload"] == {"headers": [None], "body": None}
+    assert row["labelIds"] == []
+    assert row["raw"] is None
+
+
 def empty_object_in(value: Any) -> bool:
     if isinstance(value, dict):
         return not value or any(empty_object_in(item) for item in value.values())
