@@ -80,7 +80,8 @@ def main() -> None:
         load(arguments.load, dagster=not arguments.no_dagster)
         return
     print(
-        f"{'messages':>9} {'KB each':>8} {'CPU ms each':>12} {'messages/s':>11} {'start MB':>9} {'peak MB':>8} {'units':>9}"
+        f"{'messages':>9} {'KB each':>8} {'CPU ms each':>12} {'messages/s':>11} "
+        f"{'start MB':>9} {'peak MB':>8} {'units':>9}"
     )
     for messages in arguments.messages:
         with (

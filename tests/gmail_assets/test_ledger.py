@@ -21,7 +21,7 @@ def test_a_name_is_noted_once_and_never_becomes_another_address(tmp_path: Path) 
     ledger.check_name("me", ADA)
     ledger.check_name("me", ADA)
     assert ledger.address_of("me") == ADA
-    with pytest.raises(ConfigurationError, match="in this lake it was ada@example.test"):
+    with pytest.raises(ConfigurationError, match=r"in this lake it was ada@example.test"):
         ledger.check_name("me", "bob@example.test")
 
 
