@@ -16,6 +16,7 @@ import dagster as dg
 from gmail_assets.assets import asset_keys, mail_step_name
 from gmail_assets.factory import gmail_definitions
 from gmail_assets.failures import ERROR_KEY
+from gmail_client.errors import ConfigurationError
 from gmail_client.options import Spec
 from gmail_client.settings import Settings
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
@@ -161,7 +162,16 @@ class Runner:
 
 
 def _instance() -> dg.DagsterInstance:
-    return dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else dg.DagsterInstance.ephemeral()
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
+        return dg.DagsterInstance.ephemeral()
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterError as error:
+        raise ConfigurationError(
+            f"Dagster's instance in DAGSTER_HOME={home!r} can't be opened: {' '.join(str(error).split())}",
+            fix="Set DAGSTER_HOME to the absolute path of a folder that is there, or unset it.",
+        ) from None
 
 
 def _step_text(step: str) -> str:

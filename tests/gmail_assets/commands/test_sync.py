@@ -99,6 +99,7 @@ def test_many_mailboxes_and_one_in_trouble(run, gmail: Emulator):
         (["labels"], {"GMAIL_QUOTA": "plenty"}, ExitCode.MISTAKE, "GMAIL_QUOTA"),
         (["labels"], {"GMAIL_SPEC": "missing.yaml"}, ExitCode.MISTAKE, "missing.yaml"),
         (["labels"], {"GMAIL_LAKE": "/proc/nothing/here"}, ExitCode.FAILED, "/proc/nothing/here"),
+        (["labels"], {"DAGSTER_HOME": "/nowhere"}, ExitCode.MISTAKE, "DAGSTER_HOME='/nowhere'"),
         (["--mailbox"], {}, ExitCode.MISTAKE, "--mailbox"),
         (["--faster"], {}, ExitCode.MISTAKE, "--faster"),
     ],
