@@ -19,6 +19,7 @@ from gmail_assets.sync import MassDeletionError, SyncResult, snapshot, sync
 from gmail_client.client import GmailClient
 from gmail_client.emulator import Emulator, Fault, Switches
 from gmail_client.errors import ConfigurationError, UnavailableError
+from gmail_client.fetch import chunks
 from gmail_client.options import Spec, SpecTable
 from gmail_client.quota import preset
 
@@ -190,7 +191,7 @@ def test_a_gate_that_does_not_tell_label_changes_is_found_out(lake: Lake) -> Non
 
 
 def small_chunks(monkeypatch: pytest.MonkeyPatch, messages: int) -> None:
-    monkeypatch.setattr("gmail_client.fetch.chunks.__kwdefaults__", {"messages": messages, "size": 2**24})
+    monkeypatch.setitem(chunks.__kwdefaults__, "messages", messages)
 
 
 @pytest.mark.parametrize(
