@@ -160,7 +160,7 @@ class DeltaSink:
 
         Args:
             keys: Their keys.
-            sequence: The place in the history at which they were found to be gone.
+            sequence: A place in the history that is not before any of the rows.
         """
         given = list(keys)
         columns: dict[str, Any] = {name: [key[at] for key in given] for at, name in enumerate(self.keys)}

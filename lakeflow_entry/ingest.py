@@ -170,16 +170,17 @@ class _Table:
             shutil.rmtree(self.folder)
         begun = self.folder.exists()
         identity = self._identity()
+        if existed and not begun:
+            # What was deleted in Gmail before the rows are all read again, no history tells any more.
+            self._mark("reloaded", 1)
         end = self._stream("upserts", identity)
         if self.sink.scd == "APPEND_ONLY":
             return
+        if end is not None and end.reloaded is not None:
+            self._mark("reloaded", end.reloaded)
+        # Before the delete flow, which would take out the same rows without asking whether they are too many.
+        self._compare()
         self._stream("deletes", identity)
-        if end is None:
-            return
-        loaded = end.reloaded if begun else end.history_id
-        if loaded is not None and (begun or existed):
-            # What was deleted in Gmail before the rows were all read again, no history tells any more.
-            self._compare(identity, loaded)
 
     def _identity(self) -> str:
         """A name for the streams that dies with their checkpoints."""
@@ -232,10 +233,24 @@ class _Table:
         ends = json.loads(progress.json)["sources"][0]["endOffset"]
         return Offset.parse(ends)
 
-    def _compare(self, identity: str, loaded: int) -> None:
+    def _mark(self, name: str, history_id: int) -> None:
+        (self.folder / name).write_text(str(history_id))
+
+    def _marked(self, name: str) -> int:
+        file = self.folder / name
+        return int(file.read_text()) if file.exists() else 0
+
+    def _compare(self) -> None:
         """Take out the rows that Gmail no longer lists, once for each time that everything was read again."""
-        marker = self.folder / "compared"
-        if marker.exists() and marker.read_text() == str(loaded):
+        loaded = self._marked("reloaded")
+        if loaded == self._marked("compared"):
+            return
+        if self.sink.keys != ("id",):
+            _log.warning(
+                "%s: its keys are not Gmail's, so rows that were deleted before history id %s stay.",
+                self.name,
+                loaded,
+            )
             return
         options = {
             "tableNameList": json.dumps([self.name]),
@@ -243,12 +258,12 @@ class _Table:
         }
         listed = self._read("_gmail_ids", options).toArrow()["id"].to_pylist()
         present = self.sink.present()
-        gone = present.keys() - {(one,) for one in listed} if self.sink.keys == ("id",) else set()
+        gone = present.keys() - {(one,) for one in listed}
         if len(gone) > max(_FEW, _SHARE * len(present)) and not self.allow_mass_delete:
             raise MassDeletionError(
                 f"{self.name}: {len(gone)} of {len(present)} rows are not in Gmail any more.",
                 fix="Look into the mailbox; if it is right, call ingest(..., allow_mass_delete=True).",
             )
-        self.sink.leave(gone, loaded)
+        self.sink.leave(gone, max((sequence or 0 for sequence in present.values()), default=0))
         self.deleted += len(gone)
-        marker.write_text(str(loaded))
+        self._mark("compared", loaded)
