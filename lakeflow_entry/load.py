@@ -8,6 +8,7 @@ history after the load's anchor.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,11 +37,9 @@ class LoadPlan:
 
     Attributes:
         positions: All positions, descending.
-        ranks: Their ranks.
     """
 
     positions: Sequence[str]
-    ranks: Sequence[Rank]
 
     @classmethod
     def of_messages(cls, threads: Mapping[str, str]) -> LoadPlan:
@@ -54,8 +53,7 @@ class LoadPlan:
 
     @classmethod
     def _of(cls, positions: Iterable[str]) -> LoadPlan:
-        ordered = sorted(((_rank(position), position) for position in positions), reverse=True)
-        return cls([position for _, position in ordered], [rank for rank, _ in ordered])
+        return cls(sorted(positions, key=_rank, reverse=True))
 
     def first(self, cap: int) -> LoadPlace | None:
         """Where the first batch ends; None when it takes everything."""
@@ -96,14 +94,7 @@ class LoadPlan:
     def _below(self, position: str) -> int:
         """Index of the first position below this one."""
         rank = _rank(position)
-        low, high = 0, len(self.ranks)
-        while low < high:
-            middle = (low + high) // 2
-            if self.ranks[middle] >= rank:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        return bisect_left(self.positions, True, key=lambda other: _rank(other) < rank)
 
     def _until(self, begin: int, count: int, top: str = "") -> str:
         """Position of the last of `count` rows from `begin`; empty when they reach the end."""
