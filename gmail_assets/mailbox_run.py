@@ -170,7 +170,7 @@ class MailboxRun:
                 # The listing tells anew what is wanted; only labels that could not be read are still due.
                 target.due = {m: e for m, e in target.due.items() if target.labels_of(e.thread_id, [m])}
             wanted = listing.wanted(target)
-            target.wanted = set(wanted)
+            target.wanted = set(wanted) if target.options.q else set()
             if target.mode == "verify" and target.part.cursor is None:
                 target.narrow(wanted)
             rows, entire = listing.members(target, wanted)

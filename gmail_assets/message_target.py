@@ -103,12 +103,8 @@ class MessagesTarget(Target):
             self.part.append(chunk.rows(new), anchor=self.anchor)
         if back:
             self.part.merge(chunk.rows(back), anchor=self.anchor)
+        # Not noted as stored: what was just read needs no change, and a mailbox's worth of notes takes memory.
         self.written += len(places)
-        for message in (chunk.messages[place] for place in places):
-            labels = tuple(message.get("labelIds") or ())
-            sequence = int(message.get("historyId") or 0)
-            self.stored[message["id"]] = StoredMessage(message["threadId"], labels, sequence)
-            self.fresh.add(message["id"])
 
     def _lacks(self, message: Mapping[str, Any]) -> bool:
         message_id = message["id"]
@@ -131,7 +127,7 @@ class MessagesTarget(Target):
         removed = sorted(self.leaving)
         for message_id, change in changes.messages.items():
             stored = self.stored.get(message_id)
-            if stored is None or message_id in self.fresh or message_id in self.leaving:
+            if stored is None or message_id in self.leaving:
                 continue
             labels = None if change.deleted else change.labels_after(stored.labels)
             if labels is None or not self.options.wants(labels):

@@ -59,16 +59,10 @@ class Needs:
         """Messages that are lacked, counted once for each format."""
         return sum(len(ids) for group in self._groups.values() for ids in group.lacking.values())
 
-    def wants(self) -> Iterator[tuple[list[Target], list[Want]]]:
-        """For each format the tables that share it, and what is wanted for them."""
+    def wants(self) -> Iterator[tuple[list[Target], Iterator[Want]]]:
+        """For each format the tables that share it, and what is wanted for them; what is handed out is forgotten."""
         for group in self._groups.values():
-            yield (
-                group.targets,
-                [
-                    Want(thread_id, tuple(ids), thread_id in group.whole, thread_id in group.held)
-                    for thread_id, ids in group.lacking.items()
-                ],
-            )
+            yield group.targets, group.wants()
 
 
 class _Group:
@@ -77,3 +71,9 @@ class _Group:
         self.lacking: dict[str, set[str]] = {}
         self.whole: set[str] = set()
         self.held: set[str] = set()
+
+    def wants(self) -> Iterator[Want]:
+        """Newest first, and neighbours together: a file's keys then span little, and a change touches few files."""
+        for thread_id in sorted(self.lacking, key=lambda name: (len(name), name), reverse=True):
+            ids = self.lacking.pop(thread_id)
+            yield Want(thread_id, tuple(ids), thread_id in self.whole, thread_id in self.held)

@@ -135,10 +135,8 @@ class ThreadsTarget(Target):
             self.written += len(back)
         if grown:
             self._edit(grown, cursor=None, chunk=chunk)
-        for edit in [*new, *back, *grown]:
-            stored = self.stored.get(edit.thread_id)
-            if stored is None:
-                stored = self.stored[edit.thread_id] = StoredThread({}, edit.history_id)
+        for edit in grown:
+            stored = self.stored[edit.thread_id]
             for message in (chunk.messages[place] for place in edit.put):
                 stored.members[message["id"]] = tuple(message.get("labelIds") or ())
                 self.fresh.add(message["id"])
