@@ -68,6 +68,7 @@ def local_session(name: str, *, cores: int = 2, **settings: str) -> SparkSession
         SparkSession.builder.master(f"local[{cores}]")
         .appName(name)
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", str(cores))
         .config("spark.driver.bindAddress", "127.0.0.1")
     )

@@ -21,7 +21,13 @@ from types import ModuleType
 from typing import Any
 
 from pyspark import cloudpickle
-from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStreamReader, InputPartition
+from pyspark.sql.datasource import (
+    DataSource,
+    DataSourceReader,
+    DataSourceStreamReader,
+    InputPartition,
+    SimpleDataSourceStreamReader,
+)
 from pyspark.sql.types import StructType
 
 try:
@@ -96,9 +102,9 @@ class GmailDataSource(DataSource):
         source_of(self.options).streamReader(schema)
         return StreamReader(dict(self.options.items()), schema)
 
-    def simpleStreamReader(self, schema: StructType) -> Any:  # noqa: N802 - Spark's name
+    def simpleStreamReader(self, schema: StructType) -> SimpleDataSourceStreamReader:  # noqa: N802 - Spark's name
         """A stream on Spark before 4.2."""
-        return source_of(self.options).simpleStreamReader(schema)
+        return SimpleStreamReader(dict(self.options.items()), schema)
 
 
 class Delegate:
@@ -168,6 +174,28 @@ class StreamReader(Delegate, DataSourceStreamReader, SupportsTriggerAvailableNow
     def read(self, partition: InputPartition) -> Iterator[Any]:
         """Arrow batches."""
         batches: Iterator[Any] = self.real.read(partition)
+        return batches
+
+
+class SimpleStreamReader(Delegate, SimpleDataSourceStreamReader):
+    """A stream that holds each micro-batch in memory."""
+
+    kind = "simpleStreamReader"
+
+    def initialOffset(self) -> dict[str, Any]:  # noqa: N802 - Spark's name
+        """Where a new stream begins."""
+        return {}
+
+    def read(self, start: dict[str, Any]) -> tuple[Iterator[Any], dict[str, Any]]:
+        """The next micro-batch, and where it ends."""
+        found: tuple[Iterator[Any], dict[str, Any]] = self.real.read(start)
+        return found
+
+    def readBetweenOffsets(  # noqa: N802 - Spark's name
+        self, start: dict[str, Any], end: dict[str, Any]
+    ) -> Iterator[Any]:
+        """A micro-batch again, after a crash."""
+        batches: Iterator[Any] = self.real.readBetweenOffsets(start, end)
         return batches
 
 

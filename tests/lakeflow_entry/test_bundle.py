@@ -93,6 +93,53 @@ def test_the_single_file_is_python_that_offers_the_documents_names(tmp_path: Pat
     assert again.read_text("utf-8") == path.read_text("utf-8")
 
 
+_STREAM_OF_OLD = """
+import pickle, sys, json
+sys.path.insert(0, sys.argv[1])
+import _generated_gmail_python_source as gmail
+from pyspark import cloudpickle
+
+class Session:
+    class dataSource:
+        register = staticmethod(lambda source: None)
+
+gmail.register_lakeflow_source(Session)
+source = gmail.GmailDataSource({"tablename": "messages", **json.loads(sys.argv[2])})
+reader = source.simpleStreamReader(source.schema())
+batches, end = reader.read(reader.initialOffset())
+rows = sum(batch.num_rows for batch in batches)
+with open(sys.argv[3], "wb") as file:
+    file.write(cloudpickle.dumps((reader, end, rows)))
+"""
+
+_REPLAY = """
+import pickle, sys
+reader, end, rows = pickle.load(open(sys.argv[1], "rb"))
+again = sum(batch.num_rows for batch in reader.readBetweenOffsets({}, end))
+sys.exit(0 if again == rows > 0 else f"{again} rows of {rows}")
+"""
+
+
+def test_the_single_files_readers_unpickle_where_the_file_is_not(tmp_path: Path) -> None:
+    write_file(tmp_path / "file")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with Emulator(messages=20, seed=3, mean_json_kb=2.0) as gmail:
+        options = json.dumps(options_of(gmail))
+        for code, arguments in (
+            (_STREAM_OF_OLD, [tmp_path / "file", options, tmp_path / "reader"]),
+            (_REPLAY, [tmp_path / "reader"]),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-c", code, *arguments],
+                cwd=elsewhere,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_the_wheel_holds_the_frameworks_namespace_and_nothing_of_its_own(tmp_path: Path) -> None:
     path = write_wheel(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
