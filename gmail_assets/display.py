@@ -99,7 +99,8 @@ class SyncDisplay:
         if self._lines:
             self._say(f"  {table:<21} {result.rows_total:>10,} rows   {changes}")
         for warning in result.warnings:
-            self._say(Text(f"{table}: {warning.splitlines()[0]}", style="yellow"))
+            text = warning.splitlines()[0]
+            self._say(Text(text if text.startswith(table) else f"{table}: {text}", style="yellow"))
 
     def _say(self, line: str | Text) -> None:
         if not self._quiet:
