@@ -26,7 +26,7 @@ from gmail_client.quota import preset
 __all__ = ["Chaos", "InstantClock", "Killed", "client_of", "random_write"]
 
 
-class Killed(BaseException):  # noqa: N818 - it stands for a signal, not for an error
+class Killed(BaseException):
     """The process is gone."""
 
 
