@@ -6,6 +6,7 @@ instance that DAGSTER_HOME names, where there is one; else in memory.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,6 +163,8 @@ class Runner:
 
 
 def _instance() -> dg.DagsterInstance:
+    # Ctrl-C may come while a connection is closed; its pool would print a traceback before it passes that on.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     home = os.environ.get("DAGSTER_HOME")
     if not home:
         return dg.DagsterInstance.ephemeral()
