@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spark tests run one after the other in one process, and say that they need Java; in CI a missing one is a
-    failure."""
-    for item in items:
-        if item.get_closest_marker("spark"):
-            item.add_marker(pytest.mark.xdist_group("spark"))
+    """Spark tests say that they need Java; in CI a missing one is a failure."""
     if shutil.which("java") or os.environ.get("JAVA_HOME") or os.environ.get("CI"):
         return
     for item in items:
