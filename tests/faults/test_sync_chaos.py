@@ -258,7 +258,7 @@ def test_tables_hold_what_they_must_after_the_last_sync(**life: Any) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 @given(**LIFE)
 def test_tables_hold_what_they_must_after_hundreds_of_lives(**life: Any) -> None:
     check_a_life(**life)
