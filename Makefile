@@ -21,10 +21,10 @@ lakeflow-demo: dev  ## the Lakeflow pipeline on local Spark (needs Java), on an 
 	@$(PYTHON_IN_VENV) -m lakeflow_entry.demo $(if $(MESSAGES),--messages $(MESSAGES))
 
 test: dev  ## the tests, in under five minutes on two cores
-	$(PYTHON_IN_VENV) -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(PYTHON_IN_VENV) -m pytest -n 2 -m "not slow"
 
 test-all: dev  ## the slow tests too
-	$(PYTHON_IN_VENV) -m pytest -n 2 --dist loadgroup
+	$(PYTHON_IN_VENV) -m pytest -n 2
 
 check: dev  ## lint, format and types
 	$(PYTHON_IN_VENV) -m ruff check .

@@ -51,7 +51,6 @@ print("COUNTS " + json.dumps({**counts, "streamed": streamed}))
 
 @pytest.mark.slow
 @pytest.mark.spark
-@pytest.mark.xdist_group("spark")
 def test_the_single_file_reads_all_tables_where_nothing_is_installed(tmp_path: Path) -> None:
     if not CLEAN.exists():
         pytest.skip("the clean interpreter is missing: scripts/serverless-env makes it")

@@ -22,7 +22,7 @@ from lakeflow_entry.pipeline import declare
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("default")]
 
 Connect = Callable[..., str]
 

@@ -13,7 +13,7 @@ from support.lakeflow import options_of
 
 from gmail_client.emulator import Emulator
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.slow]
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 _SESSION = """
 import os, sys, pathlib

@@ -25,7 +25,7 @@ from gmail_client.quota import preset
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("default")]
 
 TABLES = Spec.default().tables[:2]
 CONNECTION = "workspace"
