@@ -20,7 +20,7 @@ dagster: runtime  ## Dagster in the browser, on your own Gmail (credentials from
 lakeflow-demo: dev  ## the Lakeflow pipeline on local Spark (needs Java), on an emulated mailbox
 	@$(PYTHON_IN_VENV) -m lakeflow_entry.demo $(if $(MESSAGES),--messages $(MESSAGES))
 
-test: dev  ## the tests, in under five minutes on two cores
+test: dev  ## the tests, some minutes on two cores
 	$(PYTHON_IN_VENV) -m pytest -n 2 -m "not slow"
 
 test-all: dev  ## the slow tests too
