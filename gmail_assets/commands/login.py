@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json and arguments.print_env:
         raise ConfigurationError("--json and --print-env contradict each other.", fix="Give one of them.")
     # A way to log in given here keeps Settings from reading the file that is about to be replaced.
-    settings = Settings(access_token="none")  # noqa: S106
+    settings = Settings(access_token="none")  # noqa: S106 - no secret: it stands for none
     login = Login(
         _client(arguments, settings),
         oauth_root=settings.oauth_root,
