@@ -202,7 +202,7 @@ class MailboxRun:
         told = self._fetch(needs, recheck)
         if gone.messages or any(target.narrowed for target in targets):
             for target in targets:
-                target.finish(gone, cursor=None)
+                target.finish(gone, cursor=None, unread=recheck.keys())
         self._relabel(targets, recheck, told, listing, heads_tell)
 
     def _relabel(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +121,7 @@ class MessagesTarget(Target):
         """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
         self.leaving = self.stored.keys() - wanted.keys()
 
-    def finish(self, changes: Changes, *, cursor: int | None) -> None:
+    def finish(self, changes: Changes, *, cursor: int | None, unread: Set[str] = frozenset()) -> None:
         """Set labels and take out what left, in one merge."""
         updates: list[dict[str, Any]] = []
         removed = sorted(self.leaving)

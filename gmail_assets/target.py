@@ -7,7 +7,7 @@ both. None of them talks to Gmail.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -138,8 +138,14 @@ class Target(ABC):
         """How many rows the changes take out, of how many."""
 
     @abstractmethod
-    def finish(self, changes: Changes, *, cursor: int | None) -> None:
-        """Write labels and deletions, and with the last of them the cursor."""
+    def finish(self, changes: Changes, *, cursor: int | None, unread: Set[str] = frozenset()) -> None:
+        """Write labels and deletions, and with the last of them the cursor.
+
+        Args:
+            changes: What is known of stored messages.
+            cursor: History id up to which all is written then.
+            unread: Threads whose labels are yet to be read again: what is stored of them drops nothing.
+        """
 
 
 def merge(part: Part, updates: pa.Table, removed: list[str], cursor: int | None, anchor: int | None) -> None:

@@ -173,7 +173,7 @@ class ThreadsTarget(Target):
         self.narrowed = True
         self.leaving = self.stored.keys() - threads
 
-    def finish(self, changes: Changes, *, cursor: int | None) -> None:
+    def finish(self, changes: Changes, *, cursor: int | None, unread: Set[str] = frozenset()) -> None:
         """Relabel and take out messages inside their threads, and threads that have none left."""
         edits: dict[str, ThreadEdit] = {}
 
@@ -199,6 +199,8 @@ class ThreadsTarget(Target):
                 edit.history_id = max(edit.history_id, head)
                 stored.sequence = head
         for thread_id, stored in self.stored.items() if self.narrowed else ():
+            if thread_id in unread:
+                continue
             unwanted = {member for member, labels in stored.members.items() if not self.options.shows(labels)}
             if unwanted:
                 edit_of(thread_id).drop.update(unwanted)
@@ -206,6 +208,7 @@ class ThreadsTarget(Target):
             thread_id
             for thread_id in edits
             if self.options.label_ids
+            and thread_id not in unread
             and not any(self.options.wants(labels) for labels in self.stored[thread_id].members.values())
         }
         for thread_id in self.leaving:

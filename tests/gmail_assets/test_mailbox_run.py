@@ -395,3 +395,34 @@ def test_rows_restored_to_a_moment_within_a_run_get_their_labels(gmail: Emulator
     with mock.patch("gmail_assets.mailbox_run._SAMPLE", 0):
         run(gmail, lake, BOTH[:1])
     assert_lake_is_true(lake, gmail, BOTH[:1])
+
+
+def test_narrower_options_do_not_drop_what_changed_back_since_it_was_stored(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    everything = [spec("messages", includeSpamTrash=True), spec("threads", includeSpamTrash=True)]
+    trashed = mail(mailbox, "back soon")
+    mailbox.trash(trashed)
+    run(gmail, lake, everything)
+    mailbox.untrash(trashed)
+    run(gmail, lake)
+    assert_lake_is_true(lake, gmail, BOTH)
+
+
+def test_a_thread_stays_for_the_label_that_one_message_gained_while_another_was_deleted(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    first = mail(mailbox, "one")
+    second = mail(mailbox, "Re: one", reply_to=first)
+    third = mail(mailbox, "Re: one", reply_to=first)
+    starred = [spec("messages", labelIds="STARRED"), spec("threads", labelIds="STARRED")]
+    star(mailbox, third)
+    run(gmail, lake, starred)
+    star(mailbox, second)
+    mailbox.delete(third)
+    gmail.expire_history()
+    run(gmail, lake, starred)
+    assert stored_rows(lake, "threads")
+    assert_lake_is_true(lake, gmail, starred)
