@@ -17,6 +17,7 @@ import dagster as dg
 from gmail_assets.assets import asset_keys, mail_step_name
 from gmail_assets.factory import gmail_definitions
 from gmail_assets.failures import ERROR_KEY
+from gmail_assets.interrupts import watching_for_interrupts
 from gmail_client.errors import ConfigurationError
 from gmail_client.options import Spec
 from gmail_client.settings import Settings
@@ -127,7 +128,7 @@ class Runner:
         run_config: dict[str, Any] = {"loggers": _SILENT}
         if any(CATALOGUE[name].cursor for name in tables) and mail_config:
             run_config["ops"] = {mail_step_name(_KEY_PREFIX): {"config": dict(mail_config)}}
-        with _instance() as instance:
+        with _instance() as instance, watching_for_interrupts() as interrupted:
             result = definitions.resolve_job_def("gmail_all").execute_in_process(
                 partition_key=mailbox,
                 asset_selection=[keys[name] for name in tables],
@@ -135,7 +136,7 @@ class Runner:
                 run_config=run_config,
                 raise_on_error=False,
             )
-        run = MailboxRun(mailbox, result.run_id)
+            run = MailboxRun(mailbox, result.run_id, interrupted=interrupted())
         for event in result.get_asset_materialization_events():
             if event.asset_key is not None:
                 run.tables[by_key[event.asset_key]] = {

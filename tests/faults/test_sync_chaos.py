@@ -251,7 +251,7 @@ LIFE = {
 }
 
 
-@settings(deadline=None, max_examples=20, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
 @given(**LIFE)
 def test_tables_hold_what_they_must_after_the_last_sync(**life: Any) -> None:
     check_a_life(**life)

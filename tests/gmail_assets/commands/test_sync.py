@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from support.lake import assert_lake_is_true
 
 from gmail_assets.exit_codes import ExitCode
 from gmail_assets.lake import Lake
+from gmail_assets.sync import snapshot
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.options import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES
@@ -164,3 +166,15 @@ def test_ctrl_c_stops_at_once_and_the_next_sync_goes_on(gmail: Emulator, place: 
     again = subprocess.run(command, env=dict(os.environ), capture_output=True, check=False, timeout=120)
     assert again.returncode == 0
     assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
+
+
+def test_an_interruption_that_a_library_swallows_is_told_all_the_same(run, monkeypatch):
+    def swallowing(*args, **named):
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+        return snapshot(*args, **named)
+
+    monkeypatch.setattr("gmail_assets.assets.snapshot", swallowing)
+    outcome = run("sync", "labels")
+    assert outcome.code == ExitCode.INTERRUPTED
+    assert "Interrupted; what was committed is kept." in outcome.err
