@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,11 @@ MessageFormat = Literal["full", "metadata", "minimal", "raw"]
 
 DEFAULT_PAGE_SIZE = 500
 """Ids per listed page where `maxResults` is not set: a page costs the same whatever its size."""
+
+_HIDDEN_LABELS = frozenset({"SPAM", "TRASH"})
+
+_SEARCHES_HIDDEN = re.compile(r"""(?<![\w-])(?:in|label|is):["']?(?:spam|trash|anywhere)\b""", re.IGNORECASE)
+"""A search that names spam or trash, other than to leave it out."""
 
 _FIXES = {
     "q": "give a Gmail search such as `newer_than:7d`",
@@ -42,7 +48,8 @@ class TableOptions(BaseModel):
         q: Gmail search; only what matches enters.
         label_ids: Labels that a message must all have.
         max_results: Ids per listed page, 1 to 500; None takes what costs least.
-        include_spam_trash: Whether spam and trash belong to the table.
+        include_spam_trash: Whether spam and trash belong to the table; `parse` takes it as said where `q` or
+            `labelIds` ask for them.
         format: How much of each message is read.
         max_records_per_batch: Most rows in one micro-batch of a stream; None for the stream's default.
     """
@@ -127,7 +134,8 @@ class TableOptions(BaseModel):
                 "Option 'format' of table 'threads' can't be 'raw': Gmail's threads.get knows no raw.",
                 fix="Use full, metadata or minimal for threads; raw for messages.",
             )
-        return parsed
+        asked_for = not _HIDDEN_LABELS.isdisjoint(parsed.label_ids) or _SEARCHES_HIDDEN.search(parsed.q or "")
+        return parsed.model_copy(update={"include_spam_trash": True}) if asked_for else parsed
 
     @property
     def page_size(self) -> int:
@@ -162,7 +170,7 @@ class TableOptions(BaseModel):
 
     def shows(self, label_ids: Iterable[str]) -> bool:
         """Whether a message with these labels is visible: not in spam or trash, unless these are included."""
-        return self.include_spam_trash or not {"SPAM", "TRASH"}.intersection(label_ids)
+        return self.include_spam_trash or _HIDDEN_LABELS.isdisjoint(label_ids)
 
 
 def _first_location(error: ValidationError | json.JSONDecodeError) -> str:

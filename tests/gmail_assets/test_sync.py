@@ -270,6 +270,19 @@ def test_filters_hold_in_the_load_and_afterwards(
     assert entered == true - before
 
 
+@pytest.mark.parametrize("reach", [True, False])
+@pytest.mark.parametrize("options", [{"labelIds": "TRASH"}, {"q": "in:trash"}, {"labelIds": "SPAM"}])
+def test_spam_and_trash_come_where_a_filter_asks_for_them(
+    lake: Lake, options: dict[str, str], reach: bool
+) -> None:
+    with Emulator(messages=60, seed=5, switches=Switches(label_ids_reach_spam_trash=reach)) as gmail:
+        gmail.mailbox().insert(gmail.mailbox().random_mail(), ["SPAM"])
+        tables = [spec("messages", **options), spec("threads", **options)]
+        run(gmail, lake, tables)
+        assert stored_rows(lake, "messages")
+        assert_lake_is_true(lake, gmail, tables)
+
+
 def test_a_row_that_entered_under_q_stays_until_its_message_is_deleted(gmail: Emulator, lake: Lake) -> None:
     tables = [spec("messages", q="is:unread")]
     run(gmail, lake, tables)

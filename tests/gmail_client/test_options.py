@@ -1,0 +1,32 @@
+"""Table options: what `parse` makes of what it is given."""
+
+from __future__ import annotations
+
+import pytest
+
+from gmail_client.options import TableOptions
+
+
+@pytest.mark.parametrize(
+    ("given", "included"),
+    [
+        ({}, False),
+        ({"labelIds": "INBOX,UNREAD"}, False),
+        ({"labelIds": "TRASH"}, True),
+        ({"labelIds": ["INBOX", "SPAM"], "includeSpamTrash": "false"}, True),
+        ({"q": "in:trash"}, True),
+        ({"q": "from:eve (IN:Spam OR is:unread)"}, True),
+        ({"q": "{in:inbox in:anywhere}"}, True),
+        ({"q": 'label:"trash"'}, True),
+        ({"q": "-in:trash is:unread"}, False),
+        ({"q": "subject:trash label:trashed in:trashcan"}, False),
+        ({"q": "label:my-in:trash"}, False),
+    ],
+)
+def test_who_asks_for_spam_or_trash_gets_it(given: dict[str, object], included: bool) -> None:
+    assert TableOptions.parse("messages", given).include_spam_trash is included
+
+
+def test_asking_by_label_is_the_same_question_as_asking_twice() -> None:
+    both = TableOptions.parse("threads", {"labelIds": "TRASH", "includeSpamTrash": "true"})
+    assert TableOptions.parse("threads", {"labelIds": "TRASH"}).fingerprint == both.fingerprint
