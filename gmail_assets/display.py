@@ -25,8 +25,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from gmail_assets.sync import Progress as SyncProgress
-    from gmail_assets.sync import SyncResult
+    from gmail_assets.results import Progress as SyncProgress
+    from gmail_assets.results import SyncResult
 
 __all__ = ["SyncDisplay", "size_text", "summary_table", "undiverted"]
 
@@ -77,9 +77,13 @@ class SyncDisplay:
 
     def mailbox(self, name: str) -> None:
         """The next mailbox begins."""
-        self._live.reset(self._task, description=f"{name}: asking Gmail", total=None, units="", visible=True)
+        self.begin(f"{name}: asking Gmail")
         if self._lines:
             self._say(Text(name, style="bold"))
+
+    def begin(self, text: str) -> None:
+        """Something begins of which no number is known yet."""
+        self._live.reset(self._task, description=text, total=None, units="", visible=True)
 
     def progress(self, progress: SyncProgress) -> None:
         """Messages and threads are so far."""

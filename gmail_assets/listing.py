@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
+from typing import Any
 
+from gmail_assets.results import Progress
 from gmail_assets.target import Target
 from gmail_client.api import GmailApi
 from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
 from gmail_client.options import TableOptions
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "ListingProgress"]
+
+
+class ListingProgress:
+    """Tells how far a listing is, out of the profile's own counts where no filter narrows it.
+
+    Args:
+        api: The mailbox; its units since now are told too.
+        profile: What getProfile says.
+        tell: Whom.
+    """
+
+    def __init__(self, api: GmailApi, profile: Mapping[str, Any], tell: Callable[[Progress], None]) -> None:
+        self._usage = api.usage
+        self._before = api.usage.snapshot()
+        self._totals = {name: int(profile.get(f"{name}Total") or 0) for name in ("messages", "threads")}
+        self._tell = tell
+
+    def messages(self, options: TableOptions | None = None) -> Callable[[int], None]:
+        """What to call with the number of messages listed with these options (None: all there are)."""
+        return self._counting("messages", options)
+
+    def threads(self, options: TableOptions | None = None) -> Callable[[int], None]:
+        """What to call with the number of threads listed with these options (None: all there are)."""
+        return self._counting("threads", options)
+
+    def _counting(self, name: str, options: TableOptions | None) -> Callable[[int], None]:
+        total = None if options is not None and options.filtered else self._totals[name]
+
+        def tell(done: int) -> None:
+            units = self._usage.since(self._before).total_units
+            of = None if total is None else max(total, done)
+            self._tell(Progress(f"listing {name}", done, of, units=units))
+
+        return tell
 
 
 class Listing:
@@ -19,19 +55,26 @@ class Listing:
         api: The mailbox.
         options: Gives the page size.
         verifying: Stored rows are to be compared too, so everything is listed, with the threads' history ids.
+        progress: Told how far they are.
 
     Attributes:
         everything: Thread id to what threads.list says, spam and trash included; empty unless verifying.
         present: Message id to thread id of all there is, spam and trash included; empty unless verifying.
     """
 
-    def __init__(self, api: GmailApi, options: TableOptions, *, verifying: bool) -> None:
+    def __init__(
+        self, api: GmailApi, options: TableOptions, *, verifying: bool, progress: ListingProgress
+    ) -> None:
         self._api = api
+        self._progress = progress
         self._ids: dict[tuple[object, ...], dict[str, str]] = {}
         self._heads: dict[tuple[object, ...], dict[str, ListedThread]] = {}
-        # Heads before ids: a change between the two then shows as a moved head at the next comparison.
-        self.everything = list_thread_heads(self._api, options, everything=True) if verifying else {}
-        self.present = list_message_ids(self._api, options, everything=True) if verifying else {}
+        self.everything: dict[str, ListedThread] = {}
+        self.present: dict[str, str] = {}
+        if verifying:
+            # Heads before ids: a change between the two then shows as a moved head at the next comparison.
+            self.everything = list_thread_heads(api, options, everything=True, tell=progress.threads())
+            self.present = list_message_ids(api, options, everything=True, tell=progress.messages())
 
     def heads(self, target: Target) -> Mapping[str, ListedThread]:
         """Thread heads for the rows of new threads."""
@@ -39,7 +82,9 @@ class Listing:
             return self.everything
         key = (target.options.q, target.options.label_ids, target.options.include_spam_trash)
         if key not in self._heads:
-            self._heads[key] = list_thread_heads(self._api, target.options)
+            self._heads[key] = list_thread_heads(
+                self._api, target.options, tell=self._progress.threads(target.options)
+            )
         return self._heads[key]
 
     def wanted(self, target: Target) -> dict[str, str]:
@@ -49,7 +94,7 @@ class Listing:
         if key == (None, (), True) and self.present:
             return self.present
         if key not in self._ids:
-            self._ids[key] = list_message_ids(self._api, options)
+            self._ids[key] = list_message_ids(self._api, options, tell=self._progress.messages(options))
         return self._ids[key]
 
     def members(self, target: Target, wanted: dict[str, str]) -> tuple[dict[str, str], set[str]]:
@@ -77,7 +122,7 @@ class Listing:
                 and 20 * new < pages * self._api.plan.price("messages.list")
             ):
                 return {}, threads
-            self._ids[key] = list_message_ids(self._api, bare)
+            self._ids[key] = list_message_ids(self._api, bare, tell=self._progress.messages(bare))
         members = {m: t for m, t in self._ids[key].items() if t in threads or target.holds(t)}
         return members, set()
 

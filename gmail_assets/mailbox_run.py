@@ -10,7 +10,7 @@ from typing import Any
 from gmail_assets.chunk import Chunk
 from gmail_assets.lake import Lake
 from gmail_assets.ledger import Ledger, Unfetched
-from gmail_assets.listing import Listing
+from gmail_assets.listing import Listing, ListingProgress
 from gmail_assets.message_target import MessagesTarget
 from gmail_assets.needs import Needs
 from gmail_assets.part import Part
@@ -56,6 +56,7 @@ class MailboxRun:
         targets: The tables, once opened.
         warnings: What a reader of the tables should know.
         address: The mailbox's real address.
+        profile: What getProfile said when it was opened.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class MailboxRun:
         self.targets: list[Target] = []
         self.warnings: list[str] = []
         self.address = ""
+        self.profile: dict[str, Any] = {}
         self._units_before = self.api.usage.snapshot().total_units
 
     def open(
@@ -86,7 +88,8 @@ class MailboxRun:
         """Open the tables and say for each what is to be done."""
         self.address = self.mailbox.address
         self.ledger.check_name(self.mailbox.user_id, self.address)
-        head = int(self.api.profile()["historyId"])
+        self.profile = self.api.profile()
+        head = int(self.profile["historyId"])
         for spec in tables:
             table = self.lake.table(
                 spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep"
@@ -157,9 +160,13 @@ class MailboxRun:
     def _compare(self, targets: list[Target]) -> None:
         if not targets:
             return
-        self.tell(self._progress("listing"))
         verifying = [target for target in targets if target.mode == "verify"]
-        listing = Listing(self.api, self.targets[0].options, verifying=bool(verifying))
+        listing = Listing(
+            self.api,
+            self.targets[0].options,
+            verifying=bool(verifying),
+            progress=ListingProgress(self.api, self.profile, self.tell),
+        )
         for target in targets:
             target.heads = listing.heads(target)
             target.load(None)

@@ -8,15 +8,17 @@ nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
 from gmail_assets.lake import Lake
 from gmail_assets.ledger import Ledger
+from gmail_assets.listing import ListingProgress
 from gmail_assets.message_target import MessagesTarget
 from gmail_assets.part import Part
+from gmail_assets.results import Progress
 from gmail_assets.target import Target
 from gmail_assets.thread_target import ThreadsTarget
 from gmail_client.api import GmailApi
@@ -106,8 +108,16 @@ class MailboxPlan:
         return None if self.quota.project_per_day is None else self.units / self.quota.project_per_day
 
 
-def plan_mailbox(mailbox: Mailbox, lake: Lake, spec: Spec) -> MailboxPlan:
+def plan_mailbox(
+    mailbox: Mailbox, lake: Lake, spec: Spec, *, progress: Callable[[Progress], None] = lambda progress: None
+) -> MailboxPlan:
     """Plan the next sync of one mailbox.
+
+    Args:
+        mailbox: Which.
+        lake: Where its rows are.
+        spec: With which options.
+        progress: Told how far the listings are.
 
     Raises:
         GmailError: Gmail refused, or the lake can't be read.
@@ -124,7 +134,7 @@ def plan_mailbox(mailbox: Mailbox, lake: Lake, spec: Spec) -> MailboxPlan:
     with ExitStack() as stack:
         nowhere = Lake(stack.enter_context(TemporaryDirectory()))
         targets = [_target(entry, plan.address, lake, nowhere) for entry in changing]
-        _Plan(api, plan, targets).make(int(profile["historyId"]))
+        _Plan(api, plan, targets, ListingProgress(api, profile, progress)).make(int(profile["historyId"]))
     plan.listing_units = api.usage.since(before).total_units - api.plan.price("getProfile")
     plan.listing_units += _thread_listings(targets, plan, api)
     for entry in spec.tables:
@@ -177,8 +187,11 @@ def _snapshot(api: GmailApi, entry: SpecTable, address: str, lake: Lake) -> Tabl
 class _Plan:
     """The part of a plan that messages and threads share."""
 
-    def __init__(self, api: GmailApi, plan: MailboxPlan, targets: Sequence[Target]) -> None:
+    def __init__(
+        self, api: GmailApi, plan: MailboxPlan, targets: Sequence[Target], progress: ListingProgress
+    ) -> None:
         self._api = api
+        self._progress = progress
         self._plan = plan
         self._targets = targets
         self._listed: dict[tuple[object, ...], dict[str, str]] = {}
@@ -286,7 +299,9 @@ class _Plan:
 
     def _relabelling(self, targets: Sequence[Target], held: dict[str, set[str]], read: set[str]) -> int:
         """Units for the labels of stored threads that moved since they were read."""
-        heads = list_thread_heads(self._api, targets[0].options, everything=True)
+        heads = list_thread_heads(
+            self._api, targets[0].options, everything=True, tell=self._progress.threads()
+        )
         present = self._list((None, (), True), targets[0])
         changed = {thread_id for target in targets for thread_id in target.moved(target.held(), heads)}
         wants = [
@@ -305,7 +320,7 @@ class _Plan:
             asked = target.options.model_copy(
                 update={"q": q, "label_ids": label_ids, "include_spam_trash": include}
             )
-            self._listed[key] = list_message_ids(self._api, asked)
+            self._listed[key] = list_message_ids(self._api, asked, tell=self._progress.messages(asked))
         return self._listed[key]
 
 

@@ -18,9 +18,9 @@ class Progress:
     """How far a run is.
 
     Attributes:
-        phase: `listing`, `fetching`, `applying` or `done`.
-        done: Messages fetched in this phase.
-        total: Messages to fetch in this phase; None while unknown.
+        phase: `listing messages`, `listing threads`, `fetching`, `applying` or `done`.
+        done: Messages (or threads) listed or fetched in this phase.
+        total: How many there are to do in this phase; None while unknown.
         rows: Rows written so far, over all tables.
         units: Quota units spent so far.
     """

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from gmail_assets.lake import DELETED_AT, MAILBOX, Lake
 from gmail_assets.ledger import Ledger
+from gmail_assets.listing import ListingProgress
 from gmail_assets.message_target import MessagesTarget
+from gmail_assets.results import Progress
 from gmail_assets.snapshot_drift import snapshot_drift
 from gmail_assets.standing import Standing, standing_of
 from gmail_assets.thread_target import ThreadsTarget
@@ -148,6 +150,7 @@ def verify_mailbox(
     sample: int = 20,
     chance: random.Random | None = None,
     thorough: bool = False,
+    progress: Callable[[Progress], None] = lambda progress: None,
 ) -> MailboxVerdict:
     """Compare messages and threads of one mailbox with Gmail.
 
@@ -158,6 +161,7 @@ def verify_mailbox(
         sample: Messages to be compared field by field; of threads a quarter of that.
         chance: Chooses them.
         thorough: List the messages of every label, also where the counts are equal.
+        progress: Told how far the listings are.
 
     Raises:
         GmailError: Gmail refused, or the lake can't be read.
@@ -168,7 +172,6 @@ def verify_mailbox(
     entries = [entry for entry in spec.tables if entry.source_table in CHANGE_TABLES]
     standings = standing_of(lake, verdict.address, entries)
     chance = chance or random.Random()  # noqa: S311 - no secret hangs on it
-    work = _Verification(mailbox.api, verdict, lake, chance, thorough)
     for entry in entries:
         table = verdict.tables[entry.source_table] = TableVerdict()
         standing = standings.get(entry.source_table)
@@ -178,6 +181,7 @@ def verify_mailbox(
             table.unfinished = "its load or comparison is not finished"
     judged = {name: standing for name, standing in standings.items() if not verdict.tables[name].unfinished}
     if judged:
+        work = _Verification(mailbox.api, verdict, lake, chance, thorough, progress)
         work.judge(judged, sample)
     verdict.remarks += snapshot_drift(mailbox.api, lake, verdict.address, spec.tables)
     verdict.units = mailbox.api.usage.snapshot().total_units - before
@@ -188,10 +192,18 @@ class _Verification:
     """The comparison of one mailbox."""
 
     def __init__(
-        self, api: GmailApi, verdict: MailboxVerdict, lake: Lake, chance: random.Random, thorough: bool
+        self,
+        api: GmailApi,
+        verdict: MailboxVerdict,
+        lake: Lake,
+        chance: random.Random,
+        thorough: bool,
+        progress: Callable[[Progress], None],
     ) -> None:
         self._api = api
         self._thorough = thorough
+        self._profile = api.profile()
+        self._progress = ListingProgress(api, self._profile, progress)
         self._whole: set[str] = set()
         self._verdict = verdict
         self._ledger = Ledger(lake)
@@ -200,7 +212,6 @@ class _Verification:
 
     def judge(self, standings: Mapping[str, Standing], sample: int) -> None:
         """Make the verdicts."""
-        profile = self._api.profile()
         wanted = {name: self._list(standing.spec.options) for name, standing in standings.items()}
         messages = threads = None
         samples: list[_Sampled] = []
@@ -227,14 +238,14 @@ class _Verification:
         if messages is not None:
             stored = set(messages.stored)
             table = self._verdict.tables["messages"]
-            table.in_gmail = int(profile.get("messagesTotal") or 0)
+            table.in_gmail = int(self._profile.get("messagesTotal") or 0)
             self._compare("messages", stored, wanted["messages"].keys(), moved, standings["messages"])
             self._judge_labels(label_ids, moved)
             self._hidden_remark(table, standings["messages"].spec.options)
         if threads is not None:
             held = threads.held()
             table = self._verdict.tables["threads"]
-            table.in_gmail = int(profile.get("threadsTotal") or 0)
+            table.in_gmail = int(self._profile.get("threadsTotal") or 0)
             listed = wanted["threads"]
             self._compare("threads", held.keys(), set(listed.values()), moved_threads, standings["threads"])
             if not standings["threads"].spec.options.filtered:
@@ -248,7 +259,7 @@ class _Verification:
         key = (options.q, every, options.include_spam_trash)
         if key not in self._listed:
             asked = options.model_copy(update={"label_ids": every})
-            self._listed[key] = list_message_ids(self._api, asked)
+            self._listed[key] = list_message_ids(self._api, asked, tell=self._progress.messages(asked))
         return self._listed[key]
 
     def _changes(self, standings: Mapping[str, Standing]) -> Changes | None:
@@ -282,7 +293,9 @@ class _Verification:
         table.not_fetched = len(missing & known)
         missing -= known
         if extra and standing.spec.options.q:
-            present = list_message_ids(self._api, standing.spec.options, everything=True)
+            present = list_message_ids(
+                self._api, standing.spec.options, everything=True, tell=self._progress.messages()
+            )
             there = set(present if name == "messages" else present.values())
             table.kept = len(extra & there)
             extra -= there

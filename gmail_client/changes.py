@@ -8,7 +8,7 @@ stored, and where, is the caller's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,7 +182,12 @@ class ListedThread:
 
 
 def list_message_ids(
-    api: GmailApi, options: TableOptions, *, everything: bool = False, until: set[str] | None = None
+    api: GmailApi,
+    options: TableOptions,
+    *,
+    everything: bool = False,
+    until: set[str] | None = None,
+    tell: Callable[[int], None] = lambda listed: None,
 ) -> dict[str, str]:
     """List messages: id to thread id, in Gmail's order.
 
@@ -191,6 +196,7 @@ def list_message_ids(
         options: The filters and the page size.
         everything: Leave the filters out and include spam and trash: what exists at all.
         until: Stop as soon as all of these were seen.
+        tell: Told after each page how many were listed.
     """
     threads: dict[str, str] = {}
     listed: dict[str, str] = {}
@@ -209,6 +215,7 @@ def list_message_ids(
         for item in page:
             thread = item["threadId"]
             listed[item["id"]] = threads.setdefault(thread, thread)
+        tell(len(listed))
         if missing is not None:
             missing.difference_update(item["id"] for item in page)
             if not missing:
@@ -217,9 +224,16 @@ def list_message_ids(
 
 
 def list_thread_heads(
-    api: GmailApi, options: TableOptions, *, everything: bool = False
+    api: GmailApi,
+    options: TableOptions,
+    *,
+    everything: bool = False,
+    tell: Callable[[int], None] = lambda listed: None,
 ) -> dict[str, ListedThread]:
-    """List threads with their history ids and snippets, filtered as the options say or `everything`."""
+    """List threads with their history ids and snippets, filtered as the options say or `everything`.
+
+    `tell` is told after each page how many were listed.
+    """
     pages = (
         api.list_threads(include_spam_trash=True, page_size=options.page_size)
         if everything
@@ -230,11 +244,12 @@ def list_thread_heads(
             page_size=options.page_size,
         )
     )
-    return {
-        item["id"]: ListedThread(int(item.get("historyId") or 0), item.get("snippet", ""))
-        for page in pages
-        for item in page
-    }
+    heads: dict[str, ListedThread] = {}
+    for page in pages:
+        for item in page:
+            heads[item["id"]] = ListedThread(int(item.get("historyId") or 0), item.get("snippet", ""))
+        tell(len(heads))
+    return heads
 
 
 def matching(api: GmailApi, options: TableOptions, candidates: set[str]) -> set[str]:

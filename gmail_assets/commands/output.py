@@ -9,12 +9,14 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from gmail_assets.results import Progress
 
 __all__ = ["Output", "add_mailbox_argument", "add_output_arguments"]
 
@@ -83,14 +85,13 @@ class Output:
             self.remark(text)
 
     @contextmanager
-    def working(self, text: str) -> Iterator[None]:
-        """Show on a terminal that something is being done, while it is."""
-        console = self._console(stderr=True)
-        if self.quiet or not console.is_terminal:
-            yield
-            return
-        with console.status(text):
-            yield
+    def working(self, text: str) -> Iterator[Callable[[Progress], None]]:
+        """Show on a terminal that something is being done, and how far it is as far as that is told."""
+        from gmail_assets.display import SyncDisplay
+
+        with SyncDisplay(self._console(stderr=True), quiet=self.quiet, lines=False) as display:
+            display.begin(text)
+            yield display.progress
 
     def result(self, document: Mapping[str, Any]) -> None:
         """The result as JSON, where it is asked for."""

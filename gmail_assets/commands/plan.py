@@ -41,8 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     plans: list[MailboxPlan] = []
     for name in arguments.mailbox or setting.settings.mailbox_names:
         try:
-            with out.working(f"{name}: listing the mailbox"):
-                plans.append(plan_mailbox(client.mailbox(name), setting.lake, setting.spec))
+            with out.working(f"{name}: listing the mailbox") as progress:
+                mailbox = client.mailbox(name)
+                plans.append(plan_mailbox(mailbox, setting.lake, setting.spec, progress=progress))
         except GmailError as error:
             plans.append(MailboxPlan(name, client.plan, error=error))
     made = [plan for plan in plans if plan.error is None]

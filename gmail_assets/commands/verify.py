@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     verdicts: list[MailboxVerdict] = []
     for name in arguments.mailbox or setting.settings.mailbox_names:
         try:
-            with out.working(f"{name}: comparing with the mailbox"):
+            with out.working(f"{name}: comparing with the mailbox") as progress:
                 verdict = verify_mailbox(
                     client.mailbox(name),
                     setting.lake,
@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
                     sample=arguments.sample,
                     chance=chance,
                     thorough=arguments.thorough,
+                    progress=progress,
                 )
             verdicts.append(verdict)
         except GmailError as error:

@@ -32,6 +32,7 @@ FILTERS: list[dict[str, Any]] = [
     {"q": "has:attachment"},
     {"q": "is:unread", "includeSpamTrash": True},
     {"q": "larger:5k", "labelIds": "INBOX"},
+    {"labelIds": "TRASH"},
     {"format": "minimal"},
     {"format": "metadata", "q": "is:unread"},
 ]
