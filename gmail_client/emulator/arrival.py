@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from gmail_client.emulator.content import Content
 from gmail_client.emulator.labels import LabelBook
 from gmail_client.emulator.search import Query, compile_query
+from gmail_client.emulator.settings import SettingsBook
 
 __all__ = ["labels_on_arrival", "query_of_criteria"]
 
@@ -40,7 +41,7 @@ def labels_on_arrival(
     content: Content,
     label_ids: tuple[str, ...],
     date_ms: int,
-    filters: dict[str, dict[str, Any]],
+    settings: SettingsBook,
     book: LabelBook,
 ) -> tuple[str, ...]:
     """The labels a message has once every filter that matches has added and removed its own.
@@ -49,9 +50,12 @@ def labels_on_arrival(
     """
     arriving = _Arriving("", content, label_ids, date_ms)
     result = dict.fromkeys(label_ids)
-    for entry in filters.values():
+    for entry in settings.filters.values():
         query: Query = compile_query(
-            query_of_criteria(entry["criteria"]), now=lambda: date_ms / 1000, labels=book.ids_by_name()
+            query_of_criteria(entry["criteria"]),
+            now=lambda: date_ms / 1000,
+            labels=book.ids_by_name(),
+            me=settings.send_as.keys(),
         )
         if not query(arriving):
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -44,6 +44,7 @@ class Selection:
         label_ids: Labels that a message must all have.
         include_spam_trash: Whether spam and trash count.
         labels: Label ids by name, for the query.
+        me: The user's own addresses, for `from:me` and `to:me`.
         now: The present, for the query's relative dates.
         switches: Behaviour that Gmail leaves open.
     """
@@ -55,10 +56,13 @@ class Selection:
         include_spam_trash: bool,
         *,
         labels: dict[str, str],
+        me: Collection[str],
         now: Callable[[], float],
         switches: Switches,
     ) -> None:
-        self._query: Query | None = compile_query(q, now=now, labels=labels) if q and q.strip() else None
+        self._query: Query | None = (
+            compile_query(q, now=now, labels=labels, me=me) if q and q.strip() else None
+        )
         self._label_ids = label_ids
         self._tested = 0
         self._hidden = (

@@ -226,7 +226,7 @@ class MessageWrites(MailboxCore):
     ) -> tuple[str, ...]:
         if not never_mark_spam and "INBOX" in labels and _flagged_as_spam(content):
             labels = (*(label for label in labels if label != "INBOX"), "SPAM")
-        return labels_on_arrival(content, labels, self.now_ms, self.settings.filters, self.labels)
+        return labels_on_arrival(content, labels, self.now_ms, self.settings, self.labels)
 
     def _allowed(self, label_ids: Sequence[str], never: frozenset[str]) -> tuple[str, ...]:
         self.labels.require(label_ids)

@@ -47,6 +47,7 @@ def _selection(call: Call) -> Selection:
         label_ids,
         call.query.get("includeSpamTrash", False),
         labels=mailbox.labels.ids_by_name(),
+        me=mailbox.settings.send_as.keys(),
         now=mailbox.clock.time,
         switches=mailbox.switches,
     )

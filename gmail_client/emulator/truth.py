@@ -59,6 +59,7 @@ def truth_of(
                 tuple(label_ids),
                 include_spam_trash,
                 labels=mailbox.labels.ids_by_name(),
+                me=mailbox.settings.send_as.keys(),
                 now=mailbox.clock.time,
                 switches=mailbox.switches,
             )

@@ -47,6 +47,27 @@ def test_spam_and_trash_only_when_asked_for(start: Start, call: Call) -> None:
     assert {item["id"] for item in me.me("threads")["threads"]} == {ids[0]}
 
 
+def test_me_is_the_owner_by_each_of_their_addresses(start: Start, call: Call) -> None:
+    gmail = start(messages=0)
+    me, mailbox = call(gmail), gmail.mailbox()
+    alias = next(name for name in mailbox.settings.send_as if name != mailbox.address)
+    ids = [
+        mailbox.insert(f"From: {sender}\r\nTo: {to}\r\nSubject: Hello\r\n\r\nHello.\r\n".encode(), ["INBOX"])
+        for sender, to in (
+            (mailbox.address, "eve@example.test"),
+            (alias, "eve@example.test"),
+            ("eve@example.test", alias),
+        )
+    ]
+
+    def listed(q: str) -> set[int]:
+        return {ids.index(item["id"]) for item in me.me("messages", q=q).get("messages", [])}
+
+    assert listed("from:me") == {0, 1}
+    assert listed("to:me") == {2}
+    assert listed("-from:me") == {2}
+
+
 def test_spam_needs_include_where_the_switch_says_so(start: Start, call: Call) -> None:
     gmail = start(messages=0, switches=Switches(label_ids_reach_spam_trash=False))
     gmail.mailbox().insert(gmail.mailbox().random_mail(), ["SPAM"])
