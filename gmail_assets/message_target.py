@@ -52,10 +52,11 @@ class MessagesTarget(Target):
         }
 
     def held(self) -> dict[str, set[str]]:
-        """Thread id to the messages that are stored."""
+        """Thread id to the messages that are stored, and that are to stay."""
         threads: dict[str, set[str]] = {}
         for message_id, stored in self.stored.items():
-            threads.setdefault(stored.thread_id, set()).add(message_id)
+            if message_id not in self.leaving:
+                threads.setdefault(stored.thread_id, set()).add(message_id)
         return threads
 
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
@@ -150,6 +151,8 @@ class MessagesTarget(Target):
         )
         self.updated += len(updates)
         self.removed += len(removed)
+        for message_id in removed:
+            self.stored.pop(message_id, None)  # a label must not bring back a row that is only marked
         self.leaving = set()
 
 

@@ -94,7 +94,7 @@ class Target(ABC):
 
     @abstractmethod
     def held(self) -> dict[str, set[str]]:
-        """Thread id to the messages that are stored. Rows marked as deleted count as not stored."""
+        """Thread id to the messages that are stored and to stay. Rows marked as deleted count as not stored."""
 
     @abstractmethod
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:

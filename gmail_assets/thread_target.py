@@ -58,8 +58,12 @@ class ThreadsTarget(Target):
                 self.stored[thread_id] = StoredThread(labels, sequence or 0)
 
     def held(self) -> dict[str, set[str]]:
-        """Thread id to the messages that are stored."""
-        return {thread: set(stored.members) for thread, stored in self.stored.items()}
+        """Thread id to the messages that are stored, of threads that are to stay."""
+        return {
+            thread: set(stored.members)
+            for thread, stored in self.stored.items()
+            if thread not in self.leaving
+        }
 
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
         """Stored labels of a thread's messages, of those that are stored."""

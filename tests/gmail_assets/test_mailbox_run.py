@@ -426,3 +426,15 @@ def test_a_thread_stays_for_the_label_that_one_message_gained_while_another_was_
     run(gmail, lake, starred)
     assert stored_rows(lake, "threads")
     assert_lake_is_true(lake, gmail, starred)
+
+
+def test_a_row_that_narrower_options_let_go_is_not_brought_back_by_its_label(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    hay = mail(mailbox, "hay")
+    run(gmail, lake, [spec(name, deletes="keep") for name in ("messages", "threads")])
+    star(mailbox, hay)
+    narrow = [spec(name, deletes="keep", q="has:attachment") for name in ("messages", "threads")]
+    run(gmail, lake, narrow, allow_mass_delete=True)
+    assert_lake_is_true(lake, gmail, narrow)
