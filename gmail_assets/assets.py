@@ -16,9 +16,9 @@ from gmail_assets.failures import dagster_failures
 from gmail_assets.lake import Lake
 from gmail_assets.progress import current_reporter
 from gmail_assets.resources import GmailResource, LakeResource
-from gmail_assets.spark_engine import SparkEngine
+from gmail_assets.spark_engine import Preloaded, SparkEngine
 from gmail_assets.standing import standing_of
-from gmail_assets.sync import Progress, SyncResult, snapshot, sync
+from gmail_assets.sync import Progress, SyncResult, read_here, snapshot, sync
 from gmail_client.errors import ConfigurationError
 from gmail_client.options import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
@@ -87,7 +87,7 @@ def build_assets(
     owners: Sequence[str],
     engine: SparkEngine | None = None,
 ) -> list[dg.AssetsDefinition]:
-    """One asset for each table of the spec; `engine` brings the bodies of first loads, where it is given."""
+    """One asset for each table of the spec; `engine` reads first loads and snapshots, where it is given."""
     keys = asset_keys(spec, key_prefix)
 
     def asset_spec(entry: SpecTable) -> dg.AssetSpec:
@@ -112,7 +112,7 @@ def build_assets(
 
     changing = [entry for entry in spec.tables if CATALOGUE[entry.source_table].cursor]
     snapshots = [entry for entry in spec.tables if not CATALOGUE[entry.source_table].cursor]
-    assets = [_snapshot(asset_spec(entry), entry) for entry in snapshots]
+    assets = [_snapshot(asset_spec(entry), entry, engine) for entry in snapshots]
     if changing:
         name = mail_step_name(key_prefix)
         assets.insert(0, _mail(name, [asset_spec(entry) for entry in changing], changing, keys, engine))
@@ -161,8 +161,9 @@ def _mail(
                 standing.anchor is not None
                 for standing in standing_of(lake, mailbox.address, selected).values()
             )
+            brought = Preloaded()
             if engine is not None and not config.full_refresh:
-                engine.preload(lake, selected, [mailbox])
+                brought = engine.preload(lake, selected, [mailbox])
             results = sync(
                 mailbox,
                 lake,
@@ -175,6 +176,8 @@ def _mail(
                 progress=reporter.progress if reporter else _log_progress(context),
                 upkeep=gmail_lake.upkeep(),
             )
+        for result in results.values():
+            brought.add_to(result)
         # What was found by the way concerns both tables: said once in the log, kept with each.
         for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
             context.log.warning(warning)
@@ -209,14 +212,17 @@ def _history_id(text: str | None) -> int | None:
     return int(text)
 
 
-def _snapshot(spec: dg.AssetSpec, entry: SpecTable) -> dg.AssetsDefinition:
+def _snapshot(spec: dg.AssetSpec, entry: SpecTable, engine: SparkEngine | None) -> dg.AssetsDefinition:
+    read = read_here if engine is None else engine.read
+
     @dg.multi_asset(name="_".join(spec.key.path), specs=[spec], description=spec.description)
     def read_snapshot(
         context: dg.AssetExecutionContext, gmail: GmailResource, gmail_lake: LakeResource
     ) -> dg.MaterializeResult[None]:
         with dagster_failures():
             lake = gmail_lake.lake()
-            result = snapshot(gmail.mailbox(context.partition_key), lake, entry, upkeep=gmail_lake.upkeep())
+            mailbox = gmail.mailbox(context.partition_key)
+            result = snapshot(mailbox, lake, entry, read=read, upkeep=gmail_lake.upkeep())
         for warning in result.warnings:
             context.log.warning(warning)
         return _materialized(context, spec.key, entry, result, lake)

@@ -1,17 +1,23 @@
-"""The Spark engine: the bodies of a first load are fetched and written by Spark's workers.
+"""The Spark engine: first loads and snapshots are read by Spark's workers.
 
-For those who outgrow one machine. `SparkEngine.preload` reads messages and threads through the data source
-`lakeflow_connect`, one partition for each mailbox, and each worker appends what it reads to its mailbox's part of the
-Delta tables, under the anchor of an unfinished load. The usual sync then goes on from there as from any load that was
-stopped: it fetches what is still missing, replays the history and sets the cursor, so that the rows are the same
-whichever engine brought them. Nothing of Spark is imported before it is used.
+For those who outgrow one machine. Everything is read through the data source `lakeflow_connect`, one partition for
+each mailbox. `SparkEngine.preload` brings messages and threads: each worker appends what it reads to its mailbox's part
+of the Delta tables, under the anchor of an unfinished load. The usual sync then goes on from there as from any load
+that was stopped: it fetches what is still missing, replays the history and sets the cursor, so that the rows are the
+same whichever engine brought them. `SparkEngine.read` gives the rows of a snapshot table to
+`gmail_assets.sync.snapshot`, which commits them as ever.
+
+What the workers spent, warned of and failed with comes back in the reports of `lakeflow_entry.report`. Nothing of Spark
+is imported before it is used.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +28,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gmail_assets.lake import MAILBOX, Lake
 from gmail_assets.part import Part
+from gmail_assets.results import SyncResult
 from gmail_client.client import Mailbox
-from gmail_client.errors import ConfigurationError
+from gmail_client.errors import ConfigurationError, GmailError
 from gmail_client.options import SpecTable
+from gmail_client.refusals import scrubbed
 from gmail_client.schema import SCHEMAS
 from gmail_client.settings import Settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["SparkEngine"]
+    from lakeflow_entry.report import Report
+
+__all__ = ["EngineSettings", "Preloaded", "SparkEngine", "SparkError"]
 
 _CHUNK_ROWS = 1_000
 
@@ -46,7 +56,15 @@ _EXPORTED = (
 )
 
 
-class _EngineSettings(BaseSettings):
+class EngineSettings(BaseSettings):
+    """What the environment says of the engine.
+
+    Attributes:
+        engine: `plain`, or `spark`.
+        spark_master: Where Spark runs.
+        spark_connection: The connection that Spark's workers look up by name.
+    """
+
     model_config = SettingsConfigDict(
         env_prefix="GMAIL_", env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore"
     )
@@ -56,6 +74,34 @@ class _EngineSettings(BaseSettings):
     spark_connection: str | None = Field(
         default=None, description="The connection that Spark's workers look up by name."
     )
+
+
+class SparkError(GmailError):
+    """Spark itself failed: it did not start, or a worker was lost."""
+
+
+@dataclass(slots=True)
+class Preloaded:
+    """What Spark brought ahead of a sync.
+
+    Attributes:
+        written: Rows by table. A table that held something of every mailbox is not in it.
+        units: Quota units that the workers spent.
+        calls: API calls that they made.
+        bytes: Bytes of JSON that they received.
+    """
+
+    written: dict[str, int] = field(default_factory=dict)
+    units: int = 0
+    calls: int = 0
+    bytes: int = 0
+
+    def add_to(self, result: SyncResult) -> None:
+        """Let the result of the sync tell of this too."""
+        result.rows_written += self.written.get(result.table, 0)
+        result.units += self.units
+        result.calls += self.calls
+        result.bytes += self.bytes
 
 
 @dataclass(frozen=True)
@@ -78,7 +124,7 @@ class SparkEngine:
         Raises:
             ConfigurationError: GMAIL_ENGINE is neither `plain` nor `spark`.
         """
-        settings = _EngineSettings()
+        settings = EngineSettings()
         if settings.engine not in ("plain", "spark"):
             raise ConfigurationError(
                 f"GMAIL_ENGINE is {settings.engine!r}, neither plain nor spark.",
@@ -111,13 +157,43 @@ class SparkEngine:
         worker_python()
         if self.connection is None:
             _export(Settings())
-        spark: SparkSession = LazyPySparkResource(spark_config=dict(self.spark_config)).spark_session
-        register_lakeflow_source(spark)
+        with _spark_failures("starting"):
+            spark: SparkSession = LazyPySparkResource(spark_config=dict(self.spark_config)).spark_session
+            register_lakeflow_source(spark)
         return spark
 
-    def preload(
-        self, lake: Lake, tables: Sequence[SpecTable], mailboxes: Sequence[Mailbox]
-    ) -> dict[str, int]:
+    def read(self, mailbox: Mailbox, spec: SpecTable, result: SyncResult) -> pa.Table:
+        """The rows of one of the eight snapshot tables, read by a worker.
+
+        Args:
+            mailbox: One Spark partition.
+            spec: What the table is asked for.
+            result: Told what the reader warns of and what the worker spent.
+
+        Raises:
+            ForbiddenError: This account may not read the table.
+            GmailError: The read can't be completed.
+            ConfigurationError: See `session`; or the workers' credentials are another account's.
+            SparkError: Spark failed.
+        """
+        from lakeflow_entry.report import REPORT
+
+        frame = self._frame(spec, [mailbox.user_id])
+        with _spark_failures(f"reading {spec.source_table} of {mailbox.user_id}"):
+            rows = frame.toArrow()
+        told = pc.is_valid(rows[REPORT])
+        for report in _reports(rows.filter(told)[REPORT].to_pylist()):
+            result.warnings += report.warnings
+            result.units += report.units
+            result.calls += report.calls
+            result.bytes += report.bytes
+            if report.error is not None:
+                raise report.error
+            _same_account(report.mailbox, [mailbox.address])
+        schema = SCHEMAS[spec.source_table]
+        return rows.filter(pc.invert(told)).select(schema.names).cast(schema)
+
+    def preload(self, lake: Lake, tables: Sequence[SpecTable], mailboxes: Sequence[Mailbox]) -> Preloaded:
         """Fetch what mailboxes hold into tables that have nothing of them yet.
 
         Args:
@@ -126,13 +202,14 @@ class SparkEngine:
             mailboxes: Each is one Spark partition.
 
         Returns:
-            Rows written, by table. A table that holds something of every mailbox is left alone.
+            What was brought. The sync that has to follow says what there is to warn of.
 
         Raises:
-            ConfigurationError: See `session`.
-            GmailError: Gmail refused on a worker (as Spark's own error); what was written stands.
+            ConfigurationError: See `session`; or the workers' credentials are another account's.
+            GmailError: Gmail refused, or the lake can't be written. What was written stands.
+            SparkError: Spark failed. What was written stands.
         """
-        written: dict[str, int] = {}
+        done = Preloaded()
         for group in _shared(tables):
             new = [
                 mailbox for mailbox in mailboxes if all(_empty(lake, spec, mailbox.address) for spec in group)
@@ -141,29 +218,73 @@ class SparkEngine:
                 continue
             # The anchors come before the reading: what changes meanwhile is replayed.
             anchors = {mailbox.address: int(mailbox.api.profile()["historyId"]) for mailbox in new}
-            counts = self._read(group, [mailbox.user_id for mailbox in new], _writer(lake, group, anchors))
-            for spec in group:
-                written[spec.source_table] = counts.get(spec.source_table, 0)
-        return written
+            done.written.update({spec.source_table: 0 for spec in group})
+            frame = self._frame(group[0], [mailbox.user_id for mailbox in new])
+            names = " and ".join(spec.source_table for spec in group)
+            with _spark_failures(f"loading {names} of {', '.join(mailbox.user_id for mailbox in new)}"):
+                found = frame.mapInArrow(_writer(lake, group, anchors), _WRITTEN).collect()
+            for row in found:
+                if row["source"] is not None:
+                    done.written[row["source"]] += row["written"]
+            for report in _reports(row["report"] for row in found if row["report"] is not None):
+                done.units += report.units
+                done.calls += report.calls
+                done.bytes += report.bytes
+                if report.error is not None:
+                    raise report.error
+        return done
 
-    def _read(
-        self,
-        group: Sequence[SpecTable],
-        names: Sequence[str],
-        write: Callable[[Iterator[Any]], Iterator[Any]],
-    ) -> dict[str, int]:
+    def _frame(self, spec: SpecTable, names: Sequence[str]) -> DataFrame:
+        """One table of these mailboxes, one partition and one report each."""
         from lakeflow_entry.ingest import option_strings
 
-        options = {**option_strings(group[0].options), "mailboxes": ",".join(names)}
+        options = {**option_strings(spec.options), "mailboxes": ",".join(names), "report": "true"}
         if self.connection is not None:
             options["connection"] = self.connection
-        reader = self.session.read.format("lakeflow_connect").options(
-            tableName=group[0].source_table, **options
+        session = self.session
+        with _spark_failures(f"planning to read {spec.source_table}"):
+            reader = session.read.format("lakeflow_connect")
+            return reader.options(tableName=spec.source_table, **options).load()
+
+
+@contextmanager
+def _spark_failures(doing: str) -> Iterator[None]:
+    """Tell in one line why Spark failed; its own log has the stacks."""
+    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, Py4JError, OSError) as error:
+        raise SparkError(
+            f"Spark failed while {doing}: {_cause(error)}",
+            fix="See Spark's own log. Workers need this package and the Python of the driver (PYSPARK_PYTHON); "
+            "GMAIL_ENGINE=plain does without Spark.",
+        ) from None
+
+
+_RAISED = re.compile(r"^(?:: |Caused by: )?([\w.$]*(?:Error|Exception)\b.*)", re.MULTILINE)
+
+
+def _cause(error: Exception) -> str:
+    """The line of a stack that says what was raised, Python's where there is one."""
+    text = str(error)
+    raised = _RAISED.findall(text.partition("Traceback (most recent call last)")[2] or text)
+    return scrubbed((raised or text.strip().splitlines() or [type(error).__name__])[0])
+
+
+def _reports(texts: Iterable[str]) -> Iterator[Report]:
+    from lakeflow_entry.report import Report
+
+    return map(Report.from_json, texts)
+
+
+def _same_account(found: str | None, expected: Collection[str]) -> None:
+    if found not in expected:
+        raise ConfigurationError(
+            f"Spark's workers read the mailbox {found}, not {' or '.join(expected)}.",
+            fix="Give the workers' connection (GMAIL_SPARK_CONNECTION) credentials of the same account.",
         )
-        counts: dict[str, int] = {}
-        for row in reader.load().mapInArrow(write, "source string, written long").collect():
-            counts[row["source"]] = counts.get(row["source"], 0) + row["written"]
-        return counts
 
 
 def _export(settings: Settings) -> None:
@@ -197,26 +318,52 @@ def _empty(lake: Lake, spec: SpecTable, address: str) -> bool:
     return part.cursor is None and part.count() == 0
 
 
+_WRITTEN = "source string, written long, report string"
+"""What a worker tells of its partition: rows written by table, and how the read and the writing went."""
+
+
 def _writer(
     lake: Lake, group: Sequence[SpecTable], anchors: Mapping[str, int]
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """What a worker does with its partition: append it, and tell how many rows it wrote."""
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from lakeflow_entry.report import Report
+
         counts = {spec.source_table: 0 for spec in group}
-        for address, rows in _chunks(batches):
-            for spec in group:
-                part = _part(lake, spec, address)
-                # A task that is tried again must not add what its first try has written.
-                present = part.members()["id"]
-                new = _rows_of(spec.source_table, rows)
-                new = new.filter(pc.invert(pc.is_in(new["id"], present.combine_chunks())))
-                if new.num_rows:
-                    part.append(new, anchor=anchors[address])
-                    counts[spec.source_table] += new.num_rows
-        yield pa.RecordBatch.from_pydict({"source": list(counts), "written": list(counts.values())})
+        reports: list[str] = []
+        try:
+            for address, rows in _chunks(_without_reports(batches, reports)):
+                _same_account(address, anchors)
+                for spec in group:
+                    part = _part(lake, spec, address)
+                    # A task that is tried again must not add what its first try has written.
+                    present = part.members()["id"]
+                    new = _rows_of(spec.source_table, rows)
+                    new = new.filter(pc.invert(pc.is_in(new["id"], present.combine_chunks())))
+                    if new.num_rows:
+                        part.append(new, anchor=anchors[address])
+                        counts[spec.source_table] += new.num_rows
+        except GmailError as error:
+            reports.append(Report(error=error).to_json())
+        told = [{"source": name, "written": count} for name, count in counts.items()]
+        told += [{"report": report} for report in reports]
+        yield pa.RecordBatch.from_pylist(
+            told,
+            pa.schema([("source", pa.string()), ("written", pa.int64()), ("report", pa.string())]),
+        )
 
     return write
+
+
+def _without_reports(batches: Iterable[pa.RecordBatch], reports: list[str]) -> Iterator[pa.RecordBatch]:
+    """The batches' rows, without the column of reports; what it holds goes into `reports`."""
+    from lakeflow_entry.report import REPORT
+
+    for batch in batches:
+        told = pc.is_valid(batch[REPORT])
+        reports += batch.filter(told)[REPORT].to_pylist()
+        yield batch.filter(pc.invert(told)).drop_columns([REPORT])
 
 
 def _chunks(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:

@@ -30,13 +30,43 @@ from gmail_client.options import SpecTable
 from gmail_client.schema import SCHEMAS, to_batch
 from gmail_client.snapshots import read_snapshot
 
-__all__ = ["MassDeletionError", "Progress", "SyncResult", "snapshot", "sync"]
+__all__ = ["MassDeletionError", "Progress", "ReadSnapshot", "SyncResult", "read_here", "snapshot", "sync"]
 
 
-def snapshot(mailbox: Mailbox, lake: Lake, spec: SpecTable, *, upkeep: Upkeep = DEFAULT_UPKEEP) -> SyncResult:
+ReadSnapshot = Callable[[Mailbox, SpecTable, SyncResult], pa.Table]
+"""Reads the rows of a snapshot table; notes in the result what it warns of, and what it spent elsewhere than here."""
+
+
+def read_here(mailbox: Mailbox, spec: SpecTable, result: SyncResult) -> pa.Table:
+    """The rows of one of the eight snapshot tables, read in this process.
+
+    Raises:
+        ForbiddenError: This account may not read the table.
+        GmailError: The read can't be completed.
+    """
+    pages = read_snapshot(mailbox.api, spec.source_table, spec.options, result.warnings.append)
+    batches = [to_batch(spec.source_table, rows) for rows in pages]
+    return pa.Table.from_batches(batches, SCHEMAS[spec.source_table])
+
+
+def snapshot(
+    mailbox: Mailbox,
+    lake: Lake,
+    spec: SpecTable,
+    *,
+    read: ReadSnapshot = read_here,
+    upkeep: Upkeep = DEFAULT_UPKEEP,
+) -> SyncResult:
     """Read one of the eight snapshot tables and replace the mailbox's rows in one commit.
 
     A table that this account may not read keeps its rows, and the result says so.
+
+    Args:
+        mailbox: Where from.
+        lake: Where to.
+        spec: What the table is asked for.
+        read: How its rows are read: here, or by Spark's workers.
+        upkeep: When small files are merged and old ones removed.
 
     Raises:
         GmailError: The read or the write failed; nothing was replaced.
@@ -49,11 +79,7 @@ def snapshot(mailbox: Mailbox, lake: Lake, spec: SpecTable, *, upkeep: Upkeep = 
     part = Part(table, address, spec.options.fingerprint, spec.options.format)
     result = SyncResult(spec.source_table, address, "snapshot")
     try:
-        batches = [
-            to_batch(spec.source_table, rows)
-            for rows in read_snapshot(mailbox.api, spec.source_table, spec.options, result.warnings.append)
-        ]
-        rows = pa.Table.from_batches(batches, SCHEMAS[spec.source_table])
+        rows = read(mailbox, spec, result)
         part.replace(rows)
         result.rows_written = rows.num_rows
     except ForbiddenError as error:
@@ -134,5 +160,7 @@ def sync(
 
 def _account(result: SyncResult, mailbox: Mailbox, before: UsageSnapshot, started: float) -> None:
     spent = mailbox.api.usage.since(before)
-    result.units, result.calls, result.bytes = spent.total_units, spent.total_calls, spent.total_bytes
+    result.units += spent.total_units
+    result.calls += spent.total_calls
+    result.bytes += spent.total_bytes
     result.seconds = time.monotonic() - started

@@ -22,6 +22,7 @@ __all__ = ["complete", "read_pages", "thread_resource"]
 
 Row = dict[str, Any]
 Warn = Callable[[str], None]
+Take = Callable[[Fetched], Fetched | None]
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def read_pages(
     *,
     messages: int = CHUNK_MESSAGES,
     first: int | None = None,
+    skip_refused: bool = False,
 ) -> Iterator[list[Row]]:
     """Read one table.
 
@@ -44,6 +46,8 @@ def read_pages(
         warn: Told what a reader should know: filters that match nothing, a table this account may not read.
         messages: Messages after which a page of messages or threads ends; 1 gives rows as soon as they come.
         first: Messages after which the first page ends, for a consumer who should not wait long.
+        skip_refused: Leave out the threads of which Gmail would not give a message, and tell `warn`; else such a
+            message ends the read.
 
     Yields:
         Pages of rows of bounded size. `delegates` is empty for an account that may not read it.
@@ -55,8 +59,9 @@ def read_pages(
     entry = table(name)
     options = options or TableOptions()
     if entry.cursor:
-        read = _messages if name == "messages" else _threads
-        yield from read(api, options, warn, messages, first)
+        rows = _messages if name == "messages" else _threads
+        take = _skipping(warn) if skip_refused else complete
+        yield from rows(api, options, warn, take, messages, first)
         return
     try:
         yield from read_snapshot(api, name, options, warn)
@@ -86,12 +91,21 @@ def complete(fetched: Fetched) -> Fetched:
     return fetched
 
 
+def _skipping(warn: Warn) -> Take:
+    def take(fetched: Fetched) -> Fetched | None:
+        for message_id, error in fetched.failed.items():
+            warn(f"Left out: Gmail would not give the message {message_id}: {error.what}")
+        return None if fetched.failed else fetched
+
+    return take
+
+
 def _messages(
-    api: GmailApi, options: TableOptions, warn: Warn, page: int, first: int | None
+    api: GmailApi, options: TableOptions, warn: Warn, take: Take, page: int, first: int | None
 ) -> Iterator[list[Row]]:
     threads = _listed(api, options, warn)
     wants = (Want(thread_id, tuple(ids)) for thread_id, ids in threads.items())
-    pieces = (complete(fetched) for fetched in fetch(api, wants, options.format))
+    pieces = filter(None, map(take, fetch(api, wants, options.format)))
     for chunk in chunks(pieces, messages=page, first=first):
         yield [
             message
@@ -102,12 +116,12 @@ def _messages(
 
 
 def _threads(
-    api: GmailApi, options: TableOptions, warn: Warn, page: int, first: int | None
+    api: GmailApi, options: TableOptions, warn: Warn, take: Take, page: int, first: int | None
 ) -> Iterator[list[Row]]:
     heads = list_thread_heads(api, options)
     threads = _listed(api, options, warn)
     wants = (Want(thread_id, tuple(ids), whole=options.filtered) for thread_id, ids in threads.items())
-    pieces = (complete(fetched) for fetched in fetch(api, wants, options.format))
+    pieces = filter(None, map(take, fetch(api, wants, options.format)))
     for chunk in chunks(pieces, messages=page, first=first):
         rows = (thread_resource(fetched, heads.get(fetched.thread_id), options) for fetched in chunk)
         yield [row for row in rows if row["messages"]]

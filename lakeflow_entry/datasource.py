@@ -6,7 +6,8 @@
 
 Batch for all ten tables, streams for messages and threads (`isDeleteFlow` for the rows that leave). Rows cross to Spark
 as Arrow batches. `mailboxes` (addresses, separated by commas) reads several in a batch, one partition each, with the
-column `mailbox` before the others. The virtual tables of Lakeflow's framework are answered too.
+column `mailbox` before the others; `report` adds a row for each partition that tells how its read went
+(`lakeflow_entry.report`). The virtual tables of Lakeflow's framework are answered too.
 
 Data source, readers and partitions are pickled to other processes: they hold options and plain values only, and a
 client is made where it is needed.
@@ -32,15 +33,17 @@ from pyspark.sql.types import StructType
 
 from gmail_client.changes import ListedThread
 from gmail_client.client import Mailbox
-from gmail_client.errors import ConfigurationError, OptionError, UnknownTableError
+from gmail_client.errors import ConfigurationError, GmailError, OptionError, UnknownTableError
 from gmail_client.options import TableOptions
 from gmail_client.reads import read_pages
 from gmail_client.schema import SCHEMAS, to_batch
+from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.departures import Departures
 from lakeflow_entry.feed import DEFAULT_CAP, Batch, Feed, head_of, read_batch
 from lakeflow_entry.offsets import Offset
+from lakeflow_entry.report import REPORT, Report
 from lakeflow_entry.spark_schema import struct_type
 from lakeflow_entry.table_options import find, table_options
 from lakeflow_entry.virtual_tables import VIRTUAL_TABLES, read_virtual
@@ -143,6 +146,7 @@ class _Request:
             )
         self.options = TableOptions() if self.virtual else table_options(name, given, given)
         self.deletes = (find(given, "isDeleteFlow") or "").lower() == "true"
+        self.reports = (find(given, "report") or "").lower() == "true"
         named = (find(given, "mailboxes") or "").split(",")
         self.mailboxes = tuple(dict.fromkeys(part.strip() for part in named if part.strip()))
 
@@ -152,7 +156,9 @@ class _Request:
         if self.virtual:
             return VIRTUAL_TABLES[self.table]
         schema = table(self.table).schema
-        return pa.schema([_MAILBOX, *schema]) if self.mailboxes else schema
+        before = [_MAILBOX] if self.mailboxes else []
+        after = [pa.field(REPORT, pa.string())] if self.reports else []
+        return pa.schema([*before, *schema, *after]) if before or after else schema
 
     def streaming(self) -> _Request:
         """This request, if it can be a stream."""
@@ -166,6 +172,11 @@ class _Request:
                 "Option 'mailboxes' can't be used in a stream: one stream follows one mailbox.",
                 fix="Start a stream for each mailbox, each with its connection or user_id, or read a batch.",
             )
+        if self.reports:
+            raise ConfigurationError(
+                "Option 'report' can't be used in a stream: only a batch tells how it was read.",
+                fix="Remove it; what a stream warns of stands in the log.",
+            )
         return self
 
     def mailbox(self, user_id: str | None = None) -> Mailbox:
@@ -175,10 +186,16 @@ class _Request:
     def arrow(self, rows: Sequence[dict[str, Any]], address: str | None = None) -> pa.RecordBatch:
         """Rows as a record batch of this read's schema."""
         batch = to_batch(self.table, rows)
-        if address is None:
-            return batch
-        column = pa.array([address] * batch.num_rows, pa.string())
-        return pa.RecordBatch.from_arrays([column, *batch.columns], schema=self.schema)
+        columns = list(batch.columns)
+        if address is not None:
+            columns.insert(0, pa.array([address] * batch.num_rows, pa.string()))
+        if self.reports:
+            columns.append(pa.nulls(batch.num_rows, pa.string()))
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    def told(self, report: Report) -> pa.RecordBatch:
+        """The row that holds a report."""
+        return pa.RecordBatch.from_pylist([{REPORT: report.to_json()}], schema=self.schema)
 
 
 class _BatchReader(DataSourceReader):
@@ -195,11 +212,37 @@ class _BatchReader(DataSourceReader):
         if request.virtual:
             yield read_virtual(request.table, request.given, request.connection)
             return
+        if request.reports:
+            yield from self._reported(partition)
+            return
         mailbox = request.mailbox(partition.value)
         address = mailbox.address if partition.value is not None else None
         pages = read_pages(mailbox.api, request.table, request.options, messages=_PAGE, first=_FIRST_PAGE)
         for page in pages:
             yield request.arrow(page, address)
+
+    def _reported(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        """The rows, then how the read went. Who asks for reports fetches later what Gmail refuses now."""
+        request, report = self._request, Report()
+        mailbox: Mailbox | None = None
+        warn = report.warnings.append
+        try:
+            mailbox = request.mailbox(partition.value)
+            report.mailbox = mailbox.address
+            address = report.mailbox if partition.value is not None else None
+            if request.table in CHANGE_TABLES:
+                pages = read_pages(
+                    mailbox.api, request.table, request.options, warn, messages=_PAGE, skip_refused=True
+                )
+            else:
+                pages = read_snapshot(mailbox.api, request.table, request.options, warn)
+            for page in pages:
+                yield request.arrow(page, address)
+        except GmailError as error:
+            report.error = error
+        if mailbox is not None:
+            report.count(mailbox.api.usage.snapshot())
+        yield request.told(report)
 
 
 class _Stream:

@@ -27,6 +27,7 @@ FRAMEWORK_OPTIONS = (
     "sourceName",
     "externalOptionsAllowList",
     "path",
+    "report",
 )
 """Options that travel along and are not the table's."""
 

@@ -17,6 +17,7 @@ KINDS = set(errors.__all__) | {
     "LakeError",
     "MassDeletionError",
     "SchemaMismatchError",
+    "SparkError",
     "WriterConflictError",
 }
 

@@ -13,21 +13,23 @@ from deltalake import DeltaTable
 from support.lakeflow import comparable, options_of
 
 from gmail_assets.lake import Lake
-from gmail_assets.spark_engine import SparkEngine
-from gmail_assets.sync import sync
+from gmail_assets.spark_engine import Preloaded, SparkEngine, SparkError, _spark_failures
+from gmail_assets.sync import snapshot, sync
 from gmail_client.client import GmailClient
 from gmail_client.credentials import Credentials
-from gmail_client.emulator import Emulator
-from gmail_client.errors import ConfigurationError
+from gmail_client.emulator import Emulator, Fault
+from gmail_client.errors import ApiDisabledError, ConfigurationError
 from gmail_client.options import Spec
 from gmail_client.quota import preset
+from gmail_client.tables import CATALOGUE
+from lakeflow_entry.connection import Connection
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("default")]
 
-TABLES = Spec.default().tables[:2]
+TABLES, SNAPSHOTS = Spec.default().tables[:2], Spec.default().tables[2:]
 CONNECTION = "workspace"
 
 
@@ -63,9 +65,16 @@ def test_the_rows_are_the_same_with_spark_and_without(
     mailboxes = [client.mailbox(address) for address in gmail.addresses]
     engine = SparkEngine({}, CONNECTION)
     assert engine.session.sparkContext.defaultParallelism == 2
-    written = engine.preload(sparked, TABLES, mailboxes)
-    truth = {table: sum(len(gmail.truth(table, a)) for a in gmail.addresses) for table in written}
-    assert written == truth
+    for mailbox in mailboxes:
+        assert mailbox.address
+    gmail.usage.reset()
+    brought = engine.preload(sparked, TABLES, mailboxes)
+    truth = {table: sum(len(gmail.truth(table, a)) for a in gmail.addresses) for table in brought.written}
+    assert brought.written == truth
+    # The driver asks for two anchors; all else is the workers'.
+    assert brought.units == gmail.usage.total_units - 2
+    assert brought.calls == gmail.usage.total_calls - gmail.usage.calls["oauth.token"] - 2
+    assert brought.bytes > 0
     arrived = gmail.mailbox().insert(gmail.mailbox().random_mail(), ("INBOX",))
     gmail.usage.reset()
     for mailbox in mailboxes:
@@ -77,7 +86,146 @@ def test_the_rows_are_the_same_with_spark_and_without(
     for table in ("messages", "threads"):
         assert rows(sparked, table) == rows(plain, table)
     assert (gmail.addresses[0], arrived) in rows(sparked, "messages")
-    assert engine.preload(sparked, TABLES, mailboxes) == {}
+    assert engine.preload(sparked, TABLES, mailboxes) == Preloaded()
+
+
+def test_the_snapshots_are_the_same_with_spark_and_without(
+    spark: SparkSession, gmail: Emulator, tmp_path: Path
+) -> None:
+    plain, sparked = Lake(str(tmp_path / "plain")), Lake(str(tmp_path / "sparked"))
+    client = client_of(gmail, tmp_path)
+    engine = SparkEngine({}, CONNECTION)
+    for address in gmail.addresses:
+        mailbox = client.mailbox(address)
+        assert mailbox.address
+        for entry in SNAPSHOTS:
+            here = snapshot(mailbox, plain, entry)
+            gmail.usage.reset()
+            there = snapshot(mailbox, sparked, entry, read=engine.read)
+            assert (there.how, there.rows_written, there.rows_total, there.warnings) == (
+                "snapshot",
+                here.rows_written,
+                here.rows_total,
+                here.warnings,
+            )
+            # All of it was read by a worker, which asks besides whose mailbox it has.
+            assert there.units == here.units + 1 == gmail.usage.total_units
+            assert there.calls == here.calls + 1
+    for entry in SNAPSHOTS:
+        tables = [DeltaTable(lake.location(entry.source_table)) for lake in (plain, sparked)]
+        one, other = (table.to_pyarrow_table().to_pylist() for table in tables)
+        assert sorted(map(repr, one)) == sorted(map(repr, other))
+        assert one
+        assert [table.version() for table in tables] == [tables[0].version()] * 2
+
+
+def test_a_refused_table_keeps_its_rows_and_a_refused_part_is_told(
+    spark: SparkSession, gmail: Emulator, tmp_path: Path
+) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    mailbox = client_of(gmail, tmp_path).mailbox(gmail.addresses[0])
+    engine = SparkEngine({}, CONNECTION)
+    tables = {entry.source_table: entry for entry in SNAPSHOTS}
+    before = snapshot(mailbox, lake, tables["delegates"], read=engine.read)
+    gmail.faults.add(Fault("settings.delegates.list", status=403, message="Delegates are closed"))
+    gmail.faults.add(Fault("settings.getVacation", status=403, message="Vacation is closed"))
+    refused = snapshot(mailbox, lake, tables["delegates"], read=engine.read)
+    assert refused.how == "refused"
+    assert refused.rows_total == before.rows_total > 0
+    (warning,) = refused.warnings
+    assert warning.startswith("Not open to this account: its rows stay as they are.")
+    assert "Delegates are closed" in warning
+    settings = snapshot(mailbox, lake, tables["settings"], read=engine.read)
+    assert settings.how == "snapshot"
+    (warning,) = settings.warnings
+    assert warning.startswith("settings.vacation is empty:")
+
+
+def test_what_fails_on_a_worker_comes_back_as_what_it_was(
+    spark: SparkSession, gmail: Emulator, tmp_path: Path
+) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    mailbox = client_of(gmail, tmp_path).mailbox(gmail.addresses[0])
+    engine = SparkEngine({}, CONNECTION)
+    labels = next(entry for entry in SNAPSHOTS if entry.source_table == "labels")
+    before = snapshot(mailbox, lake, labels, read=engine.read)
+    gmail.faults.add(
+        Fault("labels.list", status=403, reason="accessNotConfigured", message="Gmail API is off")
+    )
+    with pytest.raises(ApiDisabledError, match="Gmail API is off") as caught:
+        snapshot(mailbox, lake, labels, read=engine.read)
+    assert caught.value.fix
+    assert caught.value.status == 403
+    assert "Traceback" not in str(caught.value)
+    gmail.faults.clear()
+    gmail.faults.add(
+        Fault("messages.list", status=403, reason="accessNotConfigured", message="Gmail API is off")
+    )
+    with pytest.raises(ApiDisabledError, match="Gmail API is off"):
+        engine.preload(lake, TABLES, [mailbox])
+    gmail.faults.clear()
+    with pytest.raises(ConfigurationError, match="Connection not found: 'nowhere'"):
+        snapshot(mailbox, lake, labels, read=SparkEngine({}, "nowhere").read)
+    assert snapshot(mailbox, lake, labels, read=engine.read).rows_total == before.rows_total
+
+
+def test_another_account_s_rows_are_not_taken(
+    spark: SparkSession, gmail: Emulator, connections_file: Path, tmp_path: Path
+) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    known = json.loads(connections_file.read_text())
+    known["other"] = options_of(gmail, gmail.addresses[1])
+    connections_file.write_text(json.dumps(known))
+    mine = Connection.of(options_of(gmail, gmail.addresses[0])).mailbox("me")
+    engine = SparkEngine({}, "other")
+    labels = next(entry for entry in SNAPSHOTS if entry.source_table == "labels")
+    expected = f"read the mailbox {gmail.addresses[1]}, not {gmail.addresses[0]}"
+    with pytest.raises(ConfigurationError, match=expected):
+        snapshot(mine, lake, labels, read=engine.read)
+    with pytest.raises(ConfigurationError, match=expected):
+        engine.preload(lake, TABLES, [mine])
+    assert [lake.table(name).count() for name in ("labels", "messages", "threads")] == [0, 0, 0]
+
+
+def test_a_message_that_gmail_refuses_is_left_to_the_sync(
+    spark: SparkSession, gmail: Emulator, tmp_path: Path
+) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    mailbox = client_of(gmail, tmp_path).mailbox(gmail.addresses[0])
+    gmail.faults.add(Fault("threads.get", status=400, nth=3))
+    brought = SparkEngine({}, CONNECTION).preload(lake, TABLES, [mailbox])
+    threads = len(gmail.truth("threads", gmail.addresses[0]))
+    assert brought.written["threads"] == threads - 1
+    gmail.faults.clear()
+    assert sync(mailbox, lake, TABLES)["threads"].rows_total == threads
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (
+            "\n  An exception was thrown\nTraceback (most recent call last):\n  File 'x', line 1, in f\n"
+            "    raise ModuleNotFoundError\nModuleNotFoundError: No module named 'gmail_client'\n\n\tat org.apache",
+            "ModuleNotFoundError: No module named 'gmail_client'",
+        ),
+        (
+            "An error occurred while calling o1.load.\n: org.apache.spark.SparkException: Job aborted\n\tat",
+            "org.apache.spark.SparkException: Job aborted",
+        ),
+        (
+            "Traceback (most recent call last):\nValueError: Bearer abc.def ya29.secret in a URL",
+            "ValueError: [removed] [removed] in a URL",
+        ),
+        ("", "PySparkException"),
+    ],
+)
+def test_spark_s_own_failure_is_one_line_without_secrets(text: str, cause: str) -> None:
+    from pyspark.errors import PySparkException
+
+    with pytest.raises(SparkError) as caught, _spark_failures("reading labels of me"):
+        raise PySparkException(text)
+    assert caught.value.what == f"Spark failed while reading labels of me: {cause}"
+    assert caught.value.__suppress_context__
 
 
 @pytest.mark.slow
@@ -120,8 +268,23 @@ def test_the_assets_use_it_when_the_setting_says_so(
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
-    run = Runner().run_mailbox(gmail.addresses[0], ["messages", "threads", "labels"])
-    assert run.failures == {}
+    gmail.faults.add(Fault("settings.delegates.list", status=403, message="Delegates are closed"))
+    gmail.faults.add(Fault("settings.getVacation", status=403, message="Vacation is closed"))
+    gmail.faults.add(Fault("settings.filters.list", status=403, reason="accessNotConfigured"))
+    gmail.usage.reset()
+    run = Runner().run_mailbox(gmail.addresses[0], list(CATALOGUE))
+    (failed,) = run.failures.items()
+    assert (failed[0], failed[1].error) == ("filters", "ApiDisabledError")
+    assert "Fix: " in failed[1].message
+    assert "Traceback" not in failed[1].message
+    assert run.tables.keys() == CATALOGUE.keys() - {"filters"}
+    assert run.tables["delegates"]["how"] == "refused"
+    assert "Delegates are closed" in run.tables["delegates"]["warnings"]
+    assert "settings.vacation is empty" in run.tables["settings"]["warnings"]
+    units = {name: said["units"] for name, said in run.tables.items()}
+    assert units["messages"] == units["threads"] >= 20 * len(gmail.truth("threads"))
+    assert all(units.values())
+    assert run.tables["threads"]["rows_written"] == len(gmail.truth("threads"))
     lake = Lake(str(tmp_path / "lake"))
     assert len(rows(lake, "messages")) == len(gmail.truth("messages"))
     assert len(rows(lake, "threads")) == len(gmail.truth("threads"))
