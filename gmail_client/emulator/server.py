@@ -34,8 +34,9 @@ class _QuickUvicorn(uvicorn.Server):
         """Leave the loop; from any thread."""
         self.should_exit = True
         loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._wake.set)
+        if loop is not None:
+            with suppress(RuntimeError):  # it saw the flag at a tick, and is closed already
+                loop.call_soon_threadsafe(self._wake.set)
 
     _loop: asyncio.AbstractEventLoop | None = None
 
