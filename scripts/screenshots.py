@@ -73,6 +73,7 @@ def _picture_of_terminal(browser: Chromium, prompt: str, output: str, target: Pa
     console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115, PTH123
     console.print(Text.assemble(("$ ", "bold green"), prompt))
     console.print(_shown(output))
+    console.print()  # the last line would be cut
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "terminal.svg"
         page.write_text(console.export_svg(title="gmail-assets"), "utf-8")
