@@ -404,12 +404,12 @@ class Part:
         if cursor is not None or anchor is not None:
             # A load that reached its end has no anchor.
             transactions.append(Transaction(f"{self._named}/load", 0 if cursor else anchor or 0))
-        before = delta.version()
+        before = delta.transaction_version(fence_app)
         properties = CommitProperties(app_transactions=transactions)
         try:
             write(properties)
             delta.update_incremental()
-            if delta.transaction_version(fence_app) != fence and delta.version() == before:
+            if delta.transaction_version(fence_app) == before:
                 # A merge or delete that matches nothing makes no commit: the cursor has to move all the same.
                 self._commit_alone(properties)
                 delta.update_incremental()

@@ -114,6 +114,14 @@ def test_another_mailbox_may_write_in_between(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["a", "c"]
 
 
+def test_a_commit_that_matches_nothing_is_no_conflict_with_another_mailbox(tmp_path: Path) -> None:
+    ada, eve = part(tmp_path), part(tmp_path, "eve@example.test")
+    part(tmp_path, "bob@example.test").append(messages("a"), cursor=1)
+    ada.clear(anchor=5)
+    eve.merge(update("not there"), cursor=4)
+    assert (part(tmp_path).anchor, part(tmp_path, "eve@example.test").cursor) == (5, 4)
+
+
 def test_changed_options_have_no_cursor_and_do_not_find_an_old_one_again(tmp_path: Path) -> None:
     part(tmp_path, fingerprint="all").append(messages("a"), cursor=5)
     other = part(tmp_path, fingerprint="other")
