@@ -26,7 +26,7 @@ class Upkeep:
     Attributes:
         small_files: Compact a mailbox's part once it has so many small files; 0 never compacts.
         retention: Age at which files of earlier versions are removed; None never removes any.
-        vacuum_every: Remove them each time the table's version passes a multiple of this.
+        vacuum_every: Remove them each time the table's version passes a multiple of this; 0 never does.
     """
 
     small_files: int = 16
@@ -63,8 +63,8 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: i
             delta.update_incremental()
             left = sum(1 for file in table.files() if file.mailbox == address)
             done.append(f"compacted {len(small)} small files ({left} files now)")
-        passed = delta.version() // upkeep.vacuum_every > version_before // upkeep.vacuum_every
-        if upkeep.retention is not None and passed:
+        every = upkeep.vacuum_every
+        if upkeep.retention is not None and every and delta.version() // every > version_before // every:
             removed = delta.vacuum(
                 retention_hours=int(upkeep.retention.total_seconds() // 3600),
                 dry_run=False,

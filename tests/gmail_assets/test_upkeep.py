@@ -57,3 +57,10 @@ def test_upkeep_can_be_switched_off(tmp_path: Path) -> None:
     with Emulator(messages=20, seed=1) as gmail:
         assert grow(gmail, lake, 20, Upkeep(small_files=0, retention=None)) == [None] * 20
         assert len(DeltaTable(lake.location("messages")).file_uris()) == 20
+
+
+def test_old_files_stay_where_vacuum_is_switched_off(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    with Emulator(messages=5, seed=1) as gmail:
+        never = Upkeep(small_files=0, retention=timedelta(0), vacuum_every=0)
+        assert grow(gmail, lake, 2, never) == [None] * 2
