@@ -171,6 +171,7 @@ class MailboxRun:
             target.heads = listing.heads(target)
             target.load(None)
         held: dict[str, set[str]] = {}
+        outside: dict[str, set[str]] = {}
         needs = Needs()
         for target in targets:
             if target.part.cursor is None:
@@ -180,6 +181,9 @@ class MailboxRun:
             target.wanted = set(wanted) if target.options.q else set()
             if target.mode == "verify" and target.part.cursor is None:
                 target.narrow(wanted)
+            if target.mode == "verify":
+                # A row that entered under `q` stays whatever `q` names now; others go as their labels do.
+                outside[target.name] = set() if target.options.q else target.outside(wanted)
             rows, entire = listing.members(target, wanted)
             whole = {thread_id for thread_id in entire if not target.holds(thread_id)}
             lacking = target.missing({**rows, **{m: t for m, t in wanted.items() if t in whole}})
@@ -199,7 +203,7 @@ class MailboxRun:
         heads_tell = True
         if verifying:
             self._gone(gone, held, listing.present)
-            self._guard(verifying, gone)
+            self._guard(verifying, gone, outside)
             changed, heads_tell = self._changed(verifying, held, listing)
             for thread_id in changed:
                 ids = {message_id for message_id in held[thread_id] if message_id in listing.present}
@@ -260,11 +264,11 @@ class MailboxRun:
                 if message_id not in present:
                     changes.messages[message_id] = MessageChange(thread_id, 0, deleted=True)
 
-    def _guard(self, targets: list[Target], changes: Changes) -> None:
+    def _guard(self, targets: list[Target], changes: Changes, outside: Mapping[str, set[str]]) -> None:
         if self.allow_mass_delete:
             return
         for target in targets:
-            gone, rows = target.would_remove(changes)
+            gone, rows = len(target.would_remove(changes) | outside[target.name]), target.total()
             if gone > _MASS_DELETE_ROWS and gone > rows * _MASS_DELETE_SHARE:
                 raise MassDeletionError(
                     f"A comparison of {target.name} with {self.address} would remove {gone} of {rows} rows.",
@@ -405,8 +409,11 @@ class MailboxRun:
         self._read_labels(recheck, changes)
         self.tell(self._progress("applying"))
         for target in self.targets:
-            self.ledger.set_unfetched(self.address, target.name, target.failed)
+            # What failed is noted before the cursor passes it, and struck off only when that is committed.
+            self._record_failures(target)
             target.finish(changes, cursor=changes.head)
+            if not target.failed or not target.due.keys() <= target.failed.keys():
+                self.ledger.set_unfetched(self.address, target.name, target.failed)
         failed = {m: entry for target in self.targets for m, entry in target.failed.items()}
         if failed:
             self._say(

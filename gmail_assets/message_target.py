@@ -34,7 +34,6 @@ class MessagesTarget(Target):
     def __init__(self, spec: SpecTable, part: Part) -> None:
         super().__init__(spec, part)
         self.stored: dict[str, StoredMessage] = {}
-        self.leaving: set[str] = set()
 
     def _load(self, changes: Changes | None) -> None:
         table = self.part.members(None if changes is None else changes.messages)
@@ -113,14 +112,18 @@ class MessagesTarget(Target):
             return False  # stored, or it came along in its thread and was not looked up
         return self.admits(message)
 
-    def would_remove(self, changes: Changes) -> tuple[int, int]:
-        """How many rows the changes take out, of how many."""
+    def would_remove(self, changes: Changes) -> set[str]:
+        """Keys of rows that the changes take out, and of those that are to leave."""
         gone = {message_id for message_id, change in changes.messages.items() if change.deleted}
-        return len(self.stored.keys() & (gone | self.leaving)), len(self.stored)
+        return self.stored.keys() & (gone | self.leaving)
 
-    def narrow(self, wanted: Mapping[str, str]) -> None:
-        """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
-        self.leaving = self.stored.keys() - wanted.keys()
+    def outside(self, wanted: Mapping[str, str]) -> set[str]:
+        """Keys of rows that the filters don't name: `wanted` is all that they name."""
+        return self.stored.keys() - wanted.keys()
+
+    def total(self) -> int:
+        """Rows that are stored, as far as they were loaded."""
+        return len(self.stored)
 
     def finish(self, changes: Changes, *, cursor: int | None, unread: Set[str] = frozenset()) -> None:
         """Set labels and take out what left, in one merge."""
@@ -154,6 +157,7 @@ class MessagesTarget(Target):
         for message_id in removed:
             self.stored.pop(message_id, None)  # a label must not bring back a row that is only marked
         self.leaving = set()
+        self.narrowed = False
 
 
 def _interned(rows: Iterable[Sequence[str] | None]) -> list[Labels]:

@@ -33,6 +33,8 @@ class Target(ABC):
         mode: What is to be done: `load` what is missing, `verify` what is stored too, or only `replay` the history.
         start: History id from which the replay begins.
         marked: Keys of rows that are marked as deleted; what comes back is read again and takes their place.
+        leaving: Keys of rows that narrower options let go.
+        narrowed: Rows may be stored that these options don't want.
         wanted: Ids of messages that the filters let in, as far as a listing told; what `q` says counts only here.
         sought: Ids of messages that are fetched because this table lacks them.
         failed: Messages that Gmail would not give in this run, by id.
@@ -56,6 +58,7 @@ class Target(ABC):
         self.heads: Mapping[str, ListedThread] = {}
         self.changed_heads: dict[str, int] = {}
         self.marked: set[str] = set()
+        self.leaving: set[str] = set()
         self.narrowed = False
         self.fresh: set[str] = set()
         self.asked: set[str] | None = None
@@ -130,12 +133,21 @@ class Target(ABC):
         """Write what was fetched."""
 
     @abstractmethod
+    def outside(self, wanted: Mapping[str, str]) -> set[str]:
+        """Keys of rows that the filters don't name: `wanted` is all that they name."""
+
     def narrow(self, wanted: Mapping[str, str]) -> None:
         """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
+        self.narrowed = True
+        self.leaving = self.outside(wanted)
 
     @abstractmethod
-    def would_remove(self, changes: Changes) -> tuple[int, int]:
-        """How many rows the changes take out, of how many."""
+    def would_remove(self, changes: Changes) -> set[str]:
+        """Keys of rows that the changes take out, and of those that are to leave."""
+
+    @abstractmethod
+    def total(self) -> int:
+        """Rows that are stored, as far as they were loaded."""
 
     @abstractmethod
     def finish(self, changes: Changes, *, cursor: int | None, unread: Set[str] = frozenset()) -> None:

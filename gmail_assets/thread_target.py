@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -36,7 +37,6 @@ class ThreadsTarget(Target):
     def __init__(self, spec: SpecTable, part: Part) -> None:
         super().__init__(spec, part)
         self.stored: dict[str, StoredThread] = {}
-        self.leaving: set[str] = set()
 
     def _load(self, changes: Changes | None) -> None:
         keys = None if changes is None else {change.thread_id for change in changes.messages.values()}
@@ -119,7 +119,7 @@ class ThreadsTarget(Target):
                 for message in piece.messages
                 if message["id"] not in known and self.options.shows(message.get("labelIds") or ())
             ]
-            if not messages or (stored is None and not any(map(self.admits, messages))):
+            if not messages or (stored is None and not self._enters(messages)):
                 continue
             edit = ThreadEdit(thread_id, put=sorted({chunk.place[message["id"]] for message in messages}))
             self._name_head(edit, pieces)
@@ -141,9 +141,20 @@ class ThreadsTarget(Target):
             self._edit(grown, cursor=None, chunk=chunk)
         for edit in grown:
             stored = self.stored[edit.thread_id]
+            stored.sequence = max(stored.sequence, edit.history_id)
             for message in (chunk.messages[place] for place in edit.put):
                 stored.members[message["id"]] = tuple(message.get("labelIds") or ())
                 self.fresh.add(message["id"])
+
+    def _enters(self, messages: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether these messages make a new row.
+
+        What another table's filters fetched may be a part of the thread; where its labels have come to fit ours
+        since, the history says so and the thread is read whole.
+        """
+        if self.options.filtered and not any(message["id"] in self.sought for message in messages):
+            return False
+        return any(map(self.admits, messages))
 
     def _name_head(self, edit: ThreadEdit, pieces: Iterable[Fetched]) -> None:
         head = self.heads.get(edit.thread_id)
@@ -161,21 +172,23 @@ class ThreadsTarget(Target):
         if edit.snippet is None and new and head is not None and head.history_id >= edit.history_id:
             edit.snippet = head.snippet  # the thread is still as it was listed
 
-    def would_remove(self, changes: Changes) -> tuple[int, int]:
-        """How many rows the changes take out, of how many."""
+    def would_remove(self, changes: Changes) -> set[str]:
+        """Keys of rows that the changes take out, and of those that are to leave."""
         gone: dict[str, int] = {}
         for message_id, change in changes.messages.items():
             stored = self.stored.get(change.thread_id)
             if change.deleted and stored is not None and message_id in stored.members:
                 gone[change.thread_id] = gone.get(change.thread_id, 0) + 1
         emptied = {thread for thread, count in gone.items() if count == len(self.stored[thread].members)}
-        return len(emptied | self.leaving), len(self.stored)
+        return emptied | self.leaving
 
-    def narrow(self, wanted: Mapping[str, str]) -> None:
-        """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
-        threads = set(wanted.values())
-        self.narrowed = True
-        self.leaving = self.stored.keys() - threads
+    def outside(self, wanted: Mapping[str, str]) -> set[str]:
+        """Keys of rows that the filters don't name: `wanted` is all that they name."""
+        return self.stored.keys() - set(wanted.values())
+
+    def total(self) -> int:
+        """Rows that are stored, as far as they were loaded."""
+        return len(self.stored)
 
     def finish(self, changes: Changes, *, cursor: int | None, unread: Set[str] = frozenset()) -> None:
         """Relabel and take out messages inside their threads, and threads that have none left."""

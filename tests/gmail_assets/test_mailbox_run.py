@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -438,3 +438,69 @@ def test_a_row_that_narrower_options_let_go_is_not_brought_back_by_its_label(
     narrow = [spec(name, deletes="keep", q="has:attachment") for name in ("messages", "threads")]
     run(gmail, lake, narrow, allow_mass_delete=True)
     assert_lake_is_true(lake, gmail, narrow)
+
+
+def at_first(name: str, act: Callable[[], object]) -> Callable[[str], None]:
+    """For `asking`: act when the endpoint of that name is first asked."""
+    done: list[object] = []
+
+    def before(asked: str) -> None:
+        if asked == name and not done:
+            done.append(act())
+
+    return before
+
+
+def test_what_another_tables_filters_fetched_makes_no_half_a_thread(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    tables = [spec("messages"), spec("threads", labelIds="STARRED")]
+    one = mail(mailbox, "one")
+    mail(mailbox, "Re: one", reply_to=one)
+    run(gmail, lake, tables)
+    three = mail(mailbox, "Re: one", reply_to=one)
+    starred = at_first("get_many", lambda: star(mailbox, three))
+    sync(asking(client_of(gmail).mailbox(), starred), lake, tables)
+    run(gmail, lake, tables)
+    assert stored_rows(lake, "threads")
+    assert_lake_is_true(lake, gmail, tables)
+
+
+def test_a_row_that_gets_the_label_while_narrower_options_let_it_go_is_there(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    one = mail(mailbox, "one")
+    run(gmail, lake, BOTH[:1])
+    starred = [spec("messages", labelIds="STARRED")]
+    late = at_first("history", lambda: star(mailbox, one))
+    sync(asking(client_of(gmail).mailbox(), late), lake, starred, allow_mass_delete=True)
+    assert one in {row["id"] for row in stored_rows(lake, "messages")}
+    assert_lake_is_true(lake, gmail, starred)
+
+
+@pytest.mark.parametrize("tables", [BOTH[:1], BOTH[1:]], ids=["messages", "threads"])
+def test_labels_that_came_late_are_due_until_they_are_written(
+    gmail: Emulator, lake: Lake, tables: list[SpecTable]
+) -> None:
+    run(gmail, lake, tables)
+    mailbox = gmail.mailbox()
+    first = gmail.truth("messages", format="minimal")[0]["id"]
+    star(mailbox, first)
+    gmail.expire_history()
+    sync(refusing(client_of(gmail).mailbox(), {first}), lake, tables)
+    with kill_before_merge(), pytest.raises(Killed):
+        run(gmail, lake, tables)
+    run(gmail, lake, tables)
+    assert_lake_is_true(lake, gmail, tables)
+    assert not unfetched(lake, tables[0].source_table)
+
+
+def test_a_thread_that_grew_is_written_once(gmail: Emulator, lake: Lake) -> None:
+    run(gmail, lake)
+    answer(gmail.mailbox(), gmail.truth("messages", format="minimal")[0]["id"])
+    before = lake.table("threads").delta.version()
+    run(gmail, lake)
+    delta = lake.table("threads").delta
+    done = [commit["operation"] for commit in delta.history(delta.version() - before)]
+    assert done.count("MERGE") == 1
+    assert_lake_is_true(lake, gmail, BOTH)

@@ -350,6 +350,20 @@ def test_a_mass_deletion_stops_before_anything_is_removed(lake: Lake) -> None:
         assert_lake_is_true(lake, gmail, BOTH)
 
 
+def test_rows_that_leave_as_their_labels_no_longer_fit_count_as_a_mass_deletion(lake: Lake) -> None:
+    inbox = [spec("messages", labelIds="INBOX"), spec("threads", labelIds="INBOX")]
+    with Emulator(messages=300, seed=8) as gmail:
+        run(gmail, lake, inbox)
+        before = len(stored_rows(lake, "messages"))
+        gmail.mailbox().batch_modify(gmail.mailbox().message_ids(), [], ["INBOX"])
+        gmail.expire_history()
+        with pytest.raises(MassDeletionError):
+            run(gmail, lake, inbox)
+        assert len(stored_rows(lake, "messages")) == before
+        run(gmail, lake, inbox, allow_mass_delete=True)
+        assert_lake_is_true(lake, gmail, inbox)
+
+
 def test_a_message_that_cannot_be_had_holds_nobody_up_and_comes_later(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake)
     mailbox = gmail.mailbox()
