@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gmail_client.errors import ConfigurationError, OptionError
@@ -38,6 +39,7 @@ _FIXES = {
     "includeSpamTrash": "give `true` or `false`",
     "format": "give `full`, `metadata`, `minimal` or `raw`",
     "max_records_per_batch": "give a whole number from 1 up",
+    "skip_refused": "give `true` or `false`",
 }
 
 
@@ -52,6 +54,7 @@ class TableOptions(BaseModel):
             `labelIds` ask for them.
         format: How much of each message is read.
         max_records_per_batch: Most rows in one micro-batch of a stream; None for the stream's default.
+        skip_refused: Whether Spark goes on without the messages that Gmail would not give.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -62,6 +65,7 @@ class TableOptions(BaseModel):
     include_spam_trash: bool = Field(default=False, alias="includeSpamTrash")
     format: MessageFormat = "full"
     max_records_per_batch: int | None = Field(default=None, ge=1)
+    skip_refused: bool = False
 
     @field_validator("q", mode="before")
     @classmethod
@@ -215,11 +219,16 @@ class SpecTable(BaseModel):
 
     @model_validator(mode="after")
     def _known_columns(self) -> SpecTable:
-        columns = CATALOGUE[self.source_table].schema.names
+        schema = CATALOGUE[self.source_table].schema
+        columns = schema.names
         named = [*self.primary_keys, *([self.sequence_by] if self.sequence_by else [])]
         for column in named:
             if column not in columns:
                 raise ValueError(f"{self.source_table} has no column {column!r}")
+        if self.sequence_by and CATALOGUE[self.source_table].cursor is None:
+            raise ValueError(f"{self.source_table} is read whole each time, so nothing orders its changes")
+        if self.sequence_by and not pa.types.is_integer(schema.field(self.sequence_by).type):
+            raise ValueError(f"{self.sequence_by} is no number, and text sorts 999 after 1000")
         return self
 
     @classmethod

@@ -18,11 +18,10 @@ from gmail_client.options import TableOptions
 from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import table
 
-__all__ = ["complete", "read_pages", "thread_resource"]
+__all__ = ["complete", "read_pages", "taking", "thread_resource"]
 
 Row = dict[str, Any]
 Warn = Callable[[str], None]
-Take = Callable[[Fetched], Fetched | None]
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +34,6 @@ def read_pages(
     *,
     messages: int = CHUNK_MESSAGES,
     first: int | None = None,
-    skip_refused: bool = False,
 ) -> Iterator[list[Row]]:
     """Read one table.
 
@@ -46,8 +44,6 @@ def read_pages(
         warn: Told what a reader should know: filters that match nothing, a table this account may not read.
         messages: Messages after which a page of messages or threads ends; 1 gives rows as soon as they come.
         first: Messages after which the first page ends, for a consumer who should not wait long.
-        skip_refused: Leave out the threads of which Gmail would not give a message, and tell `warn`; else such a
-            message ends the read.
 
     Yields:
         Pages of rows of bounded size. `delegates` is empty for an account that may not read it.
@@ -60,8 +56,7 @@ def read_pages(
     options = options or TableOptions()
     if entry.cursor:
         rows = _messages if name == "messages" else _threads
-        take = _skipping(warn) if skip_refused else complete
-        yield from rows(api, options, warn, take, messages, first)
+        yield from rows(api, options, warn, messages, first)
         return
     try:
         yield from read_snapshot(api, name, options, warn)
@@ -91,21 +86,31 @@ def complete(fetched: Fetched) -> Fetched:
     return fetched
 
 
-def _skipping(warn: Warn) -> Take:
+def taking(name: str, options: TableOptions, warn: Warn) -> Callable[[Fetched], Fetched | None]:
+    """What becomes of what was fetched for a table: `complete`, unless `skip_refused` goes on without the rest.
+
+    Args:
+        name: `messages`, which then lacks the refused ones alone, or `threads`, which lacks theirs.
+        options: The table's options.
+        warn: Told of each refused message.
+    """
+    if not options.skip_refused:
+        return complete
+
     def take(fetched: Fetched) -> Fetched | None:
         for message_id, error in fetched.failed.items():
-            warn(f"Left out: Gmail would not give the message {message_id}: {error.what}")
-        return None if fetched.failed else fetched
+            warn(f"{name}: left out, since Gmail would not give the message {message_id}: {error.what}")
+        return fetched if name == "messages" or not fetched.failed else None
 
     return take
 
 
 def _messages(
-    api: GmailApi, options: TableOptions, warn: Warn, take: Take, page: int, first: int | None
+    api: GmailApi, options: TableOptions, warn: Warn, page: int, first: int | None
 ) -> Iterator[list[Row]]:
     threads = _listed(api, options, warn)
     wants = (Want(thread_id, tuple(ids)) for thread_id, ids in threads.items())
-    pieces = filter(None, map(take, fetch(api, wants, options.format)))
+    pieces = filter(None, map(taking("messages", options, warn), fetch(api, wants, options.format)))
     for chunk in chunks(pieces, messages=page, first=first):
         yield [
             message
@@ -116,12 +121,12 @@ def _messages(
 
 
 def _threads(
-    api: GmailApi, options: TableOptions, warn: Warn, take: Take, page: int, first: int | None
+    api: GmailApi, options: TableOptions, warn: Warn, page: int, first: int | None
 ) -> Iterator[list[Row]]:
     heads = list_thread_heads(api, options)
     threads = _listed(api, options, warn)
     wants = (Want(thread_id, tuple(ids), whole=options.filtered) for thread_id, ids in threads.items())
-    pieces = filter(None, map(take, fetch(api, wants, options.format)))
+    pieces = filter(None, map(taking("threads", options, warn), fetch(api, wants, options.format)))
     for chunk in chunks(pieces, messages=page, first=first):
         rows = (thread_resource(fetched, heads.get(fetched.thread_id), options) for fetched in chunk)
         yield [row for row in rows if row["messages"]]

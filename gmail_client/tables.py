@@ -45,7 +45,15 @@ class Table:
         return SCHEMAS[self.name]
 
 
-_FILTERED = ("q", "labelIds", "maxResults", "includeSpamTrash", "format", "max_records_per_batch")
+_FILTERED = (
+    "q",
+    "labelIds",
+    "maxResults",
+    "includeSpamTrash",
+    "format",
+    "max_records_per_batch",
+    "skip_refused",
+)
 
 
 def _changing(name: str, description: str) -> Table:

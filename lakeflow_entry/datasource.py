@@ -231,9 +231,8 @@ class _BatchReader(DataSourceReader):
             report.mailbox = mailbox.address
             address = report.mailbox if partition.value is not None else None
             if request.table in CHANGE_TABLES:
-                pages = read_pages(
-                    mailbox.api, request.table, request.options, warn, messages=_PAGE, skip_refused=True
-                )
+                options = request.options.model_copy(update={"skip_refused": True})
+                pages = read_pages(mailbox.api, request.table, options, warn, messages=_PAGE)
             else:
                 pages = read_snapshot(mailbox.api, request.table, request.options, warn)
             for page in pages:

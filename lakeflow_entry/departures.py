@@ -20,7 +20,7 @@ from gmail_client.changes import (
     read_changes,
 )
 from gmail_client.errors import ConfigurationError, HistoryExpiredError
-from gmail_client.fetch import Want, fetch
+from gmail_client.fetch import Fetched, Want, fetch
 from gmail_client.options import TableOptions
 from gmail_client.reads import complete
 from gmail_client.schema import SCHEMAS
@@ -173,7 +173,7 @@ class Departures:
                 unknown.setdefault(change.thread_id, []).append(message_id)
         wants = [Want(thread_id, tuple(ids), held=True) for thread_id, ids in unknown.items()]
         for fetched in fetch(self.api, wants, "minimal"):
-            for message in complete(fetched).messages:
+            for message in self._taken(fetched).messages:
                 if message["id"] in labels:
                     labels[message["id"]] = tuple(message.get("labelIds") or ())
         return labels
@@ -212,8 +212,23 @@ class Departures:
         return {
             fetched.thread_id
             for fetched in fetch(self.api, (Want(thread_id, whole=True) for thread_id in threads), "minimal")
-            if any(self.options.wants(m.get("labelIds") or ()) for m in complete(fetched).messages)
+            if any(self.options.wants(m.get("labelIds") or ()) for m in self._taken(fetched).messages)
+            or fetched.failed
         }
+
+    def _taken(self, fetched: Fetched) -> Fetched:
+        """What was fetched, if all of it came; with `skip_refused`, rows whose labels are refused stay.
+
+        Raises:
+            GmailError: Why a message can't be had.
+        """
+        if not self.options.skip_refused:
+            return complete(fetched)
+        for one, error in fetched.failed.items():
+            _log.warning(
+                "%s: the labels of %s are refused, so its row stays: %s", self.table, one, error.what
+            )
+        return fetched
 
     def _row(self, key: str, record: int, thread_id: str | None = None) -> Row:
         row: Row = dict.fromkeys(SCHEMAS[self.table].names)

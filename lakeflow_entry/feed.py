@@ -25,7 +25,7 @@ from gmail_client.changes import (
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.fetch import CHUNK_BYTES, Fetched, Want, chunks, fetch
 from gmail_client.options import TableOptions
-from gmail_client.reads import complete, thread_resource
+from gmail_client.reads import taking, thread_resource
 from lakeflow_entry.load import LoadPlan
 from lakeflow_entry.offsets import LoadPlace, Offset
 
@@ -270,7 +270,8 @@ def read_batch(
         Pages of resources as Gmail sends them. What was deleted since, or fits the filters no more, is left out.
 
     Raises:
-        GmailError: A message can't be had; nothing of the batch counts as delivered then.
+        GmailError: A message can't be had; nothing of the batch counts as delivered then. With `skip_refused` such a
+            message (in threads: its thread) is left out and named in the log.
     """
     whole = table == "threads" and (batch.changed or options.filtered)
     wants = (
@@ -278,7 +279,7 @@ def read_batch(
         for thread_id, ids in batch.threads.items()
     )
     rows = _message_rows if table == "messages" else _thread_rows
-    pieces = (complete(fetched) for fetched in fetch(api, wants, options.format))
+    pieces = filter(None, map(taking(table, options, _log.warning), fetch(api, wants, options.format)))
     for chunk in chunks(pieces, messages=messages, size=CHUNK_BYTES):
         page = [row for fetched in chunk for row in rows(fetched, options, batch)]
         if page:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gmail_client.options import TableOptions
+from gmail_client.errors import ConfigurationError
+from gmail_client.options import Spec, TableOptions
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,24 @@ def test_who_asks_for_spam_or_trash_gets_it(given: dict[str, object], included: 
 def test_asking_by_label_is_the_same_question_as_asking_twice() -> None:
     both = TableOptions.parse("threads", {"labelIds": "TRASH", "includeSpamTrash": "true"})
     assert TableOptions.parse("threads", {"labelIds": "TRASH"}).fingerprint == both.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "said"),
+    [
+        ("messages", "historyId", "historyId is no number, and text sorts 999 after 1000"),
+        ("threads", "snippet", "snippet is no number"),
+        ("labels", "messagesTotal", "labels is read whole each time"),
+        ("messages", "history", "messages has no column 'history'"),
+    ],
+)
+def test_what_cannot_order_changes_is_no_sequence(table: str, column: str, said: str) -> None:
+    spec = {"objects": [{"table": {"source_table": table, "sequence_by": column}}]}
+    with pytest.raises(ConfigurationError, match=said):
+        Spec.parse(spec)
+
+
+def test_the_number_of_the_history_is_a_sequence() -> None:
+    entry = {"source_table": "messages", "table_configuration": {"sequence_by": "historySequence"}}
+    (table,) = Spec.parse({"objects": [{"table": entry}]}).tables
+    assert table.sequence_by == "historySequence"

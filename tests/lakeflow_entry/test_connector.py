@@ -14,7 +14,7 @@ from pyspark.sql.types import StructType
 from support.lakeflow import comparable, connector_of, options_of
 
 from gmail_client.emulator import Emulator, Fault
-from gmail_client.errors import ConfigurationError, OptionError, UnknownTableError
+from gmail_client.errors import ConfigurationError, OptionError, RequestError, UnknownTableError
 from gmail_client.schema import SCHEMAS, json_row
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.connector import GmailLakeflowConnect
@@ -178,6 +178,49 @@ def test_a_message_that_cannot_be_had_fails_the_batch_and_nothing_is_lost(gmail:
     with pytest.raises(Exception, match="400"):
         list(connector_of(gmail).read_table("messages", offset, {})[0])
     assert [row["id"] for row in connector_of(gmail).read_table("messages", offset, {})[0]] == [arrived]
+
+
+@pytest.mark.parametrize("table", ["messages", "threads"])
+def test_a_message_that_is_refused_for_good_can_be_passed_over(
+    gmail: Emulator, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"skip_refused": "true"}
+    _, offset = connector_of(gmail).read_table(table, {}, options)
+    mailbox = gmail.mailbox()
+    arrived = {mailbox.insert(mailbox.random_mail(), ("INBOX",)) for _ in range(3)}
+    gmail.faults.add(Fault(f"{table}.get", status=400, nth=2))
+    try:
+        connector = connector_of(gmail)
+        records, end = connector.read_table(table, offset, options)
+        delivered = {row["id"] for row in records}
+    finally:
+        gmail.faults.clear()
+    assert len(delivered) == 2
+    (refused,) = arrived - delivered
+    assert f"Gmail would not give the message {refused}" in caplog.text
+    assert connector.read_table(table, end, options)[1] == end
+    mailbox.modify(refused, ["STARRED"], [])
+    assert [row["id"] for row in connector_of(gmail).read_table(table, end, options)[0]] == [refused]
+
+
+def test_labels_that_are_refused_delete_nothing(gmail: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    options = {"skip_refused": "true", "labelIds": "INBOX"}
+    mailbox = gmail.mailbox()
+    moved, left = (mailbox.insert(mailbox.random_mail(), ("INBOX",)) for _ in range(2))
+    _, begun = connector_of(gmail).read_table_deletes("messages", {}, options)
+    _, offset = connector_of(gmail).read_table_deletes("messages", begun, options)
+    mailbox.modify(moved, [], ["INBOX"])  # no label is left, so the record names no set of labels
+    mailbox.delete(left)
+    gmail.faults.add(Fault("messages.get", status=400))
+    gmail.faults.add(Fault("threads.get", status=400))
+    try:
+        records, _ = connector_of(gmail).read_table_deletes("messages", offset, options)
+        assert [row["id"] for row in records] == [left]
+        assert f"the labels of {moved} are refused" in caplog.text
+        with pytest.raises(RequestError):
+            connector_of(gmail).read_table_deletes("messages", offset, {"labelIds": "INBOX"})
+    finally:
+        gmail.faults.clear()
 
 
 def test_a_snapshot_streams_whole_once_for_each_run(gmail: Emulator) -> None:
