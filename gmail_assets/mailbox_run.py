@@ -107,13 +107,14 @@ class MailboxRun:
                 self._say(
                     f"{target.name}'s cursor {part.cursor} is past the mailbox's head {head}: compared."
                 )
-                part.applied = 0
+                part.forget(head)
                 target.mode, target.start = "verify", head
             elif part.cursor is not None and not compare:
                 target.mode, target.start = "replay", min(part.cursor, replay_from or part.cursor)
             elif part.anchor is not None and part.anchor <= head:
                 target.mode, target.start = "load", part.anchor
             else:
+                part.forget(head)
                 target.mode, target.start = ("verify" if part.count() else "load"), head
 
     def go(self) -> None:
@@ -174,12 +175,12 @@ class MailboxRun:
         outside: dict[str, set[str]] = {}
         needs = Needs()
         for target in targets:
-            if target.part.cursor is None:
+            if not target.part.fits:
                 # The listing tells anew what is wanted; only labels that could not be read are still due.
                 target.due = {m: e for m, e in target.due.items() if target.labels_of(e.thread_id, [m])}
             wanted = listing.wanted(target)
             target.wanted = set(wanted) if target.options.q else set()
-            if target.mode == "verify" and target.part.cursor is None:
+            if target.mode == "verify" and not target.part.fits:
                 target.narrow(wanted)
             if target.mode == "verify":
                 # A row that entered under `q` stays whatever `q` names now; others go as their labels do.
@@ -338,6 +339,9 @@ class MailboxRun:
                     for message in fetched.messages:
                         if message["id"] in recheck.get(fetched.thread_id, ()):
                             relabelled[message["id"]] = _as_change(message)
+                        for target in targets:
+                            if message["id"] in target.sought:
+                                target.due.pop(message["id"], None)
                     for message_id, error in fetched.failed.items():
                         for target in targets:
                             if message_id in target.sought:

@@ -53,6 +53,7 @@ class Part:
         anchor: History id of an unfinished load.
         applied: History id up to which the rows that are stored are true; 0 when nothing is known of them.
         restored: Someone restored an older version of the table after this part's last commit.
+        fits: Every row that is stored entered by these options.
     """
 
     def __init__(self, table: LakeTable, address: str, fingerprint: str, format_: str) -> None:
@@ -77,6 +78,8 @@ class Part:
         trusted = written and same_options and not self.restored
         self.cursor = self._version(f"{self._named}/history") if trusted else None
         self.anchor = self._version(f"{self._named}/load") if trusted else None
+        begun = self.cursor is not None or self.anchor is not None
+        self.fits = begun or all(self._fits_in(state) for state in states)
         self._untold = not trusted
 
     # Reading
@@ -111,6 +114,21 @@ class Part:
         """Whether rows of that state may be of another format; a state without a format has no rows."""
         app = f"{self._base}/format"
         return state is None or state.transaction_version(app) not in (None, self._meaning[app])
+
+    def _fits_in(self, state: DeltaTable | None) -> bool:
+        """Whether all rows of that state entered by these options."""
+        entered = None if state is None else state.transaction_version(f"{self._base}/entered")
+        return entered == self._meaning[f"{self._base}/options"]
+
+    def forget(self, head: int) -> None:
+        """Have the part compared, by the next run too where this one doesn't reach its end.
+
+        Args:
+            head: The mailbox's head; what is said to be applied beyond it is not.
+        """
+        self.cursor = self.anchor = None
+        self.applied = self.applied if self.applied <= head else 0
+        self._untold = True
 
     def members(self, keys: Iterable[str] | None = None) -> pa.Table:
         """What is needed to compare: keys, threads, labels and history ids, without any content.
@@ -221,20 +239,24 @@ class Part:
     def clear(self, *, anchor: int) -> None:
         """Take the mailbox's rows out and forget its cursor, in one commit: the start of a full refresh.
 
-        Rows that are kept after deletion stay: Gmail could not give them again.
+        Where rows are kept after deletion, all stay, marked, until they are read again: what was deleted in Gmail
+        since the last run, or is before its turn comes, Gmail could not give again.
         """
         predicate = f"{MAILBOX} = {_quoted(self.address)}"
-        if self.table.keeps_deleted:
-            predicate += f" AND {DELETED_AT} IS NULL"
-        self._write(
-            lambda properties: self.table.delta.delete(
-                predicate=predicate,
-                writer_properties=_WRITER,
-                commit_properties=properties,
-            ),
-            cursor=0,
-            anchor=anchor,
-        )
+        delta = self.table.delta
+
+        def write(properties: CommitProperties) -> None:
+            if self.table.keeps_deleted:
+                delta.update(
+                    predicate=f"{predicate} AND {DELETED_AT} IS NULL",
+                    updates={DELETED_AT: _now()},
+                    writer_properties=_WRITER,
+                    commit_properties=properties,
+                )
+            else:
+                delta.delete(predicate=predicate, writer_properties=_WRITER, commit_properties=properties)
+
+        self._write(write, cursor=0, anchor=anchor)
         self.cursor = None
 
     def commit(
@@ -334,9 +356,8 @@ class Part:
                 commit_properties=properties,
             )
             if removed and self.table.keeps_deleted:
-                now = datetime.now(UTC).isoformat()
                 merger = merger.when_matched_update(
-                    {DELETED_AT: f"arrow_cast('{now}', 'Timestamp(Microsecond, Some(\"UTC\"))')"},
+                    {DELETED_AT: _now()},
                     predicate=f"s._op = 'leave' AND t.{DELETED_AT} IS NULL",
                 )
             elif removed:
@@ -399,6 +420,10 @@ class Part:
         # All that a load has stored was read after its anchor.
         applied = cursor or applied or anchor or self.applied
         transactions.append(Transaction(f"{self._base}/applied", applied))
+        if cursor or anchor:
+            self.fits = True  # as far as it has come, all was compared with what these options want
+        entered = self._meaning[f"{self._base}/options"] if self.fits else 0
+        transactions.append(Transaction(f"{self._base}/entered", entered))
         if cursor is not None:
             transactions.append(Transaction(f"{self._named}/history", cursor))
         if cursor is not None or anchor is not None:
@@ -433,6 +458,11 @@ class Part:
             f"Another run wrote {self.address}'s part of {self.table.source!r} at the same time{detail}.",
             fix="Nothing of this run's last commit was written; let the other run finish and start again.",
         )
+
+
+def _now() -> str:
+    """The present as an SQL expression, in the type of `_deletedAt`."""
+    return f"arrow_cast('{datetime.now(UTC).isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
 
 
 def _number(text: str) -> int:

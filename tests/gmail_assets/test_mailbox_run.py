@@ -504,3 +504,62 @@ def test_a_thread_that_grew_is_written_once(gmail: Emulator, lake: Lake) -> None
     done = [commit["operation"] for commit in delta.history(delta.version() - before)]
     assert done.count("MERGE") == 1
     assert_lake_is_true(lake, gmail, BOTH)
+
+
+UNREAD = [spec("messages", q="is:unread"), spec("threads", q="is:unread")]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_rows_that_entered_under_q_stay_when_the_table_is_restored(
+    gmail: Emulator, lake: Lake, killed: bool
+) -> None:
+    mailbox = gmail.mailbox()
+    one = mail(mailbox, "one")
+    mailbox.modify(one, ["UNREAD"], [])
+    run(gmail, lake, UNREAD)
+    mailbox.modify(one, [], ["UNREAD"])
+    run(gmail, lake, UNREAD)
+    delta = DeltaTable(lake.location("messages"))
+    delta.restore(delta.version() - 1)
+    if killed:
+        mailbox.modify(mail(mailbox, "two"), ["UNREAD"], [])
+        with dying_after_growth(), pytest.raises(Killed):
+            run(gmail, lake, UNREAD)
+    run(gmail, lake, UNREAD)
+    assert one in {row["id"] for row in stored_rows(lake, "messages")}
+
+
+def test_rows_restored_from_other_options_do_not_stay(gmail: Emulator, lake: Lake) -> None:
+    run(gmail, lake, UNREAD[:1])
+    run(gmail, lake, BOTH[:1])
+    version = lake.table("messages").delta.version()
+    run(gmail, lake, UNREAD[:1], allow_mass_delete=True)
+    DeltaTable(lake.location("messages")).restore(version)
+    with dying_after_growth(), contextlib.suppress(Killed):
+        run(gmail, lake, UNREAD[:1], allow_mass_delete=True)
+    run(gmail, lake, UNREAD[:1], allow_mass_delete=True)
+    assert_lake_is_true(lake, gmail, UNREAD[:1])
+
+
+def test_a_full_refresh_keeps_the_rows_of_what_was_deleted_since(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    one, two = mail(mailbox, "one"), mail(mailbox, "two")
+    keep = [spec("messages", deletes="keep"), spec("threads", deletes="keep")]
+    run(gmail, lake, keep)
+    mailbox.delete(one)
+    late = at_first("get_many", lambda: mailbox.delete(two))
+    sync(asking(client_of(gmail).mailbox(), late), lake, keep, full_refresh=True)
+    rows = lake.table("messages", keep_deleted=True).delta.to_pyarrow_table().to_pylist()
+    assert {row["id"] for row in rows if row["_deletedAt"] is not None} == {one, two}
+    assert_lake_is_true(lake, gmail, keep)
+
+
+def test_a_comparison_that_runs_out_of_time_is_gone_on_with(gmail: Emulator, lake: Lake) -> None:
+    run(gmail, lake)
+    delta = DeltaTable(lake.location("messages"))
+    delta.delete(f"id IN ('{gmail.mailbox().message_ids()[0]}', '{gmail.mailbox().message_ids()[-1]}')")
+    with mock.patch.dict("gmail_client.fetch.chunks.__kwdefaults__", {"messages": 1}):
+        first = run(gmail, lake, compare=True, deadline=0.0)
+    assert not first["messages"].complete
+    assert run(gmail, lake)["messages"].how == "verify"
+    assert_lake_is_true(lake, gmail, BOTH)
