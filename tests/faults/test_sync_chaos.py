@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -13,13 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from support.chaos import Chaos, Killed, client_of, random_write
-from support.lake import assert_lake_holds
-from support.refusing import refusing
+from support.lake import assert_lake_holds, stored_rows
+from support.refusing import answering, refusing
 
 from gmail_assets.lake import Lake
+from gmail_assets.mailbox_run import MailboxRun, TimeUpError
 from gmail_assets.sync import sync
 from gmail_assets.upkeep import Upkeep
-from gmail_client.client import GmailClient
+from gmail_client.calls import Answer
+from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import Emulator, Fault, Switches
 from gmail_client.errors import GmailError
 from gmail_client.options import SpecTable
@@ -94,6 +97,8 @@ class Run:
     fault: str | None = None
     refused: float = 0.0  # share of messages that Gmail will not give
     rival_at: int | None = None  # the step at which another run does all of its work
+    neighbour_at: int | None = None  # the step at which another mailbox is brought into the same tables
+    time_up: float = 0.0  # share of the moments at which the run looks at the clock and its time is up
     asked: tuple[int, int] = (0, 0)
     deletes: str = "remove"
     tables: tuple[str, ...] = ("messages", "threads")
@@ -114,6 +119,8 @@ STEPS = st.lists(
                 fault=st.sampled_from([None, None, "rate", "server", "truncate", "batch"]),
                 refused=st.sampled_from([0.0, 0.0, 0.0, 0.2]),
                 rival_at=st.none() | st.none() | st.integers(1, 60),
+                neighbour_at=st.none() | st.none() | st.integers(1, 60),
+                time_up=st.sampled_from([0.0, 0.0, 0.0, 0.2, 1.0]),
                 asked=ASKED,
                 deletes=DELETES,
                 tables=st.sampled_from(
@@ -155,12 +162,65 @@ def restore(lake: Lake, step: Restore) -> None:
         delta.restore(max(delta.version() - step.back, 0))
 
 
-def one_run(gmail: Emulator, client: GmailClient, lake: Lake, step: Run, rng: random.Random) -> None:
+class Witness:
+    """What a life must keep: rows of deleted messages where they are kept, and content that is stored."""
+
+    def __init__(self, gmail: Emulator, lake: Lake) -> None:
+        self._address = gmail.addresses[0]
+        self._lake = lake
+        self._kept: dict[str, set[str]] = {}
+
+    def _ids(self, table: str, *, marked: bool) -> set[str]:
+        """Messages that the table holds; with `marked`, keys of all its rows, those of deleted messages too."""
+        if marked:
+            delta = self._lake.find(table)
+            rows = delta.to_pyarrow_table(columns=["mailbox", "id"]).to_pylist() if delta else []
+            return {row["id"] for row in rows if row["mailbox"] == self._address}
+        rows = stored_rows(self._lake, table, self._address)
+        return {message["id"] for row in rows for message in row.get("messages") or [row]}
+
+    def forget(self) -> None:
+        """Rows may go from here on."""
+        self._kept.clear()
+
+    def ran(self, step: Run) -> None:
+        """A run is over, however it ended: what was kept is there still."""
+        for table in step.tables:
+            if step.deletes != "keep":
+                self._kept.pop(table, None)
+                continue
+            ids = self._ids(table, marked=True)
+            gone = self._kept.get(table, set()) - ids
+            assert not gone, f"{table} kept no row of {sorted(gone)}"
+            self._kept[table] = ids
+
+    @contextlib.contextmanager
+    def no_waste(self, tables: list[SpecTable], mailbox: Mailbox) -> Iterator[Mailbox]:
+        """Every full read in here brings what no table had."""
+        full = [spec.source_table for spec in tables if spec.options.format == "full"]
+        before = {table: self._ids(table, marked=False) for table in full}
+        read: list[tuple[str, set[str]]] = []
+
+        def noted(answer: Answer) -> Answer:
+            if answer.call.params.get("format") == "full" and answer.json is not None:
+                messages = answer.json.get("messages") or [answer.json]
+                read.append((answer.call.key, {message["id"] for message in messages}))
+            return answer
+
+        yield answering(mailbox, noted)
+        new = set[str]().union(*(self._ids(table, marked=False) - before[table] for table in full))
+        for key, ids in read:
+            assert ids & new, f"{key} was read in vain: {sorted(ids)}"
+
+
+def one_run(
+    gmail: Emulator, client: GmailClient, lake: Lake, step: Run, rng: random.Random, witness: Witness
+) -> None:
     mailbox = gmail.mailbox()
-    rivals = 0
+    rivals = neighbours = 0
 
     def meanwhile() -> None:
-        nonlocal rivals
+        nonlocal rivals, neighbours
         if rng.random() < step.busy:
             note("   meanwhile " + random_write(mailbox, rng))
         if step.rival_at is not None and chaos.steps >= step.rival_at and not rivals:
@@ -169,13 +229,23 @@ def one_run(gmail: Emulator, client: GmailClient, lake: Lake, step: Run, rng: ra
             tables = specs(step.asked, step.tables, step.deletes)
             with contextlib.suppress(GmailError):
                 sync(client_of(gmail).mailbox(), lake, tables, allow_mass_delete=True, sample=rng)
+        if step.neighbour_at is not None and chaos.steps >= step.neighbour_at and not neighbours:
+            neighbours += 1
+            note("   a neighbour comes")
+            neighbour = gmail.addresses[1]
+            gmail.mailbox(neighbour).receive(mailbox.random_mail())
+            own = client_of(gmail, neighbour).mailbox()
+            sync(own, lake, specs((0, 0), step.tables, step.deletes), sample=rng)
 
     chaos = Chaos(step.die_at, meanwhile, page_size=rng.choice([None, 1, 3]))
     lost = {message_id for message_id in mailbox.message_ids() if rng.random() < step.refused}
     if step.fault:
         gmail.faults.add(FAULTS[step.fault])
     try:
-        with chaos.commits():
+        with (
+            chaos.commits(),
+            mock.patch.object(MailboxRun, "_check_time", ending(rng, step.time_up)),
+        ):
             sync(
                 chaos.mailbox(refusing(client.mailbox(), lost)),
                 lake,
@@ -194,8 +264,18 @@ def one_run(gmail: Emulator, client: GmailClient, lake: Lake, step: Run, rng: ra
         gmail.faults.clear()
 
 
+def ending(rng: random.Random, share: float) -> Callable[[MailboxRun], None]:
+    """In the place of a run's look at the clock: time is up at this share of the looks."""
+
+    def look(run: MailboxRun) -> None:
+        if rng.random() < share:
+            raise TimeUpError
+
+    return look
+
+
 def live_through(
-    gmail: Emulator, client: GmailClient, lake: Lake, steps: list[Any], rng: random.Random
+    gmail: Emulator, client: GmailClient, lake: Lake, steps: list[Any], rng: random.Random, witness: Witness
 ) -> None:
     for step in steps:
         note(f"{step}")
@@ -206,8 +286,10 @@ def live_through(
             gmail.expire_history()
         elif isinstance(step, Restore):
             restore(lake, step)
+            witness.forget()
         else:
-            one_run(gmail, client, lake, step, rng)
+            one_run(gmail, client, lake, step, rng, witness)
+            witness.ran(step)
 
 
 def check_a_life(
@@ -226,17 +308,23 @@ def check_a_life(
         mock.patch("gmail_assets.part._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
         mock.patch("gmail_assets.thread_target._EDIT_SLICE", rng.choice([1, 500])),
         mock.patch("gmail_assets.mailbox_run._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
-        Emulator(messages=messages, seed=seed, switches=switches) as gmail,
+        Emulator(mailboxes=2, messages=messages, seed=seed, switches=switches) as gmail,
         tempfile.TemporaryDirectory() as folder,
     ):
         client = client_of(gmail)
         lake = Lake(folder)
-        live_through(gmail, client, lake, steps, rng)
+        witness = Witness(gmail, lake)
+        live_through(gmail, client, lake, steps, rng, witness)
         last = specs(asked, ("messages", "threads"), deletes)
-        results = sync(client.mailbox(), lake, last, allow_mass_delete=True, sample=rng)
+        with contextlib.ExitStack() as watched:
+            mailbox = client.mailbox()
+            if switches.empty_label_ids == "empty":  # else a message may have to be read to know its labels
+                mailbox = watched.enter_context(witness.no_waste(last, mailbox))
+            results = sync(mailbox, lake, last, allow_mass_delete=True, sample=rng)
         note(f"{results}")
         assert all(result.complete for result in results.values())
-        assert_lake_holds(lake, gmail, last)
+        assert_lake_holds(lake, gmail, last, gmail.addresses[0])
+        witness.ran(Run(deletes=deletes))
         again = sync(client.mailbox(), lake, last)
         assert all(result.how == "replay" for result in again.values())
         assert not sum(r.rows_written + r.rows_updated + r.rows_deleted for r in again.values())

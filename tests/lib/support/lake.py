@@ -108,7 +108,9 @@ _STATIC = ("has:attachment", "larger:5k")
 """Searches that a message matches for ever or never."""
 
 
-def assert_lake_holds(lake: Lake, gmail: Emulator, specs: Iterable[SpecTable]) -> None:
+def assert_lake_holds(
+    lake: Lake, gmail: Emulator, specs: Iterable[SpecTable], address: str | None = None
+) -> None:
     """What must hold of messages and threads whatever the filters: with `q`, what entered stays until it is deleted.
 
     Every row is as the mailbox has it; every message or thread that the filters name has its row; and a row that
@@ -116,11 +118,12 @@ def assert_lake_holds(lake: Lake, gmail: Emulator, specs: Iterable[SpecTable]) -
     """
     for spec in specs:
         if not spec.options.q:
-            assert_lake_is_true(lake, gmail, [spec])
+            assert_lake_is_true(lake, gmail, [spec], address)
             continue
-        named = {row["id"] for row in true_rows(gmail, spec)}
-        stored = {row["id"]: comparable(row, history=False) for row in stored_rows(lake, spec.table_name)}
-        assert len(stored) == len(stored_rows(lake, spec.table_name)), f"{spec.source_table} has duplicates"
+        named = {row["id"] for row in true_rows(gmail, spec, address)}
+        rows = stored_rows(lake, spec.table_name, address)
+        stored = {row["id"]: comparable(row, history=False) for row in rows}
+        assert len(stored) == len(rows), f"{spec.source_table} has duplicates"
         assert named <= stored.keys(), f"{spec.source_table}: missing {sorted(named - stored.keys())[:5]}"
         if spec.source_table == "messages" and spec.options.q in _STATIC:
             assert named == stored.keys(), f"{spec.source_table}: too many"
@@ -129,7 +132,7 @@ def assert_lake_holds(lake: Lake, gmail: Emulator, specs: Iterable[SpecTable]) -
         )
         true = {
             row["id"]: comparable(row, history=False)
-            for row in true_rows(gmail, spec.model_copy(update={"options": loose}))
+            for row in true_rows(gmail, spec.model_copy(update={"options": loose}), address)
         }
         for name, row in stored.items():
             assert true.get(name) == row, f"{spec.source_table} {name} differs"

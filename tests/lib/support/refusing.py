@@ -10,7 +10,7 @@ from gmail_client.calls import Answer, Call
 from gmail_client.client import Mailbox
 from gmail_client.errors import RequestError
 
-__all__ = ["asking", "refusing"]
+__all__ = ["answering", "asking", "refusing"]
 
 
 class _Api:
@@ -39,6 +39,11 @@ def refusing(
             return replace(given, json=None, error=RequestError("refused by the test", fix="-", status=400))
         return given
 
+    return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, answer, lambda name: None))  # type: ignore[arg-type]
+
+
+def answering(mailbox: Mailbox, answer: Callable[[Answer], Answer]) -> Mailbox:
+    """The mailbox, each of whose answers to gets goes through a function."""
     return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, answer, lambda name: None))  # type: ignore[arg-type]
 
 
