@@ -98,6 +98,9 @@ class MailboxRun:
             target = (MessagesTarget if spec.source_table == "messages" else ThreadsTarget)(spec, part)
             target.due = self.ledger.unfetched(self.address, target.name)
             self.targets.append(target)
+            known = max(part.cursor or 0, part.applied)
+            if known > head and self._reaches(known):
+                head = known  # the profile lags behind the history
             if part.restored:
                 self._say(f"{target.name} was restored to an older version: it is compared with the mailbox.")
             if full_refresh or part.changed_format:
@@ -108,6 +111,7 @@ class MailboxRun:
                     f"{target.name}'s cursor {part.cursor} is past the mailbox's head {head}: compared."
                 )
                 part.forget(head)
+                part.commit()  # now: a head that has passed it by the next run would make it look right
                 target.mode, target.start = "verify", head
             elif part.cursor is not None and not compare:
                 target.mode, target.start = "replay", min(part.cursor, replay_from or part.cursor)
@@ -116,6 +120,13 @@ class MailboxRun:
             else:
                 part.forget(head)
                 target.mode, target.start = ("verify" if part.count() else "load"), head
+
+    def _reaches(self, history_id: int) -> bool:
+        """Whether the history has come as far as this id."""
+        try:
+            return int(next(iter(self.api.history(str(history_id)))).head) >= history_id
+        except HistoryExpiredError:
+            return False
 
     def go(self) -> None:
         """Compare what has to be compared, then replay the history, until the cursor is committed."""

@@ -134,7 +134,7 @@ def decide(entry: Entry | None, sight: Sight, *, now: float, initial_load: bool 
         kept = replace(kept, committed=sight.tables)
     if sight.tables is None and not sight.begun and not initial_load:
         return Decision(replace(kept, requested=None), None, _not_loaded(entry))
-    if sight.tables is not None and sight.tables >= sight.observed and asked is None:
+    if sight.tables is not None and sight.tables == sight.observed and asked is None:
         return Decision(replace(kept, requested=None), None, f"{remark}up to date at {sight.tables}")
 
     start = asked if asked is not None else sight.tables
@@ -179,6 +179,8 @@ def _words(request: Request, sight: Sight) -> str:
         what = f"its cursor was set back: replay from {request.start}"
     elif sight.tables is None:
         what = "go on with its first load" if sight.begun else "load it for the first time"
+    elif sight.tables > sight.observed:
+        what = f"its tables stand at {sight.tables}, past the mailbox's head {sight.observed}: compare it"
     else:
         what = f"changes from {sight.tables} to {sight.observed}"
     return f"{what} (attempt {request.attempt})" if request.attempt > 1 else what

@@ -18,8 +18,9 @@ from support.refusing import asking, refusing
 from gmail_assets.lake import Lake
 from gmail_assets.part import Part
 from gmail_assets.sync import SyncResult, sync
+from gmail_client.client import Mailbox
 from gmail_client.emulator import Emulator, Switches
-from gmail_client.emulator.mailbox import Mailbox
+from gmail_client.emulator.mailbox import Mailbox as EmulatedMailbox
 from gmail_client.options import SpecTable
 
 
@@ -51,7 +52,7 @@ def unfetched(lake: Lake, table: str) -> set[str]:
     return {row["id"] for row in rows if row["table"] == table}
 
 
-def mail(mailbox: Mailbox, subject: str, body: str = "Hello.", reply_to: str = "") -> str:
+def mail(mailbox: EmulatedMailbox, subject: str, body: str = "Hello.", reply_to: str = "") -> str:
     """New mail; its id."""
     raw = (
         f"From: eve@example.test\r\nTo: {mailbox.address}\r\nSubject: {subject}\r\n"
@@ -63,12 +64,12 @@ def mail(mailbox: Mailbox, subject: str, body: str = "Hello.", reply_to: str = "
     return mailbox.receive(f"{raw}\r\n{body}\r\n".encode())
 
 
-def answer(mailbox: Mailbox, message_id: str) -> str:
+def answer(mailbox: EmulatedMailbox, message_id: str) -> str:
     """A reply in the same thread."""
     return mailbox.receive(mailbox.random_mail(reply_to=message_id))
 
 
-def star(mailbox: Mailbox, message_id: str) -> None:
+def star(mailbox: EmulatedMailbox, message_id: str) -> None:
     """Put the star on, or take it off."""
     carried = "STARRED" in mailbox.label_ids(message_id)
     mailbox.modify(message_id, [] if carried else ["STARRED"], ["STARRED"] if carried else [])
@@ -562,4 +563,56 @@ def test_a_comparison_that_runs_out_of_time_is_gone_on_with(gmail: Emulator, lak
         first = run(gmail, lake, compare=True, deadline=0.0)
     assert not first["messages"].complete
     assert run(gmail, lake)["messages"].how == "verify"
+    assert_lake_is_true(lake, gmail, BOTH)
+
+
+class Lagging:
+    """An API whose profile names an earlier history id."""
+
+    def __init__(self, api: Any, by: int) -> None:
+        self._api = api
+        self._by = by
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
+
+    def profile(self) -> dict[str, Any]:
+        profile = self._api.profile()
+        return {**profile, "historyId": str(int(profile["historyId"]) - self._by)}
+
+
+@pytest.mark.parametrize(
+    "tables", [BOTH, [spec("messages", labelIds="INBOX"), BOTH[1]]], ids=["same", "other"]
+)
+def test_a_profile_that_lags_behind_the_history_reads_no_labels_again(
+    gmail: Emulator, lake: Lake, tables: list[SpecTable]
+) -> None:
+    run(gmail, lake)
+    star(gmail.mailbox(), gmail.mailbox().message_ids()[0])
+    run(gmail, lake)
+    gmail.usage.reset()
+    mailbox = client_of(gmail).mailbox()
+    lagging = Mailbox(mailbox.client, mailbox.user_id, Lagging(mailbox.api, 1))  # type: ignore[arg-type]
+    with mock.patch("gmail_assets.mailbox_run._SAMPLE", 0):
+        results = sync(lagging, lake, tables, allow_mass_delete=True)
+    assert results["threads"].how == "replay"
+    assert not gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"]
+    assert_lake_is_true(lake, gmail, tables)
+
+
+def test_a_cursor_past_the_head_is_not_believed_once_the_head_has_passed_it(
+    gmail: Emulator, lake: Lake
+) -> None:
+    run(gmail, lake)
+    mailbox = gmail.mailbox()
+    past = int(mailbox.head) + 100
+    for name in ("messages", "threads"):
+        Part(lake.table(name), mailbox.address, "all", "full").commit(cursor=past)
+    star(mailbox, mailbox.message_ids()[0])
+    killed = at_first("list_threads", mock.Mock(side_effect=Killed))
+    with pytest.raises(Killed):
+        sync(asking(client_of(gmail).mailbox(), killed), lake, BOTH)
+    while int(mailbox.head) <= past:
+        star(mailbox, mailbox.message_ids()[1])
+    run(gmail, lake)
     assert_lake_is_true(lake, gmail, BOTH)

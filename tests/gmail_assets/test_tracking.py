@@ -220,3 +220,9 @@ def test_whatever_stands_in_the_cursor_a_mailbox_that_lags_gets_its_run_in_the_e
     assert (
         decision.request or tick(decision.entry, tables=tables, observed=tables + behind, now=later).request
     )
+
+
+def test_tables_past_the_head_get_a_run_that_compares_them():
+    decision = tick(None, tables=300)
+    assert decision.request == Request(None, 1)
+    assert "past the mailbox's head 200" in decision.reason
