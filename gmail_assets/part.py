@@ -90,12 +90,7 @@ class Part:
 
     def _restores(self) -> list[dict[str, Any]]:
         """The commits that restored older versions of the table after this part's last commit."""
-        since = self.table.delta.version() - (self._fence or 0)
-        return [
-            commit
-            for commit in self.table.delta.history(max(since, 1))
-            if commit.get("operation") == "RESTORE" and commit["version"] > (self._fence or 0)
-        ]
+        return self.table.restores(self._fence or 0)
 
     def _brought_back(self, restore: dict[str, Any]) -> DeltaTable | None:
         """The version that a restore brought back; None when its log is gone."""

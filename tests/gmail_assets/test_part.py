@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pytest
@@ -146,6 +147,29 @@ def test_a_restored_table_has_no_cursor_until_it_was_compared(tmp_path: Path) ->
     assert part(tmp_path).cursor is None
     part(tmp_path).commit(cursor=7)
     assert part(tmp_path).cursor == 7
+
+
+def test_a_restore_is_found_for_every_mailbox_and_the_log_is_read_about_once(tmp_path: Path) -> None:
+    mailboxes = [f"{number}@example.test" for number in range(20)]
+    for address in [ADA, *mailboxes]:
+        part(tmp_path, address).append(messages("a"), cursor=1)
+    read: list[int] = []
+    history = DeltaTable.history
+
+    def counting(self: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
+        entries = history(self, limit)
+        read.append(len(entries))
+        return entries
+
+    with mock.patch.object(DeltaTable, "history", counting):
+        assert not any(part(tmp_path, address).restored for address in reversed(mailboxes))
+        assert sum(read) < 100
+        DeltaTable(tmp_path / "messages").restore(10)
+        part(tmp_path).commit(cursor=2)
+        late = [part(tmp_path, address).restored for address in mailboxes]
+        assert all(late)
+        assert not part(tmp_path).restored
+        assert sum(read) < 110
 
 
 def test_rows_are_kept_with_the_time_of_their_deletion_and_come_back(tmp_path: Path) -> None:
