@@ -264,10 +264,12 @@ class SpecTable(BaseModel):
             key = ".".join(str(part) for part in first["loc"])
             at = f"{key!r}" if key else "an entry"
             raise ConfigurationError(
-                f"The spec's table {name!r} has {at} that can't be right: {first['msg']}"
+                f"The spec's table {name!r} has {at} that can't be right: "
+                + first["msg"].removeprefix("Value error, ")
                 + (f" (value {entry.get(key)!r})" if key in entry else "")
                 + ".",
-                fix=f"Correct it; known keys: {', '.join(sorted(cls.model_fields))}, table_configuration.",
+                fix=f"Correct it; known keys: {', '.join(sorted(set(cls.model_fields) - {'options'}))}, "
+                "table_configuration.",
             ) from None
 
 

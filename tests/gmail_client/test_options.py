@@ -44,7 +44,7 @@ def test_asking_by_label_is_the_same_question_as_asking_twice() -> None:
 )
 def test_what_cannot_order_changes_is_no_sequence(table: str, column: str, said: str) -> None:
     spec = {"objects": [{"table": {"source_table": table, "sequence_by": column}}]}
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=f"can't be right: {said}"):
         Spec.parse(spec)
 
 
