@@ -133,7 +133,12 @@ class SparkEngine:
         if settings.engine == "plain":
             return None
         return cls(
-            {"spark.master": settings.spark_master, "spark.ui.enabled": "false"}, settings.spark_connection
+            {
+                "spark.master": settings.spark_master,
+                "spark.ui.enabled": "false",
+                "spark.ui.showConsoleProgress": "false",
+            },
+            settings.spark_connection,
         )
 
     @cached_property
