@@ -91,7 +91,8 @@ class GmailLakeflowConnect:
         Args:
             table_name: One of the ten.
             start_offset: None reads all of it; `{}` begins a stream; else the offset that the last call gave.
-            table_options: `q`, `labelIds`, `maxResults`, `includeSpamTrash`, `format`, `max_records_per_batch`.
+            table_options: `q`, `labelIds`, `maxResults`, `includeSpamTrash`, `format`, `max_records_per_batch`,
+                `skip_refused`.
 
         Returns:
             Records, fetched as they are consumed, and the offset after them. The same offset as was given means that
