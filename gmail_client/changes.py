@@ -8,7 +8,7 @@ stored, and where, is the caller's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,9 +46,9 @@ class MessageChange:
     arrived: bool = False
     deleted: bool = False
     labels: tuple[str, ...] | None = None
-    added: dict[str, None] = field(default_factory=dict)
-    removed: dict[str, None] = field(default_factory=dict)
-    moved: set[str] = field(default_factory=set)
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    moved: frozenset[str] = frozenset()
 
     def labels_after(self, stored: Iterable[str] | None) -> tuple[str, ...] | None:
         """The labels once the change is applied.
@@ -64,18 +64,17 @@ class MessageChange:
             return None
         return tuple(dict.fromkeys([*(label for label in base if label not in self.removed), *self.added]))
 
-    def _set(self, labels: Iterable[str]) -> None:
-        self.labels = tuple(labels)
-        self.added.clear()
-        self.removed.clear()
+    def _set(self, labels: tuple[str, ...]) -> None:
+        self.labels = labels
+        self.added = self.removed = ()
 
-    def _move(self, put_on: Iterable[str], taken_off: Iterable[str]) -> None:
-        for label in put_on:
-            self.removed.pop(label, None)
-            self.added[label] = None
-        for label in taken_off:
-            self.added.pop(label, None)
-            self.removed[label] = None
+    def _put_on(self, labels: Iterable[str]) -> None:
+        self.added = tuple(dict.fromkeys([*self.added, *labels]))
+        self.removed = tuple(label for label in self.removed if label not in self.added)
+
+    def _take_off(self, labels: Iterable[str]) -> None:
+        self.removed = tuple(dict.fromkeys([*self.removed, *labels]))
+        self.added = tuple(label for label in self.added if label not in self.removed)
 
 
 @dataclass(slots=True)
@@ -113,6 +112,7 @@ def read_changes(api: GmailApi, start: int, *, limit: int | None = None, head: i
     changes = Changes(start=start, head=start)
     last = start
     first_head: int | None = None
+    shared: dict[Hashable, Any] = {}
     for record in _records(api, start):
         if isinstance(record, int):
             first_head = record if first_head is None else first_head
@@ -127,7 +127,7 @@ def read_changes(api: GmailApi, start: int, *, limit: int | None = None, head: i
                 changes.more = True
                 changes.head = last
                 return changes
-        _apply(changes.messages, record, record_id)
+        _apply(changes.messages, record, record_id, shared)
         changes.records += 1
         last = record_id
     # The first page's head: what came while the pages were read may or may not be on the later ones.
@@ -150,7 +150,10 @@ def _touched(record: dict[str, Any]) -> set[str]:
     return {event["message"]["id"] for kind in _EVENTS for event in record.get(kind, ())}
 
 
-def _apply(messages: dict[str, MessageChange], record: dict[str, Any], record_id: int) -> None:
+def _apply(
+    messages: dict[str, MessageChange], record: dict[str, Any], record_id: int, shared: dict[Hashable, Any]
+) -> None:
+    """Apply one record; `shared` holds each distinct set of labels once, for a mailbox has few."""
     for kind in _EVENTS:
         for event in record.get(kind, ()):
             message = event["message"]
@@ -163,14 +166,16 @@ def _apply(messages: dict[str, MessageChange], record: dict[str, Any], record_id
             change.arrived = change.arrived or kind == "messagesAdded"
             if change.deleted:
                 continue
-            change.moved.update(event.get("labelIds", ()))
+            moved = change.moved.union(event.get("labelIds", ()))
+            change.moved = shared.setdefault(moved, moved)
             if "labelIds" in message:
                 # The resulting set, as of this record.
-                change._set(message["labelIds"])
+                labels = tuple(message["labelIds"])
+                change._set(shared.setdefault(labels, labels))
             elif kind == "labelsAdded":
-                change._move(event.get("labelIds", ()), ())
+                change._put_on(event.get("labelIds", ()))
             elif kind == "labelsRemoved":
-                change._move((), event.get("labelIds", ()))
+                change._take_off(event.get("labelIds", ()))
 
 
 @dataclass(frozen=True, slots=True)
