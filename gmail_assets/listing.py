@@ -119,7 +119,7 @@ class Listing:
             if (
                 target.mode == "load"
                 and not options.include_spam_trash
-                and 20 * new < pages * self._api.plan.price("messages.list")
+                and new * self._api.plan.price("messages.get") < pages * self._api.plan.price("messages.list")
             ):
                 return {}, threads
             self._ids[key] = list_message_ids(self._api, bare, tell=self._progress.messages(bare))

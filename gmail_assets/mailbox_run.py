@@ -13,7 +13,7 @@ from gmail_assets.ledger import Ledger, Unfetched
 from gmail_assets.listing import Listing, ListingProgress
 from gmail_assets.message_target import MessagesTarget
 from gmail_assets.needs import Needs
-from gmail_assets.part import Part
+from gmail_assets.part import Part, place
 from gmail_assets.results import MassDeletionError, Progress
 from gmail_assets.target import Target
 from gmail_assets.thread_target import ThreadsTarget
@@ -241,7 +241,10 @@ class MailboxRun:
         So all up to the next thread's history id is applied after each piece: a run that ends here is not in vain.
         """
         heads = {thread_id: head.history_id for thread_id, head in listing.everything.items()}
-        threads = sorted(recheck, key=lambda thread_id: (heads.get(thread_id, 0), thread_id))
+        threads = sorted(
+            recheck,
+            key=lambda thread_id: (heads.get(thread_id, 0) if heads_tell else place(thread_id), thread_id),
+        )
         for at in range(0, len(threads), _LABELS_AT_ONCE):
             piece, rest = threads[at : at + _LABELS_AT_ONCE], threads[at + _LABELS_AT_ONCE :]
             ids = {thread_id: recheck[thread_id] for thread_id in piece}
@@ -256,9 +259,14 @@ class MailboxRun:
             if not rest:
                 return
             for target in targets:
+                if target.mode != "verify":
+                    continue
+                self._record_failures(target)
                 applied = heads.get(rest[0], 0) - 1
-                if heads_tell and target.mode == "verify" and applied > target.part.applied:
-                    self._record_failures(target)
+                if not heads_tell and target.part.reread:
+                    target.part.reread = (target.part.reread[0], place(piece[-1]))
+                    target.part.commit()
+                elif heads_tell and applied > target.part.applied:
                     target.part.commit(applied=applied)
             self._check_time()
 
@@ -293,6 +301,8 @@ class MailboxRun:
     ) -> tuple[set[str], bool]:
         """Stored threads whose labels have to be read again, and whether the history ids tell which they are."""
         heads = listing.everything
+        if any(target.part.reread for target in targets):
+            return self._unread(targets, held), False
         changed = {thread_id for target in targets for thread_id in target.moved(target.held(), heads)}
         unchanged = sorted(held.keys() - changed)
         tested = self.sample.sample(unchanged, min(_SAMPLE, len(unchanged)))
@@ -310,8 +320,20 @@ class MailboxRun:
                         self._say(
                             "A thread changed though its history id did not move: every thread is read again."
                         )
-                        return set(held), False
+                        return self._unread(targets, held), False
         return changed, True
+
+    def _unread(self, targets: list[Target], held: Mapping[str, set[str]]) -> set[str]:
+        """Stored threads whose labels are yet to be read again: those of an earlier run that it goes on from are."""
+        done: list[int] = []
+        for target in targets:
+            if target.part.reread and self._reaches(target.part.reread[0]):
+                # What was read then is true up to that id: the history tells the rest.
+                target.start = min(target.start, target.part.reread[0])
+            else:
+                target.part.reread = (target.start, 0)
+            done.append(target.part.reread[1])
+        return {thread_id for thread_id in held if place(thread_id) > min(done)}
 
     def _read_labels(self, threads: Mapping[str, set[str]], changes: Changes, *, noting: bool = True) -> None:
         """Read the labels of stored messages, without their content."""

@@ -32,7 +32,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from gmail_assets.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
 from gmail_assets.lake_errors import WriterConflictError, one_line, unwritable
 
-__all__ = ["Part"]
+__all__ = ["Part", "place"]
 
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 _MERGE_GROUP_BYTES = 32 * 2**20
@@ -54,6 +54,8 @@ class Part:
         applied: History id up to which the rows that are stored are true; 0 when nothing is known of them.
         restored: Someone restored an older version of the table after this part's last commit.
         fits: Every row that is stored entered by these options.
+        reread: Where history ids don't tell which threads changed: the history id after which labels were read
+            again, and the `place` of the last thread whose were; None where no such reading is under way.
     """
 
     def __init__(self, table: LakeTable, address: str, fingerprint: str, format_: str) -> None:
@@ -80,6 +82,9 @@ class Part:
         self.anchor = self._version(f"{self._named}/load") if trusted else None
         begun = self.cursor is not None or self.anchor is not None
         self.fits = begun or all(self._fits_in(state) for state in states)
+        since, last = (self._version(f"{self._base}/reread/{name}") for name in ("since", "last"))
+        self.reread = (since, last) if since and last and not self.restored else None
+        self._reread_noted = bool(since)
         self._untold = not trusted
 
     # Reading
@@ -122,7 +127,8 @@ class Part:
             head: The mailbox's head; what is said to be applied beyond it is not.
         """
         self.cursor = self.anchor = None
-        self.applied = self.applied if self.applied <= head else 0
+        if self.applied > head:
+            self.applied, self.reread = 0, None
         self._untold = True
 
     def members(self, keys: Iterable[str] | None = None) -> pa.Table:
@@ -251,13 +257,14 @@ class Part:
             else:
                 delta.delete(predicate=predicate, writer_properties=_WRITER, commit_properties=properties)
 
+        self.reread = None
         self._write(write, cursor=0, anchor=anchor)
         self.cursor = None
 
     def commit(
         self, *, cursor: int | None = None, anchor: int | None = None, applied: int | None = None
     ) -> None:
-        """Move the cursor (or set the anchor, or what is applied) without data."""
+        """Move the cursor (or set the anchor, what is applied, or `reread`) without data."""
         self._write(self._commit_alone, cursor=cursor, anchor=anchor, applied=applied)
 
     def _commit_alone(self, properties: CommitProperties) -> None:
@@ -417,6 +424,11 @@ class Part:
         transactions.append(Transaction(f"{self._base}/applied", applied))
         if cursor or anchor:
             self.fits = True  # as far as it has come, all was compared with what these options want
+        if cursor:
+            self.reread = None
+        if self.reread or self._reread_noted:
+            for name, number in zip(("since", "last"), self.reread or (0, 0), strict=True):
+                transactions.append(Transaction(f"{self._base}/reread/{name}", number))
         entered = self._meaning[f"{self._base}/options"] if self.fits else 0
         transactions.append(Transaction(f"{self._base}/entered", entered))
         if cursor is not None:
@@ -440,6 +452,7 @@ class Part:
         if delta.transaction_version(fence_app) != fence:
             raise self._conflict(None)
         self._fence = fence
+        self._reread_noted = self.reread is not None
         self._untold = False
         self.applied = applied
         if cursor is not None:
@@ -453,6 +466,11 @@ class Part:
             f"Another run wrote {self.address}'s part of {self.table.source!r} at the same time{detail}.",
             fix="Nothing of this run's last commit was written; let the other run finish and start again.",
         )
+
+
+def place(key: str) -> int:
+    """The place of a row in an order that no row's coming or going changes: a positive number."""
+    return _number(key)
 
 
 def _now() -> str:

@@ -66,7 +66,8 @@ class OpenTables:
         for spec, table, sums in self._open:
             part = Part(table, address, spec.options.fingerprint, spec.options.format)
             rows, size = sums.get(address, (0, 0))
-            if rows or part.cursor is not None or part.anchor is not None:
+            # One that was restored to a time before its rows is in use all the same.
+            if rows or part.restored or part.cursor is not None or part.anchor is not None:
                 standings[spec.source_table] = Standing(spec, rows, size, part.cursor, part.anchor, part)
         return standings
 

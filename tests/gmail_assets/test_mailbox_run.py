@@ -616,3 +616,29 @@ def test_a_cursor_past_the_head_is_not_believed_once_the_head_has_passed_it(
         star(mailbox, mailbox.message_ids()[1])
     run(gmail, lake)
     assert_lake_is_true(lake, gmail, BOTH)
+
+
+@pytest.mark.parametrize("expires", [False, True])
+def test_labels_that_only_reading_tells_are_read_on_by_the_next_run(lake: Lake, expires: bool) -> None:
+    with Emulator(messages=60, seed=8, switches=Switches(thread_history_moves_with_labels=False)) as gmail:
+        run(gmail, lake)
+        mailbox = gmail.mailbox()
+        for message_id in mailbox.message_ids():
+            star(mailbox, message_id)
+        gmail.expire_history()
+        gmail.usage.reset()
+        with (
+            mock.patch("gmail_assets.mailbox_run._LABELS_AT_ONCE", 5),
+            mock.patch("gmail_assets.mailbox_run._SAMPLE", 2),
+        ):
+            for _ in range(3):
+                assert not run(gmail, lake, deadline=0.0)["messages"].complete
+                star(mailbox, mailbox.message_ids()[0])
+                star(mailbox, mailbox.message_ids()[-1])
+            if expires:
+                gmail.expire_history()
+            assert run(gmail, lake)["messages"].complete
+        assert_lake_is_true(lake, gmail, BOTH)
+        once = sum(min(20 * len(row["messages"]), 40) for row in gmail.truth("threads", format="minimal"))
+        if not expires:
+            assert gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"] <= once + 2 * 40

@@ -13,6 +13,8 @@ from deltalake import DeltaTable, write_deltalake
 from gmail_assets.lake import Lake
 from gmail_assets.lake_errors import LakeError, SchemaMismatchError, WriterConflictError
 from gmail_assets.part import Part
+from gmail_assets.standing import standing_of
+from gmail_client.options import SpecTable
 from gmail_client.schema import to_batch
 
 ADA = "ada@example.test"
@@ -147,6 +149,13 @@ def test_a_restored_table_has_no_cursor_until_it_was_compared(tmp_path: Path) ->
     assert part(tmp_path).cursor is None
     part(tmp_path).commit(cursor=7)
     assert part(tmp_path).cursor == 7
+
+
+def test_a_table_restored_to_before_its_rows_is_in_use_all_the_same(tmp_path: Path) -> None:
+    part(tmp_path).append(messages("a"), cursor=1)
+    DeltaTable(tmp_path / "messages").restore(0)
+    standing = standing_of(Lake(str(tmp_path)), ADA, [SpecTable(source_table="messages")])
+    assert (standing["messages"].rows, standing["messages"].cursor) == (0, None)
 
 
 def test_a_restore_is_found_for_every_mailbox_and_the_log_is_read_about_once(tmp_path: Path) -> None:
