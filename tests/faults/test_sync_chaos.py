@@ -19,6 +19,7 @@ from support.refusing import answering, refusing
 
 from gmail_assets.lake import Lake
 from gmail_assets.mailbox_run import MailboxRun, TimeUpError
+from gmail_assets.part import Part
 from gmail_assets.sync import sync
 from gmail_assets.upkeep import Upkeep
 from gmail_client.calls import Answer
@@ -179,6 +180,12 @@ class Witness:
         rows = stored_rows(self._lake, table, self._address)
         return {message["id"] for row in rows for message in row.get("messages") or [row]}
 
+    def _other_format(self, spec: SpecTable) -> bool:
+        if self._lake.find(spec.source_table) is None:
+            return False
+        table = self._lake.table(spec.source_table)
+        return Part(table, self._address, spec.options.fingerprint, spec.options.format).changed_format
+
     def forget(self) -> None:
         """Rows may go from here on."""
         self._kept.clear()
@@ -199,6 +206,9 @@ class Witness:
         """Every full read in here brings what no table had."""
         full = [spec.source_table for spec in tables if spec.options.format == "full"]
         before = {table: self._ids(table, marked=False) for table in full}
+        for spec in tables:
+            if spec.source_table in full and self._other_format(spec):
+                before[spec.source_table] = set()
         read: list[tuple[str, set[str]]] = []
 
         def noted(answer: Answer) -> Answer:
@@ -234,7 +244,7 @@ def one_run(
             note("   a neighbour comes")
             neighbour = gmail.addresses[1]
             gmail.mailbox(neighbour).receive(mailbox.random_mail())
-            own = client_of(gmail, neighbour).mailbox()
+            own = client_of(gmail, neighbour).mailbox(neighbour)
             sync(own, lake, specs((0, 0), step.tables, step.deletes), sample=rng)
 
     chaos = Chaos(step.die_at, meanwhile, page_size=rng.choice([None, 1, 3]))
@@ -324,6 +334,12 @@ def check_a_life(
         note(f"{results}")
         assert all(result.complete for result in results.values())
         assert_lake_holds(lake, gmail, last, gmail.addresses[0])
+        if any(isinstance(step, Run) and step.neighbour_at for step in steps):
+            neighbour = gmail.addresses[1]
+            own = client_of(gmail, neighbour).mailbox(neighbour)
+            sync(own, lake, last, allow_mass_delete=True, sample=rng)
+            assert_lake_holds(lake, gmail, last, neighbour)
+            assert_lake_holds(lake, gmail, last, gmail.addresses[0])
         witness.ran(Run(deletes=deletes))
         again = sync(client.mailbox(), lake, last)
         assert all(result.how == "replay" for result in again.values())
