@@ -30,7 +30,7 @@ _SAMPLE = 20
 _MASS_DELETE_ROWS = 100
 _MASS_DELETE_SHARE = 0.2
 _MOST_FAILURES = 100
-"""Messages that Gmail may refuse before a run takes it for an outage."""
+"""Messages more than before that Gmail may refuse before a run takes it for an outage."""
 _EXPIRIES = 3
 _LABELS_AT_ONCE = 2_000
 """Threads whose labels are read and written at once."""
@@ -186,10 +186,12 @@ class MailboxRun:
         outside: dict[str, set[str]] = {}
         needs = Needs()
         for target in targets:
-            if not target.part.fits:
-                # The listing tells anew what is wanted; only labels that could not be read are still due.
-                target.due = {m: e for m, e in target.due.items() if target.labels_of(e.thread_id, [m])}
             wanted = listing.wanted(target)
+            if not target.part.fits:
+                # The listing tells anew what is wanted; besides, labels that could not be read are still due.
+                target.due = {
+                    m: e for m, e in target.due.items() if m in wanted or target.labels_of(e.thread_id, [m])
+                }
             target.wanted = set(wanted) if target.options.q else set()
             if target.mode == "verify" and not target.part.fits:
                 target.narrow(wanted)
@@ -402,6 +404,8 @@ class MailboxRun:
             earlier.first_failed if earlier else None,
         )
         if len(target.failed.keys() - target.due.keys()) > _MOST_FAILURES:
+            for one in self.targets:
+                self._record_failures(one)  # should it be no outage, the next run comes further
             raise error
 
     def _record_failures(self, target: Target) -> None:

@@ -23,7 +23,7 @@ CHUNK_MESSAGES = 1_000
 CHUNK_BYTES = 16 * 2**20
 """... or at this many bytes of JSON, whichever comes first."""
 
-_FOLLOW_UPS = 500
+_FOLLOW_UPS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,8 @@ def fetch(api: GmailApi, wants: Iterable[Want], format_: MessageFormat = "full")
         format_: Format of the gets. `raw` exists for single messages only.
 
     Yields:
-        One `Fetched` per want. Messages that threads.get leaves out (it may hide trash) are read singly.
+        One `Fetched` per want. Messages that threads.get leaves out (it may hide trash) are read singly, and so
+        are those of a thread that it refuses, unless all of its messages are wanted, named or not.
 
     Raises:
         GmailError: Nothing more can be read (revoked token, daily quota). What was yielded before stands.
@@ -140,9 +141,9 @@ def _take_thread(want: Want, fetched: Fetched, answer: Answer) -> None:
         # Gone as a thread; a member that lives on elsewhere shows itself when asked for singly.
         return
     if answer.error is not None:
-        fetched.failed.update(dict.fromkeys(want.message_ids, answer.error))
-        if not want.message_ids:
-            fetched.failed[want.thread_id] = answer.error
+        if want.whole or not want.message_ids:
+            fetched.failed.update(dict.fromkeys(want.message_ids or (want.thread_id,), answer.error))
+        # Else it may be one message that Gmail can't give: the others come singly.
         return
     thread = answer.json or {}
     fetched.messages = thread.get("messages") or []

@@ -21,6 +21,7 @@ from gmail_assets.sync import SyncResult, sync
 from gmail_client.client import Mailbox
 from gmail_client.emulator import Emulator, Switches
 from gmail_client.emulator.mailbox import Mailbox as EmulatedMailbox
+from gmail_client.errors import GmailError
 from gmail_client.options import SpecTable
 
 
@@ -235,6 +236,35 @@ def test_many_messages_that_never_come_do_not_stop_the_runs_to_come(gmail: Emula
     new = mail(mailbox, "had")
     sync(refusing(client_of(gmail).mailbox(), lost), lake, BOTH)
     assert new in {row["id"] for row in stored_rows(lake, "messages")}
+
+
+@pytest.mark.parametrize("tables", [BOTH, BOTH[:1], BOTH[1:]])
+def test_more_messages_that_never_come_than_an_outage_has_do_not_stop_the_load_for_ever(
+    gmail: Emulator, lake: Lake, tables: list[SpecTable]
+) -> None:
+    lost = set(sorted(gmail.mailbox().message_ids())[-12:])
+    with mock.patch("gmail_assets.mailbox_run._MOST_FAILURES", 4):
+        for _ in range(2):
+            with pytest.raises(GmailError, match="refused by the test"):
+                sync(refusing(client_of(gmail).mailbox(), lost), lake, tables)
+        results = sync(refusing(client_of(gmail).mailbox(), lost), lake, tables)
+    assert all(result.complete for result in results.values())
+    run(gmail, lake, tables)
+    assert_lake_is_true(lake, gmail, tables)
+    assert not any(unfetched(lake, table.source_table) for table in tables)
+
+
+def test_one_message_that_gmail_cannot_give_keeps_no_other_of_its_thread(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    first = mail(mailbox, "one")
+    bad, *others = [mail(mailbox, "Re: one", reply_to=first) for _ in range(4)]
+    sync(refusing(client_of(gmail).mailbox(), {bad}), lake, BOTH)
+    assert {row["id"] for row in stored_rows(lake, "messages")} >= {first, *others}
+    (thread,) = [row for row in stored_rows(lake, "threads") if row["id"] == first]
+    assert {message["id"] for message in thread["messages"]} == {first, *others}
+    assert unfetched(lake, "messages") == unfetched(lake, "threads") == {bad}
+    run(gmail, lake)
+    assert_lake_is_true(lake, gmail, BOTH)
 
 
 def test_a_failure_is_noted_for_the_table_that_lacks_the_message(gmail: Emulator, lake: Lake) -> None:
