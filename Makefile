@@ -2,7 +2,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui dagster lakeflow-demo test test-all check format bench lock runtime dev clean
+.PHONY: help demo ui dagster lakeflow-demo test test-all hunt check format bench lock runtime dev clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +20,14 @@ dagster: runtime  ## Dagster in the browser, on your own Gmail (credentials from
 lakeflow-demo: dev  ## the Lakeflow pipeline on local Spark (needs Java), on an emulated mailbox
 	@$(PYTHON_IN_VENV) -m lakeflow_entry.demo $(if $(MESSAGES),--messages $(MESSAGES))
 
-test: dev  ## the tests, some minutes on two cores
+test: dev  ## the tests, under five minutes on two cores
 	$(PYTHON_IN_VENV) -m pytest -n 2 -m "not slow"
 
 test-all: dev  ## the slow tests too
 	$(PYTHON_IN_VENV) -m pytest -n 2
+
+hunt: dev  ## LIVES (500) random lives of a mailbox, other ones each time
+	LIVES=$(or $(LIVES),500) $(PYTHON_IN_VENV) -m pytest -n 2 -m slow tests/faults
 
 check: dev  ## lint, format and types
 	$(PYTHON_IN_VENV) -m ruff check .

@@ -10,10 +10,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 from support.chaos import Chaos, Killed, client_of, random_write
 from support.lake import assert_lake_is_true
+from support.lives import lives
 
 from gmail_assets.lake import Lake
 from gmail_assets.mailbox_run import MailboxRun, TimeUpError
@@ -138,14 +139,14 @@ def check_a_life(seed: int, messages: int, steps: list[tuple[str, Any]]) -> None
 LIFE = {"seed": st.integers(0, 2**16), "messages": st.integers(0, 15), "steps": STEPS}
 
 
-@settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
+@lives(12)
 @given(**LIFE)
 def test_the_sensor_comes_to_rest_at_the_truth(**life: Any) -> None:
     check_a_life(**life)
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@lives(150)
 @given(**LIFE)
 def test_the_sensor_comes_to_rest_at_the_truth_after_hundreds_of_lives(**life: Any) -> None:
     check_a_life(**life)

@@ -11,10 +11,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 from support.chaos import Chaos, Killed, client_of, random_write
 from support.lake import assert_lake_holds, stored_rows
+from support.lives import lives
 from support.refusing import answering, refusing
 
 from gmail_assets.lake import Lake
@@ -168,6 +169,7 @@ class Witness:
 
     def __init__(self, gmail: Emulator, lake: Lake) -> None:
         self._address = gmail.addresses[0]
+        self._hides = not gmail.switches.threads_get_includes_trash
         self._lake = lake
         self._kept: dict[str, set[str]] = {}
 
@@ -203,7 +205,11 @@ class Witness:
 
     @contextlib.contextmanager
     def no_waste(self, tables: list[SpecTable], mailbox: Mailbox) -> Iterator[Mailbox]:
-        """Every full read in here brings what no table had."""
+        """Every full read in here brings what no table had.
+
+        But where threads.get hides the trash, a thread may be read for its new message and for the labels of the
+        others, and tell the labels alone.
+        """
         full = [spec.source_table for spec in tables if spec.options.format == "full"]
         before = {table: self._ids(table, marked=False) for table in full}
         for spec in tables:
@@ -212,7 +218,8 @@ class Witness:
         read: list[tuple[str, set[str]]] = []
 
         def noted(answer: Answer) -> Answer:
-            if answer.call.params.get("format") == "full" and answer.json is not None:
+            partial = self._hides and answer.call.method == "threads.get"
+            if answer.call.params.get("format") == "full" and answer.json is not None and not partial:
                 messages = answer.json.get("messages") or [answer.json]
                 read.append((answer.call.key, {message["id"] for message in messages}))
             return answer
@@ -356,14 +363,14 @@ LIFE = {
 }
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+@lives(20)
 @given(**LIFE)
 def test_tables_hold_what_they_must_after_the_last_sync(**life: Any) -> None:
     check_a_life(**life)
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@lives(150)
 @given(**LIFE)
 def test_tables_hold_what_they_must_after_hundreds_of_lives(**life: Any) -> None:
     check_a_life(**life)

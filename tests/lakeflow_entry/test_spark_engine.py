@@ -192,7 +192,7 @@ def test_a_message_that_gmail_refuses_is_left_to_the_sync(
 ) -> None:
     lake = Lake(str(tmp_path / "lake"))
     mailbox = client_of(gmail, tmp_path).mailbox(gmail.addresses[0])
-    gmail.faults.add(Fault("threads.get", status=400, nth=3))
+    gmail.faults.add(Fault("messages.get", status=400, nth=3))
     brought = SparkEngine({}, CONNECTION).preload(lake, TABLES, [mailbox])
     threads = len(gmail.truth("threads", gmail.addresses[0]))
     assert brought.written["threads"] == threads - 1
