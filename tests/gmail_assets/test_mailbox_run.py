@@ -17,6 +17,7 @@ from support.refusing import asking, refusing
 
 from gmail_assets.lake import Lake
 from gmail_assets.part import Part
+from gmail_assets.standing import standing_of
 from gmail_assets.sync import SyncResult, sync
 from gmail_client.client import Mailbox
 from gmail_client.emulator import Emulator, Switches
@@ -265,6 +266,22 @@ def test_one_message_that_gmail_cannot_give_keeps_no_other_of_its_thread(gmail: 
     assert unfetched(lake, "messages") == unfetched(lake, "threads") == {bad}
     run(gmail, lake)
     assert_lake_is_true(lake, gmail, BOTH)
+
+
+def test_a_load_that_dies_between_the_first_rows_of_both_tables_has_begun_for_both(
+    gmail: Emulator, lake: Lake
+) -> None:
+    with (
+        mock.patch("gmail_assets.thread_target.ThreadsTarget.take", side_effect=Killed),
+        pytest.raises(Killed),
+    ):
+        run(gmail, lake)
+    begun = standing_of(lake, gmail.addresses[0], BOTH)
+    assert {name: standing.rows > 0 for name, standing in begun.items()} == {
+        "messages": True,
+        "threads": False,
+    }
+    assert begun["messages"].anchor == begun["threads"].anchor
 
 
 def test_a_failure_is_noted_for_the_table_that_lacks_the_message(gmail: Emulator, lake: Lake) -> None:

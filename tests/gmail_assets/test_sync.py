@@ -404,7 +404,7 @@ def test_tables_deleted_or_restored_behind_our_back_are_made_right(
     mailbox.modify(mailbox.message_ids()[20], ["STARRED"], [])
     mailbox.delete(mailbox.message_ids()[30])
     run(gmail, lake)
-    DeltaTable(lake.location("messages")).restore(1)
+    DeltaTable(lake.location("messages")).restore(2)
     (tmp_path / "lake" / "threads").rename(tmp_path / "elsewhere")
     results = run(gmail, lake)
     assert results["messages"].how == "verify"
