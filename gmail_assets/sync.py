@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
+from gmail_assets.garbage import collected_seldom
 from gmail_assets.lake import Lake
 from gmail_assets.ledger import Ledger
 from gmail_assets.mailbox_run import MailboxRun, TimeUpError
@@ -134,7 +135,8 @@ def sync(
     versions = {target.name: target.part.table.delta.version() for target in run.targets}
     complete = True
     try:
-        run.go()
+        with collected_seldom():
+            run.go()
     except TimeUpError:
         complete = False
     results = {}

@@ -1,0 +1,40 @@
+"""Python's cycle collector, asked to look less often while mail is loaded.
+
+Parsed mail is some two hundred small objects a message without a cycle among them: counting frees them, and the
+collector looks through them again and again for nothing, a tenth of a load's CPU time.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["collected_seldom"]
+
+_OBJECTS = 100_000
+"""New objects after which the collector looks at the young ones; Python's own is 700."""
+
+_lock = threading.Lock()
+_inside = 0
+_before = (0, 0, 0)
+
+
+@contextmanager
+def collected_seldom() -> Iterator[None]:
+    """Within the block, and those of other threads, the collector waits for more new objects; off, it stays off."""
+    global _inside, _before
+    with _lock:
+        if not _inside:
+            _before = gc.get_threshold()
+            if _before[0]:
+                gc.set_threshold(max(_before[0], _OBJECTS), *_before[1:])
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                gc.set_threshold(*_before)
