@@ -1,6 +1,6 @@
 """Gmail as a Databricks Lakeflow source, and as a PySpark data source of its own.
 
-Importing this package imports PySpark; `gmail_client` and `gmail_assets` never do.
+Importing this package imports PySpark; `gmail_client` never does, `gmail_assets` only for its Spark engine.
 """
 
 from lakeflow_entry.connector import GmailLakeflowConnect
