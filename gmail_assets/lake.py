@@ -6,11 +6,10 @@ What is written to a table is written as one mailbox's part of it: see `gmail_as
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -155,45 +154,6 @@ class TableFile(NamedTuple):
     mailbox: str
 
 
-class _Restores:
-    """Which commits of a table restored an earlier version; each commit's log entry is read once in a process.
-
-    A table that hundreds of mailboxes share has many commits since an idle one's last, and a sensor that looks at all
-    of them every half minute.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], tuple[int, int, list[dict[str, Any]]]] = {}
-
-    def of(self, delta: DeltaTable, after: int) -> list[dict[str, Any]]:
-        """Those after a version, newest first."""
-        version = delta.version()
-        table = (delta.table_uri, str(delta.metadata().id))
-        with self._lock:
-            low, high, restores = self._known.get(table, (version, version, []))
-            if version < high:
-                low, high, restores = (
-                    version,
-                    version,
-                    [],
-                )  # its files were put back from a copy, or it is an old view
-            if after < low:
-                # Twice as far as ever before: mailboxes come in any order, and each would go a little further.
-                low, high = min(after, version - 2 * (version - low)), 0
-                restores = []
-            if version > high:
-                log = delta.history(max(version - max(low, high), 1))
-                new = [entry for entry in log if entry.get("operation") == "RESTORE"]
-                restores = [*(entry for entry in new if entry["version"] > high), *restores]
-                high = version
-            self._known[table] = (low, high, restores)
-        return [entry for entry in restores if after < entry["version"] <= version]
-
-
-_RESTORES = _Restores()
-
-
 @dataclass(slots=True)
 class LakeTable:
     """One table of the lake.
@@ -228,10 +188,6 @@ class LakeTable:
         delta = DeltaTable(self.delta.table_uri, storage_options=self.storage_options)
         delta.load_as_version(version)
         return delta
-
-    def restores(self, after: int) -> list[dict[str, Any]]:
-        """The commits after a version that restored an earlier one, newest first, as `DeltaTable.history` has them."""
-        return _RESTORES.of(self.delta, after)
 
     def mailboxes(self) -> list[str]:
         """The addresses that have rows."""

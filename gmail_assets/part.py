@@ -31,6 +31,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
 from gmail_assets.lake_errors import WriterConflictError, one_line, unwritable
+from gmail_assets.restores import brought_back, restores
 
 __all__ = ["Part", "place"]
 
@@ -72,9 +73,9 @@ class Part:
         same_options = all(self._version(app) == number for app, number in self._meaning.items())
         self.changed_options = written and not same_options
         # What a restore brought back is what it was then: the log's transactions stay as they were.
-        restores = self._restores() if written else []
-        states = [self.table.delta, *map(self._brought_back, restores)]
-        self.restored = bool(restores)
+        found = restores(table, self._fence or 0) if written else []
+        states = [self.table.delta, *(brought_back(table, restore) for restore in found)]
+        self.restored = bool(found)
         self.applied = min(self._applied_in(state) for state in states)
         self.changed_format = any(self._other_format(state) for state in states)
         trusted = written and same_options and not self.restored
@@ -92,20 +93,6 @@ class Part:
     def _version(self, app: str) -> int | None:
         version = self.table.delta.transaction_version(app)
         return version if version is not None and version > 0 else None
-
-    def _restores(self) -> list[dict[str, Any]]:
-        """The commits that restored older versions of the table after this part's last commit."""
-        return self.table.restores(self._fence or 0)
-
-    def _brought_back(self, restore: dict[str, Any]) -> DeltaTable | None:
-        """The version that a restore brought back; None when its log is gone."""
-        source = restore.get("operationParameters") or {}
-        try:
-            if "version" in source:
-                return self.table.at(int(source["version"]))
-            return self.table.at(datetime.fromtimestamp(int(source["datetime"]) / 1000, UTC))
-        except (DeltaError, OSError, KeyError, ValueError):
-            return None
 
     def _applied_in(self, state: DeltaTable | None) -> int:
         return (state.transaction_version(f"{self._base}/applied") or 0) if state is not None else 0
