@@ -6,13 +6,13 @@
 `python -m gmail_client.emulator` starts it from the command line. See docs/emulator.md.
 """
 
-from gmail_client.emulator.api_errors import ApiError
+from gmail_client.emulator.api.errors import ApiError
 from gmail_client.emulator.faults import Fault, Faults
 from gmail_client.emulator.handle import Emulator
-from gmail_client.emulator.mailbox import Mailbox
+from gmail_client.emulator.http.server import PortTakenError
+from gmail_client.emulator.mailbox.mailbox import Mailbox
 from gmail_client.emulator.process import EmulatorProcess
 from gmail_client.emulator.quota import Quota
-from gmail_client.emulator.server import PortTakenError
 from gmail_client.emulator.switches import Switches
 from gmail_client.emulator.usage import Usage
 

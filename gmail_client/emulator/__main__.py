@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from gmail_client.clock import SYSTEM_CLOCK, ScaledClock
 from gmail_client.emulator.handle import Emulator
+from gmail_client.emulator.http.server import PortTakenError
 from gmail_client.emulator.quota import Quota
-from gmail_client.emulator.server import PortTakenError
 from gmail_client.emulator.switches import Switches
 
 __all__ = ["main", "make_parser"]

@@ -7,7 +7,7 @@ import threading
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from gmail_client.emulator.api_errors import ApiError
+from gmail_client.emulator.api.errors import ApiError
 
 __all__ = ["Fault", "Faults"]
 

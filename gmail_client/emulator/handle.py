@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from gmail_client.clock import SYSTEM_CLOCK, Clock
 from gmail_client.emulator.faults import Faults
-from gmail_client.emulator.generate import SeededMailbox, seeded_mailbox
-from gmail_client.emulator.mailbox import Mailbox
-from gmail_client.emulator.own_mail import with_own_mail
+from gmail_client.emulator.generate.generator import SeededMailbox, seeded_mailbox
+from gmail_client.emulator.generate.own_mail import with_own_mail
+from gmail_client.emulator.http.server import Server
+from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.render import Format
+from gmail_client.emulator.oauth.tokens import Client
 from gmail_client.emulator.quota import Quota
-from gmail_client.emulator.render import Format
-from gmail_client.emulator.server import Server
 from gmail_client.emulator.switches import Switches
-from gmail_client.emulator.tokens import Client
 from gmail_client.emulator.truth import truth_of
 from gmail_client.emulator.usage import Usage
 from gmail_client.emulator.world import World

@@ -14,7 +14,7 @@ import requests
 
 from gmail_client.clock import SYSTEM_CLOCK, Clock, ScaledClock
 from gmail_client.emulator.faults import Fault
-from gmail_client.emulator.journal import encode_arguments
+from gmail_client.emulator.mailbox.journal import encode_arguments
 from gmail_client.emulator.switches import Switches
 
 __all__ = ["EmulatorProcess", "RemoteMailbox"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gmail_client.clock import Clock
-from gmail_client.emulator.api_errors import ApiError
-from gmail_client.emulator.methods import Method
+from gmail_client.emulator.api.errors import ApiError
+from gmail_client.emulator.api.methods import Method
 
 __all__ = ["PROJECT_NUMBER", "Quota", "QuotaGate"]
 

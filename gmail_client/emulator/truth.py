@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from gmail_client.emulator.listing import Selection
-from gmail_client.emulator.mailbox import Mailbox
-from gmail_client.emulator.reads import label_resource
-from gmail_client.emulator.render import Format, Renderer
-from gmail_client.emulator.settings import SETTINGS_PARTS
+from gmail_client.emulator.http.reads import label_resource
+from gmail_client.emulator.mailbox.listing import Selection
+from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.render import Format, Renderer
+from gmail_client.emulator.mailbox.settings import SETTINGS_PARTS
 
 __all__ = ["TRUTH_TABLES", "truth_of"]
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gmail_client.clock import Clock
-from gmail_client.emulator.content import Content
 from gmail_client.emulator.faults import Faults
-from gmail_client.emulator.generate import SeededMailbox
-from gmail_client.emulator.journal import Journal
-from gmail_client.emulator.mailbox import Mailbox
+from gmail_client.emulator.generate.generator import SeededMailbox
+from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.mailbox.journal import Journal
+from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.render import Renderer
+from gmail_client.emulator.oauth.tokens import TokenBook
 from gmail_client.emulator.quota import Quota, QuotaGate
-from gmail_client.emulator.render import Renderer
 from gmail_client.emulator.switches import Switches
-from gmail_client.emulator.tokens import TokenBook
 from gmail_client.emulator.usage import Usage
 
 __all__ = ["Account", "World"]

@@ -21,7 +21,7 @@ from gmail_assets.standing import standing_of
 from gmail_assets.sync import SyncResult, sync
 from gmail_client.client import Mailbox
 from gmail_client.emulator import Emulator, Switches
-from gmail_client.emulator.mailbox import Mailbox as EmulatedMailbox
+from gmail_client.emulator import Mailbox as EmulatedMailbox
 from gmail_client.errors import GmailError
 from gmail_client.options import SpecTable
 

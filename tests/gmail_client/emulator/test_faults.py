@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import requests
+from support.gmail_api import Caller, reason
 
 from gmail_client.clock import ScaledClock
 from gmail_client.emulator import Emulator, Fault, Faults
-
-from .conftest import Caller, reason
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]

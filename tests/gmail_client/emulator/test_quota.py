@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.gmail_api import Caller
 
 from gmail_client.emulator import ApiError, Emulator, Quota
-from gmail_client.emulator.methods import METHODS
+from gmail_client.emulator.api.methods import METHODS
 from gmail_client.emulator.quota import QuotaGate
-
-from .conftest import Caller
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]

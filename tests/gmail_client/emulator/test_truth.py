@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.gmail_api import Caller
 
 from gmail_client.emulator import Emulator
 from gmail_client.emulator.truth import TRUTH_TABLES
-
-from .conftest import Caller
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]

@@ -1,0 +1,100 @@
+"""Partial responses: `apply` keeps of an answer what a `fields` mask names (`messages(id,payload/headers)`)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from gmail_client.emulator.api.errors import bad_argument
+from gmail_client.emulator.api.schemas import SCHEMAS
+
+__all__ = ["apply", "parse"]
+
+Mask = dict[str, Any]
+
+_TOKEN = re.compile(r"[A-Za-z_$*][\w$]*|[(),/]")
+
+
+def parse(text: str, schema: str | None) -> Mask:
+    """A mask as nested dicts; an empty dict stands for everything below.
+
+    Raises:
+        ApiError: 400 for bad syntax or a field that the answer does not have.
+    """
+    tokens = _TOKEN.findall(text)
+    if "".join(tokens) != re.sub(r"\s", "", text) or not tokens:
+        raise bad_argument(f"Invalid field selection {text}")
+    mask, rest = _selection(tokens, text, schema)
+    if rest:
+        raise bad_argument(f"Invalid field selection {text}")
+    return mask
+
+
+def _selection(tokens: list[str], text: str, schema: str | None) -> tuple[Mask, list[str]]:
+    mask: Mask = {}
+    while True:
+        if not tokens or tokens[0] in "(),/":
+            raise bad_argument(f"Invalid field selection {text}")
+        name, *tokens = tokens
+        below = _schema_below(name, text, schema)
+        inner: Mask = {}
+        if tokens and tokens[0] == "/":
+            inner, tokens = _path(tokens[1:], text, below)
+        elif tokens and tokens[0] == "(":
+            inner, tokens = _selection(tokens[1:], text, below)
+            if not tokens or tokens[0] != ")":
+                raise bad_argument(f"Invalid field selection {text}")
+            tokens = tokens[1:]
+        mask[name] = _merged(mask[name], inner) if name in mask else inner
+        if not tokens or tokens[0] != ",":
+            return mask, tokens
+        tokens = tokens[1:]
+
+
+def _path(tokens: list[str], text: str, schema: str | None) -> tuple[Mask, list[str]]:
+    """One field with what follows it, up to the comma that belongs to the level above."""
+    depth, end = 0, 0
+    while end < len(tokens):
+        depth += {"(": 1, ")": -1}.get(tokens[end], 0)
+        if depth < 0 or (depth == 0 and tokens[end] == ","):
+            break
+        end += 1
+    mask, rest = _selection(tokens[:end], text, schema)
+    if rest:
+        raise bad_argument(f"Invalid field selection {text}")
+    return mask, tokens[end:]
+
+
+def _schema_below(name: str, text: str, schema: str | None) -> str | None:
+    if schema is None or name == "*":
+        return None
+    kind = SCHEMAS.get(schema, {}).get(name)
+    if kind is None:
+        raise bad_argument(f"Invalid field selection {name}")
+    return kind.removesuffix("[]")
+
+
+def _merged(first: Mask, second: Mask) -> Mask:
+    if not first or not second:
+        return {}
+    merged = dict(first)
+    for name, inner in second.items():
+        merged[name] = _merged(merged[name], inner) if name in merged else inner
+    return merged
+
+
+def apply(mask: Mask, value: Any) -> Any:
+    """The part of a JSON value that the mask keeps; of a list, that of its items."""
+    if not mask:
+        return value
+    if isinstance(value, list):
+        return [apply(mask, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    everything = mask.get("*")
+    kept = {}
+    for name, content in value.items():
+        inner = mask.get(name, everything)
+        if inner is not None:
+            kept[name] = apply(inner, content)
+    return kept

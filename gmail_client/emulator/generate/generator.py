@@ -1,0 +1,116 @@
+"""A realistic mailbox from a seed (`seeded_mailbox`), and new mail like that in it (`random_mail`)."""
+
+from __future__ import annotations
+
+from random import Random
+
+from gmail_client.emulator.generate import account
+from gmail_client.emulator.generate.languages import LANGUAGES
+from gmail_client.emulator.generate.letters import STYLES, Letter
+from gmail_client.emulator.generate.people import LISTS, Person, mailbox_owner, person, pick_language
+from gmail_client.emulator.generate.plan import MailboxPlan
+from gmail_client.emulator.generate.seeded import Seeded, SeededMailbox
+from gmail_client.emulator.generate.shapes import compose
+from gmail_client.emulator.mail.content import Content
+
+__all__ = ["END_MS", "Seeded", "SeededMailbox", "random_mail", "seeded_mailbox"]
+
+END_MS = 1_795_000_000_000
+"""The date of the newest message unless another is asked for: 18 November 2026."""
+
+# Kilobytes of JSON of a mean message: what does not grow with its texts, and its texts at scale 1 (measured).
+_FIXED_KB = 7.0
+_TEXT_KB = 8.0
+
+
+def seeded_mailbox(
+    seed: int, index: int, messages: int, *, mean_json_kb: float = 15.0, end_ms: int = END_MS
+) -> SeededMailbox:
+    """The mailbox number `index` of a seed.
+
+    Args:
+        seed: Any integer; the same one gives the same mailboxes.
+        index: Which of the mailboxes, from 0.
+        messages: How many messages it holds.
+        mean_json_kb: About how many kilobytes of API JSON (format=full) a message takes on average. Headers
+            alone take some 7; a few hundred make mail that is mostly text.
+        end_ms: The date of the newest message, epoch milliseconds; six years before it lie in the mailbox.
+    """
+    if messages < 0:
+        raise ValueError(f"messages must be 0 or more, not {messages}")
+    owner = mailbox_owner(index)
+    own_seed = seed * 1_000_003 + index
+    rng = Random(own_seed)  # noqa: S311
+    labels = account.user_labels(rng)
+    plan = MailboxPlan(
+        own_seed,
+        owner,
+        messages,
+        end_ms=end_ms,
+        scale=max(0.02, (mean_json_kb - _FIXED_KB) / _TEXT_KB),
+        label_ids=[label["id"] for label in labels],
+    )
+    return SeededMailbox(
+        address=owner.address,
+        messages=messages,
+        seed=own_seed,
+        source=lambda: iter(plan),
+        labels=labels,
+        settings=account.settings(rng, owner, end_ms),
+        filters=account.filters(rng, labels),
+        send_as=account.send_as(rng, owner),
+        forwarding_addresses=account.forwarding_addresses(rng),
+        delegates=account.delegates(rng),
+        history_start=100_000 + int(rng.random() * 800_000),
+    )
+
+
+def random_mail(
+    rng: Random,
+    address: str,
+    *,
+    reply_to: Content | None = None,
+    style: str | None = None,
+    seconds: int = END_MS // 1000,
+    sent: bool = False,
+    mean_json_kb: float = 15.0,
+) -> bytes:
+    """New mail as RFC 822 bytes, with headers as if it had just come in.
+
+    Args:
+        rng: What it is drawn from.
+        address: The mailbox that it is for.
+        reply_to: The message that it answers: its subject, and its Message-ID in In-Reply-To and References.
+        style: One of `letters.STYLES` but "chat"; drawn when not given.
+        seconds: The Date header, epoch seconds.
+        sent: Whether the mailbox's owner writes it to somebody else.
+        mean_json_kb: As in `seeded_mailbox`.
+    """
+    if style is None:
+        style = STYLES[int(rng.random() * (len(STYLES) - 1))]
+    owner = Person("", address, 0)
+    other = person(int(rng.random() * 1_000_000))
+    language = pick_language(rng)
+    subjects = LANGUAGES[language].subjects
+    subject = f"{subjects[int(rng.random() * len(subjects))]} {int(rng.random() * 100_000)}"
+    references: tuple[str, ...] = ()
+    if reply_to is not None:
+        subject = reply_to.subject.removeprefix("Re: ")
+        references = (*reply_to.references, *([reply_to.message_id] if reply_to.message_id else []))
+    letter = Letter(
+        style=style,
+        rng=rng,
+        owner=owner,
+        author=owner if sent else other,
+        to=(other,) if sent else (owner,),
+        cc=(person(int(rng.random() * 1_000_000)),) if rng.random() < 0.3 else (),
+        subject=subject,
+        language=language,
+        message_id=f"<{int(rng.random() * 2**53):014x}.{int(rng.random() * 2**32):08x}@mail.example.com>",
+        references=references,
+        seconds=seconds,
+        incoming=not sent,
+        scale=max(0.02, (mean_json_kb - _FIXED_KB) / _TEXT_KB),
+        mailing_list=LISTS[int(rng.random() * len(LISTS))] if style == "list" else None,
+    )
+    return compose(letter).raw()

@@ -1,0 +1,277 @@
+"""Parts of generated mail: one description, seen both as raw bytes and as Gmail shows it.
+
+A part knows its headers as written and as shown, and its body as pieces of text that remember how they
+look in each charset and transfer encoding. So `payload()` of generated mail parses nothing, its size is
+counted without writing it, and `raw()` is written from the same pieces. Parts satisfy `mail.Node`.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Sequence
+from functools import lru_cache
+from random import Random
+
+from gmail_client.emulator.mail.headers import decode_words
+
+__all__ = ["Data", "Multipart", "Opened", "Part", "Piece", "Text"]
+
+_LINE = 76
+
+
+class Piece:
+    """A run of text that ends with a line end (CRLF inside); `form` caches what it looks like encoded."""
+
+    __slots__ = ("_forms", "text", "utf8")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.utf8 = text.encode("utf-8")
+        self._forms: dict[tuple[str, bool], bytes] | None = None
+
+    def form(self, charset: str, *, quoted: bool) -> bytes:
+        """The text in `charset`, in quoted-printable or as it is.
+
+        Raises:
+            UnicodeEncodeError: The charset lacks a character.
+        """
+        if not quoted and charset == "utf-8":
+            return self.utf8
+        key = (charset, quoted)
+        if self._forms is None:
+            self._forms = {}
+        found = self._forms.get(key)
+        if found is None:
+            found = self.utf8 if charset == "utf-8" else self.text.encode(charset)
+            if quoted:
+                found = binascii.b2a_qp(found)
+            self._forms[key] = found
+        return found
+
+
+class Part:
+    """What all parts share: a head, and a body that each kind makes in its own way."""
+
+    __slots__ = ("_head", "_headers", "children", "filename", "mime_type")
+
+    is_multipart = False
+
+    def __init__(self, mime_type: str, filename: str = "") -> None:
+        self.mime_type = mime_type
+        self.filename = filename
+        self.children: Sequence[Part] = ()
+        self._head: list[str] = []
+        self._headers: list[tuple[str, str]] | None = None
+
+    def write(self, lines: str) -> None:
+        """Append to the head: whole header lines in ASCII, each closed by a line feed, folds as form feeds."""
+        self._head.append(lines)
+        self._headers = None
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Names and shown values, in order."""
+        if self._headers is None:
+            text = "".join(self._head).replace("\f", "")
+            split = [line.partition(": ") for line in text.split("\n")[:-1]]
+            if "?" in text:
+                self._headers = [(name, decode_words(value)) for name, _, value in split]
+            else:
+                self._headers = [(name, value) for name, _, value in split]
+        return self._headers
+
+    def header(self, name: str) -> str:
+        """The first header of that name (lower-case), "" when absent."""
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+    def raw(self) -> bytes:
+        """The part as it is sent: headers, an empty line, the body."""
+        head = "".join(self._head).replace("\n", "\r\n").replace("\f", "\r\n")
+        return head.encode("ascii") + b"\r\n" + self.raw_body()
+
+    def raw_size(self) -> int:
+        """The length of `raw()`, without writing it."""
+        # A line feed and a form feed become two characters each.
+        head = sum(len(lines) + lines.count("\n") + lines.count("\f") for lines in self._head)
+        return head + 2 + self.raw_body_size()
+
+    def raw_body(self) -> bytes:
+        """The body, transfer-encoded."""
+        raise NotImplementedError
+
+    def raw_body_size(self) -> int:
+        """The length of `raw_body()`."""
+        raise NotImplementedError
+
+    def decoded(self) -> bytes:
+        """The body with its transfer encoding undone."""
+        return self.raw_body()
+
+    def decoded_size(self) -> int:
+        """The length of `decoded()`."""
+        return self.raw_body_size()
+
+    def text(self) -> str:
+        """The body as text."""
+        return self.utf8().decode("utf-8")
+
+    def utf8(self) -> bytes:
+        """The body as UTF-8."""
+        return self.decoded()
+
+
+class Text(Part):
+    """A text part. `encoding` is 7bit, 8bit, quoted-printable or base64; a charset too small gives way to UTF-8."""
+
+    __slots__ = ("_pieces", "charset", "encoding")
+
+    def __init__(
+        self,
+        subtype: str,
+        pieces: Sequence[Piece],
+        *,
+        charset: str = "utf-8",
+        encoding: str = "8bit",
+        filename: str = "",
+    ) -> None:
+        super().__init__(f"text/{subtype}", filename)
+        self._pieces = pieces
+        self.charset = _large_enough(charset, pieces)
+        self.encoding = encoding
+
+    def _forms(self) -> list[bytes]:
+        quoted = self.encoding == "quoted-printable"
+        return [piece.form(self.charset, quoted=quoted) for piece in self._pieces]
+
+    def raw_body(self) -> bytes:
+        """The body, transfer-encoded."""
+        body = b"".join(self._forms())
+        return _base64_lines(body) if self.encoding == "base64" else body
+
+    def raw_body_size(self) -> int:
+        """The length of `raw_body()`."""
+        size = sum(map(len, self._forms()))
+        return _base64_size(size) if self.encoding == "base64" else size
+
+    def decoded(self) -> bytes:
+        """The body with its transfer encoding undone."""
+        return b"".join([piece.form(self.charset, quoted=False) for piece in self._pieces])
+
+    def decoded_size(self) -> int:
+        """The length of `decoded()`."""
+        return sum(len(piece.form(self.charset, quoted=False)) for piece in self._pieces)
+
+    def text(self) -> str:
+        """The body as text."""
+        return "".join([piece.text for piece in self._pieces])
+
+    def utf8(self) -> bytes:
+        """The body as UTF-8."""
+        return b"".join([piece.utf8 for piece in self._pieces])
+
+
+class Data(Part):
+    """A part of `size` bytes that begin with `magic` and go on at random, sent in base64."""
+
+    __slots__ = ("_magic", "_offset", "_size")
+
+    def __init__(self, mime_type: str, filename: str, magic: bytes, size: int, offset: int) -> None:
+        super().__init__(mime_type, filename)
+        self._magic = magic
+        self._size = max(size, len(magic))
+        self._offset = offset
+
+    def raw_body(self) -> bytes:
+        """The body, transfer-encoded."""
+        return _base64_lines(self.decoded())
+
+    def raw_body_size(self) -> int:
+        """The length of `raw_body()`."""
+        return _base64_size(self._size)
+
+    def decoded(self) -> bytes:
+        """The body with its transfer encoding undone."""
+        noise = _noise()
+        wanted = self._size - len(self._magic)
+        begin = self._offset % len(noise)
+        times = (begin + wanted) // len(noise) + 1
+        return self._magic + (noise * times)[begin : begin + wanted]
+
+    def decoded_size(self) -> int:
+        """The length of `decoded()`."""
+        return self._size
+
+
+class Multipart(Part):
+    """Several parts between boundaries."""
+
+    __slots__ = ("_boundary", "_options")
+
+    is_multipart = True
+
+    def __init__(self, subtype: str, children: Sequence[Part], boundary: str, options: str = "") -> None:
+        super().__init__(f"multipart/{subtype}")
+        self.children = children
+        self._boundary = boundary
+        self._options = options
+
+    @property
+    def content_type(self) -> str:
+        """The value of its Content-Type header."""
+        return f'{self.mime_type}; {self._options}boundary="{self._boundary}"'
+
+    def raw_body(self) -> bytes:
+        """The body, transfer-encoded."""
+        mark = f"--{self._boundary}".encode("ascii")
+        parts = [mark + b"\r\n" + child.raw() + b"\r\n" for child in self.children]
+        return b"".join(parts) + mark + b"--\r\n"
+
+    def raw_body_size(self) -> int:
+        """The length of `raw_body()`."""
+        mark = len(self._boundary) + 2
+        return sum(child.raw_size() for child in self.children) + (mark + 4) * (len(self.children) + 1)
+
+
+class Opened(Part):
+    """A message/* part around the one message inside."""
+
+    __slots__ = ()
+
+    def __init__(self, mime_type: str, inner: Part, filename: str = "") -> None:
+        super().__init__(mime_type, filename)
+        self.children = (inner,)
+
+    def raw_body(self) -> bytes:
+        """The body, transfer-encoded."""
+        return self.children[0].raw()
+
+    def raw_body_size(self) -> int:
+        """The length of `raw_body()`."""
+        return self.children[0].raw_size()
+
+
+def _large_enough(charset: str, pieces: Sequence[Piece]) -> str:
+    """The charset, or UTF-8 when it lacks a character."""
+    if charset != "utf-8":
+        try:
+            for piece in pieces:
+                piece.form(charset, quoted=False)
+        except UnicodeEncodeError:
+            return "utf-8"
+    return charset
+
+
+@lru_cache(maxsize=1)
+def _noise() -> bytes:
+    return Random(20261101).randbytes(1 << 16)  # noqa: S311
+
+
+def _base64_lines(data: bytes) -> bytes:
+    encoded = binascii.b2a_base64(data, newline=False)
+    lines = [encoded[start : start + _LINE] for start in range(0, len(encoded), _LINE)]
+    return b"\r\n".join(lines) + b"\r\n" if lines else b""
+
+
+def _base64_size(size: int) -> int:
+    encoded = -(-size // 3) * 4
+    return encoded + -(-encoded // _LINE) * 2

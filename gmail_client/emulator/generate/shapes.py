@@ -1,0 +1,385 @@
+"""The shapes that real mail has: `compose` writes a letter as a tree of parts.
+
+It draws everything that the letter leaves open (length, charset, transfer encoding, attachments, signatures)
+from the letter's own random numbers, so the same letter always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+
+from gmail_client.emulator.generate.languages import LANGUAGES
+from gmail_client.emulator.generate.letters import Letter, charset_of, describe, write_head
+from gmail_client.emulator.generate.parts import Data, Multipart, Opened, Part, Piece, Text
+from gmail_client.emulator.generate.people import Person
+from gmail_client.emulator.generate.transit import date_text, token
+from gmail_client.emulator.generate.writing import NEWSLETTER_HEAD, writing
+from gmail_client.emulator.mail.text import escape
+
+__all__ = ["compose"]
+
+_FILES = (
+    ("application/pdf", "pdf", b"%PDF-1.7\r\n%\xe2\xe3\xcf\xd3\r\n", 90_000),
+    (
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "docx",
+        b"PK\x03\x04\x14",
+        40_000,
+    ),
+    ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx", b"PK\x03\x04\x14", 25_000),
+    ("image/jpeg", "jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF", 350_000),
+    ("image/png", "png", b"\x89PNG\r\n\x1a\n", 120_000),
+    ("application/zip", "zip", b"PK\x03\x04\x14", 500_000),
+    ("application/octet-stream", "bin", b"\x00\x01", 8_000),
+)
+_BREAK = "\r\n"
+_HTML_BREAK = "<br>\r\n"
+_LARGEST_FILE = 12_000_000
+_HTML_HEAD = Piece(
+    '<html><head><meta http-equiv="Content-Type" content="text/html"></head>\r\n<body><div dir="auto">\r\n'
+)
+_HTML_TAIL = Piece("</div></body></html>\r\n")
+_QUOTE_HEAD = '<blockquote class="quote" style="margin:0 0 0 .8ex;border-left:1px solid #ccc">\r\n'
+
+
+def compose(letter: Letter) -> Part:
+    """The root part of a letter, all headers in place."""
+    build = _choose(letter.rng, _SHAPES[letter.style])
+    root = build(letter)
+    write_head(root, letter)
+    describe(root)
+    return root
+
+
+def _choose(rng: Random, shares: tuple[tuple[float, _Build], ...]) -> _Build:
+    point = rng.random()
+    for share, build in shares:
+        point -= share
+        if point < 0:
+            return build
+    return shares[0][1]
+
+
+def _boundary(letter: Letter) -> str:
+    return f"=_{token(letter.rng, 26)}"
+
+
+def _length(letter: Letter, mean: float) -> int:
+    """A text length in bytes: log-normal around `mean`, times the letter's scale."""
+    spread = 1.0
+    return int(
+        letter.scale * mean * min(20.0, math.exp(letter.rng.normalvariate(-spread * spread / 2, spread)))
+    )
+
+
+def _encoding(letter: Letter, charset: str) -> str:
+    point = letter.rng.random()
+    if charset in ("us-ascii", "iso-2022-jp"):
+        return "7bit"
+    if letter.language == 0:
+        return "quoted-printable" if point < 0.6 else "8bit" if point < 0.9 else "base64"
+    return "base64" if point < 0.35 else "quoted-printable" if point < 0.85 else "8bit"
+
+
+def _text(letter: Letter, subtype: str, pieces: list[Piece], charset: str) -> Text:
+    return Text(subtype, pieces, charset=charset, encoding=_encoding(letter, charset))
+
+
+@dataclass(slots=True)
+class _Prose:
+    plain: list[Piece]
+    html: list[Piece]
+    charset: str
+
+
+def _prose(letter: Letter, mean: float) -> _Prose:
+    """What the author says, as plain text and as HTML."""
+    rng, stock = letter.rng, writing(letter.language)
+    language = stock.language
+    if letter.draft and rng.random() < 0.2:
+        return _Prose([], [], "utf-8")
+    chosen = stock.choose(rng, _length(letter, mean), stock.plain)
+    first = letter.to[0].name.split(",")[0] if letter.to else ""
+    hello = f"{language.hello} {first}".strip() + ","
+    bye = f"{language.bye}\r\n{letter.author.name}"
+    plain = [Piece(f"{hello}\r\n\r\n"), *(stock.plain[n] for n in chosen), Piece(f"{bye}\r\n")]
+    html = [
+        _HTML_HEAD,
+        Piece(f"<p>{escape(hello)}</p>\r\n"),
+        *(stock.html[n] for n in chosen),
+        Piece(f"<p>{escape(bye).replace(_BREAK, '<br>' + _BREAK)}</p>\r\n"),
+    ]
+    if letter.references:
+        quoted = stock.choose(rng, _length(letter, mean * 0.6), stock.quoted)
+        other = letter.to[0].name if letter.to else letter.owner.name
+        line = f"{date_text(letter.seconds - 7200)[:16]}, {other} {language.wrote}:"
+        plain += [Piece(f"\r\n{line}\r\n"), *(stock.quoted[n] for n in quoted)]
+        html += [Piece(f"<div>{escape(line)}</div>\r\n{_QUOTE_HEAD}"), *(stock.html[n] for n in quoted)]
+        html.append(Piece("</blockquote>\r\n"))
+    html.append(_HTML_TAIL)
+    return _Prose(plain, html, charset_of(letter))
+
+
+def _multipart(letter: Letter, subtype: str, children: list[Part], options: str = "") -> Multipart:
+    return Multipart(subtype, children, _boundary(letter), options)
+
+
+def _plain(letter: Letter) -> Part:
+    prose = _prose(letter, 2600)
+    return _text(letter, "plain", prose.plain, prose.charset)
+
+
+def _html(letter: Letter) -> Part:
+    prose = _prose(letter, 2600)
+    return _text(letter, "html", prose.html, prose.charset)
+
+
+def _alternative(letter: Letter) -> Part:
+    prose = _prose(letter, 1900)
+    return _multipart(
+        letter,
+        "alternative",
+        [
+            describe(_text(letter, "plain", prose.plain, prose.charset)),
+            describe(_text(letter, "html", prose.html, prose.charset)),
+        ],
+    )
+
+
+def _file(letter: Letter, *, kind: int | None = None) -> Part:
+    rng = letter.rng
+    number = int(rng.random() * 9000) + 1000
+    if kind is None and rng.random() < 0.1:
+        rows = [
+            Piece("id;name;amount\r\n"),
+            *(Piece(f"{n};position {n};{n * 13}.50\r\n") for n in range(number % 40)),
+        ]
+        return describe(Text("csv", rows, filename=f"export-{number}.csv", encoding="base64"))
+    mime_type, extension, magic, median = _FILES[int(rng.random() * len(_FILES)) if kind is None else kind]
+    size = min(_LARGEST_FILE, int(rng.lognormvariate(math.log(median), 1.1)))
+    stem = "".join(
+        character for character in letter.subject if character.isalnum() or character in " -_"
+    ).strip()
+    return describe(Data(mime_type, f"{stem} {number}.{extension}", magic, size, number * 7))
+
+
+def _image(letter: Letter, content_id: str, *, named: bool) -> Part:
+    size = 2_000 + int(letter.rng.random() * 60_000)
+    image = Data("image/png", "image001.png" if named else "", b"\x89PNG\r\n\x1a\n", size, size)
+    return describe(image, disposition="inline", content_id=content_id)
+
+
+def _attachments(letter: Letter) -> Part:
+    body = describe(_alternative(letter) if letter.rng.random() < 0.7 else _plain(letter))
+    count = 1 + int(letter.rng.random() ** 3 * 4)
+    return _multipart(letter, "mixed", [body, *(_file(letter) for _ in range(count))])
+
+
+def _related(letter: Letter) -> Part:
+    body = describe(_alternative(letter))
+    named = letter.rng.random() < 0.7
+    image = _image(letter, f"ii_{token(letter.rng, 16)}", named=named)
+    return _multipart(letter, "related", [body, image], 'type="multipart/alternative";\f\t')
+
+
+def _deep(letter: Letter) -> Part:
+    prose = _prose(letter, 1900)
+    html = describe(_text(letter, "html", prose.html, prose.charset))
+    image = _image(letter, f"part1.{token(letter.rng, 16)}@example.com", named=True)
+    related = describe(_multipart(letter, "related", [html, image]))
+    plain = describe(_text(letter, "plain", prose.plain, prose.charset))
+    alternative = describe(_multipart(letter, "alternative", [plain, related]))
+    return _multipart(letter, "mixed", [alternative, _file(letter)])
+
+
+def _signed(letter: Letter) -> Part:
+    body = describe(_plain(letter) if letter.rng.random() < 0.5 else _attachments(letter))
+    signature = describe(
+        Data(
+            "application/pkcs7-signature", "smime.p7s", b"0\x80\x06\x09*\x86H\x86\xf7\r\x01\x07\x02", 5200, 3
+        )
+    )
+    options = 'protocol="application/pkcs7-signature"; micalg=sha-256;\f\t'
+    return _multipart(letter, "signed", [body, signature], options)
+
+
+def _pgp_signed(letter: Letter) -> Part:
+    body = describe(_plain(letter))
+    armour = (
+        f"-----BEGIN PGP SIGNATURE-----\r\n\r\n{token(letter.rng, 300)}\r\n-----END PGP SIGNATURE-----\r\n"
+    )
+    name = "signature.asc" if letter.rng.random() < 0.5 else ""
+    signature = describe(Data("application/pgp-signature", name, armour.encode("ascii"), 0, 0))
+    options = 'micalg=pgp-sha512; protocol="application/pgp-signature";\f\t'
+    return _multipart(letter, "signed", [body, signature], options)
+
+
+def _inner(letter: Letter, author: Person, to: tuple[Person, ...]) -> Part:
+    """An older message that travels inside this one."""
+    older = replace(
+        letter,
+        style="personal",
+        author=author,
+        to=to,
+        cc=(),
+        references=(),
+        message_id=f"<{token(letter.rng, 22)}@mail.example.com>",
+        seconds=letter.seconds - 86_400,
+        incoming=False,
+        draft=False,
+        mailing_list=None,
+    )
+    root = _choose(letter.rng, _SHAPES_INSIDE)(older)
+    write_head(root, older)
+    return describe(root)
+
+
+def _forward(letter: Letter) -> Part:
+    note = describe(_plain(replace(letter, scale=letter.scale * 0.3)))
+    count = 1 if letter.rng.random() < 0.9 else 2
+    attached: list[Part] = []
+    for _ in range(count):
+        inner = _inner(letter, letter.to[0] if letter.to else letter.author, (letter.author,))
+        name = "Forwarded message.eml" if letter.rng.random() < 0.5 else ""
+        attached.append(describe(Opened("message/rfc822", inner, name), disposition="attachment"))
+    return _multipart(letter, "mixed", [note, *attached])
+
+
+def _bounce(letter: Letter) -> Part:
+    rng = letter.rng
+    lost = f"nobody.{int(rng.random() * 999)}@example.org"
+    say = Piece(f"Your message to {lost} could not be delivered.\r\n\r\nThe mailbox does not exist.\r\n")
+    explanation = describe(Text("plain", [say], charset="us-ascii", encoding="7bit"))
+    status = Text(
+        "plain",
+        [
+            Piece(
+                f"Final-Recipient: rfc822; {lost}\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+                "Remote-MTA: dns; mx.example.org\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n"
+            )
+        ],
+        charset="us-ascii",
+        encoding="7bit",
+    )
+    arrived = date_text(letter.seconds - 5, -480)
+    status.write(f"Reporting-MTA: dns; mx.gmail.test\nArrival-Date: {arrived}\n")
+    report = describe(Opened("message/delivery-status", status))
+    returned = _inner(letter, letter.owner, (Person("", lost, 0),))
+    last: Part
+    if rng.random() < 0.6:
+        last = describe(Opened("message/rfc822", returned))
+    else:
+        lines = [Piece(f"{name}: {value}\r\n") for name, value in returned.headers if value.isascii()]
+        last = describe(Text("rfc822-headers", lines, charset="us-ascii", encoding="7bit"))
+    return _multipart(letter, "report", [explanation, report, last], "report-type=delivery-status;\f\t")
+
+
+def _calendar(letter: Letter) -> Part:
+    prose = _prose(letter, 900)
+    start = letter.seconds + 172_800
+    lines = "\r\n".join(
+        (
+            "BEGIN:VCALENDAR",
+            "PRODID:-//Example//Calendar//EN",
+            "VERSION:2.0",
+            "METHOD:REQUEST",
+            "BEGIN:VEVENT",
+            f"DTSTART:{_stamp(start)}",
+            f"DTEND:{_stamp(start + 3600)}",
+            f"UID:{token(letter.rng, 26)}@example.com",
+            f"ORGANIZER;CN={letter.author.name}:mailto:{letter.author.address}",
+            f"SUMMARY:{letter.subject}",
+            "STATUS:CONFIRMED",
+            "END:VEVENT",
+            "END:VCALENDAR",
+            "",
+        )
+    )
+    event = Piece(lines)
+    alternative = _multipart(
+        letter,
+        "alternative",
+        [
+            describe(_text(letter, "plain", prose.plain, prose.charset)),
+            describe(_text(letter, "html", prose.html, prose.charset)),
+            describe(Text("calendar", [event], encoding="base64"), options="; method=REQUEST"),
+        ],
+    )
+    file = describe(Data("application/ics", "invite.ics", event.utf8, 0, 0))
+    return _multipart(letter, "mixed", [describe(alternative), file])
+
+
+def _stamp(seconds: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
+
+
+def _newsletter(letter: Letter) -> Part:
+    stock, rng = writing(letter.language), letter.rng
+    chosen = stock.choose(rng, _length(letter, 17_000), stock.rows)
+    charset = charset_of(letter)
+    pixel = Piece(
+        f'<img src="https://t.news.example.com/o/{token(rng, 120)}" width="1" height="1"></body></html>\r\n'
+    )
+    html = [NEWSLETTER_HEAD, *(stock.rows[n] for n in chosen), pixel]
+    if rng.random() < 0.25:
+        return _text(letter, "html", html, charset)
+    plain = [*(stock.plain[n] for n in chosen), Piece(f"https://news.example.com/u/{token(rng, 60)}\r\n")]
+    return _multipart(
+        letter,
+        "alternative",
+        [describe(_text(letter, "plain", plain, charset)), describe(_text(letter, "html", html, charset))],
+    )
+
+
+def _receipt(letter: Letter) -> Part:
+    if letter.rng.random() < 0.6:
+        return _multipart(letter, "mixed", [describe(_alternative(letter)), _file(letter, kind=0)])
+    return _alternative(letter)
+
+
+def _chat(letter: Letter) -> Part:
+    rng, language = letter.rng, LANGUAGES[letter.language]
+    said = language.sentences[int(rng.random() * len(language.sentences))]
+    return Text("html", [Piece(escape(said))])
+
+
+_Build = Callable[[Letter], Part]
+_SHAPES_INSIDE: tuple[tuple[float, _Build], ...] = (
+    (0.36, _plain),
+    (0.36, _alternative),
+    (0.10, _deep),
+    (0.18, _forward),
+)
+_SHAPES: dict[str, tuple[tuple[float, _Build], ...]] = {
+    "personal": (
+        (0.42, _alternative),
+        (0.28, _plain),
+        (0.10, _attachments),
+        (0.06, _related),
+        (0.03, _deep),
+        (0.03, _pgp_signed),
+        (0.03, _signed),
+        (0.03, _forward),
+        (0.02, _html),
+    ),
+    "work": (
+        (0.48, _alternative),
+        (0.12, _plain),
+        (0.18, _attachments),
+        (0.07, _deep),
+        (0.05, _calendar),
+        (0.05, _signed),
+        (0.05, _forward),
+    ),
+    "list": ((0.80, _plain), (0.10, _pgp_signed), (0.10, _alternative)),
+    "newsletter": ((1.0, _newsletter),),
+    "notification": ((0.50, _alternative), (0.35, _html), (0.15, _plain)),
+    "receipt": ((1.0, _receipt),),
+    "calendar": ((1.0, _calendar),),
+    "bounce": ((1.0, _bounce),),
+    "chat": ((1.0, _chat),),
+}

@@ -1,0 +1,195 @@
+"""The ASGI application: `EmulatorApp` sends Gmail's paths and batches through the gateway, the rest to routes.
+
+Calls are worked on at once in the event loop, one after the other; what is asynchronous is reading, the
+latency that was asked for, and writing. So the parts of a batch are in flight together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from gmail_client.emulator.api.errors import ApiError
+from gmail_client.emulator.faults import Fault
+from gmail_client.emulator.http.batch import assemble, parse_batch
+from gmail_client.emulator.http.calls import Reply, Request
+from gmail_client.emulator.http.gateway import Gateway, error_reply
+from gmail_client.emulator.http.uploads import Uploads
+from gmail_client.emulator.world import World
+
+__all__ = ["EmulatorApp"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_API_ROOTS = ("/gmail/v1/", "/upload/gmail/", "/resumable/upload/gmail/")
+_BATCH_PATHS = ("/batch", "/batch/gmail/v1")
+_MOST_BODY = 220 * 2**20
+_SMALL = 1024
+
+
+class EmulatorApp:
+    """The emulator as an ASGI application.
+
+    Args:
+        world: What it serves.
+        routes: Everything but Gmail's own paths.
+        latency: Seconds that every request to the API takes at least.
+        abort: Breaks the connection of a client, given as (host, port).
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        routes: list[Route],
+        latency: float = 0.0,
+        abort: Callable[[tuple[str, int]], None] = lambda client: None,
+    ) -> None:
+        self.world = world
+        self._gateway = Gateway(world)
+        self._uploads = Uploads()
+        self._rest = Starlette(routes=routes)
+        self._latency = latency
+        self._abort = abort
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        path = raw_path.decode("latin-1")
+        if path in _BATCH_PATHS and scope["method"] == "POST":
+            await self._batch(scope, receive, send)
+        elif path.startswith(_API_ROOTS):
+            await self._single(path, scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    async def _single(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _body(receive)
+        if body is None:
+            await _respond(scope, send, error_reply(ApiError(413, "uploadTooLarge", "Request is too large.")))
+            return
+        self.world.usage.count_request(batch=False)
+        request = Request(
+            scope["method"], path, scope["query_string"].decode("latin-1"), _headers(scope), body
+        )
+        session = self._uploads.step(request)
+        if isinstance(session, Reply):
+            await _respond(scope, send, session)
+            return
+        ticket = self._gateway.admit(session)
+        await self._wait(ticket.fault)
+        await self._send(scope, send, ticket.finish(), ticket.fault)
+
+    async def _batch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _body(receive)
+        self.world.usage.count_request(batch=True)
+        headers = _headers(scope)
+        try:
+            if body is None:
+                raise ApiError(413, "uploadTooLarge", "Request is too large.")
+            parts = parse_batch(body, headers.get("content-type", ""))
+        except ApiError as error:
+            await _respond(scope, send, error_reply(error))
+            return
+        fault = self.world.faults.strike("batch")
+        if fault is not None and fault.kind == "error":
+            await _respond(scope, send, error_reply(fault.error()))
+            return
+        authorization = headers.get("authorization")
+        tickets = []
+        in_flight = 0
+        for part in parts:
+            ticket = self._gateway.admit(part.request, in_batch=in_flight, token=authorization)
+            in_flight += ticket.call is not None
+            tickets.append(ticket)
+        faults = [fault, *(ticket.fault for ticket in tickets)]
+        breaking = next((one for one in faults if one and one.kind in ("reset", "truncate")), fault)
+        slowest = max((one for one in faults if one), key=lambda one: one.seconds, default=None)
+        await self._wait(slowest)
+        replies = []
+        for number, ticket in enumerate(tickets):
+            if number % 10 == 9:
+                await asyncio.sleep(0)
+            replies.append(ticket.finish())
+        text, content_type = assemble(parts, replies)
+        reply = Reply(200, text, content_type=content_type)
+        if fault is not None and fault.kind == "content-type":
+            reply = Reply(200, b"<html><body></body></html>", content_type="text/html; charset=UTF-8")
+        await self._send(scope, send, reply, breaking)
+
+    async def _wait(self, fault: Fault | None) -> None:
+        seconds = self._latency
+        if fault is not None and fault.kind == "delay":
+            seconds += fault.seconds
+        if seconds > 0:
+            await asyncio.sleep(seconds / getattr(self.world.clock, "factor", 1.0))
+
+    async def _send(self, scope: Scope, send: Send, reply: Reply, fault: Fault | None) -> None:
+        if fault is not None and fault.kind == "reset":
+            self._abort(tuple(scope["client"]))
+            # The server notices the lost connection in the loop's next turns, then it expects no answer.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            return
+        await _respond(scope, send, reply, cut=fault is not None and fault.kind == "truncate")
+        if fault is not None and fault.kind == "truncate":
+            self._abort(tuple(scope["client"]))
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body; None when it is larger than any that Gmail takes."""
+    message = await receive()
+    if not message.get("more_body"):
+        return bytes(message.get("body", b""))
+    chunks = [message.get("body", b"")]
+    size = len(chunks[0])
+    while message.get("more_body"):
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size <= _MOST_BODY:
+            chunks.append(message.get("body", b""))
+    return b"".join(chunks) if size <= _MOST_BODY else None
+
+
+async def _respond(scope: Scope, send: Send, reply: Reply, *, cut: bool = False) -> None:
+    body = reply.body
+    headers = [(b"vary", b"Origin, X-Origin, Referer"), (b"server", b"ESF")]
+    if body or reply.status != 204:
+        headers.append((b"content-type", reply.content_type.encode()))
+    if len(body) >= _SMALL and _takes_gzip(scope):
+        body = gzip.compress(body, compresslevel=1, mtime=0)
+        headers.append((b"content-encoding", b"gzip"))
+    headers.append((b"content-length", str(len(body)).encode()))
+    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    if cut:
+        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+    else:
+        await send({"type": "http.response.body", "body": body})
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    """Google compresses only for those who say gzip twice: in Accept-Encoding and in User-Agent."""
+    accepts = agent = False
+    for name, value in scope["headers"]:
+        if name == b"accept-encoding":
+            accepts = b"gzip" in value
+        elif name == b"user-agent":
+            agent = b"gzip" in value
+    return accepts and agent

@@ -1,0 +1,144 @@
+"""Batches: `parse_batch` takes a multipart/mixed request apart, `assemble` puts the answers together.
+
+Source: Google's guide to batching. A batch holds at most 100 calls; every part is answered with a status of
+its own, under its Content-ID with `response-` before it, in any order, inside a boundary of the server's.
+"""
+
+from __future__ import annotations
+
+import http
+import secrets
+from collections.abc import Sequence
+from email.message import Message
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from gmail_client.emulator.api.errors import ApiError, bad_argument
+from gmail_client.emulator.http.calls import Reply, Request
+
+__all__ = ["MOST_PARTS", "Part", "assemble", "parse_batch"]
+
+MOST_PARTS = 100
+
+
+class Part(NamedTuple):
+    """One call of a batch with its Content-ID as sent, "" without one."""
+
+    content_id: str
+    request: Request
+
+
+def parse_batch(body: bytes, content_type: str) -> list[Part]:
+    """The calls of a batch, in order.
+
+    Raises:
+        ApiError: 400 for a body that is no batch, or one of more than 100 calls.
+    """
+    header = Message()
+    header["Content-Type"] = content_type
+    boundary = header.get_param("boundary")
+    if header.get_content_type() != "multipart/mixed" or not isinstance(boundary, str) or not boundary:
+        raise _malformed("The batch request needs the content type multipart/mixed with a boundary")
+    chunks = (b"\n" + body).split(b"\n--" + boundary.encode())
+    parts: list[Part] = []
+    for chunk in chunks[1:]:
+        if chunk.startswith(b"--"):
+            break
+        if len(parts) == MOST_PARTS:
+            raise bad_argument(f"The batch request has more than {MOST_PARTS} calls")
+        parts.append(_part(chunk))
+    if not parts:
+        raise _malformed("The batch request has no parts")
+    return parts
+
+
+def _malformed(message: str) -> ApiError:
+    return ApiError(400, "badRequest", message)
+
+
+def _part(chunk: bytes) -> Part:
+    outer, rest = _head(chunk)
+    lines = outer.split("\n")[1:]
+    headers = _headers(lines)
+    inner, body = _head(rest.lstrip(b"\r\n"))
+    request_line, *inner_lines = inner.split("\n")
+    words = request_line.split()
+    if not 2 <= len(words) <= 3:
+        raise _malformed("Failed to parse a call of the batch request: no request line")
+    target = urlsplit(words[1])
+    inner_headers = _headers(inner_lines)
+    length = inner_headers.get("content-length", "")
+    if length.isdigit():
+        body = body[: int(length)]
+    elif body.endswith(b"\r"):
+        body = body[:-1]
+    return Part(
+        headers.get("content-id", ""),
+        Request(words[0].upper(), target.path, target.query, inner_headers, body),
+    )
+
+
+def _head(text: bytes) -> tuple[str, bytes]:
+    """What stands before the first empty line, with plain line ends, and what comes after it."""
+    crlf, lf = text.find(b"\r\n\r\n"), text.find(b"\n\n")
+    if crlf >= 0 and (lf < 0 or crlf < lf):
+        head, body = text[:crlf], text[crlf + 4 :]
+    elif lf >= 0:
+        head, body = text[:lf], text[lf + 2 :]
+    else:
+        head, body = text, b""
+    return head.decode("latin-1").replace("\r\n", "\n").rstrip("\r\n"), body
+
+
+def _headers(lines: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for line in lines:
+        name, separator, value = line.partition(":")
+        if separator:
+            found[name.strip().lower()] = value.strip()
+    return found
+
+
+def _response_id(content_id: str) -> str:
+    if content_id.startswith("<") and content_id.endswith(">"):
+        return f"<response-{content_id[1:-1]}>"
+    return f"response-{content_id}"
+
+
+def assemble(parts: Sequence[Part], replies: Sequence[Reply]) -> tuple[bytes, str]:
+    """The body of a batch's answer and its content type.
+
+    Parts come out of order: those at odd places first, so that nobody may count on the order.
+    """
+    boundary = f"batch_{secrets.token_urlsafe(24)}"
+    pieces: list[bytes] = []
+    order = [*range(1, len(parts), 2), *range(0, len(parts), 2)]
+    for index in order:
+        content_id, reply = parts[index].content_id, replies[index]
+        head = [f"--{boundary}", "Content-Type: application/http"]
+        if content_id:
+            head.append(f"Content-ID: {_response_id(content_id)}")
+        head += ["", f"HTTP/1.1 {reply.status} {_phrase(reply.status)}"]
+        if reply.body:
+            head.append(f"Content-Type: {reply.content_type}")
+        head += [f"{name}: {value}" for name, value in reply.headers.items()]
+        head += [
+            "Vary: Origin",
+            "Vary: X-Origin",
+            "Vary: Referer",
+            f"Content-Length: {len(reply.body)}",
+            "",
+            "",
+        ]
+        pieces.append("\r\n".join(head).encode())
+        pieces.append(reply.body)
+        pieces.append(b"\r\n")
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return b"".join(pieces), f"multipart/mixed; boundary={boundary}"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"

@@ -1,0 +1,62 @@
+"""What passes between the server's parts: `Request`, `Reply`, and the `Call` that a method's handler gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from gmail_client.emulator.api.methods import Method
+from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.render import Renderer
+from gmail_client.emulator.oauth.tokens import Access
+from gmail_client.emulator.usage import Usage
+
+__all__ = ["Call", "Reply", "Request"]
+
+
+class Request(NamedTuple):
+    """One call as it came, on its own or as part of a batch; header names are lower-case."""
+
+    verb: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Reply:
+    """One answer, before compression; `method` is for the counters."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json; charset=UTF-8"
+    headers: dict[str, str] = field(default_factory=dict)
+    method: str = ""
+
+
+@dataclass(slots=True)
+class Call:
+    """A call that was let in.
+
+    Attributes:
+        method: Its method.
+        variables: Of its path, but for userId.
+        query: Its parameters, typed; absent ones left out.
+        request: As it came.
+        upload: Whether the body is media.
+        mailbox: Whose mail it is about.
+        access: The token's rights.
+        renderer: Makes resources.
+        usage: For counting fetches.
+    """
+
+    method: Method
+    variables: dict[str, str]
+    query: dict[str, Any]
+    request: Request
+    upload: bool
+    mailbox: Mailbox
+    access: Access
+    renderer: Renderer
+    usage: Usage

@@ -1,0 +1,116 @@
+"""The Directory API's list of users: `directory_reply`."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+from urllib.parse import parse_qsl
+
+from gmail_client.emulator.api.errors import (
+    ApiError,
+    bad_argument,
+    insufficient_scope,
+    missing_token,
+    rejected_token,
+)
+from gmail_client.emulator.http.calls import Reply
+from gmail_client.emulator.http.gateway import error_reply
+from gmail_client.emulator.mailbox.listing import read_token, write_token
+from gmail_client.emulator.mailbox.render import to_json
+from gmail_client.emulator.world import Account, World
+
+__all__ = ["directory_reply"]
+
+_METHOD = "directory.users.list"
+_SCOPES = ("https://www.googleapis.com/auth/admin.directory.user.readonly",)
+_KNOWN = frozenset(
+    {
+        "alt",
+        "customer",
+        "domain",
+        "fields",
+        "key",
+        "maxResults",
+        "orderBy",
+        "pageToken",
+        "prettyPrint",
+        "projection",
+        "query",
+        "quotaUser",
+        "showDeleted",
+        "sortOrder",
+        "viewType",
+    }
+)
+
+
+def directory_reply(world: World, query: str, authorization: str | None) -> Reply:
+    """What `GET /admin/directory/v1/users` answers: the domain's users, page by page."""
+    try:
+        fault = world.faults.strike(_METHOD)
+        if fault is not None and fault.kind == "error":
+            raise fault.error()
+        body = to_json(_users(world, dict(parse_qsl(query, keep_blank_values=True)), authorization))
+        reply = Reply(200, body)
+    except ApiError as error:
+        reply = error_reply(error)
+    world.usage.count(_METHOD, reply.status, 0, len(reply.body))
+    return reply
+
+
+def _users(world: World, query: dict[str, str], authorization: str | None) -> dict[str, Any]:
+    if not authorization:
+        raise missing_token(_METHOD)
+    access = world.tokens.access(authorization.removeprefix("Bearer ").strip())
+    if access is None:
+        raise rejected_token(_METHOD)
+    if access.scopes.isdisjoint(_SCOPES):
+        raise insufficient_scope(_METHOD, _SCOPES)
+    asking = world.accounts.get(access.address)
+    if asking is None or not asking.admin:
+        raise ApiError(403, "forbidden", "Not Authorized to access this resource/api")
+    for name in query:
+        if name not in _KNOWN:
+            raise bad_argument(f"Invalid Input: {name}")
+    if "customer" not in query and "domain" not in query:
+        raise bad_argument("Bad Request")
+    size = query.get("maxResults", "100")
+    if not size.isdigit() or not 1 <= int(size) <= 500:
+        raise bad_argument(f"Invalid Input: maxResults {size}")
+    users = sorted(world.accounts.values(), key=lambda account: account.address)
+    if "domain" in query:
+        users = [user for user in users if user.address.endswith(f"@{query['domain'].lower()}")]
+    state = query.get("query", "").strip()
+    if state in ("isSuspended=true", "isSuspended=false"):
+        users = [user for user in users if user.suspended == state.endswith("true")]
+    elif state:
+        raise bad_argument(f"Invalid Input: query {state} (the emulator knows isSuspended=true and =false)")
+    start = read_token(query["pageToken"], "users", (int,))[0] if query.get("pageToken") else 0
+    page = users[start : start + int(size)]
+    answer: dict[str, Any] = {"kind": "admin#directory#users", "etag": '"emulator"'}
+    if page:
+        answer["users"] = [_resource(user) for user in page]
+    if start + len(page) < len(users):
+        answer["nextPageToken"] = write_token("users", start + len(page))
+    return answer
+
+
+def _resource(account: Account) -> dict[str, Any]:
+    local = account.address.partition("@")[0]
+    given, _, family = local.replace("-", ".").partition(".")
+    number = int(hashlib.sha256(account.address.encode()).hexdigest()[:16], 16)
+    return {
+        "kind": "admin#directory#user",
+        "id": str(10**20 + number),
+        "primaryEmail": account.address,
+        "name": {
+            "givenName": given.title(),
+            "familyName": family.title(),
+            "fullName": f"{given} {family}".strip().title(),
+        },
+        "isAdmin": account.admin,
+        "suspended": account.suspended,
+        "archived": account.archived,
+        "isMailboxSetup": account.mailbox,
+        "includeInGlobalAddressList": True,
+    }

@@ -1,0 +1,143 @@
+"""The web server: `Server` serves a world on loopback from a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import uvicorn
+
+from gmail_client.emulator.http.app import EmulatorApp
+from gmail_client.emulator.http.routes import make_routes
+from gmail_client.emulator.world import World
+
+__all__ = ["HOST", "PortTakenError", "Server"]
+
+HOST = "127.0.0.1"
+_START_SECONDS = 30.0
+_GRACE_SECONDS = 1.0
+_GRACE_TURNS = 200
+
+
+class PortTakenError(OSError):
+    """The port that was asked for is in use."""
+
+
+class _QuickUvicorn(uvicorn.Server):
+    """uvicorn that ends at once when it is told to, not at its next tick: tests start and stop many."""
+
+    def end(self) -> None:
+        """Leave the loop; from any thread."""
+        self.should_exit = True
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # it saw the flag at a tick, and is closed already
+                loop.call_soon_threadsafe(self._wake.set)
+
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        """uvicorn's ticks, ten a second, until the end."""
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        tick = 0
+        while not await self.on_tick(tick):
+            tick = (tick + 1) % 864_000
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), 0.1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close what is idle, give what is busy a moment, cut the rest."""
+        for server in self.servers:
+            server.close()
+        for one in sockets or []:
+            one.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        for _ in range(_GRACE_TURNS):
+            if not self.server_state.connections:
+                break
+            await asyncio.sleep(_GRACE_SECONDS / _GRACE_TURNS)
+        for connection in list(self.server_state.connections):
+            transport: Any = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        await asyncio.sleep(0)
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
+
+class Server:
+    """uvicorn in a background thread, or in the caller's.
+
+    Args:
+        world: What is served.
+        port: 0 for any that is free.
+        latency: Seconds that every request to the API takes at least.
+
+    Raises:
+        PortTakenError: The port is in use.
+    """
+
+    def __init__(self, world: World, *, port: int = 0, latency: float = 0.0) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((HOST, port))
+            self._socket.listen(512)
+        except OSError as error:
+            self._socket.close()
+            raise PortTakenError(f"port {port} cannot be used: {error.strerror}; choose another") from None
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{HOST}:{self.port}"
+        app = EmulatorApp(world, routes=make_routes(world, self.url), latency=latency, abort=self._abort)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            date_header=True,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=2,
+            ws="none",
+            backlog=512,
+        )
+        self._uvicorn = _QuickUvicorn(config)
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Serve from a background thread; returns when requests are answered."""
+        self._thread = threading.Thread(target=self.run, name="emulator-server", daemon=True)
+        self._thread.start()
+        until = time.monotonic() + _START_SECONDS
+        while not self._uvicorn.started:
+            if not self._thread.is_alive() or time.monotonic() > until:
+                raise RuntimeError("the emulator's server did not start")
+            time.sleep(0.002)
+
+    def run(self) -> None:
+        """Serve until `stop`, or until the process is told to end."""
+        self._uvicorn.run(sockets=[self._socket])
+
+    def interrupt(self) -> None:
+        """Make `run` return; from any thread."""
+        self._uvicorn.end()
+
+    def stop(self) -> None:
+        """End the server and wait for it."""
+        self._uvicorn.end()
+        if self._thread is not None:
+            self._thread.join(10)
+        self._socket.close()
+
+    def _abort(self, client: tuple[str, int]) -> None:
+        for protocol in list(self._uvicorn.server_state.connections):
+            transport: Any = getattr(protocol, "transport", None)
+            if transport is not None and transport.get_extra_info("peername") == client:
+                transport.abort()

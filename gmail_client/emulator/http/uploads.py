@@ -1,0 +1,86 @@
+"""Resumable media uploads: `Uploads` keeps a session from its first request to its last byte.
+
+Protocol: the first request carries the metadata and is answered with a Location; the bytes follow in one or
+more PUTs with Content-Range, each but the last answered 308. The last one becomes the call that was begun.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode
+
+from gmail_client.emulator.http.calls import Reply, Request
+
+__all__ = ["Uploads"]
+
+_MOST_SESSIONS = 64
+_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+
+
+@dataclass
+class _Session:
+    begun: Request
+    received: bytearray = field(default_factory=bytearray)
+
+
+class Uploads:
+    """The sessions that are open; the oldest goes when there are more than 64."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+
+    def step(self, request: Request) -> Request | Reply:
+        """Take a request on: an answer of the protocol, or the call to do (any other request as it is)."""
+        if "/upload/" not in request.path[:18] or "resumable" not in request.query:
+            return request
+        query = dict(parse_qsl(request.query))
+        upload_id = query.pop("upload_id", None)
+        if query.get("uploadType") != "resumable":
+            return request
+        if upload_id is None:
+            return self._begin(request, query)
+        session = self._sessions.get(upload_id)
+        if session is None:
+            return Reply(404, b"Not Found", content_type="text/plain")
+        span = _RANGE.fullmatch(request.headers.get("content-range", ""))
+        if span is None:
+            session.received[:] = request.body
+        elif span[1] is not None:
+            if int(span[1]) > len(session.received):
+                return Reply(400, b"Failed to parse Content-Range header.", content_type="text/plain")
+            session.received[int(span[1]) :] = request.body
+        if span is not None and (span[3] == "*" or len(session.received) < int(span[3])):
+            headers = {"Range": f"bytes=0-{len(session.received) - 1}"} if session.received else {}
+            return Reply(308, b"", headers=headers)
+        del self._sessions[upload_id]
+        return self._whole(session, query)
+
+    def _begin(self, request: Request, query: dict[str, str]) -> Reply:
+        upload_id = secrets.token_urlsafe(24)
+        self._sessions[upload_id] = _Session(request)
+        while len(self._sessions) > _MOST_SESSIONS:
+            self._sessions.popitem(last=False)
+        host = request.headers.get("host", "127.0.0.1")
+        location = f"http://{host}{request.path}?{urlencode({**query, 'upload_id': upload_id})}"
+        return Reply(200, b"", headers={"Location": location, "X-GUploader-UploadID": upload_id})
+
+    def _whole(self, session: _Session, query: dict[str, str]) -> Request:
+        """The session as the multipart upload that it stands for."""
+        begun = session.begun
+        boundary = secrets.token_hex(16)
+        metadata = begun.body or json.dumps({}).encode()
+        body = b"".join(
+            (
+                f"--{boundary}\r\nContent-Type: application/json\r\n\r\n".encode(),
+                metadata,
+                f"\r\n--{boundary}\r\nContent-Type: message/rfc822\r\n\r\n".encode(),
+                bytes(session.received),
+                f"\r\n--{boundary}--\r\n".encode(),
+            )
+        )
+        headers = {**begun.headers, "content-type": f"multipart/related; boundary={boundary}"}
+        return Request(begun.verb, begun.path, urlencode({**query, "uploadType": "multipart"}), headers, body)

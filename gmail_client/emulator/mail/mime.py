@@ -1,0 +1,190 @@
+"""RFC 822 bytes taken apart: a tree of entities, each with its headers and its body's bytes.
+
+The rules are those of a forgiving reader (the same as Python's `email` package): a line that is no
+header ends the headers; the delimiters of the outer multipart win over what is inside; a multipart
+whose boundary is missing or never appears is a leaf. Bodies are slices of the raw bytes, so an
+attached message keeps its exact bytes. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from dataclasses import dataclass, field
+
+from gmail_client.emulator.mail.headers import (
+    content_type,
+    decode_bytes,
+    decode_words,
+    header_text,
+    parameters,
+)
+
+__all__ = ["Entity", "parse", "read_headers"]
+
+MAXIMUM_DEPTH = 50
+
+_FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+):([^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*)(?:\r\n|\r|\n|\Z)")
+# Lines among headers that are none: an mbox's "From ", a value without a name, a continuation of nothing.
+_ODD_LINE = re.compile(rb"(?:From |:|[\t ])[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_DELIMITER_REST = re.compile(rb"(--)?[ \t]*(?:\r\n|\r|\n|\Z)")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+
+
+@dataclass(slots=True)
+class Entity:
+    """A message or a part: `headers` decoded and in order, `body` still transfer-encoded, `children`."""
+
+    headers: list[tuple[str, str]]
+    mime_type: str
+    parameters: dict[str, str]
+    filename: str
+    encoding: str
+    body: bytes
+    children: list[Entity] = field(default_factory=list)
+
+    @property
+    def is_multipart(self) -> bool:
+        """Whether the entity was taken apart at a boundary."""
+        return bool(self.children) and self.mime_type.startswith("multipart/")
+
+    def header(self, name: str) -> str:
+        """The first header of that name (lower-case), "" when absent."""
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+    def decoded(self) -> bytes:
+        """The body with its transfer encoding undone; as it stands where that cannot be."""
+        return _undo(self.body, self.encoding)
+
+    def decoded_size(self) -> int:
+        """The length of `decoded()`."""
+        return len(self.decoded())
+
+    def text(self) -> str:
+        """The decoded body as text, by its charset."""
+        return decode_bytes(self.decoded(), self.parameters.get("charset", ""))
+
+    def utf8(self) -> bytes:
+        """The decoded body as text in UTF-8."""
+        return self.text().encode("utf-8", "replace")
+
+
+def parse(raw: bytes) -> Entity:
+    """Take a whole message apart."""
+    return _entity(raw, "text/plain", 0)
+
+
+def _entity(data: bytes, default_type: str, depth: int) -> Entity:
+    pairs, start = read_headers(data)
+    headers = [(name, decode_words(value)) for name, value in pairs]
+    plain: dict[str, str] = {}
+    for name, value in pairs:
+        plain.setdefault(name.lower(), value)
+    kind = plain.get("content-type", "")
+    mime_type = content_type(kind, default_type)
+    options = parameters(kind)
+    filename = parameters(plain.get("content-disposition", "")).get("filename") or options.get("name", "")
+    encoding = plain.get("content-transfer-encoding", "").split(";")[0].strip().lower()
+    entity = Entity(headers, mime_type, options, filename, encoding, data[start:])
+    if depth >= MAXIMUM_DEPTH:
+        return entity
+    if mime_type.startswith("multipart/"):
+        boundary = options.get("boundary", "").rstrip()
+        if boundary:
+            inner = "message/rfc822" if mime_type == "multipart/digest" else "text/plain"
+            entity.children = [_entity(part, inner, depth + 1) for part in _split(entity.body, boundary)]
+    elif mime_type.startswith("message/") and mime_type != "message/global":
+        entity.children = [_entity(entity.decoded(), "text/plain", depth + 1)]
+    return entity
+
+
+def read_headers(data: bytes) -> tuple[list[tuple[str, str]], int]:
+    """The (name, unfolded value) pairs that `data` begins with, and where its body begins."""
+    fields: list[tuple[bytes, bytes]] = []
+    position, size = 0, len(data)
+    while position < size:
+        if field := _FIELD.match(data, position):
+            fields.append((field[1], field[2]))
+            position = field.end()
+            continue
+        odd = _ODD_LINE.match(data, position)
+        if not odd:
+            # The empty line, or a body that begins without one.
+            end = _LINE_END.match(data, position)
+            position = end.end() if end else position
+            break
+        if odd[0].startswith(b"From ") and position and not _begins_header(data, odd.end()):
+            break
+        position = odd.end()
+    return [(name.decode("ascii"), header_text(value)) for name, value in fields], position
+
+
+def _begins_header(data: bytes, position: int) -> bool:
+    return bool(_FIELD.match(data, position) or _ODD_LINE.match(data, position))
+
+
+def _split(body: bytes, boundary: str) -> list[bytes]:
+    """The parts between the delimiter lines of a multipart; none when the first one never comes."""
+    mark = b"--" + boundary.encode("utf-8", "replace")
+    parts: list[bytes] = []
+    start = -1
+    position = body.find(mark)
+    while position >= 0:
+        rest = _DELIMITER_REST.match(body, position + len(mark))
+        if rest is None or (position and body[position - 1] not in b"\r\n"):
+            position = body.find(mark, position + 1)
+            continue
+        if start >= 0:
+            parts.append(_without_last_line_end(body[start:position]))
+        elif rest.group(1):
+            return []
+        if rest.group(1):
+            return parts
+        start = rest.end()
+        # Delimiters that follow each other at once count as one, even if a closing one is among them.
+        while body.startswith(mark, start) and (rest := _DELIMITER_REST.match(body, start + len(mark))):
+            start = rest.end()
+        position = body.find(mark, start)
+    if start >= 0:
+        parts.append(_without_last_line_end(body[start:]))
+    return parts
+
+
+def _without_last_line_end(part: bytes) -> bytes:
+    if part.endswith(b"\r\n"):
+        return part[:-2]
+    return part[:-1] if part.endswith((b"\n", b"\r")) else part
+
+
+def _undo(body: bytes, encoding: str) -> bytes:
+    if encoding == "base64":
+        try:
+            return binascii.a2b_base64(body)
+        except binascii.Error:
+            clean = _NOT_BASE64.sub(b"", body)
+            return body if len(clean) % 4 == 1 else binascii.a2b_base64(clean + b"=" * (-len(clean) % 4))
+    if encoding == "quoted-printable":
+        return binascii.a2b_qp(body)
+    if encoding in ("x-uuencode", "uuencode", "uue", "x-uue"):
+        return _undo_uu(body)
+    return body
+
+
+def _undo_uu(body: bytes) -> bytes:
+    lines = iter(body.splitlines())
+    if not any(line.startswith(b"begin ") for line in lines):
+        return body
+    decoded = []
+    for line in lines:
+        if line.strip() in (b"end", b"`"):
+            break
+        try:
+            decoded.append(binascii.a2b_uu(line))
+        except binascii.Error:
+            try:
+                # Some encoders pad lines beyond the length they announce.
+                decoded.append(binascii.a2b_uu(line[: (((line[0] - 32) & 63) * 4 + 5) // 3 + 1]))
+            except (binascii.Error, IndexError):
+                return body
+    return b"".join(decoded)

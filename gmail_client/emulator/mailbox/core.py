@@ -1,0 +1,265 @@
+"""The ground of a mailbox: `MailboxCore` (state, ids, history, the lock) and `write`, which marks a write.
+
+A write runs under the mailbox's lock, at one moment of the clock, and is journaled when it succeeds. All
+that looks random in it (ids, gaps) comes from a state of its own that a refused write leaves untouched, so
+that a replay of the journal gives the same ids.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, cast
+
+from gmail_client.clock import Clock
+from gmail_client.emulator.api.errors import not_found
+from gmail_client.emulator.generate.generator import SeededMailbox
+from gmail_client.emulator.mail.content import Content, from_raw
+from gmail_client.emulator.mailbox.history import Change, HistoryLog
+from gmail_client.emulator.mailbox.journal import Entry, Journal
+from gmail_client.emulator.mailbox.labels import LabelBook
+from gmail_client.emulator.mailbox.settings import SettingsBook
+from gmail_client.emulator.mailbox.store import Store, Stored, ThreadState
+from gmail_client.emulator.mailbox.threading import ThreadIndex
+from gmail_client.emulator.switches import Switches
+
+__all__ = ["GHOST_LABEL", "MailboxCore", "as_content", "write"]
+
+W = TypeVar("W", bound=Callable[..., Any])
+
+GHOST_LABEL = "Label_8675309"
+_GHOST_EVERY = 9
+_MULTIPLIER = 6364136223846793005
+_MASK = 2**64 - 1
+
+
+def as_content(mail: bytes | Content) -> Content:
+    """The content of raw bytes, or the content itself."""
+    return from_raw(mail) if isinstance(mail, bytes) else mail
+
+
+def write(method: W) -> W:
+    """Make a method of a mailbox a write: locked, timed, undone in its randomness, journaled."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def run(self: MailboxCore, *args: Any, **kwargs: Any) -> Any:
+        with self.lock:
+            if self.writing:
+                return method(self, *args, **kwargs)
+            self.writing = True
+            if not self.replaying:
+                self.now_ms = int(self.clock.time() * 1000)
+            before = self.random_state
+            try:
+                result = method(self, *args, **kwargs)
+            except BaseException:
+                self.random_state = before
+                raise
+            finally:
+                self.writing = False
+            if self.journal is not None and not self.replaying:
+                arguments = _by_name(signature.bind(self, *args, **kwargs))
+                self.journal.append(Entry(self.address, method.__name__, self.now_ms, arguments))
+            return result
+
+    return cast(W, run)
+
+
+def _by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
+    """The arguments of a call of a method as keyword arguments, without `self`."""
+    named: dict[str, Any] = {}
+    for name, value in list(bound.arguments.items())[1:]:
+        if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            named.update(value)
+        else:
+            named[name] = value
+    return named
+
+
+class MailboxCore:
+    """State of a mailbox and the small steps that its writes are made of.
+
+    Args:
+        seeded: What it holds at first.
+        clock: Dates its writes.
+        switches: Behaviour that Gmail leaves open.
+        journal: Takes its writes down; None for none.
+    """
+
+    def __init__(
+        self, seeded: SeededMailbox, *, clock: Clock, switches: Switches, journal: Journal | None = None
+    ) -> None:
+        self.address = seeded.address
+        self.clock = clock
+        self.switches = switches
+        self.journal = journal
+        self.lock = threading.RLock()
+        self.writing = False
+        self.replaying = False
+        self.now_ms = 0
+        self.random_state = (seeded.seed * 2862933555777941757 + 3037000493) & _MASK
+        self.store = Store(switches.listing_order)
+        self.labels = LabelBook(seeded.labels)
+        self.settings = SettingsBook(
+            seeded.address,
+            self.labels,
+            parts=seeded.settings,
+            filters=list(seeded.filters),
+            send_as=list(seeded.send_as),
+            forwarding_addresses=list(seeded.forwarding_addresses),
+            delegates=list(seeded.delegates),
+        )
+        self.index = ThreadIndex(self.store)
+        self._last_id = 0
+        self._head = seeded.history_start
+        self.store.load(self._seed(seeded))
+        shift = 0
+        if switches.history_near_rollover:
+            shift = 10 ** len(str(self._head)) - 60 - self._head
+            for message in self.store.messages.values():
+                message.history_id += shift
+        for thread in self.store.threads.values():
+            thread.history_id = max(member.history_id for member in thread.members)
+        self.log = HistoryLog(self._head + shift)
+
+    def _seed(self, seeded: SeededMailbox) -> Iterator[Stored]:
+        threads: dict[int, ThreadState] = {}
+        for number, entry in enumerate(seeded):
+            message_id = self.mint_id(entry.internal_date_ms)
+            thread = threads.get(entry.thread)
+            if thread is None:
+                thread = threads[entry.thread] = ThreadState(message_id)
+            labels = entry.label_ids
+            if self.switches.ghost_label and number % _GHOST_EVERY == 0:
+                labels = (*labels, GHOST_LABEL)
+            self._head += 1 + self.draw(40)
+            yield Stored(
+                message_id,
+                thread,
+                entry.content,
+                self.store.intern(labels),
+                entry.internal_date_ms,
+                self._head,
+                draft_id=self.mint_draft_id() if entry.draft else "",
+                classification=entry.classification,
+            )
+        self._head += 1 + self.draw(40)
+
+    def draw(self, below: int) -> int:
+        """A number from 0 to below `below`, the same in every replay."""
+        self.random_state = (self.random_state * _MULTIPLIER + 1442695040888963407) & _MASK
+        return (self.random_state >> 32) % below
+
+    def gap(self) -> int:
+        """How far the next history id lies from the last."""
+        return 1 + self.draw(30)
+
+    def mint_id(self, at_ms: int) -> str:
+        """A message id: 16 hex digits that grow with time, with gaps."""
+        wanted = (at_ms << 20) | self.draw(1 << 20)
+        self._last_id = max(wanted, self._last_id + 1 + self.draw(1 << 12))
+        return f"{self._last_id:016x}"
+
+    def mint_draft_id(self) -> str:
+        """A draft id, as `r-1234567890123456789`."""
+        return f"r-{(self.draw(1 << 32) << 31) | self.draw(1 << 31)}"
+
+    def message(self, message_id: str) -> Stored:
+        """The message with this id.
+
+        Raises:
+            ApiError: 404.
+        """
+        found = self.store.messages.get(message_id)
+        if found is None:
+            raise not_found()
+        return found
+
+    def thread(self, thread_id: str) -> ThreadState:
+        """The thread with this id.
+
+        Raises:
+            ApiError: 404.
+        """
+        found = self.store.threads.get(thread_id)
+        if found is None:
+            raise not_found()
+        return found
+
+    def record(self, changes: Iterable[tuple[Stored, Change]]) -> None:
+        """Write changes into the history: as one record or one for each message, as the switch says."""
+        groups: dict[str, list[tuple[Stored, Change]]] = {}
+        for stored, change in changes:
+            key = stored.id if self.switches.history_groups == "message" else ""
+            groups.setdefault(key, []).append((stored, change))
+        for group in groups.values():
+            record_id = self.log.append([change for _, change in group], self.gap())
+            for stored, change in group:
+                stored.history_id = record_id
+                if self.switches.thread_history_moves_with_labels or change.kind.startswith("message"):
+                    stored.thread.history_id = record_id
+        if groups and self.switches.history_id_runs_ahead and self.draw(5) == 0:
+            ahead = self.log.advance(self.gap())
+            last, change = next(reversed(list(groups.values())))[-1]
+            if change.kind != "messageDeleted":
+                last.history_id = ahead
+                if self.switches.thread_history_moves_with_labels:
+                    last.thread.history_id = ahead
+
+    def relabelled(
+        self, message: Stored, add: Iterable[str], remove: Iterable[str]
+    ) -> list[tuple[Stored, Change]]:
+        """Change a message's labels; returns the changes for the history, none when nothing changed."""
+        present = message.label_ids
+        added = tuple(label for label in dict.fromkeys(add) if label not in present)
+        unwanted = frozenset(remove)
+        removed = tuple(label for label in present if label in unwanted)
+        if not added and not removed:
+            return []
+        result = (*(label for label in present if label not in unwanted), *added)
+        self.store.relabel(message, result)
+        changes: list[tuple[Stored, Change]] = []
+        if added:
+            changes.append(
+                (message, Change("labelAdded", message.id, message.thread.id, message.label_ids, added))
+            )
+        if removed:
+            changes.append(
+                (message, Change("labelRemoved", message.id, message.thread.id, message.label_ids, removed))
+            )
+        return changes
+
+    def removed(self, message: Stored) -> tuple[Stored, Change]:
+        """Take a message out for ever; returns the change for the history."""
+        self.store.remove(message)
+        self.index.forget(message)
+        return message, Change("messageDeleted", message.id, message.thread.id, message.label_ids)
+
+    def added(
+        self,
+        content: Content,
+        label_ids: Iterable[str],
+        *,
+        thread: ThreadState | None,
+        internal_date_ms: int,
+        draft_id: str = "",
+        classification: tuple[dict[str, Any], ...] = (),
+    ) -> tuple[Stored, Change]:
+        """Put a new message in, in this thread or one of its own; returns it with its change."""
+        message_id = self.mint_id(self.now_ms)
+        message = Stored(
+            message_id,
+            thread or ThreadState(message_id),
+            content,
+            self.store.intern(tuple(dict.fromkeys(label_ids))),
+            internal_date_ms,
+            0,
+            draft_id=draft_id,
+            classification=classification,
+        )
+        self.store.add(message)
+        self.index.learn(message)
+        return message, Change("messageAdded", message_id, message.thread.id, message.label_ids)

@@ -1,0 +1,70 @@
+"""What filters do to mail that arrives: `labels_on_arrival`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.mailbox.labels import LabelBook
+from gmail_client.emulator.mailbox.search import Query, compile_query
+from gmail_client.emulator.mailbox.settings import SettingsBook
+
+__all__ = ["labels_on_arrival", "query_of_criteria"]
+
+
+class _Arriving(NamedTuple):
+    """A message that has no place in the mailbox yet, as a query sees it."""
+
+    id: str
+    content: Content
+    label_ids: tuple[str, ...]
+    internal_date_ms: int
+
+
+def query_of_criteria(criteria: dict[str, Any]) -> str:
+    """A filter's criteria as one search."""
+    words = [f"{field}:({criteria[field]})" for field in ("from", "to", "subject") if criteria.get(field)]
+    if criteria.get("query"):
+        words.append(f"({criteria['query']})")
+    if criteria.get("negatedQuery"):
+        words.append(f"-({criteria['negatedQuery']})")
+    if criteria.get("hasAttachment"):
+        words.append("has:attachment")
+    if criteria.get("excludeChats"):
+        words.append("-in:chats")
+    if criteria.get("size") and criteria.get("sizeComparison") in ("larger", "smaller"):
+        words.append(f"{criteria['sizeComparison']}:{criteria['size']}")
+    return " ".join(words)
+
+
+def labels_on_arrival(
+    content: Content,
+    label_ids: tuple[str, ...],
+    date_ms: int,
+    settings: SettingsBook,
+    book: LabelBook,
+) -> tuple[str, ...]:
+    """The labels a message has once every filter that matches has added and removed its own.
+
+    All filters look at the message as it came, not at what another filter made of it.
+    """
+    arriving = _Arriving("", content, label_ids, date_ms)
+    result = dict.fromkeys(label_ids)
+    for entry in settings.filters.values():
+        query: Query = compile_query(
+            query_of_criteria(entry["criteria"]),
+            now=lambda: date_ms / 1000,
+            labels=book.ids_by_name(),
+            me=settings.send_as.keys(),
+        )
+        if not query(arriving):
+            continue
+        action = entry["action"]
+        for label in action.get("removeLabelIds", ()):
+            result.pop(label, None)
+        for label in action.get("addLabelIds", ()):
+            if label in book:
+                result[label] = None
+            if label == "TRASH":
+                result.pop("INBOX", None)
+    return tuple(result)

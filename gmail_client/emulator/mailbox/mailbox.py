@@ -1,0 +1,138 @@
+"""A mailbox with Gmail's writes: `Mailbox`. Every method may be called from any thread.
+
+Methods are Gmail's own, in Python names: `insert`, `import_`, `send`, `modify`, `batch_modify`, `trash`,
+`untrash`, `delete`, `batch_delete`, the thread variants, labels, drafts, settings, filters. `receive` is mail that
+comes in by SMTP, `random_mail` makes some.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from email.utils import getaddresses
+
+from gmail_client.clock import Clock
+from gmail_client.emulator.api.errors import bad_argument
+from gmail_client.emulator.generate.generator import SeededMailbox, random_mail
+from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.mailbox.core import as_content
+from gmail_client.emulator.mailbox.draft_writes import DraftWrites
+from gmail_client.emulator.mailbox.journal import Entry, Journal
+from gmail_client.emulator.mailbox.settings_writes import SettingsWrites
+from gmail_client.emulator.switches import Switches
+
+__all__ = ["Mailbox", "PostOffice"]
+
+PostOffice = Callable[[str, Content], None]
+
+
+class Mailbox(DraftWrites, SettingsWrites):
+    """One account's mail, labels, settings and history.
+
+    Args:
+        seeded: What it holds at first.
+        clock: Dates its writes.
+        switches: Behaviour that Gmail leaves open.
+        journal: Takes its writes down; None for none.
+        post: Takes sent mail to another address; by default it goes nowhere.
+    """
+
+    def __init__(
+        self,
+        seeded: SeededMailbox,
+        *,
+        clock: Clock,
+        switches: Switches,
+        journal: Journal | None = None,
+        post: PostOffice = lambda address, content: None,
+    ) -> None:
+        super().__init__(seeded, clock=clock, switches=switches, journal=journal)
+        self._post = post
+        self._mail_seed = seeded.seed
+        self._mail_rng: random.Random | None = None
+
+    def __repr__(self) -> str:
+        return f"Mailbox({self.address!r}, {len(self.store.messages)} messages)"
+
+    @property
+    def head(self) -> str:
+        """The mailbox's present history id, as getProfile shows it."""
+        with self.lock:
+            return str(self.log.head)
+
+    def message_ids(self) -> list[str]:
+        """The ids of all messages, spam and trash included, in the order of listings."""
+        with self.lock:
+            return [message.id for message in self.store.messages_from(None)]
+
+    def thread_ids(self) -> list[str]:
+        """The ids of all threads, in the order of listings."""
+        with self.lock:
+            return [thread.id for thread in self.store.threads_from(None)]
+
+    def label_ids(self, message_id: str) -> tuple[str, ...]:
+        """The labels of a message; 404."""
+        with self.lock:
+            return self.message(message_id).label_ids
+
+    def random_mail(self, *, reply_to: str | None = None) -> bytes:
+        """New realistic mail for this address, RFC 822 bytes; `reply_to` is a message id to answer."""
+        with self.lock:
+            if self._mail_rng is None:
+                # Begun where the mailbox stands, so that a restart does not bring the same mail again.
+                self._mail_rng = random.Random(self._mail_seed * 1_000_003 + self.log.head)  # noqa: S311
+            answered = self.message(reply_to).content if reply_to else None
+            seconds = int(self.clock.time())
+            return random_mail(self._mail_rng, self.address, reply_to=answered, seconds=seconds)
+
+    def send(self, mail: bytes | Content, *, thread_id: str | None = None) -> str:
+        """messages.send: keep a copy under SENT and deliver it to this emulator's mailboxes; returns its id.
+
+        Raises:
+            ApiError: 400 without a recipient, 404 for an unknown thread.
+        """
+        content = as_content(mail)
+        recipients = _recipients(content)
+        message_id = self.keep_sent(content, thread_id=thread_id, to_self=self.address in recipients)
+        self._deliver(content, recipients)
+        return message_id
+
+    def send_draft(self, draft_id: str, mail: bytes | Content | None = None) -> str:
+        """drafts.send: the draft, or `mail` in its place, is sent; returns the id of the sent message.
+
+        Raises:
+            ApiError: 404, or 400 without a recipient.
+        """
+        with self.lock:
+            content = self.draft(draft_id).content if mail is None else as_content(mail)
+            recipients = _recipients(content)
+            message_id = self.keep_sent_draft(
+                draft_id, None if mail is None else content, to_self=self.address in recipients
+            )
+        self._deliver(content, recipients)
+        return message_id
+
+    def replay(self, entry: Entry) -> None:
+        """Do a write of the journal again, at the time it was done."""
+        with self.lock:
+            self.replaying = True
+            self.now_ms = entry.at_ms
+            try:
+                getattr(self, entry.operation)(**entry.arguments)
+            finally:
+                self.replaying = False
+
+    def _deliver(self, content: Content, recipients: list[str]) -> None:
+        for address in recipients:
+            if address != self.address:
+                self._post(address, content)
+
+
+def _recipients(content: Content) -> list[str]:
+    fields = [
+        header["value"] for header in content.headers() if header["name"].lower() in ("to", "cc", "bcc")
+    ]
+    found = [address.lower() for _, address in getaddresses(fields) if "@" in address]
+    if not found:
+        raise bad_argument("Recipient address required")
+    return list(dict.fromkeys(found))

@@ -1,0 +1,276 @@
+"""Writes to messages and threads with Gmail's semantics: `MessageWrites`, a part of `Mailbox`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from gmail_client.emulator.api.errors import bad_argument
+from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.mailbox.core import MailboxCore, as_content, write
+from gmail_client.emulator.mailbox.filters import labels_on_arrival
+from gmail_client.emulator.mailbox.labels import NOT_BY_HAND
+from gmail_client.emulator.mailbox.store import Stored, ThreadState
+
+__all__ = ["MessageWrites"]
+
+DateSource = Literal["receivedTime", "dateHeader"]
+
+_MOST_LABELS = 100
+_MOST_IDS = 1000
+
+
+class MessageWrites(MailboxCore):
+    """Messages and threads: in, out, and their labels."""
+
+    @write
+    def insert(
+        self,
+        mail: bytes | Content,
+        label_ids: Sequence[str] = (),
+        *,
+        thread_id: str | None = None,
+        date_source: DateSource = "receivedTime",
+        deleted: bool = False,
+        classification: Sequence[dict[str, Any]] = (),
+    ) -> str:
+        """messages.insert: put mail in as it is, past filters; returns the message id.
+
+        Args:
+            mail: RFC 822 bytes, or a content.
+            label_ids: The labels it gets; none, not even INBOX, by default.
+            thread_id: The thread it shall join, if the subject fits; else References decide.
+            date_source: Where internalDate comes from.
+            deleted: Goes to the trash at once (Vault's `deleted`).
+            classification: Classification label values.
+
+        Raises:
+            ApiError: 400 for an unknown label, 404 for an unknown thread.
+        """
+        content = as_content(mail)
+        labels = self._allowed(label_ids, frozenset({"DRAFT", "CHAT"}))
+        if deleted:
+            labels = (*labels, "TRASH")
+        return self._put(content, labels, thread_id, date_source, tuple(classification))
+
+    @write
+    def import_(
+        self,
+        mail: bytes | Content,
+        label_ids: Sequence[str] = (),
+        *,
+        thread_id: str | None = None,
+        date_source: DateSource = "dateHeader",
+        never_mark_spam: bool = False,
+        deleted: bool = False,
+        classification: Sequence[dict[str, Any]] = (),
+    ) -> str:
+        """messages.import: mail from elsewhere, delivered as by SMTP (filters apply); returns the message id.
+
+        Without labels it arrives in INBOX and UNREAD. Mail with `X-Spam-Flag: YES` goes to SPAM unless
+        `never_mark_spam`. The other arguments and errors are those of `insert`.
+        """
+        content = as_content(mail)
+        labels = self._allowed(label_ids, frozenset({"DRAFT", "CHAT"})) or ("INBOX", "UNREAD")
+        if deleted:
+            labels = (*labels, "TRASH")
+        labels = self._arrived(content, labels, never_mark_spam=never_mark_spam)
+        return self._put(content, labels, thread_id, date_source, tuple(classification))
+
+    @write
+    def receive(self, mail: bytes | Content) -> str:
+        """Mail that comes in by SMTP: INBOX and UNREAD, or SPAM, then filters; returns the message id."""
+        content = as_content(mail)
+        labels = self._arrived(content, ("INBOX", "UNREAD"), never_mark_spam=False)
+        return self._put(content, labels, None, "receivedTime", ())
+
+    @write
+    def keep_sent(self, mail: bytes | Content, *, thread_id: str | None = None, to_self: bool = False) -> str:
+        """The sender's copy of sent mail: SENT, and INBOX and UNREAD too when it went to oneself."""
+        content = as_content(mail)
+        labels: tuple[str, ...] = ("SENT",)
+        if to_self:
+            labels = self._arrived(content, ("SENT", "INBOX", "UNREAD"), never_mark_spam=True)
+        return self._put(content, labels, thread_id, "receivedTime", ())
+
+    @write
+    def modify(
+        self,
+        message_id: str,
+        add: Sequence[str] = (),
+        remove: Sequence[str] = (),
+        *,
+        add_classification: Sequence[dict[str, Any]] = (),
+        remove_classification: Sequence[str] = (),
+    ) -> None:
+        """messages.modify: add and remove labels.
+
+        Raises:
+            ApiError: 404; 400 for an unknown label, more than 100, or SENT, DRAFT, CHAT.
+        """
+        message = self.message(message_id)
+        self._check_labels(add, remove)
+        self._classify([message], add_classification, remove_classification)
+        self.record(self.relabelled(message, add, remove))
+
+    @write
+    def batch_modify(
+        self,
+        message_ids: Sequence[str],
+        add: Sequence[str] = (),
+        remove: Sequence[str] = (),
+        *,
+        add_classification: Sequence[dict[str, Any]] = (),
+        remove_classification: Sequence[str] = (),
+    ) -> None:
+        """messages.batchModify: the same labels on up to 1,000 messages; ids that are gone are passed over.
+
+        Raises:
+            ApiError: 400 as for `modify`, or for no ids or too many.
+        """
+        self._check_ids(message_ids)
+        self._check_labels(add, remove)
+        found = self._present(message_ids)
+        self._classify(found, add_classification, remove_classification)
+        self.record([change for message in found for change in self.relabelled(message, add, remove)])
+
+    @write
+    def trash(self, message_id: str) -> None:
+        """messages.trash: TRASH comes, INBOX and SPAM go; 404."""
+        self.record(self.relabelled(self.message(message_id), ("TRASH",), ("INBOX", "SPAM")))
+
+    @write
+    def untrash(self, message_id: str) -> None:
+        """messages.untrash: TRASH goes, nothing else comes back; 404."""
+        self.record(self.relabelled(self.message(message_id), (), ("TRASH",)))
+
+    @write
+    def delete(self, message_id: str) -> None:
+        """messages.delete: gone for ever; 404."""
+        self.record([self.removed(self.message(message_id))])
+
+    @write
+    def batch_delete(self, message_ids: Sequence[str]) -> None:
+        """messages.batchDelete: up to 1,000, gone for ever; ids that are gone already are passed over.
+
+        Raises:
+            ApiError: 400 for no ids or too many.
+        """
+        self._check_ids(message_ids)
+        self.record([self.removed(message) for message in self._present(message_ids)])
+
+    @write
+    def modify_thread(self, thread_id: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
+        """threads.modify: the labels of all members; errors as `modify`."""
+        members = self.thread(thread_id).members
+        self._check_labels(add, remove)
+        self.record([change for member in members for change in self.relabelled(member, add, remove)])
+
+    @write
+    def trash_thread(self, thread_id: str) -> None:
+        """threads.trash; 404."""
+        members = self.thread(thread_id).members
+        self.record(
+            [change for one in members for change in self.relabelled(one, ("TRASH",), ("INBOX", "SPAM"))]
+        )
+
+    @write
+    def untrash_thread(self, thread_id: str) -> None:
+        """threads.untrash; 404."""
+        members = self.thread(thread_id).members
+        self.record([change for one in members for change in self.relabelled(one, (), ("TRASH",))])
+
+    @write
+    def delete_thread(self, thread_id: str) -> None:
+        """threads.delete: all members, gone for ever; 404."""
+        self.record([self.removed(member) for member in list(self.thread(thread_id).members)])
+
+    @write
+    def expire_history(self) -> None:
+        """Make every startHistoryId up to the present head too old."""
+        self.log.expire()
+
+    def _put(
+        self,
+        content: Content,
+        labels: tuple[str, ...],
+        thread_id: str | None,
+        date_source: DateSource,
+        classification: tuple[dict[str, Any], ...],
+    ) -> str:
+        thread = self.thread_to_join(content, thread_id)
+        dated = content.date_ms if date_source == "dateHeader" else 0
+        message, change = self.added(
+            content,
+            labels,
+            thread=thread,
+            internal_date_ms=dated or self.now_ms,
+            classification=classification,
+        )
+        self.record([(message, change)])
+        return message.id
+
+    def thread_to_join(self, content: Content, thread_id: str | None) -> ThreadState | None:
+        """The thread that was asked for, if the subject fits; else the one that References name.
+
+        Raises:
+            ApiError: 404 when the thread asked for does not exist.
+        """
+        if thread_id:
+            thread = self.thread(thread_id)
+            return thread if self.index.fits(thread, content) else None
+        return self.index.thread_for(content)
+
+    def _arrived(
+        self, content: Content, labels: tuple[str, ...], *, never_mark_spam: bool
+    ) -> tuple[str, ...]:
+        if not never_mark_spam and "INBOX" in labels and _flagged_as_spam(content):
+            labels = (*(label for label in labels if label != "INBOX"), "SPAM")
+        return labels_on_arrival(content, labels, self.now_ms, self.settings, self.labels)
+
+    def _allowed(self, label_ids: Sequence[str], never: frozenset[str]) -> tuple[str, ...]:
+        self.labels.require(label_ids)
+        for label_id in label_ids:
+            if label_id in never:
+                raise bad_argument(f"Invalid label: {label_id}")
+        return tuple(dict.fromkeys(label_ids))
+
+    def _check_labels(self, add: Sequence[str], remove: Sequence[str]) -> None:
+        if len(add) > _MOST_LABELS or len(remove) > _MOST_LABELS:
+            raise bad_argument(f"At most {_MOST_LABELS} labels can be added or removed at once")
+        self._allowed(add, NOT_BY_HAND)
+        self._allowed(remove, NOT_BY_HAND)
+        both = set(add) & set(remove)
+        if both:
+            raise bad_argument(f"Cannot both add and remove the same label: {', '.join(sorted(both))}")
+
+    def _check_ids(self, message_ids: Sequence[str]) -> None:
+        if not message_ids:
+            raise bad_argument("No message ids specified")
+        if len(message_ids) > _MOST_IDS:
+            raise bad_argument(f"Too many message ids: {len(message_ids)}, at most {_MOST_IDS}")
+
+    def _present(self, message_ids: Iterable[str]) -> list[Stored]:
+        known = self.store.messages
+        return [known[message_id] for message_id in dict.fromkeys(message_ids) if message_id in known]
+
+    def _classify(self, messages: list[Stored], add: Sequence[dict[str, Any]], remove: Sequence[str]) -> None:
+        if not add and not remove:
+            return
+        for message in messages:
+            values = {value["labelId"]: value for value in message.classification}
+            for label_id in remove:
+                values.pop(label_id, None)
+            for value in add:
+                if not value.get("labelId"):
+                    raise bad_argument("Classification label needs a labelId")
+                values[value["labelId"]] = value
+            message.classification = tuple(values.values())
+            message.history_id = self.log.advance(self.gap())
+
+
+def _flagged_as_spam(content: Content) -> bool:
+    return any(
+        header["name"].lower() == "x-spam-flag" and header["value"].strip().upper() == "YES"
+        for header in content.headers()
+    )

@@ -1,0 +1,152 @@
+"""Gmail's search language: `compile_query(q)` gives a test to call with messages.
+
+Terms side by side mean AND; OR (or `|`) binds closer than that; braces mean OR, parentheses group, also
+behind an operator (`subject:(dinner movie)`); a minus negates the term or group behind it. Words match whole
+words, quotes phrases. Nothing is malformed: brackets are closed where they are not, an operator that is not
+known is taken for words, one with a value that can't be read matches nothing, one without a value does not
+count. Not offered: AROUND; `+word` is a plain word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+
+from gmail_client.emulator.mailbox.search_operators import (
+    Look,
+    Scope,
+    Searchable,
+    Test,
+    compile_operator,
+    compile_words,
+    everything,
+    label_key,
+)
+
+__all__ = ["Query", "Searchable", "compile_query"]
+
+_MAXIMUM_DEPTH = 50
+_SPAM_TRASH = {"anywhere", "spam", "trash"}
+_TOKEN = re.compile(
+    r"(?P<bracket>[(){}])"
+    r"|(?P<or>OR(?![^\s(){}\"])|\|+)"
+    r"|(?P<and>AND(?![^\s(){}\"]))"
+    r"|(?P<minus>-+)(?=[^\s-])"
+    r"|(?P<operator>[A-Za-z0-9_]+):(?:\"(?P<quoted>[^\"]*)\"?|(?P<value>[^\s(){}\"]*))"
+    r"|\"(?P<phrase>[^\"]*)\"?"
+    r"|(?P<word>[^\s(){}\"|]+)"
+)
+
+
+class Query:
+    """A compiled `q`: call it with a message. `reaches_spam_trash` says whether it asks for those by name."""
+
+    def __init__(self, test: Test, *, reaches_spam_trash: bool) -> None:
+        self._test = test
+        self.reaches_spam_trash = reaches_spam_trash
+
+    def __call__(self, message: Searchable) -> bool:
+        """Whether the message matches; that spam and trash are left out by default is the caller's part."""
+        return self._test(Look(message))
+
+
+def compile_query(
+    q: str, *, now: Callable[[], float], labels: Mapping[str, str], me: Collection[str] = ()
+) -> Query:
+    """Compile `q`.
+
+    Args:
+        q: Whatever the user wrote; nothing raises.
+        now: The present in epoch seconds.
+        labels: Ids of the mailbox's labels by their names.
+        me: The user's own addresses, for `from:me` and `to:me`.
+    """
+    scope = Scope(now, {label_key(name): label_id for name, label_id in labels.items()}, tuple(me))
+    parser = _Parser(q, scope)
+    test = parser.parse()
+    return Query(test, reaches_spam_trash=parser.reaches_spam_trash)
+
+
+class _Parser:
+    """Recursive descent over the tokens of one query."""
+
+    def __init__(self, q: str, scope: Scope) -> None:
+        self._tokens = list(_TOKEN.finditer(q))
+        self._next = 0
+        self._scope = scope
+        self.reaches_spam_trash = False
+
+    def parse(self) -> Test:
+        terms: list[Test] = []
+        while self._next < len(self._tokens):
+            terms.append(self._terms("(", "", 0, negated=False))
+            # What stopped it was a bracket that nobody opened.
+            self._next += 1
+        return _every(terms)
+
+    def _terms(self, opening: str, operator: str, depth: int, *, negated: bool) -> Test:
+        """The terms up to a closing bracket; those joined by OR belong together."""
+        groups: list[list[Test]] = []
+        joined = False
+        while self._next < len(self._tokens) and self._tokens[self._next]["bracket"] not in (")", "}"):
+            token = self._tokens[self._next]
+            if token["or"] or token["and"]:
+                self._next += 1
+                joined = bool(token["or"])
+            elif joined and groups:
+                groups[-1].append(self._term(operator, depth, negated=negated))
+                joined = False
+            else:
+                groups.append([self._term(operator, depth, negated=negated)])
+                joined = False
+        alternatives = [_some(group) for group in groups]
+        return _some(alternatives) if opening == "{" else _every(alternatives)
+
+    def _term(self, operator: str, depth: int, *, negated: bool) -> Test:
+        token = self._tokens[self._next]
+        self._next += 1
+        if token["minus"]:
+            if len(token["minus"]) % 2 == 0:
+                return self._term(operator, depth, negated=negated)
+            inner = self._term(operator, depth, negated=not negated)
+            return inner if inner is everything else lambda look: not inner(look)
+        if token["bracket"]:
+            return self._group(token["bracket"], operator, depth, negated=negated)
+        if token["operator"]:
+            return self._operator(token, depth, negated=negated)
+        text = token["phrase"] if token["phrase"] is not None else token[0]
+        known = compile_operator(operator, text, self._scope) if operator else None
+        return known or compile_words(text)
+
+    def _group(self, opening: str, operator: str, depth: int, *, negated: bool) -> Test:
+        if opening not in "({" or depth >= _MAXIMUM_DEPTH:
+            return everything
+        test = self._terms(opening, operator, depth + 1, negated=negated)
+        self._next += 1
+        return test
+
+    def _operator(self, token: re.Match[str], depth: int, *, negated: bool) -> Test:
+        name = token["operator"].lower()
+        value = token["quoted"] if token["quoted"] is not None else token["value"]
+        if not value and self._next < len(self._tokens):
+            following = self._tokens[self._next]
+            if following["bracket"] in ("(", "{") and following.start() == token.end():
+                self._next += 1
+                return self._group(following["bracket"], name, depth, negated=negated)
+        if not negated and name in ("in", "is", "label") and value.strip().casefold() in _SPAM_TRASH:
+            self.reaches_spam_trash = True
+        return compile_operator(name, value, self._scope) or compile_words(f"{name} {value}")
+
+
+def _every(tests: list[Test]) -> Test:
+    counting = [test for test in tests if test is not everything]
+    if len(counting) < 2:
+        return counting[0] if counting else everything
+    return lambda look: all(test(look) for test in counting)
+
+
+def _some(tests: list[Test]) -> Test:
+    counting = [test for test in tests if test is not everything]
+    if len(counting) < 2:
+        return counting[0] if counting else everything
+    return lambda look: any(test(look) for test in counting)

@@ -1,0 +1,306 @@
+"""The operators of Gmail's search language, each a test of one message.
+
+Decided here, where Gmail documents nothing: months are 30 days and years 365; `to:` also looks at Cc and
+Bcc, as the criteria of filters do; `has:attachment` means any part with a filename; `after` includes its
+moment and `before` does not; `larger` and `size` mean above, `smaller` below.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.mail.text import SearchFields, words
+
+__all__ = [
+    "Look",
+    "Scope",
+    "Searchable",
+    "Test",
+    "compile_operator",
+    "compile_words",
+    "everything",
+    "label_key",
+]
+
+
+class Searchable(Protocol):
+    """A message in its mailbox, as far as `q` looks at it."""
+
+    @property
+    def content(self) -> Content:
+        """What the message says."""
+        ...
+
+    @property
+    def label_ids(self) -> Collection[str]:
+        """The ids of its labels."""
+        ...
+
+    @property
+    def internal_date_ms(self) -> int:
+        """When it arrived, in epoch milliseconds."""
+        ...
+
+
+class Look:
+    """One message being looked at: its fields are made once, and only when a term asks for them."""
+
+    def __init__(self, message: Searchable) -> None:
+        self.labels = message.label_ids
+        self.date_ms = message.internal_date_ms
+        self.content = message.content
+
+    @cached_property
+    def fields(self) -> SearchFields:
+        """What the message says, as words."""
+        return self.content.search_text()
+
+
+Test = Callable[[Look], bool]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the operators of one query refer to.
+
+    Args:
+        now: The present in epoch seconds, for `newer_than` and `older_than`.
+        labels: Label ids by name as a query may write it (`label_key`).
+        me: The addresses that `from:me` and `to:me` stand for.
+    """
+
+    now: Callable[[], float]
+    labels: Mapping[str, str]
+    me: Collection[str]
+
+
+_PACIFIC = ZoneInfo("America/Los_Angeles")
+_DATE = re.compile(r"(\d{4})[/.-](\d{1,2})[/.-](\d{1,2})|(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})")
+_AGE = re.compile(r"(\d{1,6})([hdmy])", re.IGNORECASE)
+_AGE_SECONDS = {"h": 3600, "d": 86400, "m": 30 * 86400, "y": 365 * 86400}
+_SIZE = re.compile(r"(\d{1,15})(b|k|kb|m|mb|g|gb)?", re.IGNORECASE)
+_SIZE_BYTES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_LABEL_KEY = re.compile(r"[\s/&()\"|-]+")
+
+_PLACES = {
+    "inbox": "INBOX",
+    "sent": "SENT",
+    "draft": "DRAFT",
+    "drafts": "DRAFT",
+    "spam": "SPAM",
+    "trash": "TRASH",
+    "chat": "CHAT",
+    "chats": "CHAT",
+    "starred": "STARRED",
+    "important": "IMPORTANT",
+    "unread": "UNREAD",
+}
+_CATEGORIES = {
+    "primary": "CATEGORY_PERSONAL",
+    "personal": "CATEGORY_PERSONAL",
+    "social": "CATEGORY_SOCIAL",
+    "promotions": "CATEGORY_PROMOTIONS",
+    "updates": "CATEGORY_UPDATES",
+    "forums": "CATEGORY_FORUMS",
+}
+_LINKS = {
+    "drive": ("drive google com", "docs google com"),
+    "document": ("docs google com document",),
+    "spreadsheet": ("docs google com spreadsheets",),
+    "presentation": ("docs google com presentation",),
+    "youtube": ("youtube com", "youtu be"),
+}
+
+
+def label_key(name: str) -> str:
+    """A label's name as a query writes it: lower-case, with hyphens for blanks, slashes and brackets."""
+    return _LABEL_KEY.sub("-", name.casefold()).strip("-")
+
+
+def nothing(look: Look) -> bool:
+    """The test that no message passes."""
+    return False
+
+
+def everything(look: Look) -> bool:
+    """The test of a term that is no restriction; it does not count beside others, nor behind a minus."""
+    return True
+
+
+def compile_words(text: str) -> Test:
+    """A bare word or a quoted phrase, looked for in the headers, the file names and the visible text."""
+    wanted = words(text)
+    return everything if not wanted.strip() else lambda look: wanted in look.fields.anywhere
+
+
+def compile_operator(name: str, value: str, scope: Scope) -> Test | None:
+    """The test of `name:value`; None when there is no operator of that name.
+
+    An empty value is no restriction, one that cannot be read matches nothing.
+    """
+    make = _OPERATORS.get(name.lower())
+    if make is None:
+        return None
+    return make(value.strip(), scope) if value.strip() else everything
+
+
+def _phrase(pick: Callable[[SearchFields], str]) -> Callable[[str, Scope], Test]:
+    def make(value: str, scope: Scope) -> Test:
+        wanted = [words(value)]
+        if value.casefold() == "me" and scope.me:
+            wanted = [words(address) for address in scope.me]
+        if not wanted[0].strip():
+            return nothing
+        return lambda look: any(phrase in pick(look.fields) for phrase in wanted)
+
+    return make
+
+
+def _recipients(fields: SearchFields) -> str:
+    return f"{fields.to}\n{fields.cc}\n{fields.bcc}"
+
+
+def _has_label(label_id: str) -> Test:
+    return lambda look: label_id in look.labels
+
+
+def _label(value: str, scope: Scope) -> Test:
+    key = label_key(value)
+    label_id = scope.labels.get(key) or _PLACES.get(key)
+    return _has_label(label_id) if label_id else nothing
+
+
+def _place(value: str, scope: Scope) -> Test:
+    key = value.casefold()
+    if key in ("anywhere", "all"):
+        return lambda look: True
+    if key == "read":
+        return lambda look: "UNREAD" not in look.labels
+    return _label(value, scope)
+
+
+def _category(value: str, scope: Scope) -> Test:
+    label_id = _CATEGORIES.get(value.casefold())
+    return _has_label(label_id) if label_id else nothing
+
+
+def _has_user_label(look: Look) -> bool:
+    return any(label_id.startswith("Label_") for label_id in look.labels)
+
+
+def _has(value: str, scope: Scope) -> Test:
+    key = value.casefold()
+    if key == "attachment":
+        return lambda look: bool(look.fields.filenames)
+    if key == "userlabels":
+        return _has_user_label
+    if key == "nouserlabels":
+        return lambda look: not _has_user_label(look)
+    if key.endswith("-star"):
+        return _has_label("STARRED")
+    if key in _LINKS:
+        wanted = [f" {link} " for link in _LINKS[key]]
+        return lambda look: any(link in look.fields.body for link in wanted)
+    return nothing
+
+
+def _filename(value: str, scope: Scope) -> Test:
+    wanted = words(value)
+    if not wanted.strip():
+        return nothing
+    return lambda look: any(wanted in words(name) for name in look.fields.filenames)
+
+
+def _moment_ms(value: str) -> int | None:
+    """Midnight in California of a date, or epoch seconds, in epoch milliseconds."""
+    if value.isascii() and value.isdigit() and len(value) <= 12:
+        return int(value) * 1000
+    match = _DATE.fullmatch(value)
+    if not match:
+        return None
+    year, month, day = match.group(1, 2, 3) if match.group(1) else match.group(6, 4, 5)
+    try:
+        return int(datetime(int(year), int(month), int(day), tzinfo=_PACIFIC).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _after(value: str, scope: Scope) -> Test:
+    moment = _moment_ms(value)
+    return nothing if moment is None else lambda look: look.date_ms >= moment
+
+
+def _before(value: str, scope: Scope) -> Test:
+    moment = _moment_ms(value)
+    return nothing if moment is None else lambda look: look.date_ms < moment
+
+
+def _age_start_ms(value: str, scope: Scope) -> float | None:
+    match = _AGE.fullmatch(value)
+    if not match:
+        return None
+    return (scope.now() - int(match.group(1)) * _AGE_SECONDS[match.group(2).lower()]) * 1000
+
+
+def _newer_than(value: str, scope: Scope) -> Test:
+    start = _age_start_ms(value, scope)
+    return nothing if start is None else lambda look: look.date_ms >= start
+
+
+def _older_than(value: str, scope: Scope) -> Test:
+    start = _age_start_ms(value, scope)
+    return nothing if start is None else lambda look: look.date_ms < start
+
+
+def _bytes(value: str) -> int | None:
+    match = _SIZE.fullmatch(value)
+    return int(match.group(1)) * _SIZE_BYTES[(match.group(2) or "")[:1].lower()] if match else None
+
+
+def _larger(value: str, scope: Scope) -> Test:
+    limit = _bytes(value)
+    return nothing if limit is None else lambda look: look.content.size > limit
+
+
+def _smaller(value: str, scope: Scope) -> Test:
+    limit = _bytes(value)
+    return nothing if limit is None else lambda look: look.content.size < limit
+
+
+def _message_id(value: str, scope: Scope) -> Test:
+    wanted = value.strip("<>")
+    return lambda look: look.content.message_id.strip("<>") == wanted
+
+
+_OPERATORS: dict[str, Callable[[str, Scope], Test]] = {
+    "from": _phrase(lambda fields: fields.sender),
+    "to": _phrase(_recipients),
+    "cc": _phrase(lambda fields: fields.cc),
+    "bcc": _phrase(lambda fields: fields.bcc),
+    "subject": _phrase(lambda fields: fields.subject),
+    "list": _phrase(lambda fields: fields.mailing_list),
+    "deliveredto": _phrase(lambda fields: fields.delivered_to),
+    "label": _label,
+    "in": _place,
+    "is": _place,
+    "category": _category,
+    "has": _has,
+    "filename": _filename,
+    "after": _after,
+    "newer": _after,
+    "before": _before,
+    "older": _before,
+    "newer_than": _newer_than,
+    "older_than": _older_than,
+    "larger": _larger,
+    "size": _larger,
+    "smaller": _smaller,
+    "rfc822msgid": _message_id,
+}

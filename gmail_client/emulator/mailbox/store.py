@@ -1,0 +1,234 @@
+"""What lies in one mailbox: `Stored` messages, `ThreadState`s and the `Store` that keeps both in order.
+
+No meaning of labels and no history here: only membership, order and counts, each operation cheap enough
+for a mailbox of half a million messages.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from gmail_client.emulator.mail.content import Content
+
+__all__ = ["Order", "Store", "Stored", "ThreadState"]
+
+Order = Literal["newest", "oldest", "shuffled"]
+Key = tuple[int, str]
+
+
+class Stored:
+    """A message in its mailbox; everything but `content`, `id` and `thread` may change.
+
+    `label_ids` is an interned tuple in the order in which Gmail shows them.
+    """
+
+    __slots__ = (
+        "classification",
+        "content",
+        "draft_id",
+        "history_id",
+        "id",
+        "internal_date_ms",
+        "label_ids",
+        "thread",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        thread: ThreadState,
+        content: Content,
+        label_ids: tuple[str, ...],
+        internal_date_ms: int,
+        history_id: int,
+        *,
+        draft_id: str = "",
+        classification: tuple[dict[str, Any], ...] = (),
+    ) -> None:
+        self.id = id
+        self.thread = thread
+        self.content = content
+        self.label_ids = label_ids
+        self.internal_date_ms = internal_date_ms
+        self.history_id = history_id
+        self.draft_id = draft_id
+        self.classification = classification
+
+    @property
+    def hidden(self) -> bool:
+        """In trash or spam: listings leave it out unless they are told to include it."""
+        return "TRASH" in self.label_ids or "SPAM" in self.label_ids
+
+
+class ThreadState:
+    """A thread: its members, oldest first, and the history id of its last change."""
+
+    __slots__ = ("history_id", "id", "members")
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.members: list[Stored] = []
+        self.history_id = 0
+
+    @property
+    def face(self) -> Stored:
+        """The member whose snippet stands for the thread: the newest outside trash and spam, else the newest."""
+        for member in reversed(self.members):
+            if not member.hidden:
+                return member
+        return self.members[-1]
+
+    @property
+    def internal_date_ms(self) -> int:
+        """The date of its newest member."""
+        return self.members[-1].internal_date_ms
+
+
+def _by_date(item: Stored | ThreadState) -> Key:
+    return (item.internal_date_ms, item.id)
+
+
+def _shuffled(item: Stored | ThreadState) -> Key:
+    return (zlib.crc32(item.id.encode()), item.id)
+
+
+class Store:
+    """Messages and threads of a mailbox by id, and both in the order of listings.
+
+    Args:
+        order: How listings run; see `Switches.listing_order`.
+    """
+
+    def __init__(self, order: Order = "newest") -> None:
+        self.messages: dict[str, Stored] = {}
+        self.threads: dict[str, ThreadState] = {}
+        self.drafts: dict[str, Stored] = {}
+        self.revision = 0
+        self._newest_first = order == "newest"
+        self._key: Callable[[Stored | ThreadState], Key] = _shuffled if order == "shuffled" else _by_date
+        self._message_order: list[Stored] = []
+        self._thread_order: list[ThreadState] = []
+        self._interned: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._counts: tuple[int, dict[str, dict[str, int]]] = (-1, {})
+
+    def intern(self, label_ids: tuple[str, ...]) -> tuple[str, ...]:
+        """The one tuple that stands for these labels, so that half a million messages share a few."""
+        return self._interned.setdefault(label_ids, label_ids)
+
+    def load(self, messages: Iterator[Stored]) -> None:
+        """Take many messages at once into an empty store, sorting once at the end."""
+        for message in messages:
+            self.messages[message.id] = message
+            thread = message.thread
+            thread.members.append(message)
+            self.threads[thread.id] = thread
+            if message.draft_id:
+                self.drafts[message.draft_id] = message
+        for thread in self.threads.values():
+            thread.members.sort(key=_by_date)
+        self._message_order = sorted(self.messages.values(), key=self._key)
+        self._thread_order = sorted(self.threads.values(), key=self._key)
+        self.revision += 1
+
+    def add(self, message: Stored) -> None:
+        """Put a new message in its thread and in order."""
+        self.revision += 1
+        self.messages[message.id] = message
+        if message.draft_id:
+            self.drafts[message.draft_id] = message
+        insort(self._message_order, message, key=self._key)
+        thread = message.thread
+        if thread.members:
+            self._drop(self._thread_order, thread)
+        insort(thread.members, message, key=_by_date)
+        self.threads[thread.id] = thread
+        insort(self._thread_order, thread, key=self._key)
+
+    def remove(self, message: Stored) -> None:
+        """Take a message out for ever; its thread goes with its last member."""
+        self.revision += 1
+        del self.messages[message.id]
+        if self.drafts.get(message.draft_id) is message:
+            del self.drafts[message.draft_id]
+        self._drop(self._message_order, message)
+        thread = message.thread
+        self._drop(self._thread_order, thread)
+        thread.members.remove(message)
+        if thread.members:
+            insort(self._thread_order, thread, key=self._key)
+        else:
+            del self.threads[thread.id]
+
+    def relabel(self, message: Stored, label_ids: tuple[str, ...]) -> None:
+        """Give a message another set of labels."""
+        self.revision += 1
+        message.label_ids = self.intern(label_ids)
+
+    def _drop(self, order: list[Any], item: Stored | ThreadState) -> None:
+        del order[bisect_left(order, self._key(item), key=self._key)]
+
+    def messages_from(self, key: Key | None) -> Iterator[Stored]:
+        """Messages in the order of listings, from the one with this key on (or where it would stand)."""
+        return self._run(self._message_order, key)
+
+    def threads_from(self, key: Key | None) -> Iterator[ThreadState]:
+        """Threads in the order of listings, from the one with this key on (or where it would stand)."""
+        return self._run(self._thread_order, key)
+
+    def drafts_from(self, key: Key | None) -> Iterator[Stored]:
+        """Drafts in the order of listings, from the one with this key on (or where it would stand)."""
+        return self._run(sorted(self.drafts.values(), key=self._key), key)
+
+    def key_of(self, item: Stored | ThreadState) -> Key:
+        """What a page token remembers of an item: its place in the order."""
+        return self._key(item)
+
+    def _run(self, order: list[Any], key: Key | None) -> Iterator[Any]:
+        if self._newest_first:
+            end = len(order) if key is None else bisect_left(order, key, key=self._key)
+            if key is not None and end < len(order) and self._key(order[end]) == key:
+                end += 1
+            return map(order.__getitem__, range(end - 1, -1, -1))
+        start = 0 if key is None else bisect_left(order, key, key=self._key)
+        return map(order.__getitem__, range(start, len(order)))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """messagesTotal, messagesUnread, threadsTotal and threadsUnread of every label that is in use."""
+        if self._counts[0] != self.revision:
+            self._counts = (self.revision, self._count())
+        return self._counts[1]
+
+    def _count(self) -> dict[str, dict[str, int]]:
+        messages: dict[tuple[str, ...], int] = {}
+        threads: dict[frozenset[str], int] = {}
+        threads_unread: dict[str, int] = {}
+        for thread in self.threads.values():
+            sets = [member.label_ids for member in thread.members]
+            for labels in sets:
+                messages[labels] = messages.get(labels, 0) + 1
+            union = frozenset(sets[0]) if len(sets) == 1 else frozenset().union(*sets)
+            threads[union] = threads.get(union, 0) + 1
+            if "UNREAD" in union:
+                for label in frozenset().union(*(labels for labels in sets if "UNREAD" in labels)):
+                    threads_unread[label] = threads_unread.get(label, 0) + 1
+        found: dict[str, dict[str, int]] = {}
+
+        def entry(label: str) -> dict[str, int]:
+            return found.setdefault(
+                label, {"messagesTotal": 0, "messagesUnread": 0, "threadsTotal": 0, "threadsUnread": 0}
+            )
+
+        for labels, number in messages.items():
+            for label in labels:
+                entry(label)["messagesTotal"] += number
+                if "UNREAD" in labels:
+                    entry(label)["messagesUnread"] += number
+        for union, number in threads.items():
+            for label in union:
+                entry(label)["threadsTotal"] += number
+        for label, number in threads_unread.items():
+            entry(label)["threadsUnread"] = number
+        return found

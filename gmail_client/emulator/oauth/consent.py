@@ -1,0 +1,182 @@
+"""The consent page of a login: `Consent` checks the request, shows the page and sends the browser back.
+
+GET /o/oauth2/v2/auth shows whose mailbox and which scopes, each with a checkbox; POST .../decision takes the
+choice. A test fills the form in by its field names: `request`, `account`, `scope` (repeated), `decision`
+(`approve` or `deny`).
+"""
+
+from __future__ import annotations
+
+import html
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from gmail_client.emulator.api.methods import SCOPES
+from gmail_client.emulator.oauth.tokens import Client, CodeGrant
+from gmail_client.emulator.world import World
+
+__all__ = ["AUTH_PATH", "DECISION_PATH", "Consent", "Page"]
+
+AUTH_PATH = "/o/oauth2/v2/auth"
+DECISION_PATH = "/o/oauth2/v2/auth/decision"
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
+_MOST_OPEN = 100
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>body{{font:16px/1.5 sans-serif;max-width:34rem;margin:3rem auto;padding:0 1rem}}
+fieldset{{margin:1rem 0}}button{{font:inherit;padding:.4rem 1.2rem;margin-right:.6rem}}</style></head>
+<body>{body}</body></html>
+"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """An answer to the browser: a page, or a way back when `location` is set."""
+
+    status: int
+    html: str = ""
+    location: str = ""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    client: Client
+    redirect_uri: str
+    scopes: tuple[str, ...]
+    state: str | None
+    challenge: str
+    challenge_method: str
+    offline: bool
+    hint: str
+
+
+class Consent:
+    """Logins that are waiting for a decision.
+
+    Args:
+        world: Clients, accounts and tokens.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._open: OrderedDict[str, _Asked] = OrderedDict()
+
+    def show(self, query: Mapping[str, str]) -> Page:
+        """The page for an authorization request, or what is wrong with it.
+
+        A wrong client or redirect URI is told on a page, never by a redirect; everything else goes back to
+        the client as `error`.
+        """
+        client = self._world.tokens.client(query.get("client_id", ""))
+        if client is None:
+            return _error(401, "invalid_client", "The OAuth client was not found.")
+        redirect_uri = query.get("redirect_uri", "")
+        if not _redirect_allowed(client, redirect_uri):
+            return _error(
+                400, "redirect_uri_mismatch", f"The redirect URI does not match: {redirect_uri or '(none)'}"
+            )
+        if query.get("response_type") != "code":
+            return _error(400, "invalid_request", "response_type must be code")
+        scopes = tuple(dict.fromkeys(query.get("scope", "").split()))
+        unknown = [scope for scope in scopes if scope not in SCOPES]
+        if not scopes or unknown:
+            named = " ".join(unknown) or "(none)"
+            return _error(400, "invalid_scope", f"Some requested scopes were invalid: {named}")
+        method = query.get("code_challenge_method", "plain" if "code_challenge" in query else "")
+        if method not in ("", "plain", "S256"):
+            return _error(400, "invalid_request", f"Invalid code_challenge_method: {method}")
+        asked = _Asked(
+            client,
+            redirect_uri,
+            scopes,
+            query.get("state"),
+            query.get("code_challenge", ""),
+            method,
+            query.get("access_type") == "offline",
+            query.get("login_hint", ""),
+        )
+        request_id = secrets.token_urlsafe(24)
+        self._open[request_id] = asked
+        while len(self._open) > _MOST_OPEN:
+            self._open.popitem(last=False)
+        return Page(200, self._form(request_id, asked))
+
+    def _form(self, request_id: str, asked: _Asked) -> str:
+        def box(kind: str, name: str, value: str, checked: bool) -> str:
+            mark = " checked" if checked else ""
+            text = html.escape(value)
+            return f'<label><input type="{kind}" name="{name}" value="{text}"{mark}> {text}</label><br>'
+
+        first = asked.hint if asked.hint in self._world.addresses else self._world.addresses[0]
+        accounts = "".join(
+            box("radio", "account", address, address == first) for address in self._world.addresses[:50]
+        )
+        scopes = "".join(box("checkbox", "scope", scope, True) for scope in asked.scopes)
+        body = (
+            "<h1>Gmail emulator</h1>"
+            f"<p>Client <code>{html.escape(asked.client.id)}</code> asks for access.</p>"
+            f'<form method="post" action="{DECISION_PATH}">'
+            f'<input type="hidden" name="request" value="{request_id}">'
+            f"<fieldset><legend>Account</legend>{accounts}</fieldset>"
+            f"<fieldset><legend>Access</legend>{scopes}</fieldset>"
+            '<button name="decision" value="approve">Allow</button>'
+            '<button name="decision" value="deny">Cancel</button></form>'
+        )
+        return _PAGE.format(title="Consent", body=body)
+
+    def decide(self, form: Mapping[str, str], scopes: Sequence[str]) -> Page:
+        """Take the decision of a page; it counts once.
+
+        Args:
+            form: The fields `request`, `account` and `decision`.
+            scopes: The checked ones.
+        """
+        asked = self._open.pop(form.get("request", ""), None)
+        if asked is None:
+            return _error(400, "invalid_request", "This page was used before, or is not known. Start again.")
+        account = form.get("account", "")
+        if form.get("decision") != "approve" or account not in self._world.mailboxes:
+            return _back(asked, {"error": "access_denied"})
+        granted = tuple(scope for scope in asked.scopes if scope in scopes)
+        if not granted:
+            return _back(asked, {"error": "access_denied"})
+        tokens = self._world.tokens
+        # A desktop client gets a refresh token every time, a web client when it asks for offline access.
+        offline = asked.client.kind == "installed" or asked.offline
+        code = tokens.new_code(
+            CodeGrant(
+                asked.client.id,
+                asked.redirect_uri,
+                account,
+                granted,
+                asked.challenge,
+                asked.challenge_method,
+                offline,
+                tokens.code_expiry(),
+            )
+        )
+        return _back(asked, {"code": code, "scope": " ".join(granted)})
+
+
+def _redirect_allowed(client: Client, uri: str) -> bool:
+    if client.kind == "web":
+        return uri in client.redirect_uris
+    parts = urlsplit(uri)
+    return parts.scheme == "http" and parts.hostname in _LOOPBACK
+
+
+def _back(asked: _Asked, answer: dict[str, str]) -> Page:
+    if asked.state is not None:
+        answer = {"state": asked.state, **answer}
+    joint = "&" if "?" in asked.redirect_uri else "?"
+    return Page(302, location=f"{asked.redirect_uri}{joint}{urlencode(answer)}")
+
+
+def _error(status: int, error: str, text: str) -> Page:
+    body = f"<h1>Access blocked</h1><p>{html.escape(text)}</p><p>Error {status}: {error}</p>"
+    return Page(status, _PAGE.format(title=f"Error {status}: {error}", body=body))

@@ -1,0 +1,87 @@
+"""The Directory's list of users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.gmail_api import Caller, reason
+
+from gmail_client.emulator import Emulator, Switches
+
+Start = Callable[..., Emulator]
+Call = Callable[..., Caller]
+PATH = "/admin/directory/v1/users"
+
+
+def users(caller: Caller, **params: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    token = None
+    while True:
+        more = {"pageToken": token} if token else {}
+        answer = caller.send("GET", PATH, params={"customer": "my_customer", **params, **more})
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        found += page.get("users", [])
+        token = page.get("nextPageToken")
+        if not token:
+            return found
+
+
+def test_all_users_with_their_states(start: Start, call: Call) -> None:
+    gmail = start(mailboxes=5, messages=0)
+    me = call(gmail)
+    found = {user["primaryEmail"]: user for user in users(me, maxResults=2)}
+    assert set(gmail.addresses) < set(found)
+    assert len(found) == 8
+    usable = {
+        address
+        for address, user in found.items()
+        if user["isMailboxSetup"] and not user["suspended"] and not user["archived"]
+    }
+    assert usable == set(gmail.addresses)
+    assert len(users(me, query="isSuspended=false")) == 6
+    assert len(users(me, domain="gmail.test")) == 8
+    assert users(me, domain="other.test") == []
+
+
+def test_without_the_extras(start: Start, call: Call) -> None:
+    gmail = start(mailboxes=2, messages=0, switches=Switches(directory_extras=False))
+    assert [user["primaryEmail"] for user in users(call(gmail))] == sorted(gmail.addresses)
+
+
+def test_only_admins_with_the_scope(start: Start, call: Call) -> None:
+    gmail = start(mailboxes=2, messages=0)
+    customer = {"customer": "my_customer"}
+    other = call(gmail, gmail.access_token(gmail.addresses[1])).send("GET", PATH, params=customer)
+    assert (other.status_code, reason(other)) == (403, "forbidden")
+    narrow = call(gmail, gmail.access_token(scopes=["https://mail.google.com/"])).send(
+        "GET", PATH, params=customer
+    )
+    assert (narrow.status_code, reason(narrow)) == (403, "insufficientPermissions")
+    assert call(gmail, "nonsense").send("GET", PATH, params=customer).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"customer": "x", "maxResults": "501"},
+        {"customer": "x", "pageSize": "1"},
+        {"customer": "x", "query": "name:x"},
+    ],
+)
+def test_wrong_parameters(start: Start, call: Call, params: dict[str, str]) -> None:
+    assert call(start(messages=0)).send("GET", PATH, params=params).status_code == 400
+
+
+def test_who_has_no_mailbox(start: Start, call: Call) -> None:
+    gmail = start(messages=0)
+    token = gmail._world.tokens.new_access_token(
+        "no.mailbox.example@gmail.test", ("https://mail.google.com/",)
+    )
+    answer = call(gmail, token).get("profile")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "Mail service not enabled"
+    assert reason(answer) == "failedPrecondition"
