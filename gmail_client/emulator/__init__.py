@@ -7,24 +7,24 @@
 """
 
 from gmail_client.emulator.api.errors import ApiError
+from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.faults import Fault, Faults
 from gmail_client.emulator.handle import Emulator
 from gmail_client.emulator.http.server import PortTakenError
-from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.process import EmulatorProcess
 from gmail_client.emulator.quota import Quota
-from gmail_client.emulator.switches import Switches
 from gmail_client.emulator.usage import Usage
 
 __all__ = [
     "ApiError",
+    "Behavior",
+    "EmulatedMailbox",
     "Emulator",
     "EmulatorProcess",
     "Fault",
     "Faults",
-    "Mailbox",
     "PortTakenError",
     "Quota",
-    "Switches",
     "Usage",
 ]

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Sequence
 
 from gmail_client.clock import SYSTEM_CLOCK, ScaledClock
+from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.handle import Emulator
 from gmail_client.emulator.http.server import PortTakenError
 from gmail_client.emulator.quota import Quota
-from gmail_client.emulator.switches import Switches
 
 __all__ = ["main", "make_parser"]
 
@@ -37,7 +37,7 @@ def make_parser(prog: str = "python -m gmail_client.emulator") -> argparse.Argum
     add("--maildir", action="append", default=[], metavar="DIR", help="mail of a Maildir folder")
     add("--eml", action="append", default=[], metavar="DIR", help="mail of the .eml files in a folder")
     add(
-        "--switch",
+        "--behavior",
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m gmail
             quota=Quota.named(options.quota),
             latency_ms=options.latency_ms,
             clock=SYSTEM_CLOCK if options.time_scale == 1 else ScaledClock(options.time_scale),
-            switches=Switches.parse(options.switch),
+            behavior=Behavior.parse(options.behavior),
             journal=options.journal,
             eml=options.eml,
             mbox=options.mbox,

@@ -9,15 +9,15 @@ from types import TracebackType
 from typing import Any, Literal
 
 from gmail_client.clock import SYSTEM_CLOCK, Clock
+from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.faults import Faults
 from gmail_client.emulator.generate.generator import SeededMailbox, seeded_mailbox
 from gmail_client.emulator.generate.own_mail import with_own_mail
 from gmail_client.emulator.http.server import Server
-from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import Format
 from gmail_client.emulator.oauth.tokens import Client
 from gmail_client.emulator.quota import Quota
-from gmail_client.emulator.switches import Switches
 from gmail_client.emulator.truth import truth_of
 from gmail_client.emulator.usage import Usage
 from gmail_client.emulator.world import World
@@ -46,7 +46,7 @@ class Emulator:
         quota: `current`, `legacy`, `none`, units a minute and user, or a `Quota`.
         latency_ms: Milliseconds (of the clock) that every request to the API takes at least.
         clock: Quota, dates and token lives run by it.
-        switches: Behaviour that Gmail leaves open, and oddities.
+        behavior: Behaviour that Gmail leaves open, and oddities.
         journal: File that keeps what is written, for the next start with the same arguments.
         eml: Folders of `.eml` files whose mail the first mailbox holds too.
         mbox: Files in mbox form (a Takeout export), likewise.
@@ -63,7 +63,7 @@ class Emulator:
         faults: Trouble on demand.
         usage: What was asked for.
         clock: The clock.
-        switches: The switches.
+        behavior: The behavior.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Emulator:
         quota: str | int | Quota = "none",
         latency_ms: float = 0,
         clock: Clock = SYSTEM_CLOCK,
-        switches: Switches | None = None,
+        behavior: Behavior | None = None,
         journal: PathLike | None = None,
         eml: Iterable[PathLike] = (),
         mbox: Iterable[PathLike] = (),
@@ -86,7 +86,7 @@ class Emulator:
         if mailboxes < 1 or messages < 0:
             raise ValueError(f"mailboxes is at least 1 and messages at least 0, not {mailboxes}, {messages}")
         self.clock = clock
-        self.switches = switches or Switches()
+        self.behavior = behavior or Behavior()
         own = {
             kind: [Path(path) for path in paths]
             for kind, paths in (("eml", eml), ("mbox", mbox), ("maildir", maildir))
@@ -96,14 +96,14 @@ class Emulator:
             "messages": messages,
             "seed": seed,
             "mean_json_kb": mean_json_kb,
-            "switches": self.switches.words(),
+            "behavior": self.behavior.words(),
             **{kind: [str(path) for path in paths] for kind, paths in own.items()},
         }
         self._world = World(
             _seeds(mailboxes, messages, seed, mean_json_kb, own),
             seed=seed,
             clock=clock,
-            switches=self.switches,
+            behavior=self.behavior,
             quota=Quota.named(quota),
             journal=Path(journal) if journal is not None else None,
             origin=origin,
@@ -174,7 +174,7 @@ class Emulator:
             "GMAIL_OAUTH_ROOT": self.url,
         }
 
-    def mailbox(self, address: str | None = None) -> Mailbox:
+    def mailbox(self, address: str | None = None) -> EmulatedMailbox:
         """A mailbox, to write to with Gmail's semantics.
 
         Raises:

@@ -13,9 +13,9 @@ from typing import Any
 import requests
 
 from gmail_client.clock import SYSTEM_CLOCK, Clock, ScaledClock
+from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.faults import Fault
 from gmail_client.emulator.mailbox.journal import encode_arguments
-from gmail_client.emulator.switches import Switches
 
 __all__ = ["EmulatorProcess", "RemoteMailbox"]
 
@@ -23,14 +23,14 @@ PathLike = str | os.PathLike[str]
 
 
 class RemoteMailbox:
-    """A mailbox of another process: `write(name, **arguments)` calls a method of `Mailbox` there."""
+    """A mailbox of another process: `write(name, **arguments)` calls a method of `EmulatedMailbox` there."""
 
     def __init__(self, process: EmulatorProcess, address: str) -> None:
         self.address = address
         self._process = process
 
     def write(self, operation: str, **arguments: Any) -> Any:
-        """Call a method of `Mailbox` by name, with keyword arguments; bytes come back as bytes.
+        """Call a method of `EmulatedMailbox` by name, with keyword arguments; bytes come back as bytes.
 
         Raises:
             RuntimeError: The emulator refused; the message is its answer.
@@ -65,7 +65,7 @@ class EmulatorProcess:
         quota: str | int = "none",
         latency_ms: float = 0,
         clock: Clock = SYSTEM_CLOCK,
-        switches: Switches | None = None,
+        behavior: Behavior | None = None,
         journal: PathLike | None = None,
         eml: Iterable[PathLike] = (),
         mbox: Iterable[PathLike] = (),
@@ -79,8 +79,8 @@ class EmulatorProcess:
         command += ["--latency-ms", str(latency_ms), "--port", str(port)]
         if isinstance(clock, ScaledClock):
             command += ["--time-scale", str(clock.factor)]
-        for word in (switches or Switches()).words():
-            command += ["--switch", word]
+        for word in (behavior or Behavior()).words():
+            command += ["--behavior", word]
         for name, value in (("--journal", journal), ("--service-account-file", service_account_file)):
             if value is not None:
                 command += [name, os.fspath(value)]

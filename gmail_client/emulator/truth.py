@@ -8,7 +8,7 @@ from typing import Any
 
 from gmail_client.emulator.http.reads import label_resource
 from gmail_client.emulator.mailbox.listing import Selection
-from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import Format, Renderer
 from gmail_client.emulator.mailbox.settings import SETTINGS_PARTS
 
@@ -31,7 +31,7 @@ TRUTH_TABLES = (
 
 
 def truth_of(
-    mailbox: Mailbox,
+    mailbox: EmulatedMailbox,
     renderer: Renderer,
     table: str,
     *,
@@ -61,7 +61,7 @@ def truth_of(
                 labels=mailbox.labels.ids_by_name(),
                 me=mailbox.settings.send_as.keys(),
                 now=mailbox.clock.time,
-                switches=mailbox.switches,
+                behavior=mailbox.behavior,
             )
             return _mail(mailbox, renderer, table, selection, include_spam_trash, format)
         if table == "labels":
@@ -85,7 +85,7 @@ def truth_of(
 
 
 def _mail(
-    mailbox: Mailbox,
+    mailbox: EmulatedMailbox,
     renderer: Renderer,
     table: str,
     selection: Selection,

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gmail_client.clock import Clock
+from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.faults import Faults
 from gmail_client.emulator.generate.generator import SeededMailbox
 from gmail_client.emulator.mail.content import Content
 from gmail_client.emulator.mailbox.journal import Journal
-from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import Renderer
 from gmail_client.emulator.oauth.tokens import TokenBook
 from gmail_client.emulator.quota import Quota, QuotaGate
-from gmail_client.emulator.switches import Switches
 from gmail_client.emulator.usage import Usage
 
 __all__ = ["Account", "World"]
@@ -47,7 +47,7 @@ class World:
         seeds: What each mailbox holds at first; the first one's owner is the domain's admin.
         seed: What clients and tokens follow from.
         clock: The present.
-        switches: Behaviour that Gmail leaves open.
+        behavior: Behaviour that Gmail leaves open.
         quota: What is allowed.
         journal: File of what was written; None for none.
         origin: What the journal builds on.
@@ -62,23 +62,23 @@ class World:
         *,
         seed: int,
         clock: Clock,
-        switches: Switches,
+        behavior: Behavior,
         quota: Quota,
         journal: Path | None = None,
         origin: dict[str, object] | None = None,
     ) -> None:
         self.clock = clock
-        self.switches = switches
+        self.behavior = behavior
         self.usage = Usage()
         self.faults = Faults()
         self.tokens = TokenBook(seed, clock)
         self.gate = QuotaGate(quota, clock)
-        self.renderer = Renderer(switches)
+        self.renderer = Renderer(behavior)
         self.journal = Journal(journal, origin or {}) if journal is not None else None
-        self.mailboxes: dict[str, Mailbox] = {}
+        self.mailboxes: dict[str, EmulatedMailbox] = {}
         for entry in seeds:
-            self.mailboxes[entry.address] = Mailbox(
-                entry, clock=clock, switches=switches, journal=self.journal, post=self._post
+            self.mailboxes[entry.address] = EmulatedMailbox(
+                entry, clock=clock, behavior=behavior, journal=self.journal, post=self._post
             )
         self.addresses = list(self.mailboxes)
         self.accounts = {account.address: account for account in self._accounts()}
@@ -88,7 +88,7 @@ class World:
 
     def _accounts(self) -> list[Account]:
         accounts = [Account(address, admin=not index) for index, address in enumerate(self.addresses)]
-        if self.switches.directory_extras:
+        if self.behavior.directory_extras:
             domain = self.addresses[0].rpartition("@")[2]
             accounts += [
                 Account(f"suspended.example@{domain}", suspended=True),

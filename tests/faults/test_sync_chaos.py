@@ -25,7 +25,7 @@ from gmail_assets.sync import sync
 from gmail_assets.upkeep import Upkeep
 from gmail_client.calls import Answer
 from gmail_client.client import GmailClient, Mailbox
-from gmail_client.emulator import Emulator, Fault, Switches
+from gmail_client.emulator import Behavior, Emulator, Fault
 from gmail_client.errors import GmailError
 from gmail_client.options import SpecTable
 
@@ -50,8 +50,8 @@ ASKED = st.one_of(
 )
 DELETES = st.sampled_from(["remove", "remove", "keep"])
 
-SWITCHES = st.builds(
-    Switches,
+BEHAVIORS = st.builds(
+    Behavior,
     threads_get_includes_trash=st.booleans(),
     threads_get_snippet=st.booleans(),
     thread_history_moves_with_labels=st.booleans(),
@@ -169,7 +169,7 @@ class Witness:
 
     def __init__(self, gmail: Emulator, lake: Lake) -> None:
         self._address = gmail.addresses[0]
-        self._hides = not gmail.switches.threads_get_includes_trash
+        self._hides = not gmail.behavior.threads_get_includes_trash
         self._lake = lake
         self._kept: dict[str, set[str]] = {}
 
@@ -311,7 +311,7 @@ def live_through(
 
 def check_a_life(
     seed: int,
-    switches: Switches,
+    behavior: Behavior,
     steps: list[Any],
     asked: tuple[int, int],
     deletes: str,
@@ -325,7 +325,7 @@ def check_a_life(
         mock.patch("gmail_assets.part._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
         mock.patch("gmail_assets.thread_target._EDIT_SLICE", rng.choice([1, 500])),
         mock.patch("gmail_assets.mailbox_run._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
-        Emulator(mailboxes=2, messages=messages, seed=seed, switches=switches) as gmail,
+        Emulator(mailboxes=2, messages=messages, seed=seed, behavior=behavior) as gmail,
         tempfile.TemporaryDirectory() as folder,
     ):
         client = client_of(gmail)
@@ -335,7 +335,7 @@ def check_a_life(
         last = specs(asked, ("messages", "threads"), deletes)
         with contextlib.ExitStack() as watched:
             mailbox = client.mailbox()
-            if switches.empty_label_ids == "empty":  # else a message may have to be read to know its labels
+            if behavior.empty_label_ids == "empty":  # else a message may have to be read to know its labels
                 mailbox = watched.enter_context(witness.no_waste(last, mailbox))
             results = sync(mailbox, lake, last, allow_mass_delete=True, sample=rng)
         note(f"{results}")
@@ -355,7 +355,7 @@ def check_a_life(
 
 LIFE = {
     "seed": st.integers(0, 2**16),
-    "switches": SWITCHES,
+    "behavior": BEHAVIORS,
     "steps": STEPS,
     "asked": ASKED,
     "deletes": DELETES,

@@ -22,7 +22,7 @@ from gmail_assets.lake import Lake
 from gmail_assets.resources import GmailResource
 from gmail_assets.standing import standing_of
 from gmail_assets.sync import sync
-from gmail_client.emulator import Emulator, Switches
+from gmail_client.emulator import Behavior, Emulator
 from gmail_client.options import Spec, SpecTable
 from gmail_client.tables import CHANGE_TABLES
 
@@ -131,7 +131,7 @@ def test_spam_and_trash_count_where_they_are_included(lake_of_test: Lake):
 
 
 def test_a_label_that_gmail_does_not_name_is_a_warning(clean_environment, monkeypatch, lake_of_test: Lake):
-    with Emulator(messages=40, seed=7, switches=Switches(ghost_label=True)) as gmail:
+    with Emulator(messages=40, seed=7, behavior=Behavior(ghost_label=True)) as gmail:
         for name, value in gmail.environment().items():
             monkeypatch.setenv(name, value)
         load(lake_of_test)

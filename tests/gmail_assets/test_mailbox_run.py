@@ -20,8 +20,7 @@ from gmail_assets.part import Part
 from gmail_assets.standing import standing_of
 from gmail_assets.sync import SyncResult, sync
 from gmail_client.client import Mailbox
-from gmail_client.emulator import Emulator, Switches
-from gmail_client.emulator import Mailbox as EmulatedMailbox
+from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator
 from gmail_client.errors import GmailError
 from gmail_client.options import SpecTable
 
@@ -169,7 +168,7 @@ def test_a_reply_that_q_does_not_name_joins_its_thread_after_an_expired_history(
 
 @pytest.mark.parametrize("hides", [True, False])
 def test_a_filtered_thread_enters_with_its_members_in_the_trash(lake: Lake, hides: bool) -> None:
-    with Emulator(messages=20, seed=3, switches=Switches(threads_get_includes_trash=not hides)) as gmail:
+    with Emulator(messages=20, seed=3, behavior=Behavior(threads_get_includes_trash=not hides)) as gmail:
         mailbox = gmail.mailbox()
         label = mailbox.create_label("Keep")
         first = mail(mailbox, "one")
@@ -183,7 +182,7 @@ def test_a_filtered_thread_enters_with_its_members_in_the_trash(lake: Lake, hide
 
 @pytest.mark.parametrize("hides", [True, False])
 def test_a_filtered_thread_is_loaded_with_its_members_in_the_trash(lake: Lake, hides: bool) -> None:
-    with Emulator(messages=60, seed=3, switches=Switches(threads_get_includes_trash=not hides)) as gmail:
+    with Emulator(messages=60, seed=3, behavior=Behavior(threads_get_includes_trash=not hides)) as gmail:
         mailbox = gmail.mailbox()
         label = mailbox.create_label("Keep")
         first = mail(mailbox, "one")
@@ -396,7 +395,7 @@ def test_a_history_that_expires_again_and_again_reads_labels_only_once(lake: Lak
 
 
 def test_a_thread_whose_newest_message_goes_while_it_is_read_shows_what_is_left(lake: Lake) -> None:
-    with Emulator(messages=20, seed=3, switches=Switches(threads_get_snippet=False)) as gmail:
+    with Emulator(messages=20, seed=3, behavior=Behavior(threads_get_snippet=False)) as gmail:
         mailbox = gmail.mailbox()
         first = mail(mailbox, "one", "The first.")
         second = mail(mailbox, "Re: one", "The second.", reply_to=first)
@@ -667,7 +666,7 @@ def test_a_cursor_past_the_head_is_not_believed_once_the_head_has_passed_it(
 
 @pytest.mark.parametrize("expires", [False, True])
 def test_labels_that_only_reading_tells_are_read_on_by_the_next_run(lake: Lake, expires: bool) -> None:
-    with Emulator(messages=60, seed=8, switches=Switches(thread_history_moves_with_labels=False)) as gmail:
+    with Emulator(messages=60, seed=8, behavior=Behavior(thread_history_moves_with_labels=False)) as gmail:
         run(gmail, lake)
         mailbox = gmail.mailbox()
         for message_id in mailbox.message_ids():

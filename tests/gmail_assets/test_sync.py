@@ -17,7 +17,7 @@ from support.lake import assert_lake_is_true, stored_rows
 from gmail_assets.lake import Lake
 from gmail_assets.sync import MassDeletionError, SyncResult, snapshot, sync
 from gmail_client.client import GmailClient
-from gmail_client.emulator import Emulator, Fault, Switches
+from gmail_client.emulator import Behavior, Emulator, Fault
 from gmail_client.errors import ConfigurationError, UnavailableError
 from gmail_client.fetch import chunks
 from gmail_client.options import Spec, SpecTable
@@ -69,8 +69,8 @@ def units_of(gmail: Emulator, *methods: str) -> int:
     ],
 )
 def test_every_table_equals_the_mailbox_field_by_field(seed: int, quota: str, lake: Lake) -> None:
-    switches = Switches(threads_get_snippet=True)
-    with Emulator(messages=100, seed=seed, quota="none", switches=switches) as gmail:
+    behavior = Behavior(threads_get_snippet=True)
+    with Emulator(messages=100, seed=seed, quota="none", behavior=behavior) as gmail:
         client = client_of(gmail)
         client.plan = preset(quota)
         tables = Spec.default().tables
@@ -179,7 +179,7 @@ def test_an_expired_history_reads_only_the_threads_that_changed(lake: Lake) -> N
 
 
 def test_a_gate_that_does_not_tell_label_changes_is_found_out(lake: Lake) -> None:
-    with Emulator(messages=60, seed=8, switches=Switches(thread_history_moves_with_labels=False)) as gmail:
+    with Emulator(messages=60, seed=8, behavior=Behavior(thread_history_moves_with_labels=False)) as gmail:
         run(gmail, lake)
         mailbox = gmail.mailbox()
         for message_id in mailbox.message_ids():
@@ -275,7 +275,7 @@ def test_filters_hold_in_the_load_and_afterwards(
 def test_spam_and_trash_come_where_a_filter_asks_for_them(
     lake: Lake, options: dict[str, str], reach: bool
 ) -> None:
-    with Emulator(messages=60, seed=5, switches=Switches(label_ids_reach_spam_trash=reach)) as gmail:
+    with Emulator(messages=60, seed=5, behavior=Behavior(label_ids_reach_spam_trash=reach)) as gmail:
         gmail.mailbox().insert(gmail.mailbox().random_mail(), ["SPAM"])
         tables = [spec("messages", **options), spec("threads", **options)]
         run(gmail, lake, tables)

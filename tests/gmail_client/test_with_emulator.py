@@ -13,7 +13,7 @@ from gmail_client.api import GmailApi
 from gmail_client.client import GmailClient
 from gmail_client.clock import ScaledClock
 from gmail_client.credentials import Credentials
-from gmail_client.emulator import Emulator, Fault, Switches
+from gmail_client.emulator import Behavior, Emulator, Fault
 from gmail_client.errors import (
     CredentialsError,
     DailyLimitError,
@@ -186,9 +186,9 @@ def test_one_message_that_cannot_be_served_holds_nobody_up(gmail: Emulator, api:
     assert isinstance(failed[0].error, NotFoundError)
 
 
-@pytest.mark.parametrize("pages", [Switches(empty_pages=2), Switches(listing_order="shuffled")])
-def test_odd_listings_are_complete(pages: Switches) -> None:
-    with Emulator(messages=60, seed=2, switches=pages) as gmail:
+@pytest.mark.parametrize("pages", [Behavior(empty_pages=2), Behavior(listing_order="shuffled")])
+def test_odd_listings_are_complete(pages: Behavior) -> None:
+    with Emulator(messages=60, seed=2, behavior=pages) as gmail:
         api = connected(gmail).mailbox().api
         ids = listed(api.list_messages(include_spam_trash=True, page_size=7))
         assert sorted(ids) == sorted(by_id(gmail.truth("messages", include_spam_trash=True)))

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from support.lakeflow import Pipeline, connector_of
 
-from gmail_client.emulator import Emulator, Switches
+from gmail_client.emulator import Behavior, Emulator
 
-SWITCHES = {
-    "defaults": Switches(),
-    "one record per message, split over pages": Switches(
+BEHAVIORS = {
+    "defaults": Behavior(),
+    "one record per message, split over pages": Behavior(
         history_groups="message", record_split_across_pages=True
     ),
-    "threads.get hides trash, history ids grow a digit": Switches(
+    "threads.get hides trash, history ids grow a digit": Behavior(
         threads_get_includes_trash=False, history_near_rollover=True, empty_label_ids="empty"
     ),
-    "thread history stands still, listings shuffled": Switches(
+    "thread history stands still, listings shuffled": Behavior(
         thread_history_moves_with_labels=False, listing_order="shuffled", history_labels_of_deleted=False
     ),
 }
@@ -62,11 +62,11 @@ def writer(gmail: Emulator, seed: int) -> Callable[[], None]:
     return happen
 
 
-@pytest.mark.parametrize("switches", SWITCHES.values(), ids=SWITCHES)
+@pytest.mark.parametrize("behavior", BEHAVIORS.values(), ids=BEHAVIORS)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("table", ["messages", "threads"])
-def test_a_stream_is_true_in_the_end(table: str, options: dict[str, str], switches: Switches) -> None:
-    with Emulator(messages=70, seed=11, mean_json_kb=2.0, switches=switches) as gmail:
+def test_a_stream_is_true_in_the_end(table: str, options: dict[str, str], behavior: Behavior) -> None:
+    with Emulator(messages=70, seed=11, mean_json_kb=2.0, behavior=behavior) as gmail:
         happen = writer(gmail, 5)
         for cap in ("7", "25"):
             chance = random.Random(cap)

@@ -15,7 +15,7 @@ from gmail_client.emulator.faults import Fault
 from gmail_client.emulator.http.calls import Reply
 from gmail_client.emulator.http.gateway import error_reply
 from gmail_client.emulator.mailbox.journal import decode_arguments
-from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import to_json
 from gmail_client.emulator.truth import truth_of
 from gmail_client.emulator.world import World
@@ -67,7 +67,7 @@ OPERATIONS = frozenset(
         "random_mail",
     }
 )
-"""Methods of `Mailbox` that another process may call by POST write."""
+"""Methods of `EmulatedMailbox` that another process may call by POST write."""
 
 
 class _RefusedError(Exception):
@@ -133,7 +133,7 @@ def _act(world: World, verb: str, action: str, query: dict[str, list[str]], body
             raise _RefusedError(f"no such action: {verb} {action}")
 
 
-def _write(mailbox: Mailbox, body: dict[str, Any]) -> Any:
+def _write(mailbox: EmulatedMailbox, body: dict[str, Any]) -> Any:
     operation = body.get("operation", "")
     if operation not in OPERATIONS:
         raise _RefusedError(f"no operation {operation!r}; there are {', '.join(sorted(OPERATIONS))}")
@@ -141,7 +141,7 @@ def _write(mailbox: Mailbox, body: dict[str, Any]) -> Any:
     return {"result": result.decode("latin-1") if isinstance(result, bytes) else result}
 
 
-def _mailbox(world: World, address: str | None) -> Mailbox:
+def _mailbox(world: World, address: str | None) -> EmulatedMailbox:
     name = address or world.addresses[0]
     if name not in world.mailboxes:
         raise _RefusedError(f"no mailbox {name!r}; there are {', '.join(world.addresses)}")

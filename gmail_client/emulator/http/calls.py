@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gmail_client.emulator.api.methods import Method
-from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import Renderer
 from gmail_client.emulator.oauth.tokens import Access
 from gmail_client.emulator.usage import Usage
@@ -56,7 +56,7 @@ class Call:
     query: dict[str, Any]
     request: Request
     upload: bool
-    mailbox: Mailbox
+    mailbox: EmulatedMailbox
     access: Access
     renderer: Renderer
     usage: Usage

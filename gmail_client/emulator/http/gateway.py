@@ -26,7 +26,7 @@ from gmail_client.emulator.http.calls import Call, Reply, Request
 from gmail_client.emulator.http.reads import READS
 from gmail_client.emulator.http.router import Route, match, parse_query
 from gmail_client.emulator.http.writes import WRITES
-from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import to_json
 from gmail_client.emulator.oauth.tokens import Access
 from gmail_client.emulator.world import World
@@ -165,7 +165,7 @@ class Gateway:
         )
         return Ticket(world, method.name, call=call, units=units, fault=fault)
 
-    def _mailbox(self, route: Route, access: Access) -> Mailbox:
+    def _mailbox(self, route: Route, access: Access) -> EmulatedMailbox:
         world = self.world
         user = route.variables["userId"]
         if user not in ("me", access.address) and user.lower() != access.address:

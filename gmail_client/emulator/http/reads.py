@@ -8,7 +8,7 @@ from typing import Any
 from gmail_client.emulator.api.errors import bad_argument, forbidden, not_found
 from gmail_client.emulator.http.calls import Call
 from gmail_client.emulator.mailbox.listing import Selection, list_page, page_size, read_token, write_token
-from gmail_client.emulator.mailbox.mailbox import Mailbox
+from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import Format, to_json
 from gmail_client.emulator.mailbox.store import Stored
 
@@ -49,7 +49,7 @@ def _selection(call: Call) -> Selection:
         labels=mailbox.labels.ids_by_name(),
         me=mailbox.settings.send_as.keys(),
         now=mailbox.clock.time,
-        switches=mailbox.switches,
+        behavior=mailbox.behavior,
     )
 
 
@@ -64,7 +64,7 @@ def _listing(key: str, items: Sequence[dict[str, Any]], token: str | None, estim
 
 
 def _size(call: Call) -> int:
-    return page_size(call.query.get("maxResults", 100), call.mailbox.switches)
+    return page_size(call.query.get("maxResults", 100), call.mailbox.behavior)
 
 
 def _messages_list(call: Call) -> bytes:
@@ -78,7 +78,7 @@ def _messages_list(call: Call) -> bytes:
         token=call.query.get("pageToken"),
         kind="messages",
         tired=lambda: selection.tired,
-        empty_every=call.mailbox.switches.empty_pages,
+        empty_every=call.mailbox.behavior.empty_pages,
     )
     items = [{"id": message.id, "threadId": message.thread.id} for message in page.items]
     return _listing("messages", items, page.next_token, page.estimate)
@@ -95,7 +95,7 @@ def _threads_list(call: Call) -> bytes:
         token=call.query.get("pageToken"),
         kind="threads",
         tired=lambda: selection.tired,
-        empty_every=call.mailbox.switches.empty_pages,
+        empty_every=call.mailbox.behavior.empty_pages,
     )
     items = [
         {
@@ -120,7 +120,7 @@ def _drafts_list(call: Call) -> bytes:
         token=call.query.get("pageToken"),
         kind="drafts",
         tired=lambda: selection.tired,
-        empty_every=mailbox.switches.empty_pages,
+        empty_every=mailbox.behavior.empty_pages,
     )
     items = [
         {"id": message.draft_id, "message": {"id": message.id, "threadId": message.thread.id}}
@@ -175,7 +175,7 @@ def _attachments_get(call: Call) -> bytes:
 
 def _history_list(call: Call) -> bytes:
     mailbox = call.mailbox
-    log, switches, query = mailbox.log, mailbox.switches, call.query
+    log, behavior, query = mailbox.log, mailbox.behavior, call.query
     if "startHistoryId" not in query:
         raise bad_argument("Missing or invalid startHistoryId")
     start, offset = query["startHistoryId"], 0
@@ -184,7 +184,7 @@ def _history_list(call: Call) -> bytes:
     label_id = query.get("labelId")
     if label_id is not None and label_id not in mailbox.labels:
         raise not_found()
-    if start < log.floor or (start > log.head and switches.future_history_start == "not-found"):
+    if start < log.floor or (start > log.head and behavior.future_history_start == "not-found"):
         raise not_found()
     page = log.page(
         start,
@@ -192,9 +192,9 @@ def _history_list(call: Call) -> bytes:
         kinds=frozenset(query.get("historyTypes", ())),
         label_id=label_id,
         offset=offset,
-        split=switches.record_split_across_pages,
-        empty_labels=switches.empty_label_ids == "empty",
-        labels_of_deleted=switches.history_labels_of_deleted,
+        split=behavior.record_split_across_pages,
+        empty_labels=behavior.empty_label_ids == "empty",
+        labels_of_deleted=behavior.history_labels_of_deleted,
     )
     answer: dict[str, Any] = {}
     if page.records:
@@ -207,12 +207,12 @@ def _history_list(call: Call) -> bytes:
 
 def _labels_list(call: Call) -> bytes:
     answer = to_json({"labels": call.mailbox.labels.listed()})
-    if call.mailbox.switches.label_vanishes_after_list:
+    if call.mailbox.behavior.label_vanishes_after_list:
         call.mailbox.lose_a_label()
     return answer
 
 
-def label_resource(mailbox: Mailbox, label_id: str) -> dict[str, Any]:
+def label_resource(mailbox: EmulatedMailbox, label_id: str) -> dict[str, Any]:
     """A Label resource with its counts.
 
     Raises:

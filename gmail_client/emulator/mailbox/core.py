@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 from gmail_client.clock import Clock
 from gmail_client.emulator.api.errors import not_found
+from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.generate.generator import SeededMailbox
 from gmail_client.emulator.mail.content import Content, from_raw
 from gmail_client.emulator.mailbox.history import Change, HistoryLog
@@ -23,7 +24,6 @@ from gmail_client.emulator.mailbox.labels import LabelBook
 from gmail_client.emulator.mailbox.settings import SettingsBook
 from gmail_client.emulator.mailbox.store import Store, Stored, ThreadState
 from gmail_client.emulator.mailbox.threading import ThreadIndex
-from gmail_client.emulator.switches import Switches
 
 __all__ = ["GHOST_LABEL", "MailboxCore", "as_content", "write"]
 
@@ -85,23 +85,23 @@ class MailboxCore:
     Args:
         seeded: What it holds at first.
         clock: Dates its writes.
-        switches: Behaviour that Gmail leaves open.
+        behavior: Behaviour that Gmail leaves open.
         journal: Takes its writes down; None for none.
     """
 
     def __init__(
-        self, seeded: SeededMailbox, *, clock: Clock, switches: Switches, journal: Journal | None = None
+        self, seeded: SeededMailbox, *, clock: Clock, behavior: Behavior, journal: Journal | None = None
     ) -> None:
         self.address = seeded.address
         self.clock = clock
-        self.switches = switches
+        self.behavior = behavior
         self.journal = journal
         self.lock = threading.RLock()
         self.writing = False
         self.replaying = False
         self.now_ms = 0
         self.random_state = (seeded.seed * 2862933555777941757 + 3037000493) & _MASK
-        self.store = Store(switches.listing_order)
+        self.store = Store(behavior.listing_order)
         self.labels = LabelBook(seeded.labels)
         self.settings = SettingsBook(
             seeded.address,
@@ -117,7 +117,7 @@ class MailboxCore:
         self._head = seeded.history_start
         self.store.load(self._seed(seeded))
         shift = 0
-        if switches.history_near_rollover:
+        if behavior.history_near_rollover:
             shift = 10 ** len(str(self._head)) - 60 - self._head
             for message in self.store.messages.values():
                 message.history_id += shift
@@ -133,7 +133,7 @@ class MailboxCore:
             if thread is None:
                 thread = threads[entry.thread] = ThreadState(message_id)
             labels = entry.label_ids
-            if self.switches.ghost_label and number % _GHOST_EVERY == 0:
+            if self.behavior.ghost_label and number % _GHOST_EVERY == 0:
                 labels = (*labels, GHOST_LABEL)
             self._head += 1 + self.draw(40)
             yield Stored(
@@ -190,23 +190,23 @@ class MailboxCore:
         return found
 
     def record(self, changes: Iterable[tuple[Stored, Change]]) -> None:
-        """Write changes into the history: as one record or one for each message, as the switch says."""
+        """Write changes into the history: as one record or one for each message, as `Behavior` says."""
         groups: dict[str, list[tuple[Stored, Change]]] = {}
         for stored, change in changes:
-            key = stored.id if self.switches.history_groups == "message" else ""
+            key = stored.id if self.behavior.history_groups == "message" else ""
             groups.setdefault(key, []).append((stored, change))
         for group in groups.values():
             record_id = self.log.append([change for _, change in group], self.gap())
             for stored, change in group:
                 stored.history_id = record_id
-                if self.switches.thread_history_moves_with_labels or change.kind.startswith("message"):
+                if self.behavior.thread_history_moves_with_labels or change.kind.startswith("message"):
                     stored.thread.history_id = record_id
-        if groups and self.switches.history_id_runs_ahead and self.draw(5) == 0:
+        if groups and self.behavior.history_id_runs_ahead and self.draw(5) == 0:
             ahead = self.log.advance(self.gap())
             last, change = next(reversed(list(groups.values())))[-1]
             if change.kind != "messageDeleted":
                 last.history_id = ahead
-                if self.switches.thread_history_moves_with_labels:
+                if self.behavior.thread_history_moves_with_labels:
                     last.thread.history_id = ahead
 
     def relabelled(

@@ -1,4 +1,4 @@
-"""Drafts and sending: `DraftWrites`, a part of `Mailbox`.
+"""Drafts and sending: `DraftWrites`, a part of `EmulatedMailbox`.
 
 Every save of a draft mints a new message id in the same thread; the message before is deleted. Sending
 turns the draft into a message of its own with SENT.

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from gmail_client.emulator.api.errors import bad_argument
+from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.mailbox.search import Query, compile_query
 from gmail_client.emulator.mailbox.store import Store, Stored, ThreadState
-from gmail_client.emulator.switches import Switches
 
 __all__ = ["MAX_RESULTS", "Page", "Selection", "list_page", "page_size", "read_token", "write_token"]
 
@@ -46,7 +46,7 @@ class Selection:
         labels: Label ids by name, for the query.
         me: The user's own addresses, for `from:me` and `to:me`.
         now: The present, for the query's relative dates.
-        switches: Behaviour that Gmail leaves open.
+        behavior: Behaviour that Gmail leaves open.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Selection:
         labels: dict[str, str],
         me: Collection[str],
         now: Callable[[], float],
-        switches: Switches,
+        behavior: Behavior,
     ) -> None:
         self._query: Query | None = (
             compile_query(q, now=now, labels=labels, me=me) if q and q.strip() else None
@@ -68,7 +68,7 @@ class Selection:
         self._hidden = (
             include_spam_trash
             or (self._query is not None and self._query.reaches_spam_trash)
-            or (switches.label_ids_reach_spam_trash and not {"SPAM", "TRASH"}.isdisjoint(label_ids))
+            or (behavior.label_ids_reach_spam_trash and not {"SPAM", "TRASH"}.isdisjoint(label_ids))
         )
 
     def message(self, message: Stored) -> bool:
@@ -94,13 +94,13 @@ class Selection:
         return any(self.message(member) for member in thread.members)
 
 
-def page_size(text: int, switches: Switches) -> int:
+def page_size(text: int, behavior: Behavior) -> int:
     """How many items a page holds for this maxResults.
 
     Raises:
-        ApiError: 400 above 500, where the switch says so.
+        ApiError: 400 above 500, where behavior says so.
     """
-    if text > MAX_RESULTS and switches.max_results_above == "refuse":
+    if text > MAX_RESULTS and behavior.max_results_above == "refuse":
         raise bad_argument(f"Invalid maxResults: {text}")
     return min(text, MAX_RESULTS) or 100
 

@@ -1,4 +1,4 @@
-"""A mailbox with Gmail's writes: `Mailbox`. Every method may be called from any thread.
+"""A mailbox with Gmail's writes: `EmulatedMailbox`. Every method may be called from any thread.
 
 Methods are Gmail's own, in Python names: `insert`, `import_`, `send`, `modify`, `batch_modify`, `trash`,
 `untrash`, `delete`, `batch_delete`, the thread variants, labels, drafts, settings, filters. `receive` is mail that
@@ -13,26 +13,26 @@ from email.utils import getaddresses
 
 from gmail_client.clock import Clock
 from gmail_client.emulator.api.errors import bad_argument
+from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.generate.generator import SeededMailbox, random_mail
 from gmail_client.emulator.mail.content import Content
 from gmail_client.emulator.mailbox.core import as_content
 from gmail_client.emulator.mailbox.draft_writes import DraftWrites
 from gmail_client.emulator.mailbox.journal import Entry, Journal
 from gmail_client.emulator.mailbox.settings_writes import SettingsWrites
-from gmail_client.emulator.switches import Switches
 
-__all__ = ["Mailbox", "PostOffice"]
+__all__ = ["EmulatedMailbox", "PostOffice"]
 
 PostOffice = Callable[[str, Content], None]
 
 
-class Mailbox(DraftWrites, SettingsWrites):
+class EmulatedMailbox(DraftWrites, SettingsWrites):
     """One account's mail, labels, settings and history.
 
     Args:
         seeded: What it holds at first.
         clock: Dates its writes.
-        switches: Behaviour that Gmail leaves open.
+        behavior: Behaviour that Gmail leaves open.
         journal: Takes its writes down; None for none.
         post: Takes sent mail to another address; by default it goes nowhere.
     """
@@ -42,17 +42,17 @@ class Mailbox(DraftWrites, SettingsWrites):
         seeded: SeededMailbox,
         *,
         clock: Clock,
-        switches: Switches,
+        behavior: Behavior,
         journal: Journal | None = None,
         post: PostOffice = lambda address, content: None,
     ) -> None:
-        super().__init__(seeded, clock=clock, switches=switches, journal=journal)
+        super().__init__(seeded, clock=clock, behavior=behavior, journal=journal)
         self._post = post
         self._mail_seed = seeded.seed
         self._mail_rng: random.Random | None = None
 
     def __repr__(self) -> str:
-        return f"Mailbox({self.address!r}, {len(self.store.messages)} messages)"
+        return f"EmulatedMailbox({self.address!r}, {len(self.store.messages)} messages)"
 
     @property
     def head(self) -> str:

@@ -1,4 +1,4 @@
-"""Writes to messages and threads with Gmail's semantics: `MessageWrites`, a part of `Mailbox`."""
+"""Writes to messages and threads with Gmail's semantics: `MessageWrites`, a part of `EmulatedMailbox`."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from gmail_client.emulator.api.errors import bad_argument
+from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.mailbox.store import Stored, ThreadState
-from gmail_client.emulator.switches import Switches
 
 __all__ = ["Format", "Renderer", "to_json"]
 
@@ -43,15 +43,15 @@ class Renderer:
     """Makes API resources of what a mailbox stores.
 
     Args:
-        switches: Behaviour that Gmail leaves open.
+        behavior: Behaviour that Gmail leaves open.
         cache_bytes: How much payload text is kept at most.
         summaries: How many snippets and sizes are kept at most.
     """
 
     def __init__(
-        self, switches: Switches, *, cache_bytes: int = 96 * 2**20, summaries: int = 100_000
+        self, behavior: Behavior, *, cache_bytes: int = 96 * 2**20, summaries: int = 100_000
     ) -> None:
-        self._switches = switches
+        self._behavior = behavior
         self._lock = threading.Lock()
         self._limit = cache_bytes
         self._held = 0
@@ -93,9 +93,9 @@ class Renderer:
     def thread(self, thread: ThreadState, format: Format = "full", headers: Sequence[str] = ()) -> bytes:
         """The JSON text of a Thread resource with its messages, oldest first."""
         members = thread.members
-        if not self._switches.threads_get_includes_trash:
+        if not self._behavior.threads_get_includes_trash:
             members = [member for member in members if not member.hidden]
-        return self.thread_of(thread, members, format, headers, snippet=self._switches.threads_get_snippet)
+        return self.thread_of(thread, members, format, headers, snippet=self._behavior.threads_get_snippet)
 
     def thread_of(
         self,
@@ -155,7 +155,7 @@ class Renderer:
 
     def _head(self, message: Stored) -> dict[str, Any]:
         head: dict[str, Any] = {"id": message.id, "threadId": message.thread.id}
-        if message.label_ids or self._switches.empty_label_ids == "empty":
+        if message.label_ids or self._behavior.empty_label_ids == "empty":
             head["labelIds"] = message.label_ids
         return head
 

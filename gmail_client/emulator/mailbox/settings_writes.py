@@ -1,4 +1,4 @@
-"""Writes to labels and settings: `SettingsWrites`, a part of `Mailbox`.
+"""Writes to labels and settings: `SettingsWrites`, a part of `EmulatedMailbox`.
 
 None of them leaves a record in the history, but for the labelsRemoved of a deleted label's messages.
 """

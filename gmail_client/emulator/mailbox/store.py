@@ -99,7 +99,7 @@ class Store:
     """Messages and threads of a mailbox by id, and both in the order of listings.
 
     Args:
-        order: How listings run; see `Switches.listing_order`.
+        order: How listings run; see `Behavior.listing_order`.
     """
 
     def __init__(self, order: Order = "newest") -> None:

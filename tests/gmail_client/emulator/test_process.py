@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from gmail_client.clock import ScaledClock
-from gmail_client.emulator import Emulator, EmulatorProcess, Fault, Switches
+from gmail_client.emulator import Behavior, Emulator, EmulatorProcess, Fault
 from gmail_client.emulator.__main__ import main, make_parser
 
 HIDDEN_OPTIONS = ("--help", "--json", "--end-with-input")
@@ -24,7 +24,7 @@ def test_a_process_and_its_admin_routes(tmp_path: Path) -> None:
         EmulatorProcess(
             **arguments,
             clock=ScaledClock(50),
-            switches=Switches(ghost_label=True, listing_order="oldest"),
+            behavior=Behavior(ghost_label=True, listing_order="oldest"),
             journal=tmp_path / "journal",
             service_account_file=tmp_path / "key.json",
         ) as process,
@@ -33,7 +33,7 @@ def test_a_process_and_its_admin_routes(tmp_path: Path) -> None:
         environment = process.environment()
         assert environment["GMAIL_API_ROOT"] == process.url
         assert Path(environment["GMAIL_SERVICE_ACCOUNT_FILE"]).is_file()
-        with Emulator(**arguments, switches=Switches(ghost_label=True)) as twin:
+        with Emulator(**arguments, behavior=Behavior(ghost_label=True)) as twin:
             assert process.addresses == twin.addresses
             assert process.truth("messages", format="raw") == twin.truth("messages", format="raw")
             assert process.truth("labels", q="x", label_ids=["INBOX"]) == twin.truth("labels")
@@ -85,8 +85,8 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         (["--quota", "fast"], "quota is current, legacy, none or units"),
         (["--mailboxes", "0"], "mailboxes is at least 1"),
         (["--mbox", "/nowhere/x.mbox"], "mbox: there is no file"),
-        (["--switch", "colour=red"], "unknown switch 'colour'"),
-        (["--switch", "ghost_label=maybe"], "ghost_label is true or false"),
+        (["--behavior", "colour=red"], "unknown behavior 'colour'"),
+        (["--behavior", "ghost_label=maybe"], "ghost_label is true or false"),
     ],
 )
 def test_wrong_arguments_are_one_line(
@@ -131,10 +131,10 @@ def test_it_ends_with_its_parent() -> None:
     assert process.returncode == 0
 
 
-def test_switches_both_ways() -> None:
-    switches = Switches(ghost_label=True, empty_pages=4, listing_order="shuffled", max_results_above="refuse")
-    assert Switches.parse(switches.words()) == switches
-    assert Switches().words() == []
+def test_behavior_goes_both_ways() -> None:
+    behavior = Behavior(ghost_label=True, empty_pages=4, listing_order="shuffled", max_results_above="refuse")
+    assert Behavior.parse(behavior.words()) == behavior
+    assert Behavior().words() == []
     assert make_parser().parse_args([]).quota == "current"
 
 
@@ -148,9 +148,9 @@ def test_admin_routes_only_for_names_of_this_machine() -> None:
         assert "unknown keys" in wrong.json()["error"]
 
 
-def test_the_page_about_it_names_every_switch_and_option() -> None:
+def test_the_page_about_it_names_every_behavior_and_option() -> None:
     page = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text()
-    missing = [field.name for field in fields(Switches) if f"| `{field.name}` |" not in page]
+    missing = [field.name for field in fields(Behavior) if f"| `{field.name}` |" not in page]
     options = [action.option_strings[-1] for action in make_parser()._actions]
     missing += [option for option in options if option not in page and option not in HIDDEN_OPTIONS]
     assert missing == []

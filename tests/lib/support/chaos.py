@@ -19,8 +19,7 @@ from gmail_assets.ledger import Ledger
 from gmail_assets.part import Part
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.credentials import Credentials
-from gmail_client.emulator import ApiError, Emulator
-from gmail_client.emulator import Mailbox as EmulatedMailbox
+from gmail_client.emulator import ApiError, EmulatedMailbox, Emulator
 from gmail_client.quota import preset
 
 __all__ = ["Chaos", "InstantClock", "Killed", "client_of", "random_write"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.gmail_api import Caller, reason
 
-from gmail_client.emulator import Emulator, Switches
+from gmail_client.emulator import Behavior, Emulator
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]
@@ -47,7 +47,7 @@ def test_all_users_with_their_states(start: Start, call: Call) -> None:
 
 
 def test_without_the_extras(start: Start, call: Call) -> None:
-    gmail = start(mailboxes=2, messages=0, switches=Switches(directory_extras=False))
+    gmail = start(mailboxes=2, messages=0, behavior=Behavior(directory_extras=False))
     assert [user["primaryEmail"] for user in users(call(gmail))] == sorted(gmail.addresses)
 
 

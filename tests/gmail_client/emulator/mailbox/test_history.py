@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from support.gmail_api import Caller, reason
 
 from gmail_client.clock import SYSTEM_CLOCK
-from gmail_client.emulator import Emulator, Mailbox, Switches
+from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator
 from gmail_client.emulator.generate.generator import seeded_mailbox
 
 State = dict[str, frozenset[str]]
 
 
-def state_of(mailbox: Mailbox) -> State:
+def state_of(mailbox: EmulatedMailbox) -> State:
     return {key: frozenset(message.label_ids) for key, message in mailbox.store.messages.items()}
 
 
-def any_write(mailbox: Mailbox, rng: random.Random) -> None:
+def any_write(mailbox: EmulatedMailbox, rng: random.Random) -> None:
     """One write at random, of every kind that touches mail."""
     messages, threads = mailbox.message_ids(), mailbox.thread_ids()
     labels = ["STARRED", "INBOX", "UNREAD", "SPAM", "TRASH"]
@@ -92,12 +92,12 @@ def applied(state: State, records: list[dict[str, Any]]) -> State:
     return result
 
 
-def read(mailbox: Mailbox, start: int, size: int) -> list[dict[str, Any]]:
+def read(mailbox: EmulatedMailbox, start: int, size: int) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     position = (start, 0)
     while True:
         page = mailbox.log.page(
-            position[0], size, offset=position[1], split=mailbox.switches.record_split_across_pages
+            position[0], size, offset=position[1], split=mailbox.behavior.record_split_across_pages
         )
         assert len(page.records) <= size
         records += page.records
@@ -119,8 +119,8 @@ def read(mailbox: Mailbox, start: int, size: int) -> list[dict[str, Any]]:
 def test_history_leads_from_any_earlier_state_to_the_present(
     seed: int, writes: int, size: int, split: bool, groups: Any
 ) -> None:
-    switches = Switches(record_split_across_pages=split, history_groups=groups)
-    mailbox = Mailbox(seeded_mailbox(seed % 5, 0, 12), clock=SYSTEM_CLOCK, switches=switches)
+    behavior = Behavior(record_split_across_pages=split, history_groups=groups)
+    mailbox = EmulatedMailbox(seeded_mailbox(seed % 5, 0, 12), clock=SYSTEM_CLOCK, behavior=behavior)
     rng = random.Random(seed)
     points = [(mailbox.log.head, state_of(mailbox))]
     for _ in range(writes):
@@ -136,7 +136,7 @@ def test_history_leads_from_any_earlier_state_to_the_present(
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_historyids_of_messages_and_threads_never_lag_behind_their_records(seed: int) -> None:
-    mailbox = Mailbox(seeded_mailbox(1, 0, 12), clock=SYSTEM_CLOCK, switches=Switches())
+    mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 12), clock=SYSTEM_CLOCK, behavior=Behavior())
     start = mailbox.log.head
     rng = random.Random(seed)
     for _ in range(30):
@@ -151,7 +151,7 @@ def test_historyids_of_messages_and_threads_never_lag_behind_their_records(seed:
 
 
 def test_ids_have_gaps_and_messages_run_ahead() -> None:
-    mailbox = Mailbox(seeded_mailbox(1, 0, 5), clock=SYSTEM_CLOCK, switches=Switches())
+    mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 5), clock=SYSTEM_CLOCK, behavior=Behavior())
     start = mailbox.log.head
     inserted = [mailbox.insert(mailbox.random_mail(), ["INBOX"]) for _ in range(60)]
     ids = [int(record["id"]) for record in read(mailbox, start, 500)]
@@ -163,7 +163,7 @@ def test_ids_have_gaps_and_messages_run_ahead() -> None:
 
 
 def test_a_draft_save_mints_a_message_and_deletes_the_old_one() -> None:
-    mailbox = Mailbox(seeded_mailbox(1, 0, 5), clock=SYSTEM_CLOCK, switches=Switches())
+    mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 5), clock=SYSTEM_CLOCK, behavior=Behavior())
     draft = mailbox.create_draft(mailbox.random_mail())
     old = mailbox.draft(draft)
     start = mailbox.log.head
@@ -179,7 +179,7 @@ def test_a_draft_save_mints_a_message_and_deletes_the_old_one() -> None:
 
 
 def test_trash_is_label_changes_and_a_second_one_leaves_nothing() -> None:
-    mailbox = Mailbox(seeded_mailbox(1, 0, 0), clock=SYSTEM_CLOCK, switches=Switches())
+    mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 0), clock=SYSTEM_CLOCK, behavior=Behavior())
     message_id = mailbox.insert(mailbox.random_mail(), ["INBOX", "UNREAD"])
     start = mailbox.log.head
     mailbox.trash(message_id)
@@ -194,7 +194,7 @@ def test_trash_is_label_changes_and_a_second_one_leaves_nothing() -> None:
 
 
 def test_labels_settings_and_filters_leave_nothing() -> None:
-    mailbox = Mailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, switches=Switches())
+    mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, behavior=Behavior())
     start = mailbox.log.head
     label = mailbox.create_label("Trips")
     mailbox.patch_label(label, name="Voyages")
@@ -205,7 +205,7 @@ def test_labels_settings_and_filters_leave_nothing() -> None:
 
 
 def test_deleting_a_label_takes_it_off_its_messages() -> None:
-    mailbox = Mailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, switches=Switches())
+    mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, behavior=Behavior())
     label = mailbox.create_label("Trips")
     message_id = mailbox.insert(mailbox.random_mail(), ["INBOX", label])
     start = mailbox.log.head
@@ -217,7 +217,7 @@ def test_deleting_a_label_takes_it_off_its_messages() -> None:
 
 
 def test_filters_work_on_arrival_inside_messages_added() -> None:
-    mailbox = Mailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, switches=Switches())
+    mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, behavior=Behavior())
     label = mailbox.create_label("Bills")
     mailbox.create_filter(
         {"from": "billing@shop.example", "subject": "invoice"},
@@ -238,8 +238,8 @@ def test_filters_work_on_arrival_inside_messages_added() -> None:
 
 def test_thread_history_may_stay_when_labels_change() -> None:
     for moves in (True, False):
-        switches = Switches(thread_history_moves_with_labels=moves)
-        mailbox = Mailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, switches=switches)
+        behavior = Behavior(thread_history_moves_with_labels=moves)
+        mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, behavior=behavior)
         message_id = mailbox.insert(mailbox.random_mail(), ["INBOX"])
         thread = mailbox.message(message_id).thread
         before = thread.history_id
@@ -252,7 +252,7 @@ def test_thread_history_may_stay_when_labels_change() -> None:
 
 
 def test_deleting_a_member_moves_its_thread() -> None:
-    mailbox = Mailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, switches=Switches())
+    mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, behavior=Behavior())
     message_id = mailbox.insert(mailbox.random_mail(), ["INBOX"])
     second = mailbox.insert(mailbox.random_mail(reply_to=message_id))
     thread = mailbox.message(message_id).thread
@@ -262,7 +262,7 @@ def test_deleting_a_member_moves_its_thread() -> None:
 
 
 def test_over_http(start: Callable[..., Emulator], call: Callable[..., Caller]) -> None:
-    gmail = start(messages=10, switches=Switches(history_groups="message"))
+    gmail = start(messages=10, behavior=Behavior(history_groups="message"))
     me, mailbox = call(gmail), gmail.mailbox()
     begin = mailbox.head
     ids = [mailbox.insert(mailbox.random_mail(), ["INBOX"]) for _ in range(5)]
@@ -303,7 +303,7 @@ def test_too_old_and_too_new_starts(start: Callable[..., Emulator], call: Callab
 def test_a_message_without_labels(
     start: Callable[..., Emulator], call: Callable[..., Caller], shown: Any
 ) -> None:
-    gmail = start(messages=0, switches=Switches(empty_label_ids=shown))
+    gmail = start(messages=0, behavior=Behavior(empty_label_ids=shown))
     mailbox = gmail.mailbox()
     begin = mailbox.head
     message_id = mailbox.insert(mailbox.random_mail(), ["INBOX"])
@@ -316,7 +316,7 @@ def test_a_message_without_labels(
 def test_near_rollover_the_ids_gain_a_digit(
     start: Callable[..., Emulator], call: Callable[..., Caller]
 ) -> None:
-    gmail = start(messages=20, switches=Switches(history_near_rollover=True))
+    gmail = start(messages=20, behavior=Behavior(history_near_rollover=True))
     mailbox = gmail.mailbox()
     begin = mailbox.head
     assert all(int(row["historyId"]) <= int(begin) for row in gmail.truth("messages"))
@@ -331,7 +331,7 @@ def test_deleted_messages_with_and_without_their_labels(
     start: Callable[..., Emulator], call: Callable[..., Caller]
 ) -> None:
     for shown in (True, False):
-        gmail = start(messages=0, switches=Switches(history_labels_of_deleted=shown))
+        gmail = start(messages=0, behavior=Behavior(history_labels_of_deleted=shown))
         mailbox = gmail.mailbox()
         message_id = mailbox.insert(mailbox.random_mail(), ["INBOX"])
         begin = mailbox.head
@@ -343,7 +343,7 @@ def test_deleted_messages_with_and_without_their_labels(
 def test_a_start_in_the_future_may_be_an_empty_page(
     start: Callable[..., Emulator], call: Callable[..., Caller]
 ) -> None:
-    gmail = start(messages=1, switches=Switches(future_history_start="empty"))
+    gmail = start(messages=1, behavior=Behavior(future_history_start="empty"))
     head = gmail.mailbox().head
     assert call(gmail).me("history", startHistoryId=int(head) + 99) == {"historyId": head}
 
@@ -351,7 +351,7 @@ def test_a_start_in_the_future_may_be_an_empty_page(
 def test_a_record_goes_on_under_its_id_on_the_next_page(
     start: Callable[..., Emulator], call: Callable[..., Caller]
 ) -> None:
-    gmail = start(messages=0, switches=Switches(record_split_across_pages=True))
+    gmail = start(messages=0, behavior=Behavior(record_split_across_pages=True))
     mailbox = gmail.mailbox()
     ids = [mailbox.insert(mailbox.random_mail(), ["INBOX"]) for _ in range(5)]
     begin = mailbox.head

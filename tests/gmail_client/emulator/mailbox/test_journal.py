@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gmail_client.clock import SYSTEM_CLOCK
-from gmail_client.emulator import Emulator, Mailbox, Switches
+from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator
 from gmail_client.emulator.generate.generator import seeded_mailbox
 from gmail_client.emulator.mailbox.journal import Journal, decode_arguments, encode_arguments
 from gmail_client.emulator.truth import TRUTH_TABLES
@@ -65,7 +65,9 @@ def test_a_torn_last_line_costs_one_write(tmp_path_factory: Any, seed: int, cut:
     path = tmp_path_factory.mktemp("journal") / "journal"
     origin = {"seed": 1}
     journal = Journal(path, origin)
-    mailbox = Mailbox(seeded_mailbox(1, 0, 8), clock=SYSTEM_CLOCK, switches=Switches(), journal=journal)
+    mailbox = EmulatedMailbox(
+        seeded_mailbox(1, 0, 8), clock=SYSTEM_CLOCK, behavior=Behavior(), journal=journal
+    )
     rng = random.Random(seed)
     lines = [path.stat().st_size]
     states = [(mailbox.head, mailbox.message_ids())]
@@ -80,7 +82,7 @@ def test_a_torn_last_line_costs_one_write(tmp_path_factory: Any, seed: int, cut:
     path.write_bytes(data[:keep])
     whole = max(number for number, end in enumerate(lines) if end <= keep)
     journal = Journal(path, origin)
-    again = Mailbox(seeded_mailbox(1, 0, 8), clock=SYSTEM_CLOCK, switches=Switches(), journal=journal)
+    again = EmulatedMailbox(seeded_mailbox(1, 0, 8), clock=SYSTEM_CLOCK, behavior=Behavior(), journal=journal)
     for entry in journal.replay():
         again.replay(entry)
     assert (again.head, again.message_ids()) == states[whole]

@@ -1,4 +1,4 @@
-"""Listings: pages, tokens, filters, order, and the oddities that switches bring."""
+"""Listings: pages, tokens, filters, order, and the oddities that behavior bring."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.gmail_api import Caller, reason
 
-from gmail_client.emulator import Emulator, Switches
+from gmail_client.emulator import Behavior, Emulator
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]
@@ -17,7 +17,7 @@ Call = Callable[..., Caller]
 @pytest.mark.parametrize("size", [1, 7, 100, 500])
 @pytest.mark.parametrize("order", ["newest", "oldest", "shuffled"])
 def test_pages_hold_everything_once(start: Start, call: Call, size: int, order: Any) -> None:
-    gmail = start(messages=60, switches=Switches(listing_order=order))
+    gmail = start(messages=60, behavior=Behavior(listing_order=order))
     me, mailbox = call(gmail), gmail.mailbox()
     ids = [item["id"] for item in me.pages("messages", "messages", maxResults=size, includeSpamTrash="true")]
     assert sorted(ids) == sorted(mailbox.message_ids())
@@ -67,8 +67,8 @@ def test_me_is_the_owner_by_each_of_their_addresses(start: Start, call: Call) ->
     assert listed("-from:me") == {2}
 
 
-def test_spam_needs_include_where_the_switch_says_so(start: Start, call: Call) -> None:
-    gmail = start(messages=0, switches=Switches(label_ids_reach_spam_trash=False))
+def test_spam_needs_include_where_the_behavior_says_so(start: Start, call: Call) -> None:
+    gmail = start(messages=0, behavior=Behavior(label_ids_reach_spam_trash=False))
     gmail.mailbox().insert(gmail.mailbox().random_mail(), ["SPAM"])
     assert "messages" not in call(gmail).me("messages", labelIds="SPAM")
     assert len(call(gmail).me("messages", labelIds="SPAM", includeSpamTrash="true")["messages"]) == 1
@@ -105,7 +105,7 @@ def test_max_results(start: Start, call: Call) -> None:
     assert len(me.me("messages", includeSpamTrash="true", maxResults=0)["messages"]) == 100
     assert me.get("messages", maxResults=-1).status_code == 400
     assert me.get("messages", maxResults=2**32).status_code == 400
-    strict = start(messages=1, switches=Switches(max_results_above="refuse"))
+    strict = start(messages=1, behavior=Behavior(max_results_above="refuse"))
     assert call(strict).get("messages", maxResults=501).status_code == 400
     assert call(strict).get("messages", maxResults=500).status_code == 200
 
@@ -144,7 +144,7 @@ def test_a_listing_goes_on_while_the_mailbox_changes(start: Start, call: Call) -
 
 
 def test_empty_pages_with_a_token(start: Start, call: Call) -> None:
-    gmail = start(messages=60, switches=Switches(empty_pages=3))
+    gmail = start(messages=60, behavior=Behavior(empty_pages=3))
     me = call(gmail)
     empty, ids, token = 0, [], None
     while True:
@@ -161,7 +161,7 @@ def test_empty_pages_with_a_token(start: Start, call: Call) -> None:
 
 
 def test_a_label_that_goes_right_after_it_was_listed(start: Start, call: Call) -> None:
-    gmail = start(messages=20, switches=Switches(label_vanishes_after_list=True))
+    gmail = start(messages=20, behavior=Behavior(label_vanishes_after_list=True))
     me, mailbox = call(gmail), gmail.mailbox()
     mailbox.create_label("Another")
     listed = [label["id"] for label in me.me("labels")["labels"]]
@@ -174,7 +174,7 @@ def test_a_label_that_goes_right_after_it_was_listed(start: Start, call: Call) -
 
 
 def test_a_ghost_label(start: Start, call: Call) -> None:
-    gmail = start(messages=40, switches=Switches(ghost_label=True))
+    gmail = start(messages=40, behavior=Behavior(ghost_label=True))
     me = call(gmail)
     known = {label["id"] for label in me.me("labels")["labels"]}
     carried = {label for row in gmail.truth("messages") for label in row.get("labelIds", [])}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.gmail_api import Caller, reason
 
-from gmail_client.emulator import ApiError, Emulator, Switches
+from gmail_client.emulator import ApiError, Behavior, Emulator
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]
@@ -170,7 +170,7 @@ def test_threads(gmail: Emulator, me: Caller) -> None:
 def test_threads_get_with_and_without_trashed_members(start: Start, call: Call) -> None:
     for include in (True, False):
         gmail = start(
-            messages=0, switches=Switches(threads_get_includes_trash=include, threads_get_snippet=not include)
+            messages=0, behavior=Behavior(threads_get_includes_trash=include, threads_get_snippet=not include)
         )
         mailbox = gmail.mailbox()
         first = mailbox.insert(mail(Message_ID="<1@x>"), ["INBOX"])

@@ -1,4 +1,4 @@
-"""Every behaviour of Gmail that its documentation leaves open, each as a switch with its values: `Switches`.
+"""Every behaviour of Gmail that its documentation leaves open, each as a field with its values: `Behavior`.
 
 The defaults are what captured answers or long practice suggest. A client that is right has to be right
 both ways, so tests turn them. The last group are oddities that real mailboxes show.
@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-__all__ = ["Switches"]
+__all__ = ["Behavior"]
 
 
 @dataclass(frozen=True, slots=True)
-class Switches:
+class Behavior:
     """How this Gmail behaves where Google does not say.
 
     Attributes:
@@ -57,8 +57,8 @@ class Switches:
     history_near_rollover: bool = False
 
     @classmethod
-    def parse(cls, assignments: list[str]) -> Switches:
-        """Switches from `name=value` words, as the command line and another process pass them.
+    def parse(cls, assignments: list[str]) -> Behavior:
+        """Behavior from `name=value` words, as the command line and another process pass them.
 
         Raises:
             ValueError: An unknown name, or a value of the wrong kind; the message names both.
@@ -68,11 +68,11 @@ class Switches:
         for assignment in assignments:
             name, _, text = assignment.partition("=")
             if name not in known:
-                raise ValueError(f"unknown switch {name!r}; known are {', '.join(sorted(known))}")
+                raise ValueError(f"unknown behavior {name!r}; known are {', '.join(sorted(known))}")
             default = known[name].default
             if isinstance(default, bool):
                 if text not in ("true", "false"):
-                    raise ValueError(f"switch {name} is true or false, not {text!r}")
+                    raise ValueError(f"behavior {name} is true or false, not {text!r}")
                 values[name] = text == "true"
             elif isinstance(default, int):
                 values[name] = int(text)
@@ -81,7 +81,7 @@ class Switches:
         return cls(**values)
 
     def words(self) -> list[str]:
-        """The switches that differ from the defaults, as `parse` takes them."""
+        """The behavior that differ from the defaults, as `parse` takes them."""
         standard = type(self)()
         found = []
         for field in fields(self):
