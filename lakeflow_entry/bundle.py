@@ -17,6 +17,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -119,31 +120,44 @@ def _sources() -> dict[str, str]:
     waiting = list(_ROOTS)
     while waiting:
         name = waiting.pop()
-        key = f"{name}.__init__" if name in _PACKAGES else name
+        spec = _spec(name)
+        key = name if spec.submodule_search_locations is None else f"{name}.__init__"
         if key in found or name in _LEFT_OUT:
             continue
         if name in _PACKAGES:
+            # A package's own first file imports what its users want at hand, the bundle carries what the roots need.
             found[key] = '"""Packed by `gmail-assets bundle`."""\n'
             continue
         found[key] = _source(name)
-        waiting += [name.partition(".")[0], *_imported(found[key])]
+        waiting += [name.rpartition(".")[0], *_imported(found[key])]
     return dict(sorted(found.items()))
 
 
 def _imported(source: str) -> Iterator[str]:
+    """The modules of these packages that a source imports, inside functions too."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            if node.module.partition(".")[0] in _PACKAGES:
-                yield node.module
+        if isinstance(node, ast.ImportFrom) and node.module and _is_packed(node.module):
+            yield node.module
+            for name in (f"{node.module}.{alias.name}" for alias in node.names):
+                if _spec(node.module).submodule_search_locations and importlib.util.find_spec(name):
+                    yield name
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] in _PACKAGES)
+            yield from (alias.name for alias in node.names if _is_packed(alias.name))
+
+
+def _is_packed(name: str) -> bool:
+    return name.partition(".")[0] in _PACKAGES
 
 
 def _source(name: str) -> str:
+    return Path(str(_spec(name).origin)).read_text("utf-8")
+
+
+def _spec(name: str) -> ModuleSpec:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(name)
-    return Path(spec.origin).read_text("utf-8")
+    return spec
 
 
 def _moved(source: str, package: str) -> str:
@@ -209,14 +223,10 @@ __all__ = ["GmailLakeflowConnect"]
 
 def _pyproject() -> str:
     requires = "".join(f'  "{requirement}",\n' for requirement in _REQUIRES)
-    packages = "".join(
-        f'"{NAMESPACE}{part}" = "{path}"\n'
-        for part, path in (
-            ("", "."),
-            *((f".{package}", package) for package in _PACKAGES),
-        )
-    )
-    names = ", ".join(f'"{NAMESPACE}{part}"' for part in ("", *(f".{package}" for package in _PACKAGES)))
+    folders = ["", *(name.removesuffix(".__init__") for name in _sources() if name.endswith(".__init__"))]
+    parts = {f".{folder}" if folder else "": folder.replace(".", "/") or "." for folder in folders}
+    packages = "".join(f'"{NAMESPACE}{part}" = "{path}"\n' for part, path in parts.items())
+    names = ", ".join(f'"{NAMESPACE}{part}"' for part in parts)
     return f"""[build-system]
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"

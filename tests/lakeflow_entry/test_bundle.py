@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gmail_assets.cli import main
 from gmail_client.emulator import Emulator
 from gmail_client.options import Spec
 from gmail_client.tables import CATALOGUE
+from lakeflow_entry import bundle
 from lakeflow_entry.bundle import FILE_NAME, NAMESPACE, write_file, write_tree, write_wheel
 from lakeflow_entry.table_options import ALLOW_LIST
 
@@ -91,6 +93,54 @@ def test_the_single_file_is_python_that_offers_the_documents_names(tmp_path: Pat
     assert {"register_lakeflow_source", "get_register_function", "ingest", "GmailDataSource"} <= names
     again = write_file(tmp_path / "again")
     assert again.read_text("utf-8") == path.read_text("utf-8")
+
+
+_PACKAGES_WITHIN_PACKAGES = {
+    "outer/__init__.py": "from outer.unwanted import NOTHING\n",
+    "outer/unwanted.py": "NOTHING = None\n",
+    "outer/top.py": "from outer.inner import NAME, sibling\n"
+    "def answer():\n"
+    "    from outer.inner.deep.leaf import VALUE\n"
+    "    return [NAME, sibling.NAME, VALUE]\n",
+    "outer/inner/__init__.py": "from outer.inner.names import NAME\n",
+    "outer/inner/names.py": "NAME = 'names'\n",
+    "outer/inner/sibling.py": "NAME = 'sibling'\n",
+    "outer/inner/unused.py": "",
+    "outer/inner/deep/__init__.py": "",
+    "outer/inner/deep/leaf.py": "VALUE = __name__.removeprefix(__name__.partition('.')[0])\n",
+}
+
+
+def test_packages_within_packages_are_carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in _PACKAGES_WITHIN_PACKAGES.items():
+        path = tmp_path / "sources" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path / "sources")
+    monkeypatch.setattr(bundle, "_PACKAGES", ("outer",))
+    monkeypatch.setattr(bundle, "_ROOTS", ("outer.top",))
+    try:
+        write_file(tmp_path / "file")
+        tree = write_tree(tmp_path / "tree")
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "outer"]:
+            del sys.modules[name]
+    carried = {str(path.relative_to(tree)) for path in tree.glob("outer/**/*.py")}
+    assert carried == _PACKAGES_WITHIN_PACKAGES.keys() - {"outer/unwanted.py", "outer/inner/unused.py"}
+    packages = tomllib.loads((tree / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    assert packages["package-dir"] == {
+        NAMESPACE: ".",
+        **{
+            f"{NAMESPACE}.{name}": name.replace(".", "/")
+            for name in ("outer", "outer.inner", "outer.inner.deep")
+        },
+    }
+    assert packages["packages"] == list(packages["package-dir"])
+    code = "import sys, _generated_gmail_python_source as file; print(*file.load('outer.top').answer())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "file", capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["names", "sibling", ".outer.inner.deep.leaf"], done.stderr
 
 
 _STREAM_OF_OLD = """
