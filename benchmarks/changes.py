@@ -25,9 +25,9 @@ from benchmarks.first_load import peak_mb
 
 def sync_once(folder: str) -> None:
     """What a measured process does."""
-    from gmail_assets.lake import Lake
+    from gmail_assets.delta.lake import Lake
+    from gmail_assets.delta.maintenance import Upkeep
     from gmail_assets.sync import sync
-    from gmail_assets.upkeep import Upkeep
     from gmail_client.client import GmailClient
     from gmail_client.options import Spec
 
@@ -63,11 +63,11 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from gmail_assets.chunk import Chunk
-    from gmail_assets.lake import Lake
-    from gmail_assets.part import Part
-    from gmail_assets.thread_rows import ThreadEdit, rebuild
-    from gmail_assets.upkeep import DEFAULT_UPKEEP, keep_up
+    from gmail_assets.delta.lake import Lake
+    from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, keep_up
+    from gmail_assets.delta.partition import Part
+    from gmail_assets.sync.chunk import Chunk
+    from gmail_assets.sync.thread_rows import ThreadEdit, rebuild
     from gmail_client.client import GmailClient
     from gmail_client.emulator import Emulator
     from gmail_client.fetch import Fetched
@@ -130,8 +130,8 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
 
 def add_others(folder: str, others: int, rows: int = 500) -> None:
     """Put unchanged mailboxes into both tables."""
-    from gmail_assets.lake import Lake
-    from gmail_assets.part import Part
+    from gmail_assets.delta.lake import Lake
+    from gmail_assets.delta.partition import Part
 
     lake = Lake(folder)
     for name in ("messages", "threads"):
@@ -191,8 +191,8 @@ def main() -> None:
         session = requests.Session()
         session.headers["Authorization"] = f"Bearer {token}"
 
-        from gmail_assets.lake import Lake
-        from gmail_assets.part import Part
+        from gmail_assets.delta.lake import Lake
+        from gmail_assets.delta.partition import Part
 
         table = Lake(folder).table("messages")
         ids = sorted(Part(table, gmail.addresses[0], "all", "full").members()["id"].to_pylist())

@@ -12,10 +12,10 @@ import time
 from itertools import count
 
 from gmail_client.api import GmailApi
+from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient
-from gmail_client.clock import SYSTEM_CLOCK, Clock, ScaledClock
-from gmail_client.credentials import Credentials
 from gmail_client.emulator import Emulator, EmulatorProcess, Fault
+from gmail_client.http.clock import SYSTEM_CLOCK, Clock, ScaledClock
 from gmail_client.quota import QuotaPlan, preset
 
 ROUNDS = 5

@@ -35,7 +35,7 @@ from pyspark.sql.types import ArrayType, DataType, StructType
 
 from gmail_client.emulator import Emulator
 from gmail_client.schema import SCHEMAS, message_row, to_batch
-from lakeflow_entry.session import local_session
+from lakeflow_entry.pipelines.session import local_session
 from lakeflow_entry.spark_schema import struct_type
 
 _PAGE = 500

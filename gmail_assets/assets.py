@@ -12,13 +12,14 @@ import dagster as dg
 from pydantic import Field
 
 from gmail_assets.columns import column_schema
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.partition_status import standing_of
 from gmail_assets.failures import dagster_failures
-from gmail_assets.lake import Lake
-from gmail_assets.progress import current_reporter
 from gmail_assets.resources import GmailResource, LakeResource
 from gmail_assets.spark_engine import Preloaded, SparkEngine
-from gmail_assets.standing import standing_of
-from gmail_assets.sync import Progress, SyncResult, read_here, snapshot, sync
+from gmail_assets.sync.progress import current_reporter
+from gmail_assets.sync.results import Progress, SyncResult
+from gmail_assets.sync.run import read_here, snapshot, sync
 from gmail_client.errors import ConfigurationError
 from gmail_client.options import Spec, SpecTable
 from gmail_client.tables import CATALOGUE

@@ -16,9 +16,9 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gmail_assets.delta.partition_status import Standing, standing_of
 from gmail_assets.failures import dagster_failures
 from gmail_assets.resources import GmailResource, LakeResource
-from gmail_assets.standing import Standing, standing_of
 from gmail_client.client import Mailbox
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.options import SpecTable

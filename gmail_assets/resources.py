@@ -13,8 +13,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from gmail_assets.lake import Lake
-from gmail_assets.upkeep import DEFAULT_UPKEEP, Upkeep
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.settings import Settings
 

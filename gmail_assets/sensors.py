@@ -2,7 +2,7 @@
 
 It asks Gmail for each mailbox's history head (getProfile, one unit), compares it with what the tables have committed,
 and asks for a run of messages and threads where they differ. What it decides, and how a person steers it by editing
-its cursor, is in `gmail_assets.tracking`.
+its cursor, is in `gmail_assets.sensor_cursor`.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
@@ -14,10 +14,10 @@ from typing import Any
 
 import dagster as dg
 
-from gmail_assets.lake import Lake
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.partition_status import OpenTables, Standing
 from gmail_assets.resources import GmailResource, LakeResource
-from gmail_assets.standing import OpenTables, Standing
-from gmail_assets.tracking import (
+from gmail_assets.sensor_cursor import (
     COMPARE,
     Decision,
     Entry,

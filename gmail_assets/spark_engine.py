@@ -26,13 +26,13 @@ import pyarrow.compute as pc
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gmail_assets.lake import MAILBOX, Lake
-from gmail_assets.part import Part
-from gmail_assets.results import SyncResult
+from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.partition import Part
+from gmail_assets.sync.results import SyncResult
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError
+from gmail_client.http.error_mapping import scrubbed
 from gmail_client.options import SpecTable
-from gmail_client.refusals import scrubbed
 from gmail_client.schema import SCHEMAS
 from gmail_client.settings import Settings
 
@@ -152,7 +152,7 @@ class SparkEngine:
             from dagster_pyspark import LazyPySparkResource
 
             from lakeflow_entry.datasource import register_lakeflow_source
-            from lakeflow_entry.session import require_java, worker_python
+            from lakeflow_entry.pipelines.session import require_java, worker_python
         except ModuleNotFoundError as error:
             raise ConfigurationError(
                 f"GMAIL_ENGINE=spark needs {error.name}, which is not installed.",
@@ -241,7 +241,7 @@ class SparkEngine:
 
     def _frame(self, spec: SpecTable, names: Sequence[str]) -> DataFrame:
         """One table of these mailboxes, one partition and one report each."""
-        from lakeflow_entry.ingest import option_strings
+        from lakeflow_entry.table_options import option_strings
 
         options = {**option_strings(spec.options), "mailboxes": ",".join(names), "report": "true"}
         if self.connection is not None:

@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gmail_client.auth.credentials import Credentials
     from gmail_client.client import GmailClient, Mailbox
-    from gmail_client.credentials import Credentials
     from gmail_client.errors import GmailError
     from gmail_client.options import Spec, SpecTable, TableOptions
     from gmail_client.quota import QuotaPlan, preset
@@ -42,7 +42,7 @@ __all__ = [
 _HOMES = {
     "CATALOGUE": "tables",
     "SCHEMAS": "schema",
-    "Credentials": "credentials",
+    "Credentials": "auth.credentials",
     "GmailClient": "client",
     "GmailError": "errors",
     "Mailbox": "client",

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-from gmail_client.batch import Batches
-from gmail_client.calls import Answer, Call, Usage, UsageSnapshot
 from gmail_client.errors import ConfigurationError, UnavailableError
+from gmail_client.http.batch import Batches
+from gmail_client.http.calls import Answer, Call, Usage, UsageSnapshot
+from gmail_client.http.transport import Transport
 from gmail_client.quota import QuotaPlan
-from gmail_client.transport import Transport
 
 __all__ = ["Answer", "Call", "GmailApi", "HistoryPage", "Usage", "UsageSnapshot"]
 

@@ -10,19 +10,19 @@ import pyarrow as pa
 import requests
 
 from gmail_client.api import GmailApi
-from gmail_client.calls import Usage
-from gmail_client.clock import SYSTEM_CLOCK, Clock
-from gmail_client.credentials import Credentials
-from gmail_client.endpoints import API_ROOT, OAUTH_ROOT, checked_root
+from gmail_client.auth.credentials import Credentials
+from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, checked_root
+from gmail_client.auth.tokens import TokenSource
 from gmail_client.errors import ConfigurationError, UnavailableError
-from gmail_client.gate import Gate
+from gmail_client.http.calls import Usage
+from gmail_client.http.clock import SYSTEM_CLOCK, Clock
+from gmail_client.http.concurrency import Gate
+from gmail_client.http.sessions import new_session
+from gmail_client.http.transport import Transport
 from gmail_client.options import TableOptions
 from gmail_client.quota import Meter, QuotaPlan, preset
 from gmail_client.reads import read_pages
 from gmail_client.schema import to_batch
-from gmail_client.sessions import new_session
-from gmail_client.tokens import TokenSource
-from gmail_client.transport import Transport
 
 if TYPE_CHECKING:
     from gmail_client.settings import Settings

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gmail_client.api import GmailApi
-from gmail_client.calls import Answer, Call
 from gmail_client.errors import GmailError, NotFoundError
+from gmail_client.http.calls import Answer, Call
 from gmail_client.options import MessageFormat
 
 __all__ = ["CHUNK_BYTES", "CHUNK_MESSAGES", "Fetched", "Want", "chunks", "fetch", "prefers_thread"]

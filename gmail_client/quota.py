@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from gmail_client.clock import SYSTEM_CLOCK, Clock
 from gmail_client.errors import ConfigurationError
-from gmail_client.waiting import Stopped, pause
+from gmail_client.http.clock import SYSTEM_CLOCK, Clock
+from gmail_client.http.waiting import Stopped, pause
 
 __all__ = ["PRICES", "Meter", "Price", "QuotaPlan", "Reservation", "preset"]
 

@@ -24,8 +24,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from gmail_client.credentials import Credentials
-from gmail_client.endpoints import API_ROOT, OAUTH_ROOT, checked_root
+from gmail_client.auth.credentials import Credentials
+from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, checked_root
 from gmail_client.errors import ConfigurationError
 from gmail_client.quota import preset
 

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gmail_client.auth.credentials import Credentials
+from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT
 from gmail_client.client import GmailClient, Mailbox
-from gmail_client.credentials import Credentials
-from gmail_client.endpoints import API_ROOT, OAUTH_ROOT
 from gmail_client.errors import ConfigurationError
 from gmail_client.quota import preset
 

@@ -22,10 +22,10 @@ from gmail_client.reads import read_pages
 from gmail_client.schema import json_row
 from gmail_client.tables import CATALOGUE, table
 from lakeflow_entry.connection import Connection
-from lakeflow_entry.departures import Departures
-from lakeflow_entry.feed import Feed, head_of, read_batch
-from lakeflow_entry.offsets import NEW, Offset
 from lakeflow_entry.spark_schema import struct_type
+from lakeflow_entry.stream.changes import Feed, head_of, read_batch
+from lakeflow_entry.stream.deletes import Departures
+from lakeflow_entry.stream.offsets import NEW, Offset
 from lakeflow_entry.table_options import table_options
 
 __all__ = ["GmailLakeflowConnect"]

@@ -40,11 +40,11 @@ from gmail_client.schema import SCHEMAS, to_batch
 from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 from lakeflow_entry.connection import Connection
-from lakeflow_entry.departures import Departures
-from lakeflow_entry.feed import DEFAULT_CAP, Batch, Feed, head_of, read_batch
-from lakeflow_entry.offsets import Offset
 from lakeflow_entry.report import REPORT, Report
 from lakeflow_entry.spark_schema import struct_type
+from lakeflow_entry.stream.changes import DEFAULT_CAP, Batch, Feed, head_of, read_batch
+from lakeflow_entry.stream.deletes import Departures
+from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.table_options import find, table_options
 from lakeflow_entry.virtual_tables import VIRTUAL_TABLES, read_virtual
 

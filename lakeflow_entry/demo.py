@@ -20,8 +20,8 @@ from typing import Any
 from gmail_client.emulator import Emulator
 from gmail_client.errors import GmailError
 from gmail_client.tables import CATALOGUE
-from lakeflow_entry.ingest import IngestedTable, ingest
-from lakeflow_entry.session import local_session, require_java
+from lakeflow_entry.pipelines.ingest import IngestedTable, ingest
+from lakeflow_entry.pipelines.session import local_session, require_java
 
 __all__ = ["main"]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from gmail_client.calls import UsageSnapshot
 from gmail_client.errors import GmailError
+from gmail_client.http.calls import UsageSnapshot
 
 __all__ = ["REPORT", "Report"]
 

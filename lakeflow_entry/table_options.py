@@ -14,7 +14,7 @@ from gmail_client.options import TableOptions
 from gmail_client.tables import CATALOGUE, table
 from lakeflow_entry.connection import CONNECTION_OPTIONS
 
-__all__ = ["ALLOW_LIST", "FRAMEWORK_OPTIONS", "find", "table_options"]
+__all__ = ["ALLOW_LIST", "FRAMEWORK_OPTIONS", "find", "option_strings", "table_options"]
 
 FRAMEWORK_OPTIONS = (
     "tableName",
@@ -85,3 +85,16 @@ def table_options(
                 else f"Use one of: {', '.join(CATALOGUE[name].options)}; or remove it.",
             )
     return TableOptions.parse(name, own)
+
+
+def option_strings(options: TableOptions) -> dict[str, str]:
+    """Table options as Spark passes them: those that were given, as text."""
+    given = options.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    return {
+        name: ",".join(value)
+        if isinstance(value, list)
+        else str(value).lower()
+        if value is True
+        else str(value)
+        for name, value in given.items()
+    }

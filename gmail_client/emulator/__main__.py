@@ -9,11 +9,11 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from gmail_client.clock import SYSTEM_CLOCK, ScaledClock
 from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.handle import Emulator
 from gmail_client.emulator.http.server import PortTakenError
 from gmail_client.emulator.quota import Quota
+from gmail_client.http.clock import SYSTEM_CLOCK, ScaledClock
 
 __all__ = ["main", "make_parser"]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from gmail_client.clock import SYSTEM_CLOCK, Clock
 from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.faults import Faults
 from gmail_client.emulator.generate.generator import SeededMailbox, seeded_mailbox
@@ -21,6 +20,7 @@ from gmail_client.emulator.quota import Quota
 from gmail_client.emulator.truth import truth_of
 from gmail_client.emulator.usage import Usage
 from gmail_client.emulator.world import World
+from gmail_client.http.clock import SYSTEM_CLOCK, Clock
 
 __all__ = ["DEFAULT_SCOPES", "Emulator"]
 

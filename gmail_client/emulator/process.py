@@ -12,10 +12,10 @@ from typing import Any
 
 import requests
 
-from gmail_client.clock import SYSTEM_CLOCK, Clock, ScaledClock
 from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.faults import Fault
 from gmail_client.emulator.mailbox.journal import encode_arguments
+from gmail_client.http.clock import SYSTEM_CLOCK, Clock, ScaledClock
 
 __all__ = ["EmulatorProcess", "RemoteMailbox"]
 

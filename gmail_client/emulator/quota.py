@@ -11,9 +11,9 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gmail_client.clock import Clock
 from gmail_client.emulator.api.errors import ApiError
 from gmail_client.emulator.api.methods import Method
+from gmail_client.http.clock import Clock
 
 __all__ = ["PROJECT_NUMBER", "Quota", "QuotaGate"]
 

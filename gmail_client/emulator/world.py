@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gmail_client.clock import Clock
 from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.faults import Faults
 from gmail_client.emulator.generate.generator import SeededMailbox
@@ -17,6 +16,7 @@ from gmail_client.emulator.mailbox.render import Renderer
 from gmail_client.emulator.oauth.tokens import TokenBook
 from gmail_client.emulator.quota import Quota, QuotaGate
 from gmail_client.emulator.usage import Usage
+from gmail_client.http.clock import Clock
 
 __all__ = ["Account", "World"]
 

@@ -14,11 +14,11 @@ import pytest
 import yaml
 from support.pages import PAGES, ROOT, blocks, commands, name, prose
 
-from gmail_assets.commands import COMMANDS
-from gmail_assets.exit_codes import ExitCode
+from gmail_assets.cli.commands import COMMANDS
+from gmail_assets.cli.exit_codes import ExitCode
+from gmail_assets.sensor_cursor import parse_cursor
 from gmail_assets.spark_engine import EngineSettings
 from gmail_assets.switches import Switches
-from gmail_assets.tracking import parse_cursor
 from gmail_client.emulator.__main__ import make_parser
 from gmail_client.options import Spec, SpecTable
 from gmail_client.settings import Settings

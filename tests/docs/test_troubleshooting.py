@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gmail_client import errors, login, refusals, tokens
+from gmail_client import errors
+from gmail_client.auth import login, tokens
+from gmail_client.http import error_mapping
 
 ROOT = Path(__file__).parents[2]
 PAGE = re.sub(r"[`*]", "", (ROOT / "docs" / "troubleshooting.md").read_text("utf-8"))
@@ -76,8 +78,8 @@ def test_the_message_is_there(where: str, text: str) -> None:
             *login._REFUSALS,
             *tokens._CAUSES,
             *tokens._SERVICE_CAUSES,
-            *refusals._DISABLED,
-            *refusals._SCOPE,
+            *error_mapping._DISABLED,
+            *error_mapping._SCOPE,
             "authError",
             "dailyLimitExceeded",
             "domainPolicy",

@@ -16,11 +16,11 @@ from support.chaos import Chaos, Killed, client_of, random_write
 from support.lake import assert_lake_is_true
 from support.lives import lives
 
-from gmail_assets.lake import Lake
-from gmail_assets.mailbox_run import MailboxRun, TimeUpError
-from gmail_assets.standing import standing_of
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.partition_status import standing_of
+from gmail_assets.sensor_cursor import COMPARE, LastRun, Sight, decide, dump_cursor, parse_cursor
 from gmail_assets.sync import sync
-from gmail_assets.tracking import COMPARE, LastRun, Sight, decide, dump_cursor, parse_cursor
+from gmail_assets.sync.mailbox_run import MailboxRun, TimeUpError
 from gmail_client.emulator import Emulator
 from gmail_client.options import SpecTable
 

@@ -18,15 +18,15 @@ from support.lake import assert_lake_holds, stored_rows
 from support.lives import lives
 from support.refusing import answering, refusing
 
-from gmail_assets.lake import Lake
-from gmail_assets.mailbox_run import MailboxRun, TimeUpError
-from gmail_assets.part import Part
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.maintenance import Upkeep
+from gmail_assets.delta.partition import Part
 from gmail_assets.sync import sync
-from gmail_assets.upkeep import Upkeep
-from gmail_client.calls import Answer
+from gmail_assets.sync.mailbox_run import MailboxRun, TimeUpError
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import Behavior, Emulator, Fault
 from gmail_client.errors import GmailError
+from gmail_client.http.calls import Answer
 from gmail_client.options import SpecTable
 
 FILTERS: list[dict[str, Any]] = [
@@ -322,9 +322,9 @@ def check_a_life(
     pieces = {"messages": rng.choice([3, 1000]), "size": 2**24}
     with (
         mock.patch.dict("gmail_client.fetch.chunks.__kwdefaults__", pieces),
-        mock.patch("gmail_assets.part._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
-        mock.patch("gmail_assets.thread_target._EDIT_SLICE", rng.choice([1, 500])),
-        mock.patch("gmail_assets.mailbox_run._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
+        mock.patch("gmail_assets.delta.partition._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
+        mock.patch("gmail_assets.sync.threads._EDIT_SLICE", rng.choice([1, 500])),
+        mock.patch("gmail_assets.sync.mailbox_run._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
         Emulator(mailboxes=2, messages=messages, seed=seed, behavior=behavior) as gmail,
         tempfile.TemporaryDirectory() as folder,
     ):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gmail_assets.lake import Lake
+from gmail_assets.delta.lake import Lake
 from gmail_client.emulator import Emulator
 
 

@@ -10,8 +10,8 @@ import pytest
 from support.lake import assert_lake_is_true
 
 from gmail_assets import gmail_definitions
+from gmail_assets.delta.lake import Lake
 from gmail_assets.failures import ERROR_KEY
-from gmail_assets.lake import Lake
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.options import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES

@@ -18,9 +18,9 @@ from gmail_assets.checks import (
     threads_and_messages_agree,
     up_to_date,
 )
-from gmail_assets.lake import Lake
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.partition_status import standing_of
 from gmail_assets.resources import GmailResource
-from gmail_assets.standing import standing_of
 from gmail_assets.sync import sync
 from gmail_client.emulator import Behavior, Emulator
 from gmail_client.options import Spec, SpecTable

@@ -11,7 +11,7 @@ import pytest
 from support.lake import assert_lake_is_true
 
 from gmail_assets import gmail_definitions
-from gmail_assets.lake import Lake
+from gmail_assets.delta.lake import Lake
 from gmail_assets.sensors import REQUEST_TAG
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.options import Spec

@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 from support.wire import API, OAUTH, ManualClock, Said, Wire, connect
 
+from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient
-from gmail_client.credentials import Credentials
 from gmail_client.errors import ConfigurationError, UnavailableError
 from gmail_client.quota import preset
 from gmail_client.settings import Settings

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.wire import ManualClock
 
-from gmail_client.clock import ScaledClock
 from gmail_client.errors import ConfigurationError
+from gmail_client.http.clock import ScaledClock
+from gmail_client.http.waiting import Stopped
 from gmail_client.quota import PRICES, Meter, preset
-from gmail_client.waiting import Stopped
 
 
 def _read_methods(resource: dict[str, Any]) -> list[str]:

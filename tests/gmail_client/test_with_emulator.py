@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from gmail_client.api import GmailApi
+from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient
-from gmail_client.clock import ScaledClock
-from gmail_client.credentials import Credentials
 from gmail_client.emulator import Behavior, Emulator, Fault
 from gmail_client.errors import (
     CredentialsError,
@@ -25,6 +24,7 @@ from gmail_client.errors import (
     ScopeError,
     UnavailableError,
 )
+from gmail_client.http.clock import ScaledClock
 from gmail_client.quota import QuotaPlan, preset
 
 PLENTY = preset(1_200_000)

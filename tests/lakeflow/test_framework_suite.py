@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lakeflow_entry.bundle import write_tree
+from lakeflow_entry.deploy.bundle import write_tree
 
 CLONE = os.environ.get("LAKEFLOW_REPOSITORY", "")
 

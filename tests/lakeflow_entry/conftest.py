@@ -39,7 +39,7 @@ def connections_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def spark(connections_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A session on two cores with `lakeflow_connect` registered."""
-    from lakeflow_entry.session import local_session
+    from lakeflow_entry.pipelines.session import local_session
 
     home = tmp_path_factory.mktemp("spark")
     session = local_session(

@@ -12,11 +12,11 @@ import pytest
 from deltalake import DeltaTable
 from support.lakeflow import comparable, options_of
 
-from gmail_assets.lake import Lake
+from gmail_assets.delta.lake import Lake
 from gmail_assets.spark_engine import Preloaded, SparkEngine, SparkError, _spark_failures
 from gmail_assets.sync import snapshot, sync
+from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient
-from gmail_client.credentials import Credentials
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.errors import ApiDisabledError, ConfigurationError
 from gmail_client.options import Spec
@@ -253,7 +253,7 @@ def test_filtered_tables_are_read_each_by_itself(
 def test_the_assets_use_it_when_the_setting_says_so(
     spark: SparkSession, gmail: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gmail_assets.headless import Runner
+    from gmail_assets.operations.run_in_process import Runner
 
     for name, value in {
         "GMAIL_ENGINE": "spark",

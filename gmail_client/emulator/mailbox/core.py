@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, cast
 
-from gmail_client.clock import Clock
 from gmail_client.emulator.api.errors import not_found
 from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.generate.generator import SeededMailbox
@@ -24,6 +23,7 @@ from gmail_client.emulator.mailbox.labels import LabelBook
 from gmail_client.emulator.mailbox.settings import SettingsBook
 from gmail_client.emulator.mailbox.store import Store, Stored, ThreadState
 from gmail_client.emulator.mailbox.threading import ThreadIndex
+from gmail_client.http.clock import Clock
 
 __all__ = ["GHOST_LABEL", "MailboxCore", "as_content", "write"]
 

@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable
 from email.utils import getaddresses
 
-from gmail_client.clock import Clock
 from gmail_client.emulator.api.errors import bad_argument
 from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.generate.generator import SeededMailbox, random_mail
@@ -20,6 +19,7 @@ from gmail_client.emulator.mailbox.core import as_content
 from gmail_client.emulator.mailbox.draft_writes import DraftWrites
 from gmail_client.emulator.mailbox.journal import Entry, Journal
 from gmail_client.emulator.mailbox.settings_writes import SettingsWrites
+from gmail_client.http.clock import Clock
 
 __all__ = ["EmulatedMailbox", "PostOffice"]
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from google.auth import jwt as google_jwt
 from google.auth.crypt import RSAVerifier
 
-from gmail_client.clock import Clock
 from gmail_client.emulator.oauth.tokens import ACCESS_SECONDS, Client, TokenBook
+from gmail_client.http.clock import Clock
 
 __all__ = ["JWT_BEARER", "Mailboxes", "OAuthAnswer", "refusal", "revoke_response", "token_response"]
 

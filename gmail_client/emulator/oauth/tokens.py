@@ -18,8 +18,8 @@ from typing import Any, Literal
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gmail_client.clock import Clock
 from gmail_client.emulator.api.methods import SCOPES
+from gmail_client.http.clock import Clock
 
 __all__ = ["ACCESS_SECONDS", "Access", "Client", "CodeGrant", "ServiceAccount", "TokenBook"]
 

@@ -10,8 +10,8 @@ import pytest
 import requests
 from support.gmail_api import Caller, reason
 
-from gmail_client.clock import ScaledClock
 from gmail_client.emulator import Emulator, Fault, Faults
+from gmail_client.http.clock import ScaledClock
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from gmail_client.clock import ScaledClock
 from gmail_client.emulator import Behavior, Emulator, EmulatorProcess, Fault
 from gmail_client.emulator.__main__ import main, make_parser
+from gmail_client.http.clock import ScaledClock
 
 HIDDEN_OPTIONS = ("--help", "--json", "--end-with-input")
 """For programs that start it."""

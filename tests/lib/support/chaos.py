@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from gmail_assets.ledger import Ledger
-from gmail_assets.part import Part
+from gmail_assets.delta.partition import Part
+from gmail_assets.delta.registry import Ledger
+from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient, Mailbox
-from gmail_client.credentials import Credentials
 from gmail_client.emulator import ApiError, EmulatedMailbox, Emulator
 from gmail_client.quota import preset
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gmail_assets.lake import DELETED_AT, MAILBOX, Lake
+from gmail_assets.delta.lake import DELETED_AT, MAILBOX, Lake
 from gmail_client.emulator import Emulator
 from gmail_client.options import SpecTable
 from gmail_client.schema import to_batch

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from typing import Any
 
-from gmail_client.calls import Answer, Call
 from gmail_client.client import Mailbox
 from gmail_client.errors import RequestError
+from gmail_client.http.calls import Answer, Call
 
 __all__ = ["answering", "asking", "refusing"]
 

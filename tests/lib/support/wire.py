@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 from requests.adapters import BaseAdapter
 
+from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient
-from gmail_client.credentials import Credentials
 from gmail_client.quota import QuotaPlan
 
 API = "https://gmail.test"

@@ -12,10 +12,10 @@ import pytest
 import requests
 from support.gmail_api import Caller, reason
 
-from gmail_client.clock import ScaledClock
 from gmail_client.emulator import Emulator
 from gmail_client.emulator.api.methods import METHODS
 from gmail_client.emulator.api.schemas import SCHEMAS
+from gmail_client.http.clock import ScaledClock
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.gmail_api import Caller, reason
 
-from gmail_client.clock import SYSTEM_CLOCK
 from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator
 from gmail_client.emulator.generate.generator import seeded_mailbox
+from gmail_client.http.clock import SYSTEM_CLOCK
 
 State = dict[str, frozenset[str]]
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmail_client.clock import SYSTEM_CLOCK
 from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator
 from gmail_client.emulator.generate.generator import seeded_mailbox
 from gmail_client.emulator.mailbox.journal import Journal, decode_arguments, encode_arguments
 from gmail_client.emulator.truth import TRUTH_TABLES
+from gmail_client.http.clock import SYSTEM_CLOCK
 
 from .test_history import any_write
 

@@ -13,8 +13,8 @@ import pytest
 import requests
 from support.gmail_api import Caller
 
-from gmail_client.clock import ScaledClock
 from gmail_client.emulator import Emulator
+from gmail_client.http.clock import ScaledClock
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]

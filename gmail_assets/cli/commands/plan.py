@@ -1,0 +1,173 @@
+"""`gmail-assets plan`: what the next sync will fetch and cost, before it does."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, worst
+from gmail_assets.cli.output import Output, add_mailbox_argument, add_output_arguments
+
+if TYPE_CHECKING:
+    from gmail_assets.operations.plan import MailboxPlan
+
+__all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
+
+NAME = "plan"
+HELP = "tell what the next sync fetches and costs, in quota units and hours"
+DESCRIPTION = """\
+Tell what the next sync of each mailbox will fetch, what it costs in quota units, and how long Gmail's quota makes it
+take: for a first load, for going on with one, or for catching up. Nothing is fetched or written; asking costs the
+listings (5 units for 500 messages) and about 10 units.
+"""
+PASSES_ON = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_mailbox_argument(parser)
+    add_output_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan each mailbox; one that can't be asked hides no other."""
+    from gmail_assets.cli.setting import Setting
+    from gmail_assets.operations.plan import MailboxPlan, plan_mailbox
+    from gmail_client.errors import GmailError
+
+    out = Output(arguments)
+    setting = Setting.load()
+    client = setting.client()
+    plans: list[MailboxPlan] = []
+    for name in arguments.mailbox or setting.settings.mailbox_names:
+        try:
+            with out.working(f"{name}: listing the mailbox") as progress:
+                mailbox = client.mailbox(name)
+                plans.append(plan_mailbox(mailbox, setting.lake, setting.spec, progress=progress))
+        except GmailError as error:
+            plans.append(MailboxPlan(name, client.plan, error=error))
+    made = [plan for plan in plans if plan.error is None]
+    if made:
+        _show(out, made)
+    for plan in plans:
+        if plan.error is not None:
+            out.remark(f"{plan.name}: {plan.error}")
+    out.result(
+        {
+            "mailboxes": [_as_json(plan) for plan in plans],
+            "units": sum(plan.units for plan in made),
+            "minutes_one_by_one": round(sum(plan.minutes for plan in made), 2),
+        }
+    )
+    errors = [type(plan.error).__name__ for plan in plans if plan.error is not None]
+    return worst(exit_code_of(error) for error in errors) if errors else ExitCode.DONE
+
+
+def _show(out: Output, plans: list[MailboxPlan]) -> None:
+    rows = [
+        {
+            "mailbox": plan.address,
+            "what": _what(plan),
+            "messages": plan.messages,
+            "threads": plan.threads,
+            "to fetch": _to_fetch(plan),
+            "units": plan.units,
+            "at least": duration_text(plan.minutes),
+            "of the day": _share(plan.share_of_day),
+        }
+        for plan in plans
+    ]
+    if len(plans) > 1:
+        shares = [plan.share_of_day for plan in plans]
+        rows.append(
+            {
+                "mailbox": "together",
+                "messages": sum(plan.messages for plan in plans),
+                "threads": sum(plan.threads for plan in plans),
+                "to fetch": sum(_to_fetch(plan) for plan in plans),
+                "units": sum(plan.units for plan in plans),
+                "at least": duration_text(sum(plan.minutes for plan in plans)),
+                "of the day": _share(None if None in shares else sum(share or 0 for share in shares)),
+            }
+        )
+    out.table([name for name in rows[0] if name != "of the day" or rows[0][name]], rows, text=2)
+    quota = plans[0].quota
+    together = (
+        " one mailbox after the other; side by side it is as long as the longest" if len(plans) > 1 else ""
+    )
+    out.say(
+        f"\nAt {quota.user_per_minute:,} units a minute and user{together}. "
+        f"Asking cost {sum(plan.asked_units for plan in plans):,} units."
+    )
+    if out.verbose:
+        for plan in plans:
+            _show_parts(out, plan)
+
+
+def _show_parts(out: Output, plan: MailboxPlan) -> None:
+    out.say(
+        f"\n{plan.address}: content {plan.content_units:,}, listings {plan.listing_units:,}, "
+        f"snapshots {plan.snapshot_units:,} units"
+    )
+    rows = [
+        {
+            "table": name,
+            "how": table.how,
+            "rows": table.rows,
+            "to fetch": table.fetch,
+            "units": table.units or None,
+        }
+        for name, table in plan.tables.items()
+    ]
+    out.table(["table", "how", "rows", "to fetch", "units"], rows, text=2)
+
+
+def _what(plan: MailboxPlan) -> str:
+    hows = dict.fromkeys(table.how for table in plan.tables.values())
+    changing = [how for how in hows if how != "snapshot"]
+    return ", ".join(changing) or "snapshots"
+
+
+def _to_fetch(plan: MailboxPlan) -> int:
+    """Messages to be fetched; threads where only these are in the spec."""
+    messages = plan.tables.get("messages") or plan.tables.get("threads")
+    return (messages.fetch or 0) if messages else 0
+
+
+def duration_text(minutes: float) -> str:
+    """Minutes in a unit that fits."""
+    if minutes < 1:
+        return "a minute"
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _share(share: float | None) -> str:
+    if share is None:
+        return ""
+    return "< 0.1 %" if share < 0.001 else f"{share * 100:.1f} %"
+
+
+def _as_json(plan: MailboxPlan) -> dict[str, Any]:
+    if plan.error is not None:
+        problem = {"error": type(plan.error).__name__, "message": plan.error.what, "fix": plan.error.fix}
+        return {"mailbox": plan.name, "problem": problem}
+    return {
+        "mailbox": plan.name,
+        "address": plan.address,
+        "problem": None,
+        "messages": plan.messages,
+        "threads": plan.threads,
+        "tables": {
+            name: {"how": table.how, "rows": table.rows, "fetch": table.fetch}
+            for name, table in plan.tables.items()
+        },
+        "units": {
+            "content": plan.content_units,
+            "listings": plan.listing_units,
+            "snapshots": plan.snapshot_units,
+            "total": plan.units,
+        },
+        "minutes": round(plan.minutes, 2),
+        "share_of_day": plan.share_of_day,
+        "asked_units": plan.asked_units,
+    }

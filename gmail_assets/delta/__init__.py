@@ -1,0 +1,1 @@
+"""The tables in Delta Lake: one partition per mailbox, its cursor in the same commit, maintenance, errors."""

@@ -1,0 +1,218 @@
+"""Delta Lake: a place for tables, and the tables in it.
+
+`Lake` is a folder or an object-store URI. `Lake.table` opens one of its tables and creates it where it is missing.
+What is written to a table is written as one mailbox's part of it: see `gmail_assets.delta.partition`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from gmail_assets.delta.errors import SchemaMismatchError, unreadable, unwritable
+from gmail_client.tables import CATALOGUE
+
+__all__ = [
+    "DELETED_AT",
+    "MAILBOX",
+    "MAILBOX_FIELD",
+    "TARGET_FILE_BYTES",
+    "Lake",
+    "LakeTable",
+    "TableFile",
+    "with_mailbox",
+]
+
+MAILBOX = "mailbox"
+DELETED_AT = "_deletedAt"
+
+MAILBOX_FIELD = pa.field(
+    MAILBOX, pa.string(), metadata={"comment": "Address of the mailbox that the row belongs to."}
+)
+_DELETED_AT_FIELD = pa.field(
+    DELETED_AT,
+    pa.timestamp("us", tz="UTC"),
+    metadata={"comment": "When the row was found to have left the mailbox; null while it is there."},
+)
+TARGET_FILE_BYTES = 4 * 2**20
+"""About a chunk of a first load. A change rewrites the files it touches: larger ones make scattered changes dear."""
+
+
+def with_mailbox(schema: pa.Schema, *, keep_deleted: bool = False) -> pa.Schema:
+    """The lake's schema of a table: `mailbox` first, and `_deletedAt` last where deleted rows are kept."""
+    fields = [MAILBOX_FIELD, *schema]
+    return pa.schema([*fields, _DELETED_AT_FIELD] if keep_deleted else fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """A place for Delta tables.
+
+    Attributes:
+        uri: A folder or an `s3://`, `gs://` or `abfss://` URI.
+        storage_options: Credentials and settings of the object store, as deltalake takes them.
+    """
+
+    uri: str
+    storage_options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def options(self) -> dict[str, str] | None:
+        """The storage options as deltalake takes them."""
+        return dict(self.storage_options) or None
+
+    def location(self, table_name: str) -> str:
+        """URI of one table."""
+        return f"{self.uri.rstrip('/')}/{table_name}"
+
+    def find(self, table_name: str) -> DeltaTable | None:
+        """The Delta table of that name, or None where there is none.
+
+        Raises:
+            LakeError: It can't be told.
+        """
+        try:
+            return DeltaTable(self.location(table_name), storage_options=self.options)
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            raise unreadable(self.location(table_name), error) from error
+
+    def table(self, source: str, *, name: str | None = None, keep_deleted: bool = False) -> LakeTable:
+        """Open one of the ten tables, and create it where it is missing.
+
+        Args:
+            source: One of the ten names.
+            name: Name of the table in the lake, the same where not given.
+            keep_deleted: Whether rows that leave the mailbox stay, marked with `_deletedAt`.
+
+        Raises:
+            SchemaMismatchError: Another table has that name.
+            LakeError: The place can't be read or written.
+        """
+        entry = CATALOGUE[source]
+        schema = with_mailbox(entry.schema, keep_deleted=keep_deleted)
+        location = self.location(name or source)
+        delta = self.find(name or source)
+        try:
+            if delta is None:
+                delta = DeltaTable.create(
+                    location,
+                    schema=schema,
+                    mode="ignore",
+                    partition_by=[MAILBOX],
+                    name=name or source,
+                    description=entry.description,
+                    configuration={
+                        "delta.targetFileSize": str(TARGET_FILE_BYTES),
+                        "delta.dataSkippingStatsColumns": ",".join(entry.primary_key),
+                    },
+                    storage_options=self.options,
+                )
+            _fit_schema(delta, schema, location)
+        except (DeltaError, OSError) as error:
+            raise unwritable(location, error) from error
+        in_lake = pa.schema(delta.schema().to_arrow())
+        return LakeTable(source, entry.primary_key[0], in_lake, delta, keep_deleted, self.options)
+
+
+def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
+    """Add top-level columns that a table of an older version lacks; refuse one with other types."""
+    present = {field.name: field for field in pa.schema(delta.schema().to_arrow())}
+    for field in schema:
+        if field.name in present and not present[field.name].type.equals(field.type):
+            raise SchemaMismatchError(
+                f"The table {location!r} has a column {field.name!r} "
+                f"of type {present[field.name].type!s:.100}, not {field.type!s:.100}.",
+                fix="Point GMAIL_LAKE (or destination_table) to another place, or move that table away.",
+            )
+    missing = [field.name for field in schema if field.name not in present]
+    if MAILBOX in missing or delta.metadata().partition_columns != [MAILBOX]:
+        raise SchemaMismatchError(
+            f"The table {location!r} is not partitioned by {MAILBOX!r}: it was not written by this product.",
+            fix="Point GMAIL_LAKE (or destination_table) to another place, or move that table away.",
+        )
+    if missing:
+        wanted = DeltaSchema.from_arrow(schema)
+        delta.alter.add_columns([field for field in wanted.fields if field.name in missing])
+
+
+class TableFile(NamedTuple):
+    """One file of a table: the range of its keys, its size in bytes, its rows, and whose they are."""
+
+    low: str | None
+    high: str | None
+    size: int
+    rows: int
+    mailbox: str
+
+
+@dataclass(slots=True)
+class LakeTable:
+    """One table of the lake.
+
+    Attributes:
+        source: Which of the ten it is.
+        key: Its primary key within a mailbox.
+        schema: Its Arrow schema in the lake, `mailbox` included.
+        delta: The Delta table as of the last commit seen.
+        keeps_deleted: Whether rows that leave the mailbox stay, marked with `_deletedAt`.
+        storage_options: As the lake has them.
+    """
+
+    source: str
+    key: str
+    schema: pa.Schema
+    delta: DeltaTable
+    keeps_deleted: bool = False
+    storage_options: dict[str, str] | None = None
+
+    @property
+    def may_hold_marked(self) -> bool:
+        """Whether the table has the `_deletedAt` column, now or from a time when deleted rows were kept."""
+        return DELETED_AT in self.schema.names
+
+    def at(self, version: int | datetime) -> DeltaTable:
+        """The Delta table as of an earlier version or time.
+
+        Raises:
+            DeltaError: The log no longer reaches back so far.
+        """
+        delta = DeltaTable(self.delta.table_uri, storage_options=self.storage_options)
+        delta.load_as_version(version)
+        return delta
+
+    def mailboxes(self) -> list[str]:
+        """The addresses that have rows."""
+        return sorted({partition[MAILBOX] for partition in self.delta.partitions()})
+
+    def files(self) -> Iterator[TableFile]:
+        """The table's present files, from the log alone."""
+        actions = pa.table(self.delta.get_add_actions(flatten=True))
+        if not actions.num_rows:
+            return
+        nothing: list[str | None] = [None] * actions.num_rows
+        names = actions.column_names
+        yield from map(
+            TableFile,
+            actions[f"min.{self.key}"].to_pylist() if f"min.{self.key}" in names else nothing,
+            actions[f"max.{self.key}"].to_pylist() if f"max.{self.key}" in names else nothing,
+            actions["size_bytes"].to_pylist(),
+            actions["num_records"].to_pylist(),
+            actions[f"partition.{MAILBOX}"].to_pylist(),
+        )
+
+    def count(self, address: str | None = None) -> int:
+        """Rows, of one mailbox or of all, from the log alone (rows kept after deletion included)."""
+        return sum(file.rows for file in self.files() if address in (None, file.mailbox))
+
+    def size(self, address: str | None = None) -> int:
+        """Bytes of the present files, of one mailbox or of all."""
+        return sum(file.size for file in self.files() if address in (None, file.mailbox))

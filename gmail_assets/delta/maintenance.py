@@ -1,0 +1,81 @@
+"""Upkeep of the tables: small files are merged into large ones, and files that no version needs are removed.
+
+It is done after a sync, in the same run (a compaction beside a merge would be a conflict), for one mailbox's part of
+a table, and only where it is worth while. Readers of earlier versions are not disturbed within the retention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from deltalake import WriterProperties
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from gmail_assets.delta.lake import MAILBOX, TARGET_FILE_BYTES, LakeTable
+
+__all__ = ["DEFAULT_UPKEEP", "Upkeep", "keep_up"]
+
+_SMALL_BYTES = TARGET_FILE_BYTES // 4
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """When upkeep is worth while.
+
+    Attributes:
+        small_files: Compact a mailbox's part once it has so many small files; 0 never compacts.
+        retention: Age at which files of earlier versions are removed; None never removes any.
+        vacuum_every: Remove them each time the table's version passes a multiple of this; 0 never does.
+    """
+
+    small_files: int = 16
+    retention: timedelta | None = timedelta(days=7)
+    vacuum_every: int = 100
+
+
+DEFAULT_UPKEEP = Upkeep()
+
+
+def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: int) -> str | None:
+    """Compact one mailbox's part of a table and remove old files, where worth while.
+
+    Args:
+        table: The table.
+        address: The mailbox.
+        upkeep: When it is worth while.
+        version_before: The table's version when the run began.
+
+    Returns:
+        What was done, in words; None for nothing.
+    """
+    delta = table.delta
+    done = []
+    try:
+        small = [file for file in table.files() if file.mailbox == address and file.size < _SMALL_BYTES]
+        if upkeep.small_files and len(small) >= upkeep.small_files:
+            delta.optimize.compact(
+                partition_filters=[(MAILBOX, "=", address)],
+                target_size=TARGET_FILE_BYTES,
+                max_concurrent_tasks=1,
+                writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+            )
+            delta.update_incremental()
+            left = sum(1 for file in table.files() if file.mailbox == address)
+            done.append(f"compacted {len(small)} small files ({left} files now)")
+        every = upkeep.vacuum_every
+        if upkeep.retention is not None and every and delta.version() // every > version_before // every:
+            removed = delta.vacuum(
+                retention_hours=int(upkeep.retention.total_seconds() // 3600),
+                dry_run=False,
+                enforce_retention_duration=False,
+            )
+            done.append(
+                f"removed {len(removed)} files that no version of the last {upkeep.retention.days} days needs"
+            )
+    except CommitFailedError:
+        # Somebody else tidied or wrote the same files; there is another time.
+        return None
+    except (DeltaError, OSError) as error:
+        return f"could not be tidied: {' '.join(str(error).split())[:200]}"
+    return "; ".join(done) or None

@@ -1,0 +1,69 @@
+"""Earlier versions of a table that someone restored: which commits did so, and what they brought back."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from gmail_assets.delta.lake import LakeTable
+
+__all__ = ["brought_back", "restores"]
+
+Commit = dict[str, Any]
+"""A commit's entry in the log, as `DeltaTable.history` has it."""
+
+
+def restores(table: LakeTable, after: int) -> list[Commit]:
+    """The commits after a version that restored an earlier one, newest first."""
+    return _LOGS.restores(table.delta, after)
+
+
+def brought_back(table: LakeTable, restore: Commit) -> DeltaTable | None:
+    """The version that a restore brought back; None when its log is gone."""
+    source = restore.get("operationParameters") or {}
+    try:
+        if "version" in source:
+            return table.at(int(source["version"]))
+        return table.at(datetime.fromtimestamp(int(source["datetime"]) / 1000, UTC))
+    except (DeltaError, OSError, KeyError, ValueError):
+        return None
+
+
+class _Logs:
+    """Which commits of each table restored an earlier version; each commit's log entry is read once in a process.
+
+    A table that hundreds of mailboxes share has many commits since an idle one's last, and a sensor that looks at all
+    of them every half minute.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], tuple[int, int, list[Commit]]] = {}
+
+    def restores(self, delta: DeltaTable, after: int) -> list[Commit]:
+        """Those after a version, newest first."""
+        version = delta.version()
+        table = (delta.table_uri, str(delta.metadata().id))
+        with self._lock:
+            low, high, found = self._known.get(table, (version, version, []))
+            if version < high:
+                # Its files were put back from a copy, or it is an old view.
+                low, high, found = version, version, []
+            if after < low:
+                # Twice as far as ever before: mailboxes come in any order, and each would go a little further.
+                low, high = min(after, version - 2 * (version - low)), 0
+                found = []
+            if version > high:
+                log = delta.history(max(version - max(low, high), 1))
+                new = [entry for entry in log if entry.get("operation") == "RESTORE"]
+                found = [*(entry for entry in new if entry["version"] > high), *found]
+                high = version
+            self._known[table] = (low, high, found)
+        return [entry for entry in found if after < entry["version"] <= version]
+
+
+_LOGS = _Logs()

@@ -1,0 +1,466 @@
+"""Are the tables equal to the mailbox? `verify_mailbox` asks Gmail and says what differs, and what explains it.
+
+Ids are compared with a listing made with the table's own filters, label by label where the counts differ, and a random
+sample of rows is read again and compared field by field. What changed since the last sync is known from the history,
+which is read last; so nothing that happens meanwhile counts as a difference.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gmail_assets.delta.lake import DELETED_AT, MAILBOX, Lake
+from gmail_assets.delta.partition_status import Standing, standing_of
+from gmail_assets.delta.registry import Ledger
+from gmail_assets.operations.snapshot_drift import snapshot_drift
+from gmail_assets.sync.listing import ListingProgress
+from gmail_assets.sync.messages import MessagesTarget
+from gmail_assets.sync.results import Progress
+from gmail_assets.sync.threads import ThreadsTarget
+from gmail_client.api import GmailApi
+from gmail_client.changes import Changes, list_message_ids, read_changes
+from gmail_client.client import Mailbox
+from gmail_client.errors import GmailError, HistoryExpiredError, NotFoundError
+from gmail_client.options import Spec, TableOptions
+from gmail_client.schema import to_batch
+from gmail_client.tables import CHANGE_TABLES
+
+__all__ = ["Difference", "LabelVerdict", "MailboxVerdict", "TableVerdict", "verify_mailbox"]
+
+_EXAMPLES = 5
+_HIDDEN = ("SPAM", "TRASH")
+_UNSTABLE = {"historyId", "historySequence", MAILBOX, DELETED_AT}
+"""Fields that a row may have different from a new read, or that Gmail does not know."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One row that is not as Gmail has it: its table, its id, and what differs."""
+
+    table: str
+    id: str
+    what: str
+
+
+@dataclass(slots=True)
+class TableVerdict:
+    """One table that follows the history.
+
+    Attributes:
+        rows: Rows of the mailbox (kept deleted ones left out).
+        in_gmail: Gmail's own count of the mailbox.
+        left_out: Of these, what the table's options leave out: spam, trash, what the filters do not name.
+        missing: Wanted, not stored, and nothing explains it.
+        extra: Stored, not in the mailbox any more, and nothing explains it.
+        since_sync: Differences that the history since the last sync explains.
+        not_fetched: Messages that Gmail would not give; every run tries them again.
+        kept: Rows that entered under `q` and do not match it any more: they stay by design.
+        sampled: Rows compared field by field.
+        differing: Rows of the sample that differ.
+        unfinished: Why the table can't be judged yet; empty where it can.
+    """
+
+    rows: int = 0
+    in_gmail: int = 0
+    left_out: int = 0
+    missing: int = 0
+    extra: int = 0
+    since_sync: int = 0
+    not_fetched: int = 0
+    kept: int = 0
+    sampled: int = 0
+    differing: int = 0
+    unfinished: str = ""
+
+    @property
+    def unexplained(self) -> int:
+        """Differences that nothing explains."""
+        return self.missing + self.extra + self.differing
+
+
+@dataclass(frozen=True, slots=True)
+class LabelVerdict:
+    """One label on messages.
+
+    Attributes:
+        id: The label.
+        name: What people call it.
+        rows: Rows of `messages` with it.
+        in_gmail: Gmail's count of messages with it.
+        since_sync: Messages whose labels changed since the last sync.
+        unexplained: Messages that have it on one side only, and nothing explains it.
+    """
+
+    id: str
+    name: str
+    rows: int
+    in_gmail: int
+    since_sync: int = 0
+    unexplained: int = 0
+
+
+@dataclass(slots=True)
+class MailboxVerdict:
+    """One mailbox.
+
+    Attributes:
+        name: As it is configured.
+        address: Its real address.
+        tables: Verdicts on messages and threads, as far as they are in the spec.
+        labels: Verdicts on labels, where `messages` is in the spec.
+        examples: Some of what nothing explains.
+        remarks: What else there is to know.
+        units: Quota units that it cost.
+        error: Why there is no verdict.
+    """
+
+    name: str
+    address: str = ""
+    tables: dict[str, TableVerdict] = field(default_factory=dict)
+    labels: list[LabelVerdict] = field(default_factory=list)
+    examples: list[Difference] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    units: int = 0
+    error: GmailError | None = None
+
+    @property
+    def unexplained(self) -> int:
+        """Differences that nothing explains."""
+        return sum(table.unexplained for table in self.tables.values()) + sum(
+            label.unexplained for label in self.labels
+        )
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a table can't be judged before its next sync."""
+        return any(table.unfinished for table in self.tables.values())
+
+
+def verify_mailbox(
+    mailbox: Mailbox,
+    lake: Lake,
+    spec: Spec,
+    *,
+    sample: int = 20,
+    chance: random.Random | None = None,
+    thorough: bool = False,
+    progress: Callable[[Progress], None] = lambda progress: None,
+) -> MailboxVerdict:
+    """Compare messages and threads of one mailbox with Gmail.
+
+    Args:
+        mailbox: Which.
+        lake: Where its rows are.
+        spec: With which options.
+        sample: Messages to be compared field by field; of threads a quarter of that.
+        chance: Chooses them.
+        thorough: List the messages of every label, also where the counts are equal.
+        progress: Told how far the listings are.
+
+    Raises:
+        GmailError: Gmail refused, or the lake can't be read.
+    """
+    before = mailbox.api.usage.snapshot().total_units
+    verdict = MailboxVerdict(mailbox.user_id, mailbox.address)
+    Ledger(lake).refuse_other(mailbox.user_id, verdict.address)
+    entries = [entry for entry in spec.tables if entry.source_table in CHANGE_TABLES]
+    standings = standing_of(lake, verdict.address, entries)
+    chance = chance or random.Random()  # noqa: S311 - no secret hangs on it
+    for entry in entries:
+        table = verdict.tables[entry.source_table] = TableVerdict()
+        standing = standings.get(entry.source_table)
+        if standing is None:
+            table.unfinished = "nothing of it is stored yet"
+        elif standing.cursor is None:
+            table.unfinished = "its load or comparison is not finished"
+    judged = {name: standing for name, standing in standings.items() if not verdict.tables[name].unfinished}
+    if judged:
+        work = _Verification(mailbox.api, verdict, lake, chance, thorough, progress)
+        work.judge(judged, sample)
+    verdict.remarks += snapshot_drift(mailbox.api, lake, verdict.address, spec.tables)
+    verdict.units = mailbox.api.usage.snapshot().total_units - before
+    return verdict
+
+
+class _Verification:
+    """The comparison of one mailbox."""
+
+    def __init__(
+        self,
+        api: GmailApi,
+        verdict: MailboxVerdict,
+        lake: Lake,
+        chance: random.Random,
+        thorough: bool,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._api = api
+        self._thorough = thorough
+        self._profile = api.profile()
+        self._progress = ListingProgress(api, self._profile, progress)
+        self._whole: set[str] = set()
+        self._verdict = verdict
+        self._ledger = Ledger(lake)
+        self._chance = chance
+        self._listed: dict[tuple[object, ...], dict[str, str]] = {}
+
+    def judge(self, standings: Mapping[str, Standing], sample: int) -> None:
+        """Make the verdicts."""
+        wanted = {name: self._list(standing.spec.options) for name, standing in standings.items()}
+        messages = threads = None
+        samples: list[_Sampled] = []
+        if "messages" in standings:
+            standing = standings["messages"]
+            messages = MessagesTarget(standing.spec, standing.part)
+            messages.load(None)
+            samples += self._sample_messages(standing, messages, sample)
+        if "threads" in standings:
+            standing = standings["threads"]
+            threads = ThreadsTarget(standing.spec, standing.part)
+            threads.load(None)
+            samples += self._sample_threads(standing, threads, max(1, sample // 4) if sample else 0)
+        label_ids = self._label_differences(messages) if messages is not None else []
+        changes = self._changes(standings)
+        if changes is None:
+            for name in standings:
+                self._verdict.tables[
+                    name
+                ].unfinished = "Gmail's history no longer reaches back to its last sync"
+            return
+        moved = set(changes.messages)
+        moved_threads = {change.thread_id for change in changes.messages.values()}
+        if messages is not None:
+            stored = set(messages.stored)
+            table = self._verdict.tables["messages"]
+            table.in_gmail = int(self._profile.get("messagesTotal") or 0)
+            self._compare("messages", stored, wanted["messages"].keys(), moved, standings["messages"])
+            self._judge_labels(label_ids, moved)
+            self._hidden_remark(table, standings["messages"].spec.options)
+        if threads is not None:
+            held = threads.held()
+            table = self._verdict.tables["threads"]
+            table.in_gmail = int(self._profile.get("threadsTotal") or 0)
+            listed = wanted["threads"]
+            self._compare("threads", held.keys(), set(listed.values()), moved_threads, standings["threads"])
+            if not standings["threads"].spec.options.filtered:
+                self._compare_members(held, listed, moved)
+        for one in samples:
+            self._judge_sample(one, moved | moved_threads)
+
+    def _list(self, options: TableOptions, *labels: str) -> dict[str, str]:
+        """Messages that the options name, and that have the labels too: id to thread id."""
+        every = tuple(dict.fromkeys([*options.label_ids, *labels]))
+        key = (options.q, every, options.include_spam_trash)
+        if key not in self._listed:
+            asked = options.model_copy(update={"label_ids": every})
+            self._listed[key] = list_message_ids(self._api, asked, tell=self._progress.messages(asked))
+        return self._listed[key]
+
+    def _changes(self, standings: Mapping[str, Standing]) -> Changes | None:
+        start = min(standing.cursor or 0 for standing in standings.values())
+        try:
+            return read_changes(self._api, start)
+        except HistoryExpiredError:
+            return None
+
+    # Ids
+
+    def _compare(
+        self,
+        name: str,
+        stored: Collection[str],
+        wanted: Collection[str],
+        moved: set[str],
+        standing: Standing,
+    ) -> None:
+        table = self._verdict.tables[name]
+        stored, wanted = set(stored), set(wanted)
+        table.rows = len(stored)
+        table.left_out = max(table.in_gmail - len(wanted), 0)
+        missing, extra = wanted - stored, stored - wanted
+        self._whole |= missing | extra
+        table.since_sync = len((missing | extra) & moved)
+        missing -= moved
+        extra -= moved
+        unfetched = self._ledger.unfetched(self._verdict.address, name)
+        known = set(unfetched) if name == "messages" else {entry.thread_id for entry in unfetched.values()}
+        table.not_fetched = len(missing & known)
+        missing -= known
+        if extra and standing.spec.options.q:
+            present = list_message_ids(
+                self._api, standing.spec.options, everything=True, tell=self._progress.messages()
+            )
+            there = set(present if name == "messages" else present.values())
+            table.kept = len(extra & there)
+            extra -= there
+        table.missing, table.extra = len(missing), len(extra)
+        self._examples(name, missing, "is in the mailbox and not in the table")
+        self._examples(name, extra, "is in the table and not in the mailbox")
+
+    def _compare_members(
+        self, held: Mapping[str, set[str]], listed: Mapping[str, str], moved: set[str]
+    ) -> None:
+        """A thread's row must hold the messages that the listing has under it."""
+        members: dict[str, set[str]] = {}
+        for message_id, thread_id in listed.items():
+            members.setdefault(thread_id, set()).add(message_id)
+        known = set(self._ledger.unfetched(self._verdict.address, "threads"))
+        wrong = [
+            thread_id
+            for thread_id, stored in held.items()
+            if thread_id in members and (stored ^ members[thread_id]) - moved - known
+        ]
+        self._verdict.tables["threads"].differing += len(wrong)
+        self._examples("threads", wrong, "holds other messages than the mailbox")
+
+    def _examples(self, table: str, ids: Iterable[str], what: str) -> None:
+        for item in sorted(ids)[:_EXAMPLES]:
+            self._verdict.examples.append(Difference(table, item, what))
+
+    def _hidden_remark(self, table: TableVerdict, options: TableOptions) -> None:
+        """Whether what is left out of an unfiltered table is as much as spam and trash hold."""
+        if options.filtered:
+            return
+        counts = {label.id: label.in_gmail for label in self._verdict.labels}
+        hidden = 0 if options.include_spam_trash else sum(counts.get(label, 0) for label in _HIDDEN)
+        if table.left_out != hidden:
+            self._verdict.remarks.append(
+                f"Gmail counts {table.in_gmail:,} messages, of which {hidden:,} are in spam and trash"
+                f"{' (included)' if options.include_spam_trash else ''}, and lists "
+                f"{table.in_gmail - table.left_out:,}: its own numbers differ, the listing decides."
+            )
+
+    # Labels
+
+    def _label_differences(
+        self, messages: MessagesTarget
+    ) -> list[tuple[dict[str, Any], int, set[str] | None]]:
+        """Each label with its rows, and the ids that have it on one side only where the counts differ."""
+        with_label: dict[str, set[str]] = {}
+        for message_id, row in messages.stored.items():
+            for label_id in row.labels:
+                with_label.setdefault(label_id, set()).add(message_id)
+        found: list[tuple[dict[str, Any], int, set[str] | None]] = []
+        named = [str(label["id"]) for label in self._api.labels()]
+        options = messages.options
+        for answer in self._api.get_many((self._api.label_call(item) for item in named), ordered=True):
+            if isinstance(answer.error, NotFoundError) or answer.json is None:
+                if answer.error is not None and not isinstance(answer.error, NotFoundError):
+                    raise answer.error
+                continue
+            label = answer.json
+            rows = with_label.get(label["id"], set())
+            if len(rows) == int(label.get("messagesTotal") or 0) and not self._thorough:
+                found.append((label, len(rows), None))
+            elif label["id"] in _HIDDEN and not options.include_spam_trash:
+                found.append((label, len(rows), rows))
+            else:
+                found.append((label, len(rows), rows ^ self._list(options, label["id"]).keys()))
+        ghosts = sorted(with_label.keys() - set(named))
+        if ghosts:
+            self._verdict.remarks.append(
+                f"Labels on messages that labels.list does not name (such exist in Gmail): {', '.join(ghosts[:10])}."
+            )
+        return found
+
+    def _judge_labels(
+        self, found: Iterable[tuple[dict[str, Any], int, set[str] | None]], moved: set[str]
+    ) -> None:
+        for label, rows, differing in found:
+            total = int(label.get("messagesTotal") or 0)
+            unexplained = (differing or set()) - moved
+            since = len(differing or ()) - len(unexplained)
+            # Whole messages that are missing or too many are counted once, as such.
+            left = unexplained - self._whole
+            self._verdict.labels.append(
+                LabelVerdict(label["id"], str(label.get("name", "")), rows, total, since, len(left))
+            )
+            self._examples("messages", left, f"has the label {label['id']} on one side only")
+
+    # Samples
+
+    def _sample_messages(self, standing: Standing, target: MessagesTarget, sample: int) -> Iterator[_Sampled]:
+        ids = sorted(target.stored)
+        chosen = self._chance.sample(ids, min(sample, len(ids)))
+        rows = {row["id"]: row for row in standing.part.rows(chosen).to_pylist()}
+        calls = [self._api.message_call(item, standing.spec.options.format) for item in chosen]
+        for answer in self._api.get_many(calls):
+            if answer.error is not None and not isinstance(answer.error, NotFoundError):
+                raise answer.error
+            theirs = None if answer.json is None else to_batch("messages", [answer.json]).to_pylist()[0]
+            yield _Sampled("messages", answer.call.key, rows[answer.call.key], theirs)
+
+    def _sample_threads(self, standing: Standing, target: ThreadsTarget, sample: int) -> Iterator[_Sampled]:
+        chosen = self._chance.sample(sorted(target.held()), min(sample, len(target.held())))
+        rows = {row["id"]: row for row in standing.part.rows(chosen).to_pylist()}
+        options = standing.spec.options
+        for answer in self._api.get_many([self._api.thread_call(item, options.format) for item in chosen]):
+            if answer.error is not None and not isinstance(answer.error, NotFoundError):
+                raise answer.error
+            theirs = None
+            if answer.json is not None:
+                visible = [
+                    m for m in answer.json.get("messages") or () if options.shows(m.get("labelIds") or ())
+                ]
+                theirs = to_batch("threads", [{**answer.json, "messages": visible}]).to_pylist()[0]
+            yield _Sampled("threads", answer.call.key, rows[answer.call.key], theirs)
+
+    def _judge_sample(self, one: _Sampled, moved: set[str]) -> None:
+        table = self._verdict.tables[one.table]
+        table.sampled += 1
+        if one.id in moved:
+            return
+        differing = one.differing()
+        if differing:
+            table.differing += 1
+            self._verdict.examples.append(Difference(one.table, one.id, f"differs in {', '.join(differing)}"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampled:
+    """A stored row and the same as Gmail has it now; None where Gmail has it no more."""
+
+    table: str
+    id: str
+    ours: Row
+    theirs: Row | None
+
+    def differing(self) -> list[str]:
+        """The fields that differ."""
+        if self.theirs is None:
+            return ["existence: Gmail has it no more"]
+        if self.table == "messages":
+            return _differing_fields(self.ours, self.theirs)
+        # Which messages belong to the thread was compared with the listing; threads.get may hide some.
+        ours = {message["id"]: message for message in self.ours["messages"]}
+        found: dict[str, None] = {}
+        for message in self.theirs["messages"]:
+            mine = ours.get(message["id"])
+            names = ["messages"] if mine is None else _differing_fields(mine, message)
+            found.update(dict.fromkeys(f"messages.{name}" if mine else name for name in names))
+        return list(found)
+
+
+def _differing_fields(ours: Row, theirs: Row) -> list[str]:
+    return [
+        name
+        for name in theirs
+        if name not in _UNSTABLE and _comparable(name, ours.get(name)) != _comparable(name, theirs[name])
+    ]
+
+
+def _comparable(name: str, value: Any) -> Any:
+    """Without what differs between two reads: the order of labels, and attachment ids."""
+    if name == "labelIds":
+        return Counter(value or ())
+    if isinstance(value, dict):
+        return {key: _comparable(key, item) for key, item in value.items() if key != "attachmentId"}
+    if isinstance(value, list):
+        return [_comparable("", item) for item in value]
+    return value

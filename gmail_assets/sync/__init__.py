@@ -1,0 +1,29 @@
+"""Gmail into the lake, without Dagster: `sync` for messages and threads, `snapshot` for the other tables.
+
+Each name is imported when it is first used, so that the command line starts without Arrow and Delta.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gmail_assets.sync.results import MassDeletionError, Progress, SyncResult
+    from gmail_assets.sync.run import snapshot, sync
+
+__all__ = ["MassDeletionError", "Progress", "SyncResult", "snapshot", "sync"]
+
+_HOMES = {
+    "MassDeletionError": "results",
+    "Progress": "results",
+    "SyncResult": "results",
+    "snapshot": "run",
+    "sync": "run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"gmail_assets.sync.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

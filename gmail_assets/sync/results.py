@@ -1,0 +1,73 @@
+"""What a run tells while it goes on, and what it leaves: `Progress`, `SyncResult`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gmail_assets.delta.errors import LakeError
+
+__all__ = ["MassDeletionError", "Progress", "SyncResult"]
+
+
+class MassDeletionError(LakeError):
+    """A comparison would remove so many rows that a person should look first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        phase: `listing messages`, `listing threads`, `fetching`, `applying` or `done`.
+        done: Messages (or threads) listed or fetched in this phase.
+        total: How many there are to do in this phase; None while unknown.
+        rows: Rows written so far, over all tables.
+        units: Quota units spent so far.
+    """
+
+    phase: str
+    done: int = 0
+    total: int | None = None
+    rows: int = 0
+    units: int = 0
+
+
+@dataclass(slots=True)
+class SyncResult:
+    """What became of one table.
+
+    Attributes:
+        table: Its Gmail name.
+        address: The mailbox's real address.
+        how: `load`, `verify` (compared with a listing), `replay` (from the history), `snapshot` or `refused`.
+        rows_written: Rows that are new.
+        rows_updated: Rows that changed.
+        rows_deleted: Rows that left.
+        rows_total: Rows of this mailbox afterwards.
+        units: Quota units spent, for all tables of the run together.
+        calls: API calls made, likewise.
+        bytes: Bytes of JSON received, likewise.
+        seconds: Time taken, likewise.
+        history_id: The cursor; None for snapshots and for a load that goes on in the next run.
+        complete: False when the time budget ended the run before the work was done.
+        unfetched: Messages that Gmail would not give; later runs try them again.
+        upkeep: What was tidied in the table, in words; None for nothing.
+        warnings: What a reader of the table should know.
+    """
+
+    table: str
+    address: str
+    how: str
+    rows_written: int = 0
+    rows_updated: int = 0
+    rows_deleted: int = 0
+    rows_total: int = 0
+    units: int = 0
+    calls: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    history_id: int | None = None
+    complete: bool = True
+    unfetched: int = 0
+    upkeep: str | None = None
+    warnings: list[str] = field(default_factory=list)

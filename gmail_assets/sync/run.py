@@ -1,0 +1,168 @@
+"""Bring one mailbox's tables up to date: the way from Gmail to Delta, below Dagster.
+
+`sync` is for messages and threads, together or either alone; `snapshot` for each of the other eight.
+
+A sync is a comparison. Where a table has a cursor, Gmail's history says what changed. Where it has none (first load,
+changed options, a restored table) or the history no longer reaches back, a listing is compared with what is stored:
+what is missing is fetched, what is gone is removed, and threads whose history id moved are read again for their
+labels. Then the history is replayed from the moment before the listing. Everything is committed in chunks, the cursor
+with the last one, so that a run that dies anywhere is simply followed by another.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+
+import pyarrow as pa
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
+from gmail_assets.delta.partition import Part
+from gmail_assets.delta.registry import Ledger
+from gmail_assets.sync.gc_tuning import collected_seldom
+from gmail_assets.sync.mailbox_run import MailboxRun, TimeUpError
+from gmail_assets.sync.results import MassDeletionError, Progress, SyncResult
+from gmail_client.client import Mailbox
+from gmail_client.errors import ForbiddenError
+from gmail_client.http.calls import UsageSnapshot
+from gmail_client.options import SpecTable
+from gmail_client.schema import SCHEMAS, to_batch
+from gmail_client.snapshots import read_snapshot
+
+__all__ = ["MassDeletionError", "Progress", "ReadSnapshot", "SyncResult", "read_here", "snapshot", "sync"]
+
+
+ReadSnapshot = Callable[[Mailbox, SpecTable, SyncResult], pa.Table]
+"""Reads the rows of a snapshot table; notes in the result what it warns of, and what it spent elsewhere than here."""
+
+
+def read_here(mailbox: Mailbox, spec: SpecTable, result: SyncResult) -> pa.Table:
+    """The rows of one of the eight snapshot tables, read in this process.
+
+    Raises:
+        ForbiddenError: This account may not read the table.
+        GmailError: The read can't be completed.
+    """
+    pages = read_snapshot(mailbox.api, spec.source_table, spec.options, result.warnings.append)
+    batches = [to_batch(spec.source_table, rows) for rows in pages]
+    return pa.Table.from_batches(batches, SCHEMAS[spec.source_table])
+
+
+def snapshot(
+    mailbox: Mailbox,
+    lake: Lake,
+    spec: SpecTable,
+    *,
+    read: ReadSnapshot = read_here,
+    upkeep: Upkeep = DEFAULT_UPKEEP,
+) -> SyncResult:
+    """Read one of the eight snapshot tables and replace the mailbox's rows in one commit.
+
+    A table that this account may not read keeps its rows, and the result says so.
+
+    Args:
+        mailbox: Where from.
+        lake: Where to.
+        spec: What the table is asked for.
+        read: How its rows are read: here, or by Spark's workers.
+        upkeep: When small files are merged and old ones removed.
+
+    Raises:
+        GmailError: The read or the write failed; nothing was replaced.
+    """
+    started, before = time.monotonic(), mailbox.api.usage.snapshot()
+    address = mailbox.address
+    Ledger(lake).check_name(mailbox.user_id, address)
+    table = lake.table(spec.source_table, name=spec.table_name)
+    version = table.delta.version()
+    part = Part(table, address, spec.options.fingerprint, spec.options.format)
+    result = SyncResult(spec.source_table, address, "snapshot")
+    try:
+        rows = read(mailbox, spec, result)
+        part.replace(rows)
+        result.rows_written = rows.num_rows
+    except ForbiddenError as error:
+        result.how = "refused"
+        result.warnings.append(f"Not open to this account: its rows stay as they are. {error}")
+    result.upkeep = keep_up(table, address, upkeep, version_before=version)
+    result.rows_total = part.count()
+    _account(result, mailbox, before, started)
+    return result
+
+
+def sync(
+    mailbox: Mailbox,
+    lake: Lake,
+    tables: Iterable[SpecTable],
+    *,
+    full_refresh: bool = False,
+    compare: bool = False,
+    replay_from: int | None = None,
+    allow_mass_delete: bool = False,
+    deadline: float | None = None,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    sample: random.Random | None = None,
+    upkeep: Upkeep = DEFAULT_UPKEEP,
+) -> dict[str, SyncResult]:
+    """Make messages and threads (or one of them) equal to the mailbox.
+
+    Args:
+        mailbox: Where from.
+        lake: Where to.
+        tables: What each table is asked for.
+        full_refresh: Take the mailbox's rows out and load them anew.
+        compare: Compare with a listing although there is a cursor.
+        replay_from: Replay the history from this earlier id; never later than a table's own cursor.
+        allow_mass_delete: Go on where a comparison would remove more than a fifth of the rows.
+        deadline: `time.monotonic()` at which to stop cleanly; what is committed stands and the next run goes on.
+        progress: Told how far the run is, from this thread.
+        sample: Chooses the threads that test the comparison.
+        upkeep: When small files are merged and old ones removed, at the end of the run.
+
+    Returns:
+        A result for each table.
+
+    Raises:
+        MassDeletionError: See `allow_mass_delete`; nothing was removed.
+        WriterConflictError: Another run writes the same mailbox; this one's commit left no trace.
+        GmailError: Gmail refused; what is committed stands, and the next run goes on from there.
+    """
+    run = MailboxRun(mailbox, lake, allow_mass_delete, deadline, progress, sample or random.Random())  # noqa: S311 - no secret hangs on it
+    started, before = time.monotonic(), mailbox.api.usage.snapshot()
+    run.open(tables, full_refresh=full_refresh, compare=compare, replay_from=replay_from)
+    versions = {target.name: target.part.table.delta.version() for target in run.targets}
+    complete = True
+    try:
+        with collected_seldom():
+            run.go()
+    except TimeUpError:
+        complete = False
+    results = {}
+    for target in run.targets:
+        result = SyncResult(
+            target.name,
+            run.address,
+            target.mode,
+            rows_written=target.written,
+            rows_updated=target.updated,
+            rows_deleted=target.removed,
+            rows_total=target.part.count(),
+            history_id=target.part.cursor,
+            complete=complete,
+            unfetched=len(target.failed),
+            warnings=list(run.warnings),
+            upkeep=keep_up(target.part.table, run.address, upkeep, version_before=versions[target.name]),
+        )
+        _account(result, mailbox, before, started)
+        results[target.name] = result
+    return results
+
+
+def _account(result: SyncResult, mailbox: Mailbox, before: UsageSnapshot, started: float) -> None:
+    spent = mailbox.api.usage.since(before)
+    result.units += spent.total_units
+    result.calls += spent.total_calls
+    result.bytes += spent.total_bytes
+    result.seconds = time.monotonic() - started

@@ -1,0 +1,365 @@
+"""The browser flow that brings a refresh token.
+
+    login = Login(client)
+    url = login.begin("http://127.0.0.1:8085/")     # show it to the user, who consents
+    granted = login.finish({"code": ..., "state": ...})
+
+`consent` does all of it: it opens the browser, waits for the answer on the own machine or pasted by hand, and
+checks what was granted and for which mailbox. `revoke` takes a token back.
+
+https://developers.google.com/identity/protocols/oauth2/native-app
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from google_auth_oauthlib.flow import Flow
+from pydantic import SecretStr
+
+from gmail_client.auth.credentials import Credentials
+from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, READONLY_SCOPE, TOKEN_PATH, checked_root
+from gmail_client.auth.oauth_callback import Answer, Landing
+from gmail_client.auth.oauth_client import OAuthClient
+from gmail_client.client import GmailClient
+from gmail_client.errors import ConfigurationError, CredentialsError, ScopeError, UnavailableError
+from gmail_client.http.error_mapping import scrubbed
+from gmail_client.http.sessions import new_session, route_to
+
+__all__ = ["TESTING_DAYS", "Granted", "Login", "consent", "revoke"]
+
+TESTING_DAYS = 7
+"""Days that a refresh token lives while the OAuth app's publishing status is 'Testing'."""
+
+_AUTH_URI = "https://accounts.google.com/o/oauth2/v2/auth"
+_REVOKE_PATH = "/revoke"
+_TIMEOUT = (10.0, 30.0)
+
+_BROADER = ("https://mail.google.com/", "https://www.googleapis.com/auth/gmail.modify")
+"""Scopes that hold gmail.readonly."""
+
+_REFUSALS = {
+    "access_denied": (
+        "access was denied in the browser",
+        "Log in again and allow it. While the OAuth app is in 'Testing', the account must be one of its test "
+        "users (Google Auth Platform > Audience).",
+    ),
+    "admin_policy_enforced": (
+        "the Workspace administrator does not allow this app or its scopes",
+        "Ask the administrator to trust the OAuth client under Security > API controls.",
+    ),
+    "org_internal": (
+        "the OAuth app is 'Internal' and the account belongs to another organization",
+        "Log in with an account of the app's organization, or make the app 'External'.",
+    ),
+    "invalid_client": (
+        "the OAuth client is unknown, deleted, or its secret is wrong",
+        "Check client id and secret against the console's Clients page, or download its JSON anew.",
+    ),
+    "deleted_client": ("the OAuth client was deleted", "Make a new one (docs/google-cloud.md)."),
+    "invalid_grant": (
+        "the code was used before, is too old, or belongs to another login",
+        "Log in again; a code works once and for some minutes, and only with the address it was made for.",
+    ),
+    "redirect_uri_mismatch": (
+        "the client does not allow this redirect address: it is a 'Web application', not a 'Desktop app'",
+        "Use a Desktop client, or give --redirect-uri one of the addresses registered with this one.",
+    ),
+    "unauthorized_client": (
+        "the client may not be used this way",
+        "Use a client of the type 'Desktop app' (docs/google-cloud.md).",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What a login brought.
+
+    Attributes:
+        client: The client it belongs to.
+        address: Whose mailbox it opens.
+        refresh_token: Good until revoked (or for 7 days in 'Testing').
+        scopes: What was really granted.
+    """
+
+    client: OAuthClient
+    address: str
+    refresh_token: SecretStr
+    scopes: tuple[str, ...]
+
+
+class Login:
+    """One attempt to get a user's consent.
+
+    Args:
+        client: Who asks.
+        oauth_root: Where the token endpoint is; a moved one has the consent page too.
+        api_root: Where Gmail is.
+        hint: Address of the account that is meant, to be proposed by the page.
+        session: Makes the connections.
+
+    Raises:
+        ConfigurationError: A root that secrets must not be sent to.
+    """
+
+    def __init__(
+        self,
+        client: OAuthClient,
+        *,
+        oauth_root: str = OAUTH_ROOT,
+        api_root: str = API_ROOT,
+        hint: str | None = None,
+        session: Callable[[], requests.Session] = new_session,
+    ) -> None:
+        self.client = client
+        self.hint = hint
+        self.state = ""
+        self._oauth_root = checked_root("GMAIL_OAUTH_ROOT", oauth_root)
+        self._api_root = checked_root("GMAIL_API_ROOT", api_root)
+        self._session = session
+        self._redirect_uri = ""
+        self._verifier = ""
+
+    def check_client(self) -> None:
+        """Let the token endpoint say whether it knows the client, before a browser opens.
+
+        A code that can't exist is offered: a wrong client is refused as such, a right one because of the code.
+
+        Raises:
+            CredentialsError: The client is unknown or its secret wrong.
+            UnavailableError: The token endpoint can't be reached.
+        """
+        answer = self._ask(code="none", redirect_uri="http://127.0.0.1/")
+        if answer.get("error") in ("invalid_client", "deleted_client"):
+            raise _refused(answer)
+
+    def begin(self, redirect_uri: str) -> str:
+        """The address of the consent page.
+
+        Args:
+            redirect_uri: Where Google sends the browser with the answer.
+        """
+        flow = Flow.from_client_config(
+            {
+                "installed": {
+                    "client_id": self.client.id,
+                    "client_secret": "",
+                    "auth_uri": _AUTH_URI,
+                    "token_uri": self._oauth_root + TOKEN_PATH,
+                }
+            },
+            scopes=[READONLY_SCOPE],
+            redirect_uri=redirect_uri,
+        )
+        hint = {"login_hint": self.hint} if self.hint else {}
+        # Asking for consent each time is what brings a refresh token each time, from web clients too.
+        url, self.state = flow.authorization_url(access_type="offline", prompt="consent", **hint)
+        self._verifier = flow.code_verifier
+        self._redirect_uri = redirect_uri
+        if self._oauth_root != OAUTH_ROOT:
+            parts = urlsplit(url)
+            url = f"{self._oauth_root}{parts.path}?{parts.query}"
+        return str(url)
+
+    def finish(self, answer: Answer) -> Granted:
+        """Exchange the code, and see what it opens.
+
+        Args:
+            answer: What came back from `begin`'s address.
+
+        Raises:
+            CredentialsError: Consent was refused, or the code gives no token; says why.
+            ScopeError: The box of the scope was not ticked.
+            GmailError: The mailbox can't be read with it.
+        """
+        if answer.get("error"):
+            raise _refused(answer)
+        state = answer.get("state")
+        if state is not None and not hmac.compare_digest(state.encode(), self.state.encode()):
+            raise CredentialsError(
+                "The answer belongs to another login (its state differs).",
+                fix="Log in again, with the address that is shown then.",
+            )
+        # Not by the flow's own fetch_token: it writes secret and tokens to a debug log.
+        token = self._ask(
+            code=answer.get("code", ""), redirect_uri=self._redirect_uri, code_verifier=self._verifier
+        )
+        if "access_token" not in token:
+            raise _refused(token)
+        scopes = tuple(str(token.get("scope") or answer.get("scope") or "").split())
+        if not {READONLY_SCOPE, *_BROADER}.intersection(scopes):
+            raise ScopeError(
+                f"The consent left out {READONLY_SCOPE}: granted was {' '.join(scopes) or 'nothing'}.",
+                fix="Log in again and tick the box of 'View your email messages and settings'.",
+            )
+        if not token.get("refresh_token"):
+            raise CredentialsError(
+                "Google gave no refresh token.",
+                fix="Remove the app at https://myaccount.google.com/permissions and log in again.",
+            )
+        access = Credentials.from_access_token(str(token["access_token"]))
+        client = GmailClient(
+            access, api_root=self._api_root, oauth_root=self._oauth_root, session=self._session
+        )
+        address = client.mailbox("me").address
+        return Granted(self.client, address, SecretStr(str(token["refresh_token"])), scopes)
+
+    def _ask(self, **fields: str) -> dict[str, Any]:
+        """What the token endpoint says to an authorization code; secrets stay out of every error."""
+        form = {
+            "grant_type": "authorization_code",
+            "client_id": self.client.id,
+            "client_secret": self.client.secret.get_secret_value(),
+            **fields,
+        }
+        return _posted(self._session, self._oauth_root + TOKEN_PATH, form)
+
+
+def _posted(session: Callable[[], requests.Session], url: str, form: Mapping[str, str]) -> dict[str, Any]:
+    problem = ""
+    status, content = 0, b""
+    try:
+        route = route_to(url)
+        with session() as connections:
+            response = connections.post(
+                url,
+                data=dict(form),
+                timeout=_TIMEOUT,
+                allow_redirects=False,
+                proxies=route.proxies,
+                verify=route.verify,
+            )
+        status, content = response.status_code, response.content
+    except requests.RequestException as error:
+        # Raised again outside: the original holds the request, and so the secret.
+        problem = type(error).__name__
+    document: Any = None
+    if not problem:
+        try:
+            document = json.loads(content or b"{}")
+        except ValueError:
+            problem = f"answer {status} that is no JSON"
+    if not problem and (not isinstance(document, dict) or status >= 500 or status == 429):
+        problem = f"answer {status}"
+    if problem:
+        raise UnavailableError(
+            f"The sign-in server {urlsplit(url).netloc} did not answer as it should: {problem}.",
+            fix="Check the network, the proxy and GMAIL_OAUTH_ROOT, then try again.",
+        )
+    return {**document, "status": status}
+
+
+def _refused(answer: Mapping[str, Any]) -> CredentialsError:
+    reason = str(answer.get("error_subtype") or answer.get("error") or "no token")
+    what, fix = _REFUSALS.get(reason, ("Google refused", "Log in again."))
+    said = scrubbed(str(answer.get("error_description") or ""))
+    return CredentialsError(
+        f"The login failed: {what} ({scrubbed(reason)}{f': {said}' if said else ''}).", fix=fix, reason=reason
+    )
+
+
+def consent(
+    login: Login,
+    *,
+    port: int = 0,
+    redirect_uri: str | None = None,
+    show: Callable[[str, bool], None],
+    read_line: Callable[[], str] | None = None,
+    complain: Callable[[str], None] = lambda text: None,
+    timeout: float = 300.0,
+) -> Granted:
+    """Ask the user, and wait for the answer.
+
+    Args:
+        login: The attempt.
+        port: Port of the own machine for the answer, 0 for any that is free.
+        redirect_uri: Where Google sends the browser; needed with a web client known by id and secret only.
+        show: Called with the consent page's address, and whether the answer has to be pasted by hand. It opens
+            the browser or prints the address.
+        read_line: Reads a pasted address or code, for machines without a browser.
+        complain: Told what is wrong with a pasted line that is of no use.
+        timeout: Seconds after which to give up.
+
+    Raises:
+        ConfigurationError: The client has no redirect address that can be used, or the port is taken.
+        CredentialsError: No consent came, or it was refused.
+        ScopeError: The box of the scope was not ticked.
+    """
+    login.check_client()
+    target = redirect_uri or _registered(login.client)
+    local = target is None or _is_local(target)
+    if not local and read_line is None:
+        raise ConfigurationError(
+            f"The client's redirect address {target} is not on this machine: the answer has to be pasted.",
+            fix="Run it with --no-browser in a terminal, or use a client of the type 'Desktop app'.",
+        )
+    listen = (urlsplit(target).port or 80) if target is not None and local else port
+    with Landing(listen if local else None) as landing:
+        target = target or f"http://127.0.0.1:{landing.port}/"
+        url = login.begin(target)
+        landing.state = login.state
+        show(url, not local)
+        if read_line is not None:
+            landing.listen_to(read_line, complain)
+        answer = landing.wait(timeout)
+    if answer is None:
+        raise CredentialsError(
+            f"No answer from the browser within {timeout:.0f} seconds.",
+            fix="Log in again, and allow access in the page that opens. If that page says "
+            "'redirect_uri_mismatch', the client is a 'Web application': use a Desktop client, or give "
+            "--redirect-uri. If it says 'Access blocked', add the account under Audience > Test users.",
+        )
+    return login.finish(answer)
+
+
+def _registered(client: OAuthClient) -> str | None:
+    """The redirect address that a web client allows; None for any on the own machine."""
+    if client.kind != "web":
+        return None
+    local = [uri for uri in client.redirect_uris if _is_local(uri)]
+    other = [uri for uri in client.redirect_uris if uri.startswith("https://")]
+    for uri in [*local, *other]:
+        return uri
+    raise ConfigurationError(
+        "The client is a 'Web application' without any redirect address.",
+        fix="Make a client of the type 'Desktop app' (docs/google-cloud.md), or add "
+        "http://localhost:8085/ to its Authorized redirect URIs and download its JSON again.",
+    )
+
+
+def _is_local(uri: str) -> bool:
+    parts = urlsplit(uri)
+    return parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+
+
+def revoke(
+    token: SecretStr,
+    *,
+    oauth_root: str = OAUTH_ROOT,
+    session: Callable[[], requests.Session] = new_session,
+) -> bool:
+    """Take a token back, and with it the user's whole consent for its client.
+
+    Returns:
+        False when the token did not work any more.
+
+    Raises:
+        UnavailableError: The endpoint can't be reached, or refuses.
+    """
+    root = checked_root("GMAIL_OAUTH_ROOT", oauth_root)
+    answer = _posted(session, root + _REVOKE_PATH, {"token": token.get_secret_value()})
+    if answer["status"] == 200:
+        return True
+    if answer.get("error") in ("invalid_token", "invalid_grant"):
+        return False
+    raise UnavailableError(
+        f"The token was not revoked: {scrubbed(str(answer.get('error') or answer['status']))}.",
+        fix="Try again, or remove the app by hand at https://myaccount.google.com/permissions.",
+    )

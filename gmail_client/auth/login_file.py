@@ -1,0 +1,92 @@
+"""The file in which a login is kept: written for its user alone, whole or not at all.
+
+`settings.py` reads it last, after the environment and `.env`; `settings.credentials_file` says where it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gmail_client.auth.login import Granted
+from gmail_client.errors import ConfigurationError
+
+__all__ = ["env_lines", "read_login", "remove_login", "store_login"]
+
+
+def store_login(path: Path, granted: Granted) -> None:
+    """Write the file, readable by its owner alone; an earlier one is replaced in one step.
+
+    Raises:
+        ConfigurationError: It can't be written.
+    """
+    document = {
+        "client_id": granted.client.id,
+        "client_secret": granted.client.secret.get_secret_value(),
+        "refresh_token": granted.refresh_token.get_secret_value(),
+        "address": granted.address,
+        "scopes": list(granted.scopes),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(document, file, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The login file {path} cannot be written: {error.strerror or type(error).__name__}.",
+            fix="Name another place in GMAIL_CREDENTIALS_FILE, or use --print-env.",
+        ) from None
+
+
+def read_login(path: Path) -> Mapping[str, Any]:
+    """What the file holds; nothing where there is none, or none that makes sense."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def remove_login(path: Path) -> bool:
+    """Remove the file.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        ConfigurationError: It can't be removed.
+    """
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConfigurationError(
+            f"The login file {path} cannot be removed: {error.strerror or type(error).__name__}.",
+            fix="Remove it by hand.",
+        ) from None
+    return True
+
+
+def env_lines(granted: Granted) -> str:
+    """The lines for an `.env` file. They hold the secrets: for whoever asked for them only."""
+    return (
+        f"GMAIL_CLIENT_ID={granted.client.id}\n"
+        f"GMAIL_CLIENT_SECRET={granted.client.secret.get_secret_value()}\n"
+        f"GMAIL_REFRESH_TOKEN={granted.refresh_token.get_secret_value()}\n"
+    )

@@ -1,0 +1,298 @@
+"""Access tokens, made by google-auth and kept until shortly before they expire: `TokenSource`.
+
+All threads share one refresh. Every refusal of the token endpoint becomes an error that says which and how to
+mend it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import requests
+import urllib3
+from google.auth import exceptions as google_errors
+from google.auth import transport as google_transport
+
+from gmail_client.auth.credentials import Credentials
+from gmail_client.auth.endpoints import OAUTH_ROOT, READONLY_SCOPE, TOKEN_PATH, checked_root
+from gmail_client.errors import ConfigurationError, CredentialsError, GmailError, UnavailableError
+from gmail_client.http.clock import SYSTEM_CLOCK, Clock
+from gmail_client.http.error_mapping import scrubbed
+from gmail_client.http.retry import Patience
+from gmail_client.http.sessions import route_to
+
+__all__ = ["TokenSource"]
+
+TIMEOUT = (10.0, 30.0)
+"""Seconds to connect, and to wait for an answer."""
+
+_EARLY = 120.0
+"""Seconds before its end at which a token is no longer used: longer than a request and its retries take."""
+
+_LIFE = 3600.0
+"""Seconds that a token lives when the endpoint does not say."""
+
+_RELOGIN = "Run `gmail-assets login` again."
+
+_CAUSES: Mapping[str, tuple[str, str]] = {
+    "invalid_grant": (
+        "the refresh token no longer works: revoked by its user, unused for 6 months, password changed, more "
+        "than 100 tokens for this account and client, or 7 days old while the OAuth app is in 'Testing'",
+        f"{_RELOGIN} If it dies every 7 days, publish the OAuth app or make it Internal.",
+    ),
+    "invalid_client": (
+        "the OAuth client is unknown, deleted, or its secret is wrong",
+        "Check GMAIL_CLIENT_ID and GMAIL_CLIENT_SECRET against the Cloud console's Credentials page.",
+    ),
+    "unauthorized_client": (
+        "the refresh token was made for another OAuth client",
+        f"Use the client the token was made for (GMAIL_CLIENT_ID), or: {_RELOGIN}",
+    ),
+    "invalid_rapt": (
+        "the Workspace domain asks its users to sign in again from time to time",
+        f"{_RELOGIN} To end it, have the administrator trust this app under Google Cloud session control.",
+    ),
+    "admin_policy_enforced": (
+        "the Workspace administrator does not allow this app or its scopes",
+        "Ask the administrator to trust the OAuth client under Security > API controls.",
+    ),
+    "invalid_scope": (
+        "the scope was never granted",
+        f"Grant {READONLY_SCOPE}. {_RELOGIN}",
+    ),
+    "access_denied": ("access was denied", _RELOGIN),
+}
+
+_SERVICE_CAUSES: Mapping[str, tuple[str, str]] = {
+    "invalid_grant": (
+        "the mailbox does not exist in this domain, the key was deleted, or this machine's clock is wrong",
+        "Check the mailbox's address, the key in GMAIL_SERVICE_ACCOUNT_FILE, and the clock.",
+    ),
+    "invalid_client": (
+        "the service account does not exist any more",
+        "Make a new key and point GMAIL_SERVICE_ACCOUNT_FILE at it.",
+    ),
+    "unauthorized_client": (
+        "the service account has no domain-wide delegation for this scope",
+        f"Have the Workspace administrator add its client id with {READONLY_SCOPE} under "
+        "Security > API controls > Domain-wide delegation.",
+    ),
+}
+
+_BUSY = {"temporarily_unavailable", "server_error", "internal_failure", "rate_limit_exceeded"}
+
+
+class TokenSource:
+    """Access tokens for one `Credentials` value; thread-safe.
+
+    Args:
+        credentials: Who asks.
+        oauth_root: Where the token endpoint is.
+        clock: Tells when a token ends, and waits between tries.
+        session: The connections to use.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        session: Callable[[], requests.Session],
+        oauth_root: str = OAUTH_ROOT,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._credentials = credentials
+        self._token_uri = checked_root("GMAIL_OAUTH_ROOT", oauth_root) + TOKEN_PATH
+        self._session = session
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, ...], tuple[str, float]] = {}
+        self._tries = 0
+        self._failure: GmailError | None = None
+
+    def token(self, scopes: tuple[str, ...] = (READONLY_SCOPE,)) -> str:
+        """A token that is good for the next minutes.
+
+        Args:
+            scopes: What a service account asks for; other credentials have the scopes they were granted.
+
+        Raises:
+            CredentialsError: None can be had; says why and what to do.
+            UnavailableError: The token endpoint can't be reached.
+        """
+        if self._credentials.kind == "access token":
+            return self._credentials.access_token.get_secret_value()
+        kept = self._kept.get(scopes)
+        if kept is not None and self._clock.time() < kept[1]:
+            return kept[0]
+        return self._shared_refresh(scopes, rejected=None)
+
+    def renew(self, rejected: str, scopes: tuple[str, ...] = (READONLY_SCOPE,)) -> str:
+        """A token in place of one that Gmail refused: another thread's newer one, or a fresh one.
+
+        Raises:
+            CredentialsError: None can be had.
+            UnavailableError: The token endpoint can't be reached.
+        """
+        if self._credentials.kind == "access token":
+            raise CredentialsError(
+                "Gmail refused the access token: it has expired or was revoked (they live for an hour).",
+                fix="Set a fresh GMAIL_ACCESS_TOKEN, or use a refresh token, which renews itself: "
+                "`gmail-assets login`.",
+                status=401,
+            )
+        return self._shared_refresh(scopes, rejected=rejected)
+
+    def _shared_refresh(self, scopes: tuple[str, ...], rejected: str | None) -> str:
+        tries = self._tries
+        with self._lock:
+            kept = self._kept.get(scopes)
+            if kept is not None and kept[0] != rejected and self._clock.time() < kept[1]:
+                return kept[0]
+            if self._tries != tries and self._failure is not None:
+                raise copy.copy(self._failure)
+            try:
+                token, life = self._refresh_patiently(scopes)
+                self._failure = None
+            except GmailError as error:
+                self._failure = error
+                raise
+            finally:
+                self._tries += 1
+            self._kept[scopes] = (token, self._clock.time() + life - min(_EARLY, life / 10))
+            return token
+
+    def _refresh_patiently(self, scopes: tuple[str, ...]) -> tuple[str, float]:
+        patience = Patience(self._clock)
+        while True:
+            try:
+                return self._refresh(scopes)
+            except UnavailableError as error:
+                self._clock.sleep(patience.delay(error))
+
+    def _refresh(self, scopes: tuple[str, ...]) -> tuple[str, float]:
+        exchange = _Exchange(self._session())
+        failure: GmailError | None = None
+        maker = self._maker(scopes)
+        try:
+            maker.refresh(exchange)
+        except google_errors.GoogleAuthError:
+            failure = self._explained(exchange)
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            failure = UnavailableError(
+                f"The token endpoint did not answer: {type(error).__name__}.",
+                fix="Check the network, the proxy and GMAIL_OAUTH_ROOT.",
+            )
+        except (ValueError, TypeError, KeyError):
+            failure = self._explained(exchange)
+        if failure is not None:
+            raise failure
+        if not isinstance(maker.token, str) or not maker.token:
+            raise self._explained(exchange)
+        life = exchange.document.get("expires_in")
+        return maker.token, float(life) if isinstance(life, int | float) and life > 0 else _LIFE
+
+    def _maker(self, scopes: tuple[str, ...]) -> Any:
+        credentials = self._credentials
+        if credentials.kind == "service account":
+            from google.oauth2 import service_account
+
+            info = json.loads(credentials.service_account.get_secret_value())
+            with contextlib.suppress(ValueError):
+                return service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+                    {**info, "token_uri": self._token_uri}, scopes=list(scopes), subject=credentials.subject
+                )
+            raise ConfigurationError(
+                "The private key in GMAIL_SERVICE_ACCOUNT_FILE cannot be read.",
+                fix="Download the service account's JSON key again.",
+            )
+        from google.oauth2 import credentials as user
+
+        return user.Credentials(  # type: ignore[no-untyped-call]
+            None,
+            refresh_token=credentials.refresh_token.get_secret_value(),
+            token_uri=self._token_uri,
+            client_id=credentials.client_id,
+            client_secret=credentials.client_secret.get_secret_value(),
+        )
+
+    def _explained(self, exchange: _Exchange) -> GmailError:
+        status, document = exchange.status, exchange.document
+        reason = str(document.get("error_subtype") or document.get("error") or "")
+        described = scrubbed(str(document.get("error_description") or ""))
+        service = self._credentials.kind == "service account"
+        cause = (_SERVICE_CAUSES.get(reason) if service else None) or _CAUSES.get(reason)
+        said = f"{scrubbed(reason)}{f' ({described})' if described else ''}"
+        if cause is None and (status in (0, 200, 408, 429) or status >= 500 or reason in _BUSY or not reason):
+            return UnavailableError(
+                f"The token endpoint gave no token: {status or 'no'} answer{f' {said}' if said else ''}.",
+                fix="Try again later; check the proxy and GMAIL_OAUTH_ROOT.",
+                status=status or None,
+                reason=reason or None,
+            )
+        what, fix = cause or ("the token endpoint refused", _RELOGIN)
+        return CredentialsError(f"No access token: {said}: {what}.", fix=fix, status=status, reason=reason)
+
+
+class _Refused(google_errors.TransportError):
+    """Any answer but 200: ends google-auth's own retries, which would sleep in real time."""
+
+
+class _Exchange(google_transport.Request):
+    """google-auth's way to the network over our session; remembers what the endpoint said."""
+
+    def __init__(self, session: requests.Session) -> None:
+        self._session = session
+        self.status = 0
+        self.document: dict[str, Any] = {}
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **_: Any,
+    ) -> _Reply:
+        route = route_to(url)
+        response = self._session.request(
+            method,
+            url,
+            data=body,
+            headers=dict(headers or {}),
+            timeout=TIMEOUT,
+            allow_redirects=False,
+            proxies=route.proxies,
+            verify=route.verify,
+        )
+        self.status = response.status_code
+        try:
+            document = json.loads(response.content)
+        except (ValueError, RecursionError):
+            document = None
+        self.document = document if isinstance(document, dict) else {}
+        if self.status != 200:
+            raise _Refused
+        return _Reply(self.status, response.headers, response.content)
+
+
+class _Reply(google_transport.Response):
+    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
+        self._parts = status, headers, data
+
+    @property
+    def status(self) -> int:
+        return self._parts[0]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._parts[1]
+
+    @property
+    def data(self) -> bytes:
+        return self._parts[2]

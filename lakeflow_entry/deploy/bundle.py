@@ -1,0 +1,319 @@
+"""What is deployed to Databricks, made from the installed sources: `write_file`, `write_tree`, `write_wheel`.
+
+The single file holds the packages it needs, packed, and works with nothing installed on the workers. The source tree
+is what the framework's repository (databrickslabs/lakeflow-community-connectors) expects of a source; the wheel is the
+same tree, to be installed beside the framework's wheel. In both, the packages live below the framework's namespace, so
+that they clash with nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import importlib.util
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from gmail_client.auth.endpoints import READONLY_SCOPE
+from gmail_client.tables import CATALOGUE
+from lakeflow_entry.table_options import ALLOW_LIST
+
+__all__ = ["FILE_NAME", "NAMESPACE", "write_file", "write_tree", "write_wheel"]
+
+FILE_NAME = "_generated_gmail_python_source.py"
+NAMESPACE = "databricks.labs.community_connector.sources.gmail"
+
+_PACKAGES = ("gmail_client", "lakeflow_entry")
+_ROOTS = ("lakeflow_entry.connector", "lakeflow_entry.datasource", "lakeflow_entry.pipelines.ingest")
+_LEFT_OUT = {"gmail_client.settings"}
+"""Reads the environment for the command line and Dagster, with a dependency that Databricks does not have."""
+
+_REQUIRES = ("google-auth>=2.40", "pyarrow>=19", "pydantic>=2.10", "requests>=2.32")
+
+_LICENSE = "Apache-2.0"
+
+
+def write_file(folder: Path) -> Path:
+    """Write the single file into a folder; returns its path."""
+    sources = _sources()
+    digest = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:12]
+    # The package's name holds the content's digest: two versions can live in one worker process.
+    package = f"_gmail_lakeflow_{digest}"
+    moved = {f"{package}.__init__": ""}
+    for name, source in sources.items():
+        moved[f"{package}.{name}"] = _moved(source, package)
+    packed = base64.b85encode(zlib.compress(json.dumps(moved, sort_keys=True).encode(), 9)).decode()
+    lines = [packed[at : at + 100] for at in range(0, len(packed), 100)]
+    literal = "(\n" + "".join(f"    {line!r}\n" for line in lines) + ")"
+    text = _source("lakeflow_entry.deploy.standalone")
+    text = text.replace('PACKAGE = ""\n', f"PACKAGE = {package!r}\n", 1)
+    text = text.replace('SOURCES = ""\n', f"SOURCES = {literal}\n", 1)
+    path = folder / FILE_NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_tree(folder: Path) -> Path:
+    """Write the source tree below a folder; returns the source's own folder in it.
+
+    Args:
+        folder: Root of the tree, such as a clone of the framework's repository.
+    """
+    source = folder.joinpath("src", *NAMESPACE.split("."))
+    for name, text in _tree().items():
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    write_file(source)
+    return source
+
+
+def write_wheel(folder: Path) -> Path:
+    """Write the wheel into a folder; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name, number = "gmail_lakeflow", _version()
+    info = f"{name}-{number}.dist-info"
+    root = NAMESPACE.replace(".", "/")
+    single = write_file(folder)
+    files = {f"{root}/{path}": text for path, text in _tree().items() if not path.endswith("pyproject.toml")}
+    files[f"{root}/{FILE_NAME}"] = single.read_text("utf-8")
+    single.unlink()
+    files[f"{info}/METADATA"] = _metadata(number)
+    files[f"{info}/WHEEL"] = (
+        "Wheel-Version: 1.0\nGenerator: gmail-assets\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    record = [f"{path},sha256={_digest(text)},{len(text.encode())}" for path, text in sorted(files.items())]
+    files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,"]) + "\n"
+    path = folder / f"{name}-{number}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for member, text in sorted(files.items()):
+            # A fixed date: the same sources make the same wheel.
+            wheel.writestr(zipfile.ZipInfo(member, (2020, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED)
+    return path
+
+
+def _tree() -> dict[str, str]:
+    """The files of the source, by path within its folder."""
+    files = {
+        "__init__.py": _INIT,
+        "gmail.py": _ENTRY,
+        "README.md": _readme(),
+        "connector_spec.yaml": _connector_spec(),
+        "pyproject.toml": _pyproject(),
+    }
+    for name, source in _sources().items():
+        files[f"{name.replace('.', '/')}.py"] = _moved(source, NAMESPACE)
+    return files
+
+
+def _sources() -> dict[str, str]:
+    """The modules that the roots need, by name (`package.__init__` for a package), as they are written."""
+    found: dict[str, str] = {}
+    waiting = list(_ROOTS)
+    while waiting:
+        name = waiting.pop()
+        spec = _spec(name)
+        key = name if spec.submodule_search_locations is None else f"{name}.__init__"
+        if key in found or name in _LEFT_OUT:
+            continue
+        if name in _PACKAGES:
+            # A package's own first file imports what its users want at hand, the bundle carries what the roots need.
+            found[key] = '"""Packed by `gmail-assets bundle`."""\n'
+            continue
+        found[key] = _source(name)
+        waiting += [name.rpartition(".")[0], *_imported(found[key])]
+    return dict(sorted(found.items()))
+
+
+def _imported(source: str) -> Iterator[str]:
+    """The modules of these packages that a source imports, inside functions too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module and _is_packed(node.module):
+            yield node.module
+            for name in (f"{node.module}.{alias.name}" for alias in node.names):
+                if _spec(node.module).submodule_search_locations and importlib.util.find_spec(name):
+                    yield name
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if _is_packed(alias.name))
+
+
+def _is_packed(name: str) -> bool:
+    return name.partition(".")[0] in _PACKAGES
+
+
+def _source(name: str) -> str:
+    return Path(str(_spec(name).origin)).read_text("utf-8")
+
+
+def _spec(name: str) -> ModuleSpec:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(name)
+    return spec
+
+
+def _moved(source: str, package: str) -> str:
+    """The source with its imports of these packages looking below another package."""
+    return re.sub(
+        rf"^(\s*)from ({'|'.join(_PACKAGES)})([.\w]*) import ",
+        rf"\1from {package}.\2\3 import ",
+        source,
+        flags=re.MULTILINE,
+    )
+
+
+def _version() -> str:
+    try:
+        return version("gmail-assets")
+    except PackageNotFoundError:
+        return "0.1.0"
+
+
+def _digest(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+def _metadata(number: str) -> str:
+    lines = [
+        "Metadata-Version: 2.1",
+        "Name: gmail-lakeflow",
+        f"Version: {number}",
+        "Summary: Gmail source for Lakeflow community connectors.",
+        f"License: {_LICENSE}",
+        "Requires-Python: >=3.11",
+        *(f"Requires-Dist: {requirement}" for requirement in _REQUIRES),
+        "Description-Content-Type: text/markdown",
+        "",
+        _readme(),
+    ]
+    return "\n".join(lines)
+
+
+_INIT = f'''"""Gmail source for Lakeflow community connectors."""
+
+from databricks.labs.community_connector.sparkpds import LakeflowSource
+
+from {NAMESPACE}.gmail import GmailLakeflowConnect
+
+
+class GmailDataSource(LakeflowSource):
+    """Gmail as the Spark format `lakeflow_connect`, by the framework's own data source."""
+
+    _lakeflow_connect_cls = GmailLakeflowConnect
+
+
+__all__ = ["GmailDataSource", "GmailLakeflowConnect"]
+'''
+
+_ENTRY = f'''"""The connector class that the framework calls."""
+
+from {NAMESPACE}.lakeflow_entry.connector import GmailLakeflowConnect
+
+__all__ = ["GmailLakeflowConnect"]
+'''
+
+
+def _pyproject() -> str:
+    requires = "".join(f'  "{requirement}",\n' for requirement in _REQUIRES)
+    folders = ["", *(name.removesuffix(".__init__") for name in _sources() if name.endswith(".__init__"))]
+    parts = {f".{folder}" if folder else "": folder.replace(".", "/") or "." for folder in folders}
+    packages = "".join(f'"{NAMESPACE}{part}" = "{path}"\n' for part, path in parts.items())
+    names = ", ".join(f'"{NAMESPACE}{part}"' for part in parts)
+    return f"""[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "lakeflow-community-connectors-gmail"
+version = "{_version()}"
+description = "Gmail source for Lakeflow community connectors."
+requires-python = ">=3.11"
+dependencies = [
+{requires}  "lakeflow-community-connectors>=0.1.0",
+]
+
+[tool.setuptools]
+packages = [{names}]
+
+[tool.setuptools.package-dir]
+{packages}
+[tool.setuptools.package-data]
+"*" = ["*.md", "*.yaml"]
+"""
+
+
+def _connector_spec() -> str:
+    def parameter(name: str, description: str, *, secret: bool = False) -> str:
+        return (
+            f"    - name: {name}\n      type: string\n      required: false\n"
+            + ("      secret: true\n" if secret else "")
+            + f"      description: {json.dumps(description)}\n"
+        )
+
+    parameters = (
+        parameter("client_id", "Id of the OAuth client in Google Cloud.")
+        + parameter("client_secret", "Secret of the OAuth client.", secret=True)
+        + parameter(
+            "refresh_token",
+            "Refresh token with the scope gmail.readonly; not needed where the connection runs the OAuth flow.",
+            secret=True,
+        )
+        + parameter("user_id", "The mailbox: an address, or me (the default).")
+        + parameter("quota", "Quota of the Cloud project: current (the default), legacy, or units a minute.")
+    )
+    options = [name for name in ALLOW_LIST.split(",") if name not in _FRAMEWORK_OWN]
+    return f"""display_name: Gmail
+connection:
+  parameters:
+{parameters}  oauth:
+    flow: u2m
+    pkce: false
+    scopes: {READONLY_SCOPE}
+    authorization_url: https://accounts.google.com/o/oauth2/v2/auth
+    token_url: https://oauth2.googleapis.com/token
+    extra_auth_params:
+      access_type: offline
+      prompt: consent
+external_options_allowlist: {json.dumps(",".join(options))}
+"""
+
+
+_FRAMEWORK_OWN = ("tableName", "tableNameList", "tableConfigs", "isDeleteFlow")
+
+
+def _readme() -> str:
+    rows = "\n".join(
+        f"| `{entry.name}` | {entry.description} | `{entry.ingestion_type}` | `{', '.join(entry.primary_key)}` "
+        f"| {f'`{entry.cursor}`' if entry.cursor else ''} | {_quoted(entry.options)} |"
+        for entry in CATALOGUE.values()
+    )
+    return f"""# Gmail
+
+Gmail's ten tables for Lakeflow community connectors. Messages and threads follow Gmail's history: arrivals, label
+changes and deletions; the other tables are snapshots.
+
+| Table | What it holds | Ingestion | Key | Sequence | Options |
+|---|---|---|---|---|---|
+{rows}
+
+The connection takes `client_id`, `client_secret` and `refresh_token`, or an `access_token` that the connection's own
+OAuth flow brings; `user_id` (default `me`). Its `externalOptionsAllowList` is
+
+    {ALLOW_LIST}
+
+Deletions: a thread is deleted only with its last message. When Gmail no longer keeps the history that a stream needs
+(a pipeline that stood still for a week or so), everything is read again and the log says so. Rows that were deleted in
+Gmail meanwhile are found for tables of up to 20,000 rows; larger ones keep them until they are refreshed in full.
+"""
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -1,0 +1,126 @@
+"""A pipeline spec declared to Spark's declarative pipelines: `declare`.
+
+What the platform offers is used: AUTO CDC for messages and threads, with a second flow for the rows that leave, and
+AUTO CDC from snapshots for the other tables. The platform runs what is declared, keeps the checkpoints and retries.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gmail_client.errors import ConfigurationError
+from gmail_client.options import Spec, SpecTable
+from gmail_client.tables import CATALOGUE
+from lakeflow_entry.datasource import FORMAT
+from lakeflow_entry.table_options import option_strings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+__all__ = ["declare"]
+
+
+def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
+    """Declare the tables of a spec.
+
+    Args:
+        spark: The pipeline's session, `lakeflow_connect` registered.
+        spec: The spec; its connection is a Unity Catalog connection.
+        pipelines: The module of declarations; `pyspark.pipelines` where not given.
+
+    Raises:
+        ConfigurationError: No connection, or a runtime that can't do what a table needs.
+    """
+    if pipelines is None:
+        from pyspark import pipelines as found
+
+        pipelines = found
+    if spec.connection_name is None:
+        raise ConfigurationError(
+            "The spec names no connection.",
+            fix="Give connection_name, the name of the Unity Catalog connection.",
+        )
+    for entry in spec.tables:
+        _Declaration(spark, pipelines, spec.connection_name, entry).make()
+
+
+class _Declaration:
+    def __init__(self, spark: SparkSession, pipelines: Any, connection: str, entry: SpecTable) -> None:
+        self.spark = spark
+        self.pipelines = pipelines
+        self.entry = entry
+        self.table = CATALOGUE[entry.source_table]
+        self.options = {
+            "databricks.connection": connection,
+            "tableName": self.table.name,
+            **option_strings(entry.options),
+        }
+        self.keys = list(entry.primary_keys or self.table.primary_key)
+        self.scd = "2" if entry.scd_type == "SCD_TYPE_2" else "1"
+        parts = [entry.destination_catalog, entry.destination_schema, entry.table_name]
+        self.target = ".".join(f"`{part}`" for part in parts) if all(parts) else entry.table_name
+
+    def make(self) -> None:
+        if self.entry.deletes == "keep":
+            raise ConfigurationError(
+                f"The spec's table {self.table.name!r} has deletes: keep, which AUTO CDC does not offer.",
+                fix="Use scd_type: SCD_TYPE_2, which keeps the rows that left with the time at which they did.",
+            )
+        self.pipelines.create_streaming_table(name=self.target)
+        if self.entry.scd_type == "APPEND_ONLY":
+            self._append()
+        elif self.table.cursor:
+            self._changes("upsert")
+            self._changes("delete")
+        else:
+            self._snapshot()
+
+    def _view(self, kind: str, *, stream: bool, **options: str) -> str:
+        name = f"source_{self.entry.table_name}_{kind}"
+        given = {**self.options, **options}
+
+        def source() -> DataFrame:
+            reader: Any = self.spark.readStream if stream else self.spark.read
+            frame: DataFrame = reader.format(FORMAT).options(**given).load()
+            return frame
+
+        self.pipelines.temporary_view(name=name)(source)
+        return name
+
+    def _append(self) -> None:
+        source = self._view("append", stream=self.table.cursor is not None)
+        decorate = self.pipelines.append_flow(target=self.target, name=f"{source}_flow")
+
+        def rows() -> DataFrame:
+            return self.spark.readStream.table(source) if self.table.cursor else self.spark.read.table(source)
+
+        decorate(rows)
+
+    def _changes(self, kind: str) -> None:
+        from pyspark.sql.functions import col, expr
+
+        deletes = kind == "delete"
+        source = self._view(kind, stream=True, **({"isDeleteFlow": "true"} if deletes else {}))
+        self.pipelines.create_auto_cdc_flow(
+            target=self.target,
+            source=source,
+            keys=self.keys,
+            sequence_by=col(self.entry.sequence_by or str(self.table.cursor)),
+            stored_as_scd_type=self.scd,
+            name=f"{source}_flow",
+            **({"apply_as_deletes": expr("true")} if deletes else {}),
+        )
+
+    def _snapshot(self) -> None:
+        flow = getattr(self.pipelines, "create_auto_cdc_from_snapshot_flow", None)
+        if flow is None:
+            raise ConfigurationError(
+                f"This Spark's declarative pipelines have no snapshots, which {self.table.name!r} needs.",
+                fix="Run it on Databricks, or outside a pipeline with lakeflow_entry.ingest.",
+            )
+        flow(
+            target=self.target,
+            source=self._view("snapshot", stream=False),
+            keys=self.keys,
+            stored_as_scd_type=self.scd,
+        )

@@ -1,0 +1,256 @@
+"""`ingest`: run a pipeline spec, on any Spark.
+
+    register_lakeflow_source(spark)
+    ingest(spark, {"connection_name": "gmail_connector", "objects": [{"table": {"source_table": "labels"}}]})
+
+On Databricks it declares the pipeline (`lakeflow_entry.pipelines.declarative`), which the platform then runs.
+Elsewhere it runs to its end here: messages and threads by stream with upserts and deletes, the other tables as
+snapshots, into Delta tables under `lake`. Each flow has a checkpoint, and each commit names its micro-batch, so that a
+run that was killed goes on where it was and writes nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from gmail_client.errors import ConfigurationError, GmailError
+from gmail_client.options import Spec, SpecTable
+from gmail_client.tables import CATALOGUE
+from lakeflow_entry.datasource import FORMAT
+from lakeflow_entry.pipelines.declarative import declare
+from lakeflow_entry.stream.offsets import Offset
+from lakeflow_entry.table_options import option_strings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+
+    from lakeflow_entry.pipelines.delta_sink import DeltaSink
+
+__all__ = ["IngestedTable", "MassDeletionError", "ingest"]
+
+_log = logging.getLogger(__name__)
+
+_SHARE = 0.2
+_FEW = 100
+"""A comparison that would take out more than this share of the rows, and more rows than this, is not believed."""
+
+
+class MassDeletionError(GmailError):
+    """A comparison would take out so much of a table that somebody should look first."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestedTable:
+    """What became of one table.
+
+    Attributes:
+        location: Where it is.
+        upserted: Rows written anew or again in this run; of a snapshot, its rows.
+        deleted: Rows named as gone in this run.
+        rows: Present rows.
+    """
+
+    location: str
+    upserted: int
+    deleted: int
+    rows: int
+
+
+def ingest(
+    spark: SparkSession,
+    pipeline_spec: Mapping[str, Any] | str | Path,
+    *,
+    lake: str | None = None,
+    checkpoints: str | Path | None = None,
+    allow_mass_delete: bool = False,
+) -> dict[str, IngestedTable]:
+    """Bring the tables of a pipeline spec up to date.
+
+    Args:
+        spark: A session in which `lakeflow_connect` is registered.
+        pipeline_spec: The spec as a mapping, or the path of its YAML or JSON file.
+        lake: Folder or URI of the Delta tables; GMAIL_LAKE, else `lake`. Not used on Databricks.
+        checkpoints: Folder of the streams' progress; `_checkpoints` in the lake where that is a folder.
+        allow_mass_delete: Go on where a comparison after an expired history takes out a large part of a table.
+
+    Returns:
+        By table, what was done; empty on Databricks, where the platform runs the pipeline.
+
+    Raises:
+        ConfigurationError: A spec that can't be right.
+        MassDeletionError: See `allow_mass_delete`.
+    """
+    spec = Spec.load(pipeline_spec)
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        declare(spark, spec)
+        return {}
+    root = lake or os.environ.get("GMAIL_LAKE") or "lake"
+    if checkpoints is None:
+        if "://" in root:
+            raise ConfigurationError(
+                f"The lake {root!r} is no folder, so the streams need a place for their checkpoints.",
+                fix="Give ingest(..., checkpoints=...) a folder that outlives the run.",
+            )
+        checkpoints = Path(root) / "_checkpoints"
+    return {
+        entry.source_table: _Table(spark, spec, entry, root, Path(checkpoints), allow_mass_delete).run()
+        for entry in spec.tables
+    }
+
+
+class _Table:
+    """One table of one run."""
+
+    def __init__(
+        self,
+        spark: SparkSession,
+        spec: Spec,
+        entry: SpecTable,
+        root: str,
+        checkpoints: Path,
+        allow_mass_delete: bool,
+    ) -> None:
+        from lakeflow_entry.pipelines.delta_sink import DeltaSink
+
+        table = CATALOGUE[entry.source_table]
+        place = [part for part in (entry.destination_catalog, entry.destination_schema) if part]
+        self.spark = spark
+        self.name = table.name
+        self.changing = table.cursor is not None
+        self.sink: DeltaSink = DeltaSink(
+            "/".join([root.rstrip("/"), *place, entry.table_name]),
+            table.schema,
+            entry.primary_keys or table.primary_key,
+            entry.sequence_by or table.cursor,
+            entry.scd_type,
+            entry.deletes == "keep" and self.changing and entry.scd_type == "SCD_TYPE_1",
+        )
+        self.folder = checkpoints.joinpath(*place, entry.table_name).absolute()
+        self.given = option_strings(entry.options)
+        self.connection = {"connection": spec.connection_name} if spec.connection_name else {}
+        self.allow_mass_delete = allow_mass_delete
+        self.upserted = 0
+        self.deleted = 0
+
+    def run(self) -> IngestedTable:
+        if self.changing:
+            self._streams()
+        else:
+            self.upserted = self.sink.replace(self._read(self.name, self.given).toArrow())
+        return IngestedTable(self.sink.location, self.upserted, self.deleted, self.sink.count())
+
+    def _streams(self) -> None:
+        existed = self.sink.exists()
+        if not existed and self.folder.exists():
+            _log.warning("%s: the table %s is gone, so it is loaded anew.", self.name, self.sink.location)
+            shutil.rmtree(self.folder)
+        begun = self.folder.exists()
+        identity = self._identity()
+        if existed and not begun:
+            # What was deleted in Gmail before the rows are all read again, no history tells any more.
+            self._mark("reloaded", 1)
+        end = self._stream("upserts", identity)
+        if self.sink.scd == "APPEND_ONLY":
+            return
+        if end is not None and end.reloaded is not None:
+            self._mark("reloaded", end.reloaded)
+        # Before the delete flow, which would take out the same rows without asking whether they are too many.
+        self._compare()
+        self._stream("deletes", identity)
+
+    def _identity(self) -> str:
+        """A name for the streams that dies with their checkpoints."""
+        file = self.folder / "identity"
+        if not file.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file.write_text(uuid.uuid4().hex)
+        return file.read_text()
+
+    def _read(self, table: str, options: Mapping[str, str]) -> DataFrame:
+        reader = self.spark.read.format(FORMAT).options(**self.connection, tableName=table, **options)
+        return reader.load()
+
+    def _stream(self, flow: str, identity: str) -> Offset | None:
+        """Drain one flow.
+
+        Returns:
+            Where it ended; None where nothing had happened.
+        """
+        deletes = flow == "deletes"
+        options = {**self.connection, "tableName": self.name, **self.given}
+        if deletes:
+            options["isDeleteFlow"] = "true"
+        stream = f"gmail/{self.name}/{flow}/{identity}"
+
+        def write(frame: DataFrame, batch_id: int) -> None:
+            rows: pa.Table = frame.toArrow()
+            if deletes:
+                self.deleted += self.sink.remove(rows, stream, batch_id)
+            else:
+                self.upserted += self.sink.upsert(rows, stream, batch_id)
+
+        self.sink.open()
+        query: StreamingQuery = (
+            self.spark.readStream.format(FORMAT)
+            .options(**options)
+            .load()
+            .writeStream.foreachBatch(write)
+            .option("checkpointLocation", str(self.folder / flow))
+            .trigger(availableNow=True)
+            .start()
+        )
+        try:
+            query.awaitTermination()
+        finally:
+            query.stop()
+        progress = query.lastProgress
+        if progress is None:
+            return None
+        ends = json.loads(progress.json)["sources"][0]["endOffset"]
+        return Offset.parse(ends)
+
+    def _mark(self, name: str, history_id: int) -> None:
+        (self.folder / name).write_text(str(history_id))
+
+    def _marked(self, name: str) -> int:
+        file = self.folder / name
+        return int(file.read_text()) if file.exists() else 0
+
+    def _compare(self) -> None:
+        """Take out the rows that Gmail no longer lists, once for each time that everything was read again."""
+        loaded = self._marked("reloaded")
+        if loaded == self._marked("compared"):
+            return
+        if self.sink.keys != ("id",):
+            _log.warning(
+                "%s: its keys are not Gmail's, so rows that were deleted before history id %s stay.",
+                self.name,
+                loaded,
+            )
+            return
+        options = {
+            "tableNameList": json.dumps([self.name]),
+            "tableConfigs": json.dumps({self.name: self.given}),
+        }
+        listed = self._read("_gmail_ids", options).toArrow()["id"].to_pylist()
+        present = self.sink.present()
+        gone = present.keys() - {(one,) for one in listed}
+        if len(gone) > max(_FEW, _SHARE * len(present)) and not self.allow_mass_delete:
+            raise MassDeletionError(
+                f"{self.name}: {len(gone)} of {len(present)} rows are not in Gmail any more.",
+                fix="Look into the mailbox; if it is right, call ingest(..., allow_mass_delete=True).",
+            )
+        self.sink.leave(gone, max((sequence or 0 for sequence in present.values()), default=0))
+        self.deleted += len(gone)
+        self._mark("compared", loaded)

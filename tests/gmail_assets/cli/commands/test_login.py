@@ -1,0 +1,200 @@
+"""`gmail-assets login` and `logout` against the emulator's consent page."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from support.consent_page import decide
+
+from gmail_client.emulator import Emulator
+from gmail_client.settings import Settings, credentials_file
+
+Run = Callable[..., object]
+
+BROWSER = """\
+import sys
+sys.path.insert(0, {root!r})
+import requests
+from support.consent_page import decide
+requests.get(decide(sys.argv[1]), timeout=10).raise_for_status()
+"""
+
+
+@pytest.fixture
+def browser(without_login: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 'browser' that consents, as `webbrowser` finds it."""
+    script = without_login / "browser.py"
+    script.write_text(BROWSER.format(root=str(Path(__file__).parents[3] / "lib")), "utf-8")
+    monkeypatch.setenv("BROWSER", f"{sys.executable} {script} %s")
+    monkeypatch.setattr("webbrowser._tryorder", None)
+
+
+@pytest.mark.usefixtures("browser")
+def test_login_then_rows_then_logout(gmail: Emulator, run) -> None:  # type: ignore[no-untyped-def]
+    told = run("login")
+    assert told.code == 0, told.err
+    path = credentials_file()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert f"Logged in as {gmail.addresses[0]}" in told.out
+    assert "ends after 7 days" in told.out
+    assert run("sync", "labels", "--quiet").code == 0
+    _assert_no_secret(told.out + told.err, path)
+    token = json.loads(path.read_text("utf-8"))["refresh_token"]
+
+    gone = run("logout")
+    assert gone.code == 0
+    assert "Revoked" in gone.out
+    assert not path.exists()
+    assert token not in gone.out + gone.err
+    again = run("sync", "labels")
+    assert again.code == 2
+    assert "gmail-assets login" in again.err
+    assert run("logout", "--json").json == {"file": str(path), "removed": False, "revoked": False}
+
+
+@pytest.mark.usefixtures("browser")
+def test_login_from_the_client_s_file_and_again_from_the_login_s_own_client(
+    gmail: Emulator,
+    place: Path,
+    run,
+    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
+) -> None:
+    monkeypatch.delenv("GMAIL_CLIENT_ID")
+    monkeypatch.delenv("GMAIL_CLIENT_SECRET")
+    assert run("login").code == 2
+    (place / "client.json").write_text(json.dumps(gmail.client_json()), "utf-8")
+    first = run("login", "--client-file", "client.json", "--json")
+    assert first.code == 0, first.err
+    assert first.json["address"] == gmail.addresses[0]
+    assert run("login").code == 0
+    assert Settings().credentials().client_id == gmail.environment()["GMAIL_CLIENT_ID"]
+
+
+@pytest.mark.usefixtures("browser")
+def test_print_env_stores_nothing_and_prints_what_the_settings_read(run) -> None:  # type: ignore[no-untyped-def]
+    told = run("login", "--print-env")
+    assert told.code == 0
+    assert not credentials_file().exists()
+    assert [line.partition("=")[0] for line in told.out.splitlines()] == [
+        "GMAIL_CLIENT_ID",
+        "GMAIL_CLIENT_SECRET",
+        "GMAIL_REFRESH_TOKEN",
+    ]
+
+
+@pytest.mark.usefixtures("browser")
+def test_another_account_than_the_one_meant_is_refused(gmail: Emulator, run) -> None:  # type: ignore[no-untyped-def]
+    told = run("login", "--account", "nobody@gmail.test")
+    assert told.code == 3
+    assert f"logged in as {gmail.addresses[0]}, not nobody@gmail.test" in told.err
+    assert not credentials_file().exists()
+
+
+@pytest.mark.usefixtures("browser")
+def test_a_lake_of_another_account_is_told_at_login(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    first, second = gmail.addresses
+    monkeypatch.setenv("GMAIL_REFRESH_TOKEN", gmail.refresh_token(second))
+    assert run("sync", "labels", "--quiet").code == 0
+    monkeypatch.delenv("GMAIL_REFRESH_TOKEN")
+    told = run("login")
+    assert told.code == 0
+    assert f"holds the mail of {second}" in told.err
+    assert f"this login is {first}'s" in told.err
+
+
+@pytest.mark.usefixtures("browser")
+def test_a_token_in_the_environment_that_wins_is_told(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "ya29.other")
+    told = run("login")
+    assert told.code == 0
+    assert "comes before this login" in told.err
+
+
+@pytest.mark.usefixtures("without_login")
+def test_without_a_browser_the_answer_is_pasted_or_comes_by_the_port(gmail: Emulator) -> None:
+    for pasted in (True, False):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gmail_assets.cli", "login", "--no-browser", "--timeout", "30"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        assert process.stdin is not None
+        url = ""
+        while not url:
+            found = re.search(r"http://\S+/o/oauth2/v2/auth\?\S+", process.stderr.readline())
+            url = found[0] if found else ""
+        landed = decide(url)
+        if pasted:
+            process.stdin.write(f"{landed}\n")
+            process.stdin.flush()
+        else:
+            requests.get(landed, timeout=10).raise_for_status()
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 0, err
+        assert f"Logged in as {gmail.addresses[0]}" in out
+        assert parse_qs(urlsplit(landed).query)["code"][0] not in out + err
+        _assert_no_secret(out + err, credentials_file())
+
+
+@pytest.mark.usefixtures("without_login")
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--client-file", "none.json"], 2, "No such file"),
+        (["--client-file", "c.json", "--client-id", "x"], 2, "contradict each other"),
+        (["--json", "--print-env"], 2, "contradict each other"),
+        (["--client-secret", "wrong"], 3, "its secret is wrong"),
+        (["--port", "99999"], 2, "Port 99999 cannot be listened on"),
+        (["--no-browser", "--timeout", "0.1"], 3, "No answer from the browser"),
+        (["--port", "many"], 2, "invalid int value"),
+    ],
+)
+def test_bad_input_is_said_plainly(run, arguments: list[str], code: int, said: str) -> None:  # type: ignore[no-untyped-def]
+    told = run("login", *arguments)
+    assert told.code == code
+    assert said in told.err
+    assert "Traceback" not in told.err
+    assert not credentials_file().exists()
+
+
+def test_logout_can_keep_the_consent(gmail: Emulator, without_login: Path, run) -> None:  # type: ignore[no-untyped-def]
+    token = gmail.environment()["GMAIL_REFRESH_TOKEN"]
+    path = credentials_file()
+    path.parent.mkdir()
+    path.write_text(json.dumps({"refresh_token": token}), "utf-8")
+    assert run("logout", "--keep-consent", "--json").json["revoked"] is False
+    assert not path.exists()
+    assert gmail.usage.calls.get("oauth.revoke", 0) == 0
+
+
+def test_logout_keeps_the_file_when_google_cannot_be_reached(
+    without_login: Path,
+    run,
+    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
+) -> None:
+    path = credentials_file()
+    path.parent.mkdir()
+    path.write_text(json.dumps({"refresh_token": "1//secret"}), "utf-8")
+    monkeypatch.setenv("GMAIL_OAUTH_ROOT", "http://127.0.0.1:9")
+    told = run("logout")
+    assert told.code == 1
+    assert path.exists()
+    assert "1//secret" not in told.out + told.err
+
+
+def _assert_no_secret(text: str, path: Path) -> None:
+    stored = json.loads(path.read_text("utf-8"))
+    assert stored["refresh_token"] not in text
+    assert stored["client_secret"] not in text

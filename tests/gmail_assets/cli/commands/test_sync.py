@@ -1,0 +1,180 @@
+"""`gmail-assets sync` as a person calls it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from support.lake import assert_lake_is_true
+
+from gmail_assets.cli.exit_codes import ExitCode
+from gmail_assets.delta.lake import Lake
+from gmail_assets.sync import snapshot
+from gmail_client.emulator import Emulator, Fault
+from gmail_client.options import Spec
+from gmail_client.tables import CATALOGUE, CHANGE_TABLES
+
+MAIL = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]
+
+
+def test_all_ten_tables(run, place: Path, gmail: Emulator):
+    outcome = run("sync")
+    assert outcome.code == ExitCode.DONE
+    assert outcome.out == ""
+    for table in CATALOGUE:
+        assert table in outcome.err
+    tables = [entry for entry in Spec.default().tables if entry.source_table != "delegates"]
+    assert_lake_is_true(Lake(str(place / "lake")), gmail, tables, gmail.addresses[0], history=True)
+
+
+def test_json_for_machines(run, gmail: Emulator):
+    outcome = run("sync", "labels", "messages", "--json", "--quiet")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert outcome.json["exit_code"] == 0
+    (mailbox,) = outcome.json["mailboxes"]
+    assert mailbox["mailbox"] == "me"
+    assert mailbox["complete"] is True
+    assert mailbox["tables"].keys() == {"labels", "messages"}
+    assert mailbox["tables"]["messages"]["mailbox"] == gmail.addresses[0]
+    assert mailbox["tables"]["messages"]["rows_written"] == len(gmail.truth("messages"))
+    assert {check["check"] for check in mailbox["checks"]} >= {"primary_key_unique", "row_count"}
+    assert mailbox["failures"] == {}
+
+
+def test_the_second_sync_brings_only_changes(run, gmail: Emulator, place: Path):
+    run("sync", "messages", "threads")
+    mailbox = gmail.mailbox()
+    mailbox.insert(mailbox.random_mail(), ["INBOX"])
+    outcome = run("sync", "messages", "threads", "--json")
+    assert outcome.json["mailboxes"][0]["tables"]["messages"]["rows_written"] == 1
+    assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
+
+
+def test_full_refresh(run):
+    run("sync", "messages")
+    outcome = run("sync", "messages", "--full-refresh", "--json")
+    said = outcome.json["mailboxes"][0]["tables"]["messages"]
+    assert said["how"] == "load"
+    assert said["rows_written"] == said["dagster/partition_row_count"]
+
+
+def test_mass_deletion_stops_and_can_be_allowed(run, place: Path, monkeypatch):
+    with Emulator(messages=180, seed=3) as gmail:
+        for name, value in gmail.environment().items():
+            monkeypatch.setenv(name, value)
+        run("sync", "messages", "threads")
+        gmail.mailbox().batch_delete(gmail.mailbox().message_ids()[:140])
+        gmail.expire_history()
+        outcome = run("sync", "messages", "threads")
+        assert outcome.code == ExitCode.FAILED
+        assert "--allow-mass-delete" in outcome.err
+        assert run("sync", "messages", "threads", "--allow-mass-delete").code == 0
+        assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL)
+
+
+def test_many_mailboxes_and_one_in_trouble(run, gmail: Emulator):
+    outcome = run(
+        "sync", "labels", "--mailbox", gmail.addresses[1], "--mailbox", gmail.addresses[0], "--json"
+    )
+    assert outcome.code == ExitCode.NO_ACCESS
+    refused, read = outcome.json["mailboxes"]
+    assert refused["failures"]["labels"]["error"] == "DelegationError"
+    assert refused["complete"] is False
+    assert read["tables"]["labels"]["rows_written"] > 0
+    assert gmail.addresses[1] in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "code", "complaint"),
+    [
+        (["mesages"], {}, ExitCode.MISTAKE, "Table not supported: 'mesages'"),
+        (["labels"], {"GMAIL_REFRESH_TOKEN": ""}, ExitCode.MISTAKE, "GMAIL_REFRESH_TOKEN"),
+        (["labels"], {"GMAIL_REFRESH_TOKEN": "1//gone"}, ExitCode.NO_ACCESS, "invalid_grant"),
+        (["labels"], {"GMAIL_CLIENT_SECRET": "wrong"}, ExitCode.NO_ACCESS, "invalid_client"),
+        (["labels"], {"GMAIL_QUOTA": "plenty"}, ExitCode.MISTAKE, "GMAIL_QUOTA"),
+        (["labels"], {"GMAIL_SPEC": "missing.yaml"}, ExitCode.MISTAKE, "missing.yaml"),
+        (["labels"], {"GMAIL_LAKE": "/proc/nothing/here"}, ExitCode.FAILED, "/proc/nothing/here"),
+        (["labels"], {"DAGSTER_HOME": "/nowhere"}, ExitCode.MISTAKE, "DAGSTER_HOME='/nowhere'"),
+        (["--mailbox"], {}, ExitCode.MISTAKE, "--mailbox"),
+        (["--faster"], {}, ExitCode.MISTAKE, "--faster"),
+    ],
+)
+def test_a_mistake_is_two_lines_and_no_traceback(run, monkeypatch, arguments, variables, code, complaint):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    outcome = run("sync", *arguments)
+    assert outcome.code == code
+    assert complaint in outcome.err
+    assert "Fix: " in outcome.err or "usage: " in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_failure_that_hits_every_table_is_said_once(run, gmail: Emulator):
+    gmail.revoke_tokens()
+    outcome = run("sync")
+    assert outcome.code == ExitCode.NO_ACCESS
+    assert outcome.err.count("invalid_grant") == 1
+
+
+def test_the_daily_quota_leaves_work_for_later(run, gmail: Emulator):
+    gmail.faults.add(Fault(method="messages.get", status=403, reason="dailyLimitExceeded"))
+    gmail.faults.add(Fault(method="threads.get", status=403, reason="dailyLimitExceeded"))
+    outcome = run("sync", "messages", "labels")
+    assert outcome.code == ExitCode.WORK_LEFT
+    assert "Run the same command again" in outcome.err
+    gmail.faults.clear()
+    assert run("sync", "messages").code == ExitCode.DONE
+
+
+def test_runs_are_kept_where_dagster_home_says(run, place: Path, monkeypatch):
+    import dagster as dg
+
+    home = place / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    outcome = run("sync", "labels", "--json")
+    with dg.DagsterInstance.get() as instance:
+        (kept,) = instance.get_runs()
+    assert kept.run_id == outcome.json["mailboxes"][0]["run_id"]
+
+
+def test_ctrl_c_stops_at_once_and_the_next_sync_goes_on(gmail: Emulator, place: Path):
+    gmail.faults.add(Fault(method="batch", kind="delay", seconds=1.0, share=1.0))
+    command = [sys.executable, "-m", "gmail_assets.cli", "sync", "messages", "threads"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=dict(os.environ), start_new_session=True)
+    alarm = threading.Timer(60, process.kill)
+    alarm.start()
+    try:
+        while not gmail.usage.calls.get("messages.list"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    finally:
+        alarm.cancel()
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert b"Interrupted" in said
+    assert b"Traceback" not in said
+    gmail.faults.clear()
+    again = subprocess.run(command, env=dict(os.environ), capture_output=True, check=False, timeout=120)
+    assert again.returncode == 0
+    assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
+
+
+def test_an_interruption_that_a_library_swallows_is_told_all_the_same(run, monkeypatch):
+    def swallowing(*args, **named):
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+        return snapshot(*args, **named)
+
+    monkeypatch.setattr("gmail_assets.assets.snapshot", swallowing)
+    outcome = run("sync", "labels")
+    assert outcome.code == ExitCode.INTERRUPTED
+    assert "Interrupted; what was committed is kept." in outcome.err

@@ -1,0 +1,66 @@
+"""Compaction and removal of old files, in the run that made them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from deltalake import DeltaTable
+from support.chaos import client_of
+from support.lake import assert_lake_is_true
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.maintenance import Upkeep
+from gmail_assets.sync import sync
+from gmail_client.emulator import Emulator
+from gmail_client.options import SpecTable
+
+BOTH = [SpecTable(source_table="messages"), SpecTable(source_table="threads")]
+
+
+def grow(gmail: Emulator, lake: Lake, runs: int, upkeep: Upkeep) -> list[str | None]:
+    client, mailbox, said = client_of(gmail), gmail.mailbox(), []
+    for _ in range(runs):
+        mailbox.receive(mailbox.random_mail())
+        said.append(sync(client.mailbox(), lake, BOTH, upkeep=upkeep)["messages"].upkeep)
+    return said
+
+
+def test_small_files_become_large_ones_and_readers_of_old_versions_are_not_disturbed(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    with Emulator(messages=20, seed=1) as gmail:
+        said = grow(gmail, lake, 6, Upkeep(small_files=4))
+        assert any(text and "compacted 4 small files" in text for text in said)
+        delta = DeltaTable(lake.location("messages"))
+        assert len(delta.file_uris()) < 4
+        assert DeltaTable(lake.location("messages"), version=2).to_pyarrow_table().num_rows > 0
+        assert_lake_is_true(lake, gmail, BOTH)
+        # The cursor outlives it: nothing is compared or read again.
+        gmail.usage.reset()
+        assert grow(gmail, lake, 1, Upkeep())[0] is None
+        assert gmail.usage.fetched == 1
+
+
+def test_old_files_go_after_their_retention(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    with Emulator(messages=20, seed=1) as gmail:
+        grow(gmail, lake, 5, Upkeep(small_files=2, retention=None))
+        before = len(list((tmp_path / "messages").rglob("*.parquet")))
+        said = grow(gmail, lake, 2, Upkeep(small_files=2, retention=timedelta(0), vacuum_every=1))
+        assert any(text and "removed" in text for text in said)
+        assert len(list((tmp_path / "messages").rglob("*.parquet"))) < before
+        assert_lake_is_true(lake, gmail, BOTH)
+
+
+def test_upkeep_can_be_switched_off(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    with Emulator(messages=20, seed=1) as gmail:
+        assert grow(gmail, lake, 20, Upkeep(small_files=0, retention=None)) == [None] * 20
+        assert len(DeltaTable(lake.location("messages")).file_uris()) == 20
+
+
+def test_old_files_stay_where_vacuum_is_switched_off(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    with Emulator(messages=5, seed=1) as gmail:
+        never = Upkeep(small_files=0, retention=timedelta(0), vacuum_every=0)
+        assert grow(gmail, lake, 2, never) == [None] * 2

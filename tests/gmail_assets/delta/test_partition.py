@@ -1,0 +1,269 @@
+"""One mailbox's part of a table: commits, cursor, fence, groups, rows kept after deletion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from gmail_assets.delta.errors import LakeError, SchemaMismatchError, WriterConflictError
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.partition import Part
+from gmail_assets.delta.partition_status import standing_of
+from gmail_client.options import SpecTable
+from gmail_client.schema import to_batch
+
+ADA = "ada@example.test"
+
+
+def messages(*ids: str, labels: tuple[str, ...] = ("INBOX",), body: str = "x") -> pa.Table:
+    rows = [
+        {
+            "id": message_id,
+            "threadId": f"t{message_id}",
+            "labelIds": list(labels),
+            "historyId": "5",
+            "payload": {"partId": "", "parts": [{"body": {"size": 1, "data": body}}]},
+        }
+        for message_id in ids
+    ]
+    return pa.Table.from_batches([to_batch("messages", rows)])
+
+
+def part(tmp_path: Path, address: str = ADA, fingerprint: str = "all", **table: Any) -> Part:
+    return Part(Lake(str(tmp_path)).table("messages", **table), address, fingerprint, "full")
+
+
+def update(*ids: str, labels: tuple[str, ...] = ("STARRED",)) -> pa.Table:
+    schema = pa.schema([("id", pa.string()), ("labelIds", pa.list_(pa.field("element", pa.string())))])
+    return pa.Table.from_pylist([{"id": i, "labelIds": list(labels)} for i in ids], schema=schema)
+
+
+def ids(tmp_path: Path) -> list[str]:
+    return sorted(part(tmp_path).members()["id"].to_pylist())
+
+
+def test_rows_cursor_and_anchor_survive_reopening(tmp_path: Path) -> None:
+    first = part(tmp_path)
+    assert (first.cursor, first.anchor) == (None, None)
+    first.append(messages("a", "b"), anchor=7)
+    again = part(tmp_path)
+    assert (again.cursor, again.anchor, again.count()) == (None, 7, 2)
+    again.append(messages("c"), cursor=9)
+    last = part(tmp_path)
+    assert (last.cursor, last.anchor, ids(tmp_path)) == (9, None, ["a", "b", "c"])
+
+
+def test_a_cursor_moves_without_data(tmp_path: Path) -> None:
+    first = part(tmp_path)
+    first.append(messages("a"), cursor=3)
+    first.merge(update("not there"), cursor=4)
+    first.commit(cursor=5)
+    assert part(tmp_path).cursor == 5
+
+
+def test_a_merge_sets_columns_and_takes_rows_out_and_leaves_the_rest_alone(tmp_path: Path) -> None:
+    writer = part(tmp_path)
+    writer.append(messages("a", "b", "c", body="kept"))
+    writer.merge(update("a"), ["b"], cursor=8)
+    rows = {row["id"]: row for row in part(tmp_path).rows(["a", "b", "c"]).to_pylist()}
+    assert rows.keys() == {"a", "c"}
+    assert rows["a"]["labelIds"] == ["STARRED"]
+    assert rows["a"]["payload"]["parts"][0]["body"]["data"] == "kept"
+    assert rows["c"]["labelIds"] == ["INBOX"]
+    assert rows["a"]["mailbox"] == ADA
+
+
+def test_only_this_mailbox_is_touched(tmp_path: Path) -> None:
+    ada, bob = part(tmp_path), part(tmp_path, "bob@example.test")
+    ada.append(messages("a", "b"), cursor=1)
+    bob.append(messages("a", "b"), cursor=2)
+    ada.merge(update("a"), ["b"], cursor=3)
+    bob.clear(anchor=4)
+    assert part(tmp_path).members()["id"].to_pylist() == ["a"]
+    assert (part(tmp_path).cursor, part(tmp_path, "bob@example.test").cursor) == (3, None)
+    assert part(tmp_path, "bob@example.test").anchor == 4
+    assert part(tmp_path, "bob@example.test").count() == 0
+
+
+@pytest.mark.parametrize("write", ["append", "merge", "commit", "replace", "clear"])
+def test_a_second_writer_is_refused_and_leaves_no_trace(tmp_path: Path, write: str) -> None:
+    part(tmp_path).append(messages("a"), cursor=1)
+    first, second = part(tmp_path), part(tmp_path)
+    first.append(messages("b"), cursor=2)
+    version = DeltaTable(tmp_path / "messages").version()
+    with pytest.raises(WriterConflictError, match="Another run"):
+        {
+            "append": lambda: second.append(messages("c"), cursor=3),
+            "merge": lambda: second.merge(update("a"), cursor=3),
+            "commit": lambda: second.commit(cursor=3),
+            "replace": lambda: second.replace(messages("c")),
+            "clear": lambda: second.clear(anchor=3),
+        }[write]()
+    assert DeltaTable(tmp_path / "messages").version() == version
+    assert (ids(tmp_path), part(tmp_path).cursor) == (["a", "b"], 2)
+
+
+def test_another_mailbox_may_write_in_between(tmp_path: Path) -> None:
+    ada, bob = part(tmp_path), part(tmp_path, "bob@example.test")
+    ada.append(messages("a"), cursor=1)
+    bob.append(messages("b"), cursor=1)
+    ada.append(messages("c"), cursor=2)
+    bob.merge(update("b"), cursor=2)
+    assert ids(tmp_path) == ["a", "c"]
+
+
+def test_a_commit_that_matches_nothing_is_no_conflict_with_another_mailbox(tmp_path: Path) -> None:
+    ada, eve = part(tmp_path), part(tmp_path, "eve@example.test")
+    part(tmp_path, "bob@example.test").append(messages("a"), cursor=1)
+    ada.clear(anchor=5)
+    eve.merge(update("not there"), cursor=4)
+    assert (part(tmp_path).anchor, part(tmp_path, "eve@example.test").cursor) == (5, 4)
+
+
+def test_changed_options_have_no_cursor_and_do_not_find_an_old_one_again(tmp_path: Path) -> None:
+    part(tmp_path, fingerprint="all").append(messages("a"), cursor=5)
+    other = part(tmp_path, fingerprint="other")
+    assert other.changed_options
+    assert other.cursor is None
+    other.append(messages("b"))  # killed before its cursor
+    back = part(tmp_path, fingerprint="all")
+    assert back.cursor is None
+    back.append(messages("c"))  # killed again
+    assert part(tmp_path, fingerprint="all").cursor is None
+
+
+def test_a_restored_table_has_no_cursor_until_it_was_compared(tmp_path: Path) -> None:
+    writer = part(tmp_path)
+    writer.append(messages("a"), cursor=1)
+    writer.append(messages("b"), cursor=2)
+    DeltaTable(tmp_path / "messages").restore(1)
+    restored = part(tmp_path)
+    assert restored.restored
+    assert restored.cursor is None
+    restored.append(messages("b"))  # killed before its cursor
+    assert part(tmp_path).cursor is None
+    part(tmp_path).commit(cursor=7)
+    assert part(tmp_path).cursor == 7
+
+
+def test_a_table_restored_to_before_its_rows_is_in_use_all_the_same(tmp_path: Path) -> None:
+    part(tmp_path).append(messages("a"), cursor=1)
+    DeltaTable(tmp_path / "messages").restore(0)
+    standing = standing_of(Lake(str(tmp_path)), ADA, [SpecTable(source_table="messages")])
+    assert (standing["messages"].rows, standing["messages"].cursor) == (0, None)
+
+
+def test_a_restore_is_found_for_every_mailbox_and_the_log_is_read_about_once(tmp_path: Path) -> None:
+    mailboxes = [f"{number}@example.test" for number in range(20)]
+    for address in [ADA, *mailboxes]:
+        part(tmp_path, address).append(messages("a"), cursor=1)
+    read: list[int] = []
+    history = DeltaTable.history
+
+    def counting(self: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
+        entries = history(self, limit)
+        read.append(len(entries))
+        return entries
+
+    with mock.patch.object(DeltaTable, "history", counting):
+        assert not any(part(tmp_path, address).restored for address in reversed(mailboxes))
+        assert sum(read) < 100
+        DeltaTable(tmp_path / "messages").restore(10)
+        part(tmp_path).commit(cursor=2)
+        late = [part(tmp_path, address).restored for address in mailboxes]
+        assert all(late)
+        assert not part(tmp_path).restored
+        assert sum(read) < 110
+
+
+def test_rows_are_kept_with_the_time_of_their_deletion_and_come_back(tmp_path: Path) -> None:
+    writer = part(tmp_path, keep_deleted=True)
+    writer.append(messages("a", "b"))
+    writer.merge(update(), ["a"], cursor=2)
+    marked = {row["id"]: row for row in writer.rows(["a", "b"]).to_pylist()}
+    assert marked["a"]["_deletedAt"] is not None
+    assert marked["b"]["_deletedAt"] is None
+    told = writer.members()
+    assert dict(zip(told["id"].to_pylist(), told["marked"].to_pylist(), strict=True)) == {
+        "a": True,
+        "b": False,
+    }
+    writer.merge(update("a"), [], cursor=3)
+    assert writer.rows(["a"]).to_pylist()[0]["_deletedAt"] is None
+
+
+def test_keeping_deleted_rows_can_be_switched_on_later(tmp_path: Path) -> None:
+    part(tmp_path).append(messages("a"), cursor=1)
+    writer = part(tmp_path, keep_deleted=True)
+    assert writer.cursor == 1
+    assert writer.members()["marked"].to_pylist() == [False]
+    writer.append(messages("b"))
+    writer.merge(update(), ["a"], cursor=2)
+    assert sorted(part(tmp_path, keep_deleted=True).members()["marked"].to_pylist()) == [False, True]
+
+
+def test_a_merge_over_many_files_is_cut_into_groups_with_the_cursor_in_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gmail_assets.delta.partition._MERGE_GROUP_BYTES", 1)
+    writer = part(tmp_path)
+    for first in "abcd":
+        writer.append(messages(f"{first}1", f"{first}2"))
+    before = DeltaTable(tmp_path / "messages").version()
+    cursors = []
+    merge_group = Part._merge_group
+    monkeypatch.setattr(
+        Part,
+        "_merge_group",
+        lambda self, *args, **named: (cursors.append(named["cursor"]), merge_group(self, *args, **named))[1],
+    )
+    writer.merge(update("a1", "b1", "b2", "d2"), ["c1"], cursor=9)
+    assert cursors == [None, None, None, 9]
+    assert DeltaTable(tmp_path / "messages").version() == before + 4
+    assert ids(tmp_path) == ["a1", "a2", "b1", "b2", "c2", "d1", "d2"]
+
+
+def test_members_of_some_keys_read_only_those(tmp_path: Path) -> None:
+    writer = part(tmp_path)
+    writer.append(messages("a", "b"))
+    writer.append(messages("c", "d"))
+    assert sorted(writer.members({"b", "c", "zz"})["id"].to_pylist()) == ["b", "c"]
+    assert writer.members(set()).num_rows == 0
+
+
+def test_addresses_with_odd_characters_are_quoted(tmp_path: Path) -> None:
+    odd = part(tmp_path, "o'neil+x y@example.test")
+    odd.append(messages("a"), cursor=1)
+    odd.merge(update("a"), cursor=2)
+    assert part(tmp_path, "o'neil+x y@example.test").rows(["a"]).num_rows == 1
+
+
+def test_another_table_of_that_name_is_refused(tmp_path: Path) -> None:
+    write_deltalake(tmp_path / "messages", pa.table({"id": [1, 2]}))
+    with pytest.raises(SchemaMismatchError, match="column 'id'"):
+        part(tmp_path)
+    write_deltalake(tmp_path / "labels", pa.table({"name": ["x"]}))
+    with pytest.raises(SchemaMismatchError, match="not partitioned"):
+        Lake(str(tmp_path)).table("labels")
+
+
+def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(LakeError, match="Fix: Check that GMAIL_LAKE"):
+        Lake(str(tmp_path / "file")).table("messages")
+
+
+def test_sliced_nested_rows_with_nothing_but_nulls_are_written(tmp_path: Path) -> None:
+    """deltalake 1.6 aborts the process on such a slice."""
+    rows = messages(*(f"{index:03}" for index in range(20)))
+    empty = pa.Table.from_batches(
+        [to_batch("messages", [{"id": f"n{i}", "payload": {"body": {}}} for i in range(9)])]
+    )
+    part(tmp_path).append(pa.concat_tables([rows, empty]).slice(5))
+    part(tmp_path).append(empty.slice(3).set_column(0, "id", pa.array([f"m{i}" for i in range(6)])))
+    assert len(ids(tmp_path)) == 30

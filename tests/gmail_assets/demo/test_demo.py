@@ -1,0 +1,125 @@
+"""`make demo`: once whole, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from gmail_assets.cli.exit_codes import ExitCode
+from gmail_assets.demo.__main__ import main
+
+COMMAND = [sys.executable, "-m", "gmail_assets.demo"]
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Command lines of processes that work in the folder."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdecimal() or int(process.name) == os.getpid():
+            continue
+        try:
+            if (process / "cwd").readlink() == folder:
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_the_demo_brings_ten_tables_then_changes_and_leaves_nothing_running(
+    clean_environment: Path, times: int
+):
+    for _ in range(times):
+        done = subprocess.run(
+            [*COMMAND, "run", "--messages", "60"], capture_output=True, text=True, check=False, timeout=280
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    text = done.stdout
+    assert "Asset checks: 8 of 8 passed." in text
+    assert "forwarding_addresses" in text
+    assert "quota units" in text
+    assert "They arrived after" in text
+    last = text[text.index("They arrived") :].split()
+    assert last[last.index("messages") :][2:5] == ["3", "5", "2"]
+    assert processes_in(clean_environment) == []
+    assert {path.name for path in clean_environment.iterdir()} >= {"lake", ".demo", ".dagster"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", ["Dagster fills", "Now the mailbox changes"])
+def test_stopped_anywhere_it_leaves_nothing_running(clean_environment: Path, number: int, sign: str):
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--messages", "60"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    alarm = threading.Timer(120, process.kill)
+    alarm.start()
+    try:
+        assert process.stdout is not None
+        while sign not in process.stdout.readline():
+            assert process.poll() is None
+        time.sleep(2)
+        process.send_signal(number)
+        _, said = process.communicate()
+    finally:
+        alarm.cancel()
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "Stopped." in said
+    assert "Traceback" not in said
+    assert processes_in(clean_environment) == []
+
+
+def test_somebody_elses_lake_is_not_replaced(clean_environment: Path, capsys):
+    (clean_environment / "lake").mkdir()
+    (clean_environment / "lake" / "precious").write_text("mine")
+    assert main(["run"]) == ExitCode.MISTAKE
+    assert "would be replaced" in capsys.readouterr().err
+    assert (clean_environment / "lake" / "precious").read_text() == "mine"
+
+
+def test_real_mail_in_the_demos_lake_is_not_removed(clean_environment: Path, capsys):
+    real = clean_environment / "lake" / "messages" / "mailbox=someone%40example.com"
+    real.mkdir(parents=True)
+    (clean_environment / "lake" / ".made-by-make-demo").touch()
+    assert main(["run"]) == ExitCode.MISTAKE
+    assert "would be replaced" in capsys.readouterr().err
+    assert real.exists()
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_a_missing_mbox_is_said(capsys):
+    assert main(["run", "--mbox", "takeout.mbox"]) == ExitCode.MISTAKE
+    assert "MBOX='takeout.mbox' is no file" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_the_ui_needs_a_demo(capsys):
+    assert main(["ui", "--port", "0"]) == ExitCode.MISTAKE
+    assert "make demo" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_a_taken_port_is_said(capsys):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["ui", "--port", str(port)]) == ExitCode.MISTAKE
+    assert f"Port {port} is taken" in capsys.readouterr().err

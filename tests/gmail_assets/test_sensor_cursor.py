@@ -1,0 +1,228 @@
+"""The change sensor's decisions, without Dagster."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gmail_assets.sensor_cursor import (
+    COMPARE,
+    Entry,
+    Request,
+    Requested,
+    Sight,
+    backoff_seconds,
+    decide,
+    dump_cursor,
+    parse_cursor,
+)
+
+NOW = 1_000_000.0
+
+
+def tick(entry: Entry | None, *, now: float = NOW, initial_load: bool = False, **sight):
+    return decide(
+        entry, Sight(**{"observed": 200, "tables": 100, **sight}), now=now, initial_load=initial_load
+    )
+
+
+def test_first_look_at_a_loaded_mailbox_asks_for_its_changes():
+    decision = tick(None)
+    assert decision.request == Request(None, 1)
+    assert decision.entry == Entry(100, 200, Requested(100, 200, 1, NOW), 100, NOW)
+    assert decision.reason == "changes from 100 to 200"
+
+
+def test_up_to_date_asks_for_nothing_and_forgets_the_last_request():
+    decision = tick(Entry(100, 200, Requested(100, 200, 1, NOW - 60), 100), tables=200, last_run="succeeded")
+    assert decision.request is None
+    assert decision.entry == Entry(200, 200, None, 200, NOW)
+    assert "up to date at 200" in decision.reason
+
+
+def test_a_run_under_way_holds_everything_as_it_was():
+    entry = Entry(50, 200, None, 100)
+    decision = tick(entry, unfinished=True)
+    assert decision.request is None
+    assert decision.entry == replace(entry, seen=NOW)
+
+
+def test_not_loaded_is_skipped_unless_told_to_load():
+    assert tick(None, tables=None).request is None
+    assert "materialize" in tick(None, tables=None).reason
+    assert tick(None, tables=None, initial_load=True).request == Request(None, 1)
+    assert tick(None, tables=None, begun=True).request == Request(None, 1)
+    assert "go on with its first load" in tick(None, tables=None, begun=True).reason
+
+
+def test_a_table_deleted_behind_our_back_is_said():
+    decision = tick(Entry(100, 200, None, 100), tables=None)
+    assert decision.request is None
+    assert "gone from the tables, which stood at 100" in decision.reason
+
+
+def test_a_failed_run_is_tried_again_ever_later():
+    entry = tick(None).entry
+    assert tick(entry, now=NOW + 59, last_run="failed").request is None
+    again = tick(entry, now=NOW + 61, last_run="failed")
+    assert again.request == Request(None, 2)
+    assert tick(again.entry, now=NOW + 61 + 119, last_run="failed").request is None
+    assert tick(again.entry, now=NOW + 61 + 121, last_run="failed").request == Request(None, 3)
+    assert "(attempt 3)" in tick(again.entry, now=NOW + 61 + 121, last_run="failed").reason
+
+
+def test_a_run_that_stopped_cleanly_with_work_left_goes_on_at_once():
+    entry = tick(None, tables=None, initial_load=True).entry
+    decision = tick(entry, now=NOW + 1, tables=None, begun=True, last_run="succeeded")
+    assert decision.request == Request(None, 1)
+
+
+def test_backoff_doubles_up_to_an_hour():
+    assert [backoff_seconds(attempt) for attempt in (1, 2, 3, 7, 1000)] == [60, 120, 240, 3600, 3600]
+
+
+def test_a_run_by_somebody_else_is_no_edit():
+    entry = tick(None).entry
+    decision = tick(entry, tables=200, observed=200)
+    assert decision.request is None
+    assert decision.entry.committed == 200
+
+
+@pytest.mark.parametrize("observed", [100, 200])
+def test_set_back_replays_until_a_replay_succeeded(observed):
+    edited = replace(tick(None, tables=100, observed=100).entry, committed=40)
+    asked = tick(edited, observed=observed)
+    assert asked.request == Request(40, 1)
+    assert "replay from 40" in asked.reason
+    failed = tick(asked.entry, observed=observed, now=NOW + 61, last_run="failed")
+    assert failed.request == Request(40, 2)
+    done = tick(failed.entry, observed=observed, tables=observed, now=NOW + 62, last_run="succeeded")
+    assert done.request is None
+    assert done.entry.committed == done.entry.tables == observed
+
+
+def test_set_back_while_a_run_is_under_way_is_not_forgotten():
+    edited = replace(tick(None).entry, committed=40)
+    waiting = tick(edited, unfinished=True)
+    assert tick(waiting.entry, tables=200).request == Request(40, 1)
+
+
+def test_set_back_by_pasting_the_three_documented_fields():
+    pasted, problems = parse_cursor('{"me": {"committed": "40", "observed": "200", "requested": null}}')
+    assert problems == []
+    assert tick(pasted["me"]).request == Request(40, 1)
+
+
+def test_set_to_null_compares_once():
+    edited = replace(tick(None, tables=200).entry, committed=None)
+    asked = tick(edited, tables=200)
+    assert asked.request == Request(COMPARE, 1)
+    assert asked.entry.requested is not None
+    assert asked.entry.requested.start == COMPARE
+    done = tick(parse_cursor(dump_cursor({"me": asked.entry}))[0]["me"], tables=200, last_run="succeeded")
+    assert done.request is None
+    assert done.entry.committed == 200
+
+
+def test_set_forward_is_refused_and_said():
+    edited = replace(tick(None).entry, committed=150)
+    decision = tick(edited, last_run="succeeded")
+    assert decision.request == Request(None, 1)
+    assert "set forward to 150, past the tables' 100: refused" in decision.reason
+    assert decision.entry.committed == 100
+
+
+@pytest.mark.parametrize(
+    ("cursor", "complaint"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "a list, not an object"),
+        ('{"me": 7}', "me makes no sense"),
+        ('{"me": {"committed": "yesterday"}}', "committed is 'yesterday', not a history id"),
+        ('{"me": {"committed": true}}', "committed is True"),
+        ('{"me": {"committed": "-5"}}', "committed is '-5'"),
+        ('{"me": {"committed": "5", "requested": {"at": []}}}', "me makes no sense"),
+    ],
+)
+def test_nonsense_counts_as_removed_and_is_said(cursor, complaint):
+    entries, problems = parse_cursor(cursor)
+    assert entries == {}
+    assert complaint in problems[0]
+
+
+@pytest.mark.parametrize("cursor", [None, "", "  ", "{}"])
+def test_an_empty_cursor_is_no_problem(cursor):
+    assert parse_cursor(cursor) == ({}, [])
+
+
+def test_the_cursor_has_the_documented_form():
+    value = json.loads(dump_cursor({"ada@gmail.test": tick(None).entry}))
+    assert value == {
+        "ada@gmail.test": {
+            "committed": "100",
+            "observed": "200",
+            "requested": {"from": "100", "to": "200", "attempt": 1, "at": NOW},
+            "tables": "100",
+            "seen": NOW,
+        }
+    }
+
+
+ids = st.none() | st.integers(1, 2**63)
+entries = st.builds(
+    Entry,
+    committed=ids,
+    observed=ids,
+    tables=ids,
+    seen=st.floats(0, 1e10),
+    requested=st.none()
+    | st.builds(
+        Requested,
+        start=ids | st.just(COMPARE),
+        to=st.integers(1, 2**63),
+        attempt=st.integers(1, 99),
+        at=st.floats(1, 1e10),
+    ),
+)
+
+
+@given(st.dictionaries(st.emails(), entries))
+@settings(deadline=None)
+def test_the_cursor_survives_being_stored(given_entries):
+    assert parse_cursor(dump_cursor(given_entries)) == (given_entries, [])
+
+
+@given(
+    entry=st.none() | entries,
+    tables=st.integers(1, 500),
+    behind=st.integers(0, 100),
+    unfinished=st.booleans(),
+)
+@settings(deadline=None)
+def test_whatever_stands_in_the_cursor_no_run_starts_past_the_tables(entry, tables, behind, unfinished):
+    decision = tick(entry, tables=tables, observed=tables + behind, unfinished=unfinished)
+    if decision.request is not None:
+        assert not unfinished
+        assert decision.request.start in (None, COMPARE) or decision.request.start < tables
+    elif not unfinished and behind:
+        assert "next try in" in decision.reason
+
+
+@given(entry=st.none() | entries, tables=st.integers(1, 500), behind=st.integers(1, 100))
+@settings(deadline=None)
+def test_whatever_stands_in_the_cursor_a_mailbox_that_lags_gets_its_run_in_the_end(entry, tables, behind):
+    decision = tick(entry, tables=tables, observed=tables + behind)
+    later = NOW + 1e10
+    assert (
+        decision.request or tick(decision.entry, tables=tables, observed=tables + behind, now=later).request
+    )
+
+
+def test_tables_past_the_head_get_a_run_that_compares_them():
+    decision = tick(None, tables=300)
+    assert decision.request == Request(None, 1)
+    assert "past the mailbox's head 200" in decision.reason

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.auth import jwt
+from pydantic import SecretStr
+from support.wire import OAUTH, ManualClock, Said, Wire
+
+from gmail_client.auth.credentials import Credentials
+from gmail_client.auth.endpoints import DIRECTORY_SCOPE, READONLY_SCOPE
+from gmail_client.auth.tokens import TokenSource
+from gmail_client.errors import ConfigurationError, CredentialsError, GmailError, UnavailableError
+
+USER = Credentials.from_refresh_token("client-7", "hush-secret", "1//hush-refresh")
+
+
+def source(wire: Wire, clock: ManualClock, credentials: Credentials = USER) -> TokenSource:
+    session = wire.session()
+    return TokenSource(credentials, session=lambda: session, oauth_root=OAUTH, clock=clock)
+
+
+@pytest.fixture(scope="module")
+def service_account() -> Credentials:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    info = {
+        "type": "service_account",
+        "client_email": "robot@project.test",
+        "private_key": key.decode(),
+        "private_key_id": "k1",
+        "token_uri": "https://elsewhere.test/token",
+    }
+    return Credentials("service account", service_account=SecretStr(json.dumps(info)), subject="ada@b.test")
+
+
+def test_the_refresh_token_is_exchanged_as_oauth_says(wire: Wire, clock: ManualClock) -> None:
+    assert source(wire, clock).token() == "ya29.token-1"
+    assert wire.requests[0].url == f"{OAUTH}/token"
+    assert wire.token_requests == [
+        {
+            "grant_type": "refresh_token",
+            "client_id": "client-7",
+            "client_secret": "hush-secret",
+            "refresh_token": "1//hush-refresh",
+        }
+    ]
+
+
+def test_a_token_is_kept_until_shortly_before_its_end(wire: Wire, clock: ManualClock) -> None:
+    tokens = source(wire, clock)
+    assert tokens.token() == "ya29.token-1"
+    clock.now += 3_400
+    assert tokens.token() == "ya29.token-1"
+    clock.now += 150
+    assert tokens.token() == "ya29.token-2"
+
+
+def test_a_short_lived_token_is_used_too(wire: Wire, clock: ManualClock) -> None:
+    wire.token_answer = lambda _: Said(json={"access_token": "ya29.x", "expires_in": 10})
+    tokens = source(wire, clock)
+    tokens.token()
+    clock.now += 8
+    tokens.token()
+    assert len(wire.token_requests) == 1
+    clock.now += 1.5
+    tokens.token()
+    assert len(wire.token_requests) == 2
+
+
+@pytest.mark.parametrize("life", [{}, {"expires_in": None}, {"expires_in": -1}])
+def test_a_token_without_a_usable_life_is_used_for_an_hour(
+    wire: Wire, clock: ManualClock, life: dict[str, object]
+) -> None:
+    wire.token_answer = lambda _: Said(json={"access_token": "ya29.x", **life})
+    tokens = source(wire, clock)
+    tokens.token()
+    clock.now += 3_400
+    tokens.token()
+    assert len(wire.token_requests) == 1
+
+
+def test_threads_share_one_refresh(wire: Wire, clock: ManualClock) -> None:
+    def slowly(_: dict[str, str]) -> Said:
+        time.sleep(0.05)
+        return Said(json={"access_token": "ya29.x", "expires_in": 3600})
+
+    wire.token_answer = slowly
+    tokens = source(wire, clock)
+    got: list[str] = []
+    threads = [threading.Thread(target=lambda: got.append(tokens.token())) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert got == ["ya29.x"] * 10
+    assert len(wire.token_requests) == 1
+
+
+def test_threads_share_one_refusal(wire: Wire, clock: ManualClock) -> None:
+    def slowly(_: dict[str, str]) -> Said:
+        time.sleep(0.1)
+        return Said(400, {"error": "invalid_grant"})
+
+    wire.token_answer = slowly
+    tokens = source(wire, clock)
+    refused: list[GmailError] = []
+
+    def ask() -> None:
+        try:
+            tokens.token()
+        except GmailError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(refused) == 10
+    assert len(set(map(id, refused))) == 10
+    assert len(wire.token_requests) <= 3
+
+
+def test_a_refusal_is_not_remembered_for_ever(wire: Wire, clock: ManualClock) -> None:
+    tokens = source(wire, clock)
+    good = wire.token_answer
+    wire.token_answer = lambda _: Said(400, {"error": "invalid_grant"})
+    with pytest.raises(CredentialsError):
+        tokens.token()
+    wire.token_answer = good
+    assert tokens.token()
+
+
+def test_a_token_that_gmail_refused_is_renewed_once_for_all(wire: Wire, clock: ManualClock) -> None:
+    tokens = source(wire, clock)
+    first = tokens.token()
+    assert tokens.renew(first) == "ya29.token-2"
+    assert tokens.renew(first) == "ya29.token-2"
+    assert tokens.token() == "ya29.token-2"
+    assert len(wire.token_requests) == 2
+
+
+def test_an_access_token_alone_is_used_as_it_is(wire: Wire, clock: ManualClock) -> None:
+    tokens = source(wire, clock, Credentials.from_access_token("ya29.hush"))
+    assert tokens.token() == "ya29.hush"
+    with pytest.raises(CredentialsError, match="expired") as caught:
+        tokens.renew("ya29.hush")
+    assert "GMAIL_ACCESS_TOKEN" in caught.value.fix
+    assert "hush" not in str(caught.value)
+    assert wire.requests == []
+
+
+def test_a_service_account_asks_in_a_mailbox_name(
+    wire: Wire, clock: ManualClock, service_account: Credentials
+) -> None:
+    source(wire, clock, service_account).token()
+    form = wire.token_requests[0]
+    assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    claims = jwt.decode(form["assertion"], verify=False)  # type: ignore[no-untyped-call]
+    assert claims["iss"] == "robot@project.test"
+    assert claims["sub"] == "ada@b.test"
+    assert claims["scope"] == READONLY_SCOPE
+    assert claims["aud"] == "https://oauth2.googleapis.com/token"
+    assert wire.requests[0].url == f"{OAUTH}/token"
+
+
+def test_each_scope_has_its_own_token(wire: Wire, clock: ManualClock, service_account: Credentials) -> None:
+    tokens = source(wire, clock, service_account)
+    mail, directory = tokens.token(), tokens.token((DIRECTORY_SCOPE,))
+    assert mail != directory
+    assert (tokens.token(), tokens.token((DIRECTORY_SCOPE,))) == (mail, directory)
+
+
+def test_an_unreadable_private_key(wire: Wire, clock: ManualClock) -> None:
+    info = {"client_email": "a@b", "private_key": "hush-key", "token_uri": "https://x.test/token"}
+    credentials = Credentials("service account", service_account=SecretStr(json.dumps(info)))
+    with pytest.raises(ConfigurationError, match="GMAIL_SERVICE_ACCOUNT_FILE") as caught:
+        source(wire, clock, credentials).token()
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            {"error": "invalid_grant", "error_description": "Token has been expired or revoked."},
+            ["revoked", "Testing"],
+        ),
+        ({"error": "invalid_grant", "error_subtype": "invalid_rapt"}, ["sign in again"]),
+        (
+            {"error": "invalid_client", "error_description": "The OAuth client was not found."},
+            ["GMAIL_CLIENT_SECRET"],
+        ),
+        ({"error": "unauthorized_client"}, ["another OAuth client"]),
+        ({"error": "admin_policy_enforced"}, ["administrator"]),
+        ({"error": "invalid_scope"}, [READONLY_SCOPE]),
+        ({"error": "something_new"}, ["something_new", "gmail-assets login"]),
+    ],
+)
+def test_a_refusal_says_why_and_how_to_mend_it(
+    wire: Wire, clock: ManualClock, answer: dict[str, str], words: list[str]
+) -> None:
+    wire.token_answer = lambda _: Said(400, answer)
+    with pytest.raises(CredentialsError) as caught:
+        source(wire, clock).token()
+    text = str(caught.value)
+    assert all(word in text for word in words), text
+    assert answer.get("error_description", "") in text
+    assert len(text.splitlines()) == 2
+    assert "hush" not in text
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        ("unauthorized_client", "Domain-wide delegation"),
+        ("invalid_grant", "clock"),
+        ("invalid_client", "new key"),
+    ],
+)
+def test_service_accounts_have_causes_of_their_own(
+    wire: Wire, clock: ManualClock, service_account: Credentials, error: str, word: str
+) -> None:
+    wire.token_answer = lambda _: Said(401, {"error": error})
+    with pytest.raises(CredentialsError, match=word):
+        source(wire, clock, service_account).token()
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Said(500, {"error": "internal_failure"}),
+        Said(503, raw=b"<html>"),
+        Said(429, {"error": "rate_limit_exceeded"}),
+        Said(400, {"error": "temporarily_unavailable"}),
+        Said(200, raw=b"<html>Sign in</html>"),
+        Said(200, {"token_type": "Bearer"}),
+        Said(200, {"access_token": ""}),
+        Said(200, {"access_token": 7}),
+        Said(200, {"access_token": "ya29.x", "expires_in": "soon"}),
+        Said(302, raw=b""),
+    ],
+)
+def test_passing_trouble_is_waited_out(wire: Wire, clock: ManualClock, trouble: Said) -> None:
+    answers = [trouble, trouble, Said(json={"access_token": "ya29.x", "expires_in": 3600})]
+    wire.token_answer = lambda _: answers.pop(0)
+    assert source(wire, clock).token() == "ya29.x"
+    assert clock.slept
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        requests.ConnectionError("no route"),
+        requests.Timeout("late"),
+        ConnectionResetError(104, "reset"),
+        Said(500, {}),
+    ],
+)
+def test_lasting_trouble_ends_as_unavailable(wire: Wire, clock: ManualClock, trouble: Any) -> None:
+    def fail(_: dict[str, str]) -> Said:
+        if isinstance(trouble, Said):
+            return trouble
+        raise trouble
+
+    wire.token_answer = fail
+    with pytest.raises(UnavailableError) as caught:
+        source(wire, clock).token()
+    assert 0 < sum(clock.slept) < 300
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert isinstance(error, GmailError)
+        error = error.__cause__ or error.__context__
+
+
+def test_http_to_another_machine_is_refused(wire: Wire, clock: ManualClock) -> None:
+    with pytest.raises(ConfigurationError, match="GMAIL_OAUTH_ROOT"):
+        TokenSource(USER, session=wire.session, oauth_root="http://evil.test", clock=clock)

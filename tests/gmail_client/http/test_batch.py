@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.wire import API, OAUTH, Asked, ManualClock, Said, Wire, connect, message, multipart, refused
+
+from gmail_client.api import Call, GmailApi
+from gmail_client.auth.credentials import Credentials
+from gmail_client.client import GmailClient
+from gmail_client.errors import (
+    ApiDisabledError,
+    CredentialsError,
+    DailyLimitError,
+    GmailError,
+    NotFoundError,
+    RateLimitError,
+    RequestError,
+    UnavailableError,
+)
+from gmail_client.quota import QuotaPlan, preset
+
+CONCURRENT = refused(429, "rateLimitExceeded", "Too many concurrent requests for user.")
+SPENT = refused(403, "rateLimitExceeded")
+PLENTY = preset(1_200_000)
+
+
+@pytest.fixture
+def api(wire: Wire, clock: ManualClock) -> GmailApi:
+    return plentiful(wire, clock).mailbox().api
+
+
+def plentiful(wire: Wire, clock: ManualClock, quota: QuotaPlan = PLENTY) -> GmailClient:
+    return connect(wire, clock, quota=quota)
+
+
+def calls(api: GmailApi, count: int) -> list[Call]:
+    return [api.message_call(f"{number:x}") for number in range(count)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 19, 20, 21, 41, 500])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_every_call_is_answered_once(api: GmailApi, count: int, ordered: bool) -> None:
+    asked = calls(api, count)
+    answers = list(api.get_many(asked, ordered=ordered))
+    keys = [answer.call.key for answer in answers]
+    assert keys == [call.key for call in asked] if ordered else sorted(keys) == sorted(c.key for c in asked)
+    assert all(answer.json is not None and answer.json["id"] == answer.call.key for answer in answers)
+
+
+def test_batches_are_of_twenty_and_lonely_calls_go_alone(wire: Wire, api: GmailApi) -> None:
+    list(api.get_many(calls(api, 41)))
+    assert sorted(wire.batches) == [20, 20]
+    assert sum(not asked.batched for asked in wire.asked) == 1
+    assert api.usage.snapshot().requests == 3
+
+
+def test_a_batch_never_asks_for_more_units_than_may_go_out_at_once(wire: Wire, clock: ManualClock) -> None:
+    api = plentiful(wire, clock, preset("current")).mailbox().api
+    list(api.get_many(api.thread_call(str(number)) for number in range(60)))
+    assert max(wire.batches) * 40 <= 600
+    poor = plentiful(wire, clock, preset(300)).mailbox().api
+    wire.batches.clear()
+    list(poor.get_many(calls(poor, 5)))
+    assert wire.batches == []
+
+
+def test_parts_may_come_in_any_order(wire: Wire, api: GmailApi) -> None:
+    wire.order = lambda parts: parts[::-1]
+    assert all(
+        answer.json and answer.json["id"] == answer.call.key for answer in api.get_many(calls(api, 50))
+    )
+
+
+def test_parts_left_out_are_sent_again(wire: Wire, api: GmailApi) -> None:
+    wire.order = lambda parts: parts[: max(1, len(parts) // 2)]
+    answers = list(api.get_many(calls(api, 40)))
+    assert all(answer.json is not None for answer in answers)
+    assert len(answers) == 40
+
+
+@pytest.mark.parametrize("said", [SPENT, CONCURRENT, Said(503, {}), Said(200, raw=b'{"cut')])
+def test_only_refused_parts_are_sent_again(wire: Wire, clock: ManualClock, api: GmailApi, said: Said) -> None:
+    seen: set[str] = set()
+
+    def answer(asked: Asked) -> Said:
+        if int(asked.id, 16) % 5 == 0 and asked.id not in seen:
+            seen.add(asked.id)
+            return said
+        return message(asked)
+
+    wire.answer = answer
+    answers = list(api.get_many(calls(api, 40)))
+    assert all(answer.json is not None for answer in answers)
+    assert len(wire.asked) == 40 + 8
+    assert api.usage.snapshot().calls == {"messages.get": 48}
+    assert api.usage.snapshot().units == {"messages.get": 40 * 20}
+
+
+def test_a_deleted_message_is_an_answer_with_an_error(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+    wire.answer = lambda asked: (
+        refused(404, "notFound", "Requested entity was not found.") if asked.id == "7" else message(asked)
+    )
+    answers = {answer.call.key: answer for answer in api.get_many(calls(api, 30))}
+    assert isinstance(answers["7"].error, NotFoundError)
+    assert answers["7"].json is None
+    assert sum(answer.error is not None for answer in answers.values()) == 1
+    assert clock.slept == []
+
+
+def test_a_malformed_call_is_an_answer_with_an_error(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda asked: refused(400, "invalidArgument") if asked.id == "7" else message(asked)
+    answers = {answer.call.key: answer for answer in api.get_many(calls(api, 30))}
+    assert isinstance(answers["7"].error, RequestError)
+
+
+@pytest.mark.parametrize("said", [Said(500, {}), Said(200, raw=b"{"), Said(200, raw=b"")])
+def test_a_message_that_gmail_cannot_serve_holds_nobody_up(wire: Wire, api: GmailApi, said: Said) -> None:
+    wire.answer = lambda asked: said if asked.id in ("7", "19") else message(asked)
+    answers = {answer.call.key: answer for answer in api.get_many(calls(api, 60))}
+    failed = {key for key, answer in answers.items() if answer.error is not None}
+    assert failed == {"7", "19"}
+    assert isinstance(answers["7"].error, UnavailableError)
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_gmail_out_of_reach_is_an_error_for_all(
+    wire: Wire, clock: ManualClock, api: GmailApi, batch: bool
+) -> None:
+    if not batch:
+        wire.batch_answer = lambda: Said(503, {})
+    wire.answer = lambda _: Said(503, {})
+    with pytest.raises(UnavailableError):
+        list(api.get_many(calls(api, 200)))
+    assert len(wire.asked) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (refused(403, "dailyLimitExceeded"), DailyLimitError),
+        (refused(403, "accessNotConfigured"), ApiDisabledError),
+        (refused(401, "authError"), CredentialsError),
+    ],
+)
+def test_what_stands_in_the_way_of_all_is_raised(
+    wire: Wire, clock: ManualClock, api: GmailApi, said: Said, kind: type[GmailError]
+) -> None:
+    wire.answer = lambda asked: said if int(asked.id, 16) > 50 else message(asked)
+    with pytest.raises(kind):
+        list(api.get_many(calls(api, 200)))
+    assert clock.slept == []
+
+
+def test_a_revoked_access_token_is_raised(wire: Wire, clock: ManualClock) -> None:
+    credentials = Credentials.from_access_token("ya29.alone")
+    api = connect(wire, clock, credentials=credentials, quota=PLENTY).mailbox().api
+    wire.answer = lambda _: refused(401, "authError")
+    with pytest.raises(CredentialsError, match="GMAIL_ACCESS_TOKEN"):
+        list(api.get_many(calls(api, 100)))
+
+
+def test_parts_refused_for_an_old_token_get_a_new_one(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+    wire.answer = lambda asked: refused(401, "authError") if asked.token == "ya29.token-1" else message(asked)
+    assert all(answer.json for answer in api.get_many(calls(api, 100)))
+    assert len(wire.token_requests) == 2
+    assert clock.slept == []
+
+
+def test_a_batch_refused_for_an_old_token_gets_a_new_one(
+    wire: Wire, clock: ManualClock, api: GmailApi
+) -> None:
+    answers = [refused(401, "authError")]
+
+    def batch() -> Said:
+        wire.batch_answer = None
+        return answers.pop()
+
+    wire.batch_answer = batch
+    assert all(answer.json for answer in api.get_many(calls(api, 10)))
+    assert [asked.token for asked in wire.asked] == ["ya29.token-2"] * 10
+
+
+def test_a_batch_refused_for_quota_waits_and_goes_again(
+    wire: Wire, clock: ManualClock, api: GmailApi
+) -> None:
+    def batch() -> Said:
+        wire.batch_answer = None
+        return refused(403, "rateLimitExceeded", window_start_time=str(int(clock.now)))
+
+    wire.batch_answer = batch
+    assert all(answer.json for answer in api.get_many(calls(api, 10)))
+    assert clock.now - 1_800_000_000 >= 60
+    assert wire.batches == [10, 10]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Said(503, {}),
+        Said(503, raw=b"Service Unavailable"),
+        Said(404, raw=b"<html>"),
+        refused(404, "notFound"),
+        refused(400, "badRequest"),
+        refused(403, "forbidden"),
+        Said(200, {}),
+        Said(200, raw=b"<html>", headers={"Content-Type": "text/html"}),
+        Said(200, raw=b"--x\r\n", headers={"Content-Type": "multipart/mixed; boundary=x"}),
+        multipart([("nobody", Said(json={}))]),
+        requests.ConnectionError("reset"),
+        requests.ReadTimeout("late"),
+    ],
+    ids=lambda said: repr(said)[:40],
+)
+def test_when_batches_fail_calls_go_singly_at_once(
+    wire: Wire, clock: ManualClock, api: GmailApi, said: Said | Exception
+) -> None:
+    wire.batch_answer = lambda: said
+    answers = list(api.get_many(calls(api, 300)))
+    assert all(answer.json is not None for answer in answers)
+    assert len(wire.asked) == 300
+    assert len(wire.batches) <= 5
+    assert clock.slept == []
+
+
+def test_the_batch_endpoint_is_tried_again_but_rarely(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+    wire.batch_answer = lambda: Said(503, {})
+    tried: list[int] = []
+    for _ in range(200):
+        clock.now += 60
+        list(api.get_many(calls(api, 2)))
+        tried.append(len(wire.batches))
+    assert tried[0] == 1
+    assert 5 < tried[-1] < 20
+    wire.batch_answer = None
+    clock.now += 3_600
+    wire.asked.clear()
+    list(api.get_many(calls(api, 2)))
+    assert all(asked.batched for asked in wire.asked)
+
+
+def test_batches_shrink_at_the_wall_and_grow_back(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+    wall = 8
+    wire.order = lambda parts: [
+        (name, CONCURRENT if place >= wall else said) for place, (name, said) in enumerate(parts)
+    ]
+    answers = list(api.get_many(calls(api, 300)))
+    assert all(answer.json is not None for answer in answers)
+    assert max(wire.batches[len(wire.batches) // 2 :]) < 2 * wall
+    wire.order = lambda parts: parts
+    list(api.get_many(calls(api, 2_000)))
+    assert max(wire.batches[-10:]) == 20
+
+
+def test_a_low_wall_costs_patience_but_no_message(wire: Wire, api: GmailApi) -> None:
+    wire.order = lambda parts: [
+        (name, CONCURRENT if place else said) for place, (name, said) in enumerate(parts)
+    ]
+    answers = list(api.get_many(calls(api, 300)))
+    assert all(answer.json is not None for answer in answers)
+
+
+def test_at_most_forty_parts_are_in_flight(wire: Wire, clock: ManualClock) -> None:
+    inside, most = 0, 0
+    lock = threading.Lock()
+
+    def order(parts: list[tuple[str, Said]]) -> list[tuple[str, Said]]:
+        nonlocal inside, most
+        with lock:
+            inside += len(parts)
+            most = max(most, inside)
+        time.sleep(0.005)
+        with lock:
+            inside -= len(parts)
+        return parts
+
+    wire.order = order
+    api = plentiful(wire, clock).mailbox().api
+    list(api.get_many(calls(api, 400)))
+    assert 20 <= most <= 40
+
+
+def test_calls_are_pulled_lazily_and_in_the_consumers_thread(wire: Wire, api: GmailApi) -> None:
+    pulled = 0
+
+    def endless() -> Iterator[Call]:
+        nonlocal pulled
+        for number in itertools.count():
+            assert threading.current_thread() is threading.main_thread()
+            pulled += 1
+            yield api.message_call(str(number))
+
+    stream = api.get_many(endless())
+    assert pulled == 0
+    for _ in range(30):
+        next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert pulled <= 300
+
+
+def test_large_messages_bound_what_is_in_flight(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda asked: Said(json={"id": asked.id, "data": "x" * 400_000})
+    pulled = 0
+
+    def endless() -> Iterator[Call]:
+        nonlocal pulled
+        for number in itertools.count():
+            pulled += 1
+            yield api.message_call(str(number))
+
+    stream = api.get_many(endless())
+    for taken, _ in enumerate(stream, start=1):
+        if taken > 150:
+            assert pulled - taken <= 120
+        if taken == 180:
+            break
+    stream.close()  # type: ignore[attr-defined]
+    assert min(wire.batches[-4:]) <= 12
+
+
+def test_closing_early_ends_threads_that_wait_for_quota(wire: Wire) -> None:
+    api = (
+        GmailClient(
+            Credentials.from_access_token("ya29.alone"), api_root=API, oauth_root=OAUTH, session=wire.session
+        )
+        .mailbox()
+        .api
+    )
+    stream = api.get_many(calls(api, 10_000))
+    next(stream)
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("gmail-")]
+    stream.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("gmail-")]
+    assert len(wire.asked) < 100
+
+
+def test_an_error_of_the_calls_themselves_comes_through(api: GmailApi) -> None:
+    def broken() -> Iterator[Call]:
+        yield from calls(api, 100)
+        raise RateLimitError("the listing behind it failed")
+
+    with pytest.raises(RateLimitError, match="listing"):
+        list(api.get_many(broken()))
+
+
+TROUBLE = st.sampled_from(["ok", "ok", "ok", "404", "403", "429", "503", "cut", "lost"])
+
+
+@settings(deadline=None, max_examples=40)
+@given(plan=st.lists(TROUBLE, min_size=1, max_size=120), count=st.integers(1, 120), ordered=st.booleans())
+def test_whatever_happens_every_call_has_one_answer(plan: list[str], count: int, ordered: bool) -> None:
+    wire, clock = Wire(message), ManualClock()
+    turns = iter(plan)
+    lock = threading.Lock()
+    gone: set[str] = set()
+
+    def answer(asked: Asked) -> Said:
+        with lock:
+            what = next(turns, "ok")
+        if what == "404":
+            gone.add(asked.id)
+        kinds = {"403": SPENT, "429": CONCURRENT, "503": Said(503, {}), "cut": Said(200, raw=b"{")}
+        if asked.id in gone:
+            return refused(404, "notFound")
+        return kinds.get(what, message(asked))
+
+    def order(parts: list[tuple[str, Said]]) -> list[tuple[str, Said]]:
+        with lock:
+            lost = next(turns, "ok") == "lost"
+        return parts[1:] if lost else parts[::-1]
+
+    wire.answer, wire.order = answer, order
+    api = connect(wire, clock, quota=PLENTY).mailbox().api
+    asked = calls(api, count)
+    answers = list(api.get_many(asked, ordered=ordered))
+    keys = [answer.call.key for answer in answers]
+    assert (keys if ordered else sorted(keys)) == (
+        [call.key for call in asked] if ordered else sorted(call.key for call in asked)
+    )
+    for reply in answers:
+        assert (reply.json is None) == (reply.error is not None)
+        assert reply.error is None or isinstance(reply.error, NotFoundError | UnavailableError)

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.wire import Said, refused
+
+from gmail_client import errors
+from gmail_client.errors import (
+    ApiDisabledError,
+    ConcurrencyError,
+    CredentialsError,
+    DailyLimitError,
+    DelegationError,
+    ForbiddenError,
+    GmailError,
+    HistoryExpiredError,
+    NoMailboxError,
+    NotFoundError,
+    RateLimitError,
+    RequestError,
+    ScopeError,
+    UnavailableError,
+)
+from gmail_client.http.error_mapping import refusal, scrubbed
+
+NOW = 1_800_000_000.0
+CONCURRENT = "Too many concurrent requests for user."
+DOMAIN_WIDE = "Access restricted to service accounts that have been delegated domain-wide authority"
+
+
+def judge(said: Said, method: str = "messages.get") -> GmailError:
+    return refusal(said.status, said.content, method=method, headers=said.headers, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (refused(400, "invalidArgument", "Invalid id value"), RequestError),
+        (refused(400, "failedPrecondition", "Mail service not enabled"), NoMailboxError),
+        (refused(400, "failedPrecondition", "Precondition check failed."), NoMailboxError),
+        (refused(400, "failedPrecondition", "Something else"), RequestError),
+        (refused(401, "authError", "Invalid Credentials"), CredentialsError),
+        (refused(403, "rateLimitExceeded"), RateLimitError),
+        (refused(403, "userRateLimitExceeded"), RateLimitError),
+        (refused(403, "quotaExceeded"), DailyLimitError),
+        (refused(403, "dailyLimitExceeded"), DailyLimitError),
+        (refused(403, "rateLimitExceeded", quota_limit="QueriesPerDay"), DailyLimitError),
+        (refused(403, "insufficientPermissions"), ScopeError),
+        (refused(403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT"), ScopeError),
+        (refused(403, "accessNotConfigured"), ApiDisabledError),
+        (refused(403, "SERVICE_DISABLED"), ApiDisabledError),
+        (refused(403, "domainPolicy"), ForbiddenError),
+        (refused(403, "forbidden", "Delegation denied for bob@example.com"), DelegationError),
+        (refused(403, "forbidden", DOMAIN_WIDE), ForbiddenError),
+        (refused(403, "forbidden"), ForbiddenError),
+        (refused(404, "notFound", "Requested entity was not found."), NotFoundError),
+        (refused(410, "gone"), RequestError),
+        (refused(429, "rateLimitExceeded", CONCURRENT), ConcurrencyError),
+        (refused(429, "RESOURCE_EXHAUSTED"), ConcurrencyError),
+        (refused(429, "rateLimitExceeded", quota_limit_value="6000"), RateLimitError),
+        (refused(429, "rateLimitExceeded", "Retry after 2027-01-15T08:00:30.000Z"), RateLimitError),
+        (refused(408, "backendError"), UnavailableError),
+        (refused(500, "backendError"), UnavailableError),
+        (refused(503, "backendError"), UnavailableError),
+        (Said(502, raw=b"<html>Bad gateway</html>"), UnavailableError),
+        (Said(302, raw=b""), UnavailableError),
+        (Said(404, raw=b"<html>no such page</html>"), UnavailableError),
+        (Said(403, raw=b"<html>blocked</html>"), ForbiddenError),
+    ],
+)
+def test_every_refusal_has_its_class(said: Said, kind: type[GmailError]) -> None:
+    error = judge(said)
+    assert type(error) is kind
+    assert (error.status, error.method) == (said.status, "messages.get")
+    assert error.fix
+    assert len(str(error).splitlines()) == 2
+
+
+def test_404_on_the_history_means_expired() -> None:
+    assert type(judge(refused(404, "notFound"), "history.list")) is HistoryExpiredError
+
+
+def test_a_page_of_a_proxy_on_the_history_does_not_mean_expired() -> None:
+    assert type(judge(Said(404, raw=b"<html>"), "history.list")) is UnavailableError
+
+
+@pytest.mark.parametrize(
+    ("said", "retry_at"),
+    [
+        (refused(403, "rateLimitExceeded", window_start_time="1799999970"), NOW + 30),
+        (refused(403, "rateLimitExceeded", "limit; window_start_time: 1799999970"), NOW + 30),
+        (refused(403, "userRateLimitExceeded", "Retry after 2027-01-15T08:00:30.500Z"), NOW + 30.5),
+        (refused(403, "userRateLimitExceeded", "Retry after 2027-01-15T09:00:30+01:00"), NOW + 30),
+        (Said(503, raw=b"", headers={"Retry-After": "30"}), NOW + 30),
+        (Said(429, raw=b"{}", headers={"retry-after": "Fri, 15 Jan 2027 08:00:30 GMT"}), NOW + 30),
+        (Said(503, raw=b"", headers={"Retry-After": "soon"}), None),
+        (refused(403, "rateLimitExceeded", window_start_time="yesterday"), None),
+        (refused(403, "rateLimitExceeded"), None),
+    ],
+)
+def test_the_time_that_was_told(said: Said, retry_at: float | None) -> None:
+    error: Any = judge(said)
+    assert error.retry_at == retry_at
+
+
+def test_the_true_limit_is_read() -> None:
+    error = judge(
+        refused(
+            403,
+            "rateLimitExceeded",
+            quota_limit="QueriesPerMinutePerUser",
+            quota_limit_value="15000",
+            quota_unit="1/min/{project}/{user}",
+        )
+    )
+    assert isinstance(error, RateLimitError)
+    assert (error.limit, error.per_project) == (15_000, False)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "per_project"),
+    [
+        ({"quota_limit": "QueriesPerMinutePerProject"}, True),
+        ({"quota_unit": "1/min/{project}"}, True),
+        ({"quota_unit": "1/min/{project}/{user}"}, False),
+        ({}, False),
+    ],
+)
+def test_whose_limit_was_hit(metadata: dict[str, str], per_project: bool) -> None:
+    error = judge(refused(403, "rateLimitExceeded", **metadata))
+    assert isinstance(error, RateLimitError)
+    assert error.per_project is per_project
+
+
+@pytest.mark.parametrize("value", ["", "0", "-3", "many", "6e3"])
+def test_a_limit_that_is_no_number_is_not_learned(value: str) -> None:
+    error = judge(refused(403, "rateLimitExceeded", quota_limit_value=value))
+    assert isinstance(error, RateLimitError)
+    assert error.limit is None
+
+
+def test_the_link_that_enables_the_api_is_given() -> None:
+    link = "https://console.developers.google.com/apis/api/gmail.googleapis.com/overview?project=42"
+    in_text = judge(refused(403, "accessNotConfigured", f"Enable it by visiting {link} then retry."))
+    in_details = judge(refused(403, "SERVICE_DISABLED", activationUrl=link))
+    nowhere = judge(refused(403, "SERVICE_DISABLED"))
+    assert f"{link} " in in_text.fix
+    assert f"{link} " in in_details.fix
+    assert "gmail.googleapis.com" in nowhere.fix
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        (refused(403, "insufficientPermissions"), "https://www.googleapis.com/auth/gmail.readonly"),
+        (refused(403, "forbidden", "Delegation denied for x"), "GMAIL_USER_ID"),
+        (refused(403, "forbidden", DOMAIN_WIDE), "GMAIL_SERVICE_ACCOUNT_FILE"),
+        (refused(403, "domainPolicy"), "administrator"),
+        (refused(400, "failedPrecondition", "Mail service not enabled"), "GMAIL_MAILBOXES"),
+        (refused(401, "authError"), "gmail-assets login"),
+        (refused(400, "invalidArgument"), "labelIds"),
+    ],
+)
+def test_the_fix_names_what_to_touch(said: Said, word: str) -> None:
+    assert word in judge(said).fix
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "ya29.a0AbCdEf-1234_x",
+        "1//0gXyZ_refresh-token",
+        "GOCSPX-abcdefg",
+        "Bearer abc.def",
+        "eyJhbGciOi.eyJpc3Mi.sig",
+        "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nMIIEv cut short",
+    ],
+)
+def test_secrets_are_cut_out_of_messages(secret: str) -> None:
+    error = judge(refused(403, "forbidden", f"You sent {secret} to us"))
+    hidden = secret.removeprefix("Bearer ").split("\n")[-1]
+    assert hidden not in str(error)
+    assert "[removed]" in str(error)
+
+
+def test_messages_are_one_line_of_bounded_length() -> None:
+    text = scrubbed("a\n b\t" + "c" * 1_000)
+    assert text.startswith("a b c")
+    assert len(text) == 300
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+ERRORS = st.fixed_dictionaries(
+    {"error": JSON},
+    optional={"error_description": JSON},
+) | st.fixed_dictionaries(
+    {
+        "error": st.fixed_dictionaries(
+            {},
+            optional={
+                "code": JSON,
+                "message": JSON,
+                "status": JSON,
+                "errors": st.lists(st.fixed_dictionaries({}, optional={"reason": JSON}) | JSON, max_size=3),
+                "details": st.lists(
+                    st.fixed_dictionaries({}, optional={"reason": JSON, "metadata": JSON}) | JSON, max_size=3
+                ),
+            },
+        )
+    }
+)
+
+
+@settings(deadline=None)
+@given(
+    status=st.integers(100, 599).filter(lambda status: status != 200),
+    content=st.binary(max_size=200)
+    | ERRORS.map(lambda value: json.dumps(value).encode())
+    | JSON.map(lambda value: json.dumps(value).encode()),
+    retry_after=st.none() | st.text(max_size=30) | st.integers(-10, 10_000).map(str),
+    method=st.sampled_from(["messages.get", "history.list", "batch"]),
+)
+def test_any_answer_becomes_one_of_ours(
+    status: int, content: bytes, retry_after: str | None, method: str
+) -> None:
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    error = refusal(status, content, method=method, headers=headers, now=NOW)
+    assert type(error).__name__ in errors.__all__
+    assert error.status == status
+    assert error.retryable == isinstance(error, RateLimitError | ConcurrencyError | UnavailableError)
+    assert (status >= 500) <= error.retryable
+    assert isinstance(error, CredentialsError) == (status == 401)
+    assert len(str(error).splitlines()) == 2

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+import urllib3
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.wire import API, Asked, ManualClock, Said, Wire, connect, message, refused
+
+from gmail_client.api import GmailApi
+from gmail_client.auth.credentials import Credentials
+from gmail_client.client import GmailClient
+from gmail_client.errors import (
+    AccessError,
+    ConcurrencyError,
+    CredentialsError,
+    DailyLimitError,
+    ForbiddenError,
+    GmailError,
+    NotFoundError,
+    RateLimitError,
+    RequestError,
+    UnavailableError,
+)
+
+
+def first(wire: Wire, *answers: Said | BaseException) -> None:
+    """Give these answers first, good ones afterwards."""
+    left = list(answers)
+
+    def answer(asked: Asked) -> Said:
+        said = left.pop(0) if left else message(asked)
+        if isinstance(said, BaseException):
+            raise said
+        return said
+
+    wire.answer = answer
+
+
+@pytest.fixture
+def api(client: GmailClient) -> GmailApi:
+    return client.mailbox().api
+
+
+def get(api: GmailApi) -> dict[str, Any]:
+    return api.label("INBOX")
+
+
+def test_a_request_asks_for_gzip_and_carries_the_token(wire: Wire, api: GmailApi) -> None:
+    get(api)
+    request = wire.requests[-1]
+    assert request.url == f"{API}/gmail/v1/users/me/labels/INBOX?prettyPrint=false"
+    assert request.headers["Authorization"] == "Bearer ya29.token-1"
+    assert request.headers["Accept-Encoding"] == "gzip"
+    assert "gzip" in request.headers["User-Agent"]
+
+
+TRANSIENT: list[Said | BaseException] = [
+    Said(500, {}),
+    Said(503, raw=b"<html>"),
+    refused(408, "backendError"),
+    refused(403, "rateLimitExceeded"),
+    refused(403, "userRateLimitExceeded"),
+    refused(429, "rateLimitExceeded", "Too many concurrent requests for user."),
+    refused(429, "RESOURCE_EXHAUSTED"),
+    Said(200, raw=b'{"id": "cut sho'),
+    Said(200, raw=b""),
+    Said(200, raw=b"[]"),
+    Said(200, raw=b"<html>Sign in to the network</html>"),
+    Said(200, raw=b"[" * 100_000),
+    Said(302, raw=b"", headers={"Location": "https://login.test"}),
+    requests.ConnectionError("reset"),
+    requests.ReadTimeout("late"),
+    requests.exceptions.ChunkedEncodingError("cut"),
+    requests.exceptions.ContentDecodingError("gzip"),
+    urllib3.exceptions.ProtocolError("broken"),
+    ConnectionResetError(104, "reset"),
+]
+
+
+@pytest.mark.parametrize("trouble", TRANSIENT, ids=lambda trouble: repr(trouble)[:40])
+def test_passing_trouble_is_waited_out(
+    wire: Wire, clock: ManualClock, api: GmailApi, trouble: Said | BaseException
+) -> None:
+    first(wire, trouble, trouble)
+    assert get(api)["id"] == "INBOX"
+    assert len(wire.requests) == 1 + 3
+    assert api.usage.snapshot().calls == {"labels.get": 3}
+    assert api.usage.snapshot().units == {"labels.get": 1}
+
+
+@pytest.mark.parametrize("trouble", TRANSIENT, ids=lambda trouble: repr(trouble)[:40])
+def test_lasting_trouble_ends_within_bounds_as_ours(
+    wire: Wire, clock: ManualClock, api: GmailApi, trouble: Said | BaseException
+) -> None:
+    def answer(_: Asked) -> Said:
+        if isinstance(trouble, BaseException):
+            raise trouble
+        return trouble
+
+    wire.answer = answer
+    with pytest.raises((UnavailableError, RateLimitError, ConcurrencyError)) as caught:
+        get(api)
+    assert len(wire.requests) < 20
+    assert sum(clock.slept) < 1_900
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert isinstance(error, GmailError)
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (refused(400, "invalidArgument"), RequestError),
+        (refused(403, "quotaExceeded"), DailyLimitError),
+        (refused(403, "forbidden"), ForbiddenError),
+        (refused(403, "accessNotConfigured"), AccessError),
+        (refused(404, "notFound"), NotFoundError),
+    ],
+)
+def test_what_waiting_cannot_mend_fails_at_once(
+    wire: Wire, clock: ManualClock, api: GmailApi, said: Said, kind: type[GmailError]
+) -> None:
+    first(wire, said)
+    with pytest.raises(kind):
+        get(api)
+    assert len(wire.asked) == 1
+    assert clock.slept == []
+
+
+def test_it_waits_for_the_time_that_was_told(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+    start = clock.now
+    first(wire, refused(403, "rateLimitExceeded", window_start_time=str(int(start) - 20)))
+    get(api)
+    assert 40 <= clock.now - start <= 42
+
+
+def test_one_refusal_holds_up_the_whole_mailbox(wire: Wire, clock: ManualClock, client: GmailClient) -> None:
+    first(
+        wire,
+        refused(403, "rateLimitExceeded", window_start_time=str(int(clock.now))),
+        refused(404, "notFound"),
+    )
+    with pytest.raises(NotFoundError):
+        get(client.mailbox().api)
+    assert clock.now - 1_800_000_000 >= 60
+
+
+def test_the_true_limit_is_learned_from_a_refusal(
+    wire: Wire, clock: ManualClock, client: GmailClient
+) -> None:
+    first(wire, refused(403, "rateLimitExceeded", quota_limit="PerUser", quota_limit_value="15000"))
+    get(client.mailbox().api)
+    assert client.mailbox().api._transport._user_meter.limit == 15_000
+    assert client._project_meter.limit == 1_200_000
+
+
+def test_the_project_limit_is_learned_by_the_project(
+    wire: Wire, clock: ManualClock, client: GmailClient
+) -> None:
+    first(wire, refused(403, "rateLimitExceeded", quota_unit="1/min/{project}", quota_limit_value="900000"))
+    get(client.mailbox().api)
+    assert client.mailbox().api._transport._user_meter.limit == 6_000
+    assert client._project_meter.limit == 900_000
+
+
+def test_a_wait_of_a_day_is_not_begun(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+    first(wire, Said(429, {"error": {"message": "no"}}, headers={"Retry-After": "86400"}))
+    with pytest.raises(GmailError):
+        get(api)
+    assert clock.slept == []
+
+
+def test_a_refused_token_is_renewed_once(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+    first(wire, refused(401, "authError"))
+    get(api)
+    assert [asked.token for asked in wire.asked] == ["ya29.token-1", "ya29.token-2"]
+    assert clock.slept == []
+
+
+def test_a_renewed_token_that_is_refused_too_is_an_error(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda _: refused(401, "authError", "Invalid Credentials")
+    with pytest.raises(CredentialsError, match="login"):
+        get(api)
+    assert len(wire.asked) == 2
+
+
+def test_an_access_token_alone_is_not_renewed(wire: Wire, clock: ManualClock) -> None:
+    api = connect(wire, clock, credentials=Credentials.from_access_token("ya29.alone")).mailbox().api
+    wire.answer = lambda _: refused(401, "authError")
+    with pytest.raises(CredentialsError, match="GMAIL_ACCESS_TOKEN"):
+        get(api)
+    assert len(wire.requests) == 1
+
+
+def test_a_revoked_grant_ends_it(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda _: refused(401, "authError")
+    get_token = wire.token_answer
+    wire.token_answer = lambda form: (
+        get_token(form) if len(wire.token_requests) == 1 else Said(400, {"error": "invalid_grant"})
+    )
+    with pytest.raises(CredentialsError, match="revoked"):
+        get(api)
+
+
+def test_units_are_reserved_before_a_call_goes_out(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+    for _ in range(50):
+        assert [answer.error for answer in api.get_many([api.message_call("1")])] == [None]
+    assert clock.now - 1_800_000_000 >= 50 * 20 / 100 - 7
+    assert api.usage.snapshot().waited == pytest.approx(clock.now - 1_800_000_000, abs=0.1)
+
+
+def test_a_long_wait_is_told(
+    wire: Wire, clock: ManualClock, api: GmailApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    first(wire, Said(500, {}), refused(403, "rateLimitExceeded", window_start_time=str(int(clock.now))))
+    get(api)
+    assert [record.getMessage()[:8] for record in caplog.records] == ["Waiting "]
+    assert "rateLimitExceeded" in caplog.text
+
+
+def test_neither_token_nor_mail_is_logged(
+    wire: Wire, clock: ManualClock, api: GmailApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    first(wire, refused(401, "authError"), Said(500, {}), Said(json={"snippet": "dear diary"}))
+    get(api)
+    list(api.get_many([api.message_call("1"), api.message_call("2")]))
+    assert "ya29" not in caplog.text
+    assert "s3cret" not in caplog.text
+    assert "1//refresh" not in caplog.text
+    assert "diary" not in caplog.text
+
+
+def echo(asked: Asked) -> Said:
+    """A bad gateway that repeats what it was sent."""
+    return Said(403, {"error": {"message": f"Authorization: Bearer {asked.token}"}})
+
+
+@pytest.mark.parametrize("answer", [echo, lambda asked: refused(400, asked.token, asked.token)])
+def test_errors_do_not_repeat_the_token(wire: Wire, api: GmailApi, answer: Callable[[Asked], Said]) -> None:
+    wire.answer = answer
+    with pytest.raises(GmailError) as caught:
+        get(api)
+    assert "ya29" not in f"{caught.value} {caught.value!r} {caught.value.__dict__}"
+
+
+SAID = st.sampled_from([trouble for trouble in TRANSIENT if isinstance(trouble, Said)]) | st.builds(
+    Said, status=st.integers(100, 599), raw=st.binary(max_size=40)
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(answers=st.lists(SAID, max_size=12))
+def test_any_run_of_answers_ends_in_json_or_in_one_of_ours(answers: list[Said]) -> None:
+    wire, clock = Wire(message), ManualClock()
+    api = connect(wire, clock).mailbox().api
+    first(wire, *answers)
+    with contextlib.suppress(GmailError):
+        assert isinstance(get(api), dict)
+    assert sum(clock.slept) < 2_000
+    assert api.usage.snapshot().total_calls == len(wire.asked)

@@ -1,0 +1,258 @@
+"""What is deployed: the single file in a clean interpreter, the wheel and the tree."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from support.lakeflow import options_of
+
+from gmail_assets.cli import main
+from gmail_client.emulator import Emulator
+from gmail_client.options import Spec
+from gmail_client.tables import CATALOGUE
+from lakeflow_entry.deploy import bundle
+from lakeflow_entry.deploy.bundle import FILE_NAME, NAMESPACE, write_file, write_tree, write_wheel
+from lakeflow_entry.table_options import ALLOW_LIST
+
+ROOT = Path(__file__).parents[3]
+CLEAN = ROOT / ".serverless4" / "bin" / "python"
+
+_READ_ALL = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import _generated_gmail_python_source as gmail
+from pyspark.sql import SparkSession
+
+for name in ("gmail_client", "lakeflow_entry", "deltalake", "pydantic_settings"):
+    assert __import__("importlib.util").util.find_spec(name) is None, name
+spark = (SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+         .config("spark.sql.shuffle.partitions", "2").config("spark.driver.memory", "1g").getOrCreate())
+spark.sparkContext.setLogLevel("ERROR")
+gmail.get_register_function("gmail")(spark)
+counts = {}
+for table in sys.argv[3:]:
+    frame = spark.read.format("lakeflow_connect").option("connection", "gmail_connector").option("tableName", table)
+    counts[table] = len(frame.load().toArrow())
+streamed = []
+frame = (spark.readStream.format("lakeflow_connect").option("connection", "gmail_connector")
+         .option("tableName", "messages").option("max_records_per_batch", "20").load())
+query = (frame.writeStream.foreachBatch(lambda rows, number: streamed.append(rows.count()))
+         .option("checkpointLocation", sys.argv[2]).trigger(availableNow=True).start())
+query.awaitTermination()
+print("COUNTS " + json.dumps({**counts, "streamed": streamed}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+def test_the_single_file_reads_all_tables_where_nothing_is_installed(tmp_path: Path) -> None:
+    if not CLEAN.exists():
+        pytest.skip("the clean interpreter is missing: scripts/serverless-env makes it")
+    write_file(tmp_path / "file")
+    script = tmp_path / "read_all.py"
+    script.write_text(_READ_ALL)
+    with Emulator(messages=50, seed=3, mean_json_kb=3.0) as gmail:
+        connections = tmp_path / "connections.json"
+        connections.write_text(json.dumps({"gmail_connector": options_of(gmail)}))
+        kept = {key: os.environ[key] for key in ("PATH", "HOME", "JAVA_HOME") if key in os.environ}
+        done = subprocess.run(
+            [CLEAN, "-I", script, tmp_path / "file", tmp_path / "checkpoint", *CATALOGUE],
+            cwd=tmp_path,
+            env={
+                **kept,
+                "PYSPARK_PYTHON": str(CLEAN),
+                "GMAIL_CONNECTIONS_FILE": str(connections),
+                "SPARK_LOCAL_IP": "127.0.0.1",
+            },
+            capture_output=True,
+            text=True,
+            timeout=540,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        counts = json.loads(done.stdout.rpartition("COUNTS ")[2])
+        streamed = counts.pop("streamed")
+        truth = {table: len(gmail.truth(table)) for table in CATALOGUE}
+        assert counts == {**truth, "delegates": 0}
+        assert sum(streamed) == truth["messages"]
+        assert max(streamed) <= 20
+
+
+def test_the_single_file_is_python_that_offers_the_documents_names(tmp_path: Path) -> None:
+    path = write_file(tmp_path)
+    assert path.name == FILE_NAME
+    tree = ast.parse(path.read_text("utf-8"))
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    assert {"register_lakeflow_source", "get_register_function", "ingest", "GmailDataSource"} <= names
+    again = write_file(tmp_path / "again")
+    assert again.read_text("utf-8") == path.read_text("utf-8")
+
+
+_PACKAGES_WITHIN_PACKAGES = {
+    "outer/__init__.py": "from outer.unwanted import NOTHING\n",
+    "outer/unwanted.py": "NOTHING = None\n",
+    "outer/top.py": "from outer.inner import NAME, sibling\n"
+    "def answer():\n"
+    "    from outer.inner.deep.leaf import VALUE\n"
+    "    return [NAME, sibling.NAME, VALUE]\n",
+    "outer/inner/__init__.py": "from outer.inner.names import NAME\n",
+    "outer/inner/names.py": "NAME = 'names'\n",
+    "outer/inner/sibling.py": "NAME = 'sibling'\n",
+    "outer/inner/unused.py": "",
+    "outer/inner/deep/__init__.py": "",
+    "outer/inner/deep/leaf.py": "VALUE = __name__.removeprefix(__name__.partition('.')[0])\n",
+}
+
+
+def test_packages_within_packages_are_carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in _PACKAGES_WITHIN_PACKAGES.items():
+        path = tmp_path / "sources" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path / "sources")
+    monkeypatch.setattr(bundle, "_PACKAGES", ("outer",))
+    monkeypatch.setattr(bundle, "_ROOTS", ("outer.top",))
+    try:
+        write_file(tmp_path / "file")
+        tree = write_tree(tmp_path / "tree")
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "outer"]:
+            del sys.modules[name]
+    carried = {str(path.relative_to(tree)) for path in tree.glob("outer/**/*.py")}
+    assert carried == _PACKAGES_WITHIN_PACKAGES.keys() - {"outer/unwanted.py", "outer/inner/unused.py"}
+    packages = tomllib.loads((tree / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    assert packages["package-dir"] == {
+        NAMESPACE: ".",
+        **{
+            f"{NAMESPACE}.{name}": name.replace(".", "/")
+            for name in ("outer", "outer.inner", "outer.inner.deep")
+        },
+    }
+    assert packages["packages"] == list(packages["package-dir"])
+    code = "import sys, _generated_gmail_python_source as file; print(*file.load('outer.top').answer())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "file", capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["names", "sibling", ".outer.inner.deep.leaf"], done.stderr
+
+
+_STREAM_OF_OLD = """
+import pickle, sys, json
+sys.path.insert(0, sys.argv[1])
+import _generated_gmail_python_source as gmail
+from pyspark import cloudpickle
+
+class Session:
+    class dataSource:
+        register = staticmethod(lambda source: None)
+
+gmail.register_lakeflow_source(Session)
+source = gmail.GmailDataSource({"tablename": "messages", **json.loads(sys.argv[2])})
+reader = source.simpleStreamReader(source.schema())
+batches, end = reader.read(reader.initialOffset())
+rows = sum(batch.num_rows for batch in batches)
+with open(sys.argv[3], "wb") as file:
+    file.write(cloudpickle.dumps((reader, end, rows)))
+"""
+
+_REPLAY = """
+import pickle, sys
+reader, end, rows = pickle.load(open(sys.argv[1], "rb"))
+again = sum(batch.num_rows for batch in reader.readBetweenOffsets({}, end))
+sys.exit(0 if again == rows > 0 else f"{again} rows of {rows}")
+"""
+
+
+def test_the_single_files_readers_unpickle_where_the_file_is_not(tmp_path: Path) -> None:
+    write_file(tmp_path / "file")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with Emulator(messages=20, seed=3, mean_json_kb=2.0) as gmail:
+        options = json.dumps(options_of(gmail))
+        for code, arguments in (
+            (_STREAM_OF_OLD, [tmp_path / "file", options, tmp_path / "reader"]),
+            (_REPLAY, [tmp_path / "reader"]),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-c", code, *arguments],
+                cwd=elsewhere,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_wheel_holds_the_frameworks_namespace_and_nothing_of_its_own(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    with zipfile.ZipFile(path) as wheel:
+        names = wheel.namelist()
+        root = NAMESPACE.replace(".", "/")
+        assert f"{root}/__init__.py" in names
+        assert "class GmailDataSource(LakeflowSource)" in wheel.read(f"{root}/__init__.py").decode()
+        outside = [name for name in names if not name.startswith(root) and ".dist-info/" not in name]
+        assert outside == []
+        metadata = wheel.read(next(name for name in names if name.endswith("METADATA"))).decode()
+        assert "Requires-Dist: pyspark" not in metadata
+    assert write_wheel(tmp_path / "again").read_bytes() == path.read_bytes()
+
+
+def test_the_tree_stands_by_itself(tmp_path: Path) -> None:
+    source = write_tree(tmp_path)
+    assert source == tmp_path / "src/databricks/labs/community_connector/sources/gmail"
+    assert {"README.md", "connector_spec.yaml", "gmail.py", FILE_NAME} <= {p.name for p in source.iterdir()}
+    code = (
+        f"import {NAMESPACE}.lakeflow_entry.connector as module\n"
+        "tables = module.GmailLakeflowConnect({'access_token': 'x'}).list_tables()\n"
+        "print(module.__file__, len(tables))"
+    )
+    stub = tmp_path / "src/databricks/labs/community_connector"
+    (stub / "sparkpds.py").write_text("class LakeflowSource:\n    pass\n")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(source / "lakeflow_entry/connector.py"), "10"]
+
+
+def test_the_connector_spec_allows_every_table_option(tmp_path: Path) -> None:
+    import yaml
+
+    spec = yaml.safe_load((write_tree(tmp_path) / "connector_spec.yaml").read_text("utf-8"))
+    allowed = spec["external_options_allowlist"].split(",")
+    assert set(allowed) == {name for entry in CATALOGUE.values() for name in entry.options}
+    assert set(allowed) < set(ALLOW_LIST.split(","))
+    assert spec["connection"]["oauth"]["scopes"].endswith("gmail.readonly")
+
+
+def test_the_command_writes_what_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bundle", "--file", str(tmp_path / "f"), "--wheel", str(tmp_path / "w")]) == 0
+    told = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert [path.exists() for path in told] == [True, True]
+    assert told[0].name == FILE_NAME
+
+
+def test_the_example_pipeline_is_a_valid_spec() -> None:
+    tree = ast.parse((ROOT / "pipeline-spec" / "ingest.py").read_text("utf-8"))
+    spec = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id == "pipeline_spec"
+    )
+    parsed = Spec.parse(spec)
+    assert parsed.connection_name == "gmail_connector"
+    assert [entry.source_table for entry in parsed.tables] == list(CATALOGUE)

@@ -1,0 +1,187 @@
+"""The pipeline that runs here: the document's spec into Delta tables, restarted, killed, after an expired history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from deltalake import DeltaTable
+from support.lakeflow import comparable
+
+from gmail_client.emulator import Emulator
+from gmail_client.errors import ConfigurationError
+from gmail_client.options import Spec
+from gmail_client.schema import json_row
+from gmail_client.tables import CATALOGUE
+from lakeflow_entry.pipelines.declarative import declare
+from lakeflow_entry.pipelines.ingest import MassDeletionError, ingest
+from lakeflow_entry.table_options import option_strings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("default")]
+
+Connect = Callable[..., str]
+
+
+@pytest.fixture
+def gmail() -> Iterator[Emulator]:
+    with Emulator(messages=40, seed=8, mean_json_kb=3.0) as emulator:
+        yield emulator
+
+
+def spec(name: str, *tables: str, **configuration: Any) -> dict[str, Any]:
+    entry = {"table_configuration": configuration} if configuration else {}
+    return {
+        "connection_name": name,
+        "objects": [{"table": {"source_table": table, **entry}} for table in tables],
+    }
+
+
+def stored(lake: Path, table: str) -> dict[str, Any]:
+    rows = DeltaTable(str(lake / table)).to_pyarrow_table().to_pylist()
+    key = CATALOGUE[table].primary_key[0]
+    assert len({row[key] for row in rows}) == len(rows)
+    return {row[key]: comparable(row) for row in rows}
+
+
+def truth(gmail: Emulator, table: str, **filters: Any) -> dict[str, Any]:
+    key = CATALOGUE[table].primary_key[0]
+    return {row[key]: comparable(json_row(table, row)) for row in gmail.truth(table, **filters)}
+
+
+def test_the_documents_spec_ends_as_the_mailbox_is(
+    spark: SparkSession, gmail: Emulator, connect: Connect, tmp_path: Path
+) -> None:
+    lake = tmp_path / "lake"
+    whole = spec(connect(gmail), *CATALOGUE)
+    done = ingest(spark, whole, lake=str(lake))
+    assert done["messages"].upserted == done["messages"].rows == len(gmail.truth("messages"))
+    mailbox = gmail.mailbox()
+    mailbox.delete_thread(mailbox.thread_ids()[2])
+    mailbox.trash(mailbox.message_ids()[0])
+    mailbox.insert(mailbox.random_mail(), ("INBOX",))
+    mailbox.modify(mailbox.message_ids()[9], add=["STARRED"])
+    mailbox.create_label("After the first run")
+    done = ingest(spark, whole, lake=str(lake))
+    assert 0 < done["messages"].upserted <= 3
+    for table in CATALOGUE:
+        if table != "delegates":
+            assert stored(lake, table) == truth(gmail, table), table
+    again = ingest(spark, spec("gmail_connector", "messages"), lake=str(lake))
+    assert (again["messages"].upserted, again["messages"].deleted) == (0, 0)
+
+
+@pytest.mark.slow
+def test_what_an_expired_history_hid_is_found_by_comparison(
+    spark: SparkSession, gmail: Emulator, connect: Connect, tmp_path: Path
+) -> None:
+    pipeline = spec(connect(gmail), "messages", max_records_per_batch="15")
+    ingest(spark, pipeline, lake=str(tmp_path))
+    mailbox = gmail.mailbox()
+    victims = [row["id"] for row in gmail.truth("messages")][:8]
+    mailbox.batch_delete(victims)
+    mailbox.insert(mailbox.random_mail(), ("INBOX",))
+    gmail.expire_history()
+    assert ingest(spark, pipeline, lake=str(tmp_path))["messages"].deleted >= 8
+    assert stored(tmp_path, "messages") == truth(gmail, "messages")
+
+
+@pytest.mark.slow
+def test_a_lost_checkpoint_or_table_costs_a_load_and_nothing_else(
+    spark: SparkSession, gmail: Emulator, connect: Connect, tmp_path: Path
+) -> None:
+    import shutil
+
+    pipeline = spec(connect(gmail), "threads")
+    ingest(spark, pipeline, lake=str(tmp_path))
+    gmail.mailbox().delete_thread(gmail.mailbox().thread_ids()[0])
+    shutil.rmtree(tmp_path / "_checkpoints")
+    ingest(spark, pipeline, lake=str(tmp_path))
+    assert stored(tmp_path, "threads") == truth(gmail, "threads")
+    shutil.rmtree(tmp_path / "threads")
+    ingest(spark, pipeline, lake=str(tmp_path))
+    assert stored(tmp_path, "threads") == truth(gmail, "threads")
+
+
+@pytest.mark.slow
+def test_a_mass_deletion_is_not_believed_at_once(
+    spark: SparkSession, connect: Connect, tmp_path: Path
+) -> None:
+    with Emulator(messages=160, seed=8, mean_json_kb=1.0) as gmail:
+        pipeline = spec(connect(gmail), "messages", format="minimal")
+        ingest(spark, pipeline, lake=str(tmp_path))
+        gmail.mailbox().batch_delete(gmail.mailbox().message_ids()[:130])
+        gmail.expire_history()
+        for _ in range(2):
+            with pytest.raises(MassDeletionError, match="are not in Gmail any more"):
+                ingest(spark, pipeline, lake=str(tmp_path))
+        ingest(spark, pipeline, lake=str(tmp_path), allow_mass_delete=True)
+        ids = {row["id"] for row in DeltaTable(str(tmp_path / "messages")).to_pyarrow_table().to_pylist()}
+        assert ids == {row["id"] for row in gmail.truth("messages")}
+
+
+def test_options_travel_as_spark_takes_them() -> None:
+    entry = Spec.parse(
+        spec("c", "messages", labelIds=["INBOX", "STARRED"], includeSpamTrash=True, maxResults=5, q="a:b")
+    ).tables[0]
+    assert option_strings(entry.options) == {
+        "labelIds": "INBOX,STARRED",
+        "includeSpamTrash": "true",
+        "maxResults": "5",
+        "q": "a:b",
+    }
+
+
+def test_an_object_store_needs_a_place_for_checkpoints(spark: SparkSession) -> None:
+    with pytest.raises(ConfigurationError, match="checkpoints"):
+        ingest(spark, spec("c", "labels"), lake="s3://bucket/lake")
+
+
+class Declared:
+    """A stand-in for the platform's module of declarations, which notes what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            self.calls.append((name, arguments))
+            return lambda function: function
+
+        return call
+
+
+def test_on_databricks_the_pipeline_is_declared(spark: SparkSession) -> None:
+    told = Declared()
+    declare(spark, Spec.parse(spec("gmail_connector", "messages", "labels")), told)
+    flows = [(name, arguments) for name, arguments in told.calls if "cdc" in name]
+    assert [name for name, _ in flows] == [
+        "create_auto_cdc_flow",
+        "create_auto_cdc_flow",
+        "create_auto_cdc_from_snapshot_flow",
+    ]
+    upserts, deletes, snapshot = (arguments for _, arguments in flows)
+    assert upserts["keys"] == deletes["keys"] == ["id"]
+    assert "apply_as_deletes" in deletes
+    assert "apply_as_deletes" not in upserts
+    assert snapshot["target"] == "labels"
+    assert json.dumps([name for name, _ in told.calls]).count("create_streaming_table") == 2
+
+
+def test_open_source_pipelines_take_the_declarations(spark: SparkSession) -> None:
+    pipelines = pytest.importorskip("pyspark.pipelines")
+    from pyspark.pipelines.graph_element_registry import graph_element_registration_context
+
+    class Registry:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *given: None
+
+    with graph_element_registration_context(Registry()):  # type: ignore[arg-type]
+        declare(spark, Spec.parse(spec("gmail_connector", "messages", "threads")), pipelines)
+        with pytest.raises(ConfigurationError, match="no snapshots"):
+            declare(spark, Spec.parse(spec("gmail_connector", "labels")), pipelines)
