@@ -18,7 +18,8 @@
     │   ├── RateLimitError          this minute's units are spent; waiting helps
     │   ├── ConcurrencyError        too many requests at once; narrowing helps
     │   └── DailyLimitError         the day's quota is spent: stop, keep what is stored
-    └── UnavailableError            5xx, timeouts, resets, answers cut short; retrying helps
+    ├── UnavailableError            5xx, timeouts, resets, answers cut short; retrying helps
+    └── IncompleteReadError         something that was requested has no outcome: a defect of this product
 
 `str(error)` is one line of what happened and, after a newline, `Fix:` with one line of what to do.
 No error carries a token, a secret or the text of a mail.
@@ -27,6 +28,7 @@ No error carries a token, a secret or the text of a mail.
 from __future__ import annotations
 
 __all__ = [
+    "DEFECT_FIX",
     "AccessError",
     "ApiDisabledError",
     "ConcurrencyError",
@@ -37,6 +39,7 @@ __all__ = [
     "ForbiddenError",
     "GmailError",
     "HistoryExpiredError",
+    "IncompleteReadError",
     "NoMailboxError",
     "NotFoundError",
     "OptionError",
@@ -193,3 +196,13 @@ class UnavailableError(GmailError):
     """Gmail did not answer, or not whole."""
 
     retryable = True
+
+
+class IncompleteReadError(GmailError):
+    """Something that was requested has no outcome: a defect of this product. No cursor passes it."""
+
+
+DEFECT_FIX = (
+    "This is a defect of gmail-assets. Nothing is lost: the cursor stays, and the next run reads it again."
+)
+"""The fix of an `IncompleteReadError`."""

@@ -7,12 +7,12 @@ yields what came as `Fetched`, in the order in which it came. `chunks` groups th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gmail_client.api import GmailApi
-from gmail_client.errors import GmailError, NotFoundError
+from gmail_client.errors import DEFECT_FIX, GmailError, IncompleteReadError, NotFoundError
 from gmail_client.http.calls import Answer, Call
 from gmail_client.options import MessageFormat
 
@@ -85,11 +85,13 @@ def fetch(api: GmailApi, wants: Iterable[Want], format_: MessageFormat = "full")
         format_: Format of the gets. `raw` exists for single messages only.
 
     Yields:
-        One `Fetched` per want. Messages that threads.get leaves out (it may hide trash) are read singly, and so
-        are those of a thread that it refuses, unless all of its messages are wanted, named or not.
+        One `Fetched` per want; each wanted message is among its `messages`, `gone` or `failed`. Messages that
+        threads.get leaves out (it may hide trash) are read singly, and so are those of a thread that it refuses,
+        unless all of its messages are wanted, named or not.
 
     Raises:
         GmailError: Nothing more can be read (revoked token, daily quota). What was yielded before stands.
+        IncompleteReadError: A wanted message has no outcome.
     """
     message_price = api.plan.price("messages.get")
     thread_price = api.plan.price("threads.get")
@@ -99,6 +101,8 @@ def fetch(api: GmailApi, wants: Iterable[Want], format_: MessageFormat = "full")
 
     def calls() -> Iterator[Call]:
         for want in wants:
+            if want.thread_id in open_wants:
+                raise _without_outcome(open_wants[want.thread_id][0].message_ids)
             if prefers_thread(want, format_, message_price, thread_price):
                 open_wants[want.thread_id] = (want, Fetched(want.thread_id), 1)
                 yield api.thread_call(want.thread_id, format_)
@@ -126,8 +130,10 @@ def fetch(api: GmailApi, wants: Iterable[Want], format_: MessageFormat = "full")
                 yield from _follow_up(api, follow_ups, format_)
                 follow_ups = []
         else:
-            yield fetched
+            yield _conserved(want, fetched)
     yield from _follow_up(api, follow_ups, format_)
+    if open_wants:
+        raise _without_outcome([id_ for want, _, _ in open_wants.values() for id_ in want.message_ids])
 
 
 def _left_out(want: Want, fetched: Fetched) -> list[str]:
@@ -165,8 +171,22 @@ def _follow_up(api: GmailApi, pairs: list[tuple[Want, Fetched]], format_: Messag
     owners = {message_id: fetched for want, fetched in pairs for message_id in _left_out(want, fetched)}
     for answer in api.get_many(api.message_call(message_id, format_) for message_id in owners):
         _take_message(owners[answer.call.key], answer)
-    for _, fetched in pairs:
-        yield fetched
+    for want, fetched in pairs:
+        yield _conserved(want, fetched)
+
+
+def _conserved(want: Want, fetched: Fetched) -> Fetched:
+    """`fetched`, once every wanted message has an outcome."""
+    if missing := _left_out(want, fetched):
+        raise _without_outcome(missing)
+    return fetched
+
+
+def _without_outcome(message_ids: Sequence[str]) -> IncompleteReadError:
+    return IncompleteReadError(
+        f"Defect: requested messages have no outcome: {len(message_ids)}, the first is {message_ids[:1]}.",
+        fix=DEFECT_FIX,
+    )
 
 
 def chunks(

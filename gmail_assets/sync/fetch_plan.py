@@ -40,7 +40,7 @@ class Needs:
         group.whole |= whole
         for thread_id, ids in lacking.items():
             group.lacking.setdefault(thread_id, set()).update(ids)
-            target.sought |= ids
+            target.request(ids)
             if thread_id in held:
                 group.held.add(thread_id)
 

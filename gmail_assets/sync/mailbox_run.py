@@ -374,6 +374,8 @@ class MailboxRun:
                 for target in targets:
                     target.take(mail)
                 for fetched in chunk:
+                    for target in targets:
+                        target.settle((*fetched.gone, *fetched.failed))
                     done += len(fetched.messages)
                     for message in fetched.messages:
                         if message["id"] in recheck.get(fetched.thread_id, ()):
@@ -456,6 +458,7 @@ class MailboxRun:
         for target in self.targets:
             # What failed is noted before the cursor passes it, and struck off only when that is committed.
             self._record_failures(target)
+            target.check_conserved()
             target.finish(changes, cursor=changes.head)
             if not target.failed or not target.due.keys() <= target.failed.keys():
                 self.ledger.set_unfetched(self.address, target.name, target.failed)

@@ -96,7 +96,12 @@ class MessagesTarget(Target):
 
     def take(self, chunk: Chunk) -> None:
         """Append the messages that belong here and are not stored; one that was marked as deleted is back."""
-        places = [place for place, message in enumerate(chunk.messages) if self._lacks(message)]
+        places = []
+        for place, message in enumerate(chunk.messages):
+            if self._lacks(message):
+                places.append(place)
+            else:
+                self.settle([message["id"]])
         new = [place for place in places if chunk.messages[place]["id"] not in self.marked]
         back = [place for place in places if chunk.messages[place]["id"] in self.marked]
         if new:
@@ -104,6 +109,7 @@ class MessagesTarget(Target):
         if back:
             self.part.merge(chunk.rows(back), anchor=self.anchor)
         # Not noted as stored: what was just read needs no change, and a mailbox's worth of notes takes memory.
+        self.settle(chunk.messages[place]["id"] for place in places)
         self.written += len(places)
 
     def _lacks(self, message: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from gmail_assets.delta.partition import Part
 from gmail_assets.delta.registry import Unfetched
 from gmail_assets.sync.chunk import Chunk
 from gmail_client.changes import Changes, ListedThread
+from gmail_client.errors import DEFECT_FIX, IncompleteReadError
 from gmail_client.options import SpecTable, TableOptions
 
 __all__ = ["Labels", "Mode", "Target", "merge"]
@@ -37,6 +38,7 @@ class Target(ABC):
         narrowed: Rows may be stored that these options don't want.
         wanted: Ids of messages that the filters let in, as far as a listing told; what `q` says counts only here.
         sought: Ids of messages that are fetched because this table lacks them.
+        outstanding: Those of them that have no outcome yet: not written, gone, refused or found not to match.
         failed: Messages that Gmail would not give in this run, by id.
         due: Messages that it would not give earlier and that are tried again.
         heads: What threads.list says of threads.
@@ -53,6 +55,7 @@ class Target(ABC):
         self.start = 0
         self.wanted: set[str] = set()
         self.sought: set[str] = set()
+        self.outstanding: set[str] = set()
         self.failed: dict[str, Unfetched] = {}
         self.due: dict[str, Unfetched] = {}
         self.heads: Mapping[str, ListedThread] = {}
@@ -128,9 +131,31 @@ class Target(ABC):
     def whole(self, thread_id: str) -> bool:
         """Whether a candidate's thread has to be read whole, for members that no record names."""
 
+    def request(self, message_ids: Set[str]) -> None:
+        """Note that these messages are fetched for this table."""
+        self.sought |= message_ids
+        self.outstanding |= message_ids
+
+    def settle(self, message_ids: Iterable[str]) -> None:
+        """Note that these messages have an outcome."""
+        self.outstanding.difference_update(message_ids)
+
+    def check_conserved(self) -> None:
+        """Refuse to go on to the cursor while a requested message has no outcome.
+
+        Raises:
+            IncompleteReadError: One has none.
+        """
+        if self.outstanding:
+            raise IncompleteReadError(
+                f"Defect: {self.name} lacks requested messages: {len(self.outstanding)} have no outcome, "
+                f"one is {min(self.outstanding)}.",
+                fix=DEFECT_FIX,
+            )
+
     @abstractmethod
     def take(self, chunk: Chunk) -> None:
-        """Write what was fetched."""
+        """Write what was fetched, and settle what was written or does not belong here."""
 
     @abstractmethod
     def outside(self, wanted: Mapping[str, str]) -> set[str]:

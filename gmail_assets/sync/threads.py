@@ -119,8 +119,11 @@ class ThreadsTarget(Target):
                 for message in piece.messages
                 if message["id"] not in known and self.options.shows(message.get("labelIds") or ())
             ]
+            came = {message["id"] for piece in pieces for message in piece.messages}
             if not messages or (stored is None and not self._enters(messages)):
+                self.settle(came)
                 continue
+            self.settle(came - {message["id"] for message in messages})
             edit = ThreadEdit(thread_id, put=sorted({chunk.place[message["id"]] for message in messages}))
             self._name_head(edit, pieces)
             if stored is not None:
@@ -132,19 +135,25 @@ class ThreadsTarget(Target):
         if new:
             rows, _ = rebuild(SCHEMAS["threads"].empty_table(), new, chunk.array)
             self.part.append(rows, anchor=self.anchor)
+            self._settle_edits(new, chunk)
             self.written += len(new)
         if back:
             rows, _ = rebuild(SCHEMAS["threads"].empty_table(), back, chunk.array)
             self.part.merge(rows, anchor=self.anchor)
+            self._settle_edits(back, chunk)
             self.written += len(back)
         if grown:
             self._edit(grown, cursor=None, chunk=chunk)
+            self._settle_edits(grown, chunk)
         for edit in grown:
             stored = self.stored[edit.thread_id]
             stored.sequence = max(stored.sequence, edit.history_id)
             for message in (chunk.messages[place] for place in edit.put):
                 stored.members[message["id"]] = tuple(message.get("labelIds") or ())
                 self.fresh.add(message["id"])
+
+    def _settle_edits(self, edits: Iterable[ThreadEdit], chunk: Chunk) -> None:
+        self.settle(chunk.messages[place]["id"] for edit in edits for place in edit.put)
 
     def _enters(self, messages: Sequence[Mapping[str, Any]]) -> bool:
         """Whether these messages make a new row.

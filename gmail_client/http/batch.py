@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gmail_client.auth.endpoints import BATCH_PATH
 from gmail_client.errors import (
+    DEFECT_FIX,
     CredentialsError,
     GmailError,
+    IncompleteReadError,
     NotFoundError,
     QuotaError,
     RequestError,
@@ -71,24 +73,40 @@ class Batches:
 
         Raises:
             GmailError: What stands in the way of all: credentials, access, quota, Gmail out of reach.
+            IncompleteReadError: Fewer answers than calls.
         """
-        source = iter(calls)
-        first = self._pull(source, _USUAL_SIZE)
-        second = self._pull(source, _USUAL_SIZE) if first else []
+        source = _CallSource(calls, self._transport)
+        answered = 0
+        for answer in self._answers(source, ordered):
+            answered += 1
+            yield answer
+        if answered != source.taken or not source.exhausted:
+            raise IncompleteReadError(
+                f"Defect: a read ended with {answered} answers to {source.taken} calls"
+                f"{'' if source.exhausted else ', and with calls that were never sent'}.",
+                fix=DEFECT_FIX,
+            )
+
+    def _answers(self, source: _CallSource, ordered: bool) -> Iterator[Answer]:
         watch = _Watch()
+        size = _USUAL_SIZE
+        first = source.take(size)
+        second = source.take(size) if first else []
         if not second:
             yield from self._fetch(first, watch)
             return
-        source = itertools.chain(second, source)
         with Crew(self._workers, lambda batch, stop: self._fetch(batch, watch, stop)) as crew:
             crew.put(first)
-            out = len(first)
-            size = _USUAL_SIZE
+            crew.put(second)
+            out = len(first) + len(second)
             seen = False
-            while out:
-                while out < self._most_out(size, seen) and (batch := self._pull(source, size)):
+            while True:
+                # With nothing in flight a batch goes out, however little the bounds allow.
+                while (not crew.pending or out < self._most_out(size, seen)) and (batch := source.take(size)):
                     crew.put(batch)
                     out += len(batch)
+                if not crew.pending:
+                    return
                 for answer in crew.take(ordered=ordered):
                     seen = True
                     size += (answer.size - size) * 0.05
@@ -177,21 +195,44 @@ class Batches:
         self._endpoint.failed()
         return []
 
-    def _pull(self, source: Iterator[Call], size: float) -> list[Call]:
-        most = min(self._transport.gate.batch_size, max(1, int(_BATCH_BYTES / size)))
-        burst = self._transport.burst
-        batch: list[Call] = []
-        units = 0
-        for call in itertools.islice(source, most):
-            batch.append(call)
-            units += self._transport.plan.price(call.method)
-            if units + self._transport.plan.price(call.method) > burst:
-                break
-        return batch
-
     def _most_out(self, size: float, seen: bool) -> int:
         width = self._transport.gate.batch_size * self._workers
         return max(1, min(width * 2 if seen else width, int(_BUFFER_BYTES / size)))
+
+
+class _CallSource:
+    """The calls of one `get_many`, handed out in batches.
+
+    Attributes:
+        taken: Calls handed out so far.
+        exhausted: All were.
+    """
+
+    def __init__(self, calls: Iterable[Call], transport: Transport) -> None:
+        self._calls = iter(calls)
+        self._transport = transport
+        self.taken = 0
+        self.exhausted = False
+
+    def take(self, size: float) -> list[Call]:
+        """The next batch; empty only when all calls are handed out.
+
+        Args:
+            size: Bytes that an answer is expected to have.
+        """
+        most = max(1, min(self._transport.gate.batch_size, int(_BATCH_BYTES / size)))
+        burst = self._transport.burst
+        batch: list[Call] = []
+        units = 0
+        for call in itertools.islice(self._calls, most):
+            batch.append(call)
+            price = self._transport.plan.price(call.method)
+            units += price
+            if units + price > burst:
+                break
+        self.taken += len(batch)
+        self.exhausted = not batch
+        return batch
 
 
 class _Endpoint:

@@ -52,6 +52,11 @@ class Crew:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
+    @property
+    def pending(self) -> int:
+        """Batches that were put and not yet taken."""
+        return self._given - self._taken
+
     def put(self, calls: Sequence[Call]) -> None:
         """Hand in a batch."""
         self._tasks.put((self._given, calls))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from unittest import mock
 import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
-from support.chaos import Chaos, Killed, client_of, random_write
+from support.chaos import Chaos, InstantClock, Killed, client_of, random_write
 from support.lake import assert_lake_holds, stored_rows
 from support.lives import lives
 from support.refusing import answering, refusing
@@ -24,10 +25,11 @@ from gmail_assets.delta.partition import Part
 from gmail_assets.sync import sync
 from gmail_assets.sync.mailbox_run import MailboxRun, TimeUpError
 from gmail_client.client import GmailClient, Mailbox
-from gmail_client.emulator import Behavior, Emulator, Fault
+from gmail_client.emulator import Behavior, Emulator, Fault, Quota
 from gmail_client.errors import GmailError
 from gmail_client.http.calls import Answer
 from gmail_client.options import SpecTable
+from gmail_client.quota import preset
 
 FILTERS: list[dict[str, Any]] = [
     {},
@@ -69,6 +71,42 @@ BEHAVIORS = st.builds(
     history_near_rollover=st.booleans(),
 )
 
+QUOTAS = st.builds(
+    Quota,
+    per_user=st.sampled_from([None, None, 6_000, 15_000]),
+    per_project=st.none(),
+    legacy_prices=st.booleans(),
+    burst=st.none(),
+    in_flight=st.none() | st.integers(1, 50),
+    batch_in_flight=st.none() | st.integers(1, 50),
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What Gmail allows, and what the client is set to.
+
+    Attributes:
+        quota: What Gmail allows.
+        plan: The quota that the client is told of; it learns better from refusals.
+        workers: Threads of the client.
+        mean_json_kb: About how large messages are.
+    """
+
+    quota: Quota
+    plan: str | int
+    workers: int
+    mean_json_kb: float
+
+
+SERVICES = st.builds(
+    Service,
+    quota=QUOTAS,
+    plan=st.sampled_from(["current", "legacy", 1_200_000]),
+    workers=st.integers(1, 20),
+    mean_json_kb=st.sampled_from([2.0, 2.0, 15.0, 60.0]),
+)
+
 
 @dataclass(frozen=True)
 class Write:
@@ -100,6 +138,7 @@ class Run:
     refused: float = 0.0  # share of messages that Gmail will not give
     rival_at: int | None = None  # the step at which another run does all of its work
     neighbour_at: int | None = None  # the step at which another mailbox is brought into the same tables
+    beside: bool = False  # the other mailbox is synced at the same time, in a thread of the same process
     time_up: float = 0.0  # share of the moments at which the run looks at the clock and its time is up
     asked: tuple[int, int] = (0, 0)
     deletes: str = "remove"
@@ -122,6 +161,7 @@ STEPS = st.lists(
                 refused=st.sampled_from([0.0, 0.0, 0.0, 0.2]),
                 rival_at=st.none() | st.none() | st.integers(1, 60),
                 neighbour_at=st.none() | st.none() | st.integers(1, 60),
+                beside=st.sampled_from([False, False, False, True]),
                 time_up=st.sampled_from([0.0, 0.0, 0.0, 0.2, 1.0]),
                 asked=ASKED,
                 deletes=DELETES,
@@ -254,10 +294,17 @@ def one_run(
             own = client_of(gmail, neighbour).mailbox(neighbour)
             sync(own, lake, specs((0, 0), step.tables, step.deletes), sample=rng)
 
+    def beside() -> None:
+        with contextlib.suppress(GmailError, Killed):
+            sync(client_of(gmail, gmail.addresses[1]).mailbox(), lake, specs((0, 0), step.tables, "remove"))
+
     chaos = Chaos(step.die_at, meanwhile, page_size=rng.choice([None, 1, 3]))
     lost = {message_id for message_id in mailbox.message_ids() if rng.random() < step.refused}
     if step.fault:
         gmail.faults.add(FAULTS[step.fault])
+    neighbour = threading.Thread(target=beside)
+    if step.beside:
+        neighbour.start()
     try:
         with (
             chaos.commits(),
@@ -278,6 +325,8 @@ def one_run(
     except GmailError as error:
         note(f"   {type(error).__name__}: {error}")
     finally:
+        if step.beside:
+            neighbour.join()
         gmail.faults.clear()
 
 
@@ -316,8 +365,10 @@ def check_a_life(
     asked: tuple[int, int],
     deletes: str,
     messages: int,
+    service: Service,
 ) -> None:
     rng = random.Random(seed)
+    clock = InstantClock()
     # Small pieces, so that little mail makes many chunks, merges and slices.
     pieces = {"messages": rng.choice([3, 1000]), "size": 2**24}
     with (
@@ -325,10 +376,18 @@ def check_a_life(
         mock.patch("gmail_assets.delta.partition._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
         mock.patch("gmail_assets.sync.threads._EDIT_SLICE", rng.choice([1, 500])),
         mock.patch("gmail_assets.sync.mailbox_run._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
-        Emulator(mailboxes=2, messages=messages, seed=seed, behavior=behavior) as gmail,
+        Emulator(
+            mailboxes=2,
+            messages=messages,
+            seed=seed,
+            behavior=behavior,
+            quota=service.quota,
+            clock=clock,
+            mean_json_kb=service.mean_json_kb,
+        ) as gmail,
         tempfile.TemporaryDirectory() as folder,
     ):
-        client = client_of(gmail)
+        client = client_of(gmail, quota=preset(service.plan), workers=service.workers)
         lake = Lake(folder)
         witness = Witness(gmail, lake)
         live_through(gmail, client, lake, steps, rng, witness)
@@ -341,7 +400,7 @@ def check_a_life(
         note(f"{results}")
         assert all(result.complete for result in results.values())
         assert_lake_holds(lake, gmail, last, gmail.addresses[0])
-        if any(isinstance(step, Run) and step.neighbour_at for step in steps):
+        if any(isinstance(step, Run) and (step.neighbour_at or step.beside) for step in steps):
             neighbour = gmail.addresses[1]
             own = client_of(gmail, neighbour).mailbox(neighbour)
             sync(own, lake, last, allow_mass_delete=True, sample=rng)
@@ -360,6 +419,7 @@ LIFE = {
     "asked": ASKED,
     "deletes": DELETES,
     "messages": st.integers(0, 25),
+    "service": SERVICES,
 }
 
 

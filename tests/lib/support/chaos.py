@@ -47,6 +47,7 @@ class InstantClock:
 
 def client_of(gmail: Emulator, address: str | None = None, **options: Any) -> GmailClient:
     """A client for one of the emulator's mailboxes, with more quota than it can use and no real waits."""
+    clock = gmail.clock if isinstance(gmail.clock, InstantClock) else InstantClock()
     environment = gmail.environment(address)
     return GmailClient(
         Credentials.from_refresh_token(
@@ -54,10 +55,9 @@ def client_of(gmail: Emulator, address: str | None = None, **options: Any) -> Gm
             environment["GMAIL_CLIENT_SECRET"],
             environment["GMAIL_REFRESH_TOKEN"],
         ),
-        quota=preset(1_200_000),
         api_root=gmail.url,
         oauth_root=gmail.url,
-        **{"clock": InstantClock(), **options},
+        **{"clock": clock, "quota": preset(1_200_000), **options},
     )
 
 

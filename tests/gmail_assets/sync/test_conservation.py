@@ -1,0 +1,57 @@
+"""Nothing that a sync requested may be lost without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.chaos import client_of
+from support.lake import assert_lake_holds
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.partition import Part
+from gmail_assets.sync import sync
+from gmail_assets.sync.chunk import Chunk
+from gmail_assets.sync.messages import MessagesTarget
+from gmail_assets.sync.threads import ThreadsTarget
+from gmail_client.emulator import Emulator, Quota
+from gmail_client.errors import IncompleteReadError
+from gmail_client.options import SpecTable
+
+BOTH = [SpecTable.parse({"source_table": name}) for name in ("messages", "threads")]
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+@pytest.mark.parametrize("in_flight", [1, 2, 3])
+def test_a_user_with_few_places_in_flight_gets_every_message(
+    tmp_path: Path, workers: int, in_flight: int
+) -> None:
+    quota = Quota(None, None, False, None, in_flight, in_flight)
+    with Emulator(messages=150, seed=7, mean_json_kb=2, quota=quota) as gmail:
+        results = sync(client_of(gmail, workers=workers).mailbox(), Lake(str(tmp_path)), BOTH)
+        assert all(result.complete and not result.unfetched for result in results.values())
+        assert_lake_holds(Lake(str(tmp_path)), gmail, BOTH, gmail.addresses[0])
+
+
+@pytest.mark.parametrize("target", [MessagesTarget, ThreadsTarget])
+def test_a_message_that_is_not_written_keeps_the_cursor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: type[MessagesTarget] | type[ThreadsTarget]
+) -> None:
+    """The writer of a table forgets one of what it was given: the run says so, and the next one brings it."""
+    take = target.take
+
+    def forgetful(self: MessagesTarget | ThreadsTarget, chunk: Chunk) -> None:
+        take(self, Chunk(chunk.fetched[:-1]))
+
+    lake = Lake(str(tmp_path))
+    with Emulator(messages=30, seed=3, mean_json_kb=2) as gmail:
+        with monkeypatch.context() as broken:
+            broken.setattr(target, "take", forgetful)
+            with pytest.raises(IncompleteReadError, match="lacks requested messages"):
+                sync(client_of(gmail).mailbox(), lake, BOTH)
+        for spec in BOTH:
+            part = Part(lake.table(spec.source_table), gmail.addresses[0], spec.options.fingerprint, "full")
+            assert part.cursor is None or spec.source_table != target.__name__.removesuffix("Target").lower()
+        results = sync(client_of(gmail).mailbox(), lake, BOTH)
+        assert all(result.complete for result in results.values())
+        assert_lake_holds(lake, gmail, BOTH, gmail.addresses[0])
