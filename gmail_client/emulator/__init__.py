@@ -8,13 +8,13 @@
 
 from gmail_client.emulator.api.errors import ApiError
 from gmail_client.emulator.behavior import Behavior
+from gmail_client.emulator.counters import RequestCounters
+from gmail_client.emulator.emulator import Emulator
 from gmail_client.emulator.faults import Fault, Faults
-from gmail_client.emulator.handle import Emulator
 from gmail_client.emulator.http.server import PortTakenError
 from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.process import EmulatorProcess
 from gmail_client.emulator.quota import Quota
-from gmail_client.emulator.usage import Usage
 
 __all__ = [
     "ApiError",
@@ -26,5 +26,5 @@ __all__ = [
     "Faults",
     "PortTakenError",
     "Quota",
-    "Usage",
+    "RequestCounters",
 ]

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from gmail_client.emulator.behavior import Behavior
-from gmail_client.emulator.handle import Emulator
+from gmail_client.emulator.emulator import Emulator
 from gmail_client.emulator.http.server import PortTakenError
 from gmail_client.emulator.quota import Quota
 from gmail_client.http.clock import SYSTEM_CLOCK, ScaledClock

@@ -11,8 +11,8 @@ from gmail_client.emulator.api.errors import ApiError
 
 __all__ = ["Fault", "Faults"]
 
-Where = Literal["any", "batch", "single"]
-Kind = Literal["error", "reset", "truncate", "content-type", "delay"]
+FaultPlacement = Literal["any", "batch", "single"]
+FaultKind = Literal["error", "reset", "truncate", "content-type", "delay"]
 
 _KINDS = ("error", "reset", "truncate", "content-type", "delay")
 _PLACES = ("any", "batch", "single")
@@ -59,8 +59,8 @@ class Fault:
     nth: int | None = None
     share: float | None = None
     times: int | None = None
-    where: Where = "any"
-    kind: Kind = "error"
+    where: FaultPlacement = "any"
+    kind: FaultKind = "error"
     seconds: float = 0.0
     headers: dict[str, str] = field(default_factory=dict)
     details: list[dict[str, Any]] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Fault:
         )
 
 
-class _Armed:
+class _ActiveFault:
     """A fault that is set, with its counts."""
 
     def __init__(self, fault: Fault) -> None:
@@ -143,12 +143,12 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._armed: list[_Armed] = []
+        self._armed: list[_ActiveFault] = []
 
     def add(self, fault: Fault) -> None:
         """Set a fault; it counts calls from now on."""
         with self._lock:
-            self._armed = [*self._armed, _Armed(fault)]
+            self._armed = [*self._armed, _ActiveFault(fault)]
 
     def clear(self) -> None:
         """Take all faults away."""

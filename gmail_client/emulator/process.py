@@ -127,7 +127,7 @@ class EmulatorProcess:
         return RemoteMailbox(self, address or self.addresses[0])
 
     def usage(self) -> dict[str, Any]:
-        """The counters as a JSON object, see `Usage.as_json`."""
+        """The counters as a JSON object, see `RequestCounters.as_json`."""
         return dict(self.get("usage"))
 
     def reset_usage(self) -> None:

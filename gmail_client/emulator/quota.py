@@ -1,4 +1,4 @@
-"""Gmail's quota: `Quota` says what is allowed, `QuotaGate` keeps watch and refuses as Gmail does.
+"""Gmail's quota: `Quota` says what is allowed, `QuotaLimiter` keeps watch and refuses as Gmail does.
 
 Units by user and by project in a sliding minute, a guard against bursts, and a wall on calls in flight.
 Limits and prices: Google's quota page of May 2026; the wall and the burst: answers captured from Gmail.
@@ -15,7 +15,7 @@ from gmail_client.emulator.api.errors import ApiError
 from gmail_client.emulator.api.methods import Method
 from gmail_client.http.clock import Clock
 
-__all__ = ["PROJECT_NUMBER", "Quota", "QuotaGate"]
+__all__ = ["PROJECT_NUMBER", "Quota", "QuotaLimiter"]
 
 PROJECT_NUMBER = "123456789012"
 _WINDOW = 60.0
@@ -114,7 +114,7 @@ class _User:
         self.in_flight = 0
 
 
-class QuotaGate:
+class QuotaLimiter:
     """Lets calls pass or refuses them. To be used from one thread.
 
     Args:

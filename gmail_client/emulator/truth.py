@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gmail_client.emulator.http.reads import label_resource
-from gmail_client.emulator.mailbox.listing import Selection
+from gmail_client.emulator.mailbox.listing import ListingFilter
 from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
-from gmail_client.emulator.mailbox.render import Format, Renderer
+from gmail_client.emulator.mailbox.render import MessageFormat, Renderer
 from gmail_client.emulator.mailbox.settings import SETTINGS_PARTS
 
 __all__ = ["TRUTH_TABLES", "truth_of"]
@@ -38,7 +38,7 @@ def truth_of(
     q: str | None = None,
     label_ids: Sequence[str] = (),
     include_spam_trash: bool = False,
-    format: Format = "full",
+    format: MessageFormat = "full",
 ) -> list[Row]:
     """The rows of a table as API JSON objects.
 
@@ -54,7 +54,7 @@ def truth_of(
         raise ValueError(f"no table {table!r}; there are {', '.join(TRUTH_TABLES)}")
     with mailbox.lock:
         if table in ("messages", "threads", "drafts"):
-            selection = Selection(
+            selection = ListingFilter(
                 q,
                 tuple(label_ids),
                 include_spam_trash,
@@ -88,9 +88,9 @@ def _mail(
     mailbox: EmulatedMailbox,
     renderer: Renderer,
     table: str,
-    selection: Selection,
+    selection: ListingFilter,
     include_spam_trash: bool,
-    format: Format,
+    format: MessageFormat,
 ) -> list[Row]:
     store = mailbox.store
     if table == "messages":

@@ -10,12 +10,12 @@ from gmail_client.emulator.api.schemas import SCHEMAS
 
 __all__ = ["apply", "parse"]
 
-Mask = dict[str, Any]
+FieldMask = dict[str, Any]
 
 _TOKEN = re.compile(r"[A-Za-z_$*][\w$]*|[(),/]")
 
 
-def parse(text: str, schema: str | None) -> Mask:
+def parse(text: str, schema: str | None) -> FieldMask:
     """A mask as nested dicts; an empty dict stands for everything below.
 
     Raises:
@@ -30,14 +30,14 @@ def parse(text: str, schema: str | None) -> Mask:
     return mask
 
 
-def _selection(tokens: list[str], text: str, schema: str | None) -> tuple[Mask, list[str]]:
-    mask: Mask = {}
+def _selection(tokens: list[str], text: str, schema: str | None) -> tuple[FieldMask, list[str]]:
+    mask: FieldMask = {}
     while True:
         if not tokens or tokens[0] in "(),/":
             raise bad_argument(f"Invalid field selection {text}")
         name, *tokens = tokens
         below = _schema_below(name, text, schema)
-        inner: Mask = {}
+        inner: FieldMask = {}
         if tokens and tokens[0] == "/":
             inner, tokens = _path(tokens[1:], text, below)
         elif tokens and tokens[0] == "(":
@@ -51,7 +51,7 @@ def _selection(tokens: list[str], text: str, schema: str | None) -> tuple[Mask, 
         tokens = tokens[1:]
 
 
-def _path(tokens: list[str], text: str, schema: str | None) -> tuple[Mask, list[str]]:
+def _path(tokens: list[str], text: str, schema: str | None) -> tuple[FieldMask, list[str]]:
     """One field with what follows it, up to the comma that belongs to the level above."""
     depth, end = 0, 0
     while end < len(tokens):
@@ -74,7 +74,7 @@ def _schema_below(name: str, text: str, schema: str | None) -> str | None:
     return kind.removesuffix("[]")
 
 
-def _merged(first: Mask, second: Mask) -> Mask:
+def _merged(first: FieldMask, second: FieldMask) -> FieldMask:
     if not first or not second:
         return {}
     merged = dict(first)
@@ -83,7 +83,7 @@ def _merged(first: Mask, second: Mask) -> Mask:
     return merged
 
 
-def apply(mask: Mask, value: Any) -> Any:
+def apply(mask: FieldMask, value: Any) -> Any:
     """The part of a JSON value that the mask keeps; of a list, that of its items."""
     if not mask:
         return value
@@ -91,10 +91,10 @@ def apply(mask: Mask, value: Any) -> Any:
         return [apply(mask, item) for item in value]
     if not isinstance(value, dict):
         return value
-    everything = mask.get("*")
+    match_all = mask.get("*")
     kept = {}
     for name, content in value.items():
-        inner = mask.get(name, everything)
+        inner = mask.get(name, match_all)
         if inner is not None:
             kept[name] = apply(inner, content)
     return kept

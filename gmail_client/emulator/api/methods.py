@@ -12,7 +12,7 @@ from typing import Literal
 
 __all__ = ["METHODS", "SCOPES", "STANDARD_PARAMETERS", "Method", "Parameter"]
 
-Kind = Literal["string", "boolean", "uint32", "uint64"]
+ParameterKind = Literal["string", "boolean", "uint32", "uint64"]
 
 _AUTH = "https://www.googleapis.com/auth/"
 _SHORT = {
@@ -58,7 +58,7 @@ class Parameter:
     """
 
     name: str
-    kind: Kind = "string"
+    kind: ParameterKind = "string"
     repeated: bool = False
     choices: tuple[str, ...] = ()
     default: str | None = None

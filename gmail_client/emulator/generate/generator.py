@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from random import Random
 
-from gmail_client.emulator.generate import account
+from gmail_client.emulator.generate import initial_settings
 from gmail_client.emulator.generate.languages import LANGUAGES
-from gmail_client.emulator.generate.letters import STYLES, Letter
+from gmail_client.emulator.generate.message_spec import STYLES, MessageSpec
+from gmail_client.emulator.generate.outline import MailboxOutline
 from gmail_client.emulator.generate.people import LISTS, Person, mailbox_owner, person, pick_language
-from gmail_client.emulator.generate.plan import MailboxPlan
-from gmail_client.emulator.generate.seeded import Seeded, SeededMailbox
+from gmail_client.emulator.generate.seeded import SeededMailbox
 from gmail_client.emulator.generate.shapes import compose
-from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.mail.content import MessageContent
 
-__all__ = ["END_MS", "Seeded", "SeededMailbox", "random_mail", "seeded_mailbox"]
+__all__ = ["END_MS", "random_mail", "seeded_mailbox"]
 
 END_MS = 1_795_000_000_000
 """The date of the newest message unless another is asked for: 18 November 2026."""
@@ -41,8 +41,8 @@ def seeded_mailbox(
     owner = mailbox_owner(index)
     own_seed = seed * 1_000_003 + index
     rng = Random(own_seed)  # noqa: S311
-    labels = account.user_labels(rng)
-    plan = MailboxPlan(
+    labels = initial_settings.user_labels(rng)
+    plan = MailboxOutline(
         own_seed,
         owner,
         messages,
@@ -56,11 +56,11 @@ def seeded_mailbox(
         seed=own_seed,
         source=lambda: iter(plan),
         labels=labels,
-        settings=account.settings(rng, owner, end_ms),
-        filters=account.filters(rng, labels),
-        send_as=account.send_as(rng, owner),
-        forwarding_addresses=account.forwarding_addresses(rng),
-        delegates=account.delegates(rng),
+        settings=initial_settings.settings(rng, owner, end_ms),
+        filters=initial_settings.filters(rng, labels),
+        send_as=initial_settings.send_as(rng, owner),
+        forwarding_addresses=initial_settings.forwarding_addresses(rng),
+        delegates=initial_settings.delegates(rng),
         history_start=100_000 + int(rng.random() * 800_000),
     )
 
@@ -69,7 +69,7 @@ def random_mail(
     rng: Random,
     address: str,
     *,
-    reply_to: Content | None = None,
+    reply_to: MessageContent | None = None,
     style: str | None = None,
     seconds: int = END_MS // 1000,
     sent: bool = False,
@@ -97,7 +97,7 @@ def random_mail(
     if reply_to is not None:
         subject = reply_to.subject.removeprefix("Re: ")
         references = (*reply_to.references, *([reply_to.message_id] if reply_to.message_id else []))
-    letter = Letter(
+    letter = MessageSpec(
         style=style,
         rng=rng,
         owner=owner,

@@ -12,8 +12,14 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from gmail_client.emulator.generate.seeded import Seeded, SeededMailbox
-from gmail_client.emulator.mail.files import SYSTEM_LABEL_IDS, Imported, read_eml, read_maildir, read_mbox
+from gmail_client.emulator.generate.seeded import SeededMailbox, SeededMessage
+from gmail_client.emulator.mail.files import (
+    SYSTEM_LABEL_IDS,
+    ImportedMessage,
+    read_eml,
+    read_maildir,
+    read_mbox,
+)
 from gmail_client.emulator.mailbox.threading import base_subject
 
 __all__ = ["with_own_mail"]
@@ -51,14 +57,14 @@ def with_own_mail(
     threads = _Threads()
     added = [_seeded(item, threads, labels) for item in found]
 
-    def source() -> Iterator[Seeded]:
+    def source() -> Iterator[SeededMessage]:
         return heapq.merge(mailbox, added, key=lambda message: message.internal_date_ms)
 
     return replace(mailbox, messages=mailbox.messages + len(added), labels=labels.resources, source=source)
 
 
-def _seeded(item: Imported, threads: _Threads, labels: _Labels) -> Seeded:
-    return Seeded(
+def _seeded(item: ImportedMessage, threads: _Threads, labels: _Labels) -> SeededMessage:
+    return SeededMessage(
         item.content,
         threads.thread_of(item),
         labels.ids(item.labels),
@@ -107,7 +113,7 @@ class _Threads:
         self._known: dict[object, int] = {}
         self._last = 0
 
-    def thread_of(self, item: Imported) -> int:
+    def thread_of(self, item: ImportedMessage) -> int:
         """The thread of a message, older ones having been asked for before."""
         if item.thread:
             return self._find([item.thread])

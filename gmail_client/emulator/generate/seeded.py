@@ -1,4 +1,4 @@
-"""What a mailbox holds at first: `SeededMailbox`, and `Seeded`, one message of it."""
+"""What a mailbox holds at first: `SeededMailbox`, and `SeededMessage`, one message of it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.mail.content import MessageContent
 
-__all__ = ["Seeded", "SeededMailbox"]
+__all__ = ["SeededMailbox", "SeededMessage"]
 
 
 @dataclass(frozen=True, slots=True)
-class Seeded:
+class SeededMessage:
     """One message of a mailbox as it is at first.
 
     Args:
@@ -25,7 +25,7 @@ class Seeded:
         classification: `classificationLabelValues` of the message.
     """
 
-    content: Content
+    content: MessageContent
     thread: int
     label_ids: tuple[str, ...]
     internal_date_ms: int
@@ -55,7 +55,7 @@ class SeededMailbox:
     address: str
     messages: int
     seed: int
-    source: Callable[[], Iterator[Seeded]]
+    source: Callable[[], Iterator[SeededMessage]]
     labels: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     filters: list[dict[str, Any]] = field(default_factory=list)
@@ -64,5 +64,5 @@ class SeededMailbox:
     delegates: list[dict[str, Any]] = field(default_factory=list)
     history_start: int = 1000
 
-    def __iter__(self) -> Iterator[Seeded]:
+    def __iter__(self) -> Iterator[SeededMessage]:
         return self.source()

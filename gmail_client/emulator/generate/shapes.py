@@ -13,11 +13,18 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from gmail_client.emulator.generate.languages import LANGUAGES
-from gmail_client.emulator.generate.letters import Letter, charset_of, describe, write_head
-from gmail_client.emulator.generate.parts import Data, Multipart, Opened, Part, Piece, Text
+from gmail_client.emulator.generate.message_spec import MessageSpec, charset_of, describe, write_head
+from gmail_client.emulator.generate.mime_parts import (
+    BinaryPart,
+    EmbeddedMessagePart,
+    MimePart,
+    MultipartPart,
+    TextPart,
+    TextPiece,
+)
 from gmail_client.emulator.generate.people import Person
-from gmail_client.emulator.generate.transit import date_text, token
-from gmail_client.emulator.generate.writing import NEWSLETTER_HEAD, writing
+from gmail_client.emulator.generate.text_stock import NEWSLETTER_HEAD, text_stock
+from gmail_client.emulator.generate.trace_headers import date_text, token
 from gmail_client.emulator.mail.text import escape
 
 __all__ = ["compose"]
@@ -39,14 +46,14 @@ _FILES = (
 _BREAK = "\r\n"
 _HTML_BREAK = "<br>\r\n"
 _LARGEST_FILE = 12_000_000
-_HTML_HEAD = Piece(
+_HTML_HEAD = TextPiece(
     '<html><head><meta http-equiv="Content-Type" content="text/html"></head>\r\n<body><div dir="auto">\r\n'
 )
-_HTML_TAIL = Piece("</div></body></html>\r\n")
+_HTML_TAIL = TextPiece("</div></body></html>\r\n")
 _QUOTE_HEAD = '<blockquote class="quote" style="margin:0 0 0 .8ex;border-left:1px solid #ccc">\r\n'
 
 
-def compose(letter: Letter) -> Part:
+def compose(letter: MessageSpec) -> MimePart:
     """The root part of a letter, all headers in place."""
     build = _choose(letter.rng, _SHAPES[letter.style])
     root = build(letter)
@@ -64,11 +71,11 @@ def _choose(rng: Random, shares: tuple[tuple[float, _Build], ...]) -> _Build:
     return shares[0][1]
 
 
-def _boundary(letter: Letter) -> str:
+def _boundary(letter: MessageSpec) -> str:
     return f"=_{token(letter.rng, 26)}"
 
 
-def _length(letter: Letter, mean: float) -> int:
+def _length(letter: MessageSpec, mean: float) -> int:
     """A text length in bytes: log-normal around `mean`, times the letter's scale."""
     spread = 1.0
     return int(
@@ -76,7 +83,7 @@ def _length(letter: Letter, mean: float) -> int:
     )
 
 
-def _encoding(letter: Letter, charset: str) -> str:
+def _encoding(letter: MessageSpec, charset: str) -> str:
     point = letter.rng.random()
     if charset in ("us-ascii", "iso-2022-jp"):
         return "7bit"
@@ -85,20 +92,20 @@ def _encoding(letter: Letter, charset: str) -> str:
     return "base64" if point < 0.35 else "quoted-printable" if point < 0.85 else "8bit"
 
 
-def _text(letter: Letter, subtype: str, pieces: list[Piece], charset: str) -> Text:
-    return Text(subtype, pieces, charset=charset, encoding=_encoding(letter, charset))
+def _text(letter: MessageSpec, subtype: str, pieces: list[TextPiece], charset: str) -> TextPart:
+    return TextPart(subtype, pieces, charset=charset, encoding=_encoding(letter, charset))
 
 
 @dataclass(slots=True)
 class _Prose:
-    plain: list[Piece]
-    html: list[Piece]
+    plain: list[TextPiece]
+    html: list[TextPiece]
     charset: str
 
 
-def _prose(letter: Letter, mean: float) -> _Prose:
+def _prose(letter: MessageSpec, mean: float) -> _Prose:
     """What the author says, as plain text and as HTML."""
-    rng, stock = letter.rng, writing(letter.language)
+    rng, stock = letter.rng, text_stock(letter.language)
     language = stock.language
     if letter.draft and rng.random() < 0.2:
         return _Prose([], [], "utf-8")
@@ -106,39 +113,41 @@ def _prose(letter: Letter, mean: float) -> _Prose:
     first = letter.to[0].name.split(",")[0] if letter.to else ""
     hello = f"{language.hello} {first}".strip() + ","
     bye = f"{language.bye}\r\n{letter.author.name}"
-    plain = [Piece(f"{hello}\r\n\r\n"), *(stock.plain[n] for n in chosen), Piece(f"{bye}\r\n")]
+    plain = [TextPiece(f"{hello}\r\n\r\n"), *(stock.plain[n] for n in chosen), TextPiece(f"{bye}\r\n")]
     html = [
         _HTML_HEAD,
-        Piece(f"<p>{escape(hello)}</p>\r\n"),
+        TextPiece(f"<p>{escape(hello)}</p>\r\n"),
         *(stock.html[n] for n in chosen),
-        Piece(f"<p>{escape(bye).replace(_BREAK, '<br>' + _BREAK)}</p>\r\n"),
+        TextPiece(f"<p>{escape(bye).replace(_BREAK, '<br>' + _BREAK)}</p>\r\n"),
     ]
     if letter.references:
         quoted = stock.choose(rng, _length(letter, mean * 0.6), stock.quoted)
         other = letter.to[0].name if letter.to else letter.owner.name
         line = f"{date_text(letter.seconds - 7200)[:16]}, {other} {language.wrote}:"
-        plain += [Piece(f"\r\n{line}\r\n"), *(stock.quoted[n] for n in quoted)]
-        html += [Piece(f"<div>{escape(line)}</div>\r\n{_QUOTE_HEAD}"), *(stock.html[n] for n in quoted)]
-        html.append(Piece("</blockquote>\r\n"))
+        plain += [TextPiece(f"\r\n{line}\r\n"), *(stock.quoted[n] for n in quoted)]
+        html += [TextPiece(f"<div>{escape(line)}</div>\r\n{_QUOTE_HEAD}"), *(stock.html[n] for n in quoted)]
+        html.append(TextPiece("</blockquote>\r\n"))
     html.append(_HTML_TAIL)
     return _Prose(plain, html, charset_of(letter))
 
 
-def _multipart(letter: Letter, subtype: str, children: list[Part], options: str = "") -> Multipart:
-    return Multipart(subtype, children, _boundary(letter), options)
+def _multipart(
+    letter: MessageSpec, subtype: str, children: list[MimePart], options: str = ""
+) -> MultipartPart:
+    return MultipartPart(subtype, children, _boundary(letter), options)
 
 
-def _plain(letter: Letter) -> Part:
+def _plain(letter: MessageSpec) -> MimePart:
     prose = _prose(letter, 2600)
     return _text(letter, "plain", prose.plain, prose.charset)
 
 
-def _html(letter: Letter) -> Part:
+def _html(letter: MessageSpec) -> MimePart:
     prose = _prose(letter, 2600)
     return _text(letter, "html", prose.html, prose.charset)
 
 
-def _alternative(letter: Letter) -> Part:
+def _alternative(letter: MessageSpec) -> MimePart:
     prose = _prose(letter, 1900)
     return _multipart(
         letter,
@@ -150,43 +159,43 @@ def _alternative(letter: Letter) -> Part:
     )
 
 
-def _file(letter: Letter, *, kind: int | None = None) -> Part:
+def _file(letter: MessageSpec, *, kind: int | None = None) -> MimePart:
     rng = letter.rng
     number = int(rng.random() * 9000) + 1000
     if kind is None and rng.random() < 0.1:
         rows = [
-            Piece("id;name;amount\r\n"),
-            *(Piece(f"{n};position {n};{n * 13}.50\r\n") for n in range(number % 40)),
+            TextPiece("id;name;amount\r\n"),
+            *(TextPiece(f"{n};position {n};{n * 13}.50\r\n") for n in range(number % 40)),
         ]
-        return describe(Text("csv", rows, filename=f"export-{number}.csv", encoding="base64"))
+        return describe(TextPart("csv", rows, filename=f"export-{number}.csv", encoding="base64"))
     mime_type, extension, magic, median = _FILES[int(rng.random() * len(_FILES)) if kind is None else kind]
     size = min(_LARGEST_FILE, int(rng.lognormvariate(math.log(median), 1.1)))
     stem = "".join(
         character for character in letter.subject if character.isalnum() or character in " -_"
     ).strip()
-    return describe(Data(mime_type, f"{stem} {number}.{extension}", magic, size, number * 7))
+    return describe(BinaryPart(mime_type, f"{stem} {number}.{extension}", magic, size, number * 7))
 
 
-def _image(letter: Letter, content_id: str, *, named: bool) -> Part:
+def _image(letter: MessageSpec, content_id: str, *, named: bool) -> MimePart:
     size = 2_000 + int(letter.rng.random() * 60_000)
-    image = Data("image/png", "image001.png" if named else "", b"\x89PNG\r\n\x1a\n", size, size)
+    image = BinaryPart("image/png", "image001.png" if named else "", b"\x89PNG\r\n\x1a\n", size, size)
     return describe(image, disposition="inline", content_id=content_id)
 
 
-def _attachments(letter: Letter) -> Part:
+def _attachments(letter: MessageSpec) -> MimePart:
     body = describe(_alternative(letter) if letter.rng.random() < 0.7 else _plain(letter))
     count = 1 + int(letter.rng.random() ** 3 * 4)
     return _multipart(letter, "mixed", [body, *(_file(letter) for _ in range(count))])
 
 
-def _related(letter: Letter) -> Part:
+def _related(letter: MessageSpec) -> MimePart:
     body = describe(_alternative(letter))
     named = letter.rng.random() < 0.7
     image = _image(letter, f"ii_{token(letter.rng, 16)}", named=named)
     return _multipart(letter, "related", [body, image], 'type="multipart/alternative";\f\t')
 
 
-def _deep(letter: Letter) -> Part:
+def _deep(letter: MessageSpec) -> MimePart:
     prose = _prose(letter, 1900)
     html = describe(_text(letter, "html", prose.html, prose.charset))
     image = _image(letter, f"part1.{token(letter.rng, 16)}@example.com", named=True)
@@ -196,10 +205,10 @@ def _deep(letter: Letter) -> Part:
     return _multipart(letter, "mixed", [alternative, _file(letter)])
 
 
-def _signed(letter: Letter) -> Part:
+def _signed(letter: MessageSpec) -> MimePart:
     body = describe(_plain(letter) if letter.rng.random() < 0.5 else _attachments(letter))
     signature = describe(
-        Data(
+        BinaryPart(
             "application/pkcs7-signature", "smime.p7s", b"0\x80\x06\x09*\x86H\x86\xf7\r\x01\x07\x02", 5200, 3
         )
     )
@@ -207,18 +216,18 @@ def _signed(letter: Letter) -> Part:
     return _multipart(letter, "signed", [body, signature], options)
 
 
-def _pgp_signed(letter: Letter) -> Part:
+def _pgp_signed(letter: MessageSpec) -> MimePart:
     body = describe(_plain(letter))
     armour = (
         f"-----BEGIN PGP SIGNATURE-----\r\n\r\n{token(letter.rng, 300)}\r\n-----END PGP SIGNATURE-----\r\n"
     )
     name = "signature.asc" if letter.rng.random() < 0.5 else ""
-    signature = describe(Data("application/pgp-signature", name, armour.encode("ascii"), 0, 0))
+    signature = describe(BinaryPart("application/pgp-signature", name, armour.encode("ascii"), 0, 0))
     options = 'micalg=pgp-sha512; protocol="application/pgp-signature";\f\t'
     return _multipart(letter, "signed", [body, signature], options)
 
 
-def _inner(letter: Letter, author: Person, to: tuple[Person, ...]) -> Part:
+def _inner(letter: MessageSpec, author: Person, to: tuple[Person, ...]) -> MimePart:
     """An older message that travels inside this one."""
     older = replace(
         letter,
@@ -238,26 +247,28 @@ def _inner(letter: Letter, author: Person, to: tuple[Person, ...]) -> Part:
     return describe(root)
 
 
-def _forward(letter: Letter) -> Part:
+def _forward(letter: MessageSpec) -> MimePart:
     note = describe(_plain(replace(letter, scale=letter.scale * 0.3)))
     count = 1 if letter.rng.random() < 0.9 else 2
-    attached: list[Part] = []
+    attached: list[MimePart] = []
     for _ in range(count):
         inner = _inner(letter, letter.to[0] if letter.to else letter.author, (letter.author,))
         name = "Forwarded message.eml" if letter.rng.random() < 0.5 else ""
-        attached.append(describe(Opened("message/rfc822", inner, name), disposition="attachment"))
+        attached.append(
+            describe(EmbeddedMessagePart("message/rfc822", inner, name), disposition="attachment")
+        )
     return _multipart(letter, "mixed", [note, *attached])
 
 
-def _bounce(letter: Letter) -> Part:
+def _bounce(letter: MessageSpec) -> MimePart:
     rng = letter.rng
     lost = f"nobody.{int(rng.random() * 999)}@example.org"
-    say = Piece(f"Your message to {lost} could not be delivered.\r\n\r\nThe mailbox does not exist.\r\n")
-    explanation = describe(Text("plain", [say], charset="us-ascii", encoding="7bit"))
-    status = Text(
+    say = TextPiece(f"Your message to {lost} could not be delivered.\r\n\r\nThe mailbox does not exist.\r\n")
+    explanation = describe(TextPart("plain", [say], charset="us-ascii", encoding="7bit"))
+    status = TextPart(
         "plain",
         [
-            Piece(
+            TextPiece(
                 f"Final-Recipient: rfc822; {lost}\r\nAction: failed\r\nStatus: 5.1.1\r\n"
                 "Remote-MTA: dns; mx.example.org\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n"
             )
@@ -267,18 +278,18 @@ def _bounce(letter: Letter) -> Part:
     )
     arrived = date_text(letter.seconds - 5, -480)
     status.write(f"Reporting-MTA: dns; mx.gmail.test\nArrival-Date: {arrived}\n")
-    report = describe(Opened("message/delivery-status", status))
+    report = describe(EmbeddedMessagePart("message/delivery-status", status))
     returned = _inner(letter, letter.owner, (Person("", lost, 0),))
-    last: Part
+    last: MimePart
     if rng.random() < 0.6:
-        last = describe(Opened("message/rfc822", returned))
+        last = describe(EmbeddedMessagePart("message/rfc822", returned))
     else:
-        lines = [Piece(f"{name}: {value}\r\n") for name, value in returned.headers if value.isascii()]
-        last = describe(Text("rfc822-headers", lines, charset="us-ascii", encoding="7bit"))
+        lines = [TextPiece(f"{name}: {value}\r\n") for name, value in returned.headers if value.isascii()]
+        last = describe(TextPart("rfc822-headers", lines, charset="us-ascii", encoding="7bit"))
     return _multipart(letter, "report", [explanation, report, last], "report-type=delivery-status;\f\t")
 
 
-def _calendar(letter: Letter) -> Part:
+def _calendar(letter: MessageSpec) -> MimePart:
     prose = _prose(letter, 900)
     start = letter.seconds + 172_800
     lines = "\r\n".join(
@@ -299,17 +310,17 @@ def _calendar(letter: Letter) -> Part:
             "",
         )
     )
-    event = Piece(lines)
+    event = TextPiece(lines)
     alternative = _multipart(
         letter,
         "alternative",
         [
             describe(_text(letter, "plain", prose.plain, prose.charset)),
             describe(_text(letter, "html", prose.html, prose.charset)),
-            describe(Text("calendar", [event], encoding="base64"), options="; method=REQUEST"),
+            describe(TextPart("calendar", [event], encoding="base64"), options="; method=REQUEST"),
         ],
     )
-    file = describe(Data("application/ics", "invite.ics", event.utf8, 0, 0))
+    file = describe(BinaryPart("application/ics", "invite.ics", event.utf8, 0, 0))
     return _multipart(letter, "mixed", [describe(alternative), file])
 
 
@@ -317,17 +328,17 @@ def _stamp(seconds: int) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
 
 
-def _newsletter(letter: Letter) -> Part:
-    stock, rng = writing(letter.language), letter.rng
+def _newsletter(letter: MessageSpec) -> MimePart:
+    stock, rng = text_stock(letter.language), letter.rng
     chosen = stock.choose(rng, _length(letter, 17_000), stock.rows)
     charset = charset_of(letter)
-    pixel = Piece(
+    pixel = TextPiece(
         f'<img src="https://t.news.example.com/o/{token(rng, 120)}" width="1" height="1"></body></html>\r\n'
     )
     html = [NEWSLETTER_HEAD, *(stock.rows[n] for n in chosen), pixel]
     if rng.random() < 0.25:
         return _text(letter, "html", html, charset)
-    plain = [*(stock.plain[n] for n in chosen), Piece(f"https://news.example.com/u/{token(rng, 60)}\r\n")]
+    plain = [*(stock.plain[n] for n in chosen), TextPiece(f"https://news.example.com/u/{token(rng, 60)}\r\n")]
     return _multipart(
         letter,
         "alternative",
@@ -335,19 +346,19 @@ def _newsletter(letter: Letter) -> Part:
     )
 
 
-def _receipt(letter: Letter) -> Part:
+def _receipt(letter: MessageSpec) -> MimePart:
     if letter.rng.random() < 0.6:
         return _multipart(letter, "mixed", [describe(_alternative(letter)), _file(letter, kind=0)])
     return _alternative(letter)
 
 
-def _chat(letter: Letter) -> Part:
+def _chat(letter: MessageSpec) -> MimePart:
     rng, language = letter.rng, LANGUAGES[letter.language]
     said = language.sentences[int(rng.random() * len(language.sentences))]
-    return Text("html", [Piece(escape(said))])
+    return TextPart("html", [TextPiece(escape(said))])
 
 
-_Build = Callable[[Letter], Part]
+_Build = Callable[[MessageSpec], MimePart]
 _SHAPES_INSIDE: tuple[tuple[float, _Build], ...] = (
     (0.36, _plain),
     (0.36, _alternative),

@@ -11,14 +11,14 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from gmail_client.emulator.api.errors import ApiError
+from gmail_client.emulator.backend import Backend
 from gmail_client.emulator.faults import Fault
-from gmail_client.emulator.http.calls import Reply
+from gmail_client.emulator.http.calls import ServerReply
 from gmail_client.emulator.http.gateway import error_reply
 from gmail_client.emulator.mailbox.journal import decode_arguments
 from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import to_json
 from gmail_client.emulator.truth import truth_of
-from gmail_client.emulator.world import World
 
 __all__ = ["ADMIN_ROOT", "OPERATIONS", "admin_reply"]
 
@@ -70,40 +70,40 @@ OPERATIONS = frozenset(
 """Methods of `EmulatedMailbox` that another process may call by POST write."""
 
 
-class _RefusedError(Exception):
+class _BadRequestError(Exception):
     """A request to the admin routes that cannot be done; the message says why."""
 
 
-def admin_reply(world: World, verb: str, action: str, query: str, body: bytes) -> Reply:
+def admin_reply(backend: Backend, verb: str, action: str, query: str, body: bytes) -> ServerReply:
     """What a request to `/_emulator/<action>` answers; 400 with a sentence for a wrong one."""
     try:
-        value = _act(world, verb, action, parse_qs(query), json.loads(body) if body.strip() else {})
+        value = _act(backend, verb, action, parse_qs(query), json.loads(body) if body.strip() else {})
     except ApiError as error:
         return error_reply(error)
-    except (_RefusedError, ValueError, TypeError, KeyError) as error:
-        return Reply(400, to_json({"error": f"{type(error).__name__}: {error}"}))
-    return Reply(200, to_json(value))
+    except (_BadRequestError, ValueError, TypeError, KeyError) as error:
+        return ServerReply(400, to_json({"error": f"{type(error).__name__}: {error}"}))
+    return ServerReply(200, to_json(value))
 
 
-def _act(world: World, verb: str, action: str, query: dict[str, list[str]], body: dict[str, Any]) -> Any:
+def _act(backend: Backend, verb: str, action: str, query: dict[str, list[str]], body: dict[str, Any]) -> Any:
     match (verb, action):
         case ("GET", "usage"):
-            return world.usage.as_json()
+            return backend.usage.as_json()
         case ("POST", "usage/reset"):
-            world.usage.reset()
+            backend.usage.reset()
             return {}
         case ("GET", "faults"):
-            return world.faults.listed()
+            return backend.faults.listed()
         case ("POST", "faults"):
-            world.faults.add(Fault.from_json(body))
+            backend.faults.add(Fault.from_json(body))
             return {}
         case ("POST", "faults/clear"):
-            world.faults.clear()
+            backend.faults.clear()
             return {}
         case ("GET", "truth"):
             return truth_of(
-                _mailbox(world, _first(query, "mailbox")),
-                world.renderer,
+                _mailbox(backend, _first(query, "mailbox")),
+                backend.renderer,
                 _first(query, "table") or "",
                 q=_first(query, "q"),
                 label_ids=query.get("labelIds", []),
@@ -111,41 +111,43 @@ def _act(world: World, verb: str, action: str, query: dict[str, list[str]], body
                 format=_format(_first(query, "format")),
             )
         case ("GET", "time"):
-            return {"time": world.clock.time(), "factor": getattr(world.clock, "factor", 1.0)}
+            return {"time": backend.clock.time(), "factor": getattr(backend.clock, "factor", 1.0)}
         case ("GET", "state"):
-            return {"addresses": world.addresses}
+            return {"addresses": backend.addresses}
         case ("POST", "expire"):
-            _mailbox(world, body.get("mailbox")).expire_history()
+            _mailbox(backend, body.get("mailbox")).expire_history()
             return {}
         case ("POST", "revoke"):
-            world.tokens.revoke_mailbox(_mailbox(world, body.get("mailbox")).address)
+            backend.tokens.revoke_mailbox(_mailbox(backend, body.get("mailbox")).address)
             return {}
         case ("POST", "token"):
-            mailbox = _mailbox(world, body.get("mailbox"))
+            mailbox = _mailbox(backend, body.get("mailbox"))
             scopes = tuple(body.get("scopes") or ("https://mail.google.com/",))
             expires_in = float(body.get("expires_in", 3600))
             return {
-                "access_token": world.tokens.new_access_token(mailbox.address, scopes, expires_in=expires_in)
+                "access_token": backend.tokens.new_access_token(
+                    mailbox.address, scopes, expires_in=expires_in
+                )
             }
         case ("POST", "write"):
-            return _write(_mailbox(world, body.get("mailbox")), body)
+            return _write(_mailbox(backend, body.get("mailbox")), body)
         case _:
-            raise _RefusedError(f"no such action: {verb} {action}")
+            raise _BadRequestError(f"no such action: {verb} {action}")
 
 
 def _write(mailbox: EmulatedMailbox, body: dict[str, Any]) -> Any:
     operation = body.get("operation", "")
     if operation not in OPERATIONS:
-        raise _RefusedError(f"no operation {operation!r}; there are {', '.join(sorted(OPERATIONS))}")
+        raise _BadRequestError(f"no operation {operation!r}; there are {', '.join(sorted(OPERATIONS))}")
     result = getattr(mailbox, operation)(**decode_arguments(body.get("arguments", {})))
     return {"result": result.decode("latin-1") if isinstance(result, bytes) else result}
 
 
-def _mailbox(world: World, address: str | None) -> EmulatedMailbox:
-    name = address or world.addresses[0]
-    if name not in world.mailboxes:
-        raise _RefusedError(f"no mailbox {name!r}; there are {', '.join(world.addresses)}")
-    return world.mailboxes[name]
+def _mailbox(backend: Backend, address: str | None) -> EmulatedMailbox:
+    name = address or backend.addresses[0]
+    if name not in backend.mailboxes:
+        raise _BadRequestError(f"no mailbox {name!r}; there are {', '.join(backend.addresses)}")
+    return backend.mailboxes[name]
 
 
 def _first(query: dict[str, list[str]], name: str) -> str | None:
@@ -154,5 +156,5 @@ def _first(query: dict[str, list[str]], name: str) -> str | None:
 
 def _format(text: str | None) -> Any:
     if text not in (None, "full", "metadata", "minimal", "raw"):
-        raise _RefusedError(f"no format {text!r}")
+        raise _BadRequestError(f"no format {text!r}")
     return text or "full"

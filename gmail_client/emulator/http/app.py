@@ -15,12 +15,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from gmail_client.emulator.api.errors import ApiError
+from gmail_client.emulator.backend import Backend
 from gmail_client.emulator.faults import Fault
 from gmail_client.emulator.http.batch import assemble, parse_batch
-from gmail_client.emulator.http.calls import Reply, Request
+from gmail_client.emulator.http.calls import ServerReply, ServerRequest
 from gmail_client.emulator.http.gateway import Gateway, error_reply
 from gmail_client.emulator.http.uploads import Uploads
-from gmail_client.emulator.world import World
 
 __all__ = ["EmulatorApp"]
 
@@ -46,14 +46,14 @@ class EmulatorApp:
 
     def __init__(
         self,
-        world: World,
+        backend: Backend,
         *,
         routes: list[Route],
         latency: float = 0.0,
         abort: Callable[[tuple[str, int]], None] = lambda client: None,
     ) -> None:
-        self.world = world
-        self._gateway = Gateway(world)
+        self.backend = backend
+        self._gateway = Gateway(backend)
         self._uploads = Uploads()
         self._rest = Starlette(routes=routes)
         self._latency = latency
@@ -78,12 +78,12 @@ class EmulatorApp:
         if body is None:
             await _respond(scope, send, error_reply(ApiError(413, "uploadTooLarge", "Request is too large.")))
             return
-        self.world.usage.count_request(batch=False)
-        request = Request(
+        self.backend.usage.count_request(batch=False)
+        request = ServerRequest(
             scope["method"], path, scope["query_string"].decode("latin-1"), _headers(scope), body
         )
         session = self._uploads.step(request)
-        if isinstance(session, Reply):
+        if isinstance(session, ServerReply):
             await _respond(scope, send, session)
             return
         ticket = self._gateway.admit(session)
@@ -92,7 +92,7 @@ class EmulatorApp:
 
     async def _batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body(receive)
-        self.world.usage.count_request(batch=True)
+        self.backend.usage.count_request(batch=True)
         headers = _headers(scope)
         try:
             if body is None:
@@ -101,7 +101,7 @@ class EmulatorApp:
         except ApiError as error:
             await _respond(scope, send, error_reply(error))
             return
-        fault = self.world.faults.strike("batch")
+        fault = self.backend.faults.strike("batch")
         if fault is not None and fault.kind == "error":
             await _respond(scope, send, error_reply(fault.error()))
             return
@@ -122,9 +122,9 @@ class EmulatorApp:
                 await asyncio.sleep(0)
             replies.append(ticket.finish())
         text, content_type = assemble(parts, replies)
-        reply = Reply(200, text, content_type=content_type)
+        reply = ServerReply(200, text, content_type=content_type)
         if fault is not None and fault.kind == "content-type":
-            reply = Reply(200, b"<html><body></body></html>", content_type="text/html; charset=UTF-8")
+            reply = ServerReply(200, b"<html><body></body></html>", content_type="text/html; charset=UTF-8")
         await self._send(scope, send, reply, breaking)
 
     async def _wait(self, fault: Fault | None) -> None:
@@ -132,9 +132,9 @@ class EmulatorApp:
         if fault is not None and fault.kind == "delay":
             seconds += fault.seconds
         if seconds > 0:
-            await asyncio.sleep(seconds / getattr(self.world.clock, "factor", 1.0))
+            await asyncio.sleep(seconds / getattr(self.backend.clock, "factor", 1.0))
 
-    async def _send(self, scope: Scope, send: Send, reply: Reply, fault: Fault | None) -> None:
+    async def _send(self, scope: Scope, send: Send, reply: ServerReply, fault: Fault | None) -> None:
         if fault is not None and fault.kind == "reset":
             self._abort(tuple(scope["client"]))
             # The server notices the lost connection in the loop's next turns, then it expects no answer.
@@ -167,7 +167,7 @@ async def _body(receive: Receive) -> bytes | None:
     return b"".join(chunks) if size <= _MOST_BODY else None
 
 
-async def _respond(scope: Scope, send: Send, reply: Reply, *, cut: bool = False) -> None:
+async def _respond(scope: Scope, send: Send, reply: ServerReply, *, cut: bool = False) -> None:
     body = reply.body
     headers = [(b"vary", b"Origin, X-Origin, Referer"), (b"server", b"ESF")]
     if body or reply.status != 204:

@@ -14,21 +14,21 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gmail_client.emulator.api.errors import ApiError, bad_argument
-from gmail_client.emulator.http.calls import Reply, Request
+from gmail_client.emulator.http.calls import ServerReply, ServerRequest
 
-__all__ = ["MOST_PARTS", "Part", "assemble", "parse_batch"]
+__all__ = ["MOST_PARTS", "BatchedRequest", "assemble", "parse_batch"]
 
 MOST_PARTS = 100
 
 
-class Part(NamedTuple):
+class BatchedRequest(NamedTuple):
     """One call of a batch with its Content-ID as sent, "" without one."""
 
     content_id: str
-    request: Request
+    request: ServerRequest
 
 
-def parse_batch(body: bytes, content_type: str) -> list[Part]:
+def parse_batch(body: bytes, content_type: str) -> list[BatchedRequest]:
     """The calls of a batch, in order.
 
     Raises:
@@ -40,7 +40,7 @@ def parse_batch(body: bytes, content_type: str) -> list[Part]:
     if header.get_content_type() != "multipart/mixed" or not isinstance(boundary, str) or not boundary:
         raise _malformed("The batch request needs the content type multipart/mixed with a boundary")
     chunks = (b"\n" + body).split(b"\n--" + boundary.encode())
-    parts: list[Part] = []
+    parts: list[BatchedRequest] = []
     for chunk in chunks[1:]:
         if chunk.startswith(b"--"):
             break
@@ -56,7 +56,7 @@ def _malformed(message: str) -> ApiError:
     return ApiError(400, "badRequest", message)
 
 
-def _part(chunk: bytes) -> Part:
+def _part(chunk: bytes) -> BatchedRequest:
     outer, rest = _head(chunk)
     lines = outer.split("\n")[1:]
     headers = _headers(lines)
@@ -72,9 +72,9 @@ def _part(chunk: bytes) -> Part:
         body = body[: int(length)]
     elif body.endswith(b"\r"):
         body = body[:-1]
-    return Part(
+    return BatchedRequest(
         headers.get("content-id", ""),
-        Request(words[0].upper(), target.path, target.query, inner_headers, body),
+        ServerRequest(words[0].upper(), target.path, target.query, inner_headers, body),
     )
 
 
@@ -105,7 +105,7 @@ def _response_id(content_id: str) -> str:
     return f"response-{content_id}"
 
 
-def assemble(parts: Sequence[Part], replies: Sequence[Reply]) -> tuple[bytes, str]:
+def assemble(parts: Sequence[BatchedRequest], replies: Sequence[ServerReply]) -> tuple[bytes, str]:
     """The body of a batch's answer and its content type.
 
     Parts come out of order: those at odd places first, so that nobody may count on the order.

@@ -1,4 +1,4 @@
-"""What passes between the server's parts: `Request`, `Reply`, and the `Call` that a method's handler gets."""
+"""What the parts of the server exchange: `ServerRequest`, `ServerReply`, `MethodCall`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gmail_client.emulator.api.methods import Method
+from gmail_client.emulator.counters import RequestCounters
 from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import Renderer
-from gmail_client.emulator.oauth.tokens import Access
-from gmail_client.emulator.usage import Usage
+from gmail_client.emulator.oauth.tokens import AccessGrant
 
-__all__ = ["Call", "Reply", "Request"]
+__all__ = ["MethodCall", "ServerReply", "ServerRequest"]
 
 
-class Request(NamedTuple):
+class ServerRequest(NamedTuple):
     """One call as it came, on its own or as part of a batch; header names are lower-case."""
 
     verb: str
@@ -25,7 +25,7 @@ class Request(NamedTuple):
 
 
 @dataclass(slots=True)
-class Reply:
+class ServerReply:
     """One answer, before compression; `method` is for the counters."""
 
     status: int
@@ -36,7 +36,7 @@ class Reply:
 
 
 @dataclass(slots=True)
-class Call:
+class MethodCall:
     """A call that was let in.
 
     Attributes:
@@ -54,9 +54,9 @@ class Call:
     method: Method
     variables: dict[str, str]
     query: dict[str, Any]
-    request: Request
+    request: ServerRequest
     upload: bool
     mailbox: EmulatedMailbox
-    access: Access
+    access: AccessGrant
     renderer: Renderer
-    usage: Usage
+    usage: RequestCounters

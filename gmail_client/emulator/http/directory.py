@@ -13,11 +13,11 @@ from gmail_client.emulator.api.errors import (
     missing_token,
     rejected_token,
 )
-from gmail_client.emulator.http.calls import Reply
+from gmail_client.emulator.backend import Backend, DirectoryUser
+from gmail_client.emulator.http.calls import ServerReply
 from gmail_client.emulator.http.gateway import error_reply
 from gmail_client.emulator.mailbox.listing import read_token, write_token
 from gmail_client.emulator.mailbox.render import to_json
-from gmail_client.emulator.world import Account, World
 
 __all__ = ["directory_reply"]
 
@@ -44,29 +44,29 @@ _KNOWN = frozenset(
 )
 
 
-def directory_reply(world: World, query: str, authorization: str | None) -> Reply:
+def directory_reply(backend: Backend, query: str, authorization: str | None) -> ServerReply:
     """What `GET /admin/directory/v1/users` answers: the domain's users, page by page."""
     try:
-        fault = world.faults.strike(_METHOD)
+        fault = backend.faults.strike(_METHOD)
         if fault is not None and fault.kind == "error":
             raise fault.error()
-        body = to_json(_users(world, dict(parse_qsl(query, keep_blank_values=True)), authorization))
-        reply = Reply(200, body)
+        body = to_json(_users(backend, dict(parse_qsl(query, keep_blank_values=True)), authorization))
+        reply = ServerReply(200, body)
     except ApiError as error:
         reply = error_reply(error)
-    world.usage.count(_METHOD, reply.status, 0, len(reply.body))
+    backend.usage.count(_METHOD, reply.status, 0, len(reply.body))
     return reply
 
 
-def _users(world: World, query: dict[str, str], authorization: str | None) -> dict[str, Any]:
+def _users(backend: Backend, query: dict[str, str], authorization: str | None) -> dict[str, Any]:
     if not authorization:
         raise missing_token(_METHOD)
-    access = world.tokens.access(authorization.removeprefix("Bearer ").strip())
+    access = backend.tokens.access(authorization.removeprefix("Bearer ").strip())
     if access is None:
         raise rejected_token(_METHOD)
     if access.scopes.isdisjoint(_SCOPES):
         raise insufficient_scope(_METHOD, _SCOPES)
-    asking = world.accounts.get(access.address)
+    asking = backend.accounts.get(access.address)
     if asking is None or not asking.admin:
         raise ApiError(403, "forbidden", "Not Authorized to access this resource/api")
     for name in query:
@@ -77,7 +77,7 @@ def _users(world: World, query: dict[str, str], authorization: str | None) -> di
     size = query.get("maxResults", "100")
     if not size.isdigit() or not 1 <= int(size) <= 500:
         raise bad_argument(f"Invalid Input: maxResults {size}")
-    users = sorted(world.accounts.values(), key=lambda account: account.address)
+    users = sorted(backend.accounts.values(), key=lambda account: account.address)
     if "domain" in query:
         users = [user for user in users if user.address.endswith(f"@{query['domain'].lower()}")]
     state = query.get("query", "").strip()
@@ -95,7 +95,7 @@ def _users(world: World, query: dict[str, str], authorization: str | None) -> di
     return answer
 
 
-def _resource(account: Account) -> dict[str, Any]:
+def _resource(account: DirectoryUser) -> dict[str, Any]:
     local = account.address.partition("@")[0]
     given, _, family = local.replace("-", ".").partition(".")
     number = int(hashlib.sha256(account.address.encode()).hexdigest()[:16], 16)

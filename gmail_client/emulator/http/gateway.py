@@ -1,4 +1,4 @@
-"""The way of a call through the server: `Gateway.admit` lets it in or refuses it, `Ticket.finish` answers it.
+"""The way of a call through the server: `Gateway.admit` lets it in or refuses it, `PendingCall.finish` answers it.
 
 Order of the checks: the path, a fault that is set, the token, the parameters, whose mailbox, the scope, the
 wall of calls in flight, the quota. Only a call that passed them all costs units.
@@ -21,42 +21,42 @@ from gmail_client.emulator.api.errors import (
     rejected_token,
 )
 from gmail_client.emulator.api.field_masks import apply, parse
+from gmail_client.emulator.backend import Backend
 from gmail_client.emulator.faults import Fault
-from gmail_client.emulator.http.calls import Call, Reply, Request
+from gmail_client.emulator.http.calls import MethodCall, ServerReply, ServerRequest
 from gmail_client.emulator.http.reads import READS
-from gmail_client.emulator.http.router import Route, match, parse_query
+from gmail_client.emulator.http.router import MethodRoute, match, parse_query
 from gmail_client.emulator.http.writes import WRITES
 from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import to_json
-from gmail_client.emulator.oauth.tokens import Access
-from gmail_client.emulator.world import World
+from gmail_client.emulator.oauth.tokens import AccessGrant
 
-__all__ = ["Gateway", "Ticket", "error_reply"]
+__all__ = ["Gateway", "PendingCall", "error_reply"]
 
 _HANDLERS = {**READS, **WRITES}
 
 
-def error_reply(error: ApiError, method: str = "", *, version: int = 1) -> Reply:
+def error_reply(error: ApiError, method: str = "", *, version: int = 1) -> ServerReply:
     """The answer that an error makes."""
     body = json.dumps(error.body(version=version), indent=2, ensure_ascii=False).encode() + b"\n"
-    return Reply(error.code, body, headers=dict(error.headers), method=method)
+    return ServerReply(error.code, body, headers=dict(error.headers), method=method)
 
 
 @dataclass(slots=True)
-class Ticket:
+class PendingCall:
     """A call on its way: refused already (`reply`), or let in and in flight (`call`).
 
     `fault` is one that breaks the answer on its way out (reset, truncate, content-type, delay).
     """
 
-    world: World
+    backend: Backend
     method: str
-    reply: Reply | None = None
-    call: Call | None = None
+    reply: ServerReply | None = None
+    call: MethodCall | None = None
     units: int = 0
     fault: Fault | None = None
 
-    def finish(self) -> Reply:
+    def finish(self) -> ServerReply:
         """Do the call and give its answer; it is no longer in flight then."""
         reply = self.reply
         if reply is None:
@@ -65,16 +65,16 @@ class Ticket:
             try:
                 reply = _answer(call)
             finally:
-                self.world.gate.leave(call.mailbox.address)
-        self.world.usage.count(self.method, reply.status, self.units, len(reply.body))
+                self.backend.limiter.leave(call.mailbox.address)
+        self.backend.usage.count(self.method, reply.status, self.units, len(reply.body))
         reply.method = self.method
         if self.fault is not None and self.fault.kind == "content-type":
             page = b"<html><head><title>Sign in to the network</title></head><body></body></html>"
-            return Reply(200, page, content_type="text/html; charset=UTF-8", method=self.method)
+            return ServerReply(200, page, content_type="text/html; charset=UTF-8", method=self.method)
         return reply
 
 
-def _answer(call: Call) -> Reply:
+def _answer(call: MethodCall) -> ServerReply:
     query = call.query
     version = 2 if query.get("$.xgafv") == "2" else 1
     try:
@@ -88,14 +88,14 @@ def _answer(call: Call) -> Reply:
         traceback.print_exc()
         return error_reply(ApiError(500, "backendError", "Internal error encountered."), version=version)
     if call.method.response is None:
-        return Reply(204, b"")
+        return ServerReply(204, b"")
     if mask is not None:
         body = to_json(apply(mask, json.loads(body)))
     callback = query.get("callback")
     if callback:
         text = b"// API callback\n%b(%b);" % (callback.encode(), body)
-        return Reply(200, text, content_type="text/javascript; charset=UTF-8")
-    return Reply(200, body)
+        return ServerReply(200, text, content_type="text/javascript; charset=UTF-8")
+    return ServerReply(200, body)
 
 
 class Gateway:
@@ -105,10 +105,12 @@ class Gateway:
         world: What they are about.
     """
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
 
-    def admit(self, request: Request, *, in_batch: int | None = None, token: str | None = None) -> Ticket:
+    def admit(
+        self, request: ServerRequest, *, in_batch: int | None = None, token: str | None = None
+    ) -> PendingCall:
         """Check a call; when it is let in it counts as in flight until `finish`.
 
         Args:
@@ -116,24 +118,24 @@ class Gateway:
             in_batch: None for a request of its own, else how many parts of its batch are in flight already.
             token: The Authorization header of the batch around it.
         """
-        world = self.world
+        backend = self.backend
         route = match(request.verb, request.path)
         if route is None:
-            return Ticket(world, "unknown", _unknown(request))
+            return PendingCall(backend, "unknown", _unknown(request))
         method = route.method
         header = request.headers.get("authorization") or token or ""
-        access = world.tokens.access(header.removeprefix("Bearer ").strip()) if header else None
-        fault = world.faults.strike(
+        access = backend.tokens.access(header.removeprefix("Bearer ").strip()) if header else None
+        fault = backend.faults.strike(
             method.name, address=access.address if access else None, batch=in_batch is not None
         )
         if fault is not None and fault.kind == "error":
-            return Ticket(world, method.name, error_reply(fault.error()))
+            return PendingCall(backend, method.name, error_reply(fault.error()))
         version = 1
         try:
             if not header and ("access_token=" in request.query or "oauth_token=" in request.query):
                 query = parse_query(method.parameters, request.query)
                 header = query.get("access_token") or query.get("oauth_token") or ""
-                access = world.tokens.access(header)
+                access = backend.tokens.access(header)
             if access is None:
                 raise rejected_token(method.name) if header else missing_token(method.name)
             query = parse_query(method.parameters, request.query)
@@ -143,16 +145,16 @@ class Gateway:
             mailbox = self._mailbox(route, access)
             if access.scopes.isdisjoint(method.scopes):
                 raise insufficient_scope(method.name, method.scopes)
-            in_flight = world.gate.enter(mailbox.address, in_batch=in_batch or 0)
-            world.usage.saw_concurrency(in_flight)
+            in_flight = backend.limiter.enter(mailbox.address, in_batch=in_batch or 0)
+            backend.usage.saw_concurrency(in_flight)
             try:
-                units = world.gate.spend(mailbox.address, method)
+                units = backend.limiter.spend(mailbox.address, method)
             except ApiError:
-                world.gate.leave(mailbox.address)
+                backend.limiter.leave(mailbox.address)
                 raise
         except ApiError as error:
-            return Ticket(world, method.name, error_reply(error, version=version), fault=fault)
-        call = Call(
+            return PendingCall(backend, method.name, error_reply(error, version=version), fault=fault)
+        call = MethodCall(
             method,
             route.variables,
             query,
@@ -160,23 +162,23 @@ class Gateway:
             route.upload,
             mailbox,
             access,
-            world.renderer,
-            world.usage,
+            backend.renderer,
+            backend.usage,
         )
-        return Ticket(world, method.name, call=call, units=units, fault=fault)
+        return PendingCall(backend, method.name, call=call, units=units, fault=fault)
 
-    def _mailbox(self, route: Route, access: Access) -> EmulatedMailbox:
-        world = self.world
+    def _mailbox(self, route: MethodRoute, access: AccessGrant) -> EmulatedMailbox:
+        backend = self.backend
         user = route.variables["userId"]
         if user not in ("me", access.address) and user.lower() != access.address:
             raise forbidden(f"Delegation denied for {access.address or 'this service account'}")
-        mailbox = world.mailboxes.get(access.address)
+        mailbox = backend.mailboxes.get(access.address)
         if mailbox is None:
             raise failed_precondition("Mail service not enabled")
         return mailbox
 
 
-def _unknown(request: Request) -> Reply:
+def _unknown(request: ServerRequest) -> ServerReply:
     if request.path.startswith("/gmail/v1/users/"):
         message = f"Method not found, or not offered by the emulator: {request.verb} {request.path}"
         return error_reply(ApiError(404, "notFound", message))

@@ -1,4 +1,4 @@
-"""The reading methods: `READS`, a handler for each, from a `Call` to the JSON text of the answer."""
+"""The reading methods: `READS`, a handler for each, from a `MethodCall` to the JSON text of the answer."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gmail_client.emulator.api.errors import bad_argument, forbidden, not_found
-from gmail_client.emulator.http.calls import Call
-from gmail_client.emulator.mailbox.listing import Selection, list_page, page_size, read_token, write_token
+from gmail_client.emulator.http.calls import MethodCall
+from gmail_client.emulator.mailbox.listing import ListingFilter, list_page, page_size, read_token, write_token
 from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
-from gmail_client.emulator.mailbox.render import Format, to_json
-from gmail_client.emulator.mailbox.store import Stored
+from gmail_client.emulator.mailbox.message_store import StoredMessage
+from gmail_client.emulator.mailbox.render import MessageFormat, to_json
 
 __all__ = ["DELEGATES_FORBIDDEN", "READS", "Handler", "label_resource"]
 
-Handler = Callable[[Call], bytes]
+Handler = Callable[[MethodCall], bytes]
 
 DELEGATES_FORBIDDEN = "Access restricted to service accounts that have been delegated domain-wide authority"
 _METADATA_SCOPES = (
@@ -23,7 +23,7 @@ _METADATA_SCOPES = (
 )
 
 
-def _profile(call: Call) -> bytes:
+def _profile(call: MethodCall) -> bytes:
     mailbox = call.mailbox
     return to_json(
         {
@@ -35,14 +35,14 @@ def _profile(call: Call) -> bytes:
     )
 
 
-def _selection(call: Call) -> Selection:
+def _selection(call: MethodCall) -> ListingFilter:
     mailbox = call.mailbox
     q = call.query.get("q")
     if q and _metadata_only(call):
         raise forbidden("Metadata scope does not support 'q' parameter")
     label_ids = call.query.get("labelIds", ())
     mailbox.labels.require(label_ids)
-    return Selection(
+    return ListingFilter(
         q,
         label_ids,
         call.query.get("includeSpamTrash", False),
@@ -63,11 +63,11 @@ def _listing(key: str, items: Sequence[dict[str, Any]], token: str | None, estim
     return to_json(answer)
 
 
-def _size(call: Call) -> int:
+def _size(call: MethodCall) -> int:
     return page_size(call.query.get("maxResults", 100), call.mailbox.behavior)
 
 
-def _messages_list(call: Call) -> bytes:
+def _messages_list(call: MethodCall) -> bytes:
     store = call.mailbox.store
     selection = _selection(call)
     page = list_page(
@@ -84,7 +84,7 @@ def _messages_list(call: Call) -> bytes:
     return _listing("messages", items, page.next_token, page.estimate)
 
 
-def _threads_list(call: Call) -> bytes:
+def _threads_list(call: MethodCall) -> bytes:
     store = call.mailbox.store
     selection = _selection(call)
     page = list_page(
@@ -108,7 +108,7 @@ def _threads_list(call: Call) -> bytes:
     return _listing("threads", items, page.next_token, page.estimate)
 
 
-def _drafts_list(call: Call) -> bytes:
+def _drafts_list(call: MethodCall) -> bytes:
     mailbox = call.mailbox
     store = mailbox.store
     selection = _selection(call)
@@ -129,51 +129,51 @@ def _drafts_list(call: Call) -> bytes:
     return _listing("drafts", items, page.next_token, page.estimate)
 
 
-def _metadata_only(call: Call) -> bool:
+def _metadata_only(call: MethodCall) -> bool:
     usable = call.access.scopes & set(call.method.scopes)
     return usable <= set(_METADATA_SCOPES)
 
 
-def _format(call: Call) -> tuple[Format, Sequence[str]]:
-    form: Format = call.query.get("format", "full")
+def _format(call: MethodCall) -> tuple[MessageFormat, Sequence[str]]:
+    form: MessageFormat = call.query.get("format", "full")
     if form in ("full", "raw") and _metadata_only(call):
         raise forbidden(f"Metadata scope doesn't allow format {form.upper()}")
     return form, call.query.get("metadataHeaders", ())
 
 
-def _count_fetch(call: Call, form: Format, messages: Sequence[Stored]) -> None:
+def _count_fetch(call: MethodCall, form: MessageFormat, messages: Sequence[StoredMessage]) -> None:
     if form in ("full", "raw"):
         for message in messages:
             call.usage.count_fetch(call.mailbox.address, message.id)
 
 
-def _messages_get(call: Call) -> bytes:
+def _messages_get(call: MethodCall) -> bytes:
     form, headers = _format(call)
     message = call.mailbox.message(call.variables["id"])
     _count_fetch(call, form, (message,))
     return call.renderer.message(message, form, headers)
 
 
-def _threads_get(call: Call) -> bytes:
+def _threads_get(call: MethodCall) -> bytes:
     form, headers = _format(call)
     thread = call.mailbox.thread(call.variables["id"])
     _count_fetch(call, form, thread.members)
     return call.renderer.thread(thread, form, headers)
 
 
-def _drafts_get(call: Call) -> bytes:
+def _drafts_get(call: MethodCall) -> bytes:
     form, _ = _format(call)
     message = call.mailbox.draft(call.variables["id"])
     _count_fetch(call, form, (message,))
     return call.renderer.draft(message, form)
 
 
-def _attachments_get(call: Call) -> bytes:
+def _attachments_get(call: MethodCall) -> bytes:
     message = call.mailbox.message(call.variables["messageId"])
     return to_json(call.renderer.attachment(message, call.variables["id"]))
 
 
-def _history_list(call: Call) -> bytes:
+def _history_list(call: MethodCall) -> bytes:
     mailbox = call.mailbox
     log, behavior, query = mailbox.log, mailbox.behavior, call.query
     if "startHistoryId" not in query:
@@ -205,7 +205,7 @@ def _history_list(call: Call) -> bytes:
     return to_json(answer)
 
 
-def _labels_list(call: Call) -> bytes:
+def _labels_list(call: MethodCall) -> bytes:
     answer = to_json({"labels": call.mailbox.labels.listed()})
     if call.mailbox.behavior.label_vanishes_after_list:
         call.mailbox.lose_a_label()
@@ -224,7 +224,7 @@ def label_resource(mailbox: EmulatedMailbox, label_id: str) -> dict[str, Any]:
     return label
 
 
-def _labels_get(call: Call) -> bytes:
+def _labels_get(call: MethodCall) -> bytes:
     return to_json(label_resource(call.mailbox, call.variables["id"]))
 
 
@@ -233,7 +233,7 @@ def _setting(part: str) -> Handler:
 
 
 def _entries(key: str, entries: str) -> Handler:
-    def handler(call: Call) -> bytes:
+    def handler(call: MethodCall) -> bytes:
         found = list(getattr(call.mailbox.settings, entries).values())
         return to_json({key: found} if found else {})
 
@@ -241,7 +241,7 @@ def _entries(key: str, entries: str) -> Handler:
 
 
 def _entry(entries: str, variable: str) -> Handler:
-    def handler(call: Call) -> bytes:
+    def handler(call: MethodCall) -> bytes:
         settings = call.mailbox.settings
         return to_json(settings.one(getattr(settings, entries), call.variables[variable]))
 
@@ -249,7 +249,7 @@ def _entry(entries: str, variable: str) -> Handler:
 
 
 def _delegated(handler: Handler) -> Handler:
-    def guarded(call: Call) -> bytes:
+    def guarded(call: MethodCall) -> bytes:
         if not call.access.delegated:
             raise forbidden(DELEGATES_FORBIDDEN)
         return handler(call)

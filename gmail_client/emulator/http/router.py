@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from gmail_client.emulator.api.errors import bad_body, unknown_parameter
 from gmail_client.emulator.api.methods import METHODS, STANDARD_PARAMETERS, Method, Parameter
 
-__all__ = ["Route", "match", "parse_query"]
+__all__ = ["MethodRoute", "match", "parse_query"]
 
 _PREFIX = "/gmail/v1/users/"
 _UPLOADS = ("/upload", "/resumable/upload")
@@ -18,7 +18,7 @@ _DIGITS = re.compile(r"[0-9]+")
 _LIMITS = {"uint32": 2**32 - 1, "uint64": 2**64 - 1}
 
 
-class Route(NamedTuple):
+class MethodRoute(NamedTuple):
     """A method with the variables of its path; `upload` when the body is media."""
 
     method: Method
@@ -39,7 +39,7 @@ def _table() -> dict[tuple[str, int], list[tuple[tuple[str, ...], Method]]]:
 _TABLE = _table()
 
 
-def match(verb: str, path: str) -> Route | None:
+def match(verb: str, path: str) -> MethodRoute | None:
     """The method behind a verb and an (encoded) path; None when there is none."""
     upload = False
     for root in _UPLOADS:
@@ -60,7 +60,7 @@ def match(verb: str, path: str) -> Route | None:
         else:
             if upload and not method.upload:
                 return None
-            return Route(method, variables, upload)
+            return MethodRoute(method, variables, upload)
     return None
 
 

@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from gmail_client.emulator.backend import Backend
 from gmail_client.emulator.http.admin import ADMIN_ROOT, admin_reply
 from gmail_client.emulator.http.directory import directory_reply
-from gmail_client.emulator.oauth.consent import AUTH_PATH, DECISION_PATH, Consent, Page
-from gmail_client.emulator.oauth.token_endpoint import OAuthAnswer, refusal, revoke_response, token_response
-from gmail_client.emulator.world import World
+from gmail_client.emulator.oauth.consent import AUTH_PATH, DECISION_PATH, Consent, ConsentPage
+from gmail_client.emulator.oauth.token_endpoint import OAuthResponse, refusal, revoke_response, token_response
 
 __all__ = ["make_routes"]
 
@@ -29,36 +29,36 @@ async def _form(request: Request) -> dict[str, list[str]]:
     return parse_qs(text, keep_blank_values=True)
 
 
-def _page(page: Page) -> Response:
+def _page(page: ConsentPage) -> Response:
     if page.location:
         return RedirectResponse(page.location, status_code=page.status)
     return HTMLResponse(page.html, status_code=page.status, headers=_NO_STORE)
 
 
-def _oauth(answer: OAuthAnswer) -> Response:
+def _oauth(answer: OAuthResponse) -> Response:
     return JSONResponse(answer.body, status_code=answer.status, headers=_NO_STORE)
 
 
-def make_routes(world: World, url: str) -> list[Route]:
+def make_routes(backend: Backend, url: str) -> list[Route]:
     """The routes over a world that is served at `url`."""
-    consent = Consent(world)
+    consent = Consent(backend)
 
     async def token(request: Request) -> Response:
-        fault = world.faults.strike("oauth.token")
+        fault = backend.faults.strike("oauth.token")
         if fault is not None and fault.kind == "error":
             answer = refusal(fault.reason or "internal_failure", fault.message, fault.status)
         else:
             form = {name: values[0] for name, values in (await _form(request)).items()}
             answer = token_response(
-                form, world.tokens, url=url, clock=world.clock, accounts=world.account_state
+                form, backend.tokens, url=url, clock=backend.clock, accounts=backend.account_state
             )
         response = _oauth(answer)
-        world.usage.count("oauth.token", answer.status, 0, len(response.body))
+        backend.usage.count("oauth.token", answer.status, 0, len(response.body))
         return response
 
     async def revoke(request: Request) -> Response:
         token = request.query_params.get("token") or (await _form(request)).get("token", [""])[0]
-        return _oauth(revoke_response(token, world.tokens))
+        return _oauth(revoke_response(token, backend.tokens))
 
     async def authorize(request: Request) -> Response:
         return _page(consent.show(request.query_params))
@@ -69,14 +69,14 @@ def make_routes(world: World, url: str) -> list[Route]:
         return _page(consent.decide(fields, form.get("scope", [])))
 
     async def users(request: Request) -> Response:
-        reply = directory_reply(world, request.url.query, request.headers.get("authorization"))
+        reply = directory_reply(backend, request.url.query, request.headers.get("authorization"))
         return Response(reply.body, reply.status, headers=reply.headers, media_type=reply.content_type)
 
     async def admin(request: Request) -> Response:
         if not _local(request):
             return JSONResponse({"error": "only for loopback"}, status_code=403)
         action = request.path_params["action"]
-        reply = admin_reply(world, request.method, action, request.url.query, await request.body())
+        reply = admin_reply(backend, request.method, action, request.url.query, await request.body())
         return Response(reply.body, reply.status, headers=reply.headers, media_type=reply.content_type)
 
     return [

@@ -11,9 +11,9 @@ from typing import Any
 
 import uvicorn
 
+from gmail_client.emulator.backend import Backend
 from gmail_client.emulator.http.app import EmulatorApp
 from gmail_client.emulator.http.routes import make_routes
-from gmail_client.emulator.world import World
 
 __all__ = ["HOST", "PortTakenError", "Server"]
 
@@ -83,7 +83,7 @@ class Server:
         PortTakenError: The port is in use.
     """
 
-    def __init__(self, world: World, *, port: int = 0, latency: float = 0.0) -> None:
+    def __init__(self, backend: Backend, *, port: int = 0, latency: float = 0.0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -94,7 +94,7 @@ class Server:
             raise PortTakenError(f"port {port} cannot be used: {error.strerror}; choose another") from None
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{HOST}:{self.port}"
-        app = EmulatorApp(world, routes=make_routes(world, self.url), latency=latency, abort=self._abort)
+        app = EmulatorApp(backend, routes=make_routes(backend, self.url), latency=latency, abort=self._abort)
         config = uvicorn.Config(
             app,
             log_config=None,

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode
 
-from gmail_client.emulator.http.calls import Reply, Request
+from gmail_client.emulator.http.calls import ServerReply, ServerRequest
 
 __all__ = ["Uploads"]
 
@@ -23,7 +23,7 @@ _RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
 @dataclass
 class _Session:
-    begun: Request
+    begun: ServerRequest
     received: bytearray = field(default_factory=bytearray)
 
 
@@ -33,7 +33,7 @@ class Uploads:
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
-    def step(self, request: Request) -> Request | Reply:
+    def step(self, request: ServerRequest) -> ServerRequest | ServerReply:
         """Take a request on: an answer of the protocol, or the call to do (any other request as it is)."""
         if "/upload/" not in request.path[:18] or "resumable" not in request.query:
             return request
@@ -45,30 +45,30 @@ class Uploads:
             return self._begin(request, query)
         session = self._sessions.get(upload_id)
         if session is None:
-            return Reply(404, b"Not Found", content_type="text/plain")
+            return ServerReply(404, b"Not Found", content_type="text/plain")
         span = _RANGE.fullmatch(request.headers.get("content-range", ""))
         if span is None:
             session.received[:] = request.body
         elif span[1] is not None:
             if int(span[1]) > len(session.received):
-                return Reply(400, b"Failed to parse Content-Range header.", content_type="text/plain")
+                return ServerReply(400, b"Failed to parse Content-Range header.", content_type="text/plain")
             session.received[int(span[1]) :] = request.body
         if span is not None and (span[3] == "*" or len(session.received) < int(span[3])):
             headers = {"Range": f"bytes=0-{len(session.received) - 1}"} if session.received else {}
-            return Reply(308, b"", headers=headers)
+            return ServerReply(308, b"", headers=headers)
         del self._sessions[upload_id]
         return self._whole(session, query)
 
-    def _begin(self, request: Request, query: dict[str, str]) -> Reply:
+    def _begin(self, request: ServerRequest, query: dict[str, str]) -> ServerReply:
         upload_id = secrets.token_urlsafe(24)
         self._sessions[upload_id] = _Session(request)
         while len(self._sessions) > _MOST_SESSIONS:
             self._sessions.popitem(last=False)
         host = request.headers.get("host", "127.0.0.1")
         location = f"http://{host}{request.path}?{urlencode({**query, 'upload_id': upload_id})}"
-        return Reply(200, b"", headers={"Location": location, "X-GUploader-UploadID": upload_id})
+        return ServerReply(200, b"", headers={"Location": location, "X-GUploader-UploadID": upload_id})
 
-    def _whole(self, session: _Session, query: dict[str, str]) -> Request:
+    def _whole(self, session: _Session, query: dict[str, str]) -> ServerRequest:
         """The session as the multipart upload that it stands for."""
         begun = session.begun
         boundary = secrets.token_hex(16)
@@ -83,4 +83,6 @@ class Uploads:
             )
         )
         headers = {**begun.headers, "content-type": f"multipart/related; boundary={boundary}"}
-        return Request(begun.verb, begun.path, urlencode({**query, "uploadType": "multipart"}), headers, body)
+        return ServerRequest(
+            begun.verb, begun.path, urlencode({**query, "uploadType": "multipart"}), headers, body
+        )

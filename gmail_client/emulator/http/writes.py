@@ -6,29 +6,29 @@ from collections.abc import Callable
 from typing import Any
 
 from gmail_client.emulator.api.errors import bad_argument, forbidden
-from gmail_client.emulator.http.bodies import json_body, mail_body
-from gmail_client.emulator.http.calls import Call
+from gmail_client.emulator.http.calls import MethodCall
 from gmail_client.emulator.http.reads import DELEGATES_FORBIDDEN, Handler, label_resource
+from gmail_client.emulator.http.request_bodies import json_body, mail_body
 from gmail_client.emulator.mailbox.render import to_json
 
 __all__ = ["WRITES"]
 
 
-def _message(call: Call, message_id: str) -> bytes:
+def _message(call: MethodCall, message_id: str) -> bytes:
     return to_json(call.renderer.reference(call.mailbox.message(message_id)))
 
 
-def _thread(call: Call, thread_id: str) -> bytes:
+def _thread(call: MethodCall, thread_id: str) -> bytes:
     members = call.mailbox.thread(thread_id).members
     return to_json({"id": thread_id, "messages": [call.renderer.reference(member) for member in members]})
 
 
-def _draft(call: Call, draft_id: str) -> bytes:
+def _draft(call: MethodCall, draft_id: str) -> bytes:
     message = call.mailbox.draft(draft_id)
     return to_json({"id": draft_id, "message": call.renderer.reference(message)})
 
 
-def _insert(call: Call) -> bytes:
+def _insert(call: MethodCall) -> bytes:
     mail = mail_body(call)
     message_id = call.mailbox.insert(
         mail.required(),
@@ -41,7 +41,7 @@ def _insert(call: Call) -> bytes:
     return _message(call, message_id)
 
 
-def _import(call: Call) -> bytes:
+def _import(call: MethodCall) -> bytes:
     mail = mail_body(call)
     message_id = call.mailbox.import_(
         mail.required(),
@@ -55,7 +55,7 @@ def _import(call: Call) -> bytes:
     return _message(call, message_id)
 
 
-def _send(call: Call) -> bytes:
+def _send(call: MethodCall) -> bytes:
     mail = mail_body(call)
     return _message(call, call.mailbox.send(mail.required(), thread_id=mail.message.get("threadId")))
 
@@ -74,34 +74,34 @@ def _classification_changes(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _modify(call: Call) -> bytes:
+def _modify(call: MethodCall) -> bytes:
     body = json_body(call)
     message_id = call.variables["id"]
     call.mailbox.modify(message_id, **_label_changes(body), **_classification_changes(body))
     return _message(call, message_id)
 
 
-def _batch_modify(call: Call) -> bytes:
+def _batch_modify(call: MethodCall) -> bytes:
     body = json_body(call)
     call.mailbox.batch_modify(body.get("ids", ()), **_label_changes(body), **_classification_changes(body))
     return b""
 
 
-def _batch_delete(call: Call) -> bytes:
+def _batch_delete(call: MethodCall) -> bytes:
     call.mailbox.batch_delete(json_body(call).get("ids", ()))
     return b""
 
 
-def _thread_modify(call: Call) -> bytes:
+def _thread_modify(call: MethodCall) -> bytes:
     thread_id = call.variables["id"]
     call.mailbox.modify_thread(thread_id, **_label_changes(json_body(call)))
     return _thread(call, thread_id)
 
 
-def _by_id(write: str, answer: Callable[[Call, str], bytes] | None, variable: str = "id") -> Handler:
+def _by_id(write: str, answer: Callable[[MethodCall, str], bytes] | None, variable: str = "id") -> Handler:
     """A handler that does a write with one id and answers with the resource, or with nothing."""
 
-    def handler(call: Call) -> bytes:
+    def handler(call: MethodCall) -> bytes:
         value = call.variables[variable]
         getattr(call.mailbox, write)(value)
         return answer(call, value) if answer else b""
@@ -109,7 +109,7 @@ def _by_id(write: str, answer: Callable[[Call, str], bytes] | None, variable: st
     return handler
 
 
-def _draft_create(call: Call) -> bytes:
+def _draft_create(call: MethodCall) -> bytes:
     mail = mail_body(call)
     draft_id = call.mailbox.create_draft(
         mail.required(),
@@ -119,20 +119,20 @@ def _draft_create(call: Call) -> bytes:
     return _draft(call, draft_id)
 
 
-def _draft_update(call: Call) -> bytes:
+def _draft_update(call: MethodCall) -> bytes:
     draft_id = call.variables["id"]
     call.mailbox.update_draft(draft_id, mail_body(call).required())
     return _draft(call, draft_id)
 
 
-def _draft_send(call: Call) -> bytes:
+def _draft_send(call: MethodCall) -> bytes:
     mail = mail_body(call)
     if mail.draft_id:
         return _message(call, call.mailbox.send_draft(mail.draft_id, mail.raw))
     return _message(call, call.mailbox.send(mail.required(), thread_id=mail.message.get("threadId")))
 
 
-def _label_create(call: Call) -> bytes:
+def _label_create(call: MethodCall) -> bytes:
     body = json_body(call)
     name = body.pop("name", "")
     return to_json(call.mailbox.labels.get(call.mailbox.create_label(name, **_settable(body))))
@@ -144,7 +144,7 @@ def _settable(label: dict[str, Any]) -> dict[str, Any]:
 
 
 def _label_change(write: str) -> Handler:
-    def handler(call: Call) -> bytes:
+    def handler(call: MethodCall) -> bytes:
         label_id = call.variables["id"]
         changes = _settable(json_body(call))
         if changes.pop("id", label_id) != label_id:
@@ -159,7 +159,7 @@ def _setting(part: str) -> Handler:
     return lambda call: to_json(call.mailbox.update_settings(part, json_body(call)))
 
 
-def _filter_create(call: Call) -> bytes:
+def _filter_create(call: MethodCall) -> bytes:
     body = json_body(call)
     return to_json(call.mailbox.create_filter(body.get("criteria", {}), body.get("action", {})))
 
@@ -168,13 +168,13 @@ def _created(write: str, key: str) -> Handler:
     return lambda call: to_json(getattr(call.mailbox, write)(json_body(call).get(key, "")))
 
 
-def _send_as_create(call: Call) -> bytes:
+def _send_as_create(call: MethodCall) -> bytes:
     body = json_body(call)
     return to_json(call.mailbox.create_send_as(body.pop("sendAsEmail", ""), **body))
 
 
 def _send_as_change(write: str) -> Handler:
-    def handler(call: Call) -> bytes:
+    def handler(call: MethodCall) -> bytes:
         email = call.variables["sendAsEmail"]
         return to_json(getattr(call.mailbox, write)(email, **{**json_body(call), "sendAsEmail": email}))
 
@@ -182,7 +182,7 @@ def _send_as_change(write: str) -> Handler:
 
 
 def _for_service_accounts(handler: Handler) -> Handler:
-    def guarded(call: Call) -> bytes:
+    def guarded(call: MethodCall) -> bytes:
         if not call.access.delegated:
             raise forbidden(DELEGATES_FORBIDDEN)
         return handler(call)

@@ -1,6 +1,6 @@
 """What a message is to the emulator's server: immutable content, however it came about.
 
-`Content` is the protocol; `from_raw` makes one of RFC 822 bytes (`mail.py`), `generate.py` makes
+`MessageContent` is the protocol; `from_raw` makes one of RFC 822 bytes (`mail.py`), `generate.py` makes
 them of a few numbers, `importers.py` of files read on demand. Labels, ids and dates of arrival are
 not content: they belong to the mailbox.
 """
@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from gmail_client.emulator.mail.payload import RawContent
 from gmail_client.emulator.mail.text import SearchFields
 
-__all__ = ["Content", "SearchFields", "from_raw"]
+__all__ = ["MessageContent", "SearchFields", "from_raw"]
 
 
-class Content(Protocol):
+class MessageContent(Protocol):
     """The immutable content of one message. No method ever raises but `attachment`."""
 
     @property
@@ -86,6 +86,6 @@ class Content(Protocol):
         ...
 
 
-def from_raw(raw: bytes) -> Content:
+def from_raw(raw: bytes) -> MessageContent:
     """The content of an RFC 822 message, broken or not."""
     return RawContent(raw)

@@ -18,11 +18,11 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from gmail_client.emulator.mail.headers import date_ms, decode_words, message_ids
-from gmail_client.emulator.mail.mime import Entity, parse, read_headers
-from gmail_client.emulator.mail.payload import ParsedContent, Summary, summary_of
+from gmail_client.emulator.mail.mime import MimeEntity, parse, read_headers
+from gmail_client.emulator.mail.payload import MessageSummary, ParsedContent, summary_of
 from gmail_client.errors import ConfigurationError
 
-__all__ = ["SYSTEM_LABEL_IDS", "Imported", "StoredContent", "read_eml", "read_maildir", "read_mbox"]
+__all__ = ["SYSTEM_LABEL_IDS", "FileContent", "ImportedMessage", "read_eml", "read_maildir", "read_mbox"]
 
 _FROM_LINE = re.compile(rb"From [^\r\n]*\d\d:\d\d[^\r\n]*\r?\n")
 _FROM_DATE = re.compile(
@@ -59,13 +59,13 @@ _SYSTEM = {
     "category forums": "CATEGORY_FORUMS",
 }
 SYSTEM_LABEL_IDS = frozenset(_SYSTEM.values())
-"""The ids that `Imported.labels` uses; everything else in it is the name of a label of the user's own."""
+"""The ids that `ImportedMessage.labels` uses; everything else in it is the name of a label of the user's own."""
 
 # States that an export writes as labels though Gmail has no such labels.
 _NO_LABELS = {"opened", "archived", "all mail", "muted"}
 
 
-class StoredContent(ParsedContent):
+class FileContent(ParsedContent):
     """A message that lies in a file, from `start` to `end`; `exported` says that it may carry an export's marks."""
 
     __slots__ = ("_end", "_exported", "_path", "_start")
@@ -86,22 +86,22 @@ class StoredContent(ParsedContent):
             return b""
         return _without_marks(data) if self._exported else data
 
-    def node(self) -> Entity:
+    def node(self) -> MimeEntity:
         """The message taken apart; a few of the latest are kept."""
         return _parsed(self)
 
-    def summary(self) -> Summary:
+    def summary(self) -> MessageSummary:
         """The small facts; those of the latest messages are kept."""
         return _summary(self)
 
 
 @lru_cache(maxsize=_PARSED)
-def _parsed(content: StoredContent) -> Entity:
+def _parsed(content: FileContent) -> MimeEntity:
     return parse(content.raw())
 
 
 @lru_cache(maxsize=_SUMMARIES)
-def _summary(content: StoredContent) -> Summary:
+def _summary(content: FileContent) -> MessageSummary:
     raw = content.raw()
     return summary_of(parse(raw), len(raw))
 
@@ -114,7 +114,7 @@ def _without_marks(data: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedMessage:
     """One message of a file.
 
     Args:
@@ -127,7 +127,7 @@ class Imported:
         subject: Its Subject, likewise.
     """
 
-    content: StoredContent
+    content: FileContent
     thread: str
     labels: tuple[str, ...]
     internal_date_ms: int
@@ -136,7 +136,7 @@ class Imported:
     subject: str = ""
 
 
-def read_mbox(path: Path) -> Iterator[Imported]:
+def read_mbox(path: Path) -> Iterator[ImportedMessage]:
     """The messages of an mbox file, in its order.
 
     Raises:
@@ -177,11 +177,11 @@ def _trimmed(data: mmap, start: int, end: int) -> int:
     return end
 
 
-def _imported_from_mbox(path: Path, from_line: bytes, data: mmap, start: int, end: int) -> Imported:
+def _imported_from_mbox(path: Path, from_line: bytes, data: mmap, start: int, end: int) -> ImportedMessage:
     headers = _first_headers(data[start : min(end, start + _HEAD_BYTES)])
     marks = headers.get("x-gmail-labels", "")
     return _imported(
-        StoredContent(path, start, end, exported=True),
+        FileContent(path, start, end, exported=True),
         headers,
         _labels(next(csv.reader([marks], skipinitialspace=True), [])) if marks else ("INBOX",),
         _from_line_ms(from_line) or date_ms(headers.get("date", "")),
@@ -189,12 +189,12 @@ def _imported_from_mbox(path: Path, from_line: bytes, data: mmap, start: int, en
 
 
 def _imported(
-    content: StoredContent, headers: dict[str, str], labels: tuple[str, ...], arrived_ms: int
-) -> Imported:
+    content: FileContent, headers: dict[str, str], labels: tuple[str, ...], arrived_ms: int
+) -> ImportedMessage:
     thread = headers.get("x-gm-thrid", "")
     if thread:
-        return Imported(content, thread, labels, arrived_ms)
-    return Imported(
+        return ImportedMessage(content, thread, labels, arrived_ms)
+    return ImportedMessage(
         content,
         thread,
         labels,
@@ -233,7 +233,7 @@ def _labels(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels))
 
 
-def read_maildir(folder: Path) -> Iterator[Imported]:
+def read_maildir(folder: Path) -> Iterator[ImportedMessage]:
     """The messages of a Maildir with its subfolders (`.Work.Clients` becomes the label Work/Clients).
 
     Raises:
@@ -271,7 +271,7 @@ def _folder_name(name: str) -> str:
     return "".join(pieces)
 
 
-def read_eml(folder: Path) -> Iterator[Imported]:
+def read_eml(folder: Path) -> Iterator[ImportedMessage]:
     """The messages in the .eml files below a folder, all in the inbox.
 
     Raises:
@@ -282,11 +282,11 @@ def read_eml(folder: Path) -> Iterator[Imported]:
             yield _imported_file(path, ("INBOX",))
 
 
-def _imported_file(path: Path, labels: tuple[str, ...]) -> Imported:
+def _imported_file(path: Path, labels: tuple[str, ...]) -> ImportedMessage:
     with path.open("rb") as file:
         headers = _first_headers(file.read(_HEAD_BYTES))
     arrived_ms = date_ms(headers.get("date", "")) or int(path.stat().st_mtime * 1000)
-    return _imported(StoredContent(path), headers, labels, arrived_ms)
+    return _imported(FileContent(path), headers, labels, arrived_ms)
 
 
 def _existing(path: Path, kind: str, *, folder: bool) -> Path:

@@ -20,7 +20,7 @@ from gmail_client.emulator.mail.headers import (
     parameters,
 )
 
-__all__ = ["Entity", "parse", "read_headers"]
+__all__ = ["MimeEntity", "parse", "read_headers"]
 
 MAXIMUM_DEPTH = 50
 
@@ -33,7 +33,7 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 
 @dataclass(slots=True)
-class Entity:
+class MimeEntity:
     """A message or a part: `headers` decoded and in order, `body` still transfer-encoded, `children`."""
 
     headers: list[tuple[str, str]]
@@ -42,7 +42,7 @@ class Entity:
     filename: str
     encoding: str
     body: bytes
-    children: list[Entity] = field(default_factory=list)
+    children: list[MimeEntity] = field(default_factory=list)
 
     @property
     def is_multipart(self) -> bool:
@@ -70,12 +70,12 @@ class Entity:
         return self.text().encode("utf-8", "replace")
 
 
-def parse(raw: bytes) -> Entity:
+def parse(raw: bytes) -> MimeEntity:
     """Take a whole message apart."""
     return _entity(raw, "text/plain", 0)
 
 
-def _entity(data: bytes, default_type: str, depth: int) -> Entity:
+def _entity(data: bytes, default_type: str, depth: int) -> MimeEntity:
     pairs, start = read_headers(data)
     headers = [(name, decode_words(value)) for name, value in pairs]
     plain: dict[str, str] = {}
@@ -86,7 +86,7 @@ def _entity(data: bytes, default_type: str, depth: int) -> Entity:
     options = parameters(kind)
     filename = parameters(plain.get("content-disposition", "")).get("filename") or options.get("name", "")
     encoding = plain.get("content-transfer-encoding", "").split(";")[0].strip().lower()
-    entity = Entity(headers, mime_type, options, filename, encoding, data[start:])
+    entity = MimeEntity(headers, mime_type, options, filename, encoding, data[start:])
     if depth >= MAXIMUM_DEPTH:
         return entity
     if mime_type.startswith("multipart/"):

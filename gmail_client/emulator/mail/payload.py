@@ -17,14 +17,14 @@ from gmail_client.emulator.mail.headers import date_ms, message_ids
 from gmail_client.emulator.mail.mime import parse
 from gmail_client.emulator.mail.text import SearchFields, html_text, snippet_of
 
-__all__ = ["Node", "ParsedContent", "RawContent", "Summary", "payload_of", "summary_of"]
+__all__ = ["MessageSummary", "MimeNode", "ParsedContent", "RawContent", "payload_of", "summary_of"]
 
 
 # The snippet is looked for in this many characters of a text: style sheets can come first.
 _SNIPPET_SOURCE = 8_000
 
 
-class Node(Protocol):
+class MimeNode(Protocol):
     """A message or a part as far as Gmail's view of it goes; `mime.Entity` and `parts.Part` are some."""
 
     @property
@@ -43,7 +43,7 @@ class Node(Protocol):
         ...
 
     @property
-    def children(self) -> Sequence[Node]:
+    def children(self) -> Sequence[MimeNode]:
         """The parts inside, or the one message inside."""
         ...
 
@@ -74,7 +74,7 @@ class Node(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class MessageSummary:
     """The small facts of a message that outlive its parsed form."""
 
     size: int
@@ -86,7 +86,7 @@ class Summary:
     mime_type: str
 
 
-def is_attachment(entity: Node) -> bool:
+def is_attachment(entity: MimeNode) -> bool:
     """Whether Gmail gives the part's bytes by id instead of inline."""
     if entity.is_multipart:
         return False
@@ -95,7 +95,7 @@ def is_attachment(entity: Node) -> bool:
     return bool(entity.filename) or not entity.mime_type.startswith(("text/", "multipart/"))
 
 
-def payload_of(entity: Node, attachment_id: Callable[[str], str], part_id: str = "") -> dict[str, Any]:
+def payload_of(entity: MimeNode, attachment_id: Callable[[str], str], part_id: str = "") -> dict[str, Any]:
     """One MessagePart of `format=full`, with its parts at any depth."""
     part: dict[str, Any] = {
         "partId": part_id,
@@ -113,7 +113,7 @@ def payload_of(entity: Node, attachment_id: Callable[[str], str], part_id: str =
     return part
 
 
-def _body(entity: Node, attachment_id: Callable[[str], str], part_id: str) -> dict[str, Any]:
+def _body(entity: MimeNode, attachment_id: Callable[[str], str], part_id: str) -> dict[str, Any]:
     if entity.is_multipart:
         return {"size": 0}
     if is_attachment(entity):
@@ -122,9 +122,9 @@ def _body(entity: Node, attachment_id: Callable[[str], str], part_id: str) -> di
     return {"size": len(data), "data": urlsafe_b64encode(data).decode("ascii")} if data else {"size": 0}
 
 
-def summary_of(entity: Node, size: int) -> Summary:
+def summary_of(entity: MimeNode, size: int) -> MessageSummary:
     """The small facts of a parsed message of `size` raw bytes."""
-    return Summary(
+    return MessageSummary(
         size=size,
         snippet=snippet(entity),
         date_ms=date_ms(entity.header("date")),
@@ -135,17 +135,17 @@ def summary_of(entity: Node, size: int) -> Summary:
     )
 
 
-def snippet(entity: Node) -> str:
+def snippet(entity: MimeNode) -> str:
     """Gmail's snippet of a parsed message: how its first text that is not empty begins."""
     return next((found for found in map(snippet_of, _texts(entity, _SNIPPET_SOURCE)) if found), "")
 
 
-def visible_text(entity: Node) -> str:
+def visible_text(entity: MimeNode) -> str:
     """The text a reader sees: of an alternative its plainest form, no attached files or messages."""
     return "\n".join(_texts(entity))
 
 
-def _texts(entity: Node, limit: int | None = None) -> Iterator[str]:
+def _texts(entity: MimeNode, limit: int | None = None) -> Iterator[str]:
     """The texts of the text parts, each from its beginning up to `limit` characters of its source."""
     if entity.is_multipart:
         for child in entity.children:
@@ -158,7 +158,7 @@ def _texts(entity: Node, limit: int | None = None) -> Iterator[str]:
         yield html_text(text) if entity.mime_type == "text/html" else text
 
 
-def filenames(entity: Node) -> Iterator[str]:
+def filenames(entity: MimeNode) -> Iterator[str]:
     """The names of all parts that have one, in order."""
     if entity.filename:
         yield entity.filename
@@ -166,7 +166,7 @@ def filenames(entity: Node) -> Iterator[str]:
         yield from filenames(child)
 
 
-def find(entity: Node, part_id: str) -> Node:
+def find(entity: MimeNode, part_id: str) -> MimeNode:
     """The part with that partId.
 
     Raises:
@@ -180,7 +180,7 @@ def find(entity: Node, part_id: str) -> Node:
 
 
 class ParsedContent:
-    """A `Content` over whatever gives the raw bytes: parsed anew each time, only the summary may be kept."""
+    """A `MessageContent` over whatever gives the raw bytes: parsed anew each time, only the summary may be kept."""
 
     __slots__ = ()
 
@@ -188,11 +188,11 @@ class ParsedContent:
         """The RFC 822 bytes."""
         raise NotImplementedError
 
-    def node(self) -> Node:
+    def node(self) -> MimeNode:
         """The message taken apart."""
         return parse(self.raw())
 
-    def summary(self) -> Summary:
+    def summary(self) -> MessageSummary:
         """The small facts; subclasses keep them."""
         raw = self.raw()
         return summary_of(parse(raw), len(raw))
@@ -265,13 +265,13 @@ class RawContent(ParsedContent):
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
-        self._summary: Summary | None = None
+        self._summary: MessageSummary | None = None
 
     def raw(self) -> bytes:
         """The RFC 822 bytes, as they came in."""
         return self._raw
 
-    def summary(self) -> Summary:
+    def summary(self) -> MessageSummary:
         """The small facts, worked out once."""
         if self._summary is None:
             self._summary = summary_of(parse(self._raw), len(self._raw))

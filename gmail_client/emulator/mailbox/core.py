@@ -15,13 +15,13 @@ from typing import Any, TypeVar, cast
 
 from gmail_client.emulator.api.errors import not_found
 from gmail_client.emulator.behavior import Behavior
-from gmail_client.emulator.generate.generator import SeededMailbox
-from gmail_client.emulator.mail.content import Content, from_raw
-from gmail_client.emulator.mailbox.history import Change, HistoryLog
-from gmail_client.emulator.mailbox.journal import Entry, Journal
-from gmail_client.emulator.mailbox.labels import LabelBook
-from gmail_client.emulator.mailbox.settings import SettingsBook
-from gmail_client.emulator.mailbox.store import Store, Stored, ThreadState
+from gmail_client.emulator.generate.seeded import SeededMailbox
+from gmail_client.emulator.mail.content import MessageContent, from_raw
+from gmail_client.emulator.mailbox.history import HistoryChange, HistoryLog
+from gmail_client.emulator.mailbox.journal import Journal, JournalEntry
+from gmail_client.emulator.mailbox.labels import LabelStore
+from gmail_client.emulator.mailbox.message_store import MessageStore, StoredMessage, StoredThread
+from gmail_client.emulator.mailbox.settings import SettingsStore
 from gmail_client.emulator.mailbox.threading import ThreadIndex
 from gmail_client.http.clock import Clock
 
@@ -35,7 +35,7 @@ _MULTIPLIER = 6364136223846793005
 _MASK = 2**64 - 1
 
 
-def as_content(mail: bytes | Content) -> Content:
+def as_content(mail: bytes | MessageContent) -> MessageContent:
     """The content of raw bytes, or the content itself."""
     return from_raw(mail) if isinstance(mail, bytes) else mail
 
@@ -62,7 +62,7 @@ def write(method: W) -> W:
                 self.writing = False
             if self.journal is not None and not self.replaying:
                 arguments = _by_name(signature.bind(self, *args, **kwargs))
-                self.journal.append(Entry(self.address, method.__name__, self.now_ms, arguments))
+                self.journal.append(JournalEntry(self.address, method.__name__, self.now_ms, arguments))
             return result
 
     return cast(W, run)
@@ -101,9 +101,9 @@ class MailboxCore:
         self.replaying = False
         self.now_ms = 0
         self.random_state = (seeded.seed * 2862933555777941757 + 3037000493) & _MASK
-        self.store = Store(behavior.listing_order)
-        self.labels = LabelBook(seeded.labels)
-        self.settings = SettingsBook(
+        self.store = MessageStore(behavior.listing_order)
+        self.labels = LabelStore(seeded.labels)
+        self.settings = SettingsStore(
             seeded.address,
             self.labels,
             parts=seeded.settings,
@@ -125,18 +125,18 @@ class MailboxCore:
             thread.history_id = max(member.history_id for member in thread.members)
         self.log = HistoryLog(self._head + shift)
 
-    def _seed(self, seeded: SeededMailbox) -> Iterator[Stored]:
-        threads: dict[int, ThreadState] = {}
+    def _seed(self, seeded: SeededMailbox) -> Iterator[StoredMessage]:
+        threads: dict[int, StoredThread] = {}
         for number, entry in enumerate(seeded):
             message_id = self.mint_id(entry.internal_date_ms)
             thread = threads.get(entry.thread)
             if thread is None:
-                thread = threads[entry.thread] = ThreadState(message_id)
+                thread = threads[entry.thread] = StoredThread(message_id)
             labels = entry.label_ids
             if self.behavior.ghost_label and number % _GHOST_EVERY == 0:
                 labels = (*labels, GHOST_LABEL)
             self._head += 1 + self.draw(40)
-            yield Stored(
+            yield StoredMessage(
                 message_id,
                 thread,
                 entry.content,
@@ -167,7 +167,7 @@ class MailboxCore:
         """A draft id, as `r-1234567890123456789`."""
         return f"r-{(self.draw(1 << 32) << 31) | self.draw(1 << 31)}"
 
-    def message(self, message_id: str) -> Stored:
+    def message(self, message_id: str) -> StoredMessage:
         """The message with this id.
 
         Raises:
@@ -178,7 +178,7 @@ class MailboxCore:
             raise not_found()
         return found
 
-    def thread(self, thread_id: str) -> ThreadState:
+    def thread(self, thread_id: str) -> StoredThread:
         """The thread with this id.
 
         Raises:
@@ -189,9 +189,9 @@ class MailboxCore:
             raise not_found()
         return found
 
-    def record(self, changes: Iterable[tuple[Stored, Change]]) -> None:
+    def record(self, changes: Iterable[tuple[StoredMessage, HistoryChange]]) -> None:
         """Write changes into the history: as one record or one for each message, as `Behavior` says."""
-        groups: dict[str, list[tuple[Stored, Change]]] = {}
+        groups: dict[str, list[tuple[StoredMessage, HistoryChange]]] = {}
         for stored, change in changes:
             key = stored.id if self.behavior.history_groups == "message" else ""
             groups.setdefault(key, []).append((stored, change))
@@ -210,8 +210,8 @@ class MailboxCore:
                     last.thread.history_id = ahead
 
     def relabelled(
-        self, message: Stored, add: Iterable[str], remove: Iterable[str]
-    ) -> list[tuple[Stored, Change]]:
+        self, message: StoredMessage, add: Iterable[str], remove: Iterable[str]
+    ) -> list[tuple[StoredMessage, HistoryChange]]:
         """Change a message's labels; returns the changes for the history, none when nothing changed."""
         present = message.label_ids
         added = tuple(label for label in dict.fromkeys(add) if label not in present)
@@ -221,38 +221,44 @@ class MailboxCore:
             return []
         result = (*(label for label in present if label not in unwanted), *added)
         self.store.relabel(message, result)
-        changes: list[tuple[Stored, Change]] = []
+        changes: list[tuple[StoredMessage, HistoryChange]] = []
         if added:
             changes.append(
-                (message, Change("labelAdded", message.id, message.thread.id, message.label_ids, added))
+                (
+                    message,
+                    HistoryChange("labelAdded", message.id, message.thread.id, message.label_ids, added),
+                )
             )
         if removed:
             changes.append(
-                (message, Change("labelRemoved", message.id, message.thread.id, message.label_ids, removed))
+                (
+                    message,
+                    HistoryChange("labelRemoved", message.id, message.thread.id, message.label_ids, removed),
+                )
             )
         return changes
 
-    def removed(self, message: Stored) -> tuple[Stored, Change]:
+    def removed(self, message: StoredMessage) -> tuple[StoredMessage, HistoryChange]:
         """Take a message out for ever; returns the change for the history."""
         self.store.remove(message)
         self.index.forget(message)
-        return message, Change("messageDeleted", message.id, message.thread.id, message.label_ids)
+        return message, HistoryChange("messageDeleted", message.id, message.thread.id, message.label_ids)
 
     def added(
         self,
-        content: Content,
+        content: MessageContent,
         label_ids: Iterable[str],
         *,
-        thread: ThreadState | None,
+        thread: StoredThread | None,
         internal_date_ms: int,
         draft_id: str = "",
         classification: tuple[dict[str, Any], ...] = (),
-    ) -> tuple[Stored, Change]:
+    ) -> tuple[StoredMessage, HistoryChange]:
         """Put a new message in, in this thread or one of its own; returns it with its change."""
         message_id = self.mint_id(self.now_ms)
-        message = Stored(
+        message = StoredMessage(
             message_id,
-            thread or ThreadState(message_id),
+            thread or StoredThread(message_id),
             content,
             self.store.intern(tuple(dict.fromkeys(label_ids))),
             internal_date_ms,
@@ -262,4 +268,4 @@ class MailboxCore:
         )
         self.store.add(message)
         self.index.learn(message)
-        return message, Change("messageAdded", message_id, message.thread.id, message.label_ids)
+        return message, HistoryChange("messageAdded", message_id, message.thread.id, message.label_ids)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from gmail_client.emulator.api.errors import not_found
-from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.mail.content import MessageContent
 from gmail_client.emulator.mailbox.core import as_content, write
+from gmail_client.emulator.mailbox.message_store import StoredMessage
 from gmail_client.emulator.mailbox.message_writes import MessageWrites
-from gmail_client.emulator.mailbox.store import Stored
 
 __all__ = ["DraftWrites"]
 
@@ -21,7 +21,7 @@ __all__ = ["DraftWrites"]
 class DraftWrites(MessageWrites):
     """Drafts: made, saved again, sent, thrown away."""
 
-    def draft(self, draft_id: str) -> Stored:
+    def draft(self, draft_id: str) -> StoredMessage:
         """The message of this draft.
 
         Raises:
@@ -35,7 +35,7 @@ class DraftWrites(MessageWrites):
     @write
     def create_draft(
         self,
-        mail: bytes | Content,
+        mail: bytes | MessageContent,
         *,
         thread_id: str | None = None,
         classification: Sequence[dict[str, Any]] = (),
@@ -59,7 +59,7 @@ class DraftWrites(MessageWrites):
         return change[0].draft_id
 
     @write
-    def update_draft(self, draft_id: str, mail: bytes | Content) -> str:
+    def update_draft(self, draft_id: str, mail: bytes | MessageContent) -> str:
         """drafts.update: a new message takes the place of the old one; returns its id; 404."""
         old = self.draft(draft_id)
         added = self.added(
@@ -81,7 +81,7 @@ class DraftWrites(MessageWrites):
 
     @write
     def keep_sent_draft(
-        self, draft_id: str, mail: bytes | Content | None = None, *, to_self: bool = False
+        self, draft_id: str, mail: bytes | MessageContent | None = None, *, to_self: bool = False
     ) -> str:
         """The sender's side of drafts.send: the draft goes, a SENT message comes; returns its id; 404."""
         old = self.draft(draft_id)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from gmail_client.emulator.mail.content import Content
-from gmail_client.emulator.mailbox.labels import LabelBook
+from gmail_client.emulator.mail.content import MessageContent
+from gmail_client.emulator.mailbox.labels import LabelStore
 from gmail_client.emulator.mailbox.search import Query, compile_query
-from gmail_client.emulator.mailbox.settings import SettingsBook
+from gmail_client.emulator.mailbox.settings import SettingsStore
 
 __all__ = ["labels_on_arrival", "query_of_criteria"]
 
@@ -16,7 +16,7 @@ class _Arriving(NamedTuple):
     """A message that has no place in the mailbox yet, as a query sees it."""
 
     id: str
-    content: Content
+    content: MessageContent
     label_ids: tuple[str, ...]
     internal_date_ms: int
 
@@ -38,11 +38,11 @@ def query_of_criteria(criteria: dict[str, Any]) -> str:
 
 
 def labels_on_arrival(
-    content: Content,
+    content: MessageContent,
     label_ids: tuple[str, ...],
     date_ms: int,
-    settings: SettingsBook,
-    book: LabelBook,
+    settings: SettingsStore,
+    book: LabelStore,
 ) -> tuple[str, ...]:
     """The labels a message has once every filter that matches has added and removed its own.
 

@@ -1,6 +1,6 @@
 """The history of one mailbox: `HistoryLog` numbers changes, keeps the records and answers history.list.
 
-Record ids rise with gaps. A record holds one or more `Change`s; each shows the labels that the message had
+Record ids rise with gaps. A record holds one or more `HistoryChange`s; each shows the labels that the message had
 after it. What is older than the floor is forgotten, and a start below it is a 404.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["Change", "HistoryLog", "HistorySlice", "Record"]
+__all__ = ["HistoryChange", "HistoryLog", "HistoryPage", "HistoryRecord"]
 
-Kind = Literal["messageAdded", "messageDeleted", "labelAdded", "labelRemoved"]
+ChangeKind = Literal["messageAdded", "messageDeleted", "labelAdded", "labelRemoved"]
 
-_KEYS: dict[Kind, str] = {
+_KEYS: dict[ChangeKind, str] = {
     "messageAdded": "messagesAdded",
     "messageDeleted": "messagesDeleted",
     "labelAdded": "labelsAdded",
@@ -23,25 +23,25 @@ _KEYS: dict[Kind, str] = {
 }
 
 
-class Change(NamedTuple):
+class HistoryChange(NamedTuple):
     """One change of one message; `labels` are the resulting ones, `changed` those that came or went."""
 
-    kind: Kind
+    kind: ChangeKind
     message_id: str
     thread_id: str
     labels: tuple[str, ...]
     changed: tuple[str, ...] = ()
 
 
-class Record(NamedTuple):
+class HistoryRecord(NamedTuple):
     """A history record."""
 
     id: int
-    changes: tuple[Change, ...]
+    changes: tuple[HistoryChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class HistorySlice:
+class HistoryPage:
     """A page of history: its records as JSON objects and where the next page begins, if there is one."""
 
     records: list[dict[str, Any]]
@@ -59,18 +59,18 @@ class HistoryLog:
         self.head = head
         self.floor = head
         self._ids: list[int] = []
-        self._records: list[Record] = []
+        self._records: list[HistoryRecord] = []
 
     def advance(self, gap: int) -> int:
         """Move the head on without a record and return it."""
         self.head += gap
         return self.head
 
-    def append(self, changes: Sequence[Change], gap: int) -> int:
+    def append(self, changes: Sequence[HistoryChange], gap: int) -> int:
         """Add a record `gap` after the head; returns its id, the new head."""
         self.head += gap
         self._ids.append(self.head)
-        self._records.append(Record(self.head, tuple(changes)))
+        self._records.append(HistoryRecord(self.head, tuple(changes)))
         return self.head
 
     def expire(self) -> None:
@@ -80,7 +80,7 @@ class HistoryLog:
         self.head += 1
         self.floor = self.head
 
-    def after(self, start: int) -> Iterator[Record]:
+    def after(self, start: int) -> Iterator[HistoryRecord]:
         """The records with an id above `start`."""
         return iter(self._records[bisect_right(self._ids, start) :])
 
@@ -95,7 +95,7 @@ class HistoryLog:
         split: bool = False,
         empty_labels: bool = False,
         labels_of_deleted: bool = True,
-    ) -> HistorySlice:
+    ) -> HistoryPage:
         """At most `size` records after `start`.
 
         Args:
@@ -123,24 +123,24 @@ class HistoryLog:
             if not changes:
                 continue
             if len(found) == size:
-                return HistorySlice(found, (last_id, 0))
+                return HistoryPage(found, (last_id, 0))
             last_id = record.id
             if split and len(found) == size - 1 and not skip and _can_be_cut(record):
                 half = len(record.changes) // 2
                 shown = [change for change in record.changes[:half] if change in changes]
                 if shown:
                     found.append(_json(record.id, shown, empty_labels, labels_of_deleted))
-                    return HistorySlice(found, (record.id, half))
+                    return HistoryPage(found, (record.id, half))
             found.append(_json(record.id, changes, empty_labels, labels_of_deleted))
-        return HistorySlice(found, None)
+        return HistoryPage(found, None)
 
 
-def _can_be_cut(record: Record) -> bool:
+def _can_be_cut(record: HistoryRecord) -> bool:
     return len({change.message_id for change in record.changes}) > 1
 
 
 def _json(
-    record_id: int, changes: list[Change], empty_labels: bool, labels_of_deleted: bool
+    record_id: int, changes: list[HistoryChange], empty_labels: bool, labels_of_deleted: bool
 ) -> dict[str, Any]:
     record: dict[str, Any] = {"id": str(record_id)}
     record["messages"] = [

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Entry", "Journal", "decode_arguments", "encode_arguments"]
+__all__ = ["Journal", "JournalEntry", "decode_arguments", "encode_arguments"]
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """One write: the mailbox, the Python method, when, and its arguments."""
 
     address: str
@@ -64,7 +64,7 @@ class Journal:
     def __init__(self, path: Path, origin: dict[str, Any]) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._entries: list[Entry] = []
+        self._entries: list[JournalEntry] = []
         kept = self._read(origin)
         with path.open("ab") as file:
             file.truncate(kept)
@@ -95,17 +95,17 @@ class Journal:
                             "use the same arguments or another file"
                         )
                 else:
-                    self._entries.append(Entry(*entry))
+                    self._entries.append(JournalEntry(*entry))
                 kept += len(line)
         return kept
 
-    def replay(self) -> Iterator[Entry]:
+    def replay(self) -> Iterator[JournalEntry]:
         """The writes that the file held when it was opened, in order; once."""
         entries, self._entries = self._entries, []
         for entry in entries:
             yield entry._replace(arguments=decode_arguments(entry.arguments))
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: JournalEntry) -> None:
         """Add a write and hand it to the operating system."""
         self._line(list(entry._replace(arguments=encode_arguments(entry.arguments))))
 

@@ -1,4 +1,4 @@
-"""The labels of one mailbox: `LabelBook`, and `SYSTEM_LABELS`, which every mailbox has."""
+"""The labels of one mailbox: `LabelStore`, and `SYSTEM_LABELS`, which every mailbox has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from gmail_client.emulator.api.errors import bad_argument, conflict, not_found
 
-__all__ = ["NOT_BY_HAND", "SYSTEM_LABELS", "LabelBook"]
+__all__ = ["NOT_BY_HAND", "SYSTEM_LABELS", "LabelStore"]
 
 _VISIBLE = ("SENT", "INBOX", "DRAFT", "STARRED", "UNREAD")
 _HIDDEN = (
@@ -35,7 +35,7 @@ def _system(label_id: str) -> dict[str, Any]:
     return label
 
 
-class LabelBook:
+class LabelStore:
     """Label resources by id: the system's, then the user's.
 
     Args:

@@ -15,20 +15,28 @@ from typing import Any, Generic, TypeVar
 
 from gmail_client.emulator.api.errors import bad_argument
 from gmail_client.emulator.behavior import Behavior
+from gmail_client.emulator.mailbox.message_store import MessageStore, StoredMessage, StoredThread
 from gmail_client.emulator.mailbox.search import Query, compile_query
-from gmail_client.emulator.mailbox.store import Store, Stored, ThreadState
 
-__all__ = ["MAX_RESULTS", "Page", "Selection", "list_page", "page_size", "read_token", "write_token"]
+__all__ = [
+    "MAX_RESULTS",
+    "ListingFilter",
+    "ListingPage",
+    "list_page",
+    "page_size",
+    "read_token",
+    "write_token",
+]
 
 MAX_RESULTS = 500
 _ESTIMATE = 201
 _MOST_TESTED = 10_000
 
-T = TypeVar("T", Stored, ThreadState)
+T = TypeVar("T", StoredMessage, StoredThread)
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class ListingPage(Generic[T]):
     """A page: its items, the token of the next one if there is one, and Gmail's rough estimate."""
 
     items: list[T]
@@ -36,7 +44,7 @@ class Page(Generic[T]):
     estimate: int
 
 
-class Selection:
+class ListingFilter:
     """Which messages a listing wants: by query, by labels (all of them), without spam and trash or with.
 
     Args:
@@ -71,7 +79,7 @@ class Selection:
             or (behavior.label_ids_reach_spam_trash and not {"SPAM", "TRASH"}.isdisjoint(label_ids))
         )
 
-    def message(self, message: Stored) -> bool:
+    def message(self, message: StoredMessage) -> bool:
         """Whether this message is wanted."""
         labels = message.label_ids
         if not self._hidden and ("TRASH" in labels or "SPAM" in labels):
@@ -89,7 +97,7 @@ class Selection:
         """Whether so many messages were read for the query that the page should end, full or not."""
         return self._tested >= _MOST_TESTED
 
-    def thread(self, thread: ThreadState) -> bool:
+    def thread(self, thread: StoredThread) -> bool:
         """Whether one of the thread's messages is wanted."""
         return any(self.message(member) for member in thread.members)
 
@@ -106,7 +114,7 @@ def page_size(text: int, behavior: Behavior) -> int:
 
 
 def list_page(
-    store: Store,
+    store: MessageStore,
     run: Callable[[tuple[int, str] | None], Iterator[T]],
     wanted: Callable[[T], bool],
     *,
@@ -115,7 +123,7 @@ def list_page(
     kind: str,
     empty_every: int = 0,
     tired: Callable[[], bool] = lambda: False,
-) -> Page[T]:
+) -> ListingPage[T]:
     """One page of a listing.
 
     Args:
@@ -137,16 +145,16 @@ def list_page(
         at, item_id, number = read_token(token, kind, (int, str, int))
         start = (at, item_id)
     if start is not None and empty_every and number % empty_every == 0:
-        return Page([], write_token(kind, *start, number + 1), _ESTIMATE)
+        return ListingPage([], write_token(kind, *start, number + 1), _ESTIMATE)
     items: list[T] = []
     for item in run(start):
         if tired():
-            return Page(items, write_token(kind, *store.key_of(item), number + 1), _ESTIMATE)
+            return ListingPage(items, write_token(kind, *store.key_of(item), number + 1), _ESTIMATE)
         if wanted(item):
             if len(items) == size:
-                return Page(items, write_token(kind, *store.key_of(item), number + 1), _ESTIMATE)
+                return ListingPage(items, write_token(kind, *store.key_of(item), number + 1), _ESTIMATE)
             items.append(item)
-    return Page(items, None, len(items))
+    return ListingPage(items, None, len(items))
 
 
 def write_token(kind: str, *place: int | str) -> str:

@@ -13,17 +13,18 @@ from email.utils import getaddresses
 
 from gmail_client.emulator.api.errors import bad_argument
 from gmail_client.emulator.behavior import Behavior
-from gmail_client.emulator.generate.generator import SeededMailbox, random_mail
-from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.generate.generator import random_mail
+from gmail_client.emulator.generate.seeded import SeededMailbox
+from gmail_client.emulator.mail.content import MessageContent
 from gmail_client.emulator.mailbox.core import as_content
 from gmail_client.emulator.mailbox.draft_writes import DraftWrites
-from gmail_client.emulator.mailbox.journal import Entry, Journal
+from gmail_client.emulator.mailbox.journal import Journal, JournalEntry
 from gmail_client.emulator.mailbox.settings_writes import SettingsWrites
 from gmail_client.http.clock import Clock
 
-__all__ = ["EmulatedMailbox", "PostOffice"]
+__all__ = ["Deliver", "EmulatedMailbox"]
 
-PostOffice = Callable[[str, Content], None]
+Deliver = Callable[[str, MessageContent], None]
 
 
 class EmulatedMailbox(DraftWrites, SettingsWrites):
@@ -44,7 +45,7 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
         clock: Clock,
         behavior: Behavior,
         journal: Journal | None = None,
-        post: PostOffice = lambda address, content: None,
+        post: Deliver = lambda address, content: None,
     ) -> None:
         super().__init__(seeded, clock=clock, behavior=behavior, journal=journal)
         self._post = post
@@ -85,7 +86,7 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
             seconds = int(self.clock.time())
             return random_mail(self._mail_rng, self.address, reply_to=answered, seconds=seconds)
 
-    def send(self, mail: bytes | Content, *, thread_id: str | None = None) -> str:
+    def send(self, mail: bytes | MessageContent, *, thread_id: str | None = None) -> str:
         """messages.send: keep a copy under SENT and deliver it to this emulator's mailboxes; returns its id.
 
         Raises:
@@ -97,7 +98,7 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
         self._deliver(content, recipients)
         return message_id
 
-    def send_draft(self, draft_id: str, mail: bytes | Content | None = None) -> str:
+    def send_draft(self, draft_id: str, mail: bytes | MessageContent | None = None) -> str:
         """drafts.send: the draft, or `mail` in its place, is sent; returns the id of the sent message.
 
         Raises:
@@ -112,7 +113,7 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
         self._deliver(content, recipients)
         return message_id
 
-    def replay(self, entry: Entry) -> None:
+    def replay(self, entry: JournalEntry) -> None:
         """Do a write of the journal again, at the time it was done."""
         with self.lock:
             self.replaying = True
@@ -122,13 +123,13 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
             finally:
                 self.replaying = False
 
-    def _deliver(self, content: Content, recipients: list[str]) -> None:
+    def _deliver(self, content: MessageContent, recipients: list[str]) -> None:
         for address in recipients:
             if address != self.address:
                 self._post(address, content)
 
 
-def _recipients(content: Content) -> list[str]:
+def _recipients(content: MessageContent) -> list[str]:
     fields = [
         header["value"] for header in content.headers() if header["name"].lower() in ("to", "cc", "bcc")
     ]

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from gmail_client.emulator.api.errors import bad_argument
-from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.mail.content import MessageContent
 from gmail_client.emulator.mailbox.core import MailboxCore, as_content, write
 from gmail_client.emulator.mailbox.filters import labels_on_arrival
 from gmail_client.emulator.mailbox.labels import NOT_BY_HAND
-from gmail_client.emulator.mailbox.store import Stored, ThreadState
+from gmail_client.emulator.mailbox.message_store import StoredMessage, StoredThread
 
 __all__ = ["MessageWrites"]
 
@@ -26,7 +26,7 @@ class MessageWrites(MailboxCore):
     @write
     def insert(
         self,
-        mail: bytes | Content,
+        mail: bytes | MessageContent,
         label_ids: Sequence[str] = (),
         *,
         thread_id: str | None = None,
@@ -56,7 +56,7 @@ class MessageWrites(MailboxCore):
     @write
     def import_(
         self,
-        mail: bytes | Content,
+        mail: bytes | MessageContent,
         label_ids: Sequence[str] = (),
         *,
         thread_id: str | None = None,
@@ -78,14 +78,16 @@ class MessageWrites(MailboxCore):
         return self._put(content, labels, thread_id, date_source, tuple(classification))
 
     @write
-    def receive(self, mail: bytes | Content) -> str:
+    def receive(self, mail: bytes | MessageContent) -> str:
         """Mail that comes in by SMTP: INBOX and UNREAD, or SPAM, then filters; returns the message id."""
         content = as_content(mail)
         labels = self._arrived(content, ("INBOX", "UNREAD"), never_mark_spam=False)
         return self._put(content, labels, None, "receivedTime", ())
 
     @write
-    def keep_sent(self, mail: bytes | Content, *, thread_id: str | None = None, to_self: bool = False) -> str:
+    def keep_sent(
+        self, mail: bytes | MessageContent, *, thread_id: str | None = None, to_self: bool = False
+    ) -> str:
         """The sender's copy of sent mail: SENT, and INBOX and UNREAD too when it went to oneself."""
         content = as_content(mail)
         labels: tuple[str, ...] = ("SENT",)
@@ -192,7 +194,7 @@ class MessageWrites(MailboxCore):
 
     def _put(
         self,
-        content: Content,
+        content: MessageContent,
         labels: tuple[str, ...],
         thread_id: str | None,
         date_source: DateSource,
@@ -210,7 +212,7 @@ class MessageWrites(MailboxCore):
         self.record([(message, change)])
         return message.id
 
-    def thread_to_join(self, content: Content, thread_id: str | None) -> ThreadState | None:
+    def thread_to_join(self, content: MessageContent, thread_id: str | None) -> StoredThread | None:
         """The thread that was asked for, if the subject fits; else the one that References name.
 
         Raises:
@@ -222,7 +224,7 @@ class MessageWrites(MailboxCore):
         return self.index.thread_for(content)
 
     def _arrived(
-        self, content: Content, labels: tuple[str, ...], *, never_mark_spam: bool
+        self, content: MessageContent, labels: tuple[str, ...], *, never_mark_spam: bool
     ) -> tuple[str, ...]:
         if not never_mark_spam and "INBOX" in labels and _flagged_as_spam(content):
             labels = (*(label for label in labels if label != "INBOX"), "SPAM")
@@ -250,11 +252,13 @@ class MessageWrites(MailboxCore):
         if len(message_ids) > _MOST_IDS:
             raise bad_argument(f"Too many message ids: {len(message_ids)}, at most {_MOST_IDS}")
 
-    def _present(self, message_ids: Iterable[str]) -> list[Stored]:
+    def _present(self, message_ids: Iterable[str]) -> list[StoredMessage]:
         known = self.store.messages
         return [known[message_id] for message_id in dict.fromkeys(message_ids) if message_id in known]
 
-    def _classify(self, messages: list[Stored], add: Sequence[dict[str, Any]], remove: Sequence[str]) -> None:
+    def _classify(
+        self, messages: list[StoredMessage], add: Sequence[dict[str, Any]], remove: Sequence[str]
+    ) -> None:
         if not add and not remove:
             return
         for message in messages:
@@ -269,7 +273,7 @@ class MessageWrites(MailboxCore):
             message.history_id = self.log.advance(self.gap())
 
 
-def _flagged_as_spam(content: Content) -> bool:
+def _flagged_as_spam(content: MessageContent) -> bool:
     return any(
         header["name"].lower() == "x-spam-flag" and header["value"].strip().upper() == "YES"
         for header in content.headers()

@@ -18,16 +18,16 @@ from typing import Any, Literal
 
 from gmail_client.emulator.api.errors import bad_argument
 from gmail_client.emulator.behavior import Behavior
-from gmail_client.emulator.mailbox.store import Stored, ThreadState
+from gmail_client.emulator.mailbox.message_store import StoredMessage, StoredThread
 
-__all__ = ["Format", "Renderer", "to_json"]
+__all__ = ["MessageFormat", "Renderer", "to_json"]
 
-Format = Literal["full", "metadata", "minimal", "raw"]
+MessageFormat = Literal["full", "metadata", "minimal", "raw"]
 
 _ID_PREFIX = "ANGjdJ8"
 _NONCE = 90
 
-Key = tuple[int, str]
+CacheKey = tuple[int, str]
 """A message by the identity of its content and its id: ids alone are unique in one mailbox only."""
 
 
@@ -56,12 +56,14 @@ class Renderer:
         self._limit = cache_bytes
         self._held = 0
         self._most_summaries = summaries
-        self._summaries: OrderedDict[Key, tuple[str, int]] = OrderedDict()
-        self._cache: OrderedDict[Key, tuple[bytes, ...]] = OrderedDict()
+        self._summaries: OrderedDict[CacheKey, tuple[str, int]] = OrderedDict()
+        self._cache: OrderedDict[CacheKey, tuple[bytes, ...]] = OrderedDict()
         self._marker = secrets.token_hex(12)
         self._nonces = random.Random(os.urandom(8))  # noqa: S311
 
-    def message(self, message: Stored, format: Format = "full", headers: Sequence[str] = ()) -> bytes:
+    def message(
+        self, message: StoredMessage, format: MessageFormat = "full", headers: Sequence[str] = ()
+    ) -> bytes:
         """The JSON text of a Message resource.
 
         Args:
@@ -90,7 +92,9 @@ class Renderer:
                 return b'%b,"raw":"%b",%b' % (start, base64.urlsafe_b64encode(raw), end)
         return b"%b,%b" % (start, end)
 
-    def thread(self, thread: ThreadState, format: Format = "full", headers: Sequence[str] = ()) -> bytes:
+    def thread(
+        self, thread: StoredThread, format: MessageFormat = "full", headers: Sequence[str] = ()
+    ) -> bytes:
         """The JSON text of a Thread resource with its messages, oldest first."""
         members = thread.members
         if not self._behavior.threads_get_includes_trash:
@@ -99,9 +103,9 @@ class Renderer:
 
     def thread_of(
         self,
-        thread: ThreadState,
-        members: Sequence[Stored],
-        format: Format,
+        thread: StoredThread,
+        members: Sequence[StoredMessage],
+        format: MessageFormat,
         headers: Sequence[str] = (),
         *,
         snippet: bool,
@@ -116,15 +120,15 @@ class Renderer:
         messages = b",".join([self.message(member, format, headers) for member in members])
         return b'%b,"messages":[%b]}' % (to_json(head)[:-1], messages)
 
-    def draft(self, message: Stored, format: Format = "full") -> bytes:
+    def draft(self, message: StoredMessage, format: MessageFormat = "full") -> bytes:
         """The JSON text of a Draft resource."""
         return b'{"id":%b,"message":%b}' % (to_json(message.draft_id), self.message(message, format))
 
-    def reference(self, message: Stored) -> dict[str, Any]:
+    def reference(self, message: StoredMessage) -> dict[str, Any]:
         """What most writes answer: id, threadId and labelIds."""
         return self._head(message)
 
-    def attachment(self, message: Stored, attachment_id: str) -> dict[str, Any]:
+    def attachment(self, message: StoredMessage, attachment_id: str) -> dict[str, Any]:
         """The MessagePartBody behind an attachment id that was minted for this message.
 
         Raises:
@@ -133,7 +137,7 @@ class Renderer:
         data = self._attachment_data(message, attachment_id)
         return {"size": len(data), "data": base64.urlsafe_b64encode(data).decode()}
 
-    def _attachment_data(self, message: Stored, attachment_id: str) -> bytes:
+    def _attachment_data(self, message: StoredMessage, attachment_id: str) -> bytes:
         refused = bad_argument("Invalid attachment token")
         if not attachment_id.startswith(_ID_PREFIX):
             raise refused
@@ -153,17 +157,17 @@ class Renderer:
         token = self._nonces.randbytes(_NONCE) + f"{message_id}:{part_id}".encode()
         return _ID_PREFIX + base64.urlsafe_b64encode(token).decode()
 
-    def _head(self, message: Stored) -> dict[str, Any]:
+    def _head(self, message: StoredMessage) -> dict[str, Any]:
         head: dict[str, Any] = {"id": message.id, "threadId": message.thread.id}
         if message.label_ids or self._behavior.empty_label_ids == "empty":
             head["labelIds"] = message.label_ids
         return head
 
-    def snippet(self, thread: ThreadState) -> str:
+    def snippet(self, thread: StoredThread) -> str:
         """A thread's snippet."""
         return self._summary(thread.face)[0]
 
-    def _summary(self, message: Stored) -> tuple[str, int]:
+    def _summary(self, message: StoredMessage) -> tuple[str, int]:
         """Snippet and size."""
         key = (id(message.content), message.id)
         found = self._summaries.get(key)
@@ -175,7 +179,7 @@ class Renderer:
                     self._summaries.popitem(last=False)
         return found
 
-    def _metadata(self, message: Stored, names: Sequence[str]) -> dict[str, Any]:
+    def _metadata(self, message: StoredMessage, names: Sequence[str]) -> dict[str, Any]:
         headers = message.content.headers()
         if names:
             wanted = {name.lower() for name in names}
@@ -185,7 +189,7 @@ class Renderer:
             payload["headers"] = headers
         return payload
 
-    def _payload(self, message: Stored) -> bytes:
+    def _payload(self, message: StoredMessage) -> bytes:
         key = (id(message.content), message.id)
         with self._lock:
             pieces = self._cache.get(key)
@@ -201,7 +205,7 @@ class Renderer:
             filled[index] = self._attachment_id(message.id, filled[index].decode()).encode()
         return b"".join(filled)
 
-    def _keep(self, key: Key, pieces: tuple[bytes, ...]) -> None:
+    def _keep(self, key: CacheKey, pieces: tuple[bytes, ...]) -> None:
         with self._lock:
             if key not in self._cache:
                 self._held += sum(map(len, pieces))
@@ -210,7 +214,7 @@ class Renderer:
                 _, dropped = self._cache.popitem(last=False)
                 self._held -= sum(map(len, dropped))
 
-    def _pieces(self, message: Stored) -> tuple[bytes, ...]:
+    def _pieces(self, message: StoredMessage) -> tuple[bytes, ...]:
         """The payload's JSON cut at its attachment ids: text, partId, text, partId, ..., text."""
         marker = self._marker
         text = to_json(message.content.payload(lambda part_id: f"{marker}{part_id}{marker}"))

@@ -13,14 +13,14 @@ import re
 from collections.abc import Callable, Collection, Mapping
 
 from gmail_client.emulator.mailbox.search_operators import (
-    Look,
-    Scope,
+    MessageView,
+    Predicate,
     Searchable,
-    Test,
+    SearchContext,
     compile_operator,
     compile_words,
-    everything,
     label_key,
+    match_all,
 )
 
 __all__ = ["Query", "Searchable", "compile_query"]
@@ -41,13 +41,13 @@ _TOKEN = re.compile(
 class Query:
     """A compiled `q`: call it with a message. `reaches_spam_trash` says whether it asks for those by name."""
 
-    def __init__(self, test: Test, *, reaches_spam_trash: bool) -> None:
+    def __init__(self, test: Predicate, *, reaches_spam_trash: bool) -> None:
         self._test = test
         self.reaches_spam_trash = reaches_spam_trash
 
     def __call__(self, message: Searchable) -> bool:
         """Whether the message matches; that spam and trash are left out by default is the caller's part."""
-        return self._test(Look(message))
+        return self._test(MessageView(message))
 
 
 def compile_query(
@@ -61,7 +61,7 @@ def compile_query(
         labels: Ids of the mailbox's labels by their names.
         me: The user's own addresses, for `from:me` and `to:me`.
     """
-    scope = Scope(now, {label_key(name): label_id for name, label_id in labels.items()}, tuple(me))
+    scope = SearchContext(now, {label_key(name): label_id for name, label_id in labels.items()}, tuple(me))
     parser = _Parser(q, scope)
     test = parser.parse()
     return Query(test, reaches_spam_trash=parser.reaches_spam_trash)
@@ -70,23 +70,23 @@ def compile_query(
 class _Parser:
     """Recursive descent over the tokens of one query."""
 
-    def __init__(self, q: str, scope: Scope) -> None:
+    def __init__(self, q: str, scope: SearchContext) -> None:
         self._tokens = list(_TOKEN.finditer(q))
         self._next = 0
         self._scope = scope
         self.reaches_spam_trash = False
 
-    def parse(self) -> Test:
-        terms: list[Test] = []
+    def parse(self) -> Predicate:
+        terms: list[Predicate] = []
         while self._next < len(self._tokens):
             terms.append(self._terms("(", "", 0, negated=False))
             # What stopped it was a bracket that nobody opened.
             self._next += 1
         return _every(terms)
 
-    def _terms(self, opening: str, operator: str, depth: int, *, negated: bool) -> Test:
+    def _terms(self, opening: str, operator: str, depth: int, *, negated: bool) -> Predicate:
         """The terms up to a closing bracket; those joined by OR belong together."""
-        groups: list[list[Test]] = []
+        groups: list[list[Predicate]] = []
         joined = False
         while self._next < len(self._tokens) and self._tokens[self._next]["bracket"] not in (")", "}"):
             token = self._tokens[self._next]
@@ -102,14 +102,14 @@ class _Parser:
         alternatives = [_some(group) for group in groups]
         return _some(alternatives) if opening == "{" else _every(alternatives)
 
-    def _term(self, operator: str, depth: int, *, negated: bool) -> Test:
+    def _term(self, operator: str, depth: int, *, negated: bool) -> Predicate:
         token = self._tokens[self._next]
         self._next += 1
         if token["minus"]:
             if len(token["minus"]) % 2 == 0:
                 return self._term(operator, depth, negated=negated)
             inner = self._term(operator, depth, negated=not negated)
-            return inner if inner is everything else lambda look: not inner(look)
+            return inner if inner is match_all else lambda look: not inner(look)
         if token["bracket"]:
             return self._group(token["bracket"], operator, depth, negated=negated)
         if token["operator"]:
@@ -118,14 +118,14 @@ class _Parser:
         known = compile_operator(operator, text, self._scope) if operator else None
         return known or compile_words(text)
 
-    def _group(self, opening: str, operator: str, depth: int, *, negated: bool) -> Test:
+    def _group(self, opening: str, operator: str, depth: int, *, negated: bool) -> Predicate:
         if opening not in "({" or depth >= _MAXIMUM_DEPTH:
-            return everything
+            return match_all
         test = self._terms(opening, operator, depth + 1, negated=negated)
         self._next += 1
         return test
 
-    def _operator(self, token: re.Match[str], depth: int, *, negated: bool) -> Test:
+    def _operator(self, token: re.Match[str], depth: int, *, negated: bool) -> Predicate:
         name = token["operator"].lower()
         value = token["quoted"] if token["quoted"] is not None else token["value"]
         if not value and self._next < len(self._tokens):
@@ -138,15 +138,15 @@ class _Parser:
         return compile_operator(name, value, self._scope) or compile_words(f"{name} {value}")
 
 
-def _every(tests: list[Test]) -> Test:
-    counting = [test for test in tests if test is not everything]
+def _every(tests: list[Predicate]) -> Predicate:
+    counting = [test for test in tests if test is not match_all]
     if len(counting) < 2:
-        return counting[0] if counting else everything
+        return counting[0] if counting else match_all
     return lambda look: all(test(look) for test in counting)
 
 
-def _some(tests: list[Test]) -> Test:
-    counting = [test for test in tests if test is not everything]
+def _some(tests: list[Predicate]) -> Predicate:
+    counting = [test for test in tests if test is not match_all]
     if len(counting) < 2:
-        return counting[0] if counting else everything
+        return counting[0] if counting else match_all
     return lambda look: any(test(look) for test in counting)

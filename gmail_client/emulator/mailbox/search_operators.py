@@ -15,18 +15,18 @@ from functools import cached_property
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.mail.content import MessageContent
 from gmail_client.emulator.mail.text import SearchFields, words
 
 __all__ = [
-    "Look",
-    "Scope",
+    "MessageView",
+    "Predicate",
+    "SearchContext",
     "Searchable",
-    "Test",
     "compile_operator",
     "compile_words",
-    "everything",
     "label_key",
+    "match_all",
 ]
 
 
@@ -34,7 +34,7 @@ class Searchable(Protocol):
     """A message in its mailbox, as far as `q` looks at it."""
 
     @property
-    def content(self) -> Content:
+    def content(self) -> MessageContent:
         """What the message says."""
         ...
 
@@ -49,7 +49,7 @@ class Searchable(Protocol):
         ...
 
 
-class Look:
+class MessageView:
     """One message being looked at: its fields are made once, and only when a term asks for them."""
 
     def __init__(self, message: Searchable) -> None:
@@ -63,11 +63,11 @@ class Look:
         return self.content.search_text()
 
 
-Test = Callable[[Look], bool]
+Predicate = Callable[[MessageView], bool]
 
 
 @dataclass(frozen=True)
-class Scope:
+class SearchContext:
     """What the operators of one query refer to.
 
     Args:
@@ -124,23 +124,23 @@ def label_key(name: str) -> str:
     return _LABEL_KEY.sub("-", name.casefold()).strip("-")
 
 
-def nothing(look: Look) -> bool:
+def match_none(look: MessageView) -> bool:
     """The test that no message passes."""
     return False
 
 
-def everything(look: Look) -> bool:
+def match_all(look: MessageView) -> bool:
     """The test of a term that is no restriction; it does not count beside others, nor behind a minus."""
     return True
 
 
-def compile_words(text: str) -> Test:
+def compile_words(text: str) -> Predicate:
     """A bare word or a quoted phrase, looked for in the headers, the file names and the visible text."""
     wanted = words(text)
-    return everything if not wanted.strip() else lambda look: wanted in look.fields.anywhere
+    return match_all if not wanted.strip() else lambda look: wanted in look.fields.anywhere
 
 
-def compile_operator(name: str, value: str, scope: Scope) -> Test | None:
+def compile_operator(name: str, value: str, scope: SearchContext) -> Predicate | None:
     """The test of `name:value`; None when there is no operator of that name.
 
     An empty value is no restriction, one that cannot be read matches nothing.
@@ -148,16 +148,16 @@ def compile_operator(name: str, value: str, scope: Scope) -> Test | None:
     make = _OPERATORS.get(name.lower())
     if make is None:
         return None
-    return make(value.strip(), scope) if value.strip() else everything
+    return make(value.strip(), scope) if value.strip() else match_all
 
 
-def _phrase(pick: Callable[[SearchFields], str]) -> Callable[[str, Scope], Test]:
-    def make(value: str, scope: Scope) -> Test:
+def _phrase(pick: Callable[[SearchFields], str]) -> Callable[[str, SearchContext], Predicate]:
+    def make(value: str, scope: SearchContext) -> Predicate:
         wanted = [words(value)]
         if value.casefold() == "me" and scope.me:
             wanted = [words(address) for address in scope.me]
         if not wanted[0].strip():
-            return nothing
+            return match_none
         return lambda look: any(phrase in pick(look.fields) for phrase in wanted)
 
     return make
@@ -167,17 +167,17 @@ def _recipients(fields: SearchFields) -> str:
     return f"{fields.to}\n{fields.cc}\n{fields.bcc}"
 
 
-def _has_label(label_id: str) -> Test:
+def _has_label(label_id: str) -> Predicate:
     return lambda look: label_id in look.labels
 
 
-def _label(value: str, scope: Scope) -> Test:
+def _label(value: str, scope: SearchContext) -> Predicate:
     key = label_key(value)
     label_id = scope.labels.get(key) or _PLACES.get(key)
-    return _has_label(label_id) if label_id else nothing
+    return _has_label(label_id) if label_id else match_none
 
 
-def _place(value: str, scope: Scope) -> Test:
+def _place(value: str, scope: SearchContext) -> Predicate:
     key = value.casefold()
     if key in ("anywhere", "all"):
         return lambda look: True
@@ -186,16 +186,16 @@ def _place(value: str, scope: Scope) -> Test:
     return _label(value, scope)
 
 
-def _category(value: str, scope: Scope) -> Test:
+def _category(value: str, scope: SearchContext) -> Predicate:
     label_id = _CATEGORIES.get(value.casefold())
-    return _has_label(label_id) if label_id else nothing
+    return _has_label(label_id) if label_id else match_none
 
 
-def _has_user_label(look: Look) -> bool:
+def _has_user_label(look: MessageView) -> bool:
     return any(label_id.startswith("Label_") for label_id in look.labels)
 
 
-def _has(value: str, scope: Scope) -> Test:
+def _has(value: str, scope: SearchContext) -> Predicate:
     key = value.casefold()
     if key == "attachment":
         return lambda look: bool(look.fields.filenames)
@@ -208,13 +208,13 @@ def _has(value: str, scope: Scope) -> Test:
     if key in _LINKS:
         wanted = [f" {link} " for link in _LINKS[key]]
         return lambda look: any(link in look.fields.body for link in wanted)
-    return nothing
+    return match_none
 
 
-def _filename(value: str, scope: Scope) -> Test:
+def _filename(value: str, scope: SearchContext) -> Predicate:
     wanted = words(value)
     if not wanted.strip():
-        return nothing
+        return match_none
     return lambda look: any(wanted in words(name) for name in look.fields.filenames)
 
 
@@ -232,31 +232,31 @@ def _moment_ms(value: str) -> int | None:
         return None
 
 
-def _after(value: str, scope: Scope) -> Test:
+def _after(value: str, scope: SearchContext) -> Predicate:
     moment = _moment_ms(value)
-    return nothing if moment is None else lambda look: look.date_ms >= moment
+    return match_none if moment is None else lambda look: look.date_ms >= moment
 
 
-def _before(value: str, scope: Scope) -> Test:
+def _before(value: str, scope: SearchContext) -> Predicate:
     moment = _moment_ms(value)
-    return nothing if moment is None else lambda look: look.date_ms < moment
+    return match_none if moment is None else lambda look: look.date_ms < moment
 
 
-def _age_start_ms(value: str, scope: Scope) -> float | None:
+def _age_start_ms(value: str, scope: SearchContext) -> float | None:
     match = _AGE.fullmatch(value)
     if not match:
         return None
     return (scope.now() - int(match.group(1)) * _AGE_SECONDS[match.group(2).lower()]) * 1000
 
 
-def _newer_than(value: str, scope: Scope) -> Test:
+def _newer_than(value: str, scope: SearchContext) -> Predicate:
     start = _age_start_ms(value, scope)
-    return nothing if start is None else lambda look: look.date_ms >= start
+    return match_none if start is None else lambda look: look.date_ms >= start
 
 
-def _older_than(value: str, scope: Scope) -> Test:
+def _older_than(value: str, scope: SearchContext) -> Predicate:
     start = _age_start_ms(value, scope)
-    return nothing if start is None else lambda look: look.date_ms < start
+    return match_none if start is None else lambda look: look.date_ms < start
 
 
 def _bytes(value: str) -> int | None:
@@ -264,22 +264,22 @@ def _bytes(value: str) -> int | None:
     return int(match.group(1)) * _SIZE_BYTES[(match.group(2) or "")[:1].lower()] if match else None
 
 
-def _larger(value: str, scope: Scope) -> Test:
+def _larger(value: str, scope: SearchContext) -> Predicate:
     limit = _bytes(value)
-    return nothing if limit is None else lambda look: look.content.size > limit
+    return match_none if limit is None else lambda look: look.content.size > limit
 
 
-def _smaller(value: str, scope: Scope) -> Test:
+def _smaller(value: str, scope: SearchContext) -> Predicate:
     limit = _bytes(value)
-    return nothing if limit is None else lambda look: look.content.size < limit
+    return match_none if limit is None else lambda look: look.content.size < limit
 
 
-def _message_id(value: str, scope: Scope) -> Test:
+def _message_id(value: str, scope: SearchContext) -> Predicate:
     wanted = value.strip("<>")
     return lambda look: look.content.message_id.strip("<>") == wanted
 
 
-_OPERATORS: dict[str, Callable[[str, Scope], Test]] = {
+_OPERATORS: dict[str, Callable[[str, SearchContext], Predicate]] = {
     "from": _phrase(lambda fields: fields.sender),
     "to": _phrase(_recipients),
     "cc": _phrase(lambda fields: fields.cc),

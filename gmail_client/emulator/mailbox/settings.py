@@ -1,13 +1,13 @@
-"""The settings of one mailbox: `SettingsBook` with its five parts, filters, aliases, forwarding, delegates."""
+"""The settings of one mailbox: `SettingsStore` with its five parts, filters, aliases, forwarding, delegates."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from gmail_client.emulator.api.errors import bad_argument, conflict, failed_precondition, not_found
-from gmail_client.emulator.mailbox.labels import LabelBook
+from gmail_client.emulator.mailbox.labels import LabelStore
 
-__all__ = ["SETTINGS_PARTS", "SettingsBook"]
+__all__ = ["SETTINGS_PARTS", "SettingsStore"]
 
 SETTINGS_PARTS = ("autoForwarding", "imap", "pop", "language", "vacation")
 
@@ -22,7 +22,7 @@ _FOLDER_SIZES = (0, 1000, 2000, 5000, 10000)
 _CRITERIA = ("from", "to", "subject", "query", "negatedQuery", "hasAttachment", "excludeChats", "size")
 
 
-class SettingsBook:
+class SettingsStore:
     """Everything below `settings/`, as API resources.
 
     Args:
@@ -38,7 +38,7 @@ class SettingsBook:
     def __init__(
         self,
         address: str,
-        labels: LabelBook,
+        labels: LabelStore,
         *,
         parts: dict[str, dict[str, Any]] | None = None,
         filters: list[dict[str, Any]] | None = None,

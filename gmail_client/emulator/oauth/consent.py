@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from gmail_client.emulator.api.methods import SCOPES
-from gmail_client.emulator.oauth.tokens import Client, CodeGrant
-from gmail_client.emulator.world import World
+from gmail_client.emulator.backend import Backend
+from gmail_client.emulator.oauth.tokens import AuthorizationCode, RegisteredClient
 
-__all__ = ["AUTH_PATH", "DECISION_PATH", "Consent", "Page"]
+__all__ = ["AUTH_PATH", "DECISION_PATH", "Consent", "ConsentPage"]
 
 AUTH_PATH = "/o/oauth2/v2/auth"
 DECISION_PATH = "/o/oauth2/v2/auth/decision"
@@ -35,7 +35,7 @@ fieldset{{margin:1rem 0}}button{{font:inherit;padding:.4rem 1.2rem;margin-right:
 
 
 @dataclass(frozen=True)
-class Page:
+class ConsentPage:
     """An answer to the browser: a page, or a way back when `location` is set."""
 
     status: int
@@ -44,8 +44,8 @@ class Page:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    client: Client
+class _AuthorizationRequest:
+    client: RegisteredClient
     redirect_uri: str
     scopes: tuple[str, ...]
     state: str | None
@@ -62,17 +62,17 @@ class Consent:
         world: Clients, accounts and tokens.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._open: OrderedDict[str, _Asked] = OrderedDict()
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._open: OrderedDict[str, _AuthorizationRequest] = OrderedDict()
 
-    def show(self, query: Mapping[str, str]) -> Page:
+    def show(self, query: Mapping[str, str]) -> ConsentPage:
         """The page for an authorization request, or what is wrong with it.
 
         A wrong client or redirect URI is told on a page, never by a redirect; everything else goes back to
         the client as `error`.
         """
-        client = self._world.tokens.client(query.get("client_id", ""))
+        client = self._backend.tokens.client(query.get("client_id", ""))
         if client is None:
             return _error(401, "invalid_client", "The OAuth client was not found.")
         redirect_uri = query.get("redirect_uri", "")
@@ -90,7 +90,7 @@ class Consent:
         method = query.get("code_challenge_method", "plain" if "code_challenge" in query else "")
         if method not in ("", "plain", "S256"):
             return _error(400, "invalid_request", f"Invalid code_challenge_method: {method}")
-        asked = _Asked(
+        asked = _AuthorizationRequest(
             client,
             redirect_uri,
             scopes,
@@ -104,17 +104,17 @@ class Consent:
         self._open[request_id] = asked
         while len(self._open) > _MOST_OPEN:
             self._open.popitem(last=False)
-        return Page(200, self._form(request_id, asked))
+        return ConsentPage(200, self._form(request_id, asked))
 
-    def _form(self, request_id: str, asked: _Asked) -> str:
+    def _form(self, request_id: str, asked: _AuthorizationRequest) -> str:
         def box(kind: str, name: str, value: str, checked: bool) -> str:
             mark = " checked" if checked else ""
             text = html.escape(value)
             return f'<label><input type="{kind}" name="{name}" value="{text}"{mark}> {text}</label><br>'
 
-        first = asked.hint if asked.hint in self._world.addresses else self._world.addresses[0]
+        first = asked.hint if asked.hint in self._backend.addresses else self._backend.addresses[0]
         accounts = "".join(
-            box("radio", "account", address, address == first) for address in self._world.addresses[:50]
+            box("radio", "account", address, address == first) for address in self._backend.addresses[:50]
         )
         scopes = "".join(box("checkbox", "scope", scope, True) for scope in asked.scopes)
         body = (
@@ -129,7 +129,7 @@ class Consent:
         )
         return _PAGE.format(title="Consent", body=body)
 
-    def decide(self, form: Mapping[str, str], scopes: Sequence[str]) -> Page:
+    def decide(self, form: Mapping[str, str], scopes: Sequence[str]) -> ConsentPage:
         """Take the decision of a page; it counts once.
 
         Args:
@@ -140,16 +140,16 @@ class Consent:
         if asked is None:
             return _error(400, "invalid_request", "This page was used before, or is not known. Start again.")
         account = form.get("account", "")
-        if form.get("decision") != "approve" or account not in self._world.mailboxes:
+        if form.get("decision") != "approve" or account not in self._backend.mailboxes:
             return _back(asked, {"error": "access_denied"})
         granted = tuple(scope for scope in asked.scopes if scope in scopes)
         if not granted:
             return _back(asked, {"error": "access_denied"})
-        tokens = self._world.tokens
+        tokens = self._backend.tokens
         # A desktop client gets a refresh token every time, a web client when it asks for offline access.
         offline = asked.client.kind == "installed" or asked.offline
         code = tokens.new_code(
-            CodeGrant(
+            AuthorizationCode(
                 asked.client.id,
                 asked.redirect_uri,
                 account,
@@ -163,20 +163,20 @@ class Consent:
         return _back(asked, {"code": code, "scope": " ".join(granted)})
 
 
-def _redirect_allowed(client: Client, uri: str) -> bool:
+def _redirect_allowed(client: RegisteredClient, uri: str) -> bool:
     if client.kind == "web":
         return uri in client.redirect_uris
     parts = urlsplit(uri)
     return parts.scheme == "http" and parts.hostname in _LOOPBACK
 
 
-def _back(asked: _Asked, answer: dict[str, str]) -> Page:
+def _back(asked: _AuthorizationRequest, answer: dict[str, str]) -> ConsentPage:
     if asked.state is not None:
         answer = {"state": asked.state, **answer}
     joint = "&" if "?" in asked.redirect_uri else "?"
-    return Page(302, location=f"{asked.redirect_uri}{joint}{urlencode(answer)}")
+    return ConsentPage(302, location=f"{asked.redirect_uri}{joint}{urlencode(answer)}")
 
 
-def _error(status: int, error: str, text: str) -> Page:
+def _error(status: int, error: str, text: str) -> ConsentPage:
     body = f"<h1>Access blocked</h1><p>{html.escape(text)}</p><p>Error {status}: {error}</p>"
-    return Page(status, _PAGE.format(title=f"Error {status}: {error}", body=body))
+    return ConsentPage(status, _PAGE.format(title=f"Error {status}: {error}", body=body))

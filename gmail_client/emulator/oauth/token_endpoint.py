@@ -15,38 +15,38 @@ from typing import Any, NamedTuple
 from google.auth import jwt as google_jwt
 from google.auth.crypt import RSAVerifier
 
-from gmail_client.emulator.oauth.tokens import ACCESS_SECONDS, Client, TokenBook
+from gmail_client.emulator.oauth.tokens import ACCESS_SECONDS, RegisteredClient, TokenStore
 from gmail_client.http.clock import Clock
 
-__all__ = ["JWT_BEARER", "Mailboxes", "OAuthAnswer", "refusal", "revoke_response", "token_response"]
+__all__ = ["JWT_BEARER", "AccountState", "OAuthResponse", "refusal", "revoke_response", "token_response"]
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _GOOGLE_AUDIENCES = ("https://oauth2.googleapis.com/token", "https://accounts.google.com/o/oauth2/token")
 _MOST_SECONDS = 3600
 _LEEWAY = 300
 
-Mailboxes = Callable[[str], str]
+AccountState = Callable[[str], str]
 """What an address is in this domain: "active", "suspended" or "" for nobody."""
 
 
-class OAuthAnswer(NamedTuple):
+class OAuthResponse(NamedTuple):
     """Status and JSON body of an answer."""
 
     status: int
     body: dict[str, Any]
 
 
-def refusal(error: str, description: str = "", status: int = 400) -> OAuthAnswer:
+def refusal(error: str, description: str = "", status: int = 400) -> OAuthResponse:
     """An OAuth error."""
     body = {"error": error}
     if description:
         body["error_description"] = description
-    return OAuthAnswer(status, body)
+    return OAuthResponse(status, body)
 
 
 def token_response(
-    form: Mapping[str, str], book: TokenBook, *, url: str, clock: Clock, accounts: Mailboxes
-) -> OAuthAnswer:
+    form: Mapping[str, str], book: TokenStore, *, url: str, clock: Clock, accounts: AccountState
+) -> OAuthResponse:
     """What POST /token answers.
 
     Args:
@@ -71,7 +71,7 @@ def token_response(
     return _exchanged(form, client, book)
 
 
-def _refreshed(form: Mapping[str, str], client: Client, book: TokenBook) -> OAuthAnswer:
+def _refreshed(form: Mapping[str, str], client: RegisteredClient, book: TokenStore) -> OAuthResponse:
     found = book.refresh_grant(form.get("refresh_token", ""))
     if found is None:
         return refusal("invalid_grant", "Token has been expired or revoked.")
@@ -82,10 +82,10 @@ def _refreshed(form: Mapping[str, str], client: Client, book: TokenBook) -> OAut
     if not set(wanted) <= set(scopes):
         return refusal("invalid_scope", "Some requested scopes were invalid.")
     token = book.new_access_token(address, wanted)
-    return OAuthAnswer(200, _token_body(token, wanted))
+    return OAuthResponse(200, _token_body(token, wanted))
 
 
-def _exchanged(form: Mapping[str, str], client: Client, book: TokenBook) -> OAuthAnswer:
+def _exchanged(form: Mapping[str, str], client: RegisteredClient, book: TokenStore) -> OAuthResponse:
     code = form.get("code", "")
     grant = book.take_code(code)
     if grant is None or grant.client_id != client.id:
@@ -105,7 +105,7 @@ def _exchanged(form: Mapping[str, str], client: Client, book: TokenBook) -> OAut
         body["refresh_token"] = book.new_refresh_token(client.id, grant.address, grant.scopes)
         tokens.append(body["refresh_token"])
     book.remember_tokens(code, tokens)
-    return OAuthAnswer(200, body)
+    return OAuthResponse(200, body)
 
 
 def _challenge(verifier: str, method: str) -> str:
@@ -115,7 +115,9 @@ def _challenge(verifier: str, method: str) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _assertion(assertion: str, book: TokenBook, url: str, clock: Clock, accounts: Mailboxes) -> OAuthAnswer:
+def _assertion(
+    assertion: str, book: TokenStore, url: str, clock: Clock, accounts: AccountState
+) -> OAuthResponse:
     account = book.service_account()
     try:
         header = google_jwt.decode_header(assertion)  # type: ignore[no-untyped-call]
@@ -146,7 +148,7 @@ def _assertion(assertion: str, book: TokenBook, url: str, clock: Clock, accounts
     subject = str(claims.get("sub", ""))
     if subject in ("", account.email):
         token = book.new_access_token("", scopes)
-        return OAuthAnswer(200, _token_body(token, None))
+        return OAuthResponse(200, _token_body(token, None))
     if accounts(subject.lower()) != "active":
         return refusal("invalid_grant", "Invalid email or User ID")
     if not set(scopes) <= book.delegated_scopes:
@@ -157,7 +159,7 @@ def _assertion(assertion: str, book: TokenBook, url: str, clock: Clock, accounts
             401,
         )
     token = book.new_access_token(subject.lower(), scopes, delegated=True)
-    return OAuthAnswer(200, _token_body(token, None))
+    return OAuthResponse(200, _token_body(token, None))
 
 
 def _timely(claims: Mapping[str, Any], now: float) -> bool:
@@ -184,8 +186,8 @@ def _token_body(token: str, scopes: tuple[str, ...] | None) -> dict[str, Any]:
     return body
 
 
-def revoke_response(token: str, book: TokenBook) -> OAuthAnswer:
+def revoke_response(token: str, book: TokenStore) -> OAuthResponse:
     """What POST /revoke answers: nothing, or invalid_token."""
     if not book.revoke(token):
         return refusal("invalid_token", "Token expired or revoked")
-    return OAuthAnswer(200, {})
+    return OAuthResponse(200, {})

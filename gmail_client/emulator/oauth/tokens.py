@@ -1,4 +1,4 @@
-"""Who may ask: `TokenBook` with OAuth clients, refresh tokens, access tokens, codes and service accounts.
+"""Who may ask: `TokenStore` with OAuth clients, refresh tokens, access tokens, codes and service accounts.
 
 Clients, their secrets and the refresh tokens follow from the seed, so that they hold after a restart. All
 are worthless elsewhere.
@@ -21,7 +21,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from gmail_client.emulator.api.methods import SCOPES
 from gmail_client.http.clock import Clock
 
-__all__ = ["ACCESS_SECONDS", "Access", "Client", "CodeGrant", "ServiceAccount", "TokenBook"]
+__all__ = [
+    "ACCESS_SECONDS",
+    "AccessGrant",
+    "AuthorizationCode",
+    "RegisteredClient",
+    "ServiceAccount",
+    "TokenStore",
+]
 
 ACCESS_SECONDS = 3600
 _CODE_SECONDS = 600
@@ -29,7 +36,7 @@ _PROJECT = "gmail-emulator"
 
 
 @dataclass(frozen=True)
-class Client:
+class RegisteredClient:
     """An OAuth client.
 
     Attributes:
@@ -46,7 +53,7 @@ class Client:
 
 
 @dataclass(frozen=True)
-class Access:
+class AccessGrant:
     """What an access token stands for.
 
     Attributes:
@@ -63,7 +70,7 @@ class Access:
 
 
 @dataclass(frozen=True)
-class CodeGrant:
+class AuthorizationCode:
     """What an authorization code stands for until it is exchanged."""
 
     client_id: str
@@ -87,7 +94,7 @@ class ServiceAccount:
     public_pem: str = field(repr=False)
 
 
-class TokenBook:
+class TokenStore:
     """Grants and tokens of the emulator's one Google Cloud project. Safe to use from any thread.
 
     Args:
@@ -99,10 +106,10 @@ class TokenBook:
         self._seed = seed
         self._clock = clock
         self._lock = threading.RLock()
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, RegisteredClient] = {}
         self._refresh: dict[str, tuple[str, str, tuple[str, ...]]] = {}
-        self._access: dict[str, Access] = {}
-        self._codes: dict[str, CodeGrant] = {}
+        self._access: dict[str, AccessGrant] = {}
+        self._codes: dict[str, AuthorizationCode] = {}
         self._spent_codes: dict[str, list[str]] = {}
         self._service_account: ServiceAccount | None = None
         self._public_keys: dict[str, str] = {}
@@ -113,12 +120,14 @@ class TokenBook:
         text = "\x00".join((str(self._seed), *words)).encode()
         return base64.urlsafe_b64encode(hashlib.sha256(text).digest()).decode().rstrip("=")
 
-    def add_client(self, kind: Literal["installed", "web"], redirect_uris: tuple[str, ...] = ()) -> Client:
+    def add_client(
+        self, kind: Literal["installed", "web"], redirect_uris: tuple[str, ...] = ()
+    ) -> RegisteredClient:
         """Register an OAuth client."""
         with self._lock:
             number = f"{100_000_000_000 + len(self._clients)}"
             name = self._derived("client", number)[:32].lower().replace("-", "a").replace("_", "b")
-            client = Client(
+            client = RegisteredClient(
                 f"{number}-{name}.apps.googleusercontent.com",
                 f"GOCSPX-{self._derived('secret', number)[:28]}",
                 kind,
@@ -127,11 +136,11 @@ class TokenBook:
             self._clients[client.id] = client
             return client
 
-    def client(self, client_id: str) -> Client | None:
+    def client(self, client_id: str) -> RegisteredClient | None:
         """The client with this id."""
         return self._clients.get(client_id)
 
-    def client_json(self, client: Client, url: str) -> dict[str, Any]:
+    def client_json(self, client: RegisteredClient, url: str) -> dict[str, Any]:
         """The client as the file that Google's console lets one download, its endpoints at `url`."""
         return {
             client.kind: {
@@ -172,19 +181,19 @@ class TokenBook:
     ) -> str:
         """An access token; `expires_in` is in seconds of the clock."""
         token = f"ya29.{secrets.token_urlsafe(60)}"
-        access = Access(address, frozenset(scopes), self._clock.time() + expires_in, delegated)
+        access = AccessGrant(address, frozenset(scopes), self._clock.time() + expires_in, delegated)
         with self._lock:
             self._access[token] = access
         return token
 
-    def access(self, token: str) -> Access | None:
+    def access(self, token: str) -> AccessGrant | None:
         """What a token stands for; None when it is unknown, revoked or expired."""
         access = self._access.get(token)
         if access is None or access.expires_at <= self._clock.time():
             return None
         return access
 
-    def new_code(self, grant: CodeGrant) -> str:
+    def new_code(self, grant: AuthorizationCode) -> str:
         """An authorization code."""
         code = f"4/0A{secrets.token_urlsafe(48)}"
         with self._lock:
@@ -195,7 +204,7 @@ class TokenBook:
         """When a code made now is too old."""
         return self._clock.time() + _CODE_SECONDS
 
-    def take_code(self, code: str) -> CodeGrant | None:
+    def take_code(self, code: str) -> AuthorizationCode | None:
         """What a code stands for, once; a code that comes twice takes its tokens back."""
         with self._lock:
             for token in self._spent_codes.get(code, ()):

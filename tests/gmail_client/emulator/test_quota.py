@@ -15,7 +15,7 @@ from support.gmail_api import Caller
 
 from gmail_client.emulator import ApiError, Emulator, Quota
 from gmail_client.emulator.api.methods import METHODS
-from gmail_client.emulator.quota import QuotaGate
+from gmail_client.emulator.quota import QuotaLimiter
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]
@@ -36,7 +36,7 @@ class HandClock:
         self.now += max(0.0, seconds)
 
 
-def spend(gate: QuotaGate, method: Any = GET, user: str = "a@x") -> ApiError | None:
+def spend(gate: QuotaLimiter, method: Any = GET, user: str = "a@x") -> ApiError | None:
     try:
         gate.spend(user, method)
     except ApiError as error:
@@ -84,7 +84,7 @@ def test_presets() -> None:
 
 def test_three_hundred_gets_a_minute() -> None:
     clock = HandClock()
-    gate = QuotaGate(Quota(burst=None), clock)
+    gate = QuotaLimiter(Quota(burst=None), clock)
     assert all(spend(gate) is None for _ in range(300))
     refused = spend(gate)
     assert refused is not None
@@ -98,7 +98,7 @@ def test_three_hundred_gets_a_minute() -> None:
 
 def test_the_forms_of_refusals() -> None:
     clock = HandClock(1_800_000_000.5)
-    gate = QuotaGate(Quota(per_user=100, burst=None), clock)
+    gate = QuotaLimiter(Quota(per_user=100, burst=None), clock)
     for _ in range(5):
         assert spend(gate) is None
     errors = [spend(gate) for _ in range(6)]
@@ -119,7 +119,7 @@ def test_the_forms_of_refusals() -> None:
 
 def test_waiting_as_told_is_enough() -> None:
     clock = HandClock()
-    gate = QuotaGate(Quota(per_user=100, burst=None), clock)
+    gate = QuotaLimiter(Quota(per_user=100, burst=None), clock)
     for _ in range(5):
         spend(gate)
         clock.now += 7
@@ -135,7 +135,7 @@ def test_waiting_as_told_is_enough() -> None:
 
 def test_a_refused_call_costs_nothing() -> None:
     clock = HandClock()
-    gate = QuotaGate(Quota(per_user=100, burst=None), clock)
+    gate = QuotaLimiter(Quota(per_user=100, burst=None), clock)
     for _ in range(50):
         spend(gate)
     clock.now += 60
@@ -144,21 +144,21 @@ def test_a_refused_call_costs_nothing() -> None:
 
 def test_the_burst_that_was_seen_refused() -> None:
     clock = HandClock()
-    gate = QuotaGate(Quota(), clock)
+    gate = QuotaLimiter(Quota(), clock)
     passed = 0
     for _ in range(145):
         passed += spend(gate) is None
         clock.now += 18 / 145
     assert passed * 20 == 2_880
     # A hundred units a second, the pace that Gmail takes, is never refused.
-    steady = QuotaGate(Quota(), HandClock())
+    steady = QuotaLimiter(Quota(), HandClock())
     for _ in range(3_000):
         assert spend(steady) is None
         steady._clock.sleep(0.2)
 
 
 def test_the_project() -> None:
-    gate = QuotaGate(Quota(per_user=1_000, per_project=1_500, burst=None), HandClock())
+    gate = QuotaLimiter(Quota(per_user=1_000, per_project=1_500, burst=None), HandClock())
     assert all(spend(gate, user="a@x") is None for _ in range(50))
     assert all(spend(gate, user="b@x") is None for _ in range(25))
     refused = [spend(gate, user="b@x") for _ in range(3)]
@@ -171,7 +171,7 @@ def test_the_project() -> None:
 @given(st.lists(st.tuples(st.floats(0, 20), st.booleans()), min_size=1, max_size=200))
 def test_no_minute_holds_more_than_the_limit(steps: list[tuple[float, bool]]) -> None:
     clock = HandClock()
-    gate = QuotaGate(Quota(per_user=100, burst=None), clock)
+    gate = QuotaLimiter(Quota(per_user=100, burst=None), clock)
     spent: list[tuple[float, int]] = []
     for pause, big in steps:
         clock.now += pause

@@ -9,10 +9,11 @@ from random import Random
 
 import pytest
 
-from gmail_client.emulator.generate.generator import END_MS, Seeded, random_mail, seeded_mailbox
+from gmail_client.emulator.generate.generator import END_MS, random_mail, seeded_mailbox
 from gmail_client.emulator.generate.languages import LANGUAGES
-from gmail_client.emulator.generate.letters import STYLES
+from gmail_client.emulator.generate.message_spec import STYLES
 from gmail_client.emulator.generate.people import encoded
+from gmail_client.emulator.generate.seeded import SeededMessage
 from gmail_client.emulator.mail.content import from_raw
 from gmail_client.emulator.mail.headers import decode_bytes, decode_words
 
@@ -26,7 +27,7 @@ def attachment_id(part_id: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def messages() -> list[Seeded]:
+def messages() -> list[SeededMessage]:
     return list(seeded_mailbox(7, 0, 4000))
 
 
@@ -34,7 +35,7 @@ def leaves(part: dict) -> list[dict]:  # type: ignore[type-arg]
     return [part, *(leaf for child in part.get("parts", ()) for leaf in leaves(child))]
 
 
-def test_generated_mail_is_what_mail_py_makes_of_its_raw_bytes(messages: list[Seeded]) -> None:
+def test_generated_mail_is_what_mail_py_makes_of_its_raw_bytes(messages: list[SeededMessage]) -> None:
     seen: Counter[str] = Counter()
     for message in Random(1).sample(messages, 500):
         if message.chat:
@@ -97,7 +98,7 @@ def test_messages_come_oldest_first_and_end_at_the_date_asked_for() -> None:
         seeded_mailbox(1, 0, -1)
 
 
-def test_threads_labels_and_kinds_are_those_of_a_real_mailbox(messages: list[Seeded]) -> None:
+def test_threads_labels_and_kinds_are_those_of_a_real_mailbox(messages: list[SeededMessage]) -> None:
     sizes = Counter(message.thread for message in messages)
     assert max(sizes.values()) > 15
     assert 1.4 < len(messages) / len(sizes) < 3
@@ -119,8 +120,8 @@ def test_threads_labels_and_kinds_are_those_of_a_real_mailbox(messages: list[See
     assert {"TRASH", "kept"} in together.values()
 
 
-def test_replies_refer_to_the_messages_before_them(messages: list[Seeded]) -> None:
-    threads: dict[int, list[Seeded]] = {}
+def test_replies_refer_to_the_messages_before_them(messages: list[SeededMessage]) -> None:
+    threads: dict[int, list[SeededMessage]] = {}
     for message in messages:
         threads.setdefault(message.thread, []).append(message)
     conversations = [thread for thread in threads.values() if len(thread) > 2 and not thread[0].chat]
@@ -131,7 +132,7 @@ def test_replies_refer_to_the_messages_before_them(messages: list[Seeded]) -> No
             assert later.content.subject == f"Re: {thread[0].content.subject}"
 
 
-def test_parts_lie_as_deep_as_in_real_mail(messages: list[Seeded]) -> None:
+def test_parts_lie_as_deep_as_in_real_mail(messages: list[SeededMessage]) -> None:
     def depth(part: dict) -> int:  # type: ignore[type-arg]
         return 1 + max(map(depth, part["parts"])) if part.get("parts") else 0
 
@@ -142,12 +143,12 @@ def test_parts_lie_as_deep_as_in_real_mail(messages: list[Seeded]) -> None:
     assert max(depths) >= 6
 
 
-def test_message_ids_are_unique(messages: list[Seeded]) -> None:
+def test_message_ids_are_unique(messages: list[SeededMessage]) -> None:
     ids = [message.content.message_id for message in messages if not message.chat]
     assert len(set(ids)) == len(ids)
 
 
-def test_a_chat_has_a_payload_but_no_raw_form(messages: list[Seeded]) -> None:
+def test_a_chat_has_a_payload_but_no_raw_form(messages: list[SeededMessage]) -> None:
     chat = next(message.content for message in messages if message.chat)
     assert chat.raw() == b""
     assert chat.payload(attachment_id)["body"]["data"]
@@ -155,7 +156,7 @@ def test_a_chat_has_a_payload_but_no_raw_form(messages: list[Seeded]) -> None:
     assert (chat.message_id, chat.date_ms, chat.references, chat.subject) == ("", 0, (), "")
 
 
-def test_payloads_share_nothing_with_each_other(messages: list[Seeded]) -> None:
+def test_payloads_share_nothing_with_each_other(messages: list[SeededMessage]) -> None:
     first = messages[0].content.payload(attachment_id)
     first["headers"].append({"name": "X", "value": "y"})
     first["body"]["size"] = -1
@@ -223,7 +224,7 @@ def test_every_language_fits_its_charsets_and_headers() -> None:
     assert max(map(len, words.split("\f "))) <= 75
 
 
-def test_only_reserved_domains_and_addresses_appear(messages: list[Seeded]) -> None:
+def test_only_reserved_domains_and_addresses_appear(messages: list[SeededMessage]) -> None:
     for message in messages[:300]:
         for header in message.content.headers():
             if header["name"] in ("From", "To", "Cc", "Delivered-To", "Return-Path"):

@@ -9,7 +9,7 @@ from support.gmail_api import Caller
 
 from gmail_client.emulator import Emulator, Quota
 from gmail_client.emulator.http.batch import assemble, parse_batch
-from gmail_client.emulator.http.calls import Reply
+from gmail_client.emulator.http.calls import ServerReply
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]
@@ -127,7 +127,7 @@ def test_bodies_survive_being_taken_apart() -> None:
     assert part.request.body == b"a\r\n\r\nb"
     assert (part.request.path, part.request.query) == ("/p", "q=1")
     assert part.request.headers["a"] == "b"
-    text, content_type = assemble([part], [Reply(200, b'{"a":1}')])
+    text, content_type = assemble([part], [ServerReply(200, b'{"a":1}')])
     boundary = content_type.partition("boundary=")[2].encode()
     assert text.startswith(b"--" + boundary)
     assert b"Content-Length: 7\r\n\r\n" + b'{"a":1}' in text

@@ -78,7 +78,7 @@ def test_wrong_parameters(start: Start, call: Call, params: dict[str, str]) -> N
 
 def test_who_has_no_mailbox(start: Start, call: Call) -> None:
     gmail = start(messages=0)
-    token = gmail._world.tokens.new_access_token(
+    token = gmail._backend.tokens.new_access_token(
         "no.mailbox.example@gmail.test", ("https://mail.google.com/",)
     )
     answer = call(gmail, token).get("profile")

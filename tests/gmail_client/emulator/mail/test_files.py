@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gmail_client.emulator.generate.generator import random_mail, seeded_mailbox
 from gmail_client.emulator.generate.own_mail import with_own_mail
-from gmail_client.emulator.mail.files import StoredContent, read_eml, read_maildir, read_mbox
+from gmail_client.emulator.mail.files import FileContent, read_eml, read_maildir, read_mbox
 from gmail_client.errors import ConfigurationError
 
 TAKEOUT = (
@@ -76,7 +76,7 @@ def test_own_mail_joins_a_mailbox_in_order_of_date(takeout: Path) -> None:
     messages = list(both)
     assert both.messages == len(messages) == 203
     assert [m.internal_date_ms for m in messages] == sorted(m.internal_date_ms for m in messages)
-    own = [message for message in messages if isinstance(message.content, StoredContent)]
+    own = [message for message in messages if isinstance(message.content, FileContent)]
     assert [message.content.subject for message in own] == ["first", "second", "third"]
     assert own[0].thread == own[1].thread != own[2].thread
     assert {m.thread for m in own}.isdisjoint(m.thread for m in messages if m not in own)

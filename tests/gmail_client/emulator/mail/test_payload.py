@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmail_client.emulator.mail.content import Content, from_raw
-from gmail_client.emulator.mail.mime import Entity, parse
+from gmail_client.emulator.mail.content import MessageContent, from_raw
+from gmail_client.emulator.mail.mime import MimeEntity, parse
 
 CORPUS = Path(__file__).resolve().parents[5] / "shared" / "corpus"
 needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no mails at {CORPUS}")
@@ -52,7 +52,7 @@ def walk(part: dict[str, Any]) -> list[dict[str, Any]]:
     return [part, *(inner for child in part.get("parts", ()) for inner in walk(child))]
 
 
-def exercise(content: Content) -> dict[str, Any]:
+def exercise(content: MessageContent) -> dict[str, Any]:
     """Everything that the server may ask of a content; returns the payload."""
     minted: list[str] = []
 
@@ -127,7 +127,7 @@ def test_part_trees_are_those_of_pythons_email_package(folder: str) -> None:
             assert differences == []
 
 
-def compare(theirs: Message, ours: Entity, where: str) -> list[str]:
+def compare(theirs: Message, ours: MimeEntity, where: str) -> list[str]:
     found: list[str] = []
     kind = theirs.get_content_type()
     if kind != ours.mime_type:

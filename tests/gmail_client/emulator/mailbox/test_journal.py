@@ -23,7 +23,7 @@ from .test_history import any_write
 Start = Callable[..., Emulator]
 
 
-def everything(gmail: Emulator) -> dict[tuple[str, str], Any]:
+def match_all(gmail: Emulator) -> dict[tuple[str, str], Any]:
     found = {}
     for address in gmail.addresses:
         for table in TRUTH_TABLES:
@@ -50,9 +50,9 @@ def test_a_mailbox_lives_on(start: Start, tmp_path: Path) -> None:
         color = {"textColor": "#000000", "backgroundColor": "#ffffff"}
         mailbox.patch_label(mailbox.create_label("Kept", color=color), name="Kept on")
         mailbox.create_send_as("alias@gmail.test", displayName="Alias")
-        before = everything(gmail)
+        before = match_all(gmail)
     again = start(**arguments)
-    assert everything(again) == before
+    assert match_all(again) == before
     assert again.environment()["GMAIL_REFRESH_TOKEN"] == token
     # And it goes on from there with new ids.
     known = set(again.mailbox().message_ids())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmail_client.emulator.mail.content import Content, from_raw
+from gmail_client.emulator.mail.content import MessageContent, from_raw
 from gmail_client.emulator.mailbox.search import compile_query
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
@@ -19,7 +19,7 @@ LABELS = {"Work": "Label_1", "Work/Big Project": "Label_2", "Données": "Label_3
 
 @dataclass
 class Found:
-    content: Content
+    content: MessageContent
     label_ids: Collection[str] = ()
     internal_date_ms: int = field(default=0)
 

@@ -191,7 +191,7 @@ def test_delegation_may_be_limited(gmail: Emulator, key_file: Path) -> None:
 
 
 def test_no_secret_in_a_repr(gmail: Emulator) -> None:
-    tokens = gmail._world.tokens
+    tokens = gmail._backend.tokens
     shown = repr(tokens.default_client) + repr(tokens.service_account()) + repr(gmail)
     assert tokens.default_client.secret not in shown
     assert "PRIVATE KEY" not in shown

@@ -8,18 +8,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from gmail_client.emulator.backend import Backend
 from gmail_client.emulator.behavior import Behavior
+from gmail_client.emulator.counters import RequestCounters
 from gmail_client.emulator.faults import Faults
-from gmail_client.emulator.generate.generator import SeededMailbox, seeded_mailbox
+from gmail_client.emulator.generate.generator import seeded_mailbox
 from gmail_client.emulator.generate.own_mail import with_own_mail
+from gmail_client.emulator.generate.seeded import SeededMailbox
 from gmail_client.emulator.http.server import Server
 from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
-from gmail_client.emulator.mailbox.render import Format
-from gmail_client.emulator.oauth.tokens import Client
+from gmail_client.emulator.mailbox.render import MessageFormat
+from gmail_client.emulator.oauth.tokens import RegisteredClient
 from gmail_client.emulator.quota import Quota
 from gmail_client.emulator.truth import truth_of
-from gmail_client.emulator.usage import Usage
-from gmail_client.emulator.world import World
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
 
 __all__ = ["DEFAULT_SCOPES", "Emulator"]
@@ -99,7 +100,7 @@ class Emulator:
             "behavior": self.behavior.words(),
             **{kind: [str(path) for path in paths] for kind, paths in own.items()},
         }
-        self._world = World(
+        self._backend = Backend(
             _seeds(mailboxes, messages, seed, mean_json_kb, own),
             seed=seed,
             clock=clock,
@@ -108,15 +109,15 @@ class Emulator:
             journal=Path(journal) if journal is not None else None,
             origin=origin,
         )
-        self.addresses: list[str] = list(self._world.addresses)
+        self.addresses: list[str] = list(self._backend.addresses)
         self._refresh_tokens = {
-            address: self._world.tokens.standing_refresh_token(address, DEFAULT_SCOPES)
+            address: self._backend.tokens.standing_refresh_token(address, DEFAULT_SCOPES)
             for address in self.addresses
         }
         try:
-            self._server = Server(self._world, port=port, latency=latency_ms / 1000)
+            self._server = Server(self._backend, port=port, latency=latency_ms / 1000)
         except BaseException:
-            self._world.close()
+            self._backend.close()
             raise
         self.url: str = self._server.url
 
@@ -150,21 +151,21 @@ class Emulator:
     def stop(self) -> None:
         """End the server; the handle still shows usage and truth."""
         self._server.stop()
-        self._world.close()
+        self._backend.close()
 
     @property
     def faults(self) -> Faults:
         """Trouble on demand."""
-        return self._world.faults
+        return self._backend.faults
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> RequestCounters:
         """What was asked for, in calls, units and bytes by method."""
-        return self._world.usage
+        return self._backend.usage
 
     def environment(self, address: str | None = None) -> dict[str, str]:
         """The environment variables with which the product reads a mailbox here."""
-        client = self._world.tokens.default_client
+        client = self._backend.tokens.default_client
         return {
             "GMAIL_CLIENT_ID": client.id,
             "GMAIL_CLIENT_SECRET": client.secret,
@@ -180,7 +181,7 @@ class Emulator:
         Raises:
             ValueError: There is no such mailbox.
         """
-        return self._world.mailboxes[self._address(address)]
+        return self._backend.mailboxes[self._address(address)]
 
     def access_token(
         self,
@@ -198,7 +199,7 @@ class Emulator:
             expires_in: Seconds of the clock.
             delegated: As a service account with domain-wide delegation has it.
         """
-        return self._world.tokens.new_access_token(
+        return self._backend.tokens.new_access_token(
             self._address(address),
             tuple(scopes) if scopes is not None else DEFAULT_SCOPES,
             expires_in=expires_in,
@@ -207,29 +208,29 @@ class Emulator:
 
     def refresh_token(self, address: str | None = None, scopes: Sequence[str] = _READONLY) -> str:
         """A new refresh token of the default client for a mailbox, granted with these scopes."""
-        tokens = self._world.tokens
+        tokens = self._backend.tokens
         return tokens.new_refresh_token(tokens.default_client.id, self._address(address), tuple(scopes))
 
     def service_account_file(self, path: PathLike) -> Path:
         """Write a service account's key file; its JWTs are accepted with any mailbox as subject."""
         target = Path(path)
-        self._world.tokens.write_service_account(target, self.url)
+        self._backend.tokens.write_service_account(target, self.url)
         return target
 
     def add_client(
         self, kind: Literal["installed", "web"] = "web", redirect_uris: Sequence[str] = ()
     ) -> dict[str, Any]:
         """Register an OAuth client; returns what Google's console lets one download for it."""
-        client: Client = self._world.tokens.add_client(kind, tuple(redirect_uris))
-        return self._world.tokens.client_json(client, self.url)
+        client: RegisteredClient = self._backend.tokens.add_client(kind, tuple(redirect_uris))
+        return self._backend.tokens.client_json(client, self.url)
 
     def client_json(self) -> dict[str, Any]:
         """The default desktop client as the file that Google's console lets one download."""
-        return self._world.tokens.client_json(self._world.tokens.default_client, self.url)
+        return self._backend.tokens.client_json(self._backend.tokens.default_client, self.url)
 
     def allow_delegation(self, scopes: Sequence[str]) -> None:
         """Limit the scopes that service accounts may ask for in a user's name."""
-        self._world.tokens.delegated_scopes = frozenset(scopes)
+        self._backend.tokens.delegated_scopes = frozenset(scopes)
 
     def truth(
         self,
@@ -239,12 +240,12 @@ class Emulator:
         q: str | None = None,
         label_ids: Sequence[str] = (),
         include_spam_trash: bool = False,
-        format: Format = "full",
+        format: MessageFormat = "full",
     ) -> list[dict[str, Any]]:
         """What a table must hold now, as API JSON objects; see `truth.truth_of`."""
         return truth_of(
             self.mailbox(address),
-            self._world.renderer,
+            self._backend.renderer,
             table,
             q=q,
             label_ids=label_ids,
@@ -258,12 +259,12 @@ class Emulator:
 
     def revoke_tokens(self, address: str | None = None) -> None:
         """Take back all refresh and access tokens of a mailbox."""
-        self._world.tokens.revoke_mailbox(self._address(address))
+        self._backend.tokens.revoke_mailbox(self._address(address))
 
     def _address(self, address: str | None) -> str:
         if address in (None, "me"):
             return self.addresses[0]
-        if address not in self._world.mailboxes:
+        if address not in self._backend.mailboxes:
             raise ValueError(f"no mailbox {address!r}; there are {', '.join(self.addresses)}")
         return str(address)
 

@@ -11,17 +11,17 @@ from functools import lru_cache
 from random import Random
 
 from gmail_client.emulator.generate.languages import LANGUAGES, Language
-from gmail_client.emulator.generate.parts import Piece
+from gmail_client.emulator.generate.mime_parts import TextPiece
 from gmail_client.emulator.mail.text import escape
 
-__all__ = ["NEWSLETTER_HEAD", "Writing", "tokens", "writing"]
+__all__ = ["NEWSLETTER_HEAD", "TextStock", "text_stock", "tokens"]
 
 _PARAGRAPHS = 24
 _CHAPTERS = 6
 _CHAPTER_LENGTH = 12
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
-NEWSLETTER_HEAD = Piece(
+NEWSLETTER_HEAD = TextPiece(
     '<!DOCTYPE html>\r\n<html><head><meta http-equiv="Content-Type" content="text/html">\r\n'
     '<title>Newsletter</title>\r\n<style type="text/css">\r\n'
     + "".join(
@@ -35,17 +35,17 @@ NEWSLETTER_HEAD = Piece(
 )
 
 
-class Writing:
+class TextStock:
     """One language's stock. The four lists run parallel: entry n says the same in each of them."""
 
     def __init__(self, language: Language) -> None:
         rng = Random(f"writing {language.code}")  # noqa: S311
         noise = tokens()
         self.language = language
-        self.plain: list[Piece] = []
-        self.quoted: list[Piece] = []
-        self.html: list[Piece] = []
-        self.rows: list[Piece] = []
+        self.plain: list[TextPiece] = []
+        self.quoted: list[TextPiece] = []
+        self.html: list[TextPiece] = []
+        self.rows: list[TextPiece] = []
         for number in range(_PARAGRAPHS):
             chosen = rng.sample(language.sentences, k=2 + int(rng.random() * 4))
             text = ("" if language.code in ("zh", "ja", "th") else " ").join(chosen)
@@ -54,11 +54,11 @@ class Writing:
             link = f"https://click.news.example.com/t/{noise[start : start + 160]}"
             picture = f"https://img.news.example.com/{noise[start + 200 : start + 240]}.png"
             marked = "\r\n".join(textwrap.wrap(escape(text), 90, break_long_words=False))
-            self.plain.append(Piece("\r\n".join(lines) + "\r\n\r\n"))
-            self.quoted.append(Piece("".join(f"> {line}\r\n" for line in lines) + ">\r\n"))
-            self.html.append(Piece(f'<p style="margin:0 0 1em 0">{marked}</p>\r\n'))
+            self.plain.append(TextPiece("\r\n".join(lines) + "\r\n\r\n"))
+            self.quoted.append(TextPiece("".join(f"> {line}\r\n" for line in lines) + ">\r\n"))
+            self.html.append(TextPiece(f'<p style="margin:0 0 1em 0">{marked}</p>\r\n'))
             self.rows.append(
-                Piece(
+                TextPiece(
                     '<table role="presentation" width="600" cellpadding="0" cellspacing="0" border="0" '
                     f'class="wide"><tr>\r\n<td class="lead{number % 6 + 1}" width="160" valign="top">'
                     f'<a href="{link}" target="_blank">\r\n<img src="{picture}" width="140" height="105" '
@@ -70,9 +70,9 @@ class Writing:
         # Entries after the paragraphs are chapters: many paragraphs in one piece.
         orders = [[int(rng.random() * _PARAGRAPHS) for _ in range(_CHAPTER_LENGTH)] for _ in range(_CHAPTERS)]
         for pieces in (self.plain, self.quoted, self.html, self.rows):
-            pieces += [Piece("".join(pieces[number].text for number in order)) for order in orders]
+            pieces += [TextPiece("".join(pieces[number].text for number in order)) for order in orders]
 
-    def choose(self, rng: Random, size: int, dress: list[Piece]) -> list[int]:
+    def choose(self, rng: Random, size: int, dress: list[TextPiece]) -> list[int]:
         """Numbers of entries whose texts in `dress` come to about `size` bytes, at least one."""
         chosen: list[int] = []
         while size > 0 or not chosen:
@@ -85,9 +85,9 @@ class Writing:
 
 
 @lru_cache(maxsize=len(LANGUAGES))
-def writing(number: int) -> Writing:
+def text_stock(number: int) -> TextStock:
     """The stock of language `number`, made when it is first needed."""
-    return Writing(LANGUAGES[number])
+    return TextStock(LANGUAGES[number])
 
 
 @lru_cache(maxsize=1)

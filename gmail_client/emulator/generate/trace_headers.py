@@ -9,7 +9,7 @@ import time
 from functools import lru_cache
 from random import Random
 
-from gmail_client.emulator.generate.writing import tokens
+from gmail_client.emulator.generate.text_stock import tokens
 
 __all__ = ["date_text", "received", "submitted", "token"]
 

@@ -1,4 +1,4 @@
-"""What lies in one mailbox: `Stored` messages, `ThreadState`s and the `Store` that keeps both in order.
+"""What lies in one mailbox: `StoredMessage` messages, `StoredThread`s and the `MessageStore` that keeps both in order.
 
 No meaning of labels and no history here: only membership, order and counts, each operation cheap enough
 for a mailbox of half a million messages.
@@ -11,15 +11,15 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.mail.content import MessageContent
 
-__all__ = ["Order", "Store", "Stored", "ThreadState"]
+__all__ = ["MessageStore", "Order", "StoredMessage", "StoredThread"]
 
 Order = Literal["newest", "oldest", "shuffled"]
-Key = tuple[int, str]
+SortKey = tuple[int, str]
 
 
-class Stored:
+class StoredMessage:
     """A message in its mailbox; everything but `content`, `id` and `thread` may change.
 
     `label_ids` is an interned tuple in the order in which Gmail shows them.
@@ -39,8 +39,8 @@ class Stored:
     def __init__(
         self,
         id: str,
-        thread: ThreadState,
-        content: Content,
+        thread: StoredThread,
+        content: MessageContent,
         label_ids: tuple[str, ...],
         internal_date_ms: int,
         history_id: int,
@@ -63,18 +63,18 @@ class Stored:
         return "TRASH" in self.label_ids or "SPAM" in self.label_ids
 
 
-class ThreadState:
+class StoredThread:
     """A thread: its members, oldest first, and the history id of its last change."""
 
     __slots__ = ("history_id", "id", "members")
 
     def __init__(self, id: str) -> None:
         self.id = id
-        self.members: list[Stored] = []
+        self.members: list[StoredMessage] = []
         self.history_id = 0
 
     @property
-    def face(self) -> Stored:
+    def face(self) -> StoredMessage:
         """The member whose snippet stands for the thread: the newest outside trash and spam, else the newest."""
         for member in reversed(self.members):
             if not member.hidden:
@@ -87,15 +87,15 @@ class ThreadState:
         return self.members[-1].internal_date_ms
 
 
-def _by_date(item: Stored | ThreadState) -> Key:
+def _by_date(item: StoredMessage | StoredThread) -> SortKey:
     return (item.internal_date_ms, item.id)
 
 
-def _shuffled(item: Stored | ThreadState) -> Key:
+def _shuffled(item: StoredMessage | StoredThread) -> SortKey:
     return (zlib.crc32(item.id.encode()), item.id)
 
 
-class Store:
+class MessageStore:
     """Messages and threads of a mailbox by id, and both in the order of listings.
 
     Args:
@@ -103,14 +103,16 @@ class Store:
     """
 
     def __init__(self, order: Order = "newest") -> None:
-        self.messages: dict[str, Stored] = {}
-        self.threads: dict[str, ThreadState] = {}
-        self.drafts: dict[str, Stored] = {}
+        self.messages: dict[str, StoredMessage] = {}
+        self.threads: dict[str, StoredThread] = {}
+        self.drafts: dict[str, StoredMessage] = {}
         self.revision = 0
         self._newest_first = order == "newest"
-        self._key: Callable[[Stored | ThreadState], Key] = _shuffled if order == "shuffled" else _by_date
-        self._message_order: list[Stored] = []
-        self._thread_order: list[ThreadState] = []
+        self._key: Callable[[StoredMessage | StoredThread], SortKey] = (
+            _shuffled if order == "shuffled" else _by_date
+        )
+        self._message_order: list[StoredMessage] = []
+        self._thread_order: list[StoredThread] = []
         self._interned: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._counts: tuple[int, dict[str, dict[str, int]]] = (-1, {})
 
@@ -118,7 +120,7 @@ class Store:
         """The one tuple that stands for these labels, so that half a million messages share a few."""
         return self._interned.setdefault(label_ids, label_ids)
 
-    def load(self, messages: Iterator[Stored]) -> None:
+    def load(self, messages: Iterator[StoredMessage]) -> None:
         """Take many messages at once into an empty store, sorting once at the end."""
         for message in messages:
             self.messages[message.id] = message
@@ -133,7 +135,7 @@ class Store:
         self._thread_order = sorted(self.threads.values(), key=self._key)
         self.revision += 1
 
-    def add(self, message: Stored) -> None:
+    def add(self, message: StoredMessage) -> None:
         """Put a new message in its thread and in order."""
         self.revision += 1
         self.messages[message.id] = message
@@ -147,7 +149,7 @@ class Store:
         self.threads[thread.id] = thread
         insort(self._thread_order, thread, key=self._key)
 
-    def remove(self, message: Stored) -> None:
+    def remove(self, message: StoredMessage) -> None:
         """Take a message out for ever; its thread goes with its last member."""
         self.revision += 1
         del self.messages[message.id]
@@ -162,31 +164,31 @@ class Store:
         else:
             del self.threads[thread.id]
 
-    def relabel(self, message: Stored, label_ids: tuple[str, ...]) -> None:
+    def relabel(self, message: StoredMessage, label_ids: tuple[str, ...]) -> None:
         """Give a message another set of labels."""
         self.revision += 1
         message.label_ids = self.intern(label_ids)
 
-    def _drop(self, order: list[Any], item: Stored | ThreadState) -> None:
+    def _drop(self, order: list[Any], item: StoredMessage | StoredThread) -> None:
         del order[bisect_left(order, self._key(item), key=self._key)]
 
-    def messages_from(self, key: Key | None) -> Iterator[Stored]:
+    def messages_from(self, key: SortKey | None) -> Iterator[StoredMessage]:
         """Messages in the order of listings, from the one with this key on (or where it would stand)."""
         return self._run(self._message_order, key)
 
-    def threads_from(self, key: Key | None) -> Iterator[ThreadState]:
+    def threads_from(self, key: SortKey | None) -> Iterator[StoredThread]:
         """Threads in the order of listings, from the one with this key on (or where it would stand)."""
         return self._run(self._thread_order, key)
 
-    def drafts_from(self, key: Key | None) -> Iterator[Stored]:
+    def drafts_from(self, key: SortKey | None) -> Iterator[StoredMessage]:
         """Drafts in the order of listings, from the one with this key on (or where it would stand)."""
         return self._run(sorted(self.drafts.values(), key=self._key), key)
 
-    def key_of(self, item: Stored | ThreadState) -> Key:
+    def key_of(self, item: StoredMessage | StoredThread) -> SortKey:
         """What a page token remembers of an item: its place in the order."""
         return self._key(item)
 
-    def _run(self, order: list[Any], key: Key | None) -> Iterator[Any]:
+    def _run(self, order: list[Any], key: SortKey | None) -> Iterator[Any]:
         if self._newest_first:
             end = len(order) if key is None else bisect_left(order, key, key=self._key)
             if key is not None and end < len(order) and self._key(order[end]) == key:

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from gmail_client.emulator.api.errors import bad_argument, bad_body
 from gmail_client.emulator.api.schemas import check
-from gmail_client.emulator.http.calls import Call
+from gmail_client.emulator.http.calls import MethodCall
 
-__all__ = ["Mail", "json_body", "mail_body", "split_multipart"]
+__all__ = ["SubmittedMail", "json_body", "mail_body", "split_multipart"]
 
 _RAW_MISSING = "'raw' RFC822 payload message string or uploading message via /upload/* URL required"
 
 
-class Mail(NamedTuple):
+class SubmittedMail(NamedTuple):
     """A message that is written: its bytes (None when the request has none) and the JSON around it."""
 
     raw: bytes | None
@@ -35,7 +35,7 @@ class Mail(NamedTuple):
         return self.raw
 
 
-def json_body(call: Call) -> dict[str, Any]:
+def json_body(call: MethodCall) -> dict[str, Any]:
     """The JSON body, checked against the method's schema; {} when it is empty or the method takes none.
 
     Raises:
@@ -56,7 +56,7 @@ def _parsed(text: bytes, schema: str) -> dict[str, Any]:
     return check(schema, value)
 
 
-def mail_body(call: Call) -> Mail:
+def mail_body(call: MethodCall) -> SubmittedMail:
     """The message of an insert, import, send or draft method, from JSON or from a media upload.
 
     Raises:
@@ -74,13 +74,13 @@ def mail_body(call: Call) -> Mail:
     return _of_json({}, call.request.body)
 
 
-def _of_json(body: dict[str, Any], media: bytes | None) -> Mail:
+def _of_json(body: dict[str, Any], media: bytes | None) -> SubmittedMail:
     is_draft = "message" in body or ("id" in body and "raw" not in body and "threadId" not in body)
     message = body.get("message", {}) if is_draft else body
     raw = media
     if raw is None and message.get("raw"):
         raw = _decoded(message["raw"])
-    return Mail(raw, message, body.get("id", "") if is_draft else "")
+    return SubmittedMail(raw, message, body.get("id", "") if is_draft else "")
 
 
 def _decoded(text: str) -> bytes:

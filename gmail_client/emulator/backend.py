@@ -1,4 +1,4 @@
-"""Everything behind the server: `World` with its mailboxes, accounts, tokens, quota, faults and counters."""
+"""Everything behind the server: `Backend` with its mailboxes, accounts, tokens, quota, faults and counters."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gmail_client.emulator.behavior import Behavior
+from gmail_client.emulator.counters import RequestCounters
 from gmail_client.emulator.faults import Faults
-from gmail_client.emulator.generate.generator import SeededMailbox
-from gmail_client.emulator.mail.content import Content
+from gmail_client.emulator.generate.seeded import SeededMailbox
+from gmail_client.emulator.mail.content import MessageContent
 from gmail_client.emulator.mailbox.journal import Journal
 from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import Renderer
-from gmail_client.emulator.oauth.tokens import TokenBook
-from gmail_client.emulator.quota import Quota, QuotaGate
-from gmail_client.emulator.usage import Usage
+from gmail_client.emulator.oauth.tokens import TokenStore
+from gmail_client.emulator.quota import Quota, QuotaLimiter
 from gmail_client.http.clock import Clock
 
-__all__ = ["Account", "World"]
+__all__ = ["Backend", "DirectoryUser"]
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class DirectoryUser:
     """A user of the domain, as the Directory lists it.
 
     Attributes:
@@ -40,7 +40,7 @@ class Account:
     admin: bool = False
 
 
-class World:
+class Backend:
     """A small Google: one domain, one Cloud project.
 
     Args:
@@ -69,10 +69,10 @@ class World:
     ) -> None:
         self.clock = clock
         self.behavior = behavior
-        self.usage = Usage()
+        self.usage = RequestCounters()
         self.faults = Faults()
-        self.tokens = TokenBook(seed, clock)
-        self.gate = QuotaGate(quota, clock)
+        self.tokens = TokenStore(seed, clock)
+        self.limiter = QuotaLimiter(quota, clock)
         self.renderer = Renderer(behavior)
         self.journal = Journal(journal, origin or {}) if journal is not None else None
         self.mailboxes: dict[str, EmulatedMailbox] = {}
@@ -86,14 +86,14 @@ class World:
             for write in self.journal.replay():
                 self.mailboxes[write.address].replay(write)
 
-    def _accounts(self) -> list[Account]:
-        accounts = [Account(address, admin=not index) for index, address in enumerate(self.addresses)]
+    def _accounts(self) -> list[DirectoryUser]:
+        accounts = [DirectoryUser(address, admin=not index) for index, address in enumerate(self.addresses)]
         if self.behavior.directory_extras:
             domain = self.addresses[0].rpartition("@")[2]
             accounts += [
-                Account(f"suspended.example@{domain}", suspended=True),
-                Account(f"archived.example@{domain}", archived=True, suspended=True),
-                Account(f"no.mailbox.example@{domain}", mailbox=False),
+                DirectoryUser(f"suspended.example@{domain}", suspended=True),
+                DirectoryUser(f"archived.example@{domain}", archived=True, suspended=True),
+                DirectoryUser(f"no.mailbox.example@{domain}", mailbox=False),
             ]
         return accounts
 
@@ -109,7 +109,7 @@ class World:
         if self.journal is not None:
             self.journal.close()
 
-    def _post(self, address: str, content: Content) -> None:
+    def _post(self, address: str, content: MessageContent) -> None:
         mailbox = self.mailboxes.get(address)
         if mailbox is not None:
             mailbox.receive(content)

@@ -14,12 +14,12 @@ from random import Random
 
 from gmail_client.emulator.mail.headers import decode_words
 
-__all__ = ["Data", "Multipart", "Opened", "Part", "Piece", "Text"]
+__all__ = ["BinaryPart", "EmbeddedMessagePart", "MimePart", "MultipartPart", "TextPart", "TextPiece"]
 
 _LINE = 76
 
 
-class Piece:
+class TextPiece:
     """A run of text that ends with a line end (CRLF inside); `form` caches what it looks like encoded."""
 
     __slots__ = ("_forms", "text", "utf8")
@@ -49,7 +49,7 @@ class Piece:
         return found
 
 
-class Part:
+class MimePart:
     """What all parts share: a head, and a body that each kind makes in its own way."""
 
     __slots__ = ("_head", "_headers", "children", "filename", "mime_type")
@@ -59,7 +59,7 @@ class Part:
     def __init__(self, mime_type: str, filename: str = "") -> None:
         self.mime_type = mime_type
         self.filename = filename
-        self.children: Sequence[Part] = ()
+        self.children: Sequence[MimePart] = ()
         self._head: list[str] = []
         self._headers: list[tuple[str, str]] | None = None
 
@@ -120,7 +120,7 @@ class Part:
         return self.decoded()
 
 
-class Text(Part):
+class TextPart(MimePart):
     """A text part. `encoding` is 7bit, 8bit, quoted-printable or base64; a charset too small gives way to UTF-8."""
 
     __slots__ = ("_pieces", "charset", "encoding")
@@ -128,7 +128,7 @@ class Text(Part):
     def __init__(
         self,
         subtype: str,
-        pieces: Sequence[Piece],
+        pieces: Sequence[TextPiece],
         *,
         charset: str = "utf-8",
         encoding: str = "8bit",
@@ -170,7 +170,7 @@ class Text(Part):
         return b"".join([piece.utf8 for piece in self._pieces])
 
 
-class Data(Part):
+class BinaryPart(MimePart):
     """A part of `size` bytes that begin with `magic` and go on at random, sent in base64."""
 
     __slots__ = ("_magic", "_offset", "_size")
@@ -202,14 +202,14 @@ class Data(Part):
         return self._size
 
 
-class Multipart(Part):
+class MultipartPart(MimePart):
     """Several parts between boundaries."""
 
     __slots__ = ("_boundary", "_options")
 
     is_multipart = True
 
-    def __init__(self, subtype: str, children: Sequence[Part], boundary: str, options: str = "") -> None:
+    def __init__(self, subtype: str, children: Sequence[MimePart], boundary: str, options: str = "") -> None:
         super().__init__(f"multipart/{subtype}")
         self.children = children
         self._boundary = boundary
@@ -232,12 +232,12 @@ class Multipart(Part):
         return sum(child.raw_size() for child in self.children) + (mark + 4) * (len(self.children) + 1)
 
 
-class Opened(Part):
+class EmbeddedMessagePart(MimePart):
     """A message/* part around the one message inside."""
 
     __slots__ = ()
 
-    def __init__(self, mime_type: str, inner: Part, filename: str = "") -> None:
+    def __init__(self, mime_type: str, inner: MimePart, filename: str = "") -> None:
         super().__init__(mime_type, filename)
         self.children = (inner,)
 
@@ -250,7 +250,7 @@ class Opened(Part):
         return self.children[0].raw_size()
 
 
-def _large_enough(charset: str, pieces: Sequence[Piece]) -> str:
+def _large_enough(charset: str, pieces: Sequence[TextPiece]) -> str:
     """The charset, or UTF-8 when it lacks a character."""
     if charset != "utf-8":
         try:

@@ -15,14 +15,14 @@ from random import Random
 from typing import Any
 
 from gmail_client.emulator.generate.languages import LANGUAGES
-from gmail_client.emulator.generate.letters import Letter
-from gmail_client.emulator.generate.parts import Part
+from gmail_client.emulator.generate.message_spec import MessageSpec
+from gmail_client.emulator.generate.mime_parts import MimePart
 from gmail_client.emulator.generate.people import LISTS, SENDERS, SOCIAL_SENDER, Person, person, pick_language
-from gmail_client.emulator.generate.seeded import Seeded
+from gmail_client.emulator.generate.seeded import SeededMessage
 from gmail_client.emulator.generate.shapes import compose
-from gmail_client.emulator.mail.payload import ParsedContent, Summary, snippet, summary_of
+from gmail_client.emulator.mail.payload import MessageSummary, ParsedContent, snippet, summary_of
 
-__all__ = ["GeneratedContent", "MailboxPlan", "weighted"]
+__all__ = ["GeneratedContent", "MailboxOutline", "weighted"]
 
 # The kinds of threads and their shares, by how many messages a thread has.
 _SINGLE = {
@@ -94,7 +94,7 @@ class _Thread:
     draft_reply: bool
 
 
-class MailboxPlan:
+class MailboxOutline:
     """All threads of one generated mailbox.
 
     Args:
@@ -117,7 +117,7 @@ class MailboxPlan:
         self._kinds = bytearray()
         self._sizes = bytearray()
         self._thread = lru_cache(maxsize=2048)(self._draw_thread)
-        self._composed: tuple[int, int, Part] | None = None
+        self._composed: tuple[int, int, MimePart] | None = None
         self._order = self._draw_order(messages)
 
     def _draw_order(self, messages: int) -> list[int]:
@@ -145,7 +145,7 @@ class MailboxPlan:
         order.sort()
         return order
 
-    def __iter__(self) -> Iterator[Seeded]:
+    def __iter__(self) -> Iterator[SeededMessage]:
         """All messages, oldest first."""
         for packed in self._order:
             yield self._seeded(packed >> 8 & 0xFFFFFFFF, packed & 0xFF, packed >> 40)
@@ -212,7 +212,7 @@ class MailboxPlan:
         share = 2 if thread.kind == "list" else 7
         return _mix(self._seed, 4, number, place) % 20 < (share if place else share // 2)
 
-    def _seeded(self, number: int, place: int, moment: int) -> Seeded:
+    def _seeded(self, number: int, place: int, moment: int) -> SeededMessage:
         thread = self._thread(number)
         draft = self._is_draft(thread, number, place)
         chat = self.is_chat(number)
@@ -225,7 +225,7 @@ class MailboxPlan:
         if thread.kind == "work" and dice % 100 < 5 and not draft:
             fields = [{"fieldId": "sensitivity", "selection": ("internal", "secret")[dice >> 8 & 1]}]
             classification = ({"labelId": "confidentiality", "fields": fields},)
-        return Seeded(content, number, labels, moment, draft, chat, classification)
+        return SeededMessage(content, number, labels, moment, draft, chat, classification)
 
     def _labels(
         self, thread: _Thread, number: int, place: int, moment: int, *, draft: bool
@@ -282,16 +282,16 @@ class MailboxPlan:
             return ""
         return f"Re: {thread.subject}" if self.references(number, place) else thread.subject
 
-    def compose(self, number: int, place: int, seconds: int) -> Part:
+    def compose(self, number: int, place: int, seconds: int) -> MimePart:
         """The message itself; the one that was asked for last is kept."""
         last = self._composed
         if last is not None and last[0] == number and last[1] == place:
             return last[2]
-        root = compose(self._letter(number, place, seconds))
+        root = compose(self._spec(number, place, seconds))
         self._composed = (number, place, root)
         return root
 
-    def _letter(self, number: int, place: int, seconds: int) -> Letter:
+    def _spec(self, number: int, place: int, seconds: int) -> MessageSpec:
         thread = self._thread(number)
         rng = Random(_mix(self._seed, 9, number, place))  # noqa: S311
         sent = self._is_sent(thread, number, place)
@@ -310,7 +310,7 @@ class MailboxPlan:
             name, list_id = thread.mailing_list
             to, cc = (Person(name, list_id.replace(".", "@", 1), 0),), cc[:1]
         style = {"spam": "notification", "draft": "personal"}.get(thread.kind, thread.kind)
-        return Letter(
+        return MessageSpec(
             style=style,
             rng=rng,
             owner=self.owner,
@@ -334,13 +334,13 @@ class GeneratedContent(ParsedContent):
 
     __slots__ = ("_number", "_place", "_plan", "_seconds")
 
-    def __init__(self, plan: MailboxPlan, number: int, place: int, seconds: int) -> None:
+    def __init__(self, plan: MailboxOutline, number: int, place: int, seconds: int) -> None:
         self._plan = plan
         self._number = number
         self._place = place
         self._seconds = seconds
 
-    def node(self) -> Part:
+    def node(self) -> MimePart:
         """The message, made anew."""
         return self._plan.compose(self._number, self._place, self._seconds)
 
@@ -348,7 +348,7 @@ class GeneratedContent(ParsedContent):
         """The RFC 822 bytes; b"" for a chat, of which Gmail has none."""
         return b"" if self._plan.is_chat(self._number) else self.node().raw()
 
-    def summary(self) -> Summary:
+    def summary(self) -> MessageSummary:
         """The small facts, from the message made anew."""
         root = self.node()
         return summary_of(root, root.raw_size())

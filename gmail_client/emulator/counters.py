@@ -1,4 +1,4 @@
-"""What was asked of the emulator: `Usage` counts calls, units, bytes and errors by method."""
+"""What was asked of the emulator: `RequestCounters` counts calls, units, bytes and errors by method."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 from collections import Counter, defaultdict
 from typing import Any
 
-__all__ = ["Usage"]
+__all__ = ["RequestCounters"]
 
 
-class Usage:
+class RequestCounters:
     """Counters since the start or the last `reset`. The parts of a batch count one by one.
 
     Attributes:

@@ -8,11 +8,11 @@ from random import Random
 from urllib.parse import quote
 
 from gmail_client.emulator.generate.languages import LANGUAGES
-from gmail_client.emulator.generate.parts import Multipart, Opened, Part, Text
+from gmail_client.emulator.generate.mime_parts import EmbeddedMessagePart, MimePart, MultipartPart, TextPart
 from gmail_client.emulator.generate.people import Person, encoded
-from gmail_client.emulator.generate.transit import date_text, received, submitted, token
+from gmail_client.emulator.generate.trace_headers import date_text, received, submitted, token
 
-__all__ = ["STYLES", "Letter", "charset_of", "describe", "write_head"]
+__all__ = ["STYLES", "MessageSpec", "charset_of", "describe", "write_head"]
 
 STYLES = ("personal", "work", "list", "newsletter", "notification", "receipt", "calendar", "bounce", "chat")
 
@@ -23,7 +23,7 @@ _CHARSET_MARK = "UTF-8''"
 
 
 @dataclass(slots=True)
-class Letter:
+class MessageSpec:
     """What is known of a message before it is written.
 
     Args:
@@ -61,7 +61,7 @@ class Letter:
     mailing_list: tuple[str, str] | None = None
 
 
-def write_head(root: Part, letter: Letter) -> None:
+def write_head(root: MimePart, letter: MessageSpec) -> None:
     """Write all headers of the message itself: transit first, then the author's."""
     rng = letter.rng
     if letter.style == "chat":
@@ -113,7 +113,7 @@ def write_head(root: Part, letter: Letter) -> None:
     root.write("\n".join(lines) + "\n")
 
 
-def _subject(subject: str, letter: Letter) -> str:
+def _subject(subject: str, letter: MessageSpec) -> str:
     charset = charset_of(letter) if letter.rng.random() < 0.3 else "utf-8"
     try:
         return encoded(subject, charset)
@@ -122,21 +122,21 @@ def _subject(subject: str, letter: Letter) -> str:
 
 
 def describe(
-    part: Part,
+    part: MimePart,
     *,
     disposition: str = "",
     content_id: str = "",
     options: str = "",
-) -> Part:
+) -> MimePart:
     """Add the content headers that say what a part is."""
-    if isinstance(part, Multipart):
+    if isinstance(part, MultipartPart):
         part.write(f"Content-Type: {part.content_type}\n")
         return part
     name, shown_in = _named(part.filename)
-    kind = f'{part.mime_type}; charset="{part.charset}"' if isinstance(part, Text) else part.mime_type
+    kind = f'{part.mime_type}; charset="{part.charset}"' if isinstance(part, TextPart) else part.mime_type
     lines = [f"Content-Type: {kind}{options}{name}\n"]
-    if not isinstance(part, Opened):
-        encoding = part.encoding if isinstance(part, Text) else "base64"
+    if not isinstance(part, EmbeddedMessagePart):
+        encoding = part.encoding if isinstance(part, TextPart) else "base64"
         lines.append(f"Content-Transfer-Encoding: {encoding}\n")
     if part.filename or disposition:
         lines.append(f"Content-Disposition: {disposition or 'attachment'}{shown_in}\n")
@@ -162,7 +162,7 @@ def _named(filename: str) -> tuple[str, str]:
     return f';\f name="{encoded(filename)}"', continued
 
 
-def charset_of(letter: Letter) -> str:
+def charset_of(letter: MessageSpec) -> str:
     """A charset that the mailers of the letter's language use: mostly the first of them."""
     charsets = LANGUAGES[letter.language].charsets
     return charsets[0] if letter.rng.random() < 0.7 else charsets[int(letter.rng.random() * len(charsets))]
