@@ -1,0 +1,43 @@
+"""Derived tables: rows of `emails`, `attachments` and `message_labels` from messages and labels.
+
+Pure functions over messages as Gmail sends them or as `messages` holds them; they need neither Delta nor Spark.
+`VIEWS` says which tables there are, with their columns; `to_table` makes Arrow of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from gmail_client.views.attachments import attachment_rows
+from gmail_client.views.emails import Label, Labels, email_row, label_columns
+from gmail_client.views.message_labels import message_label_rows
+from gmail_client.views.schemas import LABEL_COLUMNS, VIEWS, View
+
+__all__ = [
+    "LABEL_COLUMNS",
+    "VIEWS",
+    "Label",
+    "Labels",
+    "View",
+    "attachment_rows",
+    "email_row",
+    "label_columns",
+    "message_label_rows",
+    "to_table",
+]
+
+
+def to_table(name: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Rows of a derived table as Arrow, in its schema.
+
+    Args:
+        name: One of `VIEWS`.
+        rows: What the row functions give.
+    """
+    schema = VIEWS[name].schema
+    return pa.table(
+        [pa.array([row[field.name] for row in rows], field.type) for field in schema], schema=schema
+    )
