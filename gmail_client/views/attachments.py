@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gmail_client.views.parts import attachment_parts, has_structure
+from gmail_client.views.parts import STRUCTURE, attachment_parts, content_level
 from gmail_client.views.raw import with_payload
 
 __all__ = ["attachment_rows"]
@@ -32,7 +32,7 @@ def attachment_rows(message: Mapping[str, Any]) -> list[Row]:
     """
     message = with_payload(message)
     payload = message.get("payload")
-    if payload is None or not has_structure(payload):
+    if payload is None or content_level(payload) != STRUCTURE:
         return []
     return [
         {"message_id": message["id"], **{name: getattr(part, name) for name in _COLUMNS}}

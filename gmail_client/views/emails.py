@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gmail_client.views.addresses import Address, domain_of, parse_addresses
 from gmail_client.views.headers import collect, decode_words, from_milliseconds, message_ids, parse_date
-from gmail_client.views.parts import Body, body_of, count_attachments, has_structure
+from gmail_client.views.parts import NOTHING, STRUCTURE, body_of, content_level, count_attachments
 from gmail_client.views.raw import with_payload
 from gmail_client.views.text import clean_line, plain_snippet
 
@@ -71,7 +71,8 @@ def email_row(message: Mapping[str, Any], labels: Labels) -> Row:
         labels: The mailbox's labels.
     """
     message = with_payload(message)
-    payload = message.get("payload")
+    payload = message.get("payload") or {}
+    level = content_level(payload)
     size = message.get("sizeEstimate")
     return {
         "message_id": message["id"],
@@ -80,8 +81,8 @@ def email_row(message: Mapping[str, Any], labels: Labels) -> Row:
         "snippet": plain_snippet(message.get("snippet") or "") or None,
         "size_bytes": int(size) if size is not None else None,
         **label_columns(message.get("labelIds") or (), message.get("historyId"), labels),
-        **(_header_columns(collect(payload.get("headers"), _HEADERS)) if payload else _NO_HEADERS),
-        **_content_columns(payload),
+        **(_NO_HEADERS if level == NOTHING else _header_columns(collect(payload.get("headers"), _HEADERS))),
+        **(_content_columns(payload) if level == STRUCTURE else _NO_CONTENT),
     }
 
 
@@ -171,12 +172,13 @@ _NO_HEADERS: Row = dict.fromkeys(
 )
 
 
-def _content_columns(payload: Mapping[str, Any] | None) -> Row:
-    if payload is None or not has_structure(payload):
-        return {"body_text": None, "body_html": None, "attachment_count": None}
-    body: Body = body_of(payload)
+def _content_columns(payload: Mapping[str, Any]) -> Row:
+    body = body_of(payload)
     return {
         "body_text": body.text,
         "body_html": body.html,
         "attachment_count": count_attachments(payload),
     }
+
+
+_NO_CONTENT: Row = dict.fromkeys(("body_text", "body_html", "attachment_count"))

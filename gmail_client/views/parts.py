@@ -22,9 +22,22 @@ from gmail_client.views.text import (
     html_to_text,
 )
 
-__all__ = ["AttachmentPart", "Body", "attachment_parts", "body_of", "has_structure"]
+__all__ = [
+    "HEADERS",
+    "NOTHING",
+    "STRUCTURE",
+    "AttachmentPart",
+    "Body",
+    "attachment_parts",
+    "body_of",
+    "content_level",
+    "content_of",
+    "count_attachments",
+]
 
 Part = Mapping[str, Any]
+
+NOTHING, HEADERS, STRUCTURE = range(3)
 
 _DEEPEST = 100
 _PART_HEADERS = frozenset({"content-disposition", "content-id", "content-type"})
@@ -34,9 +47,13 @@ _NO_BODY = frozenset(
 _LONGEST_EXTENSION = 12
 
 
-def has_structure(payload: Part | None) -> bool:
-    """Whether the payload holds parts and bodies: with `format: metadata` it has headers only."""
-    return payload is not None and (payload.get("partId") is not None or payload.get("body") is not None)
+def content_level(payload: Part | None) -> int:
+    """How much of the message was read: `NOTHING`, `HEADERS` (`format: metadata`) or `STRUCTURE` (parts and bodies)."""
+    if payload is None:
+        return NOTHING
+    if payload.get("partId") is not None or (payload.get("body") or {}).get("size") is not None:
+        return STRUCTURE
+    return NOTHING if payload.get("mimeType") is None else HEADERS
 
 
 def children_of(part: Part) -> list[Part]:

@@ -8,6 +8,7 @@ from email.errors import MessageError
 from email.message import Message
 from typing import Any
 
+from gmail_client.views.parts import NOTHING, content_level
 from gmail_client.views.text import decode_base64url
 
 __all__ = ["payload_of", "with_payload"]
@@ -20,7 +21,7 @@ _DEEPEST = 100
 def with_payload(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """The message with a payload made from `raw`, where it has only that; else the message itself."""
     raw = message.get("raw")
-    if message.get("payload") or not raw:
+    if not raw or content_level(message.get("payload")) != NOTHING:
         return message
     return {**message, "payload": payload_of(decode_base64url(raw))}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gmail_client.emulator.content import from_raw
+from gmail_client.emulator.mail.content import from_raw
 
 __all__ = ["CORPUS", "corpus_files", "message_of", "needs_corpus"]
 

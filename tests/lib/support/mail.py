@@ -99,7 +99,7 @@ def _part(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Row]:
     return st.fixed_dictionaries(
         {},
         optional={
-            "partId": st.one_of(st.none(), st.sampled_from(["", "0", "1", "0.1"])),
+            "partId": st.sampled_from([None, "", "0", "1", "0.1"]),
             "mimeType": _TYPES,
             "filename": st.one_of(st.none(), _TEXT),
             "headers": st.one_of(st.none(), st.lists(_HEADER, max_size=6)),
