@@ -36,7 +36,7 @@ def sync_once(folder: str) -> None:
     results = sync(
         mailbox, Lake(folder), Spec.default().tables[:2], upkeep=Upkeep(small_files=0, retention=None)
     )
-    told = {name: [r.how, r.rows_written, r.rows_updated, r.rows_deleted] for name, r in results.items()}
+    told = {name: [r.mode, r.rows_written, r.rows_updated, r.rows_deleted] for name, r in results.items()}
     units = results["messages"].units
     print(
         json.dumps(
@@ -65,12 +65,12 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
 
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, keep_up
-    from gmail_assets.delta.partition import Part
+    from gmail_assets.delta.partition import MailboxPartition
     from gmail_assets.sync.chunk import Chunk
     from gmail_assets.sync.thread_rows import ThreadEdit, rebuild
     from gmail_client.client import GmailClient
     from gmail_client.emulator import Emulator
-    from gmail_client.fetch import Fetched
+    from gmail_client.fetch import FetchedThread
     from gmail_client.schema import SCHEMAS
 
     mailbox = GmailClient.from_settings().mailbox()
@@ -82,9 +82,11 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
         pool += [answer.json for answer in mailbox.api.get_many(calls) if answer.json]
         if len(pool) >= 2_000:
             break
-    content = Chunk([Fetched("", messages=pool)]).array
+    content = Chunk([FetchedThread("", messages=pool)]).array
     lake = Lake(folder)
-    parts = [Part(lake.table(name), mailbox.address, "all", "full") for name in ("messages", "threads")]
+    parts = [
+        MailboxPartition(lake.table(name), mailbox.address, "all", "full") for name in ("messages", "threads")
+    ]
     threads = [
         thread
         for thread in twin.mailbox().store.threads.values()
@@ -131,16 +133,18 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
 def add_others(folder: str, others: int, rows: int = 500) -> None:
     """Put unchanged mailboxes into both tables."""
     from gmail_assets.delta.lake import Lake
-    from gmail_assets.delta.partition import Part
+    from gmail_assets.delta.partition import MailboxPartition
 
     lake = Lake(folder)
     for name in ("messages", "threads"):
         table = lake.table(name)
         owner = table.mailboxes()[0]
-        some = Part(table, owner, "all", "full").members()["id"].to_pylist()[:rows]
-        content = Part(table, owner, "all", "full").rows(some).drop_columns(["mailbox"])
+        some = MailboxPartition(table, owner, "all", "full").members()["id"].to_pylist()[:rows]
+        content = MailboxPartition(table, owner, "all", "full").rows(some).drop_columns(["mailbox"])
         for index in range(others):
-            Part(lake.table(name), f"other{index}@example.test", "all", "full").append(content, cursor=1)
+            MailboxPartition(lake.table(name), f"other{index}@example.test", "all", "full").append(
+                content, cursor=1
+            )
 
 
 def main() -> None:
@@ -192,10 +196,10 @@ def main() -> None:
         session.headers["Authorization"] = f"Bearer {token}"
 
         from gmail_assets.delta.lake import Lake
-        from gmail_assets.delta.partition import Part
+        from gmail_assets.delta.partition import MailboxPartition
 
         table = Lake(folder).table("messages")
-        ids = sorted(Part(table, gmail.addresses[0], "all", "full").members()["id"].to_pylist())
+        ids = sorted(MailboxPartition(table, gmail.addresses[0], "all", "full").members()["id"].to_pylist())
         rng = random.Random(1)
 
         def change(chosen: list[str]) -> None:

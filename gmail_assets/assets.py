@@ -13,7 +13,7 @@ from pydantic import Field
 
 from gmail_assets.columns import column_schema
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition_status import standing_of
+from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.failures import dagster_failures
 from gmail_assets.resources import GmailResource, LakeResource
 from gmail_assets.spark_engine import Preloaded, SparkEngine
@@ -35,11 +35,11 @@ class SyncConfig(dg.Config):
 
     full_refresh: bool = Field(
         default=False,
-        description="Fetch everything anew and replace what is stored. Costs as much as a first load.",
+        description="Fetch everything again and replace what is stored. Costs as much as a first load.",
     )
-    compare: bool = Field(
+    reconcile: bool = Field(
         default=False,
-        description="Compare with a listing although the history could tell; fetches only what differs.",
+        description="Reconcile with a listing instead of replaying the history; fetches only what differs.",
     )
     replay_from: str | None = Field(
         default=None,
@@ -47,7 +47,7 @@ class SyncConfig(dg.Config):
     )
     allow_mass_delete: bool = Field(
         default=False,
-        description="Go on where a comparison would delete more than a fifth of the mailbox's rows.",
+        description="Continue where a reconciliation would delete more than a fifth of the mailbox's rows.",
     )
     time_budget_minutes: float = Field(
         default=210.0,
@@ -159,8 +159,8 @@ def _mail(
             mailbox, lake = gmail.mailbox(context.partition_key), gmail_lake.lake()
             # A retry goes on with the load that the first try began, and does not clear it again.
             begun = context.retry_number > 0 and any(
-                standing.anchor is not None
-                for standing in standing_of(lake, mailbox.address, selected).values()
+                status.anchor is not None
+                for status in partition_statuses(lake, mailbox.address, selected).values()
             )
             brought = Preloaded()
             if engine is not None and not config.full_refresh:
@@ -170,7 +170,7 @@ def _mail(
                 lake,
                 selected,
                 full_refresh=config.full_refresh and not begun,
-                compare=config.compare,
+                reconcile=config.reconcile,
                 replay_from=_history_id(config.replay_from),
                 allow_mass_delete=config.allow_mass_delete,
                 deadline=time.monotonic() + config.time_budget_minutes * 60,
@@ -253,7 +253,7 @@ def _metadata(entry: SpecTable, result: SyncResult, lake: Lake) -> dict[str, Any
         "dagster/uri": lake.location(entry.table_name),
         "dagster/table_name": entry.table_name,
         "mailbox": result.address,
-        "how": result.how,
+        "sync_mode": result.mode,
         "rows_written": result.rows_written,
         "rows_updated": result.rows_updated,
         "rows_deleted": result.rows_deleted,

@@ -16,7 +16,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gmail_assets.delta.partition_status import Standing, standing_of
+from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.failures import dagster_failures
 from gmail_assets.resources import GmailResource, LakeResource
 from gmail_client.client import Mailbox
@@ -47,16 +47,16 @@ class View:
 
     Args:
         mailbox: The mailbox.
-        standings: Where its tables stand.
+        statuses: Where its tables stand.
         max_lag: See `build_checks`.
         now: The present.
     """
 
     def __init__(
-        self, mailbox: Mailbox, standings: Mapping[str, Standing], max_lag: timedelta, now: datetime
+        self, mailbox: Mailbox, statuses: Mapping[str, PartitionStatus], max_lag: timedelta, now: datetime
     ) -> None:
         self.mailbox = mailbox
-        self.standings = standings
+        self.statuses = statuses
         self.max_lag = max_lag
         self.now = now
         self._members: dict[str, pa.Table] = {}
@@ -69,7 +69,7 @@ class View:
     @cached_property
     def missed(self) -> list[dict[str, Any]] | None:
         """History records that the tables have not seen, one page at most; None when the history is gone."""
-        cursors = [standing.cursor for standing in self.standings.values() if standing.cursor is not None]
+        cursors = [status.cursor for status in self.statuses.values() if status.cursor is not None]
         if not cursors or min(cursors) >= int(self.profile["historyId"]):
             return []
         try:
@@ -78,9 +78,9 @@ class View:
             return None
 
     def members(self, table: str) -> pa.Table:
-        """Ids, threads and labels of the mailbox's present rows (see `Part.members`)."""
+        """Ids, threads and labels of the mailbox's present rows (see `MailboxPartition.members`)."""
         if table not in self._members:
-            rows = self.standings[table].part.members()
+            rows = self.statuses[table].part.members()
             self._members[table] = rows.filter(pc.invert(rows["marked"]))
         return self._members[table]
 
@@ -94,7 +94,7 @@ def primary_key_unique(view: View, table: str) -> Verdict:
 
 def row_count(view: View, table: str) -> Verdict:
     """As many rows as Gmail counts, but for what spam, trash, filters and mail since the last sync explain."""
-    options = view.standings[table].spec.options
+    options = view.statuses[table].spec.options
     rows = view.members(table).num_rows
     total = int(view.profile[f"{table}Total"])
     numbers = {"rows": rows, "gmail_total": total}
@@ -129,9 +129,9 @@ def labels_known(view: View, table: str) -> Verdict:
 
 def threads_and_messages_agree(view: View, table: str) -> Verdict:
     """Every message's thread is in `threads`, and every message of a thread is in `messages`."""
-    if len(view.standings) < 2:
+    if len(view.statuses) < 2:
         return Verdict(True, "only one of the two tables is in use")
-    messages, threads = (view.standings[name].spec.options for name in ("messages", "threads"))
+    messages, threads = (view.statuses[name].spec.options for name in ("messages", "threads"))
     if messages.fingerprint != threads.fingerprint or messages.filtered:
         return Verdict(True, "filters differ from table to table or narrow them: nothing to compare")
     rows = view.members("messages")
@@ -146,13 +146,13 @@ def threads_and_messages_agree(view: View, table: str) -> Verdict:
 
 def up_to_date(view: View, table: str) -> Verdict:
     """No change waits longer than the allowed lag, and the history still reaches back to the cursor."""
-    standing = view.standings[table]
+    status = view.statuses[table]
     head = int(view.profile["historyId"])
-    if standing.cursor is None:
+    if status.cursor is None:
         return Verdict(
             False, "the load is not finished; the next run goes on", severity=dg.AssetCheckSeverity.WARN
         )
-    behind = max(head - standing.cursor, 0)
+    behind = max(head - status.cursor, 0)
     if not behind:
         return Verdict(True, f"at Gmail's head, {head}", {"history_ids_behind": 0})
     if view.missed is None:
@@ -236,8 +236,8 @@ def build_checks(
             )
         with dagster_failures():
             mailbox = gmail.mailbox(context.partition_key)
-            standings = standing_of(gmail_lake.lake(), mailbox.address, tables)
-            view = View(mailbox, standings, max_lag, datetime.now(UTC))
+            statuses = partition_statuses(gmail_lake.lake(), mailbox.address, tables)
+            view = View(mailbox, statuses, max_lag, datetime.now(UTC))
             for key in sorted(context.selected_asset_check_keys):
                 table, judge = judges[key]
                 verdict = _judged(judge, view, table)
@@ -254,7 +254,7 @@ def build_checks(
 
 
 def _judged(judge: Judge, view: View, table: str) -> Verdict:
-    if table not in view.standings:
+    if table not in view.statuses:
         says = "nothing of this mailbox is in the table"
         return Verdict(False, says, severity=dg.AssetCheckSeverity.WARN)
     return judge(view, table)

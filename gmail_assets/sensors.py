@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition_status import OpenTables, Standing
+from gmail_assets.delta.partition_status import OpenTables, PartitionStatus
 from gmail_assets.resources import GmailResource, LakeResource
 from gmail_assets.sensor_cursor import (
     COMPARE,
@@ -56,7 +56,7 @@ class _Look:
     """What one mailbox showed: its head, and where its tables stand; or the error that hid it."""
 
     head: int = 0
-    standings: Mapping[str, Standing] | None = None
+    statuses: Mapping[str, PartitionStatus] | None = None
     error: GmailError | None = None
 
 
@@ -109,7 +109,7 @@ def change_sensor(
         requests: list[dg.RunRequest] = []
         failed: list[str] = []
         for mailbox, look in _looks(gmail.client(), gmail_lake.lake(), tables, chosen):
-            if look.error is not None or look.standings is None:
+            if look.error is not None or look.statuses is None:
                 failed.append(f"{mailbox}: {look.error}")
                 entries[mailbox] = replace(entries.get(mailbox, Entry()), seen=round(time.time(), 3))
                 continue
@@ -123,7 +123,7 @@ def change_sensor(
             entries[mailbox] = decision.entry
             remarks.append(f"{mailbox}: {decision.reason}.")
             if decision.request is not None:
-                used = list(look.standings) or [spec.source_table for spec in tables]
+                used = list(look.statuses) or [spec.source_table for spec in tables]
                 requests.append(_run_request(mailbox, decision, [keys[table] for table in used], mail_step))
         for text in failed:
             context.log.error(text)
@@ -151,7 +151,7 @@ def _looks(
             return None
         try:
             profile = client.mailbox(name).api.profile()
-            return _Look(int(profile["historyId"]), opened.standing_of(str(profile["emailAddress"])))
+            return _Look(int(profile["historyId"]), opened.partition_statuses(str(profile["emailAddress"])))
         except GmailError as error:
             return _Look(error=error)
 
@@ -162,8 +162,8 @@ def _looks(
 
 
 def _sight(look: _Look, unfinished: bool, last_run: LastRun) -> Sight:
-    standings = (look.standings or {}).values()
-    cursors = [standing.cursor for standing in standings]
+    statuses = (look.statuses or {}).values()
+    cursors = [status.cursor for status in statuses]
     known = [cursor for cursor in cursors if cursor is not None]
     return Sight(
         observed=look.head,
@@ -203,7 +203,7 @@ def _run_request(
     request: Request | None = decision.request
     config: dict[str, Any] = {}
     if request is not None and request.start == COMPARE:
-        config["compare"] = True
+        config["reconcile"] = True
     elif request is not None and request.start is not None:
         config["replay_from"] = str(request.start)
     return dg.RunRequest(

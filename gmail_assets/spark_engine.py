@@ -27,7 +27,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gmail_assets.delta.lake import MAILBOX, Lake
-from gmail_assets.delta.partition import Part
+from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.sync.results import SyncResult
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError
@@ -313,9 +313,9 @@ def _shared(tables: Sequence[SpecTable]) -> Iterator[Sequence[SpecTable]]:
         yield [spec]
 
 
-def _part(lake: Lake, spec: SpecTable, address: str) -> Part:
+def _part(lake: Lake, spec: SpecTable, address: str) -> MailboxPartition:
     table = lake.table(spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep")
-    return Part(table, address, spec.options.fingerprint, spec.options.format)
+    return MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
 
 
 def _empty(lake: Lake, spec: SpecTable, address: str) -> bool:

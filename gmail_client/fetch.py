@@ -1,8 +1,8 @@
 """The cheapest calls that bring wanted messages, thread by thread.
 
 Gmail's price is per call: a message costs one `messages.get`, a thread with all its messages one `threads.get` at
-twice that price. `fetch` takes `Want`s (one per thread), chooses for each the calls that cost fewest units, and
-yields what came as `Fetched`, in the order in which it came. `chunks` groups these into pieces of bounded size.
+twice that price. `fetch` takes `FetchRequest`s (one per thread), chooses for each the calls that cost fewest units, and
+yields what came as `FetchedThread`, in the order in which it came. `chunks` groups these into pieces of bounded size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from gmail_client.errors import DEFECT_FIX, GmailError, IncompleteReadError, Not
 from gmail_client.http.calls import Answer, Call
 from gmail_client.options import MessageFormat
 
-__all__ = ["CHUNK_BYTES", "CHUNK_MESSAGES", "Fetched", "Want", "chunks", "fetch", "prefers_thread"]
+__all__ = [
+    "CHUNK_BYTES",
+    "CHUNK_MESSAGES",
+    "FetchRequest",
+    "FetchedThread",
+    "chunks",
+    "fetch",
+    "prefers_thread",
+]
 
 CHUNK_MESSAGES = 1_000
 """A chunk ends at this many messages ..."""
@@ -27,7 +35,7 @@ _FOLLOW_UPS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class FetchRequest:
     """What is wanted of one thread.
 
     Attributes:
@@ -44,8 +52,8 @@ class Want:
 
 
 @dataclass(slots=True)
-class Fetched:
-    """What came of one `Want`.
+class FetchedThread:
+    """What came of one `FetchRequest`.
 
     Attributes:
         thread_id: The thread.
@@ -66,7 +74,7 @@ class Fetched:
     failed: dict[str, GmailError] = field(default_factory=dict)
 
 
-def prefers_thread(want: Want, format_: MessageFormat, message_price: int, thread_price: int) -> bool:
+def prefers_thread(want: FetchRequest, format_: MessageFormat, message_price: int, thread_price: int) -> bool:
     """Whether one `threads.get` serves the want at no higher cost than single gets."""
     if format_ == "raw":
         return False
@@ -76,7 +84,9 @@ def prefers_thread(want: Want, format_: MessageFormat, message_price: int, threa
     return thread_price < single or (thread_price == single and not want.held)
 
 
-def fetch(api: GmailApi, wants: Iterable[Want], format_: MessageFormat = "full") -> Iterator[Fetched]:
+def fetch(
+    api: GmailApi, wants: Iterable[FetchRequest], format_: MessageFormat = "full"
+) -> Iterator[FetchedThread]:
     """Read what is wanted.
 
     Args:
@@ -85,7 +95,7 @@ def fetch(api: GmailApi, wants: Iterable[Want], format_: MessageFormat = "full")
         format_: Format of the gets. `raw` exists for single messages only.
 
     Yields:
-        One `Fetched` per want; each wanted message is among its `messages`, `gone` or `failed`. Messages that
+        One `FetchedThread` per want; each wanted message is among its `messages`, `gone` or `failed`. Messages that
         threads.get leaves out (it may hide trash) are read singly, and so are those of a thread that it refuses,
         unless all of its messages are wanted, named or not.
 
@@ -95,19 +105,19 @@ def fetch(api: GmailApi, wants: Iterable[Want], format_: MessageFormat = "full")
     """
     message_price = api.plan.price("messages.get")
     thread_price = api.plan.price("threads.get")
-    open_wants: dict[str, tuple[Want, Fetched, int]] = {}
+    open_wants: dict[str, tuple[FetchRequest, FetchedThread, int]] = {}
     owners: dict[str, str] = {}
-    follow_ups: list[tuple[Want, Fetched]] = []
+    follow_ups: list[tuple[FetchRequest, FetchedThread]] = []
 
     def calls() -> Iterator[Call]:
         for want in wants:
             if want.thread_id in open_wants:
                 raise _without_outcome(open_wants[want.thread_id][0].message_ids)
             if prefers_thread(want, format_, message_price, thread_price):
-                open_wants[want.thread_id] = (want, Fetched(want.thread_id), 1)
+                open_wants[want.thread_id] = (want, FetchedThread(want.thread_id), 1)
                 yield api.thread_call(want.thread_id, format_)
             elif want.message_ids:
-                open_wants[want.thread_id] = (want, Fetched(want.thread_id), len(want.message_ids))
+                open_wants[want.thread_id] = (want, FetchedThread(want.thread_id), len(want.message_ids))
                 for message_id in want.message_ids:
                     owners[message_id] = want.thread_id
                     yield api.message_call(message_id, format_)
@@ -136,12 +146,12 @@ def fetch(api: GmailApi, wants: Iterable[Want], format_: MessageFormat = "full")
         raise _without_outcome([id_ for want, _, _ in open_wants.values() for id_ in want.message_ids])
 
 
-def _left_out(want: Want, fetched: Fetched) -> list[str]:
+def _left_out(want: FetchRequest, fetched: FetchedThread) -> list[str]:
     known = {message["id"] for message in fetched.messages}.union(fetched.gone, fetched.failed)
     return [message_id for message_id in want.message_ids if message_id not in known]
 
 
-def _take_thread(want: Want, fetched: Fetched, answer: Answer) -> None:
+def _take_thread(want: FetchRequest, fetched: FetchedThread, answer: Answer) -> None:
     fetched.size += answer.size
     if isinstance(answer.error, NotFoundError):
         # Gone as a thread; a member that lives on elsewhere shows itself when asked for singly.
@@ -157,7 +167,7 @@ def _take_thread(want: Want, fetched: Fetched, answer: Answer) -> None:
     fetched.snippet = thread.get("snippet")
 
 
-def _take_message(fetched: Fetched, answer: Answer) -> None:
+def _take_message(fetched: FetchedThread, answer: Answer) -> None:
     fetched.size += answer.size
     if isinstance(answer.error, NotFoundError):
         fetched.gone.append(answer.call.key)
@@ -167,7 +177,9 @@ def _take_message(fetched: Fetched, answer: Answer) -> None:
         fetched.messages.append(answer.json)
 
 
-def _follow_up(api: GmailApi, pairs: list[tuple[Want, Fetched]], format_: MessageFormat) -> Iterator[Fetched]:
+def _follow_up(
+    api: GmailApi, pairs: list[tuple[FetchRequest, FetchedThread]], format_: MessageFormat
+) -> Iterator[FetchedThread]:
     owners = {message_id: fetched for want, fetched in pairs for message_id in _left_out(want, fetched)}
     for answer in api.get_many(api.message_call(message_id, format_) for message_id in owners):
         _take_message(owners[answer.call.key], answer)
@@ -175,7 +187,7 @@ def _follow_up(api: GmailApi, pairs: list[tuple[Want, Fetched]], format_: Messag
         yield _conserved(want, fetched)
 
 
-def _conserved(want: Want, fetched: Fetched) -> Fetched:
+def _conserved(want: FetchRequest, fetched: FetchedThread) -> FetchedThread:
     """`fetched`, once every wanted message has an outcome."""
     if missing := _left_out(want, fetched):
         raise _without_outcome(missing)
@@ -190,12 +202,12 @@ def _without_outcome(message_ids: Sequence[str]) -> IncompleteReadError:
 
 
 def chunks(
-    fetched: Iterable[Fetched],
+    fetched: Iterable[FetchedThread],
     *,
     messages: int = CHUNK_MESSAGES,
     size: int = CHUNK_BYTES,
     first: int | None = None,
-) -> Iterator[list[Fetched]]:
+) -> Iterator[list[FetchedThread]]:
     """Group what was fetched into pieces that end at so many messages or bytes, whichever comes first.
 
     Args:
@@ -204,7 +216,7 @@ def chunks(
         size: Bytes of JSON in a piece.
         first: Messages in the first piece, for a consumer who should not wait long for the beginning.
     """
-    chunk: list[Fetched] = []
+    chunk: list[FetchedThread] = []
     count = total = 0
     most = min(messages, first or messages)
     for item in fetched:

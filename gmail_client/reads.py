@@ -13,7 +13,7 @@ from typing import Any
 from gmail_client.api import GmailApi
 from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
 from gmail_client.errors import ForbiddenError
-from gmail_client.fetch import CHUNK_MESSAGES, Fetched, Want, chunks, fetch
+from gmail_client.fetch import CHUNK_MESSAGES, FetchedThread, FetchRequest, chunks, fetch
 from gmail_client.options import TableOptions
 from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import table
@@ -75,7 +75,7 @@ def _listed(api: GmailApi, options: TableOptions, warn: Warn) -> dict[str, list[
     return threads
 
 
-def complete(fetched: Fetched) -> Fetched:
+def complete(fetched: FetchedThread) -> FetchedThread:
     """What was fetched, if all of it came.
 
     Raises:
@@ -86,7 +86,7 @@ def complete(fetched: Fetched) -> Fetched:
     return fetched
 
 
-def taking(name: str, options: TableOptions, warn: Warn) -> Callable[[Fetched], Fetched | None]:
+def taking(name: str, options: TableOptions, warn: Warn) -> Callable[[FetchedThread], FetchedThread | None]:
     """What becomes of what was fetched for a table: `complete`, unless `skip_refused` goes on without the rest.
 
     Args:
@@ -97,7 +97,7 @@ def taking(name: str, options: TableOptions, warn: Warn) -> Callable[[Fetched], 
     if not options.skip_refused:
         return complete
 
-    def take(fetched: Fetched) -> Fetched | None:
+    def take(fetched: FetchedThread) -> FetchedThread | None:
         for message_id, error in fetched.failed.items():
             warn(f"{name}: left out, since Gmail would not give the message {message_id}: {error.what}")
         return fetched if name == "messages" or not fetched.failed else None
@@ -109,7 +109,7 @@ def _messages(
     api: GmailApi, options: TableOptions, warn: Warn, page: int, first: int | None
 ) -> Iterator[list[Row]]:
     threads = _listed(api, options, warn)
-    wants = (Want(thread_id, tuple(ids)) for thread_id, ids in threads.items())
+    wants = (FetchRequest(thread_id, tuple(ids)) for thread_id, ids in threads.items())
     pieces = filter(None, map(taking("messages", options, warn), fetch(api, wants, options.format)))
     for chunk in chunks(pieces, messages=page, first=first):
         yield [
@@ -125,14 +125,16 @@ def _threads(
 ) -> Iterator[list[Row]]:
     heads = list_thread_heads(api, options)
     threads = _listed(api, options, warn)
-    wants = (Want(thread_id, tuple(ids), whole=options.filtered) for thread_id, ids in threads.items())
+    wants = (
+        FetchRequest(thread_id, tuple(ids), whole=options.filtered) for thread_id, ids in threads.items()
+    )
     pieces = filter(None, map(taking("threads", options, warn), fetch(api, wants, options.format)))
     for chunk in chunks(pieces, messages=page, first=first):
         rows = (thread_resource(fetched, heads.get(fetched.thread_id), options) for fetched in chunk)
         yield [row for row in rows if row["messages"]]
 
 
-def thread_resource(fetched: Fetched, head: ListedThread | None, options: TableOptions) -> Row:
+def thread_resource(fetched: FetchedThread, head: ListedThread | None, options: TableOptions) -> Row:
     """A thread resource of the visible messages that were fetched, whichever calls brought them."""
     messages = [message for message in fetched.messages if options.shows(message.get("labelIds") or ())]
     messages.sort(key=lambda message: (int(message.get("internalDate") or 0), message["id"]))

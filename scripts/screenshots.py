@@ -125,7 +125,7 @@ def _pictures_of_dagster(browser: Chromium, root: str, target: Path) -> None:
         "materialization": (f"{root}/assets/gmail/messages?view=events", "rows_written"),
         "checks": (
             f"{root}/assets/gmail/messages?view=checks&checkDetail=row_count",
-            "Target materialization",
+            "TableSync materialization",
         ),
         "sensor": (f"{location}/sensors/gmail_changes", "Cursor"),
     }

@@ -33,14 +33,14 @@ from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
 from gmail_assets.delta.restores import brought_back, restores
 
-__all__ = ["Part", "place"]
+__all__ = ["MailboxPartition", "place"]
 
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 _MERGE_GROUP_BYTES = 32 * 2**20
 """Parquet bytes that one MERGE may touch: what bounds its memory."""
 
 
-class Part:
+class MailboxPartition:
     """One mailbox's part of one table, as one run sees and writes it.
 
     Args:
@@ -276,8 +276,8 @@ class Part:
         Args:
             updates: The key and the columns to set, one row per key. A row marked as deleted is back.
             removed: Keys of rows that leave.
-            cursor: See `Part.cursor`.
-            anchor: See `Part.anchor`.
+            cursor: See `MailboxPartition.cursor`.
+            anchor: See `MailboxPartition.anchor`.
         """
         names = [name for name in updates.schema.names if name not in (self.table.key, MAILBOX)]
         keys = sorted([*updates[self.table.key].to_pylist(), *removed])

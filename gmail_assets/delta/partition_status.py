@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gmail_assets.delta.lake import Lake, LakeTable
-from gmail_assets.delta.partition import Part
+from gmail_assets.delta.partition import MailboxPartition
 from gmail_client.options import SpecTable
 
-__all__ = ["OpenTables", "Standing", "standing_of"]
+__all__ = ["OpenTables", "PartitionStatus", "partition_statuses"]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PartitionStatus:
     """One mailbox's part of one table that is in use.
 
     Attributes:
@@ -30,7 +30,7 @@ class Standing:
     size: int
     cursor: int | None
     anchor: int | None
-    part: Part
+    part: MailboxPartition
 
 
 class OpenTables:
@@ -56,22 +56,24 @@ class OpenTables:
                 sums[file.mailbox] = rows + file.rows, size + file.size
             self._open.append((spec, table, sums))
 
-    def standing_of(self, address: str) -> dict[str, Standing]:
+    def partition_statuses(self, address: str) -> dict[str, PartitionStatus]:
         """Where the tables in use stand, by their Gmail names; those that hold nothing of the mailbox are left out.
 
         Args:
             address: The mailbox's real address.
         """
-        standings = {}
+        statuses = {}
         for spec, table, sums in self._open:
-            part = Part(table, address, spec.options.fingerprint, spec.options.format)
+            part = MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
             rows, size = sums.get(address, (0, 0))
             # One that was restored to a time before its rows is in use all the same.
             if rows or part.restored or part.cursor is not None or part.anchor is not None:
-                standings[spec.source_table] = Standing(spec, rows, size, part.cursor, part.anchor, part)
-        return standings
+                statuses[spec.source_table] = PartitionStatus(
+                    spec, rows, size, part.cursor, part.anchor, part
+                )
+        return statuses
 
 
-def standing_of(lake: Lake, address: str, tables: Iterable[SpecTable]) -> dict[str, Standing]:
-    """`OpenTables(lake, tables).standing_of(address)`, for one mailbox alone."""
-    return OpenTables(lake, tables).standing_of(address)
+def partition_statuses(lake: Lake, address: str, tables: Iterable[SpecTable]) -> dict[str, PartitionStatus]:
+    """`OpenTables(lake, tables).partition_statuses(address)`, for one mailbox alone."""
+    return OpenTables(lake, tables).partition_statuses(address)

@@ -20,7 +20,7 @@ from gmail_assets.delta.errors import unwritable
 from gmail_assets.delta.lake import Lake
 from gmail_client.errors import ConfigurationError
 
-__all__ = ["Ledger", "Unfetched"]
+__all__ = ["MailboxRegistry", "Unfetched"]
 
 _MAILBOXES = pa.schema([("name", pa.string()), ("mailbox", pa.string())])
 _UNFETCHED = pa.schema(
@@ -49,7 +49,7 @@ class Unfetched:
     first_failed: datetime | None = None
 
 
-class Ledger:
+class MailboxRegistry:
     """The lake's memory of names and failures."""
 
     def __init__(self, lake: Lake) -> None:

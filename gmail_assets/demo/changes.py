@@ -10,7 +10,7 @@ import dagster as dg
 
 from gmail_assets.cli.display import summary_table
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition_status import standing_of
+from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.demo.children import child
 from gmail_client.options import Spec
 from gmail_client.tables import CHANGE_TABLES
@@ -71,8 +71,8 @@ def show_changes(console: Console, gmail: Emulator, lake: Lake, workspace: Path,
 
 def _caught_up(lake: Lake, address: str, head: int) -> bool:
     changing = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]
-    standings = standing_of(lake, address, changing).values()
-    return all((standing.cursor or 0) >= head for standing in standings)
+    statuses = partition_statuses(lake, address, changing).values()
+    return all((status.cursor or 0) >= head for status in statuses)
 
 
 def _runs_ended(instance: dg.DagsterInstance) -> bool:

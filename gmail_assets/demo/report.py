@@ -17,7 +17,7 @@ from gmail_client.tables import CHANGE_TABLES
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gmail_assets.operations.run_in_process import MailboxRun
+    from gmail_assets.operations.run_in_process import SyncRun
 
 __all__ = ["show_cost", "show_next_steps", "show_senders", "show_tables", "total_units"]
 
@@ -29,7 +29,7 @@ WHERE lower(h['name']) = 'from'
 GROUP BY sender ORDER BY messages DESC, sender LIMIT 8"""
 
 
-def show_tables(console: Console, run: MailboxRun) -> None:
+def show_tables(console: Console, run: SyncRun) -> None:
     """Rows, bytes, units and seconds of each table; messages and threads share their fetch."""
     rows: list[dict[str, Any]] = []
     for table, metadata in run.tables.items():
@@ -51,7 +51,7 @@ def show_tables(console: Console, run: MailboxRun) -> None:
             console.print(Text(f"  {check.table}: {check.says}"), soft_wrap=True)
 
 
-def total_units(run: MailboxRun) -> int:
+def total_units(run: SyncRun) -> int:
     """Units of a run, what messages and threads share counted once."""
     shared = [run.tables[table]["units"] for table in CHANGE_TABLES if table in run.tables]
     others = sum(metadata["units"] for table, metadata in run.tables.items() if table not in CHANGE_TABLES)
@@ -79,7 +79,7 @@ def show_senders(console: Console, lake: Lake) -> None:
     console.print(summary_table(["sender", "messages", "bytes"], rows))
 
 
-def show_cost(console: Console, run: MailboxRun, seconds: float) -> None:
+def show_cost(console: Console, run: SyncRun, seconds: float) -> None:
     """What the load cost, and how long Gmail's own quota would make it take."""
     units = total_units(run)
     messages = run.tables.get("messages", {}).get("dagster/partition_row_count", 0)

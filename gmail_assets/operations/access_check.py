@@ -16,7 +16,7 @@ from typing import Any
 
 from gmail_assets.delta.errors import LakeError, unwritable
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.registry import Ledger
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_client.api import GmailApi
 from gmail_client.client import Mailbox
 from gmail_client.errors import ForbiddenError, GmailError
@@ -118,7 +118,7 @@ def check_mailbox(mailbox: Mailbox, spec: Spec, lake: Lake) -> MailboxFinding:
 
 def _name_problem(mailbox: Mailbox, lake: Lake) -> GmailError | None:
     try:
-        Ledger(lake).refuse_other(mailbox.user_id, mailbox.address)
+        MailboxRegistry(lake).refuse_other(mailbox.user_id, mailbox.address)
     except GmailError as error:
         return error
     return None

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition import Part
-from gmail_assets.delta.registry import Ledger
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.sync.listing import ListingProgress
-from gmail_assets.sync.messages import MessagesTarget
+from gmail_assets.sync.messages import MessagesSync
 from gmail_assets.sync.results import Progress
-from gmail_assets.sync.table import Target
-from gmail_assets.sync.threads import ThreadsTarget
+from gmail_assets.sync.table import TableSync
+from gmail_assets.sync.threads import ThreadsSync
 from gmail_client.api import GmailApi
 from gmail_client.changes import (
     list_message_ids,
@@ -30,7 +30,7 @@ from gmail_client.changes import (
 )
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError, HistoryExpiredError
-from gmail_client.fetch import Want, prefers_thread
+from gmail_client.fetch import FetchRequest, prefers_thread
 from gmail_client.options import MessageFormat, Spec, SpecTable
 from gmail_client.quota import QuotaPlan
 from gmail_client.snapshots import SETTINGS_PARTS
@@ -47,13 +47,13 @@ class TablePlan:
     """One table.
 
     Attributes:
-        how: `first load`, `going on with the load`, `comparison`, `changes since the last sync` or `snapshot`.
+        mode: `first load`, `going on with the load`, `comparison`, `changes since the last sync` or `snapshot`.
         rows: Rows that are stored.
         fetch: Messages (for `threads`: threads) to be fetched or completed; None where no listing tells.
         units: Units of a snapshot; messages and threads share theirs (`MailboxPlan.content_units`).
     """
 
-    how: str
+    mode: str
     rows: int = 0
     fetch: int | None = None
     units: int = 0
@@ -129,7 +129,7 @@ def plan_mailbox(
     plan.address = str(profile["emailAddress"])
     plan.messages = int(profile.get("messagesTotal") or 0)
     plan.threads = int(profile.get("threadsTotal") or 0)
-    Ledger(lake).refuse_other(mailbox.user_id, plan.address)
+    MailboxRegistry(lake).refuse_other(mailbox.user_id, plan.address)
     changing = [entry for entry in spec.tables if CATALOGUE[entry.source_table].cursor]
     with ExitStack() as stack:
         nowhere = Lake(stack.enter_context(TemporaryDirectory()))
@@ -145,22 +145,22 @@ def plan_mailbox(
     return plan
 
 
-def _target(entry: SpecTable, address: str, lake: Lake, nowhere: Lake) -> Target:
+def _target(entry: SpecTable, address: str, lake: Lake, nowhere: Lake) -> TableSync:
     """The table as a sync would see it; one that is not there is made where nobody sees it."""
     place = lake if lake.find(entry.table_name) is not None else nowhere
     table = place.table(entry.source_table, name=entry.table_name, keep_deleted=entry.deletes == "keep")
-    part = Part(table, address, entry.options.fingerprint, entry.options.format)
+    part = MailboxPartition(table, address, entry.options.fingerprint, entry.options.format)
     if part.changed_format:
         # Everything is fetched anew: as good as nothing stored.
         table = nowhere.table(entry.source_table, keep_deleted=entry.deletes == "keep")
-        part = Part(table, address, entry.options.fingerprint, entry.options.format)
-    return (MessagesTarget if entry.source_table == "messages" else ThreadsTarget)(entry, part)
+        part = MailboxPartition(table, address, entry.options.fingerprint, entry.options.format)
+    return (MessagesSync if entry.source_table == "messages" else ThreadsSync)(entry, part)
 
 
-def _thread_listings(targets: Sequence[Target], plan: MailboxPlan, api: GmailApi) -> int:
+def _thread_listings(targets: Sequence[TableSync], plan: MailboxPlan, api: GmailApi) -> int:
     """Units of the listing of threads that a load makes and this plan can do without."""
-    loading = [target for target in targets if target.name == "threads" and target.mode == "load"]
-    comparing = any(target.mode == "verify" for target in targets)
+    loading = [target for target in targets if target.name == "threads" and target.mode == "full_load"]
+    comparing = any(target.mode == "reconcile" for target in targets)
     if not loading or comparing:
         return 0
     threads = plan.tables["threads"].fetch or plan.threads
@@ -188,7 +188,7 @@ class _Plan:
     """The part of a plan that messages and threads share."""
 
     def __init__(
-        self, api: GmailApi, plan: MailboxPlan, targets: Sequence[Target], progress: ListingProgress
+        self, api: GmailApi, plan: MailboxPlan, targets: Sequence[TableSync], progress: ListingProgress
     ) -> None:
         self._api = api
         self._progress = progress
@@ -202,11 +202,11 @@ class _Plan:
         for target in self._targets:
             part = target.part
             if part.cursor is not None and part.cursor <= head:
-                target.mode, target.start = "replay", part.cursor
+                target.mode, target.start = "incremental", part.cursor
             elif part.anchor is not None and part.anchor <= head:
-                target.mode, target.start = "load", part.anchor
+                target.mode, target.start = "full_load", part.anchor
             else:
-                target.mode, target.start = ("verify" if part.count() else "load"), head
+                target.mode, target.start = ("reconcile" if part.count() else "full_load"), head
         self._try(head)
         for target in self._targets:
             self._plan.tables[target.name] = TablePlan(
@@ -214,28 +214,28 @@ class _Plan:
             )
 
     def _try(self, head: int) -> None:
-        following = [target for target in self._targets if target.mode == "replay"]
+        following = [target for target in self._targets if target.mode == "incremental"]
         try:
             followed = self._changed(following) if following else []
         except HistoryExpiredError:
             for target in following:
-                target.mode, target.start = "verify", head
+                target.mode, target.start = "reconcile", head
             following, followed = [], []
         others = [target for target in self._targets if target not in following]
         wants = [*followed, *(self._differing(others) if others else [])]
         for format_ in dict.fromkeys(target.options.format for target in self._targets):
             self._plan.content_units += sum(self._cost(want, format_) for want in wants)
 
-    def _cost(self, want: Want, format_: MessageFormat) -> int:
+    def _cost(self, want: FetchRequest, format_: MessageFormat) -> int:
         message, thread = self._api.plan.price("messages.get"), self._api.plan.price("threads.get")
         if prefers_thread(want, format_, message, thread):
             return thread
         return message * len(want.message_ids)
 
-    def _note(self, target: Target, keys: Iterable[str]) -> None:
+    def _note(self, target: TableSync, keys: Iterable[str]) -> None:
         self._fetch.setdefault(target.name, set()).update(keys)
 
-    def _changed(self, targets: Sequence[Target]) -> list[Want]:
+    def _changed(self, targets: Sequence[TableSync]) -> list[FetchRequest]:
         """What the history tells."""
         changes = read_changes(self._api, min(target.start for target in targets))
         missing: dict[str, set[str]] = {}
@@ -254,9 +254,9 @@ class _Plan:
                 self._note(target, [message_id if target.name == "messages" else thread_id])
                 if target.whole(thread_id):
                     whole.add(thread_id)
-        return [Want(t, tuple(ids), t in whole, t in held) for t, ids in missing.items()]
+        return [FetchRequest(t, tuple(ids), t in whole, t in held) for t, ids in missing.items()]
 
-    def _differing(self, targets: Sequence[Target]) -> list[Want]:
+    def _differing(self, targets: Sequence[TableSync]) -> list[FetchRequest]:
         """What a listing tells, compared with what is stored."""
         missing: dict[str, set[str]] = {}
         whole: set[str] = set()
@@ -268,7 +268,7 @@ class _Plan:
             wanted = self._wanted(target)
             if target.name == "threads" and target.options.filtered:
                 new = {thread_id for thread_id in wanted.values() if not target.holds(thread_id)}
-                if target.mode == "load" and self._reading_is_cheaper(len(new), target):
+                if target.mode == "full_load" and self._reading_is_cheaper(len(new), target):
                     whole |= new
                     self._note(target, new)
                     continue
@@ -277,27 +277,27 @@ class _Plan:
                 missing.setdefault(thread_id, set()).update(ids)
                 self._note(target, ids if target.name == "messages" else [thread_id])
         wants = [
-            Want(thread_id, tuple(missing.get(thread_id, ())), thread_id in whole, thread_id in held)
+            FetchRequest(thread_id, tuple(missing.get(thread_id, ())), thread_id in whole, thread_id in held)
             for thread_id in dict.fromkeys([*missing, *sorted(whole)])
         ]
-        comparing = [target for target in targets if target.mode == "verify"]
+        comparing = [target for target in targets if target.mode == "reconcile"]
         if comparing:
             read = {want.thread_id for want in wants if want.whole}
             self._plan.content_units += self._relabelling(comparing, held, read)
         return wants
 
-    def _reading_is_cheaper(self, threads: int, target: Target) -> bool:
+    def _reading_is_cheaper(self, threads: int, target: TableSync) -> bool:
         """Whether reading these threads whole costs less than listing the mailbox to learn their messages."""
         price = self._api.plan.price
         pages = self._plan.messages // target.options.page_size + 1
         return price("messages.get") * threads < pages * price("messages.list")
 
-    def _members(self, target: Target, threads: set[str]) -> dict[str, str]:
+    def _members(self, target: TableSync, threads: set[str]) -> dict[str, str]:
         """All visible messages of these threads: the rows hold also those that the filters do not name."""
         everyone = self._list((None, (), target.options.include_spam_trash), target)
         return {message_id: thread_id for message_id, thread_id in everyone.items() if thread_id in threads}
 
-    def _relabelling(self, targets: Sequence[Target], held: dict[str, set[str]], read: set[str]) -> int:
+    def _relabelling(self, targets: Sequence[TableSync], held: dict[str, set[str]], read: set[str]) -> int:
         """Units for the labels of stored threads that moved since they were read."""
         heads = list_thread_heads(
             self._api, targets[0].options, everything=True, tell=self._progress.threads()
@@ -305,16 +305,18 @@ class _Plan:
         present = self._list((None, (), True), targets[0])
         changed = {thread_id for target in targets for thread_id in target.moved(target.held(), heads)}
         wants = [
-            Want(thread_id, tuple(message_id for message_id in held[thread_id] if message_id in present))
+            FetchRequest(
+                thread_id, tuple(message_id for message_id in held[thread_id] if message_id in present)
+            )
             for thread_id in changed - read
         ]
         return sum(self._cost(want, "minimal") for want in wants)
 
-    def _wanted(self, target: Target) -> dict[str, str]:
+    def _wanted(self, target: TableSync) -> dict[str, str]:
         options = target.options
         return self._list((options.q, options.label_ids, options.include_spam_trash), target)
 
-    def _list(self, key: tuple[object, ...], target: Target) -> dict[str, str]:
+    def _list(self, key: tuple[object, ...], target: TableSync) -> dict[str, str]:
         if key not in self._listed:
             q, label_ids, include = key
             asked = target.options.model_copy(
@@ -324,9 +326,9 @@ class _Plan:
         return self._listed[key]
 
 
-def _how(target: Target) -> str:
-    if target.mode == "replay":
+def _how(target: TableSync) -> str:
+    if target.mode == "incremental":
         return "changes since the last sync"
-    if target.mode == "verify":
+    if target.mode == "reconcile":
         return "comparison"
     return "going on with the load" if target.part.anchor is not None else "first load"

@@ -23,7 +23,7 @@ from gmail_client.options import Spec
 from gmail_client.settings import Settings
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 
-__all__ = ["CheckOutcome", "MailboxRun", "Runner", "TableFailure"]
+__all__ = ["CheckOutcome", "Runner", "SyncRun", "TableFailure"]
 
 _KEY_PREFIX = ["gmail"]
 _SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
@@ -48,7 +48,7 @@ class CheckOutcome:
 
 
 @dataclass(slots=True)
-class MailboxRun:
+class SyncRun:
     """What became of one mailbox.
 
     Attributes:
@@ -101,7 +101,7 @@ class Runner:
 
     def run_mailbox(
         self, mailbox: str, tables: Sequence[str], *, mail_config: Mapping[str, Any] | None = None
-    ) -> MailboxRun:
+    ) -> SyncRun:
         """One run.
 
         Args:
@@ -136,7 +136,7 @@ class Runner:
                 run_config=run_config,
                 raise_on_error=False,
             )
-            run = MailboxRun(mailbox, result.run_id, interrupted=interrupted())
+            run = SyncRun(mailbox, result.run_id, interrupted=interrupted())
         for event in result.get_asset_materialization_events():
             if event.asset_key is not None:
                 run.tables[by_key[event.asset_key]] = {

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gmail_assets.delta.lake import MAILBOX, Lake
-from gmail_assets.delta.partition_status import Standing, standing_of
-from gmail_assets.delta.registry import Ledger
+from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
 from gmail_client.options import Spec
@@ -100,21 +100,21 @@ def overview(name: str, lake: Lake, spec: Spec, client: GmailClient | None) -> M
         LakeError: The lake can't be read.
     """
     status = MailboxStatus(name, tables=dict.fromkeys(entry.source_table for entry in spec.tables))
-    ledger = Ledger(lake)
+    registry = MailboxRegistry(lake)
     if client is not None:
         try:
             profile = client.mailbox(name).api.profile()
             status.address, status.head = str(profile["emailAddress"]), int(profile["historyId"])
         except GmailError as error:
             status.error = error
-    status.address = status.address or ledger.address_of(name) or ("" if name == "me" else name)
+    status.address = status.address or registry.address_of(name) or ("" if name == "me" else name)
     if status.address:
-        for table, standing in standing_of(lake, status.address, spec.tables).items():
-            status.tables[table] = _table_status(table, standing, status)
+        for table, partition in partition_statuses(lake, status.address, spec.tables).items():
+            status.tables[table] = _table_status(table, partition, status)
         failed: set[str] = set()
         for entry in spec.tables:
             if CATALOGUE[entry.source_table].cursor:
-                failed.update(ledger.unfetched(status.address, entry.source_table))
+                failed.update(registry.unfetched(status.address, entry.source_table))
         status.unfetched = len(failed)
     with _instance() as instance:
         if instance is not None:
@@ -122,22 +122,22 @@ def overview(name: str, lake: Lake, spec: Spec, client: GmailClient | None) -> M
     return status
 
 
-def _table_status(table: str, standing: Standing, status: MailboxStatus) -> TableStatus:
+def _table_status(table: str, partition: PartitionStatus, status: MailboxStatus) -> TableStatus:
     behind = None
-    if standing.cursor is not None and status.head is not None:
-        behind = max(status.head - standing.cursor, 0)
+    if partition.cursor is not None and status.head is not None:
+        behind = max(status.head - partition.cursor, 0)
     return TableStatus(
-        standing.rows,
-        standing.size,
-        standing.cursor,
+        partition.rows,
+        partition.size,
+        partition.cursor,
         behind,
-        bool(CATALOGUE[table].cursor) and standing.cursor is None,
-        _changed(standing, status.address),
+        bool(CATALOGUE[table].cursor) and partition.cursor is None,
+        _changed(partition, status.address),
     )
 
 
-def _changed(standing: Standing, address: str) -> datetime | None:
-    files = pa.table(standing.part.table.delta.get_add_actions(flatten=True))
+def _changed(partition: PartitionStatus, address: str) -> datetime | None:
+    files = pa.table(partition.part.table.delta.get_add_actions(flatten=True))
     if not files.num_rows:
         return None
     own = files.filter(pc.equal(files[f"partition.{MAILBOX}"], address))

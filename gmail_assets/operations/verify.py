@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, Lake
-from gmail_assets.delta.partition_status import Standing, standing_of
-from gmail_assets.delta.registry import Ledger
+from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.operations.snapshot_drift import snapshot_drift
 from gmail_assets.sync.listing import ListingProgress
-from gmail_assets.sync.messages import MessagesTarget
+from gmail_assets.sync.messages import MessagesSync
 from gmail_assets.sync.results import Progress
-from gmail_assets.sync.threads import ThreadsTarget
+from gmail_assets.sync.threads import ThreadsSync
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, list_message_ids, read_changes
 from gmail_client.client import Mailbox
@@ -168,18 +168,18 @@ def verify_mailbox(
     """
     before = mailbox.api.usage.snapshot().total_units
     verdict = MailboxVerdict(mailbox.user_id, mailbox.address)
-    Ledger(lake).refuse_other(mailbox.user_id, verdict.address)
+    MailboxRegistry(lake).refuse_other(mailbox.user_id, verdict.address)
     entries = [entry for entry in spec.tables if entry.source_table in CHANGE_TABLES]
-    standings = standing_of(lake, verdict.address, entries)
+    statuses = partition_statuses(lake, verdict.address, entries)
     chance = chance or random.Random()  # noqa: S311 - no secret hangs on it
     for entry in entries:
         table = verdict.tables[entry.source_table] = TableVerdict()
-        standing = standings.get(entry.source_table)
-        if standing is None:
+        status = statuses.get(entry.source_table)
+        if status is None:
             table.unfinished = "nothing of it is stored yet"
-        elif standing.cursor is None:
+        elif status.cursor is None:
             table.unfinished = "its load or comparison is not finished"
-    judged = {name: standing for name, standing in standings.items() if not verdict.tables[name].unfinished}
+    judged = {name: status for name, status in statuses.items() if not verdict.tables[name].unfinished}
     if judged:
         work = _Verification(mailbox.api, verdict, lake, chance, thorough, progress)
         work.judge(judged, sample)
@@ -206,29 +206,29 @@ class _Verification:
         self._progress = ListingProgress(api, self._profile, progress)
         self._whole: set[str] = set()
         self._verdict = verdict
-        self._ledger = Ledger(lake)
+        self._ledger = MailboxRegistry(lake)
         self._chance = chance
         self._listed: dict[tuple[object, ...], dict[str, str]] = {}
 
-    def judge(self, standings: Mapping[str, Standing], sample: int) -> None:
+    def judge(self, statuses: Mapping[str, PartitionStatus], sample: int) -> None:
         """Make the verdicts."""
-        wanted = {name: self._list(standing.spec.options) for name, standing in standings.items()}
+        wanted = {name: self._list(status.spec.options) for name, status in statuses.items()}
         messages = threads = None
         samples: list[_Sampled] = []
-        if "messages" in standings:
-            standing = standings["messages"]
-            messages = MessagesTarget(standing.spec, standing.part)
+        if "messages" in statuses:
+            status = statuses["messages"]
+            messages = MessagesSync(status.spec, status.part)
             messages.load(None)
-            samples += self._sample_messages(standing, messages, sample)
-        if "threads" in standings:
-            standing = standings["threads"]
-            threads = ThreadsTarget(standing.spec, standing.part)
+            samples += self._sample_messages(status, messages, sample)
+        if "threads" in statuses:
+            status = statuses["threads"]
+            threads = ThreadsSync(status.spec, status.part)
             threads.load(None)
-            samples += self._sample_threads(standing, threads, max(1, sample // 4) if sample else 0)
+            samples += self._sample_threads(status, threads, max(1, sample // 4) if sample else 0)
         label_ids = self._label_differences(messages) if messages is not None else []
-        changes = self._changes(standings)
+        changes = self._changes(statuses)
         if changes is None:
-            for name in standings:
+            for name in statuses:
                 self._verdict.tables[
                     name
                 ].unfinished = "Gmail's history no longer reaches back to its last sync"
@@ -239,16 +239,16 @@ class _Verification:
             stored = set(messages.stored)
             table = self._verdict.tables["messages"]
             table.in_gmail = int(self._profile.get("messagesTotal") or 0)
-            self._compare("messages", stored, wanted["messages"].keys(), moved, standings["messages"])
+            self._compare("messages", stored, wanted["messages"].keys(), moved, statuses["messages"])
             self._judge_labels(label_ids, moved)
-            self._hidden_remark(table, standings["messages"].spec.options)
+            self._hidden_remark(table, statuses["messages"].spec.options)
         if threads is not None:
             held = threads.held()
             table = self._verdict.tables["threads"]
             table.in_gmail = int(self._profile.get("threadsTotal") or 0)
             listed = wanted["threads"]
-            self._compare("threads", held.keys(), set(listed.values()), moved_threads, standings["threads"])
-            if not standings["threads"].spec.options.filtered:
+            self._compare("threads", held.keys(), set(listed.values()), moved_threads, statuses["threads"])
+            if not statuses["threads"].spec.options.filtered:
                 self._compare_members(held, listed, moved)
         for one in samples:
             self._judge_sample(one, moved | moved_threads)
@@ -262,8 +262,8 @@ class _Verification:
             self._listed[key] = list_message_ids(self._api, asked, tell=self._progress.messages(asked))
         return self._listed[key]
 
-    def _changes(self, standings: Mapping[str, Standing]) -> Changes | None:
-        start = min(standing.cursor or 0 for standing in standings.values())
+    def _changes(self, statuses: Mapping[str, PartitionStatus]) -> Changes | None:
+        start = min(status.cursor or 0 for status in statuses.values())
         try:
             return read_changes(self._api, start)
         except HistoryExpiredError:
@@ -277,7 +277,7 @@ class _Verification:
         stored: Collection[str],
         wanted: Collection[str],
         moved: set[str],
-        standing: Standing,
+        status: PartitionStatus,
     ) -> None:
         table = self._verdict.tables[name]
         stored, wanted = set(stored), set(wanted)
@@ -292,9 +292,9 @@ class _Verification:
         known = set(unfetched) if name == "messages" else {entry.thread_id for entry in unfetched.values()}
         table.not_fetched = len(missing & known)
         missing -= known
-        if extra and standing.spec.options.q:
+        if extra and status.spec.options.q:
             present = list_message_ids(
-                self._api, standing.spec.options, everything=True, tell=self._progress.messages()
+                self._api, status.spec.options, everything=True, tell=self._progress.messages()
             )
             there = set(present if name == "messages" else present.values())
             table.kept = len(extra & there)
@@ -338,9 +338,7 @@ class _Verification:
 
     # Labels
 
-    def _label_differences(
-        self, messages: MessagesTarget
-    ) -> list[tuple[dict[str, Any], int, set[str] | None]]:
+    def _label_differences(self, messages: MessagesSync) -> list[tuple[dict[str, Any], int, set[str] | None]]:
         """Each label with its rows, and the ids that have it on one side only where the counts differ."""
         with_label: dict[str, set[str]] = {}
         for message_id, row in messages.stored.items():
@@ -385,21 +383,25 @@ class _Verification:
 
     # Samples
 
-    def _sample_messages(self, standing: Standing, target: MessagesTarget, sample: int) -> Iterator[_Sampled]:
+    def _sample_messages(
+        self, status: PartitionStatus, target: MessagesSync, sample: int
+    ) -> Iterator[_Sampled]:
         ids = sorted(target.stored)
         chosen = self._chance.sample(ids, min(sample, len(ids)))
-        rows = {row["id"]: row for row in standing.part.rows(chosen).to_pylist()}
-        calls = [self._api.message_call(item, standing.spec.options.format) for item in chosen]
+        rows = {row["id"]: row for row in status.part.rows(chosen).to_pylist()}
+        calls = [self._api.message_call(item, status.spec.options.format) for item in chosen]
         for answer in self._api.get_many(calls):
             if answer.error is not None and not isinstance(answer.error, NotFoundError):
                 raise answer.error
             theirs = None if answer.json is None else to_batch("messages", [answer.json]).to_pylist()[0]
             yield _Sampled("messages", answer.call.key, rows[answer.call.key], theirs)
 
-    def _sample_threads(self, standing: Standing, target: ThreadsTarget, sample: int) -> Iterator[_Sampled]:
+    def _sample_threads(
+        self, status: PartitionStatus, target: ThreadsSync, sample: int
+    ) -> Iterator[_Sampled]:
         chosen = self._chance.sample(sorted(target.held()), min(sample, len(target.held())))
-        rows = {row["id"]: row for row in standing.part.rows(chosen).to_pylist()}
-        options = standing.spec.options
+        rows = {row["id"]: row for row in status.part.rows(chosen).to_pylist()}
+        options = status.spec.options
         for answer in self._api.get_many([self._api.thread_call(item, options.format) for item in chosen]):
             if answer.error is not None and not isinstance(answer.error, NotFoundError):
                 raise answer.error

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gmail_client.fetch import Fetched
+from gmail_client.fetch import FetchedThread
 from gmail_client.schema import SCHEMAS, message_array
 
 __all__ = ["Chunk"]
@@ -27,7 +27,7 @@ class Chunk:
         messages: The messages, each id once.
     """
 
-    def __init__(self, fetched: Sequence[Fetched]) -> None:
+    def __init__(self, fetched: Sequence[FetchedThread]) -> None:
         self.fetched = fetched
         self.messages: list[dict[str, Any]] = []
         self.place: dict[str, int] = {}

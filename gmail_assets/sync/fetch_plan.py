@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Set
 
-from gmail_assets.sync.table import Target
-from gmail_client.fetch import Want
+from gmail_assets.sync.table import TableSync
+from gmail_client.fetch import FetchRequest
 from gmail_client.options import MessageFormat
 
-__all__ = ["Needs"]
+__all__ = ["FetchPlan"]
 
 
-class Needs:
+class FetchPlan:
     """Collects what each table lacks."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Needs:
 
     def add(
         self,
-        target: Target,
+        target: TableSync,
         lacking: Mapping[str, Set[str]],
         whole: Set[str] = frozenset(),
         held: Container[str] = frozenset(),
@@ -59,7 +59,7 @@ class Needs:
         """Messages that are lacked, counted once for each format."""
         return sum(len(ids) for group in self._groups.values() for ids in group.lacking.values())
 
-    def wants(self) -> Iterator[tuple[list[Target], Iterator[Want]]]:
+    def wants(self) -> Iterator[tuple[list[TableSync], Iterator[FetchRequest]]]:
         """For each format the tables that share it, and what is wanted for them; what is handed out is forgotten."""
         for group in self._groups.values():
             yield group.targets, group.wants()
@@ -67,13 +67,13 @@ class Needs:
 
 class _Group:
     def __init__(self) -> None:
-        self.targets: list[Target] = []
+        self.targets: list[TableSync] = []
         self.lacking: dict[str, set[str]] = {}
         self.whole: set[str] = set()
         self.held: set[str] = set()
 
-    def wants(self) -> Iterator[Want]:
+    def wants(self) -> Iterator[FetchRequest]:
         """Newest first, and neighbours together: a file's keys then span little, and a change touches few files."""
         for thread_id in sorted(self.lacking, key=lambda name: (len(name), name), reverse=True):
             ids = self.lacking.pop(thread_id)
-            yield Want(thread_id, tuple(ids), thread_id in self.whole, thread_id in self.held)
+            yield FetchRequest(thread_id, tuple(ids), thread_id in self.whole, thread_id in self.held)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from gmail_assets.sync.results import Progress
-from gmail_assets.sync.table import Target
+from gmail_assets.sync.table import TableSync
 from gmail_client.api import GmailApi
 from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
 from gmail_client.options import TableOptions
@@ -76,7 +76,7 @@ class Listing:
             self.everything = list_thread_heads(api, options, everything=True, tell=progress.threads())
             self.present = list_message_ids(api, options, everything=True, tell=progress.messages())
 
-    def heads(self, target: Target) -> Mapping[str, ListedThread]:
+    def heads(self, target: TableSync) -> Mapping[str, ListedThread]:
         """Thread heads for the rows of new threads."""
         if self.everything or target.name != "threads":
             return self.everything
@@ -87,7 +87,7 @@ class Listing:
             )
         return self._heads[key]
 
-    def wanted(self, target: Target) -> dict[str, str]:
+    def wanted(self, target: TableSync) -> dict[str, str]:
         """Messages that the filters let in: id to thread id."""
         options = target.options
         key = (options.q, options.label_ids, options.include_spam_trash)
@@ -97,7 +97,7 @@ class Listing:
             self._ids[key] = list_message_ids(self._api, options, tell=self._progress.messages(options))
         return self._ids[key]
 
-    def members(self, target: Target, wanted: dict[str, str]) -> tuple[dict[str, str], set[str]]:
+    def members(self, target: TableSync, wanted: dict[str, str]) -> tuple[dict[str, str], set[str]]:
         """What the rows have to hold, and threads that have to be read whole to know.
 
         A thread's row holds all its visible messages, also those that the filters don't name; and a thread that is
@@ -117,7 +117,7 @@ class Listing:
             new = sum(1 for thread_id in threads if not target.holds(thread_id))
             # Only a listing surely names what is in the trash.
             if (
-                target.mode == "load"
+                target.mode == "full_load"
                 and not options.include_spam_trash
                 and new * self._api.plan.price("messages.get") < pages * self._api.plan.price("messages.list")
             ):
@@ -127,7 +127,7 @@ class Listing:
         return members, set()
 
     @staticmethod
-    def hidden(api: GmailApi, target: Target, threads: Set[str]) -> dict[str, str]:
+    def hidden(api: GmailApi, target: TableSync, threads: Set[str]) -> dict[str, str]:
         """Messages of these threads in spam and trash that belong into the rows: threads.get may leave them out."""
         if not threads or not target.options.include_spam_trash:
             return {}

@@ -8,22 +8,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition import Part, place
-from gmail_assets.delta.registry import Ledger, Unfetched
+from gmail_assets.delta.partition import MailboxPartition, place
+from gmail_assets.delta.registry import MailboxRegistry, Unfetched
 from gmail_assets.sync.chunk import Chunk
-from gmail_assets.sync.fetch_plan import Needs
+from gmail_assets.sync.fetch_plan import FetchPlan
 from gmail_assets.sync.listing import Listing, ListingProgress
-from gmail_assets.sync.messages import MessagesTarget
+from gmail_assets.sync.messages import MessagesSync
 from gmail_assets.sync.results import MassDeletionError, Progress
-from gmail_assets.sync.table import Target
-from gmail_assets.sync.threads import ThreadsTarget
+from gmail_assets.sync.table import TableSync
+from gmail_assets.sync.threads import ThreadsSync
 from gmail_client.changes import Changes, MessageChange, matching, read_changes
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError, HistoryExpiredError, UnavailableError
-from gmail_client.fetch import Fetched, Want, chunks, fetch
+from gmail_client.fetch import FetchedThread, FetchRequest, chunks, fetch
 from gmail_client.options import SpecTable
 
-__all__ = ["MailboxRun", "TimeUpError"]
+__all__ = ["SyncRun", "TimeUpError"]
 
 _SAMPLE = 20
 """Unchanged threads that are read all the same, to test that the history id tells changes."""
@@ -41,7 +41,7 @@ class TimeUpError(Exception):
     """The run's time budget is spent; what is committed stands."""
 
 
-class MailboxRun:
+class SyncRun:
     """One run over one mailbox: `open` says what is to be done, `go` does it.
 
     Args:
@@ -71,32 +71,32 @@ class MailboxRun:
         self.mailbox = mailbox
         self.api = mailbox.api
         self.lake = lake
-        self.ledger = Ledger(lake)
+        self.registry = MailboxRegistry(lake)
         self.allow_mass_delete = allow_mass_delete
         self.deadline = deadline
         self.tell = progress
         self.sample = sample
-        self.targets: list[Target] = []
+        self.targets: list[TableSync] = []
         self.warnings: list[str] = []
         self.address = ""
         self.profile: dict[str, Any] = {}
         self._units_before = self.api.usage.snapshot().total_units
 
     def open(
-        self, tables: Iterable[SpecTable], *, full_refresh: bool, compare: bool, replay_from: int | None
+        self, tables: Iterable[SpecTable], *, full_refresh: bool, reconcile: bool, replay_from: int | None
     ) -> None:
         """Open the tables and say for each what is to be done."""
         self.address = self.mailbox.address
-        self.ledger.check_name(self.mailbox.user_id, self.address)
+        self.registry.check_name(self.mailbox.user_id, self.address)
         self.profile = self.api.profile()
         head = int(self.profile["historyId"])
         for spec in tables:
             table = self.lake.table(
                 spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep"
             )
-            part = Part(table, self.address, spec.options.fingerprint, spec.options.format)
-            target = (MessagesTarget if spec.source_table == "messages" else ThreadsTarget)(spec, part)
-            target.due = self.ledger.unfetched(self.address, target.name)
+            part = MailboxPartition(table, self.address, spec.options.fingerprint, spec.options.format)
+            target = (MessagesSync if spec.source_table == "messages" else ThreadsSync)(spec, part)
+            target.due = self.registry.unfetched(self.address, target.name)
             self.targets.append(target)
             known = max(part.cursor or 0, part.applied)
             if known > head and self._reaches(known):
@@ -105,21 +105,21 @@ class MailboxRun:
                 self._say(f"{target.name} was restored to an older version: it is compared with the mailbox.")
             if full_refresh or part.changed_format:
                 part.clear(anchor=head)
-                target.mode, target.start = "load", head
+                target.mode, target.start = "full_load", head
             elif part.cursor is not None and part.cursor > head:
                 self._say(
                     f"{target.name}'s cursor {part.cursor} is past the mailbox's head {head}: compared."
                 )
                 part.forget(head)
                 part.commit()  # now: a head that has passed it by the next run would make it look right
-                target.mode, target.start = "verify", head
-            elif part.cursor is not None and not compare:
-                target.mode, target.start = "replay", min(part.cursor, replay_from or part.cursor)
+                target.mode, target.start = "reconcile", head
+            elif part.cursor is not None and not reconcile:
+                target.mode, target.start = "incremental", min(part.cursor, replay_from or part.cursor)
             elif part.anchor is not None and part.anchor <= head:
-                target.mode, target.start = "load", part.anchor
+                target.mode, target.start = "full_load", part.anchor
             else:
                 part.forget(head)
-                target.mode, target.start = ("verify" if part.count() else "load"), head
+                target.mode, target.start = ("reconcile" if part.count() else "full_load"), head
 
     def _reaches(self, history_id: int) -> bool:
         """Whether the history has come as far as this id."""
@@ -131,7 +131,7 @@ class MailboxRun:
     def go(self) -> None:
         """Compare what has to be compared, then replay the history, until the cursor is committed."""
         for _ in range(_EXPIRIES):
-            self._compare([target for target in self.targets if target.mode != "replay"])
+            self._compare([target for target in self.targets if target.mode != "incremental"])
             try:
                 self._replay()
             except HistoryExpiredError:
@@ -154,9 +154,9 @@ class MailboxRun:
         for target in self.targets:
             if target.start == oldest:
                 self._say(f"The history no longer reaches back to {oldest}: {target.name} is compared.")
-                target.mode, target.start = "verify", head
+                target.mode, target.start = "reconcile", head
             else:
-                target.mode = "replay"
+                target.mode = "incremental"
 
     def _progress(self, phase: str, done: int = 0, total: int | None = None) -> Progress:
         rows = sum(target.written for target in self.targets)
@@ -169,14 +169,14 @@ class MailboxRun:
 
     # Comparing
 
-    def _compare(self, targets: list[Target]) -> None:
+    def _compare(self, targets: list[TableSync]) -> None:
         if not targets:
             return
         for target in targets:
-            if target.mode == "load" and target.part.anchor is None:
+            if target.mode == "full_load" and target.part.anchor is None:
                 # Of both tables, before the first rows of either: wherever this run dies, the sensor goes on with both.
                 target.part.commit(anchor=target.start)
-        verifying = [target for target in targets if target.mode == "verify"]
+        verifying = [target for target in targets if target.mode == "reconcile"]
         listing = Listing(
             self.api,
             self.targets[0].options,
@@ -188,7 +188,7 @@ class MailboxRun:
             target.load(None)
         held: dict[str, set[str]] = {}
         outside: dict[str, set[str]] = {}
-        needs = Needs()
+        needs = FetchPlan()
         for target in targets:
             wanted = listing.wanted(target)
             if not target.part.fits:
@@ -197,9 +197,9 @@ class MailboxRun:
                     m: e for m, e in target.due.items() if m in wanted or target.labels_of(e.thread_id, [m])
                 }
             target.wanted = set(wanted) if target.options.q else set()
-            if target.mode == "verify" and not target.part.fits:
+            if target.mode == "reconcile" and not target.part.fits:
                 target.narrow(wanted)
-            if target.mode == "verify":
+            if target.mode == "reconcile":
                 # A row that entered under `q` stays whatever `q` names now; others go as their labels do.
                 outside[target.name] = set() if target.options.q else target.outside(wanted)
             rows, entire = listing.members(target, wanted)
@@ -236,7 +236,7 @@ class MailboxRun:
 
     def _relabel(
         self,
-        targets: list[Target],
+        targets: list[TableSync],
         recheck: Mapping[str, set[str]],
         told: Mapping[str, MessageChange],
         listing: Listing,
@@ -265,7 +265,7 @@ class MailboxRun:
             if not rest:
                 return
             for target in targets:
-                if target.mode != "verify":
+                if target.mode != "reconcile":
                     continue
                 self._record_failures(target)
                 applied = heads.get(rest[0], 0) - 1
@@ -276,7 +276,7 @@ class MailboxRun:
                     target.part.commit(applied=applied)
             self._check_time()
 
-    def _filters(self, targets: list[Target]) -> str:
+    def _filters(self, targets: list[TableSync]) -> str:
         filters = [
             f"q={target.options.q!r} labelIds={','.join(target.options.label_ids)!r} of {target.name}"
             for target in targets
@@ -290,7 +290,7 @@ class MailboxRun:
                 if message_id not in present:
                     changes.messages[message_id] = MessageChange(thread_id, 0, deleted=True)
 
-    def _guard(self, targets: list[Target], changes: Changes, outside: Mapping[str, set[str]]) -> None:
+    def _guard(self, targets: list[TableSync], changes: Changes, outside: Mapping[str, set[str]]) -> None:
         if self.allow_mass_delete:
             return
         for target in targets:
@@ -303,7 +303,7 @@ class MailboxRun:
                 )
 
     def _changed(
-        self, targets: list[Target], held: Mapping[str, set[str]], listing: Listing
+        self, targets: list[TableSync], held: Mapping[str, set[str]], listing: Listing
     ) -> tuple[set[str], bool]:
         """Stored threads whose labels have to be read again, and whether the history ids tell which they are."""
         heads = listing.everything
@@ -329,7 +329,7 @@ class MailboxRun:
                         return self._unread(targets, held), False
         return changed, True
 
-    def _unread(self, targets: list[Target], held: Mapping[str, set[str]]) -> set[str]:
+    def _unread(self, targets: list[TableSync], held: Mapping[str, set[str]]) -> set[str]:
         """Stored threads whose labels are yet to be read again: those of an earlier run that it goes on from are."""
         done: list[int] = []
         for target in targets:
@@ -343,7 +343,7 @@ class MailboxRun:
 
     def _read_labels(self, threads: Mapping[str, set[str]], changes: Changes, *, noting: bool = True) -> None:
         """Read the labels of stored messages, without their content."""
-        wants = [Want(thread_id, tuple(ids)) for thread_id, ids in threads.items() if ids]
+        wants = [FetchRequest(thread_id, tuple(ids)) for thread_id, ids in threads.items() if ids]
         for fetched in fetch(self.api, wants, "minimal"):
             for message in fetched.messages:
                 if message["id"] in threads[fetched.thread_id]:
@@ -357,7 +357,7 @@ class MailboxRun:
 
     # Fetching
 
-    def _fetch(self, needs: Needs, recheck: Mapping[str, set[str]]) -> dict[str, MessageChange]:
+    def _fetch(self, needs: FetchPlan, recheck: Mapping[str, set[str]]) -> dict[str, MessageChange]:
         """Bring what is lacked into the tables, chunk by chunk.
 
         Returns:
@@ -391,7 +391,7 @@ class MailboxRun:
                 self._check_time()
         return relabelled
 
-    def _telling(self, arriving: Iterator[Fetched], total: int) -> Iterator[Fetched]:
+    def _telling(self, arriving: Iterator[FetchedThread], total: int) -> Iterator[FetchedThread]:
         """Pass on what arrives, and tell now and then how much it is: a chunk takes minutes at Gmail's pace."""
         done, due = 0, 0.0
         for fetched in arriving:
@@ -401,7 +401,7 @@ class MailboxRun:
                 due = time.monotonic() + _TELL_SECONDS
             yield fetched
 
-    def _note_failure(self, target: Target, thread_id: str, message_id: str, error: GmailError) -> None:
+    def _note_failure(self, target: TableSync, thread_id: str, message_id: str, error: GmailError) -> None:
         earlier = target.failed.get(message_id) or target.due.get(message_id)
         target.failed[message_id] = Unfetched(
             thread_id,
@@ -414,10 +414,10 @@ class MailboxRun:
                 self._record_failures(one)  # should it be no outage, the next run comes further
             raise error
 
-    def _record_failures(self, target: Target) -> None:
+    def _record_failures(self, target: TableSync) -> None:
         """Remember what failed besides what failed before, ahead of a commit that passes it."""
         if target.failed:
-            self.ledger.set_unfetched(self.address, target.name, {**target.due, **target.failed})
+            self.registry.set_unfetched(self.address, target.name, {**target.due, **target.failed})
 
     # Replaying
 
@@ -428,7 +428,7 @@ class MailboxRun:
             target.due, target.failed = {**target.due, **target.failed}, {}
             for message_id, entry in target.due.items():
                 changes.messages.setdefault(message_id, MessageChange(entry.thread_id, 0, arrived=True))
-        needs = Needs()
+        needs = FetchPlan()
         recheck: dict[str, set[str]] = {}
         for target in self.targets:
             target.load(changes)
@@ -461,7 +461,7 @@ class MailboxRun:
             target.check_conserved()
             target.finish(changes, cursor=changes.head)
             if not target.failed or not target.due.keys() <= target.failed.keys():
-                self.ledger.set_unfetched(self.address, target.name, target.failed)
+                self.registry.set_unfetched(self.address, target.name, target.failed)
         failed = {m: entry for target in self.targets for m, entry in target.failed.items()}
         if failed:
             self._say(

@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gmail_assets.delta.partition import Part
+from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.sync.chunk import Chunk
-from gmail_assets.sync.table import Labels, Target, merge
+from gmail_assets.sync.table import Labels, TableSync, merge
 from gmail_client.changes import Changes
 from gmail_client.options import SpecTable
 from gmail_client.schema import SCHEMAS
 
-__all__ = ["MessagesTarget", "StoredMessage"]
+__all__ = ["MessagesSync", "StoredMessage"]
 
 
 @dataclass(slots=True)
@@ -28,10 +28,10 @@ class StoredMessage:
     sequence: int
 
 
-class MessagesTarget(Target):
+class MessagesSync(TableSync):
     """The table of messages."""
 
-    def __init__(self, spec: SpecTable, part: Part) -> None:
+    def __init__(self, spec: SpecTable, part: MailboxPartition) -> None:
         super().__init__(spec, part)
         self.stored: dict[str, StoredMessage] = {}
 

@@ -39,7 +39,7 @@ class SyncResult:
     Attributes:
         table: Its Gmail name.
         address: The mailbox's real address.
-        how: `load`, `verify` (compared with a listing), `replay` (from the history), `snapshot` or `refused`.
+        mode: `full_load`, `reconcile` (with a listing), `incremental` (from the history), `snapshot` or `refused`.
         rows_written: Rows that are new.
         rows_updated: Rows that changed.
         rows_deleted: Rows that left.
@@ -57,7 +57,7 @@ class SyncResult:
 
     table: str
     address: str
-    how: str
+    mode: str
     rows_written: int = 0
     rows_updated: int = 0
     rows_deleted: int = 0

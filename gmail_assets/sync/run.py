@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
-from gmail_assets.delta.partition import Part
-from gmail_assets.delta.registry import Ledger
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.sync.gc_tuning import collected_seldom
-from gmail_assets.sync.mailbox_run import MailboxRun, TimeUpError
+from gmail_assets.sync.mailbox_run import SyncRun, TimeUpError
 from gmail_assets.sync.results import MassDeletionError, Progress, SyncResult
 from gmail_client.client import Mailbox
 from gmail_client.errors import ForbiddenError
@@ -74,17 +74,17 @@ def snapshot(
     """
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
     address = mailbox.address
-    Ledger(lake).check_name(mailbox.user_id, address)
+    MailboxRegistry(lake).check_name(mailbox.user_id, address)
     table = lake.table(spec.source_table, name=spec.table_name)
     version = table.delta.version()
-    part = Part(table, address, spec.options.fingerprint, spec.options.format)
+    part = MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
     result = SyncResult(spec.source_table, address, "snapshot")
     try:
         rows = read(mailbox, spec, result)
         part.replace(rows)
         result.rows_written = rows.num_rows
     except ForbiddenError as error:
-        result.how = "refused"
+        result.mode = "refused"
         result.warnings.append(f"Not open to this account: its rows stay as they are. {error}")
     result.upkeep = keep_up(table, address, upkeep, version_before=version)
     result.rows_total = part.count()
@@ -98,7 +98,7 @@ def sync(
     tables: Iterable[SpecTable],
     *,
     full_refresh: bool = False,
-    compare: bool = False,
+    reconcile: bool = False,
     replay_from: int | None = None,
     allow_mass_delete: bool = False,
     deadline: float | None = None,
@@ -113,7 +113,7 @@ def sync(
         lake: Where to.
         tables: What each table is asked for.
         full_refresh: Take the mailbox's rows out and load them anew.
-        compare: Compare with a listing although there is a cursor.
+        reconcile: Reconcile with a listing although there is a cursor.
         replay_from: Replay the history from this earlier id; never later than a table's own cursor.
         allow_mass_delete: Go on where a comparison would remove more than a fifth of the rows.
         deadline: `time.monotonic()` at which to stop cleanly; what is committed stands and the next run goes on.
@@ -129,9 +129,9 @@ def sync(
         WriterConflictError: Another run writes the same mailbox; this one's commit left no trace.
         GmailError: Gmail refused; what is committed stands, and the next run goes on from there.
     """
-    run = MailboxRun(mailbox, lake, allow_mass_delete, deadline, progress, sample or random.Random())  # noqa: S311 - no secret hangs on it
+    run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample or random.Random())  # noqa: S311 - no secret hangs on it
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
-    run.open(tables, full_refresh=full_refresh, compare=compare, replay_from=replay_from)
+    run.open(tables, full_refresh=full_refresh, reconcile=reconcile, replay_from=replay_from)
     versions = {target.name: target.part.table.delta.version() for target in run.targets}
     complete = True
     try:

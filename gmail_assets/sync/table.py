@@ -1,6 +1,6 @@
 """A table that follows the history, as one run sees it: what is stored, what is missing, what to write.
 
-`MessagesTarget` and `ThreadsTarget` answer the same questions, so that `gmail_assets.sync.mailbox_run` drives either or
+`MessagesSync` and `ThreadsSync` answer the same questions, so that `gmail_assets.sync.mailbox_run` drives either or
 both. None of them talks to Gmail.
 """
 
@@ -12,26 +12,27 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from gmail_assets.delta.partition import Part
+from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import Unfetched
 from gmail_assets.sync.chunk import Chunk
 from gmail_client.changes import Changes, ListedThread
 from gmail_client.errors import DEFECT_FIX, IncompleteReadError
 from gmail_client.options import SpecTable, TableOptions
 
-__all__ = ["Labels", "Mode", "Target", "merge"]
+__all__ = ["Labels", "Mode", "TableSync", "merge"]
 
-Mode = Literal["load", "verify", "replay"]
+Mode = Literal["full_load", "reconcile", "incremental"]
 Labels = tuple[str, ...]
 
 
-class Target(ABC):
+class TableSync(ABC):
     """One table in one run.
 
     Attributes:
         spec: What the table is asked for.
         part: The mailbox's part of it.
-        mode: What is to be done: `load` what is missing, `verify` what is stored too, or only `replay` the history.
+        mode: `full_load` fetches what is missing, `reconcile` also compares what is stored, `incremental` only
+            replays the history.
         start: History id from which the replay begins.
         marked: Keys of rows that are marked as deleted; what comes back is read again and takes their place.
         leaving: Keys of rows that narrower options let go.
@@ -48,10 +49,10 @@ class Target(ABC):
         removed: Rows taken out (or marked) in this run.
     """
 
-    def __init__(self, spec: SpecTable, part: Part) -> None:
+    def __init__(self, spec: SpecTable, part: MailboxPartition) -> None:
         self.spec = spec
         self.part = part
-        self.mode: Mode = "replay"
+        self.mode: Mode = "incremental"
         self.start = 0
         self.wanted: set[str] = set()
         self.sought: set[str] = set()
@@ -82,7 +83,7 @@ class Target(ABC):
     @property
     def anchor(self) -> int | None:
         """What a commit before the last one says of the load it belongs to."""
-        return self.start if self.mode == "load" and self.part.cursor is None else None
+        return self.start if self.mode == "full_load" and self.part.cursor is None else None
 
     def admits(self, message: Mapping[str, Any]) -> bool:
         """Whether the filters let a message in, as it is now."""
@@ -185,7 +186,9 @@ class Target(ABC):
         """
 
 
-def merge(part: Part, updates: pa.Table, removed: list[str], cursor: int | None, anchor: int | None) -> None:
+def merge(
+    part: MailboxPartition, updates: pa.Table, removed: list[str], cursor: int | None, anchor: int | None
+) -> None:
     """Write changes; with a cursor, the load they end has no anchor any more."""
     if updates.num_rows or removed:
         part.merge(updates, removed, cursor=cursor, anchor=anchor)

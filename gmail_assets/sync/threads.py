@@ -8,16 +8,16 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from gmail_assets.delta.partition import Part
+from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.sync.chunk import Chunk
-from gmail_assets.sync.table import Labels, Target, merge
+from gmail_assets.sync.table import Labels, TableSync, merge
 from gmail_assets.sync.thread_rows import ThreadEdit, rebuild
 from gmail_client.changes import Changes
-from gmail_client.fetch import Fetched
+from gmail_client.fetch import FetchedThread
 from gmail_client.options import SpecTable
 from gmail_client.schema import SCHEMAS
 
-__all__ = ["StoredThread", "ThreadsTarget"]
+__all__ = ["StoredThread", "ThreadsSync"]
 
 _EDIT_SLICE = 500
 """Threads rebuilt at once: what bounds the memory of a change that touches many."""
@@ -31,10 +31,10 @@ class StoredThread:
     sequence: int
 
 
-class ThreadsTarget(Target):
+class ThreadsSync(TableSync):
     """The table of threads: a row holds all the thread's visible messages."""
 
-    def __init__(self, spec: SpecTable, part: Part) -> None:
+    def __init__(self, spec: SpecTable, part: MailboxPartition) -> None:
         super().__init__(spec, part)
         self.stored: dict[str, StoredThread] = {}
 
@@ -104,7 +104,7 @@ class ThreadsTarget(Target):
 
     def take(self, chunk: Chunk) -> None:
         """Append new threads, and put new messages into stored ones."""
-        by_thread: dict[str, list[Fetched]] = {}
+        by_thread: dict[str, list[FetchedThread]] = {}
         for fetched in chunk.fetched:
             by_thread.setdefault(fetched.thread_id, []).append(fetched)
         new: list[ThreadEdit] = []
@@ -165,7 +165,7 @@ class ThreadsTarget(Target):
             return False
         return any(map(self.admits, messages))
 
-    def _name_head(self, edit: ThreadEdit, pieces: Iterable[Fetched]) -> None:
+    def _name_head(self, edit: ThreadEdit, pieces: Iterable[FetchedThread]) -> None:
         head = self.heads.get(edit.thread_id)
         said = [int(piece.history_id) for piece in pieces if piece.history_id]
         if said:

@@ -23,7 +23,7 @@ from gmail_client.changes import (
     read_changes,
 )
 from gmail_client.errors import HistoryExpiredError
-from gmail_client.fetch import CHUNK_BYTES, Fetched, Want, chunks, fetch
+from gmail_client.fetch import CHUNK_BYTES, FetchedThread, FetchRequest, chunks, fetch
 from gmail_client.options import TableOptions
 from gmail_client.reads import taking, thread_resource
 from lakeflow_entry.stream.first_load import LoadPlan
@@ -275,7 +275,7 @@ def read_batch(
     """
     whole = table == "threads" and (batch.changed or options.filtered)
     wants = (
-        Want(thread_id, ids, whole=whole, held=batch.changed and not whole)
+        FetchRequest(thread_id, ids, whole=whole, held=batch.changed and not whole)
         for thread_id, ids in batch.threads.items()
     )
     rows = _message_rows if table == "messages" else _thread_rows
@@ -286,14 +286,14 @@ def read_batch(
             yield page
 
 
-def _message_rows(fetched: Fetched, options: TableOptions, batch: Batch) -> Iterator[Row]:
+def _message_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
     wanted = batch.threads[fetched.thread_id]
     for message in fetched.messages:
         if message["id"] in wanted and options.wants(message.get("labelIds") or ()):
             yield _at_least(message, batch.sequence.get(message["id"], 0))
 
 
-def _thread_rows(fetched: Fetched, options: TableOptions, batch: Batch) -> Iterator[Row]:
+def _thread_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
     row = thread_resource(fetched, batch.heads.get(fetched.thread_id), options)
     # What `q` says was asked when the batch was planned; labels are known only now.
     if any(options.wants(message.get("labelIds") or ()) for message in row["messages"]):

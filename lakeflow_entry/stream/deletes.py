@@ -20,7 +20,7 @@ from gmail_client.changes import (
     read_changes,
 )
 from gmail_client.errors import ConfigurationError, HistoryExpiredError
-from gmail_client.fetch import Fetched, Want, fetch
+from gmail_client.fetch import FetchedThread, FetchRequest, fetch
 from gmail_client.options import TableOptions
 from gmail_client.reads import complete
 from gmail_client.schema import SCHEMAS
@@ -171,7 +171,7 @@ class Departures:
             change = changes.messages[message_id]
             if known is None and not change.deleted:
                 unknown.setdefault(change.thread_id, []).append(message_id)
-        wants = [Want(thread_id, tuple(ids), held=True) for thread_id, ids in unknown.items()]
+        wants = [FetchRequest(thread_id, tuple(ids), held=True) for thread_id, ids in unknown.items()]
         for fetched in fetch(self.api, wants, "minimal"):
             for message in self._taken(fetched).messages:
                 if message["id"] in labels:
@@ -211,12 +211,14 @@ class Departures:
             return threads.intersection(list_thread_heads(self.api, present))
         return {
             fetched.thread_id
-            for fetched in fetch(self.api, (Want(thread_id, whole=True) for thread_id in threads), "minimal")
+            for fetched in fetch(
+                self.api, (FetchRequest(thread_id, whole=True) for thread_id in threads), "minimal"
+            )
             if any(self.options.wants(m.get("labelIds") or ()) for m in self._taken(fetched).messages)
             or fetched.failed
         }
 
-    def _taken(self, fetched: Fetched) -> Fetched:
+    def _taken(self, fetched: FetchedThread) -> FetchedThread:
         """What was fetched, if all of it came; with `skip_refused`, rows whose labels are refused stay.
 
         Raises:

@@ -17,10 +17,10 @@ from support.lake import assert_lake_is_true
 from support.lives import lives
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition_status import standing_of
+from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.sensor_cursor import COMPARE, LastRun, Sight, decide, dump_cursor, parse_cursor
 from gmail_assets.sync import sync
-from gmail_assets.sync.mailbox_run import MailboxRun, TimeUpError
+from gmail_assets.sync.mailbox_run import SyncRun, TimeUpError
 from gmail_client.emulator import Emulator
 from gmail_client.options import SpecTable
 
@@ -76,7 +76,7 @@ class Sensor:
         self.now += wait
         entry = parse_cursor(self.cursor)[0].get("me")
         address = self.gmail.addresses[0]
-        cursors = [standing.cursor for standing in standing_of(self.lake, address, BOTH).values()]
+        cursors = [status.cursor for status in partition_statuses(self.lake, address, BOTH).values()]
         known = [cursor for cursor in cursors if cursor is not None]
         last = self.runs.get(entry.requested.at, "none") if entry and entry.requested else "none"
         sight = Sight(
@@ -92,7 +92,7 @@ class Sensor:
             return False
         start = decision.request.start
         chaos = Chaos(die_at if die_at != -1 else None)
-        out_of_time = mock.patch.object(MailboxRun, "_check_time", side_effect=TimeUpError)
+        out_of_time = mock.patch.object(SyncRun, "_check_time", side_effect=TimeUpError)
         self.runs[decision.entry.requested.at] = "failed"
         try:
             with chaos.commits(), out_of_time if die_at == -1 else mock.MagicMock():
@@ -100,7 +100,7 @@ class Sensor:
                     chaos.mailbox(client_of(self.gmail).mailbox()),
                     self.lake,
                     BOTH,
-                    compare=start == COMPARE,
+                    reconcile=start == COMPARE,
                     replay_from=start if isinstance(start, int) else None,
                     allow_mass_delete=True,
                     sample=self.rng,

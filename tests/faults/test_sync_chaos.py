@@ -21,9 +21,9 @@ from support.refusing import answering, refusing
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
-from gmail_assets.delta.partition import Part
+from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.sync import sync
-from gmail_assets.sync.mailbox_run import MailboxRun, TimeUpError
+from gmail_assets.sync.mailbox_run import SyncRun, TimeUpError
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import Behavior, Emulator, Fault, Quota
 from gmail_client.errors import GmailError
@@ -143,7 +143,7 @@ class Run:
     asked: tuple[int, int] = (0, 0)
     deletes: str = "remove"
     tables: tuple[str, ...] = ("messages", "threads")
-    compare: bool = False
+    reconcile: bool = False
     full_refresh: bool = False
 
 
@@ -168,7 +168,7 @@ STEPS = st.lists(
                 tables=st.sampled_from(
                     [("messages", "threads"), ("messages", "threads"), ("messages",), ("threads",)]
                 ),
-                compare=st.sampled_from([False, False, False, True]),
+                reconcile=st.sampled_from([False, False, False, True]),
                 full_refresh=st.sampled_from([False] * 7 + [True]),
             )
         ]
@@ -226,7 +226,9 @@ class Witness:
         if self._lake.find(spec.source_table) is None:
             return False
         table = self._lake.table(spec.source_table)
-        return Part(table, self._address, spec.options.fingerprint, spec.options.format).changed_format
+        return MailboxPartition(
+            table, self._address, spec.options.fingerprint, spec.options.format
+        ).changed_format
 
     def forget(self) -> None:
         """Rows may go from here on."""
@@ -295,8 +297,9 @@ def one_run(
             sync(own, lake, specs((0, 0), step.tables, step.deletes), sample=rng)
 
     def beside() -> None:
-        with contextlib.suppress(GmailError, Killed):
-            sync(client_of(gmail, gmail.addresses[1]).mailbox(), lake, specs((0, 0), step.tables, "remove"))
+        other = gmail.addresses[1]
+        with contextlib.suppress(GmailError):
+            sync(client_of(gmail, other).mailbox(other), lake, specs((0, 0), step.tables, "remove"))
 
     chaos = Chaos(step.die_at, meanwhile, page_size=rng.choice([None, 1, 3]))
     lost = {message_id for message_id in mailbox.message_ids() if rng.random() < step.refused}
@@ -308,13 +311,13 @@ def one_run(
     try:
         with (
             chaos.commits(),
-            mock.patch.object(MailboxRun, "_check_time", ending(rng, step.time_up)),
+            mock.patch.object(SyncRun, "_check_time", ending(rng, step.time_up)),
         ):
             sync(
                 chaos.mailbox(refusing(client.mailbox(), lost)),
                 lake,
                 specs(step.asked, step.tables, step.deletes),
-                compare=step.compare,
+                reconcile=step.reconcile,
                 full_refresh=step.full_refresh,
                 allow_mass_delete=True,
                 sample=rng,
@@ -330,10 +333,10 @@ def one_run(
         gmail.faults.clear()
 
 
-def ending(rng: random.Random, share: float) -> Callable[[MailboxRun], None]:
+def ending(rng: random.Random, share: float) -> Callable[[SyncRun], None]:
     """In the place of a run's look at the clock: time is up at this share of the looks."""
 
-    def look(run: MailboxRun) -> None:
+    def look(run: SyncRun) -> None:
         if rng.random() < share:
             raise TimeUpError
 
@@ -408,7 +411,7 @@ def check_a_life(
             assert_lake_holds(lake, gmail, last, gmail.addresses[0])
         witness.ran(Run(deletes=deletes))
         again = sync(client.mailbox(), lake, last)
-        assert all(result.how == "replay" for result in again.values())
+        assert all(result.mode == "incremental" for result in again.values())
         assert not sum(r.rows_written + r.rows_updated + r.rows_deleted for r in again.values())
 
 

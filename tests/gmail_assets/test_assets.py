@@ -107,7 +107,7 @@ def test_a_second_run_brings_changes_from_the_history(environment: Emulator, lak
     mailbox.insert(mailbox.random_mail(), ["INBOX"])
     said = metadata_of(materialize(environment, CHANGE_TABLES))
     assert_lake_is_true(lake_of_test, environment, MAIL)
-    assert said["messages"]["how"] == "replay"
+    assert said["messages"]["sync_mode"] == "incremental"
     assert said["messages"]["rows_written"] == 1
     assert said["messages"]["rows_deleted"] == 1
 
@@ -115,7 +115,7 @@ def test_a_second_run_brings_changes_from_the_history(environment: Emulator, lak
 def test_full_refresh_loads_anew(environment: Emulator, lake_of_test: Lake):
     materialize(environment, CHANGE_TABLES)
     said = metadata_of(materialize(environment, CHANGE_TABLES, mail_config={"full_refresh": True}))
-    assert said["messages"]["how"] == "load"
+    assert said["messages"]["sync_mode"] == "full_load"
     assert said["messages"]["rows_written"] == said["messages"]["dagster/partition_row_count"]
     assert_lake_is_true(lake_of_test, environment, MAIL)
 
@@ -124,10 +124,10 @@ def test_compare_and_replay_are_asked_for_in_the_run_config(environment: Emulato
     start = environment.mailbox().head
     environment.mailbox().insert(environment.mailbox().random_mail(), ["INBOX"])
     materialize(environment, CHANGE_TABLES)
-    compared = metadata_of(materialize(environment, CHANGE_TABLES, mail_config={"compare": True}))
-    assert compared["messages"]["how"] == "verify"
+    compared = metadata_of(materialize(environment, CHANGE_TABLES, mail_config={"reconcile": True}))
+    assert compared["messages"]["sync_mode"] == "reconcile"
     replayed = metadata_of(materialize(environment, CHANGE_TABLES, mail_config={"replay_from": start}))
-    assert replayed["messages"]["how"] == "replay"
+    assert replayed["messages"]["sync_mode"] == "incremental"
     nonsense = materialize(environment, CHANGE_TABLES, mail_config={"replay_from": "yesterday"})
     (failure,) = failures_of(nonsense).values()
     assert "replay_from is 'yesterday'" in failure.user_failure_data.description
@@ -147,7 +147,7 @@ def test_a_forbidden_table_keeps_its_rows_and_says_so(environment: Emulator):
     result = materialize(environment, ["delegates", "labels"])
     assert result.success
     said = metadata_of(result)["delegates"]
-    assert said["how"] == "refused"
+    assert said["sync_mode"] == "refused"
     assert "service account" in said["warnings"]
 
 

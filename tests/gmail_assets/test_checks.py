@@ -19,7 +19,7 @@ from gmail_assets.checks import (
     up_to_date,
 )
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition_status import standing_of
+from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.resources import GmailResource
 from gmail_assets.sync import sync
 from gmail_client.emulator import Behavior, Emulator
@@ -35,8 +35,8 @@ def load(lake: Lake, tables: list[SpecTable] = MAIL) -> None:
 
 def look(lake: Lake, tables: list[SpecTable] = MAIL, *, later: timedelta = timedelta(0)) -> View:
     mailbox = GmailResource().mailbox("me")
-    standings = standing_of(lake, mailbox.address, tables)
-    return View(mailbox, standings, timedelta(hours=1), datetime.now(UTC) + later)
+    statuses = partition_statuses(lake, mailbox.address, tables)
+    return View(mailbox, statuses, timedelta(hours=1), datetime.now(UTC) + later)
 
 
 def rows_of(lake: Lake, table: str) -> pa.Table:

@@ -84,7 +84,7 @@ def robot(environment: Emulator) -> Iterator[Robot]:
 
 def how(result: dg.ExecuteInProcessResult) -> set[str]:
     return {
-        str(event.materialization.metadata["how"].value)
+        str(event.materialization.metadata["sync_mode"].value)
         for event in result.get_asset_materialization_events()
     }
 
@@ -115,7 +115,7 @@ def test_a_change_is_noticed_for_one_unit_and_brought(robot: Robot, lake_of_test
     assert sum(robot.gmail.usage.units.values()) == 1
     assert request.run_key is None
     assert request.partition_key == robot.address
-    assert how(robot.run(request)) == {"replay"}
+    assert how(robot.run(request)) == {"incremental"}
     assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
     assert "up to date" in str(robot.tick().skip_reason)
     assert robot.entry()["committed"] == robot.entry()["observed"] == robot.gmail.mailbox().head
@@ -191,7 +191,7 @@ def test_set_to_null_by_a_person_compares(robot: Robot):
     robot.tick()
     robot.edit(committed=None)
     (request,) = robot.tick().run_requests or []
-    assert how(robot.run(request)) == {"verify"}
+    assert how(robot.run(request)) == {"reconcile"}
     assert "up to date" in str(robot.tick().skip_reason)
 
 
@@ -201,7 +201,7 @@ def test_a_cleared_or_broken_cursor_does_no_harm(robot: Robot, cursor: str, lake
     robot.receive_mail()
     robot.cursor = cursor
     (request,) = robot.tick().run_requests or []
-    assert how(robot.run(request)) == {"replay"}
+    assert how(robot.run(request)) == {"incremental"}
     assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
 
 
@@ -221,7 +221,7 @@ def test_expired_history_costs_a_listing_and_no_content(robot: Robot, lake_of_te
     robot.receive_mail()
     robot.gmail.expire_history()
     (request,) = robot.tick().run_requests or []
-    assert how(robot.run(request)) == {"verify"}
+    assert how(robot.run(request)) == {"reconcile"}
     assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmail_client.fetch import Fetched, chunks
+from gmail_client.fetch import FetchedThread, chunks
 
 
-def fetched(messages: int, size: int) -> Fetched:
-    return Fetched("t", messages=[{"id": str(number)} for number in range(messages)], size=size)
+def fetched(messages: int, size: int) -> FetchedThread:
+    return FetchedThread("t", messages=[{"id": str(number)} for number in range(messages)], size=size)
 
 
 @given(
@@ -19,7 +19,7 @@ def fetched(messages: int, size: int) -> Fetched:
     st.none() | st.integers(1, 8),
 )
 def test_pieces_end_at_the_first_bound_and_lose_nothing(
-    items: list[Fetched], messages: int, size: int, first: int | None
+    items: list[FetchedThread], messages: int, size: int, first: int | None
 ) -> None:
     pieces = list(chunks(items, messages=messages, size=size, first=first))
     assert [item for piece in pieces for item in piece] == items

@@ -110,7 +110,7 @@ def test_bad_input_is_told_in_one_sentence(
     assert said in str(caught.value)
 
 
-class Target:
+class TableSync:
     """What a stream's micro-batches amount to."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ def run_stream(spark: SparkSession, checkpoint: Path, write: Any, **options: str
 def test_a_stream_loads_in_bounded_batches_and_follows_changes(
     spark: SparkSession, gmail: Emulator, connect: Connect, table: str, tmp_path: Path
 ) -> None:
-    target = Target()
+    target = TableSync()
     options = {"connection": connect(gmail), "tableName": table, "max_records_per_batch": "20"}
 
     def run() -> None:
@@ -245,7 +245,7 @@ def test_a_stream_on_a_mailbox_that_never_rests_ends(
         writer.start()
         try:
             for _ in range(2):
-                target = Target()
+                target = TableSync()
                 options = {"connection": connect(gmail), "tableName": "messages", "format": "minimal"}
                 run_stream(spark, tmp_path / "upserts", target.upsert, max_records_per_batch="40", **options)
                 assert max(target.sizes) <= 40

@@ -102,7 +102,7 @@ def test_the_snapshots_are_the_same_with_spark_and_without(
             here = snapshot(mailbox, plain, entry)
             gmail.usage.reset()
             there = snapshot(mailbox, sparked, entry, read=engine.read)
-            assert (there.how, there.rows_written, there.rows_total, there.warnings) == (
+            assert (there.mode, there.rows_written, there.rows_total, there.warnings) == (
                 "snapshot",
                 here.rows_written,
                 here.rows_total,
@@ -130,13 +130,13 @@ def test_a_refused_table_keeps_its_rows_and_a_refused_part_is_told(
     gmail.faults.add(Fault("settings.delegates.list", status=403, message="Delegates are closed"))
     gmail.faults.add(Fault("settings.getVacation", status=403, message="Vacation is closed"))
     refused = snapshot(mailbox, lake, tables["delegates"], read=engine.read)
-    assert refused.how == "refused"
+    assert refused.mode == "refused"
     assert refused.rows_total == before.rows_total > 0
     (warning,) = refused.warnings
     assert warning.startswith("Not open to this account: its rows stay as they are.")
     assert "Delegates are closed" in warning
     settings = snapshot(mailbox, lake, tables["settings"], read=engine.read)
-    assert settings.how == "snapshot"
+    assert settings.mode == "snapshot"
     (warning,) = settings.warnings
     assert warning.startswith("settings.vacation is empty:")
 
@@ -278,7 +278,7 @@ def test_the_assets_use_it_when_the_setting_says_so(
     assert "Fix: " in failed[1].message
     assert "Traceback" not in failed[1].message
     assert run.tables.keys() == CATALOGUE.keys() - {"filters"}
-    assert run.tables["delegates"]["how"] == "refused"
+    assert run.tables["delegates"]["sync_mode"] == "refused"
     assert "Delegates are closed" in run.tables["delegates"]["warnings"]
     assert "settings.vacation is empty" in run.tables["settings"]["warnings"]
     units = {name: said["units"] for name, said in run.tables.items()}

@@ -201,9 +201,9 @@ def _warn(out: Output, granted: Granted) -> None:
 def _lake_of_another(settings: Settings, address: str) -> str:
     """What is wrong with this login for the lake that is there; empty where nothing is."""
     from gmail_assets.delta.lake import Lake
-    from gmail_assets.delta.registry import Ledger
+    from gmail_assets.delta.registry import MailboxRegistry
 
-    known = Ledger(Lake(settings.lake)).address_of(settings.user_id)
+    known = MailboxRegistry(Lake(settings.lake)).address_of(settings.user_id)
     if known is None or known == address:
         return ""
     return (

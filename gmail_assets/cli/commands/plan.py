@@ -112,19 +112,19 @@ def _show_parts(out: Output, plan: MailboxPlan) -> None:
     rows = [
         {
             "table": name,
-            "how": table.how,
+            "mode": table.mode,
             "rows": table.rows,
             "to fetch": table.fetch,
             "units": table.units or None,
         }
         for name, table in plan.tables.items()
     ]
-    out.table(["table", "how", "rows", "to fetch", "units"], rows, text=2)
+    out.table(["table", "mode", "rows", "to fetch", "units"], rows, text=2)
 
 
 def _what(plan: MailboxPlan) -> str:
-    hows = dict.fromkeys(table.how for table in plan.tables.values())
-    changing = [how for how in hows if how != "snapshot"]
+    modes = dict.fromkeys(table.mode for table in plan.tables.values())
+    changing = [mode for mode in modes if mode != "snapshot"]
     return ", ".join(changing) or "snapshots"
 
 
@@ -158,7 +158,7 @@ def _as_json(plan: MailboxPlan) -> dict[str, Any]:
         "messages": plan.messages,
         "threads": plan.threads,
         "tables": {
-            name: {"how": table.how, "rows": table.rows, "fetch": table.fetch}
+            name: {"mode": table.mode, "rows": table.rows, "fetch": table.fetch}
             for name, table in plan.tables.items()
         },
         "units": {

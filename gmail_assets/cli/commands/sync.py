@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of
 
 if TYPE_CHECKING:
-    from gmail_assets.operations.run_in_process import MailboxRun
+    from gmail_assets.operations.run_in_process import SyncRun
 
 __all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
 
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _exit_code(runs: list[MailboxRun]) -> ExitCode:
+def _exit_code(runs: list[SyncRun]) -> ExitCode:
     if any(one.interrupted for one in runs):
         return ExitCode.INTERRUPTED
     codes = [exit_code_of(failure.error) for one in runs for failure in one.failures.values()]
@@ -100,7 +100,7 @@ def _exit_code(runs: list[MailboxRun]) -> ExitCode:
     return ExitCode.DONE if all(one.complete for one in runs) else ExitCode.WORK_LEFT
 
 
-def _tell_failures(one: MailboxRun) -> None:
+def _tell_failures(one: SyncRun) -> None:
     """Each distinct failure once, with the steps it hit: a revoked token fails all of them."""
     if one.interrupted:
         sys.stderr.write("Interrupted; what was committed is kept. Run the same command again.\n")
@@ -112,14 +112,14 @@ def _tell_failures(one: MailboxRun) -> None:
         sys.stderr.write(f"{one.mailbox} ({', '.join(hit)}): {message}\n")
 
 
-def _tell_checks(one: MailboxRun) -> None:
+def _tell_checks(one: SyncRun) -> None:
     """Only those that did not pass; a failed check is no failed sync."""
     for check in one.checks:
         if not check.passed:
             sys.stderr.write(f"{one.mailbox}: check {check.check} of {check.table}: {check.says}\n")
 
 
-def _as_json(one: MailboxRun) -> dict[str, Any]:
+def _as_json(one: SyncRun) -> dict[str, Any]:
     return {
         "mailbox": one.mailbox,
         "run_id": one.run_id,

@@ -126,7 +126,7 @@ def _show(out: Output, verdict: MailboxVerdict) -> None:
         out.say(f"{example.table} {example.id} {example.what}", style="red")
     if verdict.unexplained:
         out.say(
-            f"{verdict.unexplained:,} differences that nothing explains. A run with `compare: true` "
+            f"{verdict.unexplained:,} differences that nothing explains. A run with `reconcile: true` "
             "(docs/operations.md) mends them; please report it.",
             style="red",
         )

@@ -24,7 +24,7 @@ def shown(*, terminal: bool, quiet: bool = False, lines: bool = True) -> str:
             SyncResult(
                 "messages",
                 "ada@gmail.test",
-                "load",
+                "full_load",
                 rows_written=2000,
                 rows_total=2000,
                 warnings=["odd\nFix: x"],

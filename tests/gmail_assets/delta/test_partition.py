@@ -12,8 +12,8 @@ from deltalake import DeltaTable, write_deltalake
 
 from gmail_assets.delta.errors import LakeError, SchemaMismatchError, WriterConflictError
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition import Part
-from gmail_assets.delta.partition_status import standing_of
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.partition_status import partition_statuses
 from gmail_client.options import SpecTable
 from gmail_client.schema import to_batch
 
@@ -34,8 +34,8 @@ def messages(*ids: str, labels: tuple[str, ...] = ("INBOX",), body: str = "x") -
     return pa.Table.from_batches([to_batch("messages", rows)])
 
 
-def part(tmp_path: Path, address: str = ADA, fingerprint: str = "all", **table: Any) -> Part:
-    return Part(Lake(str(tmp_path)).table("messages", **table), address, fingerprint, "full")
+def part(tmp_path: Path, address: str = ADA, fingerprint: str = "all", **table: Any) -> MailboxPartition:
+    return MailboxPartition(Lake(str(tmp_path)).table("messages", **table), address, fingerprint, "full")
 
 
 def update(*ids: str, labels: tuple[str, ...] = ("STARRED",)) -> pa.Table:
@@ -154,8 +154,8 @@ def test_a_restored_table_has_no_cursor_until_it_was_compared(tmp_path: Path) ->
 def test_a_table_restored_to_before_its_rows_is_in_use_all_the_same(tmp_path: Path) -> None:
     part(tmp_path).append(messages("a"), cursor=1)
     DeltaTable(tmp_path / "messages").restore(0)
-    standing = standing_of(Lake(str(tmp_path)), ADA, [SpecTable(source_table="messages")])
-    assert (standing["messages"].rows, standing["messages"].cursor) == (0, None)
+    status = partition_statuses(Lake(str(tmp_path)), ADA, [SpecTable(source_table="messages")])
+    assert (status["messages"].rows, status["messages"].cursor) == (0, None)
 
 
 def test_a_restore_is_found_for_every_mailbox_and_the_log_is_read_about_once(tmp_path: Path) -> None:
@@ -216,9 +216,9 @@ def test_a_merge_over_many_files_is_cut_into_groups_with_the_cursor_in_the_last(
         writer.append(messages(f"{first}1", f"{first}2"))
     before = DeltaTable(tmp_path / "messages").version()
     cursors = []
-    merge_group = Part._merge_group
+    merge_group = MailboxPartition._merge_group
     monkeypatch.setattr(
-        Part,
+        MailboxPartition,
         "_merge_group",
         lambda self, *args, **named: (cursors.append(named["cursor"]), merge_group(self, *args, **named))[1],
     )

@@ -9,11 +9,11 @@ from support.chaos import client_of
 from support.lake import assert_lake_holds
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition import Part
+from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.sync import sync
 from gmail_assets.sync.chunk import Chunk
-from gmail_assets.sync.messages import MessagesTarget
-from gmail_assets.sync.threads import ThreadsTarget
+from gmail_assets.sync.messages import MessagesSync
+from gmail_assets.sync.threads import ThreadsSync
 from gmail_client.emulator import Emulator, Quota
 from gmail_client.errors import IncompleteReadError
 from gmail_client.options import SpecTable
@@ -33,14 +33,14 @@ def test_a_user_with_few_places_in_flight_gets_every_message(
         assert_lake_holds(Lake(str(tmp_path)), gmail, BOTH, gmail.addresses[0])
 
 
-@pytest.mark.parametrize("target", [MessagesTarget, ThreadsTarget])
+@pytest.mark.parametrize("target", [MessagesSync, ThreadsSync])
 def test_a_message_that_is_not_written_keeps_the_cursor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: type[MessagesTarget] | type[ThreadsTarget]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: type[MessagesSync] | type[ThreadsSync]
 ) -> None:
     """The writer of a table forgets one of what it was given: the run says so, and the next one brings it."""
     take = target.take
 
-    def forgetful(self: MessagesTarget | ThreadsTarget, chunk: Chunk) -> None:
+    def forgetful(self: MessagesSync | ThreadsSync, chunk: Chunk) -> None:
         take(self, Chunk(chunk.fetched[:-1]))
 
     lake = Lake(str(tmp_path))
@@ -50,8 +50,12 @@ def test_a_message_that_is_not_written_keeps_the_cursor(
             with pytest.raises(IncompleteReadError, match="lacks requested messages"):
                 sync(client_of(gmail).mailbox(), lake, BOTH)
         for spec in BOTH:
-            part = Part(lake.table(spec.source_table), gmail.addresses[0], spec.options.fingerprint, "full")
-            assert part.cursor is None or spec.source_table != target.__name__.removesuffix("Target").lower()
+            part = MailboxPartition(
+                lake.table(spec.source_table), gmail.addresses[0], spec.options.fingerprint, "full"
+            )
+            assert (
+                part.cursor is None or spec.source_table != target.__name__.removesuffix("TableSync").lower()
+            )
         results = sync(client_of(gmail).mailbox(), lake, BOTH)
         assert all(result.complete for result in results.values())
         assert_lake_holds(lake, gmail, BOTH, gmail.addresses[0])

@@ -16,8 +16,8 @@ from support.lake import assert_lake_is_true, stored_rows
 from support.refusing import asking, refusing
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition import Part
-from gmail_assets.delta.partition_status import standing_of
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.sync import SyncResult, sync
 from gmail_client.client import Mailbox
 from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator
@@ -77,7 +77,7 @@ def star(mailbox: EmulatedMailbox, message_id: str) -> None:
 
 
 def kill_before_merge() -> contextlib.AbstractContextManager[Any]:
-    return mock.patch.object(Part, "_merge_group", side_effect=Killed)
+    return mock.patch.object(MailboxPartition, "_merge_group", side_effect=Killed)
 
 
 @pytest.mark.parametrize("tables", [BOTH, BOTH[:1], BOTH[1:]], ids=["both", "messages", "threads"])
@@ -100,14 +100,14 @@ def test_a_thread_that_grew_before_a_kill_is_no_proof_that_its_labels_are_read(
 @contextlib.contextmanager
 def dying_after_growth() -> Iterator[None]:
     """Dies at the commit that carries the cursor."""
-    write = Part._write
+    write = MailboxPartition._write
 
-    def dying(self: Part, *args: Any, cursor: int | None = None, **named: Any) -> None:
+    def dying(self: MailboxPartition, *args: Any, cursor: int | None = None, **named: Any) -> None:
         if cursor:
             raise Killed
         write(self, *args, cursor=cursor, **named)
 
-    with mock.patch.object(Part, "_write", dying):
+    with mock.patch.object(MailboxPartition, "_write", dying):
         yield
 
 
@@ -271,12 +271,12 @@ def test_a_load_that_dies_between_the_first_rows_of_both_tables_has_begun_for_bo
     gmail: Emulator, lake: Lake
 ) -> None:
     with (
-        mock.patch("gmail_assets.sync.threads.ThreadsTarget.take", side_effect=Killed),
+        mock.patch("gmail_assets.sync.threads.ThreadsSync.take", side_effect=Killed),
         pytest.raises(Killed),
     ):
         run(gmail, lake)
-    begun = standing_of(lake, gmail.addresses[0], BOTH)
-    assert {name: standing.rows > 0 for name, standing in begun.items()} == {
+    begun = partition_statuses(lake, gmail.addresses[0], BOTH)
+    assert {name: status.rows > 0 for name, status in begun.items()} == {
         "messages": True,
         "threads": False,
     }
@@ -350,7 +350,7 @@ def test_deleted_rows_may_be_kept_from_now_on_and_no_longer(gmail: Emulator, lak
     mailbox = gmail.mailbox()
     first, second, third = [row["id"] for row in gmail.truth("messages", format="minimal")][:3]
     keep = [spec("messages", deletes="keep"), spec("threads", deletes="keep")]
-    run(gmail, lake, keep, compare=True)
+    run(gmail, lake, keep, reconcile=True)
     mailbox.delete(first)
     star(mailbox, third)
     run(gmail, lake, keep)
@@ -606,9 +606,9 @@ def test_a_comparison_that_runs_out_of_time_is_gone_on_with(gmail: Emulator, lak
     delta = DeltaTable(lake.location("messages"))
     delta.delete(f"id IN ('{gmail.mailbox().message_ids()[0]}', '{gmail.mailbox().message_ids()[-1]}')")
     with mock.patch.dict("gmail_client.fetch.chunks.__kwdefaults__", {"messages": 1}):
-        first = run(gmail, lake, compare=True, deadline=0.0)
+        first = run(gmail, lake, reconcile=True, deadline=0.0)
     assert not first["messages"].complete
-    assert run(gmail, lake)["messages"].how == "verify"
+    assert run(gmail, lake)["messages"].mode == "reconcile"
     assert_lake_is_true(lake, gmail, BOTH)
 
 
@@ -641,7 +641,7 @@ def test_a_profile_that_lags_behind_the_history_reads_no_labels_again(
     lagging = Mailbox(mailbox.client, mailbox.user_id, Lagging(mailbox.api, 1))  # type: ignore[arg-type]
     with mock.patch("gmail_assets.sync.mailbox_run._SAMPLE", 0):
         results = sync(lagging, lake, tables, allow_mass_delete=True)
-    assert results["threads"].how == "replay"
+    assert results["threads"].mode == "incremental"
     assert not gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"]
     assert_lake_is_true(lake, gmail, tables)
 
@@ -653,7 +653,7 @@ def test_a_cursor_past_the_head_is_not_believed_once_the_head_has_passed_it(
     mailbox = gmail.mailbox()
     past = int(mailbox.head) + 100
     for name in ("messages", "threads"):
-        Part(lake.table(name), mailbox.address, "all", "full").commit(cursor=past)
+        MailboxPartition(lake.table(name), mailbox.address, "all", "full").commit(cursor=past)
     star(mailbox, mailbox.message_ids()[0])
     killed = at_first("list_threads", mock.Mock(side_effect=Killed))
     with pytest.raises(Killed):

@@ -147,7 +147,7 @@ def test_an_expired_history_fetches_no_content_again(lake: Lake) -> None:
         gmail.usage.reset()
         results = run(gmail, lake)
         sample = units_of(gmail, "messages.get", "threads.get")
-        assert results["messages"].how == results["threads"].how == "verify"
+        assert results["messages"].mode == results["threads"].mode == "reconcile"
         assert sample <= 20 * 40
         # 2 pages of messages twice, 2 of threads, and the history: a larger mailbox costs a smaller share.
         assert gmail.usage.total_units - sample <= 2 * 5 * 2 + 2 * 10 + 2 * 2 + 3
@@ -407,9 +407,9 @@ def test_tables_deleted_or_restored_behind_our_back_are_made_right(
     DeltaTable(lake.location("messages")).restore(2)
     (tmp_path / "lake" / "threads").rename(tmp_path / "elsewhere")
     results = run(gmail, lake)
-    assert results["messages"].how == "verify"
+    assert results["messages"].mode == "reconcile"
     assert any("restored" in warning for warning in results["messages"].warnings)
-    assert results["threads"].how == "load"
+    assert results["threads"].mode == "full_load"
     assert_lake_is_true(lake, gmail, BOTH)
 
 
@@ -435,7 +435,7 @@ def test_a_cursor_may_be_set_back_and_is_never_set_forward(gmail: Emulator, lake
     run(gmail, lake)
     gmail.usage.reset()
     replayed = run(gmail, lake, replay_from=start)
-    assert replayed["messages"].how == "replay"
+    assert replayed["messages"].mode == "incremental"
     assert gmail.usage.fetched == 0
     assert_lake_is_true(lake, gmail, BOTH)
     for message_id in mailbox.message_ids()[:10]:

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from gmail_assets.delta.partition import Part
-from gmail_assets.delta.registry import Ledger
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import ApiError, EmulatedMailbox, Emulator
@@ -111,9 +111,12 @@ class Chaos:
         self.steps = 0
         self.die_at = die_at
         self._write = write
+        self._thread = threading.current_thread()
 
     def step(self) -> None:
-        """One step has come."""
+        """One step has come; only those of the thread that made this count."""
+        if threading.current_thread() is not self._thread:
+            return
         self.steps += 1
         if self.die_at is not None and self.steps >= self.die_at:
             raise Killed
@@ -125,8 +128,8 @@ class Chaos:
 
     @contextmanager
     def commits(self) -> Iterator[None]:
-        """Make commits of parts and of the ledger steps as well."""
-        write, note = Part._write, Ledger._write
+        """Make commits of parts and of the registry steps as well."""
+        write, note = MailboxPartition._write, MailboxRegistry._write
 
         def stepped(original: Callable[..., None]) -> Callable[..., None]:
             def wrapper(*args: Any, **named: Any) -> None:
@@ -137,8 +140,8 @@ class Chaos:
             return wrapper
 
         with (
-            mock.patch.object(Part, "_write", stepped(write)),
-            mock.patch.object(Ledger, "_write", stepped(note)),
+            mock.patch.object(MailboxPartition, "_write", stepped(write)),
+            mock.patch.object(MailboxRegistry, "_write", stepped(note)),
         ):
             yield
 

@@ -42,7 +42,7 @@ def test_a_first_load_costs_what_was_planned(  # type: ignore[no-untyped-def]
         (place / "spec.yaml").write_text(spec, "utf-8")
         monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
     plan, spent = _planned_and_spent(gmail, run)
-    assert {table["how"] for table in plan["tables"].values()} <= {"first load", "snapshot"}
+    assert {table["mode"] for table in plan["tables"].values()} <= {"first load", "snapshot"}
     assert plan["units"]["content"] == spent > 0
     assert plan["messages"] == 60
     assert plan["asked_units"] <= 40
@@ -59,7 +59,7 @@ def test_catching_up_and_comparing_cost_what_was_planned(gmail: Emulator, run) -
     new = [mailbox.insert(b"Subject: new\r\n\r\nText", label_ids=["INBOX"]) for _ in range(3)]
     plan, spent = _planned_and_spent(gmail, run)
     assert plan["tables"]["messages"] == {
-        "how": "changes since the last sync",
+        "mode": "changes since the last sync",
         "rows": plan["tables"]["messages"]["rows"],
         "fetch": 3,
     }
@@ -69,7 +69,7 @@ def test_catching_up_and_comparing_cost_what_was_planned(gmail: Emulator, run) -
     mailbox.insert(b"Subject: newer\r\n\r\nText", label_ids=["INBOX"])
     gmail.expire_history()
     told = run("plan", "--json").json["mailboxes"][0]
-    assert told["tables"]["threads"]["how"] == "comparison"
+    assert told["tables"]["threads"]["mode"] == "comparison"
     gmail.usage.reset()
     assert run("sync", "--quiet").code == 0
     content = gmail.usage.units.get("messages.get", 0) + gmail.usage.units.get("threads.get", 0)

@@ -61,7 +61,7 @@ def test_full_refresh(run):
     run("sync", "messages")
     outcome = run("sync", "messages", "--full-refresh", "--json")
     said = outcome.json["mailboxes"][0]["tables"]["messages"]
-    assert said["how"] == "load"
+    assert said["sync_mode"] == "full_load"
     assert said["rows_written"] == said["dagster/partition_row_count"]
 
 
