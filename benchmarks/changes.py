@@ -27,7 +27,7 @@ def sync_once(folder: str) -> None:
     """What a measured process does."""
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.maintenance import Upkeep
-    from gmail_assets.sync import sync
+    from gmail_assets.syncing import sync
     from gmail_client.client import GmailClient
     from gmail_client.options import Spec
 
@@ -66,8 +66,8 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, keep_up
     from gmail_assets.delta.partition import MailboxPartition
-    from gmail_assets.sync.chunk import Chunk
-    from gmail_assets.sync.thread_rows import ThreadEdit, rebuild
+    from gmail_assets.syncing.chunk import Chunk
+    from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
     from gmail_client.client import GmailClient
     from gmail_client.emulator import Emulator
     from gmail_client.fetch import FetchedThread

@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=50_000)
     arguments = parser.parse_args()
     from gmail_assets.delta.lake import Lake
-    from gmail_assets.sync import sync
+    from gmail_assets.syncing import sync
     from gmail_client.client import GmailClient
     from gmail_client.emulator import Emulator
     from gmail_client.options import Spec

@@ -39,7 +39,7 @@ def load(folder: str, *, dagster: bool) -> None:
 
         assert dg.__version__
     from gmail_assets.delta.lake import Lake
-    from gmail_assets.sync import snapshot, sync
+    from gmail_assets.syncing import snapshot, sync
     from gmail_client.client import GmailClient
     from gmail_client.options import Spec
 

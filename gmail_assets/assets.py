@@ -17,9 +17,9 @@ from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.failures import dagster_failures
 from gmail_assets.resources import GmailResource, LakeResource
 from gmail_assets.spark_engine import Preloaded, SparkEngine
-from gmail_assets.sync.progress import current_reporter
-from gmail_assets.sync.results import Progress, SyncResult
-from gmail_assets.sync.run import read_here, snapshot, sync
+from gmail_assets.syncing.progress import current_reporter
+from gmail_assets.syncing.results import Progress, SyncResult
+from gmail_assets.syncing.run import read_here, snapshot, sync
 from gmail_client.errors import ConfigurationError
 from gmail_client.options import Spec, SpecTable
 from gmail_client.tables import CATALOGUE

@@ -5,7 +5,7 @@ each mailbox. `SparkEngine.preload` brings messages and threads: each worker app
 of the Delta tables, under the anchor of an unfinished load. The usual sync then goes on from there as from any load
 that was stopped: it fetches what is still missing, replays the history and sets the cursor, so that the rows are the
 same whichever engine brought them. `SparkEngine.read` gives the rows of a snapshot table to
-`gmail_assets.sync.snapshot`, which commits them as ever.
+`gmail_assets.syncing.snapshot`, which commits them as ever.
 
 What the workers spent, warned of and failed with comes back in the reports of `lakeflow_entry.report`. Nothing of Spark
 is imported before it is used.
@@ -28,7 +28,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.sync.results import SyncResult
+from gmail_assets.syncing.results import SyncResult
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError
 from gmail_client.http.error_mapping import scrubbed

@@ -25,8 +25,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from gmail_assets.sync.results import Progress as SyncProgress
-    from gmail_assets.sync.results import SyncResult
+    from gmail_assets.syncing.results import Progress as SyncProgress
+    from gmail_assets.syncing.results import SyncResult
 
 __all__ = ["SyncDisplay", "size_text", "summary_table", "undiverted"]
 

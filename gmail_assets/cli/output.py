@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gmail_assets.sync.results import Progress
+    from gmail_assets.syncing.results import Progress
 
 __all__ = ["Output", "add_mailbox_argument", "add_output_arguments"]
 

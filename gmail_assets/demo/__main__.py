@@ -107,7 +107,7 @@ def _run(console: Console, setup: _Setup) -> int:
         from gmail_assets.demo.changes import show_changes
         from gmail_assets.demo.report import show_cost, show_next_steps, show_senders, show_tables
         from gmail_assets.operations.run_in_process import Runner
-        from gmail_assets.sync.progress import reporting
+        from gmail_assets.syncing.progress import reporting
 
         address = gmail.addresses[0]
         console.print(f"A Gmail emulator serves {address} at {gmail.url}.")

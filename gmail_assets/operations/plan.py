@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import MailboxRegistry
-from gmail_assets.sync.listing import ListingProgress
-from gmail_assets.sync.messages import MessagesSync
-from gmail_assets.sync.results import Progress
-from gmail_assets.sync.table import TableSync
-from gmail_assets.sync.threads import ThreadsSync
+from gmail_assets.syncing.listing import ListingProgress
+from gmail_assets.syncing.messages import MessagesSync
+from gmail_assets.syncing.results import Progress
+from gmail_assets.syncing.table import TableSync
+from gmail_assets.syncing.threads import ThreadsSync
 from gmail_client.api import GmailApi
 from gmail_client.changes import (
     list_message_ids,

@@ -17,10 +17,10 @@ from gmail_assets.delta.lake import DELETED_AT, MAILBOX, Lake
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.operations.snapshot_drift import snapshot_drift
-from gmail_assets.sync.listing import ListingProgress
-from gmail_assets.sync.messages import MessagesSync
-from gmail_assets.sync.results import Progress
-from gmail_assets.sync.threads import ThreadsSync
+from gmail_assets.syncing.listing import ListingProgress
+from gmail_assets.syncing.messages import MessagesSync
+from gmail_assets.syncing.results import Progress
+from gmail_assets.syncing.threads import ThreadsSync
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, list_message_ids, read_changes
 from gmail_client.client import Mailbox

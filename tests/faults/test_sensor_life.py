@@ -19,8 +19,8 @@ from support.lives import lives
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.sensor_cursor import COMPARE, LastRun, Sight, decide, dump_cursor, parse_cursor
-from gmail_assets.sync import sync
-from gmail_assets.sync.mailbox_run import SyncRun, TimeUpError
+from gmail_assets.syncing import sync
+from gmail_assets.syncing.mailbox_run import SyncRun, TimeUpError
 from gmail_client.emulator import Emulator
 from gmail_client.options import SpecTable
 

@@ -22,8 +22,8 @@ from support.refusing import answering, refusing
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.sync import sync
-from gmail_assets.sync.mailbox_run import SyncRun, TimeUpError
+from gmail_assets.syncing import sync
+from gmail_assets.syncing.mailbox_run import SyncRun, TimeUpError
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import Behavior, Emulator, Fault, Quota
 from gmail_client.errors import GmailError
@@ -377,8 +377,8 @@ def check_a_life(
     with (
         mock.patch.dict("gmail_client.fetch.chunks.__kwdefaults__", pieces),
         mock.patch("gmail_assets.delta.partition._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
-        mock.patch("gmail_assets.sync.threads._EDIT_SLICE", rng.choice([1, 500])),
-        mock.patch("gmail_assets.sync.mailbox_run._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
+        mock.patch("gmail_assets.syncing.threads._EDIT_SLICE", rng.choice([1, 500])),
+        mock.patch("gmail_assets.syncing.mailbox_run._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
         Emulator(
             mailboxes=2,
             messages=messages,

@@ -21,7 +21,7 @@ from gmail_assets.checks import (
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.resources import GmailResource
-from gmail_assets.sync import sync
+from gmail_assets.syncing import sync
 from gmail_client.emulator import Behavior, Emulator
 from gmail_client.options import Spec, SpecTable
 from gmail_client.tables import CHANGE_TABLES

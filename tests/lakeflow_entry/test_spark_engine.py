@@ -14,7 +14,7 @@ from support.lakeflow import comparable, options_of
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.spark_engine import Preloaded, SparkEngine, SparkError, _spark_failures
-from gmail_assets.sync import snapshot, sync
+from gmail_assets.syncing import snapshot, sync
 from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient
 from gmail_client.emulator import Emulator, Fault

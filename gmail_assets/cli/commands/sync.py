@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the assets, mailbox by mailbox; one that fails holds no other up."""
     from gmail_assets.cli.display import SyncDisplay, undiverted
     from gmail_assets.operations.run_in_process import Runner
-    from gmail_assets.sync.progress import reporting
+    from gmail_assets.syncing.progress import reporting
 
     runner = Runner()
     tables = runner.tables(arguments.tables)

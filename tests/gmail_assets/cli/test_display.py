@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from gmail_assets.cli.display import SyncDisplay, size_text, summary_table
-from gmail_assets.sync import Progress, SyncResult
-from gmail_assets.sync.progress import current_reporter, reporting
+from gmail_assets.syncing import Progress, SyncResult
+from gmail_assets.syncing.progress import current_reporter, reporting
 
 
 def shown(*, terminal: bool, quiet: bool = False, lines: bool = True) -> str:

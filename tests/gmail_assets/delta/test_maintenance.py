@@ -11,7 +11,7 @@ from support.lake import assert_lake_is_true
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
-from gmail_assets.sync import sync
+from gmail_assets.syncing import sync
 from gmail_client.emulator import Emulator
 from gmail_client.options import SpecTable
 

@@ -15,7 +15,7 @@ from support.lake import assert_lake_is_true
 
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.delta.lake import Lake
-from gmail_assets.sync import snapshot
+from gmail_assets.syncing import snapshot
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.options import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES

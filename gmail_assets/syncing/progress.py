@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from gmail_assets.sync.results import Progress, SyncResult
+    from gmail_assets.syncing.results import Progress, SyncResult
 
 __all__ = ["Reporter", "current_reporter", "reporting"]
 

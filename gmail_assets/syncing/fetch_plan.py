@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Set
 
-from gmail_assets.sync.table import TableSync
+from gmail_assets.syncing.table import TableSync
 from gmail_client.fetch import FetchRequest
 from gmail_client.options import MessageFormat
 

@@ -10,10 +10,10 @@ from support.lake import assert_lake_holds
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.sync import sync
-from gmail_assets.sync.chunk import Chunk
-from gmail_assets.sync.messages import MessagesSync
-from gmail_assets.sync.threads import ThreadsSync
+from gmail_assets.syncing import sync
+from gmail_assets.syncing.chunk import Chunk
+from gmail_assets.syncing.messages import MessagesSync
+from gmail_assets.syncing.threads import ThreadsSync
 from gmail_client.emulator import Emulator, Quota
 from gmail_client.errors import IncompleteReadError
 from gmail_client.options import SpecTable

@@ -21,9 +21,9 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import MailboxRegistry
-from gmail_assets.sync.gc_tuning import collected_seldom
-from gmail_assets.sync.mailbox_run import SyncRun, TimeUpError
-from gmail_assets.sync.results import MassDeletionError, Progress, SyncResult
+from gmail_assets.syncing.gc_tuning import collected_seldom
+from gmail_assets.syncing.mailbox_run import SyncRun, TimeUpError
+from gmail_assets.syncing.results import MassDeletionError, Progress, SyncResult
 from gmail_client.client import Mailbox
 from gmail_client.errors import ForbiddenError
 from gmail_client.http.calls import UsageSnapshot

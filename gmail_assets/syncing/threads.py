@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow.compute as pc
 
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.sync.chunk import Chunk
-from gmail_assets.sync.table import Labels, TableSync, merge
-from gmail_assets.sync.thread_rows import ThreadEdit, rebuild
+from gmail_assets.syncing.chunk import Chunk
+from gmail_assets.syncing.table import Labels, TableSync, merge
+from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
 from gmail_client.changes import Changes
 from gmail_client.fetch import FetchedThread
 from gmail_client.options import SpecTable

@@ -15,7 +15,7 @@ from support.chaos import Chaos, Killed, client_of
 from support.lake import assert_lake_is_true, stored_rows
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.sync import MassDeletionError, SyncResult, snapshot, sync
+from gmail_assets.syncing import MassDeletionError, SyncResult, snapshot, sync
 from gmail_client.client import GmailClient
 from gmail_client.emulator import Behavior, Emulator, Fault
 from gmail_client.errors import ConfigurationError, UnavailableError

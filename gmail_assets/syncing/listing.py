@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
-from gmail_assets.sync.results import Progress
-from gmail_assets.sync.table import TableSync
+from gmail_assets.syncing.results import Progress
+from gmail_assets.syncing.table import TableSync
 from gmail_client.api import GmailApi
 from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
 from gmail_client.options import TableOptions

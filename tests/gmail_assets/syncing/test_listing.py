@@ -12,8 +12,8 @@ from support.chaos import client_of
 from gmail_assets.delta.lake import Lake
 from gmail_assets.operations.plan import plan_mailbox
 from gmail_assets.operations.verify import verify_mailbox
-from gmail_assets.sync import sync
-from gmail_assets.sync.results import Progress
+from gmail_assets.syncing import sync
+from gmail_assets.syncing.results import Progress
 from gmail_client.emulator import Emulator
 from gmail_client.options import Spec
 

@@ -18,7 +18,7 @@ from support.refusing import asking, refusing
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.partition_status import partition_statuses
-from gmail_assets.sync import SyncResult, sync
+from gmail_assets.syncing import SyncResult, sync
 from gmail_client.client import Mailbox
 from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator
 from gmail_client.errors import GmailError
@@ -92,7 +92,7 @@ def test_a_thread_that_grew_before_a_kill_is_no_proof_that_its_labels_are_read(
     with kill_before_merge() if tables != BOTH[1:] else dying_after_growth(), contextlib.suppress(Killed):
         run(gmail, lake, tables)
     gmail.expire_history()
-    with mock.patch("gmail_assets.sync.mailbox_run._SAMPLE", 0):
+    with mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 0):
         run(gmail, lake, tables)
     assert_lake_is_true(lake, gmail, tables)
 
@@ -129,7 +129,7 @@ def test_a_message_that_is_read_ahead_of_the_cursor_hides_no_change_of_its_threa
     sync(asking(client_of(gmail).mailbox(), meanwhile), lake, BOTH[:1])
     assert told
     gmail.expire_history()
-    with mock.patch("gmail_assets.sync.mailbox_run._SAMPLE", 0):
+    with mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 0):
         run(gmail, lake, BOTH[:1])
     assert_lake_is_true(lake, gmail, BOTH[:1])
 
@@ -228,7 +228,7 @@ def test_many_messages_that_never_come_do_not_stop_the_runs_to_come(gmail: Emula
     run(gmail, lake)
     mailbox = gmail.mailbox()
     lost: set[str] = set()
-    with mock.patch("gmail_assets.sync.mailbox_run._MOST_FAILURES", 4):
+    with mock.patch("gmail_assets.syncing.mailbox_run._MOST_FAILURES", 4):
         for _ in range(3):
             lost |= {mail(mailbox, "lost") for _ in range(3)}
             results = sync(refusing(client_of(gmail).mailbox(), lost), lake, BOTH)
@@ -243,7 +243,7 @@ def test_more_messages_that_never_come_than_an_outage_has_do_not_stop_the_load_f
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     lost = set(sorted(gmail.mailbox().message_ids())[-12:])
-    with mock.patch("gmail_assets.sync.mailbox_run._MOST_FAILURES", 4):
+    with mock.patch("gmail_assets.syncing.mailbox_run._MOST_FAILURES", 4):
         for _ in range(2):
             with pytest.raises(GmailError, match="refused by the test"):
                 sync(refusing(client_of(gmail).mailbox(), lost), lake, tables)
@@ -271,7 +271,7 @@ def test_a_load_that_dies_between_the_first_rows_of_both_tables_has_begun_for_bo
     gmail: Emulator, lake: Lake
 ) -> None:
     with (
-        mock.patch("gmail_assets.sync.threads.ThreadsSync.take", side_effect=Killed),
+        mock.patch("gmail_assets.syncing.threads.ThreadsSync.take", side_effect=Killed),
         pytest.raises(Killed),
     ):
         run(gmail, lake)
@@ -388,7 +388,7 @@ def test_a_history_that_expires_again_and_again_reads_labels_only_once(lake: Lak
         mailbox.receive(mailbox.random_mail())
         gmail.expire_history()
         gmail.usage.reset()
-        with mock.patch("gmail_assets.sync.mailbox_run._SAMPLE", 0):
+        with mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 0):
             run(gmail, lake)
         assert gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"] == 20 < once
         assert_lake_is_true(lake, gmail, BOTH)
@@ -439,7 +439,7 @@ def test_rows_restored_to_a_moment_within_a_run_get_their_labels(gmail: Emulator
     run(gmail, lake, BOTH[:1])
     delta = DeltaTable(lake.location("messages"))
     delta.restore(delta.version() - 1)  # the reply is there, the star is not
-    with mock.patch("gmail_assets.sync.mailbox_run._SAMPLE", 0):
+    with mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 0):
         run(gmail, lake, BOTH[:1])
     assert_lake_is_true(lake, gmail, BOTH[:1])
 
@@ -639,7 +639,7 @@ def test_a_profile_that_lags_behind_the_history_reads_no_labels_again(
     gmail.usage.reset()
     mailbox = client_of(gmail).mailbox()
     lagging = Mailbox(mailbox.client, mailbox.user_id, Lagging(mailbox.api, 1))  # type: ignore[arg-type]
-    with mock.patch("gmail_assets.sync.mailbox_run._SAMPLE", 0):
+    with mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 0):
         results = sync(lagging, lake, tables, allow_mass_delete=True)
     assert results["threads"].mode == "incremental"
     assert not gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"]
@@ -674,8 +674,8 @@ def test_labels_that_only_reading_tells_are_read_on_by_the_next_run(lake: Lake, 
         gmail.expire_history()
         gmail.usage.reset()
         with (
-            mock.patch("gmail_assets.sync.mailbox_run._LABELS_AT_ONCE", 5),
-            mock.patch("gmail_assets.sync.mailbox_run._SAMPLE", 2),
+            mock.patch("gmail_assets.syncing.mailbox_run._LABELS_AT_ONCE", 5),
+            mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 2),
         ):
             for _ in range(3):
                 assert not run(gmail, lake, deadline=0.0)["messages"].complete

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gmail_assets.sync.gc_tuning import collected_seldom
+from gmail_assets.syncing.gc_tuning import collected_seldom
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gmail_assets.sync.results import MassDeletionError, Progress, SyncResult
-    from gmail_assets.sync.run import snapshot, sync
+    from gmail_assets.syncing.results import MassDeletionError, Progress, SyncResult
+    from gmail_assets.syncing.run import snapshot, sync
 
 __all__ = ["MassDeletionError", "Progress", "SyncResult", "snapshot", "sync"]
 
@@ -25,5 +25,5 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"gmail_assets.sync.{_HOMES[name]}"), name)
+        return getattr(import_module(f"gmail_assets.syncing.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

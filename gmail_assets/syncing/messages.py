@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.sync.chunk import Chunk
-from gmail_assets.sync.table import Labels, TableSync, merge
+from gmail_assets.syncing.chunk import Chunk
+from gmail_assets.syncing.table import Labels, TableSync, merge
 from gmail_client.changes import Changes
 from gmail_client.options import SpecTable
 from gmail_client.schema import SCHEMAS

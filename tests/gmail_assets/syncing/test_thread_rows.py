@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmail_assets.sync.thread_rows import ThreadEdit, rebuild
+from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
 from gmail_client.schema import SCHEMAS, message_array, to_batch
 
 LABELS = st.lists(st.sampled_from(["INBOX", "UNREAD", "TRASH", "SPAM", "Label_1"]), unique=True, max_size=3)

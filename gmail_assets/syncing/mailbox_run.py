@@ -10,13 +10,13 @@ from typing import Any
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition, place
 from gmail_assets.delta.registry import MailboxRegistry, Unfetched
-from gmail_assets.sync.chunk import Chunk
-from gmail_assets.sync.fetch_plan import FetchPlan
-from gmail_assets.sync.listing import Listing, ListingProgress
-from gmail_assets.sync.messages import MessagesSync
-from gmail_assets.sync.results import MassDeletionError, Progress
-from gmail_assets.sync.table import TableSync
-from gmail_assets.sync.threads import ThreadsSync
+from gmail_assets.syncing.chunk import Chunk
+from gmail_assets.syncing.fetch_plan import FetchPlan
+from gmail_assets.syncing.listing import Listing, ListingProgress
+from gmail_assets.syncing.messages import MessagesSync
+from gmail_assets.syncing.results import MassDeletionError, Progress
+from gmail_assets.syncing.table import TableSync
+from gmail_assets.syncing.threads import ThreadsSync
 from gmail_client.changes import Changes, MessageChange, matching, read_changes
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError, HistoryExpiredError, UnavailableError

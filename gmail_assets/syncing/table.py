@@ -1,6 +1,6 @@
 """A table that follows the history, as one run sees it: what is stored, what is missing, what to write.
 
-`MessagesSync` and `ThreadsSync` answer the same questions, so that `gmail_assets.sync.mailbox_run` drives either or
+`MessagesSync` and `ThreadsSync` answer the same questions, so that `gmail_assets.syncing.mailbox_run` drives either or
 both. None of them talks to Gmail.
 """
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import Unfetched
-from gmail_assets.sync.chunk import Chunk
+from gmail_assets.syncing.chunk import Chunk
 from gmail_client.changes import Changes, ListedThread
 from gmail_client.errors import DEFECT_FIX, IncompleteReadError
 from gmail_client.options import SpecTable, TableOptions
