@@ -1,41 +1,48 @@
-"""Every behaviour of Gmail that its documentation leaves open, each as a field with its values: `Behavior`.
+"""Gmail's undocumented behavior, all of it in one place: `Behavior` has a field for each and the values it can take.
 
-The defaults are what captured answers or long practice suggest. A client that is right has to be right
-both ways, so tests turn them. The last group are oddities that real mailboxes show.
+The defaults are what captured answers or practice suggest. A correct client works with every value, so tests
+try the others. The last group are oddities that real mailboxes show.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 __all__ = ["Behavior"]
 
 
 @dataclass(frozen=True, slots=True)
 class Behavior:
-    """How this Gmail behaves where Google does not say.
+    """How the emulator behaves where Google's documentation is silent.
 
     Attributes:
-        threads_get_includes_trash: threads.get returns members that are in trash or spam, or leaves them out.
-        threads_get_snippet: threads.get answers with `snippet`, or without.
-        thread_history_moves_with_labels: A thread's historyId follows label changes, or only members that
-            come and go.
-        record_split_across_pages: A history record with several messages may end one page and go on, under
+        threads_get_includes_trash: threads.get returns messages in trash and spam, or leaves them out.
+        threads_get_snippet: threads.get returns `snippet`, or not.
+        thread_history_moves_with_labels: A thread's historyId rises with label changes, or only with messages
+            added and deleted.
+        record_split_across_pages: A history record of several messages may end one page and continue, under
             the same id, on the next; or a record is always whole.
         history_groups: A write to several messages leaves one record per "message" or one per "operation".
-        history_labels_of_deleted: messagesDeleted carries the labels that the message had, or only its ids.
-        empty_label_ids: What a message without labels shows: the key is "absent" or the array is "empty".
-        history_id_runs_ahead: Now and then message.historyId is higher than its last visible record.
+        history_message_fields: What a history record shows of a message: "all" is id, threadId and the
+            resulting labelIds (captured), "ids" is id and threadId (the form that the reference describes),
+            "id" is the id alone.
+        history_record_ids_repeat: A change of several messages comes as several records with the same id, one
+            per message; a page may end between them.
+        history_records_without_events: About one record in four lists its messages in `messages` and has no
+            messagesAdded, messagesDeleted, labelsAdded or labelsRemoved.
+        history_labels_of_deleted: messagesDeleted shows the labels that the message had, or not.
+        empty_label_ids: For a message without labels the key labelIds is "absent" or the array is "empty".
+        history_id_runs_ahead: Now and then message.historyId is higher than the message's last record.
         listing_order: Order of messages.list, threads.list and drafts.list.
-        label_ids_reach_spam_trash: `labelIds=SPAM` or `TRASH` finds mail without includeSpamTrash, or not.
-        max_results_above: A maxResults above 500 is taken as 500 ("clamp") or is a 400 ("refuse").
-        future_history_start: A startHistoryId above the head answers 404, or an empty page.
-        directory_extras: The Directory also lists a suspended, an archived and a mailbox-less user.
-        ghost_label: Some messages carry a label that labels.list does not name and labels.get answers 404.
-        label_vanishes_after_list: One user label is deleted right after labels.list has named it.
-        empty_pages: Every n-th page of a listing is empty and carries a token; 0 for never.
-        history_near_rollover: The seeded head lies just below a power of ten, so ids soon gain a digit.
+        label_ids_reach_spam_trash: `labelIds=SPAM` or `TRASH` finds messages without includeSpamTrash, or not.
+        max_results_above: A maxResults above 500 counts as 500 ("clamp") or is a 400 ("refuse").
+        future_history_start: A startHistoryId above the head is a 404, or an empty page.
+        directory_extras: The Directory also lists users who are suspended, archived or without a mailbox.
+        ghost_label: Some messages carry a label that labels.list does not list and labels.get answers with 404.
+        label_vanishes_after_list: One user label is deleted right after labels.list returned it.
+        empty_pages: Every n-th page of a listing is empty but for a token; 0 for never.
+        history_near_rollover: The first history id is just below a power of ten, so ids soon gain a digit.
     """
 
     threads_get_includes_trash: bool = True
@@ -43,6 +50,9 @@ class Behavior:
     thread_history_moves_with_labels: bool = True
     record_split_across_pages: bool = False
     history_groups: Literal["message", "operation"] = "operation"
+    history_message_fields: Literal["all", "ids", "id"] = "all"
+    history_record_ids_repeat: bool = False
+    history_records_without_events: bool = False
     history_labels_of_deleted: bool = True
     empty_label_ids: Literal["absent", "empty"] = "absent"
     history_id_runs_ahead: bool = True
@@ -56,12 +66,18 @@ class Behavior:
     empty_pages: int = 0
     history_near_rollover: bool = False
 
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value, choices = getattr(self, name), get_args(kind)
+            if choices and value not in choices:
+                raise ValueError(f"behavior {name} is one of {', '.join(choices)}, not {value!r}")
+
     @classmethod
     def parse(cls, assignments: list[str]) -> Behavior:
-        """Behavior from `name=value` words, as the command line and another process pass them.
+        """A behavior from words of the form `name=value`, as the command line passes them.
 
         Raises:
-            ValueError: An unknown name, or a value of the wrong kind; the message names both.
+            ValueError: An unknown name or a bad value; the message names both.
         """
         known = {field.name: field for field in fields(cls)}
         values: dict[str, Any] = {}
@@ -75,18 +91,19 @@ class Behavior:
                     raise ValueError(f"behavior {name} is true or false, not {text!r}")
                 values[name] = text == "true"
             elif isinstance(default, int):
+                if not text.isdecimal():
+                    raise ValueError(f"behavior {name} is a number from 0, not {text!r}")
                 values[name] = int(text)
             else:
                 values[name] = text
         return cls(**values)
 
     def words(self) -> list[str]:
-        """The behavior that differ from the defaults, as `parse` takes them."""
-        standard = type(self)()
+        """The fields that differ from the defaults, as `parse` takes them."""
         found = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if value != getattr(standard, field.name):
+            if value != field.default:
                 text = str(value).lower() if isinstance(value, bool) else str(value)
                 found.append(f"{field.name}={text}")
         return found

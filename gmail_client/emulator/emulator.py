@@ -253,9 +253,18 @@ class Emulator:
             format=format,
         )
 
-    def expire_history(self, address: str | None = None) -> None:
-        """Make every startHistoryId up to the present head answer 404."""
-        self.mailbox(address).expire_history()
+    def expire_history(self, address: str | None = None, *, upto: str | int | None = None) -> None:
+        """Drop old history records of a mailbox.
+
+        Args:
+            address: The mailbox; the first by default.
+            upto: Starts below this history id answer 404, this id and later ones stay valid. By default every
+                start up to the present head answers 404.
+
+        Raises:
+            ValueError: `upto` is above the head.
+        """
+        self.mailbox(address).expire_history(upto)
 
     def revoke_tokens(self, address: str | None = None) -> None:
         """Take back all refresh and access tokens of a mailbox."""

@@ -168,9 +168,9 @@ class EmulatorProcess:
         body = {"mailbox": address, "scopes": list(scopes or ()), "expires_in": expires_in}
         return str(self.post("token", body)["access_token"])
 
-    def expire_history(self, address: str | None = None) -> None:
-        """Make every startHistoryId up to the present head answer 404."""
-        self.post("expire", {"mailbox": address})
+    def expire_history(self, address: str | None = None, *, upto: str | int | None = None) -> None:
+        """Drop old history records of a mailbox, as `Emulator.expire_history`."""
+        self.post("expire", {"mailbox": address, "upto": upto})
 
     def revoke_tokens(self, address: str | None = None) -> None:
         """Take back all tokens of a mailbox."""

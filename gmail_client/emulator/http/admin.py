@@ -115,7 +115,7 @@ def _act(backend: Backend, verb: str, action: str, query: dict[str, list[str]], 
         case ("GET", "state"):
             return {"addresses": backend.addresses}
         case ("POST", "expire"):
-            _mailbox(backend, body.get("mailbox")).expire_history()
+            _mailbox(backend, body.get("mailbox")).expire_history(body.get("upto"))
             return {}
         case ("POST", "revoke"):
             backend.tokens.revoke_mailbox(_mailbox(backend, body.get("mailbox")).address)

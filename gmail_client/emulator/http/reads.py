@@ -192,9 +192,6 @@ def _history_list(call: MethodCall) -> bytes:
         kinds=frozenset(query.get("historyTypes", ())),
         label_id=label_id,
         offset=offset,
-        split=behavior.record_split_across_pages,
-        empty_labels=behavior.empty_label_ids == "empty",
-        labels_of_deleted=behavior.history_labels_of_deleted,
     )
     answer: dict[str, Any] = {}
     if page.records:

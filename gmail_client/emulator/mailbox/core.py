@@ -123,7 +123,7 @@ class MailboxCore:
                 message.history_id += shift
         for thread in self.store.threads.values():
             thread.history_id = max(member.history_id for member in thread.members)
-        self.log = HistoryLog(self._head + shift)
+        self.log = HistoryLog(self._head + shift, behavior)
 
     def _seed(self, seeded: SeededMailbox) -> Iterator[StoredMessage]:
         threads: dict[int, StoredThread] = {}

@@ -1,7 +1,7 @@
-"""The history of one mailbox: `HistoryLog` numbers changes, keeps the records and answers history.list.
+"""The history of one mailbox: `HistoryLog` numbers changes, keeps the records and gives pages of history.list.
 
-Record ids rise with gaps. A record holds one or more `HistoryChange`s; each shows the labels that the message had
-after it. What is older than the floor is forgotten, and a start below it is a 404.
+Record ids rise with gaps. A record holds one or more `HistoryChange`s; each carries the labels that its message
+had after it. Records up to the floor have expired: history.list answers 404 to a start below it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
+
+from gmail_client.emulator.behavior import Behavior
 
 __all__ = ["HistoryChange", "HistoryLog", "HistoryPage", "HistoryRecord"]
 
@@ -21,10 +24,11 @@ _KEYS: dict[ChangeKind, str] = {
     "labelAdded": "labelsAdded",
     "labelRemoved": "labelsRemoved",
 }
+_WITHOUT_EVENTS_EVERY = 4
 
 
 class HistoryChange(NamedTuple):
-    """One change of one message; `labels` are the resulting ones, `changed` those that came or went."""
+    """One change of one message: `labels` is the resulting set, `changed` what was added or removed."""
 
     kind: ChangeKind
     message_id: str
@@ -42,7 +46,12 @@ class HistoryRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """A page of history: its records as JSON objects and where the next page begins, if there is one."""
+    """A page of history.
+
+    Attributes:
+        records: History resources.
+        next: Where the next page begins, as `start` and `offset` of `HistoryLog.page`; None on the last page.
+    """
 
     records: list[dict[str, Any]]
     next: tuple[int, int] | None
@@ -52,37 +61,47 @@ class HistoryLog:
     """Ids and records of a mailbox.
 
     Args:
-        head: The mailbox's history id at the beginning; nothing older is kept.
+        head: The mailbox's history id at the start; nothing older is kept.
+        behavior: The form of the records.
     """
 
-    def __init__(self, head: int) -> None:
+    def __init__(self, head: int, behavior: Behavior) -> None:
         self.head = head
         self.floor = head
+        self._behavior = behavior
         self._ids: list[int] = []
         self._records: list[HistoryRecord] = []
 
     def advance(self, gap: int) -> int:
-        """Move the head on without a record and return it."""
+        """Raise the head by `gap` without a record; returns it."""
         self.head += gap
         return self.head
 
     def append(self, changes: Sequence[HistoryChange], gap: int) -> int:
-        """Add a record `gap` after the head; returns its id, the new head."""
+        """Add a record `gap` above the head; returns its id, the new head."""
         self.head += gap
         self._ids.append(self.head)
         self._records.append(HistoryRecord(self.head, tuple(changes)))
         return self.head
 
-    def expire(self) -> None:
-        """Forget everything: a start at or below the present head is too old from now on."""
-        self._ids.clear()
-        self._records.clear()
-        self.head += 1
-        self.floor = self.head
+    def expire(self, upto: int | None = None) -> None:
+        """Drop old records.
 
-    def after(self, start: int) -> Iterator[HistoryRecord]:
-        """The records with an id above `start`."""
-        return iter(self._records[bisect_right(self._ids, start) :])
+        Args:
+            upto: Starts below this id are expired, this id and later ones are valid. By default all records
+                are dropped and every start up to the present head is expired.
+
+        Raises:
+            ValueError: `upto` is above the head.
+        """
+        if upto is None:
+            self.head += 1
+            upto = self.head
+        if upto > self.head:
+            raise ValueError(f"upto is at most the head, {self.head}, not {upto}")
+        expired = bisect_right(self._ids, upto)
+        del self._ids[:expired], self._records[:expired]
+        self.floor = max(self.floor, upto)
 
     def page(
         self,
@@ -92,67 +111,86 @@ class HistoryLog:
         kinds: frozenset[str] = frozenset(),
         label_id: str | None = None,
         offset: int = 0,
-        split: bool = False,
-        empty_labels: bool = False,
-        labels_of_deleted: bool = True,
     ) -> HistoryPage:
         """At most `size` records after `start`.
 
         Args:
-            start: Records strictly above this id, but for `offset`.
+            start: A history id; records are strictly above it.
             size: Largest number of records.
             kinds: Only changes of these kinds; empty for all.
             label_id: Only changes of messages that carry (or just lost) this label.
-            offset: Above 0 the record `start` itself goes on after so many of its changes.
-            split: A record of several changes that ends the page shows only half of them.
-            empty_labels: Show `labelIds: []` for a message without labels instead of no key.
-            labels_of_deleted: Show the labels of deleted messages.
+            offset: Above 0, the record `start` itself continues after this many of its changes.
         """
+        split = self._behavior.record_split_across_pages
         found: list[dict[str, Any]] = []
         last_id = start
-        first = bisect_right(self._ids, start) - (1 if offset else 0)
-        for index in range(first, len(self._records)):
-            record = self._records[index]
-            skip, offset = offset, 0
-            changes = [
+        for record, begin, part in self._parts(start, offset):
+            shown = [
                 change
-                for change in record.changes[skip:]
+                for change in part
                 if (not kinds or change.kind in kinds)
                 and (label_id is None or label_id in change.labels or label_id in change.changed)
             ]
-            if not changes:
+            if not shown:
                 continue
             if len(found) == size:
-                return HistoryPage(found, (last_id, 0))
+                return HistoryPage(found, (record.id, begin) if begin else (last_id, 0))
             last_id = record.id
-            if split and len(found) == size - 1 and not skip and _can_be_cut(record):
-                half = len(record.changes) // 2
-                shown = [change for change in record.changes[:half] if change in changes]
-                if shown:
-                    found.append(_json(record.id, shown, empty_labels, labels_of_deleted))
-                    return HistoryPage(found, (record.id, half))
-            found.append(_json(record.id, changes, empty_labels, labels_of_deleted))
+            half = len(part) // 2
+            if split and len(found) == size - 1 and not begin and half and _names_several(part):
+                first_half = [change for change in part[:half] if change in shown]
+                if first_half:
+                    found.append(self._resource(record.id, first_half))
+                    return HistoryPage(found, (record.id, begin + half))
+            found.append(self._resource(record.id, shown))
         return HistoryPage(found, None)
 
+    def _parts(self, start: int, offset: int) -> Iterator[tuple[HistoryRecord, int, Sequence[HistoryChange]]]:
+        """What is shown as one record: the record, where in its changes the part begins, the changes of the part."""
+        first = bisect_right(self._ids, start)
+        if offset and first and self._ids[first - 1] == start:
+            first -= 1
+        else:
+            offset = 0
+        for index in range(first, len(self._records)):
+            record = self._records[index]
+            rest = record.changes[offset:]
+            if self._behavior.history_record_ids_repeat:
+                for _, group in groupby(rest, key=lambda change: change.message_id):
+                    part = list(group)
+                    yield record, offset, part
+                    offset += len(part)
+            else:
+                yield record, offset, rest
+            offset = 0
 
-def _can_be_cut(record: HistoryRecord) -> bool:
-    return len({change.message_id for change in record.changes}) > 1
+    def _resource(self, record_id: int, changes: Sequence[HistoryChange]) -> dict[str, Any]:
+        behavior = self._behavior
+        with_thread = behavior.history_message_fields != "id"
+        with_labels = behavior.history_message_fields == "all"
+
+        def message(change: HistoryChange) -> dict[str, Any]:
+            shown: dict[str, Any] = {"id": change.message_id}
+            if with_thread:
+                shown["threadId"] = change.thread_id
+            return shown
+
+        messages = {change.message_id: message(change) for change in changes}
+        record: dict[str, Any] = {"id": str(record_id), "messages": list(messages.values())}
+        if behavior.history_records_without_events and record_id % _WITHOUT_EVENTS_EVERY == 0:
+            return record
+        for change in changes:
+            event: dict[str, Any] = {"message": message(change)}
+            shows_labels = with_labels and (
+                change.kind != "messageDeleted" or behavior.history_labels_of_deleted
+            )
+            if shows_labels and (change.labels or behavior.empty_label_ids == "empty"):
+                event["message"]["labelIds"] = list(change.labels)
+            if change.changed:
+                event["labelIds"] = list(change.changed)
+            record.setdefault(_KEYS[change.kind], []).append(event)
+        return record
 
 
-def _json(
-    record_id: int, changes: list[HistoryChange], empty_labels: bool, labels_of_deleted: bool
-) -> dict[str, Any]:
-    record: dict[str, Any] = {"id": str(record_id)}
-    record["messages"] = [
-        {"id": message_id, "threadId": thread_id}
-        for message_id, thread_id in dict.fromkeys((c.message_id, c.thread_id) for c in changes)
-    ]
-    for change in changes:
-        message: dict[str, Any] = {"id": change.message_id, "threadId": change.thread_id}
-        if (change.labels or empty_labels) and (change.kind != "messageDeleted" or labels_of_deleted):
-            message["labelIds"] = list(change.labels)
-        entry: dict[str, Any] = {"message": message}
-        if change.changed:
-            entry["labelIds"] = list(change.changed)
-        record.setdefault(_KEYS[change.kind], []).append(entry)
-    return record
+def _names_several(changes: Sequence[HistoryChange]) -> bool:
+    return len({change.message_id for change in changes}) > 1

@@ -188,9 +188,13 @@ class MessageWrites(MailboxCore):
         self.record([self.removed(member) for member in list(self.thread(thread_id).members)])
 
     @write
-    def expire_history(self) -> None:
-        """Make every startHistoryId up to the present head too old."""
-        self.log.expire()
+    def expire_history(self, upto: str | int | None = None) -> None:
+        """Drop old history records: a startHistoryId below `upto` answers 404, by default every one up to the head.
+
+        Raises:
+            ValueError: `upto` is above the head.
+        """
+        self.log.expire(None if upto is None else int(upto))
 
     def _put(
         self,

@@ -87,6 +87,8 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         (["--mbox", "/nowhere/x.mbox"], "mbox: there is no file"),
         (["--behavior", "colour=red"], "unknown behavior 'colour'"),
         (["--behavior", "ghost_label=maybe"], "ghost_label is true or false"),
+        (["--behavior", "empty_pages=-1"], "empty_pages is a number from 0"),
+        (["--behavior", "history_message_fields=none"], "history_message_fields is one of all, ids, id"),
     ],
 )
 def test_wrong_arguments_are_one_line(

@@ -96,9 +96,7 @@ def read(mailbox: EmulatedMailbox, start: int, size: int) -> list[dict[str, Any]
     records: list[dict[str, Any]] = []
     position = (start, 0)
     while True:
-        page = mailbox.log.page(
-            position[0], size, offset=position[1], split=mailbox.behavior.record_split_across_pages
-        )
+        page = mailbox.log.page(position[0], size, offset=position[1])
         assert len(page.records) <= size
         records += page.records
         if page.next is None:
@@ -131,6 +129,90 @@ def test_history_leads_from_any_earlier_state_to_the_present(
         records = read(mailbox, head, size)
         assert all(head < int(record["id"]) <= mailbox.log.head for record in records)
         assert applied(state, records) == present
+
+
+EVENTS = ("messagesAdded", "messagesDeleted", "labelsAdded", "labelsRemoved")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    size=st.integers(1, 7),
+    split=st.booleans(),
+    shown=st.sampled_from(["all", "ids", "id"]),
+    repeat=st.booleans(),
+    without_events=st.booleans(),
+)
+def test_every_form_of_a_record_names_the_messages_that_changed(
+    seed: int, size: int, split: bool, shown: Any, repeat: bool, without_events: bool
+) -> None:
+    behavior = Behavior(
+        record_split_across_pages=split,
+        history_message_fields=shown,
+        history_record_ids_repeat=repeat,
+        history_records_without_events=without_events,
+    )
+    mailbox = EmulatedMailbox(seeded_mailbox(seed % 5, 0, 12), clock=SYSTEM_CLOCK, behavior=behavior)
+    rng = random.Random(seed)
+    start, before = mailbox.log.head, state_of(mailbox)
+    for _ in range(12):
+        any_write(mailbox, rng)
+    present = state_of(mailbox)
+    records = read(mailbox, start, size)
+    changed = {key for key in before.keys() | present.keys() if before.get(key) != present.get(key)}
+    assert changed <= {message["id"] for record in records for message in record["messages"]}
+    for record in records:
+        events = [event for kind in EVENTS for event in record.get(kind, [])]
+        assert not events or {event["message"]["id"] for event in events} == {
+            message["id"] for message in record["messages"]
+        }
+        assert events or without_events
+        assert len(record["messages"]) == 1 or not repeat
+        for message in (*record["messages"], *(event["message"] for event in events)):
+            assert {"id"} <= set(message) <= {"id", "threadId", "labelIds"}
+            assert ("threadId" in message) == (shown != "id")
+            assert "labelIds" not in message or shown == "all"
+
+
+def test_record_forms_one_by_one() -> None:
+    def starring_two(**fields: Any) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+        """The two messages as id and threadId, and the records of starring both in one batchModify."""
+        behavior = Behavior(**fields)
+        mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 0), clock=SYSTEM_CLOCK, behavior=behavior)
+        ids = [mailbox.insert(mailbox.random_mail(), ["INBOX"]) for _ in range(2)]
+        start = mailbox.log.head
+        mailbox.batch_modify(ids, ["STARRED"])
+        return [{"id": one, "threadId": one} for one in ids], read(mailbox, start, 500)
+
+    messages, (record,) = starring_two()
+    assert record["messages"] == messages
+    assert record["labelsAdded"] == [
+        {"message": {**message, "labelIds": ["INBOX", "STARRED"]}, "labelIds": ["STARRED"]}
+        for message in messages
+    ]
+    messages, (record,) = starring_two(history_message_fields="ids")
+    assert record["messages"] == messages
+    assert record["labelsAdded"] == [{"message": one, "labelIds": ["STARRED"]} for one in messages]
+    messages, (record,) = starring_two(history_message_fields="id")
+    assert record["messages"] == [{"id": one["id"]} for one in messages]
+    assert record["labelsAdded"] == [
+        {"message": {"id": one["id"]}, "labelIds": ["STARRED"]} for one in messages
+    ]
+    messages, (first, second) = starring_two(history_record_ids_repeat=True)
+    assert first["id"] == second["id"]
+    assert [first["messages"], second["messages"]] == [[one] for one in messages]
+
+
+def test_about_one_record_in_four_may_have_no_events() -> None:
+    behavior = Behavior(history_records_without_events=True)
+    mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 0), clock=SYSTEM_CLOCK, behavior=behavior)
+    start = mailbox.log.head
+    for _ in range(80):
+        mailbox.insert(mailbox.random_mail())
+    records = read(mailbox, start, 500)
+    assert len(records) == 80
+    assert 8 <= sum("messagesAdded" not in record for record in records) <= 40
+    assert all(record["messages"] for record in records)
 
 
 @settings(max_examples=15, deadline=None)
@@ -297,6 +379,41 @@ def test_too_old_and_too_new_starts(start: Callable[..., Emulator], call: Callab
     fresh = me.me("profile")["historyId"]
     mailbox.insert(mailbox.random_mail())
     assert len(me.me("history", startHistoryId=fresh)["history"]) == 1
+
+
+def test_history_expires_up_to_an_id(start: Callable[..., Emulator], call: Callable[..., Caller]) -> None:
+    gmail = start(messages=3)
+    me, mailbox = call(gmail), gmail.mailbox()
+    heads = [mailbox.head]
+    for _ in range(4):
+        mailbox.insert(mailbox.random_mail())
+        heads.append(mailbox.head)
+    gmail.expire_history(upto=heads[2])
+    answers = [me.get("history", startHistoryId=head) for head in heads]
+    assert [answer.status_code for answer in answers] == [404, 404, 200, 200, 200]
+    assert reason(answers[1]) == "notFound"
+    assert [len(answer.json().get("history", [])) for answer in answers[2:]] == [2, 1, 0]
+    assert mailbox.head == heads[4]
+    gmail.expire_history(upto=int(heads[2]) - 1)
+    assert me.get("history", startHistoryId=int(heads[2]) - 1).status_code == 404
+    with pytest.raises(ValueError, match="upto is at most the head"):
+        gmail.expire_history(upto=int(mailbox.head) + 1)
+    assert len(me.me("history", startHistoryId=heads[2])["history"]) == 2
+
+
+def test_expiry_in_the_middle_of_a_record_drops_what_was_left_of_it() -> None:
+    behavior = Behavior(record_split_across_pages=True)
+    mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 0), clock=SYSTEM_CLOCK, behavior=behavior)
+    ids = [mailbox.insert(mailbox.random_mail()) for _ in range(4)]
+    start = mailbox.log.head
+    mailbox.batch_modify(ids, ["STARRED"])
+    mailbox.modify(ids[0], ["UNREAD"])
+    position = mailbox.log.page(start, 1).next
+    assert position is not None
+    mailbox.expire_history(position[0])
+    rest = mailbox.log.page(position[0], 500, offset=position[1])
+    assert [list(record) for record in rest.records] == [["id", "messages", "labelsAdded"]]
+    assert rest.records[0]["labelsAdded"][0]["labelIds"] == ["UNREAD"]
 
 
 @pytest.mark.parametrize("shown", ["absent", "empty"])
