@@ -1,21 +1,52 @@
-"""Trouble on demand: a `Fault` says which calls fail and how, `Faults` holds those that are set."""
+"""Errors on demand: a `Fault` says which calls fail and how, `Faults` holds the active ones."""
 
 from __future__ import annotations
 
 import random
 import threading
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 from gmail_client.emulator.api.errors import ApiError
 
-__all__ = ["Fault", "Faults"]
+__all__ = ["HTML_PAGE", "Fault", "FaultKind", "Faults"]
 
 FaultPlacement = Literal["any", "batch", "single"]
-FaultKind = Literal["error", "reset", "truncate", "content-type", "delay"]
+FaultKind = Literal[
+    "error",
+    "precondition",
+    "mail-not-enabled",
+    "too-many-concurrent",
+    "resource-exhausted",
+    "rate-limit",
+    "rate-limit-page",
+    "reset",
+    "truncate",
+    "content-type",
+    "delay",
+]
 
-_KINDS = ("error", "reset", "truncate", "content-type", "delay")
-_PLACES = ("any", "batch", "single")
+HTML_PAGE = b"<html><head><title>Error</title></head><body><p>Please try again later.</p></body></html>"
+
+
+class _Answer(NamedTuple):
+    status: int
+    reason: str
+    message: str
+    status_name: str | None = None
+
+
+# Errors that Gmail is known to send, in its own words.
+_NAMED: dict[FaultKind, _Answer] = {
+    "precondition": _Answer(400, "failedPrecondition", "Precondition check failed.", "FAILED_PRECONDITION"),
+    "mail-not-enabled": _Answer(400, "failedPrecondition", "Mail service not enabled", "FAILED_PRECONDITION"),
+    "too-many-concurrent": _Answer(429, "rateLimitExceeded", "Too many concurrent requests for user."),
+    "resource-exhausted": _Answer(
+        429, "rateLimitExceeded", "Resource has been exhausted (e.g. check quota)."
+    ),
+    "rate-limit": _Answer(429, "rateLimitExceeded", "Rate Limit Exceeded"),
+    "rate-limit-page": _Answer(429, "rateLimitExceeded", ""),
+}
 _REASONS = {
     400: "badRequest",
     401: "authError",
@@ -28,28 +59,33 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """Which calls go wrong, and how.
+    """Which calls fail, and how.
 
-    Without `nth` and `share` every call that fits goes wrong, `times` of them at most.
+    Without `nth` and `share` every matching call fails, at most `times` of them.
 
     Attributes:
         method: Name after `gmail.users.` (`messages.get`), `*` for all; also `batch` (the request as a whole),
             `oauth.token` and `directory.users.list`.
         status: HTTP status of an "error".
-        reason: `errors[0].reason`; for `oauth.token` the `error` (`invalid_grant`).
-        message: Text of the error.
-        nth: Only the n-th call that fits, from 1.
+        reason: `errors[0].reason` of an "error"; for `oauth.token` the `error` (`invalid_grant`).
+        message: Text of an "error".
+        nth: Only the n-th matching call, from 1.
         share: This share of the calls, from 0 to 1, at random from `seed`.
-        times: At most so many calls; None for no end.
+        times: At most this many calls; None for no limit.
         where: In batches, in single requests, or in both.
-        kind: "error": an answer in Gmail's shape; "reset": the connection breaks without an answer;
-            "truncate": the body ends too early; "content-type": 200 with an HTML page; "delay": the answer
-            comes `seconds` late.
+        kind: "error": `status`, `reason` and `message` in Gmail's form. These are errors in Gmail's own words:
+            "precondition" (400 "Precondition check failed."), "mail-not-enabled" (400), and as 429
+            "too-many-concurrent", "resource-exhausted", "rate-limit" and "rate-limit-page" (HTML). The others
+            break the transport: "reset" closes the connection without a response, "truncate" ends the body
+            early, "content-type" responds 200 with an HTML page, "delay" responds `seconds` late.
         seconds: How late, for "delay".
-        headers: Further headers of the answer, as `{"Retry-After": "2"}`.
+        headers: Further response headers, as `{"Retry-After": "2"}`.
         details: The error's `details`.
         mailbox: Only calls for this address.
         seed: For `share`.
+
+    Raises:
+        ValueError: A bad value; the message names the attribute.
     """
 
     method: str = "*"
@@ -68,14 +104,16 @@ class Fault:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
-            raise ValueError(f"kind is one of {', '.join(_KINDS)}, not {self.kind!r}")
-        if self.where not in _PLACES:
-            raise ValueError(f"where is one of {', '.join(_PLACES)}, not {self.where!r}")
+        for name, value, choices in (
+            ("kind", self.kind, get_args(FaultKind)),
+            ("where", self.where, get_args(FaultPlacement)),
+        ):
+            if value not in choices:
+                raise ValueError(f"{name} is one of {', '.join(choices)}, not {value!r}")
         if self.nth is not None and self.nth < 1:
             raise ValueError(f"nth counts from 1, not {self.nth}")
         if self.share is not None and not 0 <= self.share <= 1:
-            raise ValueError(f"share lies between 0 and 1, not {self.share}")
+            raise ValueError(f"share is between 0 and 1, not {self.share}")
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Fault:
@@ -96,22 +134,41 @@ class Fault:
         """The attributes as a JSON object."""
         return asdict(self)
 
+    @property
+    def is_error(self) -> bool:
+        """Whether the call is answered with `error()` instead of being executed."""
+        return self.kind == "error" or self.kind in _NAMED
+
+    @property
+    def is_page(self) -> bool:
+        """Whether the error is an HTML page instead of JSON."""
+        return self.kind == "rate-limit-page"
+
+    @property
+    def breaks_connection(self) -> bool:
+        """Whether the response does not arrive whole."""
+        return self.kind in ("reset", "truncate")
+
     def error(self) -> ApiError:
-        """The answer of an "error"."""
+        """The error of a fault with `is_error`."""
         reason = self.reason or _REASONS.get(self.status, "backendError")
-        domain = "usageLimits" if "imit" in reason or "quota" in reason else "global"
+        answer = _NAMED.get(self.kind) or _Answer(
+            self.status, reason, self.message or f"Fault of the emulator: {reason}"
+        )
+        usage = "imit" in answer.reason or "quota" in answer.reason
         return ApiError(
-            self.status,
-            reason,
-            self.message or f"Fault of the emulator: {reason}",
-            domain=domain,
+            answer.status,
+            answer.reason,
+            answer.message,
+            status=answer.status_name,
+            domain="usageLimits" if usage else "global",
             details=list(self.details),
             headers=dict(self.headers),
         )
 
 
 class _ActiveFault:
-    """A fault that is set, with its counts."""
+    """A fault with its counters."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -119,14 +176,11 @@ class _ActiveFault:
         self.done = 0
         self._random = random.Random(fault.seed)  # noqa: S311
 
-    def strikes(self, method: str, address: str | None, batch: bool) -> bool:
+    def applies(self, method: str, address: str | None, batch: bool) -> bool:
+        """Count a call; whether it fails."""
+        if not self._matches(method, address, batch):
+            return False
         fault = self.fault
-        if fault.method not in ("*", method) or (fault.method == "*" and method in ("batch", "oauth.token")):
-            return False
-        if fault.where != "any" and (fault.where == "batch") != batch:
-            return False
-        if fault.mailbox is not None and fault.mailbox != address:
-            return False
         self.seen += 1
         if fault.times is not None and self.done >= fault.times:
             return False
@@ -137,36 +191,40 @@ class _ActiveFault:
         self.done += 1
         return True
 
+    def _matches(self, method: str, address: str | None, batch: bool) -> bool:
+        fault = self.fault
+        whole = method in ("batch", "oauth.token")
+        named = fault.method == method or (fault.method == "*" and not whole)
+        placed = fault.where == "any" or (fault.where == "batch") == batch
+        return named and placed and fault.mailbox in (None, address)
+
 
 class Faults:
-    """The faults that are set. Safe to use from any thread."""
+    """The active faults. Every method may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._armed: list[_ActiveFault] = []
+        self._active: list[_ActiveFault] = []
 
     def add(self, fault: Fault) -> None:
-        """Set a fault; it counts calls from now on."""
+        """Add a fault; it counts calls from now on."""
         with self._lock:
-            self._armed = [*self._armed, _ActiveFault(fault)]
+            self._active = [*self._active, _ActiveFault(fault)]
 
     def clear(self) -> None:
-        """Take all faults away."""
+        """Remove all faults."""
         with self._lock:
-            self._armed = []
+            self._active = []
 
     def listed(self) -> list[dict[str, Any]]:
-        """What is set, with how many calls each has seen and struck."""
+        """The faults as JSON objects, with `seen` (matching calls) and `done` (failed calls)."""
         with self._lock:
-            return [{**one.fault.as_json(), "seen": one.seen, "done": one.done} for one in self._armed]
+            return [{**one.fault.as_json(), "seen": one.seen, "done": one.done} for one in self._active]
 
-    def strike(self, method: str, *, address: str | None = None, batch: bool = False) -> Fault | None:
-        """The fault that this call meets, if any; every fault that fits counts it."""
-        if not self._armed:
+    def next_for(self, method: str, *, address: str | None = None, batch: bool = False) -> Fault | None:
+        """The fault of this call, None when it succeeds. Every matching fault counts the call."""
+        if not self._active:
             return None
-        struck = None
         with self._lock:
-            for armed in self._armed:
-                if armed.strikes(method, address, batch) and struck is None:
-                    struck = armed.fault
-        return struck
+            applying = [one.fault for one in self._active if one.applies(method, address, batch)]
+        return applying[0] if applying else None

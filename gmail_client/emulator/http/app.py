@@ -16,10 +16,10 @@ from starlette.routing import Route
 
 from gmail_client.emulator.api.errors import ApiError
 from gmail_client.emulator.backend import Backend
-from gmail_client.emulator.faults import Fault
+from gmail_client.emulator.faults import HTML_PAGE, Fault
 from gmail_client.emulator.http.batch import assemble, parse_batch
 from gmail_client.emulator.http.calls import ServerReply, ServerRequest
-from gmail_client.emulator.http.gateway import Gateway, error_reply
+from gmail_client.emulator.http.gateway import HTML, Gateway, error_reply, fault_reply
 from gmail_client.emulator.http.uploads import Uploads
 
 __all__ = ["EmulatorApp"]
@@ -101,9 +101,9 @@ class EmulatorApp:
         except ApiError as error:
             await _respond(scope, send, error_reply(error))
             return
-        fault = self.backend.faults.strike("batch")
-        if fault is not None and fault.kind == "error":
-            await _respond(scope, send, error_reply(fault.error()))
+        fault = self.backend.faults.next_for("batch")
+        if fault is not None and fault.is_error:
+            await _respond(scope, send, fault_reply(fault))
             return
         authorization = headers.get("authorization")
         tickets = []
@@ -113,7 +113,7 @@ class EmulatorApp:
             in_flight += ticket.call is not None
             tickets.append(ticket)
         faults = [fault, *(ticket.fault for ticket in tickets)]
-        breaking = next((one for one in faults if one and one.kind in ("reset", "truncate")), fault)
+        breaking = next((one for one in faults if one and one.breaks_connection), fault)
         slowest = max((one for one in faults if one), key=lambda one: one.seconds, default=None)
         await self._wait(slowest)
         replies = []
@@ -124,7 +124,7 @@ class EmulatorApp:
         text, content_type = assemble(parts, replies)
         reply = ServerReply(200, text, content_type=content_type)
         if fault is not None and fault.kind == "content-type":
-            reply = ServerReply(200, b"<html><body></body></html>", content_type="text/html; charset=UTF-8")
+            reply = ServerReply(200, HTML_PAGE, content_type=HTML)
         await self._send(scope, send, reply, breaking)
 
     async def _wait(self, fault: Fault | None) -> None:

@@ -47,8 +47,8 @@ _KNOWN = frozenset(
 def directory_reply(backend: Backend, query: str, authorization: str | None) -> ServerReply:
     """What `GET /admin/directory/v1/users` answers: the domain's users, page by page."""
     try:
-        fault = backend.faults.strike(_METHOD)
-        if fault is not None and fault.kind == "error":
+        fault = backend.faults.next_for(_METHOD)
+        if fault is not None and fault.is_error:
             raise fault.error()
         body = to_json(_users(backend, dict(parse_qsl(query, keep_blank_values=True)), authorization))
         reply = ServerReply(200, body)

@@ -22,7 +22,7 @@ from gmail_client.emulator.api.errors import (
 )
 from gmail_client.emulator.api.field_masks import apply, parse
 from gmail_client.emulator.backend import Backend
-from gmail_client.emulator.faults import Fault
+from gmail_client.emulator.faults import HTML_PAGE, Fault
 from gmail_client.emulator.http.calls import MethodCall, ServerReply, ServerRequest
 from gmail_client.emulator.http.reads import READS
 from gmail_client.emulator.http.router import MethodRoute, match, parse_query
@@ -31,7 +31,9 @@ from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import to_json
 from gmail_client.emulator.oauth.tokens import AccessGrant
 
-__all__ = ["Gateway", "PendingCall", "error_reply"]
+__all__ = ["HTML", "Gateway", "PendingCall", "error_reply", "fault_reply"]
+
+HTML = "text/html; charset=UTF-8"
 
 _HANDLERS = {**READS, **WRITES}
 
@@ -40,6 +42,14 @@ def error_reply(error: ApiError, method: str = "", *, version: int = 1) -> Serve
     """The answer that an error makes."""
     body = json.dumps(error.body(version=version), indent=2, ensure_ascii=False).encode() + b"\n"
     return ServerReply(error.code, body, headers=dict(error.headers), method=method)
+
+
+def fault_reply(fault: Fault) -> ServerReply:
+    """The answer of a fault with `is_error`."""
+    error = fault.error()
+    if fault.is_page:
+        return ServerReply(error.code, HTML_PAGE, content_type=HTML, headers=dict(error.headers))
+    return error_reply(error)
 
 
 @dataclass(slots=True)
@@ -69,8 +79,7 @@ class PendingCall:
         self.backend.usage.count(self.method, reply.status, self.units, len(reply.body))
         reply.method = self.method
         if self.fault is not None and self.fault.kind == "content-type":
-            page = b"<html><head><title>Sign in to the network</title></head><body></body></html>"
-            return ServerReply(200, page, content_type="text/html; charset=UTF-8", method=self.method)
+            return ServerReply(200, HTML_PAGE, content_type=HTML, method=self.method)
         return reply
 
 
@@ -125,11 +134,11 @@ class Gateway:
         method = route.method
         header = request.headers.get("authorization") or token or ""
         access = backend.tokens.access(header.removeprefix("Bearer ").strip()) if header else None
-        fault = backend.faults.strike(
+        fault = backend.faults.next_for(
             method.name, address=access.address if access else None, batch=in_batch is not None
         )
-        if fault is not None and fault.kind == "error":
-            return PendingCall(backend, method.name, error_reply(fault.error()))
+        if fault is not None and fault.is_error:
+            return PendingCall(backend, method.name, fault_reply(fault))
         version = 1
         try:
             if not header and ("access_token=" in request.query or "oauth_token=" in request.query):

@@ -44,8 +44,8 @@ def make_routes(backend: Backend, url: str) -> list[Route]:
     consent = Consent(backend)
 
     async def token(request: Request) -> Response:
-        fault = backend.faults.strike("oauth.token")
-        if fault is not None and fault.kind == "error":
+        fault = backend.faults.next_for("oauth.token")
+        if fault is not None and fault.is_error:
             answer = refusal(fault.reason or "internal_failure", fault.message, fault.status)
         else:
             form = {name: values[0] for name, values in (await _form(request)).items()}

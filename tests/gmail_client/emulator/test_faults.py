@@ -1,4 +1,4 @@
-"""Trouble on demand, in single calls and inside batches."""
+"""Errors on demand, in single calls and inside batches."""
 
 from __future__ import annotations
 
@@ -85,6 +85,56 @@ def test_a_whole_batch_fails(gmail: Emulator, me: Caller) -> None:
     assert me.batch(["/gmail/v1/users/me/profile"])[1]["0"][0] == 200
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "message", "name", "why"),
+    [
+        ("precondition", 400, "Precondition check failed.", "FAILED_PRECONDITION", "failedPrecondition"),
+        ("mail-not-enabled", 400, "Mail service not enabled", "FAILED_PRECONDITION", "failedPrecondition"),
+        (
+            "too-many-concurrent",
+            429,
+            "Too many concurrent requests for user.",
+            "RESOURCE_EXHAUSTED",
+            "rateLimitExceeded",
+        ),
+        (
+            "resource-exhausted",
+            429,
+            "Resource has been exhausted (e.g. check quota).",
+            "RESOURCE_EXHAUSTED",
+            "rateLimitExceeded",
+        ),
+        ("rate-limit", 429, "Rate Limit Exceeded", "RESOURCE_EXHAUSTED", "rateLimitExceeded"),
+    ],
+)
+def test_errors_in_gmails_words(
+    gmail: Emulator, me: Caller, kind: Any, status: int, message: str, name: str, why: str
+) -> None:
+    gmail.faults.add(Fault("labels.list", kind=kind))
+    answer = me.get("labels")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (status, status)
+    assert (error["message"], error["status"]) == (message, name)
+    assert (error["errors"][0]["reason"], error["errors"][0]["message"]) == (why, message)
+    _, found = me.batch(["/gmail/v1/users/me/labels", "/gmail/v1/users/me/profile"])
+    assert found["0"] == (status, answer.json())
+    assert found["1"][0] == 200
+    assert gmail.usage.units["labels.list"] == 0
+
+
+def test_a_rate_limit_may_be_an_html_page(gmail: Emulator, me: Caller) -> None:
+    gmail.faults.add(Fault("labels.list", kind="rate-limit-page", headers={"Retry-After": "3"}))
+    gmail.faults.add(Fault("batch", kind="rate-limit-page", times=1))
+    answer = me.get("labels")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "3")
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert "<html>" in answer.text
+    assert me.batch(["/gmail/v1/users/me/labels"])[0].status_code == 429
+    _, found = me.batch(["/gmail/v1/users/me/labels"])
+    assert found["0"][0] == 429
+    assert "<html>" in found["0"][1]
+
+
 @pytest.mark.parametrize("kind", ["reset", "truncate"])
 @pytest.mark.parametrize("where", ["single", "batch"])
 def test_broken_connections(gmail: Emulator, me: Caller, kind: Any, where: str) -> None:
@@ -146,4 +196,4 @@ def test_json_both_ways() -> None:
     assert Fault.from_json(fault.as_json()) == fault
     with pytest.raises(ValueError, match="unknown keys of a fault: methods"):
         Fault.from_json({"methods": "x"})
-    assert Faults().strike("getProfile") is None
+    assert Faults().next_for("getProfile") is None
