@@ -11,7 +11,7 @@ import requests
 
 from gmail_client.api import GmailApi
 from gmail_client.auth.credentials import Credentials
-from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, checked_root
+from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, Endpoints, checked_root
 from gmail_client.auth.tokens import TokenSource
 from gmail_client.errors import ConfigurationError, UnavailableError
 from gmail_client.http.calls import Usage
@@ -67,6 +67,7 @@ class GmailClient:
         self.plan = quota or preset("current")
         self.api_root = checked_root("GMAIL_API_ROOT", api_root)
         self.oauth_root = checked_root("GMAIL_OAUTH_ROOT", oauth_root)
+        credentials.check_endpoints(Endpoints(self.api_root, self.oauth_root))
         self.workers = workers
         self.clock = clock
         self._make_session = session

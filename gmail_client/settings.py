@@ -1,7 +1,8 @@
 """Settings from the environment, from `.env` in the working directory, and from the file that `login` wrote.
 
-The first that names a value wins; an empty value counts as none. Only the command line and Dagster need this
-module (and pydantic-settings): `Credentials` and `GmailClient` take plain values.
+The first that names a value wins; an empty value counts as none; an endpoint applies to the credentials beside it only
+(`gmail_client.auth.layers`). Only the command line and Dagster need this module (and pydantic-settings): `Credentials`
+and `GmailClient` take plain values.
 """
 
 from __future__ import annotations
@@ -19,20 +20,25 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from gmail_client.auth.credentials import Credentials
-from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, checked_root
+from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, Endpoints, checked_root
+from gmail_client.auth.layers import CLIENT, Layer, merged, owner_of_client, plain
+from gmail_client.auth.oauth_client import OAuthClient
 from gmail_client.errors import ConfigurationError
 from gmail_client.quota import preset
 
-__all__ = ["Settings", "credentials_file"]
+__all__ = ["Settings", "credentials_file", "login_target"]
 
-_WAYS = ("refresh_token", "access_token", "service_account_file")
-_CLIENT = ("client_id", "client_secret")
+_IN_CODE = "the code"
+_ENVIRONMENT = "the environment"
+_DOTENV = ".env"
 
 
 class Settings(BaseSettings):
@@ -74,9 +80,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             failure = _failure(error.errors(include_input=False, include_url=False))
         except (OSError, UnicodeDecodeError) as error:
-            failure = ConfigurationError(
-                f".env cannot be read: {type(error).__name__}.", fix="Correct or remove the file."
-            )
+            failure = _unreadable_dotenv(error)
         if failure is not None:
             raise failure
 
@@ -102,6 +106,11 @@ class Settings(BaseSettings):
     @classmethod
     def _safe_oauth_root(cls, value: str) -> str:
         return checked_root("GMAIL_OAUTH_ROOT", value)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the credentials may be sent."""
+        return Endpoints(self.api_root, self.oauth_root)
 
     @property
     def mailbox_names(self) -> tuple[str, ...]:
@@ -137,11 +146,7 @@ class Settings(BaseSettings):
 
 
 class _Layers(PydanticBaseSettingsSource):
-    """Arguments, environment, `.env`, login file.
-
-    Ways to log in don't mix across layers: the highest that names one wins, so that GMAIL_ACCESS_TOKEN in the
-    environment beats the refresh token that `login` stored.
-    """
+    """Arguments, environment, `.env`, login file, merged by the rules of `gmail_client.auth.layers`."""
 
     def __init__(
         self, settings_cls: type[BaseSettings], above: tuple[PydanticBaseSettingsSource, ...]
@@ -153,32 +158,66 @@ class _Layers(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
-        for layer in self._above:
-            layer._set_current_state(self.current_state)
-            _add(merged, {name: value for name, value in layer().items() if value not in (None, "")})
-        if not any(way in merged for way in _WAYS):
-            stored = _login_file()
-            for name in _CLIENT:
-                if name in merged and name in stored and _text(merged[name]) != stored[name]:
-                    raise ConfigurationError(
-                        f"GMAIL_{name.upper()} is not the one that the login file was written with.",
-                        fix="Run `gmail-assets login` with this client, or unset "
-                        "GMAIL_CLIENT_ID and GMAIL_CLIENT_SECRET.",
-                    )
-            _add(merged, stored)
-        return merged
+        layers = []
+        for source, name in zip(self._above, (_IN_CODE, _ENVIRONMENT, _DOTENV), strict=True):
+            source._set_current_state(self.current_state)
+            layers.append(Layer.of(name, source(), trusted=name != _DOTENV))
+        if not any(layer.names_a_way for layer in layers):
+            login = _login_file()
+            _refuse_other_client(login, layers)
+            layers.append(login)
+        return merged(layers)
 
 
-def _add(merged: dict[str, Any], layer: dict[str, Any]) -> None:
-    decided = any(way in merged for way in _WAYS)
-    for name, value in layer.items():
-        if not (decided and name in _WAYS):
-            merged.setdefault(name, value)
+def _refuse_other_client(login: Layer, above: Sequence[Layer]) -> None:
+    for name in CLIENT:
+        given = next((plain(layer.values[name]) for layer in above if name in layer.values), None)
+        if given is not None and name in login.values and given != login.values[name]:
+            raise ConfigurationError(
+                f"GMAIL_{name.upper()} is not the one that the login file was written with.",
+                fix="Run `gmail-assets login` with this client, or unset "
+                "GMAIL_CLIENT_ID and GMAIL_CLIENT_SECRET.",
+            )
 
 
-def _text(value: object) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+def login_target(
+    *, client_id: str | None = None, client_secret: str | None = None, client: OAuthClient | None = None
+) -> tuple[OAuthClient, Endpoints]:
+    """The OAuth client that `login` asks with, and where: from the command line, the environment, `.env`, else the
+    last login.
+
+    What the command line names counts as the environment's: both come from whoever typed the command.
+
+    Args:
+        client_id: The command line's client id.
+        client_secret: The command line's client secret.
+        client: The client of the command line's client file.
+
+    Raises:
+        ConfigurationError: There is no client, or an endpoint is named that it doesn't belong to.
+    """
+    try:
+        typed = dict(EnvSettingsSource(Settings)())
+        dotenv = Layer.of(_DOTENV, DotEnvSettingsSource(Settings)(), trusted=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable_dotenv(error) from None
+    if client is not None:
+        client_id, client_secret = client.id, client.secret.get_secret_value()
+    typed |= {"client_id": client_id or typed.get("client_id")}
+    typed |= {"client_secret": client_secret or typed.get("client_secret")}
+    layers = [Layer.of(_ENVIRONMENT, typed), dotenv]
+    if not any(name in layer.values for name in CLIENT for layer in layers):
+        layers.append(_login_file())
+    owner = owner_of_client(layers)
+    endpoints = Endpoints() if owner is None else owner.endpoints
+    if client is not None:
+        client.check_endpoint(endpoints.oauth_root)
+        return client, endpoints
+    found = {
+        name: next((str(layer.values[name]) for layer in layers if name in layer.values), None)
+        for name in CLIENT
+    }
+    return OAuthClient.of(found["client_id"], found["client_secret"]), endpoints
 
 
 def credentials_file() -> Path:
@@ -193,14 +232,15 @@ def credentials_file() -> Path:
     return Path(folder) / "gmail-assets" / "credentials.json"
 
 
-def _login_file() -> dict[str, Any]:
+def _login_file() -> Layer:
     path = credentials_file()
+    name = f"the login file {path}"
     fix = "Run `gmail-assets login` again, or remove the file."
     try:
         text = path.read_text("utf-8")
         mode = stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
-        return {}
+        return Layer.of(name, {})
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"The login file {path} cannot be read: {type(error).__name__}.", fix=fix
@@ -215,7 +255,13 @@ def _login_file() -> dict[str, Any]:
         stored = None
     if not isinstance(stored, dict):
         raise ConfigurationError(f"The login file {path} is no JSON object.", fix=fix)
-    return {name: value for name, value in stored.items() if name in Settings.model_fields and value}
+    return Layer.of(name, {field: value for field, value in stored.items() if field in Settings.model_fields})
+
+
+def _unreadable_dotenv(error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f".env cannot be read: {type(error).__name__}.", fix="Correct or remove the file."
+    )
 
 
 def _failure(problems: Sequence[Any]) -> ConfigurationError:

@@ -8,6 +8,9 @@ secret travels through Spark's options, plans and logs:
     GMAIL_CONNECTIONS_FILE                    a JSON file: {"gmail_connector": {"client_id": ..., ...}, ...}
 
 Without options and without a name, the ordinary variables (GMAIL_CLIENT_ID ...) are the connection.
+
+Endpoints and credentials don't mix: whoever may read through a connection must not be able to have its secrets sent
+elsewhere. Options that name an endpoint or a key file need credentials of their own beside them, and no name.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pathlib import Path
 
 from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT
+from gmail_client.auth.layers import CLIENT, ROOTS, WAYS
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.errors import ConfigurationError
 from gmail_client.quota import preset
@@ -28,21 +32,13 @@ from gmail_client.quota import preset
 __all__ = ["CONNECTION_OPTIONS", "Connection"]
 
 _SECRETS = ("client_secret", "refresh_token", "access_token")
-_OPTIONS = (
-    "client_id",
-    *_SECRETS,
-    "service_account_file",
-    "user_id",
-    "quota",
-    "api_root",
-    "oauth_root",
-)
+_OPTIONS = (*CLIENT, *WAYS, "user_id", "quota", *ROOTS)
+_PLACES = (*ROOTS, "service_account_file")
 _NAMES = ("connection", "databricks.connection")
 
 CONNECTION_OPTIONS = (*_OPTIONS, *_NAMES, "mailboxes")
 """Options that describe a connection."""
 
-_WAYS = ("refresh_token", "access_token", "service_account_file")
 _PREFIX = "GMAIL_CONNECTION_"
 
 
@@ -63,7 +59,7 @@ class Connection:
         """What the options of a data source say of the connection; nothing is resolved yet.
 
         Raises:
-            ConfigurationError: Credentials that lack a part.
+            ConfigurationError: Credentials that lack a part, or a place that may not be named beside what is given.
         """
         given = {
             key.lower(): str(value).strip()
@@ -72,6 +68,7 @@ class Connection:
         }
         name = next((given[key] for key in _NAMES if key in given), None)
         values = {key: given[key] for key in _OPTIONS if key in given}
+        _refuse_places(values, name)
         if any(secret in values for secret in _SECRETS):
             _credentials(values, name)
         return cls(name, values)
@@ -100,7 +97,7 @@ class Connection:
         return client.mailbox(user_id or values.get("user_id", "me"))
 
     def _resolved(self) -> Mapping[str, str]:
-        if any(way in self.values for way in _WAYS):
+        if any(way in self.values for way in WAYS):
             return self.values
         if self.name is None:
             return {**_variables("GMAIL_"), **self.values}
@@ -117,10 +114,27 @@ class Connection:
         return f"Connection({self.name!r}, options: {', '.join(self.values) or 'none'})"
 
 
+def _refuse_places(values: Mapping[str, str], name: str | None) -> None:
+    """Refuse endpoints and key files that options may not name; see the module's last paragraph."""
+    places = [place for place in _PLACES if place in values]
+    roots = [root for root in ROOTS if root in values]
+    if name is not None and places:
+        raise ConfigurationError(
+            f"Option {places[0]!r} can't be given together with the connection {name!r}: only the connection itself "
+            "says where its credentials are sent.",
+            fix=f"Remove the option; set {places[0]} where the connection is defined.",
+        )
+    if roots and not any(secret in values for secret in ("refresh_token", "access_token")):
+        raise ConfigurationError(
+            f"Option {roots[0]!r} needs refresh_token or access_token beside it: other credentials are not sent there.",
+            fix="Give them as options too, or set the endpoint where the credentials are defined.",
+        )
+
+
 def _credentials(values: Mapping[str, str], name: str | None) -> Credentials:
     """The credentials in a connection. A refresh token goes before an access token: it renews itself."""
-    way = next((way for way in _WAYS if way in values), None)
-    chosen = {key: value for key, value in values.items() if key not in _WAYS or key == way}
+    way = next((way for way in WAYS if way in values), None)
+    chosen = {key: value for key, value in values.items() if key not in WAYS or key == way}
     user_id = values.get("user_id", "me")
     try:
         return Credentials.of(

@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from gmail_client.auth.endpoints import Endpoints, token_root
 from gmail_client.errors import ConfigurationError
 
 __all__ = ["Credentials"]
@@ -159,6 +160,22 @@ class Credentials:
                 fix="Use GMAIL_SERVICE_ACCOUNT_FILE to read other people's mailboxes.",
             )
         return replace(self, subject=mailbox)
+
+    def check_endpoints(self, endpoints: Endpoints) -> None:
+        """Refuse endpoints that a service account's key does not belong to.
+
+        Raises:
+            ConfigurationError: The key's `token_uri` names another token endpoint; names both.
+        """
+        if self.kind != "service account":
+            return
+        token_uri = json.loads(self.service_account.get_secret_value()).get("token_uri")
+        if isinstance(token_uri, str) and token_root(token_uri) != endpoints.oauth_root:
+            raise ConfigurationError(
+                f"The key in GMAIL_SERVICE_ACCOUNT_FILE belongs to {token_uri}, but GMAIL_OAUTH_ROOT is "
+                f"{endpoints.oauth_root}.",
+                fix="Unset GMAIL_OAUTH_ROOT, or use a key that belongs there.",
+            )
 
 
 def _plain(secret: Secret) -> str:

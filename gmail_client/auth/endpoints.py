@@ -1,13 +1,15 @@
-"""Where Gmail and its token endpoint are, and which scopes are asked for.
+"""Where Gmail and its token endpoint are, which scopes are asked for, and where a secret may be sent.
 
 The roots can be moved (the emulator, a private gateway). A bearer token crosses every connection, so plain
-http is taken to the own machine only.
+http is allowed to the own machine only. `Endpoints` is the pair of roots that credentials belong to.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
 
 from gmail_client.errors import ConfigurationError
 
@@ -15,10 +17,14 @@ __all__ = [
     "API_ROOT",
     "BATCH_PATH",
     "DIRECTORY_SCOPE",
+    "GOOGLE",
     "OAUTH_ROOT",
     "READONLY_SCOPE",
     "TOKEN_PATH",
+    "Endpoints",
     "checked_root",
+    "is_loopback",
+    "token_root",
 ]
 
 API_ROOT = "https://gmail.googleapis.com"
@@ -27,6 +33,28 @@ BATCH_PATH = "/batch/gmail/v1"
 TOKEN_PATH = "/token"  # noqa: S105 - a path
 READONLY_SCOPE = "https://www.googleapis.com/auth/gmail.readonly"
 DIRECTORY_SCOPE = "https://www.googleapis.com/auth/admin.directory.user.readonly"
+
+_GOOGLE_TOKEN_URIS = (
+    "https://oauth2.googleapis.com/token",
+    "https://accounts.google.com/o/oauth2/token",
+    "https://www.googleapis.com/oauth2/v4/token",
+    "https://www.googleapis.com/oauth2/v3/token",
+)
+"""What Google has written into key and client files over the years; all of them mean `OAUTH_ROOT`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The roots that some credentials belong to; Google's where nothing else is named."""
+
+    api_root: str = API_ROOT
+    oauth_root: str = OAUTH_ROOT
+
+    def __str__(self) -> str:
+        return self.api_root if self.api_root == self.oauth_root else f"{self.api_root} and {self.oauth_root}"
+
+
+GOOGLE = Endpoints()
 
 
 def checked_root(variable: str, url: str) -> str:
@@ -39,23 +67,19 @@ def checked_root(variable: str, url: str) -> str:
     Raises:
         ConfigurationError: No URL, or plain http to another machine.
     """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError:
-        parts, host = urlsplit(""), ""
-    if parts.username or parts.password:
+    if "@" in url:
         raise ConfigurationError(
             f"{variable} carries a user name or password, which would end up in logs.",
             fix=f"Leave them out of {variable}.",
         )
+    parts = _parts(url)
+    host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
         raise ConfigurationError(
             f"{variable}={url!r} is no URL of a server.",
             fix=f"Give it as https://host, or unset {variable} to talk to Google.",
         )
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
             f"{variable}={url!r} would send tokens in the clear to another machine.",
             fix="Use https; plain http is allowed to 127.0.0.1, ::1 and localhost only.",
@@ -63,7 +87,34 @@ def checked_root(variable: str, url: str) -> str:
     return url.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+_PLAIN = re.compile(r"[A-Za-z0-9\-._~:/\[\]%?#=&+,;!$'()*]+")
+"""The characters of a URL. Parsers disagree about all others (a backslash, a tab), and so about the host."""
+
+
+def _parts(url: str) -> SplitResult:
+    if not _PLAIN.fullmatch(url):
+        return urlsplit("")
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname, parts.port
+    except ValueError:
+        return urlsplit("")
+    return parts
+
+
+def token_root(token_uri: str) -> str:
+    """The root that a key's or client's `token_uri` names: `https://oauth2.googleapis.com/token` is `OAUTH_ROOT`.
+
+    Returns:
+        Scheme, host and port; Google's one root for every address that Google has used.
+    """
+    if token_uri in _GOOGLE_TOKEN_URIS:
+        return OAUTH_ROOT
+    return token_uri.rstrip("/").removesuffix(TOKEN_PATH)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine."""
     if host == "localhost":
         return True
     try:

@@ -24,7 +24,15 @@ from google_auth_oauthlib.flow import Flow
 from pydantic import SecretStr
 
 from gmail_client.auth.credentials import Credentials
-from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, READONLY_SCOPE, TOKEN_PATH, checked_root
+from gmail_client.auth.endpoints import (
+    API_ROOT,
+    GOOGLE,
+    OAUTH_ROOT,
+    READONLY_SCOPE,
+    TOKEN_PATH,
+    Endpoints,
+    checked_root,
+)
 from gmail_client.auth.oauth_callback import Answer, Landing
 from gmail_client.auth.oauth_client import OAuthClient
 from gmail_client.client import GmailClient
@@ -87,12 +95,14 @@ class Granted:
         address: Whose mailbox it opens.
         refresh_token: Good until revoked (or for 7 days in 'Testing').
         scopes: What was really granted.
+        endpoints: Where it was granted, and where alone it may be sent.
     """
 
     client: OAuthClient
     address: str
     refresh_token: SecretStr
     scopes: tuple[str, ...]
+    endpoints: Endpoints = GOOGLE
 
 
 class Login:
@@ -209,7 +219,8 @@ class Login:
             access, api_root=self._api_root, oauth_root=self._oauth_root, session=self._session
         )
         address = client.mailbox("me").address
-        return Granted(self.client, address, SecretStr(str(token["refresh_token"])), scopes)
+        endpoints = Endpoints(self._api_root, self._oauth_root)
+        return Granted(self.client, address, SecretStr(str(token["refresh_token"])), scopes, endpoints)
 
     def _ask(self, **fields: str) -> dict[str, Any]:
         """What the token endpoint says to an authorization code; secrets stay out of every error."""

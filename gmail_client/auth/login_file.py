@@ -1,5 +1,6 @@
 """The file in which a login is kept: written for its user alone, whole or not at all.
 
+It names the endpoints that the login was made with; a file without them, as earlier versions wrote it, means Google's.
 `settings.py` reads it last, after the environment and `.env`; `settings.credentials_file` says where it is.
 """
 
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gmail_client.auth.endpoints import GOOGLE
 from gmail_client.auth.login import Granted
 from gmail_client.errors import ConfigurationError
 
@@ -31,6 +33,8 @@ def store_login(path: Path, granted: Granted) -> None:
         "refresh_token": granted.refresh_token.get_secret_value(),
         "address": granted.address,
         "scopes": list(granted.scopes),
+        "api_root": granted.endpoints.api_root,
+        "oauth_root": granted.endpoints.oauth_root,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -85,8 +89,10 @@ def remove_login(path: Path) -> bool:
 
 def env_lines(granted: Granted) -> str:
     """The lines for an `.env` file. They hold the secrets: for whoever asked for them only."""
+    moved = granted.endpoints != GOOGLE
+    roots = f"GMAIL_API_ROOT={granted.endpoints.api_root}\nGMAIL_OAUTH_ROOT={granted.endpoints.oauth_root}\n"
     return (
         f"GMAIL_CLIENT_ID={granted.client.id}\n"
         f"GMAIL_CLIENT_SECRET={granted.client.secret.get_secret_value()}\n"
-        f"GMAIL_REFRESH_TOKEN={granted.refresh_token.get_secret_value()}\n"
+        f"GMAIL_REFRESH_TOKEN={granted.refresh_token.get_secret_value()}\n{roots if moved else ''}"
     )

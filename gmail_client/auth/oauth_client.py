@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 
+from gmail_client.auth.endpoints import token_root
 from gmail_client.errors import ConfigurationError
 
 __all__ = ["OAuthClient"]
@@ -40,12 +41,14 @@ class OAuthClient:
         secret: Its secret.
         kind: What the console calls its application type; `unknown` where only id and secret are known.
         redirect_uris: Where Google may send the browser of a web client; a desktop client needs none.
+        token_uri: The token endpoint that its file names; empty where it names none. It is compared, never asked.
     """
 
     id: str
     secret: SecretStr
     kind: Kind = "unknown"
     redirect_uris: tuple[str, ...] = ()
+    token_uri: str = ""
 
     @classmethod
     def of(cls, client_id: str | None, client_secret: str | SecretStr | None) -> OAuthClient:
@@ -93,7 +96,26 @@ class OAuthClient:
             )
         uris = client.get("redirect_uris")
         redirect_uris = tuple(uri for uri in uris if isinstance(uri, str)) if isinstance(uris, list) else ()
-        return cls(identity, SecretStr(secret), kind, redirect_uris)
+        token_uri = client.get("token_uri")
+        return cls(
+            identity,
+            SecretStr(secret),
+            kind,
+            redirect_uris,
+            token_uri if isinstance(token_uri, str) else "",
+        )
+
+    def check_endpoint(self, oauth_root: str) -> None:
+        """Refuse a token endpoint that the client's file does not name.
+
+        Raises:
+            ConfigurationError: Another one; names both.
+        """
+        if self.token_uri and token_root(self.token_uri) != oauth_root:
+            raise ConfigurationError(
+                f"The client file names the token endpoint {self.token_uri}, but GMAIL_OAUTH_ROOT is {oauth_root}.",
+                fix="Unset GMAIL_OAUTH_ROOT, or give the file of a client that belongs there.",
+            )
 
 
 def _section(document: object, path: str | Path) -> tuple[Kind, dict[str, Any]]:

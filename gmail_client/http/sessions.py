@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
+
+from gmail_client.auth.endpoints import is_loopback
 
 __all__ = ["Route", "new_session", "route_to"]
 
@@ -41,6 +44,10 @@ def new_session(connections: int = 16) -> requests.Session:
 
 
 def route_to(url: str) -> Route:
-    """The way to the host of `url`, as `https_proxy`, `no_proxy` and `REQUESTS_CA_BUNDLE` say now."""
+    """The way to the host of `url`, as `https_proxy`, `no_proxy` and `REQUESTS_CA_BUNDLE` say now.
+
+    This machine itself is never reached through a proxy: it would get tokens that are sent in the clear.
+    """
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    return Route(dict(get_environ_proxies(url)), bundle or True)
+    here = is_loopback(urlsplit(url).hostname or "")
+    return Route({} if here else dict(get_environ_proxies(url)), bundle or True)

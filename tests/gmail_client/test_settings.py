@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gmail_client.auth.endpoints import GOOGLE, Endpoints
+from gmail_client.auth.oauth_client import OAuthClient
 from gmail_client.errors import ConfigurationError
-from gmail_client.settings import Settings, credentials_file
+from gmail_client.settings import Settings, credentials_file, login_target
 
 
 @pytest.fixture(autouse=True)
@@ -191,3 +194,64 @@ def test_secrets_are_not_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_client_itself_does_without_pydantic_settings() -> None:
     code = "import sys, gmail_client.client; assert 'pydantic_settings' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+GOOGLE_CLIENT = {"client_id": "typed-id", "client_secret": "hush-typed"}
+
+
+def test_login_asks_with_the_client_of_the_command_line_where_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GMAIL_CLIENT_ID", "env-id")
+    monkeypatch.setenv("GMAIL_CLIENT_SECRET", "hush-env")
+    monkeypatch.setenv("GMAIL_OAUTH_ROOT", "http://127.0.0.1:9/")
+    client, endpoints = login_target()
+    assert (client.id, endpoints) == ("env-id", Endpoints(oauth_root="http://127.0.0.1:9"))
+    client, endpoints = login_target(**GOOGLE_CLIENT)
+    assert (client.id, endpoints.oauth_root) == ("typed-id", "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("source", ["command line", "client file", "environment", "login file"])
+def test_login_sends_no_client_where_a_folder_s_dotenv_says(
+    home: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    Path(".env").write_text("GMAIL_OAUTH_ROOT=https://evil.example\n", "utf-8")
+    given: dict[str, Any] = {}
+    if source == "command line":
+        given = GOOGLE_CLIENT
+    elif source == "client file":
+        given = {"client": OAuthClient.of("typed-id", "hush-typed")}
+    elif source == "environment":
+        monkeypatch.setenv("GMAIL_CLIENT_ID", "env-id")
+        monkeypatch.setenv("GMAIL_CLIENT_SECRET", "hush-env")
+    else:
+        write_login(home, **LOGIN)
+    with pytest.raises(ConfigurationError, match="evil") as caught:
+        login_target(**given)
+    assert "hush" not in str(caught.value)
+    Path(".env").unlink()
+    assert login_target(**given)[1] == GOOGLE
+
+
+def test_login_with_a_client_and_an_endpoint_in_dotenv() -> None:
+    Path(".env").write_text(
+        "GMAIL_CLIENT_ID=id\nGMAIL_CLIENT_SECRET=hush\nGMAIL_OAUTH_ROOT=http://127.0.0.1:9\n", "utf-8"
+    )
+    client, endpoints = login_target()
+    assert (client.id, endpoints.oauth_root) == ("id", "http://127.0.0.1:9")
+
+
+def test_login_again_uses_the_last_login_s_client_and_endpoints(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_login(home, **LOGIN, oauth_root="http://127.0.0.1:9")
+    client, endpoints = login_target()
+    assert (client.id, endpoints.oauth_root) == ("login-id", "http://127.0.0.1:9")
+    monkeypatch.setenv("GMAIL_OAUTH_ROOT", "https://gateway.example")
+    with pytest.raises(ConfigurationError, match="gateway"):
+        login_target()
+
+
+def test_login_without_a_client() -> None:
+    with pytest.raises(ConfigurationError, match="No client id and no client secret"):
+        login_target()

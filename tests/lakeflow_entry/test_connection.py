@@ -67,3 +67,38 @@ def test_its_repr_has_names_only() -> None:
     shown = repr(Connection.of({"access_token": "ya29.secret", "connection": "x"}))
     assert "ya29" not in shown
     assert "access_token" in shown
+
+
+@pytest.mark.parametrize("named", ["connection", "databricks.connection", "CONNECTION"])
+@pytest.mark.parametrize("place", ["api_root", "oauth_root", "service_account_file", "Api_Root"])
+@pytest.mark.parametrize("with_credentials", [True, False])
+def test_with_a_name_the_options_say_nothing_about_where_secrets_go(
+    named: str, place: str, with_credentials: bool
+) -> None:
+    options = {named: "corp", place: "https://evil.example"}
+    if with_credentials:
+        options["access_token"] = "ya29.hush"
+    with pytest.raises(ConfigurationError, match="together with the connection 'corp'") as caught:
+        Connection.of(options)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("root", ["api_root", "oauth_root"])
+@pytest.mark.parametrize("beside", [{}, {"service_account_file": "/home/ada/key.json"}, {"client_id": "id"}])
+def test_an_endpoint_applies_to_credentials_in_the_same_options_only(
+    monkeypatch: pytest.MonkeyPatch, root: str, beside: dict[str, str]
+) -> None:
+    monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "ya29.hush")
+    with pytest.raises(ConfigurationError, match="beside it"):
+        Connection.of({root: "https://evil.example", **beside})
+    own = Connection.of({root: "https://gateway.example", "access_token": "ya29.own"}).mailbox()
+    assert getattr(own.client, root) == "https://gateway.example"
+    assert own.client.credentials.access_token.get_secret_value() == "ya29.own"
+
+
+def test_a_connection_s_own_endpoint_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GMAIL_API_ROOT", "https://evil.example")
+    monkeypatch.setenv("GMAIL_CONNECTION_CORP_ACCESS_TOKEN", "ya29.corp")
+    assert Connection.of({"connection": "corp"}).mailbox().client.api_root == "https://gmail.googleapis.com"
+    monkeypatch.setenv("GMAIL_CONNECTION_CORP_API_ROOT", "https://gateway.example")
+    assert Connection.of({"connection": "corp"}).mailbox().client.api_root == "https://gateway.example"

@@ -10,6 +10,7 @@ from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.cli.output import Output, add_output_arguments
 
 if TYPE_CHECKING:
+    from gmail_client.auth.endpoints import Endpoints
     from gmail_client.auth.login import Granted
     from gmail_client.auth.oauth_client import OAuthClient
     from gmail_client.settings import Settings
@@ -66,18 +67,14 @@ def run(arguments: argparse.Namespace) -> int:
     from gmail_client.auth.login import Login, consent
     from gmail_client.auth.login_file import env_lines, store_login
     from gmail_client.errors import ConfigurationError, CredentialsError
-    from gmail_client.settings import Settings, credentials_file
+    from gmail_client.settings import credentials_file
 
     out = Output(arguments)
     if arguments.json and arguments.print_env:
         raise ConfigurationError("--json and --print-env contradict each other.", fix="Give one of them.")
-    # A way to log in given here keeps Settings from reading the file that is about to be replaced.
-    settings = Settings(access_token="none")  # noqa: S106 - no secret: it stands for none
+    client, endpoints = _target(arguments)
     login = Login(
-        _client(arguments, settings),
-        oauth_root=settings.oauth_root,
-        api_root=settings.api_root,
-        hint=arguments.account,
+        client, oauth_root=endpoints.oauth_root, api_root=endpoints.api_root, hint=arguments.account
     )
 
     def show(url: str, paste: bool) -> None:
@@ -115,26 +112,20 @@ def run(arguments: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def _client(arguments: argparse.Namespace, settings: Settings) -> OAuthClient:
-    """The client that was named; without one, that of the environment, else that of the last login."""
-    from gmail_client.auth.login_file import read_login
+def _target(arguments: argparse.Namespace) -> tuple[OAuthClient, Endpoints]:
+    """The client that was named, else the environment's, else the last login's; and the endpoints it belongs to."""
     from gmail_client.auth.oauth_client import OAuthClient
     from gmail_client.errors import ConfigurationError
-    from gmail_client.settings import credentials_file
+    from gmail_client.settings import login_target
 
-    if arguments.client_file:
-        if arguments.client_id or arguments.client_secret:
-            raise ConfigurationError(
-                "--client-file and --client-id or --client-secret contradict each other.",
-                fix="Give the file, or id and secret.",
-            )
-        return OAuthClient.from_file(arguments.client_file)
-    client_id = arguments.client_id or settings.client_id
-    client_secret = arguments.client_secret or settings.client_secret
-    if not client_id and not client_secret:
-        stored = read_login(credentials_file())
-        client_id, client_secret = stored.get("client_id"), stored.get("client_secret")
-    return OAuthClient.of(client_id, client_secret)
+    if not arguments.client_file:
+        return login_target(client_id=arguments.client_id, client_secret=arguments.client_secret)
+    if arguments.client_id or arguments.client_secret:
+        raise ConfigurationError(
+            "--client-file and --client-id or --client-secret contradict each other.",
+            fix="Give the file, or id and secret.",
+        )
+    return login_target(client=OAuthClient.from_file(arguments.client_file))
 
 
 def _show(url: str, paste: bool, no_browser: bool) -> None:

@@ -31,17 +31,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Log out."""
     from pydantic import SecretStr
 
+    from gmail_client.auth.endpoints import OAUTH_ROOT
     from gmail_client.auth.login import revoke
     from gmail_client.auth.login_file import read_login, remove_login
-    from gmail_client.settings import Settings, credentials_file
+    from gmail_client.settings import credentials_file
 
     out = Output(arguments)
     path = credentials_file()
-    token = read_login(path).get("refresh_token")
+    login = read_login(path)
+    token = login.get("refresh_token")
     revoked = False
     if isinstance(token, str) and token and not arguments.keep_consent:
-        settings = Settings(access_token="none")  # noqa: S106 - the login file need not be right
-        revoked = revoke(SecretStr(token), oauth_root=settings.oauth_root)
+        revoked = revoke(SecretStr(token), oauth_root=str(login.get("oauth_root") or OAUTH_ROOT))
         out.say("Revoked at Google." if revoked else "Google did not know the token any more.")
     removed = remove_login(path)
     out.say(f"Removed {path}." if removed else f"There is no login: {path} does not exist.")

@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from gmail_client.auth.credentials import Credentials
+from gmail_client.auth.endpoints import Endpoints
 from gmail_client.errors import ConfigurationError
 
 CLIENT = {"client_id": "id", "client_secret": "hush-client"}
@@ -115,3 +116,30 @@ def test_they_survive_pickling_whole(key_file: Path) -> None:
         Credentials.of(service_account_file=key_file, subject="ada@b.test"),
     ):
         assert pickle.loads(pickle.dumps(credentials)) == credentials
+
+
+@pytest.mark.parametrize(
+    ("token_uri", "oauth_root"),
+    [
+        ("https://oauth2.googleapis.com/token", "https://oauth2.googleapis.com"),
+        ("https://accounts.google.com/o/oauth2/token", "https://oauth2.googleapis.com"),
+        ("https://www.googleapis.com/oauth2/v4/token", "https://oauth2.googleapis.com"),
+        ("http://127.0.0.1:8080/token", "http://127.0.0.1:8080"),
+    ],
+)
+def test_a_key_is_used_where_its_token_uri_says(token_uri: str, oauth_root: str) -> None:
+    key = json.dumps({**KEY, "token_uri": token_uri})
+    credentials = Credentials("service account", service_account=SecretStr(key))
+    credentials.check_endpoints(Endpoints(oauth_root=oauth_root))
+    for other in ("https://evil.example", "https://oauth2.googleapis.com.evil.example"):
+        with pytest.raises(ConfigurationError, match="belongs to") as caught:
+            credentials.check_endpoints(Endpoints(oauth_root=other))
+        assert other in caught.value.what
+        assert token_uri in caught.value.what
+        assert "hush" not in str(caught.value)
+
+
+def test_other_credentials_have_no_endpoint_of_their_own() -> None:
+    Credentials.from_access_token("ya29.hush").check_endpoints(
+        Endpoints(oauth_root="https://gateway.example")
+    )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from gmail_client.auth.endpoints import GOOGLE, Endpoints
 from gmail_client.auth.login import Granted
 from gmail_client.auth.login_file import env_lines, read_login, remove_login, store_login
 from gmail_client.auth.oauth_client import OAuthClient
@@ -40,6 +42,35 @@ def test_the_settings_read_what_a_login_stored(place: Path) -> None:
     assert credentials.client_id == GRANTED.client.id
     assert credentials.refresh_token.get_secret_value() == "1//r"
     assert Settings().user_id == "me"
+
+
+def test_the_file_holds_the_endpoints_and_nothing_else_is_taken(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = replace(GRANTED, endpoints=Endpoints("http://127.0.0.1:1", "http://127.0.0.1:2"))
+    store_login(place, moved)
+    assert Settings().endpoints == moved.endpoints
+    for where in ("environment", ".env"):
+        if where == ".env":
+            monkeypatch.delenv("GMAIL_OAUTH_ROOT")
+            Path(".env").write_text("GMAIL_OAUTH_ROOT=https://evil.example\n", "utf-8")
+        else:
+            monkeypatch.setenv("GMAIL_OAUTH_ROOT", "https://evil.example")
+        with pytest.raises(ConfigurationError, match=where) as caught:
+            Settings()
+        assert "https://evil.example" in caught.value.what
+        assert "http://127.0.0.1:2" in caught.value.what
+        assert str(place) in caught.value.what
+
+
+def test_a_file_of_an_earlier_version_means_google(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_login(place, GRANTED)
+    document = {name: value for name, value in read_login(place).items() if not name.endswith("_root")}
+    place.write_text(json.dumps(document), "utf-8")
+    assert Settings().endpoints == GOOGLE
+    monkeypatch.setenv("GMAIL_API_ROOT", "http://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match=r"http://127\.0\.0\.1:9"):
+        Settings()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
@@ -91,5 +122,8 @@ def test_a_file_that_makes_no_sense_reads_as_none(place: Path) -> None:
 
 
 def test_the_lines_for_env_are_read_by_the_settings(place: Path) -> None:
+    Path(".env").write_text(env_lines(replace(GRANTED, endpoints=Endpoints("http://[::1]:1"))), "utf-8")
+    assert Settings().endpoints == Endpoints("http://[::1]:1")
+    assert "ROOT" not in env_lines(GRANTED)
     Path(".env").write_text(env_lines(GRANTED), "utf-8")
     assert Settings().credentials().refresh_token.get_secret_value() == "1//r"

@@ -94,3 +94,14 @@ def test_whatever_is_pasted_is_an_answer_or_a_clear_error(text: str) -> None:
 )
 def test_codes_are_found_in_addresses(text: str, code: str) -> None:
     assert parse_pasted(text)["code"] == code
+
+
+def test_a_client_is_used_where_its_file_says(tmp_path: Path) -> None:
+    google = {**CLIENT, "token_uri": "https://oauth2.googleapis.com/token"}
+    client = OAuthClient.from_file(_file(tmp_path, {"installed": google}))
+    client.check_endpoint("https://oauth2.googleapis.com")
+    with pytest.raises(ConfigurationError, match="token endpoint") as caught:
+        client.check_endpoint("https://evil.example")
+    assert "https://evil.example" in caught.value.what
+    assert google["token_uri"] in caught.value.what
+    OAuthClient.from_file(_file(tmp_path, {"installed": CLIENT})).check_endpoint("https://gateway.example")

@@ -30,6 +30,23 @@ def test_hosts_without_proxy_are_reached_directly(monkeypatch: pytest.MonkeyPatc
     assert route_to("https://gmail.googleapis.com").proxies == {}
 
 
+@pytest.mark.parametrize(
+    "root",
+    [
+        "http://127.0.0.1:8080",
+        "http://localhost:1",
+        "http://LOCALHOST",
+        "http://[::1]:8080",
+        "https://127.0.0.1",
+    ],
+)
+def test_this_machine_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://proxy.test:3128")
+    assert route_to(root).proxies == {}
+    assert route_to("https://gmail.googleapis.com").proxies
+
+
 def test_certificates_of_the_company_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert route_to("https://gmail.googleapis.com").verify is True
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/company.pem")

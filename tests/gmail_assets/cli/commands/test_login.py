@@ -88,6 +88,8 @@ def test_print_env_stores_nothing_and_prints_what_the_settings_read(run) -> None
         "GMAIL_CLIENT_ID",
         "GMAIL_CLIENT_SECRET",
         "GMAIL_REFRESH_TOKEN",
+        "GMAIL_API_ROOT",
+        "GMAIL_OAUTH_ROOT",
     ]
 
 
@@ -179,17 +181,20 @@ def test_logout_can_keep_the_consent(gmail: Emulator, without_login: Path, run) 
     assert gmail.usage.calls.get("oauth.revoke", 0) == 0
 
 
-def test_logout_keeps_the_file_when_google_cannot_be_reached(
+def test_logout_asks_where_the_login_was_made_and_keeps_the_file_when_that_cannot_be_reached(
+    gmail: Emulator,
     without_login: Path,
     run,
     monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
 ) -> None:
     path = credentials_file()
     path.parent.mkdir()
-    path.write_text(json.dumps({"refresh_token": "1//secret"}), "utf-8")
-    monkeypatch.setenv("GMAIL_OAUTH_ROOT", "http://127.0.0.1:9")
+    stored = {"refresh_token": "1//secret", "oauth_root": "http://127.0.0.1:9"}
+    path.write_text(json.dumps(stored), "utf-8")
+    monkeypatch.setenv("GMAIL_OAUTH_ROOT", gmail.url)
     told = run("logout")
     assert told.code == 1
+    assert gmail.usage.calls.get("oauth.revoke", 0) == 0
     assert path.exists()
     assert "1//secret" not in told.out + told.err
 

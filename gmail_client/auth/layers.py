@@ -1,0 +1,136 @@
+"""Layers of settings, and the rule which endpoint belongs to which credentials.
+
+A layer is one place where settings stand: code, the environment, `.env`, the file that `login` wrote. The first layer
+that names a value wins. Two things don't mix across layers:
+
+- Ways to log in: the first layer that names one decides, so that GMAIL_ACCESS_TOKEN in the environment beats the
+  refresh token that `login` stored.
+- Endpoints: a secret goes only to the endpoints that its own layer names, Google's where it names none. Otherwise the
+  `.env` of a folder that somebody else made could have the stored login sent to a server of theirs. An endpoint
+  without credentials beside it is an error wherever it differs from the one that the credentials belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+
+from gmail_client.auth.endpoints import GOOGLE, Endpoints, checked_root
+from gmail_client.errors import ConfigurationError
+
+__all__ = ["CLIENT", "ROOTS", "WAYS", "Layer", "merged", "owner_of_client"]
+
+WAYS = ("refresh_token", "access_token", "service_account_file")
+CLIENT = ("client_id", "client_secret")
+ROOTS = ("api_root", "oauth_root")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One place where settings stand.
+
+    Attributes:
+        name: What messages call it: `the environment`.
+        values: What it names, by field; empty values left out.
+        trusted: Whether the paths that it names may be used with endpoints that it names. A file that comes with a
+            folder could otherwise point at the user's own key and have a token sent elsewhere.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    trusted: bool = True
+
+    @classmethod
+    def of(cls, name: str, values: Mapping[str, Any], *, trusted: bool = True) -> Layer:
+        """A layer without its empty values."""
+        kept = {field: value for field, value in values.items() if plain(value) not in (None, "")}
+        return cls(name, kept, trusted)
+
+    @property
+    def names_a_way(self) -> bool:
+        """Whether a way to log in is among its values."""
+        return any(way in self.values for way in WAYS)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The endpoints of its credentials.
+
+        Raises:
+            ConfigurationError: A root that secrets must not be sent to.
+        """
+        return Endpoints(**{root: self.root(root) for root in ROOTS})
+
+    def root(self, name: str) -> str:
+        """One of its two roots, Google's where it names none."""
+        value = self.values.get(name)
+        return getattr(GOOGLE, name) if value is None else checked_root(f"GMAIL_{name.upper()}", str(value))
+
+
+def merged(layers: Sequence[Layer]) -> dict[str, Any]:
+    """All settings, the first layer's first.
+
+    Raises:
+        ConfigurationError: An endpoint that the credentials don't belong to; names both.
+    """
+    owner = next((layer for layer in layers if layer.names_a_way), None)
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.values.items():
+            if owner is None or name not in (*WAYS, *ROOTS):
+                values.setdefault(name, value)
+    if owner is None:
+        return values
+    values.update({name: value for name, value in owner.values.items() if name in WAYS})
+    values.update({name: owner.root(name) for name in ROOTS})
+    _refuse_other_endpoints(owner, layers)
+    return values
+
+
+def owner_of_client(layers: Sequence[Layer]) -> Layer | None:
+    """The layer whose OAuth client logs in: the first with a client secret; None where none has one.
+
+    Raises:
+        ConfigurationError: Another layer names an endpoint that this client doesn't belong to; names both.
+    """
+    owner = next((layer for layer in layers if "client_secret" in layer.values), None)
+    if owner is not None:
+        for layer in layers:
+            if layer is not owner and not layer.names_a_way:
+                _refuse_other_endpoint(owner, layer, [root for root in ROOTS if root in layer.values])
+    return owner
+
+
+def _refuse_other_endpoints(owner: Layer, layers: Sequence[Layer]) -> None:
+    lends_secret = next((layer for layer in layers if "client_secret" in layer.values), None)
+    for layer in layers:
+        if layer is owner:
+            continue
+        if layer is lends_secret and "refresh_token" in owner.values:
+            _refuse_other_endpoint(owner, layer, ROOTS)
+        elif not layer.names_a_way:
+            # Where it names a way to log in, its endpoint belongs to that one, and neither is used.
+            _refuse_other_endpoint(owner, layer, [root for root in ROOTS if root in layer.values])
+    if not owner.trusted and "service_account_file" in owner.values and owner.endpoints != GOOGLE:
+        raise ConfigurationError(
+            f"{owner.name} names GMAIL_SERVICE_ACCOUNT_FILE and an endpoint beside it ({owner.endpoints}): "
+            "a file from elsewhere would be used with it.",
+            fix="Set both in the environment.",
+        )
+
+
+def _refuse_other_endpoint(owner: Layer, other: Layer, roots: Sequence[str]) -> None:
+    for name in roots:
+        if other.root(name) != owner.root(name):
+            raise ConfigurationError(
+                f"GMAIL_{name.upper()} is {other.root(name)} in {other.name}, but the credentials in "
+                f"{owner.name} belong to {owner.root(name)}: they are not sent elsewhere.",
+                fix="Unset it, or put GMAIL_API_ROOT and GMAIL_OAUTH_ROOT beside the credentials they belong to.",
+            )
+
+
+def plain(value: object) -> object:
+    """A value without the wrapping of a secret."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -1,0 +1,123 @@
+"""Which endpoint belongs to which credentials, whatever the layers name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gmail_client.auth.endpoints import GOOGLE, Endpoints
+from gmail_client.auth.layers import CLIENT, ROOTS, WAYS, Layer, merged, owner_of_client
+from gmail_client.errors import ConfigurationError
+
+HERE = "https://gateway.example"
+EVIL = "https://evil.example"
+FULL = {"client_id": "id", "client_secret": "hush", "refresh_token": "1//hush"}
+
+
+def layers(*values: dict[str, Any]) -> list[Layer]:
+    return [Layer.of(name, value) for name, value in zip(("first", "second", "third"), values, strict=False)]
+
+
+def test_the_first_layer_that_names_a_value_wins() -> None:
+    found = merged(layers({"quota": "1"}, {"quota": "2", "lake": "here"}, {"lake": "there"}))
+    assert found == {"quota": "1", "lake": "here"}
+
+
+def test_empty_values_are_not_named() -> None:
+    assert merged(layers({"quota": "", "lake": None}, {"quota": "2"})) == {"quota": "2"}
+
+
+def test_an_endpoint_beside_the_credentials_is_theirs() -> None:
+    found = merged(layers({}, {**FULL, "api_root": f"{HERE}/"}))
+    assert (found["api_root"], found["oauth_root"]) == (HERE, GOOGLE.oauth_root)
+
+
+def test_credentials_without_an_endpoint_are_google_s() -> None:
+    found = merged(layers(FULL, {**FULL, "api_root": EVIL, "oauth_root": EVIL}))
+    assert Endpoints(found["api_root"], found["oauth_root"]) == GOOGLE
+
+
+@pytest.mark.parametrize("root", ROOTS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("above", [True, False])
+def test_an_endpoint_alone_is_refused_with_both_names(root: str, way: str, above: bool) -> None:
+    both: tuple[dict[str, Any], dict[str, Any]] = ({root: EVIL}, {way: "hush"})
+    with pytest.raises(ConfigurationError) as caught:
+        merged(layers(*(both if above else reversed(both))))
+    assert EVIL in caught.value.what
+    assert getattr(GOOGLE, root) in caught.value.what
+    assert "first" in caught.value.what
+    assert "second" in caught.value.what
+    assert "hush" not in str(caught.value)
+    assert caught.value.fix
+
+
+def test_an_endpoint_alone_that_agrees_is_no_fault() -> None:
+    found = merged(layers({"api_root": f"{HERE}/"}, {**FULL, "api_root": HERE}))
+    assert found["api_root"] == HERE
+
+
+def test_a_client_secret_from_another_layer_brings_its_own_endpoint() -> None:
+    with pytest.raises(ConfigurationError, match="evil"):
+        merged(layers({"client_secret": "hush"}, {"refresh_token": "1//hush", "oauth_root": EVIL}))
+    with pytest.raises(ConfigurationError, match="evil"):
+        merged(layers({"refresh_token": "1//hush"}, {**FULL, "oauth_root": EVIL}))
+
+
+def test_without_credentials_the_endpoints_are_merged_as_all_else() -> None:
+    assert merged(layers({"api_root": HERE}, {"api_root": EVIL}))["api_root"] == HERE
+
+
+def test_a_password_in_another_layer_s_endpoint_is_not_repeated() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        merged(layers({"api_root": "https://ada:s3cret@evil.example"}, FULL))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_folder_s_file_names_no_key_file_together_with_an_endpoint() -> None:
+    values = {"service_account_file": "/home/ada/key.json", "api_root": EVIL}
+    with pytest.raises(ConfigurationError, match="GMAIL_SERVICE_ACCOUNT_FILE"):
+        merged([Layer.of(".env", values, trusted=False)])
+    assert merged([Layer.of("the environment", values)])["api_root"] == EVIL
+    assert merged([Layer.of(".env", {**values, "api_root": GOOGLE.api_root}, trusted=False)])
+
+
+def test_the_client_that_logs_in_has_its_own_endpoint() -> None:
+    owner = owner_of_client(layers({}, {**FULL, "oauth_root": HERE}))
+    assert owner is not None
+    assert owner.endpoints == Endpoints(oauth_root=HERE)
+    with pytest.raises(ConfigurationError, match="evil"):
+        owner_of_client(layers({"client_secret": "hush"}, {"oauth_root": EVIL}))
+    assert owner_of_client(layers({"client_id": "id"}, {"oauth_root": EVIL})) is None
+
+
+roots = st.sampled_from(["", HERE, EVIL, GOOGLE.api_root])
+secrets = st.sampled_from(["", "hush"])
+values = st.fixed_dictionaries(dict.fromkeys((*CLIENT, *WAYS), secrets) | dict.fromkeys(ROOTS, roots))
+
+
+@given(st.lists(values, min_size=1, max_size=3))
+def test_no_secret_belongs_to_a_layer_that_names_other_endpoints(given_values: list[dict[str, str]]) -> None:
+    found_layers = layers(
+        *(
+            {name: value and f"{value}-{at}" if value == "hush" else value for name, value in one.items()}
+            for at, one in enumerate(given_values)
+        )
+    )
+    try:
+        found = merged(found_layers)
+    except ConfigurationError:
+        return
+    way = next((name for name in WAYS if name in found), None)
+    if way is None:
+        return
+    used = [way, *(["client_secret"] if "refresh_token" in found and "client_secret" in found else [])]
+    for name in used:
+        layer = next(layer for layer in found_layers if layer.values.get(name) == found[name])
+        assert layer.endpoints == Endpoints(found["api_root"], found["oauth_root"])
+    for layer in found_layers:
+        if not layer.names_a_way:
+            assert all(layer.root(root) == found[root] for root in ROOTS if root in layer.values)
