@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
+from gmail_client.emulator.mail.snippet import SnippetStyle
+
 __all__ = ["Behavior"]
 
 
@@ -35,6 +37,8 @@ class Behavior:
         empty_label_ids: For a message without labels the key labelIds is "absent" or the array is "empty".
         history_id_runs_ahead: Now and then message.historyId is higher than the message's last record.
         listing_order: Order of messages.list, threads.list and drafts.list.
+        snippet_source: The snippet of a multipart/alternative message comes from its "html" or its "plain" part.
+        snippet_cut: A long snippet ends after a "word", or after the 200th "character".
         label_ids_reach_spam_trash: `labelIds=SPAM` or `TRASH` finds messages without includeSpamTrash, or not.
         max_results_above: A maxResults above 500 counts as 500 ("clamp") or is a 400 ("refuse").
         future_history_start: A startHistoryId above the head is a 404, or an empty page.
@@ -57,6 +61,8 @@ class Behavior:
     empty_label_ids: Literal["absent", "empty"] = "absent"
     history_id_runs_ahead: bool = True
     listing_order: Literal["newest", "oldest", "shuffled"] = "newest"
+    snippet_source: Literal["html", "plain"] = "html"
+    snippet_cut: Literal["word", "character"] = "word"
     label_ids_reach_spam_trash: bool = True
     max_results_above: Literal["clamp", "refuse"] = "clamp"
     future_history_start: Literal["not-found", "empty"] = "not-found"
@@ -71,6 +77,11 @@ class Behavior:
             value, choices = getattr(self, name), get_args(kind)
             if choices and value not in choices:
                 raise ValueError(f"behavior {name} is one of {', '.join(choices)}, not {value!r}")
+
+    @property
+    def snippet_style(self) -> SnippetStyle:
+        """How snippets are made."""
+        return SnippetStyle(self.snippet_source, self.snippet_cut)
 
     @classmethod
     def parse(cls, assignments: list[str]) -> Behavior:

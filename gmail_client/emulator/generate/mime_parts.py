@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
 
-from gmail_client.emulator.mail.headers import decode_words
+from gmail_client.emulator.mail.headers import display_value
 
 __all__ = ["BinaryPart", "EmbeddedMessagePart", "MimePart", "MultipartPart", "TextPart", "TextPiece"]
 
@@ -72,10 +72,10 @@ class MimePart:
     def headers(self) -> list[tuple[str, str]]:
         """Names and shown values, in order."""
         if self._headers is None:
-            text = "".join(self._head).replace("\f", "")
+            text = "".join(self._head).replace("\f\t", " ").replace("\f", "")
             split = [line.partition(": ") for line in text.split("\n")[:-1]]
-            if "?" in text:
-                self._headers = [(name, decode_words(value)) for name, _, value in split]
+            if "?" in text or "*" in text:
+                self._headers = [(name, display_value(name, value)) for name, _, value in split]
             else:
                 self._headers = [(name, value) for name, _, value in split]
         return self._headers

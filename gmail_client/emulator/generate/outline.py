@@ -20,7 +20,8 @@ from gmail_client.emulator.generate.mime_parts import MimePart
 from gmail_client.emulator.generate.people import LISTS, SENDERS, SOCIAL_SENDER, Person, person, pick_language
 from gmail_client.emulator.generate.seeded import SeededMessage
 from gmail_client.emulator.generate.shapes import compose
-from gmail_client.emulator.mail.payload import MessageSummary, ParsedContent, snippet, summary_of
+from gmail_client.emulator.mail.content import ParsedContent
+from gmail_client.emulator.mail.payload import MessageSummary, summary_of
 
 __all__ = ["GeneratedContent", "MailboxOutline", "weighted"]
 
@@ -357,11 +358,6 @@ class GeneratedContent(ParsedContent):
     def size(self) -> int:
         """Bytes of the message, counted without writing it."""
         return self.node().raw_size()
-
-    @property
-    def snippet(self) -> str:
-        """The beginning of the text, escaped."""
-        return snippet(self.node())
 
     @property
     def date_ms(self) -> int:

@@ -1,10 +1,10 @@
 """Mail from files: the messages of an mbox file, of a Maildir, of a folder of .eml files.
 
-Files are read once for where messages lie and for a few of their headers; contents are read when they are
-asked for, so that a mailbox of many gigabytes needs little memory. The files must stay as they are meanwhile.
+At first only the positions of the messages and a few of their headers are read, contents when they are needed, so
+that a mailbox of many gigabytes needs little memory. The files must not change while the emulator runs.
 
-A Google Takeout export brings Gmail's own thread ids and labels in two headers, X-GM-THRID and
-X-Gmail-Labels, which are taken out of the mail again.
+A Google Takeout export has Gmail's thread ids and labels in two headers, X-GM-THRID and X-Gmail-Labels. They are
+removed from the messages.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from functools import lru_cache
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from gmail_client.emulator.mail.content import ParsedContent
 from gmail_client.emulator.mail.headers import date_ms, decode_words, message_ids
 from gmail_client.emulator.mail.mime import MimeEntity, parse, read_headers
-from gmail_client.emulator.mail.payload import MessageSummary, ParsedContent, summary_of
+from gmail_client.emulator.mail.payload import MessageSummary, summary_of
 from gmail_client.errors import ConfigurationError
 
 __all__ = ["SYSTEM_LABEL_IDS", "FileContent", "ImportedMessage", "read_eml", "read_maildir", "read_mbox"]
@@ -59,14 +60,14 @@ _SYSTEM = {
     "category forums": "CATEGORY_FORUMS",
 }
 SYSTEM_LABEL_IDS = frozenset(_SYSTEM.values())
-"""The ids that `ImportedMessage.labels` uses; everything else in it is the name of a label of the user's own."""
+"""The system labels that `ImportedMessage.labels` can hold; other entries are names of user labels."""
 
-# States that an export writes as labels though Gmail has no such labels.
+# States that an export writes as labels and for which Gmail has no label.
 _NO_LABELS = {"opened", "archived", "all mail", "muted"}
 
 
 class FileContent(ParsedContent):
-    """A message that lies in a file, from `start` to `end`; `exported` says that it may carry an export's marks."""
+    """A message in a file, from `start` to `end`; `exported` when it can have the headers of an export."""
 
     __slots__ = ("_end", "_exported", "_path", "_start")
 
@@ -77,21 +78,21 @@ class FileContent(ParsedContent):
         self._exported = exported
 
     def raw(self) -> bytes:
-        """The RFC 822 bytes, read from the file; b"" if that is gone by now."""
+        """The RFC 822 bytes, read from the file; b"" when the file no longer exists."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._start)
                 data = file.read(self._end - self._start if self._end >= 0 else -1)
         except OSError:
             return b""
-        return _without_marks(data) if self._exported else data
+        return _without_export_headers(data) if self._exported else data
 
     def node(self) -> MimeEntity:
-        """The message taken apart; a few of the latest are kept."""
+        """The parsed message; the last few are cached."""
         return _parsed(self)
 
     def summary(self) -> MessageSummary:
-        """The small facts; those of the latest messages are kept."""
+        """The summary; those of the last messages are cached."""
         return _summary(self)
 
 
@@ -106,8 +107,8 @@ def _summary(content: FileContent) -> MessageSummary:
     return summary_of(parse(raw), len(raw))
 
 
-def _without_marks(data: bytes) -> bytes:
-    """A message of an mbox file without the export's headers and without the quoting of "From " lines."""
+def _without_export_headers(data: bytes) -> bytes:
+    """A message of an mbox file without the headers of the export and the quoting of "From " lines."""
     ends = [found for found in (data.find(b"\n\n"), data.find(b"\n\r\n")) if found >= 0]
     end = min(ends) + 1 if ends else len(data)
     return _TAKEOUT_HEADER.sub(b"", data[:end]) + _QUOTED_FROM.sub(rb"\1", data[end:])

@@ -1,7 +1,8 @@
 """Header values: unfolded, decoded (RFC 2047), with parameters (RFC 2231), dates and message ids.
 
-Nothing here raises, whatever the bytes. Two decisions where Gmail documents nothing: encoded words
-are shown decoded, and raw 8-bit bytes in a header are read as UTF-8, or as Latin-1 when they are not.
+Nothing here raises, whatever the bytes. Seen in real answers: a line break and the white space character after
+it are one space, further white space stays; the continuations of a parameter (`filename*0=`, `filename*1=`) are
+joined. Decided here: encoded words are decoded, 8-bit bytes are read as UTF-8, or as Latin-1 when they are not.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ __all__ = [
     "date_ms",
     "decode_bytes",
     "decode_words",
+    "display_value",
     "header_text",
     "message_ids",
     "parameters",
@@ -27,7 +29,9 @@ _ENCODED = re.compile(rf"{_WORD}(?:[ \t]*{_WORD})*")
 _WORD_PIECES = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 _TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~0-9a-zA-Z{}-]+/[!#$%&'*+.^_`|~0-9a-zA-Z{}-]+)\s*(?:[;(,]|\s|$)")
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))', re.DOTALL)
+_CONTINUATION = re.compile(r";\s*[^\s=;\"]+\*\d{1,3}\*?\s*=")
 _QUOTED = re.compile(r"\\([\\\"])")
+_FOLD = re.compile(rb"(?:\r\n|\r|\n)[ \t]")
 _MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 _LATEST_MS = 253402300800_000
 
@@ -44,7 +48,7 @@ _CHARSETS = {
     "ascii": "utf-8",
     "us-ascii": "utf-8",
 }
-# Codecs of Python's that are no charsets of mail.
+# Python codecs that are not charsets of mail.
 _NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
 
 
@@ -68,8 +72,9 @@ def decode_bytes(data: bytes, charset: str = "") -> str:
 
 
 def header_text(value: bytes) -> str:
-    """A header's value as text on one line: line ends go, the white space that begins the next line stays."""
-    data = value.translate(None, b"\r\n").strip(b" \t")
+    """The value of a header as one line of text: a line break and one white space character become a space."""
+    data = _FOLD.sub(b" ", value) if b"\n" in value or b"\r" in value else value
+    data = data.translate(None, b"\r\n").strip(b" \t")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -77,7 +82,7 @@ def header_text(value: bytes) -> str:
 
 
 def _decode_run(match: re.Match[str]) -> str:
-    """Encoded words that follow each other: joined before they are decoded, for they may cut a character."""
+    """Adjacent encoded words, joined before they are decoded: a character may be split between two of them."""
     decoded: list[tuple[str, bytes]] = []
     for name, encoding, text in _WORD_PIECES.findall(match.group(0)):
         charset = name.partition("*")[0].lower()
@@ -97,18 +102,45 @@ def _decode_run(match: re.Match[str]) -> str:
 
 
 def decode_words(value: str) -> str:
-    """A header's value with its RFC 2047 encoded words decoded; white space between two of them goes."""
+    """The value of a header with RFC 2047 encoded words decoded, without the white space between two of them."""
     return _decode_words(value) if "=?" in value else value
+
+
+def display_value(name: str, value: str) -> str:
+    """An unfolded value as Gmail shows it: encoded words decoded, continuations of parameters joined."""
+    if (
+        "*" in value
+        and name.lower() in ("content-disposition", "content-type")
+        and _CONTINUATION.search(value)
+    ):
+        value = _join_continuations(value)
+    return decode_words(value)
+
+
+def _join_continuations(value: str) -> str:
+    start, _, rest = value.partition(";")
+    joined = parameters(value)
+    shown = [start.strip()]
+    done = set()
+    for match in _PARAMETER.finditer(f";{rest}"):
+        base, star, number = match[1].partition("*")
+        if not star or not number.rstrip("*").isdecimal():
+            shown.append(match[0].lstrip("; \t").rstrip())
+        elif base.lower() not in done and base.lower() in joined:
+            done.add(base.lower())
+            text = joined[base.lower()].replace("\\", r"\\").replace('"', r"\"")
+            shown.append(f'{base}="{text}"')
+    return "; ".join(shown)
 
 
 @lru_cache(maxsize=4096)
 def _decode_words(value: str) -> str:
-    # The same names and subjects come again and again in a mailbox.
+    # A mailbox has the same names and subjects many times.
     return _ENCODED.sub(_decode_run, value)
 
 
 def content_type(value: str, default: str = "text/plain") -> str:
-    """The lower-case type/subtype of a Content-Type; text/plain when it is none, `default` when empty."""
+    """The lower-case type/subtype of a Content-Type: text/plain when it is invalid, `default` when empty."""
     if not value:
         return default
     match = _TYPE.match(value)
@@ -118,8 +150,8 @@ def content_type(value: str, default: str = "text/plain") -> str:
 def parameters(value: str) -> dict[str, str]:
     """The parameters of a Content-Type or Content-Disposition, names lower-case, values decoded.
 
-    RFC 2231 continuations and charsets are put together; encoded words, which mailers use against the
-    rules, are decoded too.
+    RFC 2231 continuations are joined and decoded. Encoded words are decoded too: mailers use them here against the
+    standard.
     """
     plain: dict[str, str] = {}
     pieces: dict[str, dict[int, tuple[bool, str]]] = {}
@@ -145,7 +177,7 @@ def _join_pieces(parts: dict[int, tuple[bool, str]]) -> str:
         if extended:
             if position == 0 and text.count("'") >= 2:
                 charset, _, text = text.split("'", 2)
-            # Some mailers cut an escape in two: join before unquoting.
+            # Some mailers split an escape between two pieces: join before unquoting.
             escaped += text
         else:
             data += unquote_to_bytes(escaped) + text.encode("utf-8", "replace")
@@ -154,7 +186,7 @@ def _join_pieces(parts: dict[int, tuple[bool, str]]) -> str:
 
 
 def message_ids(*values: str) -> tuple[str, ...]:
-    """The message ids in References and In-Reply-To, in order, each once, with their brackets."""
+    """The message ids in References and In-Reply-To, in order, without duplicates, with their brackets."""
     return tuple(dict.fromkeys(found for value in values for found in _MESSAGE_ID.findall(value)))
 
 

@@ -1,9 +1,9 @@
-"""RFC 822 bytes taken apart: a tree of entities, each with its headers and its body's bytes.
+"""RFC 822 bytes parsed into a tree of entities, each with its headers and the bytes of its body.
 
-The rules are those of a forgiving reader (the same as Python's `email` package): a line that is no
-header ends the headers; the delimiters of the outer multipart win over what is inside; a multipart
-whose boundary is missing or never appears is a leaf. Bodies are slices of the raw bytes, so an
-attached message keeps its exact bytes. Nothing here raises.
+The parser is lenient, by the rules of Python's `email` package: a line that is not a header ends the headers;
+the delimiters of an outer multipart take precedence over those inside; a multipart whose boundary is missing or
+never appears is a leaf. Bodies are slices of the raw bytes, so an attached message keeps its exact bytes.
+Nothing here raises.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from gmail_client.emulator.mail.headers import (
     content_type,
     decode_bytes,
-    decode_words,
+    display_value,
     header_text,
     parameters,
 )
@@ -25,7 +25,7 @@ __all__ = ["MimeEntity", "parse", "read_headers"]
 MAXIMUM_DEPTH = 50
 
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+):([^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*)(?:\r\n|\r|\n|\Z)")
-# Lines among headers that are none: an mbox's "From ", a value without a name, a continuation of nothing.
+# Lines among headers that are not headers: "From " of an mbox file, a value without a name, a stray continuation.
 _ODD_LINE = re.compile(rb"(?:From |:|[\t ])[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _DELIMITER_REST = re.compile(rb"(--)?[ \t]*(?:\r\n|\r|\n|\Z)")
@@ -34,7 +34,7 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 @dataclass(slots=True)
 class MimeEntity:
-    """A message or a part: `headers` decoded and in order, `body` still transfer-encoded, `children`."""
+    """A message or a part: `headers` as shown and in order, `body` still transfer-encoded, `children`."""
 
     headers: list[tuple[str, str]]
     mime_type: str
@@ -46,7 +46,7 @@ class MimeEntity:
 
     @property
     def is_multipart(self) -> bool:
-        """Whether the entity was taken apart at a boundary."""
+        """Whether the entity was split at a boundary."""
         return bool(self.children) and self.mime_type.startswith("multipart/")
 
     def header(self, name: str) -> str:
@@ -54,8 +54,8 @@ class MimeEntity:
         return next((value for key, value in self.headers if key.lower() == name), "")
 
     def decoded(self) -> bytes:
-        """The body with its transfer encoding undone; as it stands where that cannot be."""
-        return _undo(self.body, self.encoding)
+        """The body with its transfer encoding decoded; unchanged when it is invalid."""
+        return _decode(self.body, self.encoding)
 
     def decoded_size(self) -> int:
         """The length of `decoded()`."""
@@ -71,13 +71,13 @@ class MimeEntity:
 
 
 def parse(raw: bytes) -> MimeEntity:
-    """Take a whole message apart."""
+    """Parse a whole message."""
     return _entity(raw, "text/plain", 0)
 
 
 def _entity(data: bytes, default_type: str, depth: int) -> MimeEntity:
     pairs, start = read_headers(data)
-    headers = [(name, decode_words(value)) for name, value in pairs]
+    headers = [(name, display_value(name, value)) for name, value in pairs]
     plain: dict[str, str] = {}
     for name, value in pairs:
         plain.setdefault(name.lower(), value)
@@ -100,7 +100,7 @@ def _entity(data: bytes, default_type: str, depth: int) -> MimeEntity:
 
 
 def read_headers(data: bytes) -> tuple[list[tuple[str, str]], int]:
-    """The (name, unfolded value) pairs that `data` begins with, and where its body begins."""
+    """The (name, unfolded value) pairs at the start of `data`, and the position of the body."""
     fields: list[tuple[bytes, bytes]] = []
     position, size = 0, len(data)
     while position < size:
@@ -110,7 +110,7 @@ def read_headers(data: bytes) -> tuple[list[tuple[str, str]], int]:
             continue
         odd = _ODD_LINE.match(data, position)
         if not odd:
-            # The empty line, or a body that begins without one.
+            # The empty line, or a body without an empty line before it.
             end = _LINE_END.match(data, position)
             position = end.end() if end else position
             break
@@ -125,7 +125,7 @@ def _begins_header(data: bytes, position: int) -> bool:
 
 
 def _split(body: bytes, boundary: str) -> list[bytes]:
-    """The parts between the delimiter lines of a multipart; none when the first one never comes."""
+    """The parts between the delimiter lines of a multipart; none when there is no first delimiter."""
     mark = b"--" + boundary.encode("utf-8", "replace")
     parts: list[bytes] = []
     start = -1
@@ -142,7 +142,7 @@ def _split(body: bytes, boundary: str) -> list[bytes]:
         if rest.group(1):
             return parts
         start = rest.end()
-        # Delimiters that follow each other at once count as one, even if a closing one is among them.
+        # Adjacent delimiters count as one, even if a closing one is among them.
         while body.startswith(mark, start) and (rest := _DELIMITER_REST.match(body, start + len(mark))):
             start = rest.end()
         position = body.find(mark, start)
@@ -157,7 +157,7 @@ def _without_last_line_end(part: bytes) -> bytes:
     return part[:-1] if part.endswith((b"\n", b"\r")) else part
 
 
-def _undo(body: bytes, encoding: str) -> bytes:
+def _decode(body: bytes, encoding: str) -> bytes:
     if encoding == "base64":
         try:
             return binascii.a2b_base64(body)
@@ -167,11 +167,11 @@ def _undo(body: bytes, encoding: str) -> bytes:
     if encoding == "quoted-printable":
         return binascii.a2b_qp(body)
     if encoding in ("x-uuencode", "uuencode", "uue", "x-uue"):
-        return _undo_uu(body)
+        return _decode_uu(body)
     return body
 
 
-def _undo_uu(body: bytes) -> bytes:
+def _decode_uu(body: bytes) -> bytes:
     lines = iter(body.splitlines())
     if not any(line.startswith(b"begin ") for line in lines):
         return body
@@ -183,7 +183,7 @@ def _undo_uu(body: bytes) -> bytes:
             decoded.append(binascii.a2b_uu(line))
         except binascii.Error:
             try:
-                # Some encoders pad lines beyond the length they announce.
+                # Some encoders pad lines beyond the length that they declare.
                 decoded.append(binascii.a2b_uu(line[: (((line[0] - 32) & 63) * 4 + 5) // 3 + 1]))
             except (binascii.Error, IndexError):
                 return body

@@ -1,7 +1,7 @@
-"""Text as Gmail shows and searches it: visible text of HTML, snippets, words, and the fields of `q`.
+"""Text as Gmail searches it: visible text of HTML, words, and `SearchFields`, the fields that `q` searches.
 
-Words are compared without case, width variants or punctuation; a Chinese, Japanese or Korean
-character is a word of its own, so that a phrase finds it wherever it stands.
+Words are compared without case, width variants or punctuation. Each Chinese, Japanese or Korean character is a
+word of its own, so that a phrase is found anywhere in a text.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from collections.abc import Callable
 from functools import cached_property
 from html import unescape
 
-__all__ = ["SearchFields", "escape", "html_text", "snippet_of", "words"]
+__all__ = ["SearchFields", "escape", "html_text", "words"]
 
-SNIPPET_LENGTH = 200
-_SNIPPET_SOURCE = 4096
-
-# Each alternative runs to the end of the text when it is not closed, so that no input makes it slow.
+# Each alternative extends to the end of the text when it is not closed, so that no input makes it slow.
 _MARKUP = re.compile(
     r"<!--(?:[^-]|-(?!->))*(?:-->|\Z)"
     r"|<(style|script|title|head)\b(?:[^<]|<(?!/\1))*(?:</\1[^>]*(?:>|\Z)|\Z)"
@@ -34,31 +31,26 @@ def html_text(html: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text with the five characters that HTML reserves written as Gmail writes them."""
+    """Text with the five reserved characters of HTML escaped, as Gmail writes them."""
     return text.translate(_ESCAPES)
 
 
-def snippet_of(text: str) -> str:
-    """The first 200 characters of a text, its white space collapsed, escaped for HTML."""
-    return escape(" ".join(text[:_SNIPPET_SOURCE].split())[:SNIPPET_LENGTH].rstrip())
-
-
 def words(text: str) -> str:
-    """The words of a text with one space before, between and after them, made comparable.
+    """The normalized words of a text with one space before, between and after them.
 
-    `f" {a} " in words(b)` then says whether the phrase `a` (itself made of words) stands in `b`.
+    So `words(a) in words(b)` says whether the phrase `a` occurs in `b`.
     """
     folded = text.casefold() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
     return f" {' '.join(_WORD.findall(folded))} "
 
 
 class SearchFields:
-    """What `q` looks at in one message. Text fields are lower-case; `*_words` are as `words` makes them.
+    """The fields of one message that `q` searches, each as `words` returns it; file names in lower case.
 
     Args:
         headers: Every header of the root, decoded, in order.
-        filenames: The names of all parts that have one.
-        body: Makes the visible text of the message (text parts, attached messages left out).
+        filenames: The names of all parts with a file name.
+        body: Returns the visible text of the message: text parts, no attached messages.
     """
 
     def __init__(
@@ -116,6 +108,6 @@ class SearchFields:
 
     @cached_property
     def anywhere(self) -> str:
-        """Everything a bare word is looked for in, as words."""
+        """Everything that a word without an operator is searched in, as words."""
         names = words("\n".join(self.filenames))
         return f"{self.sender}\n{self.to}\n{self.cc}\n{self.bcc}\n{self.subject}\n{names}\n{self.body}"

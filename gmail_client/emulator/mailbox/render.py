@@ -52,6 +52,7 @@ class Renderer:
         self, behavior: Behavior, *, cache_bytes: int = 96 * 2**20, summaries: int = 100_000
     ) -> None:
         self._behavior = behavior
+        self._snippet_style = behavior.snippet_style
         self._lock = threading.Lock()
         self._limit = cache_bytes
         self._held = 0
@@ -172,7 +173,7 @@ class Renderer:
         key = (id(message.content), message.id)
         found = self._summaries.get(key)
         if found is None:
-            found = (message.content.snippet, message.content.size)
+            found = (message.content.snippet(self._snippet_style), message.content.size)
             with self._lock:
                 self._summaries[key] = found
                 if len(self._summaries) > self._most_summaries:

@@ -27,7 +27,7 @@ def message_of(raw: bytes) -> dict[str, Any]:
         "id": "18c2a0",
         "threadId": "18c2a0",
         "labelIds": ["INBOX", "UNREAD"],
-        "snippet": content.snippet,
+        "snippet": content.snippet(),
         "historyId": "500",
         "internalDate": str(content.date_ms),
         "sizeEstimate": len(raw),

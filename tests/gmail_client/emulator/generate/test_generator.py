@@ -1,4 +1,4 @@
-"""The generated mailbox: the same from the same seed, payloads as mail.py reads them, realistic in its numbers."""
+"""The generated mailbox: the same from the same seed, equal to what its raw bytes give, realistic in its numbers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gmail_client.emulator.generate.people import encoded
 from gmail_client.emulator.generate.seeded import SeededMessage
 from gmail_client.emulator.mail.content import from_raw
 from gmail_client.emulator.mail.headers import decode_bytes, decode_words
+from gmail_client.emulator.mail.snippet import SnippetStyle
 
 SYSTEM_LABELS = {"INBOX", "SENT", "DRAFT", "SPAM", "TRASH", "CHAT", "UNREAD", "STARRED", "IMPORTANT"} | {
     f"CATEGORY_{name}" for name in ("PERSONAL", "SOCIAL", "PROMOTIONS", "UPDATES", "FORUMS")
@@ -35,7 +36,7 @@ def leaves(part: dict) -> list[dict]:  # type: ignore[type-arg]
     return [part, *(leaf for child in part.get("parts", ()) for leaf in leaves(child))]
 
 
-def test_generated_mail_is_what_mail_py_makes_of_its_raw_bytes(messages: list[SeededMessage]) -> None:
+def test_generated_payloads_equal_those_of_their_raw_bytes(messages: list[SeededMessage]) -> None:
     seen: Counter[str] = Counter()
     for message in Random(1).sample(messages, 500):
         if message.chat:
@@ -44,8 +45,10 @@ def test_generated_mail_is_what_mail_py_makes_of_its_raw_bytes(messages: list[Se
         parsed = from_raw(raw)
         assert content.payload(attachment_id) == parsed.payload(attachment_id)
         assert content.headers() == parsed.headers()
-        for name in ("size", "snippet", "date_ms", "message_id", "references", "subject", "mime_type"):
+        for name in ("size", "date_ms", "message_id", "references", "subject", "mime_type"):
             assert getattr(content, name) == getattr(parsed, name), name
+        for style in (SnippetStyle(), SnippetStyle("plain", "character")):
+            assert content.snippet(style) == parsed.snippet(style)
         found, expected = content.search_text(), parsed.search_text()
         assert (found.anywhere, found.filenames) == (expected.anywhere, expected.filenames)
         for part in leaves(content.payload(attachment_id)):
@@ -152,7 +155,7 @@ def test_a_chat_has_a_payload_but_no_raw_form(messages: list[SeededMessage]) -> 
     chat = next(message.content for message in messages if message.chat)
     assert chat.raw() == b""
     assert chat.payload(attachment_id)["body"]["data"]
-    assert chat.snippet
+    assert chat.snippet(SnippetStyle())
     assert (chat.message_id, chat.date_ms, chat.references, chat.subject) == ("", 0, (), "")
 
 
@@ -197,7 +200,7 @@ def test_random_mail_of_every_style(style: str) -> None:
     content = from_raw(raw)
     assert raw == random_mail(Random(3), "ada@gmail.test", style=style)
     assert content.message_id
-    assert content.snippet
+    assert content.snippet(SnippetStyle())
     assert content.date_ms == END_MS // 1000 * 1000
     assert any(h == {"name": "Delivered-To", "value": "ada@gmail.test"} for h in content.headers())
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from support.corpus import corpus_files, needs_corpus
 from support.gmail_api import Caller, reason
 
 from gmail_client.emulator import ApiError, Behavior, Emulator
 
 Start = Callable[..., Emulator]
 Call = Callable[..., Caller]
-
-CORPUS = Path(__file__).resolve().parents[5] / "shared" / "corpus"
 
 
 def encoded(mail: bytes) -> str:
@@ -333,9 +331,9 @@ def test_python_writes_refuse_alike(gmail: Emulator) -> None:
         gmail.mailbox("x@y")
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of mails is not here")
+@needs_corpus
 def test_corpus_goes_in_and_comes_out(gmail: Emulator, me: Caller) -> None:
-    files = sorted(CORPUS.rglob("*.eml"))
+    files = corpus_files()
     assert len(files) > 300
     paths = {}
     for file in files:
