@@ -31,7 +31,7 @@ from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.syncing.results import SyncResult
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError
-from gmail_client.http.error_mapping import scrubbed
+from gmail_client.http.error_mapping import redact
 from gmail_client.options import SpecTable
 from gmail_client.schema import SCHEMAS
 from gmail_client.settings import Settings
@@ -275,7 +275,7 @@ def _cause(error: Exception) -> str:
     """The line of a stack that says what was raised, Python's where there is one."""
     text = str(error)
     raised = _RAISED.findall(text.partition("Traceback (most recent call last)")[2] or text)
-    return scrubbed((raised or text.strip().splitlines() or [type(error).__name__])[0])
+    return redact((raised or text.strip().splitlines() or [type(error).__name__])[0])
 
 
 def _reports(texts: Iterable[str]) -> Iterator[Report]:

@@ -1,7 +1,7 @@
-"""Gmail's read endpoints for one mailbox, a method each: `GmailApi`.
+"""Gmail's read endpoints for one mailbox, one method each: `GmailApi`.
 
-https://developers.google.com/workspace/gmail/api/reference/rest/v1. What a method returns is Gmail's own
-JSON; a key that Gmail leaves out of a list answer means an empty list, an error never does.
+https://developers.google.com/workspace/gmail/api/reference/rest/v1. Methods return Gmail's own JSON. A key missing from
+a list response means an empty list; an error never does.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from gmail_client.errors import ConfigurationError, UnavailableError
-from gmail_client.http.batch import Batches
-from gmail_client.http.calls import Answer, Call, Usage, UsageSnapshot
+from gmail_client.http.batch import BatchFetcher
+from gmail_client.http.calls import ApiCall, ApiResult, QuotaUsage, UsageSnapshot
 from gmail_client.http.transport import Transport
 from gmail_client.quota import QuotaPlan
 
-__all__ = ["Answer", "Call", "GmailApi", "HistoryPage", "Usage", "UsageSnapshot"]
+__all__ = ["ApiCall", "ApiResult", "GmailApi", "HistoryPage", "QuotaUsage", "UsageSnapshot"]
 
 Resource = dict[str, Any]
 Format = Literal["full", "metadata", "minimal", "raw"]
 
 _EMPTY_PAGES = 200
-"""Pages in a row without an item after which a listing is taken for endless."""
+"""Pages in a row without an item after which a listing counts as endless."""
 
 _SETTINGS = {
     "autoForwarding": "settings.getAutoForwarding",
@@ -39,9 +39,9 @@ class HistoryPage:
     """One page of the history.
 
     Attributes:
-        records: History records in increasing id; possibly none.
-        head: The mailbox's newest historyId at the time of the answer. It holds only once all pages are read.
-        next_page_token: Where the next page starts; None on the last.
+        records: History records by increasing id; possibly none.
+        head: The mailbox's newest historyId at the time of the response. Valid as a cursor only after the last page.
+        next_page_token: Token of the next page; None on the last page.
     """
 
     records: list[Resource]
@@ -52,10 +52,10 @@ class HistoryPage:
 class GmailApi:
     """One mailbox's read endpoints; thread-safe.
 
-    Every method raises a `GmailError` when Gmail refuses for good, after the retries that make sense.
+    Every method retries transient errors and then raises a `GmailError`.
 
     Args:
-        transport: The mailbox's line.
+        transport: Sends the mailbox's requests.
         user_id: `me` or an address.
         workers: Threads of `get_many`.
     """
@@ -63,11 +63,11 @@ class GmailApi:
     def __init__(self, transport: Transport, user_id: str = "me", *, workers: int = 5) -> None:
         self.user_id = user_id
         self._transport = transport
-        self._batches = Batches(transport, workers)
+        self._batches = BatchFetcher(transport, workers)
         self._root = f"/gmail/v1/users/{quote(user_id, safe='@')}"
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> QuotaUsage:
         """Calls, units and bytes spent on this mailbox."""
         return self._transport.usage
 
@@ -88,13 +88,13 @@ class GmailApi:
         include_spam_trash: bool = False,
         page_size: int = 500,
     ) -> Iterator[list[Resource]]:
-        """All messages that match, as pages of `{id, threadId}`.
+        """List all matching messages, as pages of `{id, threadId}`.
 
         Args:
-            q: Gmail's search syntax.
-            label_ids: Labels that a message must all have.
-            include_spam_trash: List what is in SPAM and TRASH too.
-            page_size: 1 to 500 per page.
+            q: A search in Gmail's syntax.
+            label_ids: Label ids; a message must have all of them.
+            include_spam_trash: Include messages in SPAM and TRASH.
+            page_size: Items per page, 1 to 500.
         """
         params = _filters(q, label_ids, include_spam_trash, page_size)
         return self._pages("messages.list", "/messages", "messages", params)
@@ -107,35 +107,35 @@ class GmailApi:
         include_spam_trash: bool = False,
         page_size: int = 500,
     ) -> Iterator[list[Resource]]:
-        """Threads with a matching message, as pages of `{id, snippet, historyId}`; see `list_messages`."""
+        """List threads with a matching message, as pages of `{id, snippet, historyId}`; see `list_messages`."""
         params = _filters(q, label_ids, include_spam_trash, page_size)
         return self._pages("threads.list", "/threads", "threads", params)
 
     def list_drafts(
         self, *, q: str | None = None, include_spam_trash: bool = False, page_size: int = 500
     ) -> Iterator[list[Resource]]:
-        """All drafts that match, as pages of `{id, message: {id, threadId}}`; see `list_messages`."""
+        """List all matching drafts, as pages of `{id, message: {id, threadId}}`; see `list_messages`."""
         return self._pages("drafts.list", "/drafts", "drafts", _filters(q, (), include_spam_trash, page_size))
 
     def history(
         self, start: str, *, page_size: int = 500, page_token: str | None = None
     ) -> Iterator[HistoryPage]:
-        """All changes after `start`, in order.
+        """Read all changes after `start`, in order.
 
         Args:
             start: A historyId of this mailbox.
-            page_size: 1 to 500 records per page.
-            page_token: Go on from the `next_page_token` of an earlier page of the same start.
+            page_size: Records per page, 1 to 500.
+            page_token: Continue from the `next_page_token` of an earlier page with the same start.
 
         Raises:
-            HistoryExpiredError: Gmail no longer keeps the history that far back.
+            HistoryExpiredError: Gmail no longer keeps the history back to `start`.
         """
         params = {"startHistoryId": start, "maxResults": page_size, "pageToken": page_token}
         for document in self._documents("history.list", "/history", "history", params):
             head = document.get("historyId")
             if not isinstance(head, str | int):
                 raise UnavailableError(
-                    "history.list: an answer without the mailbox's historyId.",
+                    "history.list: a response without the mailbox's historyId.",
                     fix="Try again later; check GMAIL_API_ROOT.",
                     method="history.list",
                 )
@@ -146,7 +146,7 @@ class GmailApi:
             )
 
     def labels(self) -> list[Resource]:
-        """All labels that Gmail names, without counts and colours (those come from `label`)."""
+        """All labels, without counts and colours (`label` has those)."""
         return self._list("labels.list", "/labels", "labels")
 
     def label(self, label_id: str) -> Resource:
@@ -175,61 +175,63 @@ class GmailApi:
         """All delegates.
 
         Raises:
-            ForbiddenError: These are not a service account's credentials with domain-wide delegation.
+            ForbiddenError: The credentials are not those of a service account with domain-wide delegation.
         """
         return self._list("settings.delegates.list", "/settings/delegates", "delegates")
 
     def settings_part(self, name: str) -> Resource:
-        """One part of the settings.
+        """One part of the mailbox's settings.
 
         Args:
             name: `autoForwarding`, `imap`, `language`, `pop` or `vacation`.
         """
         if name not in _SETTINGS:
             raise ConfigurationError(
-                f"{name!r} is no part of Gmail's settings.", fix=f"Use one of: {', '.join(_SETTINGS)}."
+                f"{name!r} is not a part of Gmail's settings.", fix=f"Use one of: {', '.join(_SETTINGS)}."
             )
         return self._get(_SETTINGS[name], f"/settings/{name}")
 
-    def message_call(self, message_id: str, format: Format = "full") -> Call:
-        """The call for one message; its key is the id."""
+    def message_call(self, message_id: str, format: Format = "full") -> ApiCall:
+        """The call that gets one message; its key is the id."""
         return self._item("messages.get", "messages", message_id, {"format": format})
 
-    def thread_call(self, thread_id: str, format: Format = "full") -> Call:
-        """The call for one thread with its messages (Gmail knows no `raw` here); its key is the id."""
+    def thread_call(self, thread_id: str, format: Format = "full") -> ApiCall:
+        """The call that gets one thread with its messages (Gmail has no `raw` here); its key is the id."""
         return self._item("threads.get", "threads", thread_id, {"format": format})
 
-    def draft_call(self, draft_id: str, format: Format = "full") -> Call:
-        """The call for one draft with its message; its key is the id."""
+    def draft_call(self, draft_id: str, format: Format = "full") -> ApiCall:
+        """The call that gets one draft with its message; its key is the id."""
         return self._item("drafts.get", "drafts", draft_id, {"format": format})
 
-    def label_call(self, label_id: str) -> Call:
-        """The call for one label; its key is the id."""
+    def label_call(self, label_id: str) -> ApiCall:
+        """The call that gets one label; its key is the id."""
         return self._item("labels.get", "labels", label_id, {})
 
-    def get_many(self, calls: Iterable[Call], *, ordered: bool = False) -> Iterator[Answer]:
-        """The answers to many calls, fetched in batches by a few threads.
+    def get_many(self, calls: Iterable[ApiCall], *, ordered: bool = False) -> Iterator[ApiResult]:
+        """Perform many calls, in batches and by several threads.
 
         Args:
-            calls: Pulled lazily, in the consumer's thread.
-            ordered: Keep their order; without it answers come as they arrive.
+            calls: The calls; read lazily, in the consumer's thread.
+            ordered: Yield results in the order of `calls` instead of as they arrive.
 
         Yields:
-            One answer per call; an error that concerns that call alone is in it (`NotFoundError`: deleted
-            since).
+            One result per call, with the error of that call if it failed (`NotFoundError`: deleted since).
+
+        Raises:
+            GmailError: An error that concerns all calls.
         """
         return self._batches.get_many(calls, ordered=ordered)
 
-    def _item(self, method: str, collection: str, item: str, params: Mapping[str, Any]) -> Call:
-        return Call(
+    def _item(self, method: str, collection: str, item: str, params: Mapping[str, Any]) -> ApiCall:
+        return ApiCall(
             method, f"{self._root}/{collection}/{quote(item, safe='')}", {**params, **_COMPACT}, key=item
         )
 
     def _get(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> Resource:
         return self._json(self._transport.get(method, self._root + path, params))
 
-    def _json(self, answer: Answer) -> Resource:
-        return answer.json if answer.json is not None else {}
+    def _json(self, result: ApiResult) -> Resource:
+        return result.json if result.json is not None else {}
 
     def _list(self, method: str, path: str, key: str) -> list[Resource]:
         return _items(self._get(method, path), key, method)
@@ -248,7 +250,7 @@ class GmailApi:
             token = document.get("nextPageToken") or None
             if token is not None and (token in seen or empty > _EMPTY_PAGES):
                 raise UnavailableError(
-                    f"{method}: the listing has no end (a page token came twice, or only empty pages).",
+                    f"{method}: the listing does not end (a repeated page token, or only empty pages).",
                     fix="Try again later.",
                     method=method,
                 )
@@ -259,7 +261,7 @@ class GmailApi:
 
 
 _COMPACT = {"prettyPrint": False}
-"""Gmail indents its JSON unless told not to: payloads of many parts are mostly blanks then."""
+"""Gmail indents its JSON by default; a payload with many parts is then mostly whitespace."""
 
 
 def _filters(
@@ -274,7 +276,7 @@ def _filters(
 
 
 def _items(document: Resource, key: str, method: str) -> list[Resource]:
-    """The list under `key`; a listing of another shape is an error, never 'no rows'."""
+    """The list under `key`; a response of another shape is an error, never an empty list."""
     items = document.get(key)
     if items is None:
         return []

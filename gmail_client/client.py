@@ -1,4 +1,4 @@
-"""The way in: `GmailClient` holds what mailboxes share, `Mailbox` is one of them."""
+"""The entry point: `GmailClient` holds what mailboxes share, `Mailbox` is one of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, Endpoints, checked_root
 from gmail_client.auth.tokens import TokenSource
 from gmail_client.errors import ConfigurationError, UnavailableError
-from gmail_client.http.calls import Usage
+from gmail_client.http.calls import QuotaUsage
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
-from gmail_client.http.concurrency import Gate
+from gmail_client.http.concurrency import ConcurrencyLimiter
 from gmail_client.http.sessions import new_session
 from gmail_client.http.transport import Transport
 from gmail_client.options import TableOptions
-from gmail_client.quota import Meter, QuotaPlan, preset
+from gmail_client.quota import QuotaPlan, RateLimiter, preset
 from gmail_client.reads import read_pages
 from gmail_client.schema import to_batch
 
@@ -31,21 +31,21 @@ __all__ = ["GmailClient", "Mailbox"]
 
 
 class GmailClient:
-    """One Cloud project's access to Gmail: its credentials, its quota, its connections.
+    """One Cloud project's access to Gmail: credentials, quota and connections.
 
-    Thread-safe. Pickles without sessions, locks and counters: the copy starts afresh.
+    Thread-safe. Can be pickled; the copy has no sessions, locks or counters of the original.
 
     Args:
-        credentials: Who asks.
-        quota: What may be spent, and what calls cost.
-        api_root: Where Gmail is.
-        oauth_root: Where its token endpoint is.
+        credentials: The credentials of a user or a service account.
+        quota: Limits and prices; `preset("current")` by default.
+        api_root: URL of the Gmail API.
+        oauth_root: URL of the OAuth server with the token endpoint.
         workers: Threads of a mailbox's `get_many`.
-        clock: Counts every wait.
-        session: Makes the connections; called once, when the first is needed.
+        clock: Measures every wait.
+        session: Creates the HTTP session; called once, for the first request.
 
     Raises:
-        ConfigurationError: A root that tokens must not be sent to.
+        ConfigurationError: A root that tokens must not be sent to, or fewer than one worker.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class GmailClient:
     ) -> None:
         if workers < 1:
             raise ConfigurationError(
-                f"workers={workers} can fetch nothing.", fix="Use 1 or more; 5 is usual."
+                f"workers={workers} is less than 1.", fix="Use 1 or more; the default is 5."
             )
         self.credentials = credentials
         self.plan = quota or preset("current")
@@ -77,19 +77,19 @@ class GmailClient:
         self._lock = threading.Lock()
         self._live_session: requests.Session | None = None
         self._mailboxes: dict[str, Mailbox] = {}
-        self._lines: dict[str, tuple[TokenSource, Meter, Gate]] = {}
-        self._project_meter = Meter(self.plan.project_per_minute, clock=self.clock)
+        self._users: dict[str, tuple[TokenSource, RateLimiter, ConcurrencyLimiter]] = {}
+        self._project_limiter = RateLimiter(self.plan.project_per_minute, clock=self.clock)
 
     @classmethod
     def from_settings(cls, settings: Settings | None = None, **options: Any) -> GmailClient:
-        """A client as the environment, `.env` and the file of `login` describe it.
+        """A client configured by the environment, `.env` and the login file.
 
         Args:
-            settings: Settings already read; read now when left out.
+            settings: The settings; read now by default.
             **options: `workers`, `clock`, `session`, as in the constructor.
 
         Raises:
-            ConfigurationError: Settings that are missing, contradict each other or can't be right.
+            ConfigurationError: Settings that are missing, contradictory or invalid.
         """
         from gmail_client.settings import Settings
 
@@ -103,10 +103,10 @@ class GmailClient:
         )
 
     def mailbox(self, user_id: str = "me") -> Mailbox:
-        """One mailbox; the same object for the same `user_id`.
+        """One mailbox; the same object for each call with the same `user_id`.
 
         Args:
-            user_id: `me`, or an address. A service account acts for that address.
+            user_id: `me` or an address. A service account impersonates that address.
 
         Raises:
             ConfigurationError: `me` with a service account that has no subject.
@@ -118,22 +118,22 @@ class GmailClient:
             return self._mailboxes[user_id]
 
     def _api(self, user_id: str) -> GmailApi:
-        tokens, meter, gate = self._line(user_id)
+        tokens, limiter, concurrency = self._user(user_id)
         transport = Transport(
             tokens=tokens,
             plan=self.plan,
-            user_meter=meter,
-            project_meter=self._project_meter,
-            gate=gate,
-            usage=Usage(),
+            user_limiter=limiter,
+            project_limiter=self._project_limiter,
+            concurrency=concurrency,
+            usage=QuotaUsage(),
             session=self._session,
             api_root=self.api_root,
             clock=self.clock,
         )
         return GmailApi(transport, user_id, workers=self.workers)
 
-    def _line(self, user_id: str) -> tuple[TokenSource, Meter, Gate]:
-        """Token, meter and gate belong to the user behind the token, whatever the mailbox is called."""
+    def _user(self, user_id: str) -> tuple[TokenSource, RateLimiter, ConcurrencyLimiter]:
+        """Tokens and limiters belong to the user behind the token, whatever the mailbox is called."""
         credentials = self.credentials
         user = "me"
         if credentials.kind == "service account":
@@ -141,16 +141,20 @@ class GmailClient:
                 credentials = credentials.with_subject(user_id)
             if credentials.subject is None:
                 raise ConfigurationError(
-                    "GMAIL_USER_ID='me' means nobody with a service account: it has no mailbox of its own.",
-                    fix="Name the mailboxes in GMAIL_MAILBOXES, or one in GMAIL_USER_ID.",
+                    "GMAIL_USER_ID='me' names no mailbox: a service account has none of its own.",
+                    fix="Set GMAIL_MAILBOXES to the mailboxes, or GMAIL_USER_ID to one.",
                 )
             user = credentials.subject
-        if user not in self._lines:
+        if user not in self._users:
             tokens = TokenSource(
                 credentials, session=self._session, oauth_root=self.oauth_root, clock=self.clock
             )
-            self._lines[user] = (tokens, Meter(self.plan.user_per_minute, clock=self.clock), Gate())
-        return self._lines[user]
+            self._users[user] = (
+                tokens,
+                RateLimiter(self.plan.user_per_minute, clock=self.clock),
+                ConcurrencyLimiter(),
+            )
+        return self._users[user]
 
     def _session(self) -> requests.Session:
         if self._live_session is None:
@@ -160,7 +164,7 @@ class GmailClient:
         return self._live_session
 
     def __getstate__(self) -> dict[str, Any]:
-        fresh = ("_lock", "_live_session", "_mailboxes", "_lines", "_project_meter")
+        fresh = ("_lock", "_live_session", "_mailboxes", "_users", "_project_limiter")
         return {name: value for name, value in self.__dict__.items() if name not in fresh}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -172,11 +176,11 @@ class GmailClient:
 
 
 class Mailbox:
-    """One mailbox. Get it from `GmailClient.mailbox`; pickles as its client and its name.
+    """One mailbox, from `GmailClient.mailbox`. Can be pickled.
 
     Attributes:
         client: The client it belongs to.
-        user_id: `me` or an address, as it was asked for.
+        user_id: `me` or an address, as requested.
         api: Its read endpoints.
     """
 
@@ -188,16 +192,16 @@ class Mailbox:
 
     @property
     def address(self) -> str:
-        """Its real address, asked of Gmail once.
+        """The mailbox's real address, read once with getProfile.
 
         Raises:
-            GmailError: Gmail did not tell.
+            GmailError: It can't be read.
         """
         if self._address is None:
             address = self.api.profile().get("emailAddress")
             if not isinstance(address, str) or not address:
                 raise UnavailableError(
-                    "getProfile: an answer without an emailAddress.",
+                    "getProfile: a response without an emailAddress.",
                     fix="Try again later; check GMAIL_API_ROOT.",
                     method="getProfile",
                 )
@@ -209,7 +213,7 @@ class Mailbox:
 
         Args:
             table: One of the ten names.
-            options: The table's options; the defaults where not given.
+            options: The table's options; defaults if omitted.
 
         Raises:
             GmailError: The read can't be completed.

@@ -1,28 +1,28 @@
-"""Every error this client raises, and nothing else leaves it.
+"""The errors of this client; it raises no others.
 
-    GmailError                      retryable: bool, fix: what to do about it
-    ├── ConfigurationError          the user's settings, options or spec (also a ValueError)
-    │   ├── UnknownTableError       not one of the ten
-    │   └── OptionError             a table option out of its range
-    ├── CredentialsError            no token to be had: revoked, expired, wrong client, missing
-    ├── AccessError                 a token, but not for this: the request was refused for good
+    GmailError                      retryable: bool, fix: what to do
+    ├── ConfigurationError          invalid settings, options or spec (also a ValueError)
+    │   ├── UnknownTableError       not one of the ten tables
+    │   └── OptionError             an unknown table option, or an invalid value
+    ├── CredentialsError            no access token: revoked, expired, wrong client, missing
+    ├── AccessError                 a permanent refusal in spite of a valid token
     │   ├── ScopeError              the token lacks gmail.readonly
-    │   ├── ApiDisabledError        the Gmail API is off in the Cloud project
+    │   ├── ApiDisabledError        the Gmail API is disabled in the Cloud project
     │   ├── DelegationError         this token may not read that mailbox
     │   ├── ForbiddenError          this account may not use this method (delegates, a policy)
-    │   └── NoMailboxError          the account has no Gmail
-    ├── RequestError                Gmail calls the request malformed (400): a bug or a bad option
+    │   └── NoMailboxError          the account has no Gmail mailbox
+    ├── RequestError                Gmail calls the request malformed (400): a defect or an invalid option
     ├── NotFoundError               404: deleted since, or never there
-    │   └── HistoryExpiredError     the start of the history is too old: compare instead
+    │   └── HistoryExpiredError     the history no longer reaches back to the start: reconcile instead
     ├── QuotaError                  refused for quota
-    │   ├── RateLimitError          this minute's units are spent; waiting helps
-    │   ├── ConcurrencyError        too many requests at once; narrowing helps
-    │   └── DailyLimitError         the day's quota is spent: stop, keep what is stored
-    ├── UnavailableError            5xx, timeouts, resets, answers cut short; retrying helps
-    └── IncompleteReadError         something that was requested has no outcome: a defect of this product
+    │   ├── RateLimitError          the units of this minute are used up; waiting helps
+    │   ├── ConcurrencyError        too many requests at once; fewer at once help
+    │   └── DailyLimitError         the daily quota is used up: stop, keep the stored rows
+    ├── UnavailableError            5xx, timeouts, resets, truncated responses; retrying helps
+    └── IncompleteReadError         a requested item has no outcome: a defect of this product
 
-`str(error)` is one line of what happened and, after a newline, `Fix:` with one line of what to do.
-No error carries a token, a secret or the text of a mail.
+`str(error)` is one line that says what happened and, after a newline, `Fix:` with one line that says what to do. No
+error contains a token, a secret or the text of a mail.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ __all__ = [
 
 
 class GmailError(Exception):
-    """The root: `what` happened in one line, `fix` says how to mend it, `retryable` whether waiting may.
+    """The base class: `what` happened, the `fix`, and whether it is `retryable`.
 
     Args:
-        what: One line: the field or request, the value, what is wrong with it.
+        what: One line: the field or request, the value, and what is wrong with it.
         fix: One line: what the reader should do.
-        status: HTTP status, where an answer of Gmail's is behind it.
-        reason: Gmail's own reason (`errors[0].reason` or ErrorInfo), where there is one.
+        status: HTTP status of Gmail's response, if there is one.
+        reason: Gmail's own reason (`errors[0].reason` or ErrorInfo), if there is one.
         method: The API method that was called, as in the price table (`messages.get`).
-        retry_at: Epoch seconds before which Gmail asked not to be tried again, if it did.
+        retry_at: Epoch seconds of the earliest retry, if Gmail named one.
     """
 
     retryable = False
@@ -99,23 +99,23 @@ def _rebuild(kind: type[GmailError], state: dict[str, object]) -> GmailError:
 
 
 class ConfigurationError(GmailError, ValueError):
-    """Settings, options or spec that cannot be right."""
+    """Invalid settings, options or spec."""
 
 
 class UnknownTableError(ConfigurationError):
-    """A table that is not one of the ten."""
+    """A table that is not one of the ten tables."""
 
 
 class OptionError(ConfigurationError):
-    """A table option that is unknown or out of its range."""
+    """A table option that is unknown, or whose value is invalid."""
 
 
 class CredentialsError(GmailError):
-    """No access token can be had with these credentials."""
+    """These credentials give no access token."""
 
 
 class AccessError(GmailError):
-    """Gmail knows who asks and refuses for good."""
+    """Gmail accepts the token and refuses the request permanently."""
 
 
 class ScopeError(AccessError):
@@ -123,7 +123,7 @@ class ScopeError(AccessError):
 
 
 class ApiDisabledError(AccessError):
-    """The Gmail API is not enabled in the Google Cloud project of the client."""
+    """The Gmail API is disabled in the client's Google Cloud project."""
 
 
 class DelegationError(AccessError):
@@ -131,7 +131,7 @@ class DelegationError(AccessError):
 
 
 class ForbiddenError(AccessError):
-    """The method is closed to this account."""
+    """This account may not use the method."""
 
 
 class NoMailboxError(AccessError):
@@ -143,24 +143,24 @@ class RequestError(GmailError):
 
 
 class NotFoundError(GmailError):
-    """What was asked for does not exist (any more)."""
+    """The requested item does not exist, or no longer exists."""
 
 
 class HistoryExpiredError(NotFoundError):
-    """The history no longer reaches back to the start that was asked for."""
+    """The history no longer reaches back to the requested start."""
 
 
 class QuotaError(GmailError):
-    """Refused for quota."""
+    """Refused because of a quota."""
 
 
 class RateLimitError(QuotaError):
-    """The units of this minute are spent.
+    """The units of this minute are used up.
 
     Args:
-        retry_at: Epoch seconds at which Gmail says (or implies) that the next try may pass.
-        limit: The true limit in units per minute, when the refusal names it.
-        per_project: True when the project's limit was hit, not the user's.
+        retry_at: Epoch seconds of the earliest retry, as Gmail states or implies.
+        limit: The real limit in units per minute, if the refusal names it.
+        per_project: Whether the limit is the project's rather than the user's.
     """
 
     retryable = True
@@ -189,17 +189,17 @@ class ConcurrencyError(QuotaError):
 
 
 class DailyLimitError(QuotaError):
-    """The project's quota for the day is spent."""
+    """The project's daily quota is used up."""
 
 
 class UnavailableError(GmailError):
-    """Gmail did not answer, or not whole."""
+    """No response from Gmail, or an incomplete or unusable one."""
 
     retryable = True
 
 
 class IncompleteReadError(GmailError):
-    """Something that was requested has no outcome: a defect of this product. No cursor passes it."""
+    """A requested item has no outcome: a defect of this product. No cursor is advanced past it."""
 
 
 DEFECT_FIX = (

@@ -13,7 +13,7 @@ from typing import Any
 
 from gmail_client.api import GmailApi
 from gmail_client.errors import DEFECT_FIX, GmailError, IncompleteReadError, NotFoundError
-from gmail_client.http.calls import Answer, Call
+from gmail_client.http.calls import ApiCall, ApiResult
 from gmail_client.options import MessageFormat
 
 __all__ = [
@@ -109,7 +109,7 @@ def fetch(
     owners: dict[str, str] = {}
     follow_ups: list[tuple[FetchRequest, FetchedThread]] = []
 
-    def calls() -> Iterator[Call]:
+    def calls() -> Iterator[ApiCall]:
         for want in wants:
             if want.thread_id in open_wants:
                 raise _without_outcome(open_wants[want.thread_id][0].message_ids)
@@ -151,7 +151,7 @@ def _left_out(want: FetchRequest, fetched: FetchedThread) -> list[str]:
     return [message_id for message_id in want.message_ids if message_id not in known]
 
 
-def _take_thread(want: FetchRequest, fetched: FetchedThread, answer: Answer) -> None:
+def _take_thread(want: FetchRequest, fetched: FetchedThread, answer: ApiResult) -> None:
     fetched.size += answer.size
     if isinstance(answer.error, NotFoundError):
         # Gone as a thread; a member that lives on elsewhere shows itself when asked for singly.
@@ -167,7 +167,7 @@ def _take_thread(want: FetchRequest, fetched: FetchedThread, answer: Answer) -> 
     fetched.snippet = thread.get("snippet")
 
 
-def _take_message(fetched: FetchedThread, answer: Answer) -> None:
+def _take_message(fetched: FetchedThread, answer: ApiResult) -> None:
     fetched.size += answer.size
     if isinstance(answer.error, NotFoundError):
         fetched.gone.append(answer.call.key)

@@ -1,8 +1,8 @@
-"""Table options and the pipeline spec, validated.
+"""Table options and the pipeline spec, validated: `TableOptions` and `Spec`.
 
-`TableOptions` holds what a table may be asked for; `TableOptions.parse` takes a mapping as a connection, a
-spec or Spark passes it (strings welcome, names in any case). `Spec` is the pipeline spec of the Lakeflow
-document, read from YAML, JSON or a mapping: which tables, with which options, destinations and keys.
+`TableOptions.parse` reads a mapping as a connection, a spec or Spark passes it (values may be strings, names in any
+case). `Spec` is the pipeline spec of the Lakeflow documentation, read from YAML, JSON or a mapping: which tables, with
+which options, destinations and keys.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["DEFAULT_PAGE_SIZE", "MessageFormat", "Spec", "SpecTable", "TableOpti
 MessageFormat = Literal["full", "metadata", "minimal", "raw"]
 
 DEFAULT_PAGE_SIZE = 500
-"""Ids per listed page where `maxResults` is not set: a page costs the same whatever its size."""
+"""Ids per listed page when `maxResults` is not set; a page costs the same at any size."""
 
 _HIDDEN_LABELS = frozenset({"SPAM", "TRASH"})
 
 _SEARCHES_HIDDEN = re.compile(r"""(?<![\w-])(?:in|label|is):["']?(?:spam|trash|anywhere)\b""", re.IGNORECASE)
-"""A search that names spam or trash, other than to leave it out."""
+"""A search that includes spam or trash (rather than excluding it)."""
 
 _FIXES = {
     "q": "give a Gmail search such as `newer_than:7d`",
@@ -44,17 +44,17 @@ _FIXES = {
 
 
 class TableOptions(BaseModel):
-    """What one table is asked for. An instance is immutable and hashable.
+    """The options of one table. Immutable and hashable.
 
     Attributes:
-        q: Gmail search; only what matches enters.
-        label_ids: Labels that a message must all have.
-        max_results: Ids per listed page, 1 to 500; None takes what costs least.
-        include_spam_trash: Whether spam and trash belong to the table; `parse` takes it as said where `q` or
-            `labelIds` ask for them.
-        format: How much of each message is read.
-        max_records_per_batch: Most rows in one micro-batch of a stream; None for the stream's default.
-        skip_refused: Whether Spark goes on without the messages that Gmail would not give.
+        q: Gmail search; only matching messages are read.
+        label_ids: Label ids; a message must have all of them.
+        max_results: Ids per listed page, 1 to 500; None for the cheapest, 500.
+        include_spam_trash: Whether the table includes spam and trash; `parse` sets it when `q` or `labelIds` ask for
+            them.
+        format: Format of the messages.
+        max_records_per_batch: Maximum rows of a stream's micro-batch; None for the stream's default.
+        skip_refused: Whether Spark skips messages that Gmail refuses, instead of failing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -103,11 +103,11 @@ class TableOptions(BaseModel):
 
         Args:
             table_name: One of the ten.
-            options: By name, in any case; values may be strings, None counts as not given.
+            options: Values by name; names in any case, values may be strings, None means not set.
 
         Raises:
             UnknownTableError: Not one of the ten tables.
-            OptionError: An option that this table doesn't take, or a value out of its range.
+            OptionError: An option that this table does not have, or an invalid value.
         """
         entry = table(table_name)
         names = {name.lower(): name for name in entry.options}
@@ -116,12 +116,12 @@ class TableOptions(BaseModel):
             name = names.get(given.lower())
             if name is None:
                 raise OptionError(
-                    f"Option {given!r} (value {value!r}) is not known for table {table_name!r}.",
-                    fix=f"Use one of: {', '.join(entry.options)}; or remove it.",
+                    f"Option {given!r} (value {value!r}) is not an option of table {table_name!r}.",
+                    fix=f"Remove it, or use one of: {', '.join(entry.options)}.",
                 )
             if name in values:
                 raise OptionError(
-                    f"Option {name!r} is given twice for table {table_name!r}.", fix="Give it once."
+                    f"Option {name!r} of table {table_name!r} is set twice.", fix="Set it once."
                 )
             if value is not None:
                 values[name] = value
@@ -130,13 +130,13 @@ class TableOptions(BaseModel):
         except (ValidationError, json.JSONDecodeError) as error:
             name = _first_location(error)
             raise OptionError(
-                f"Option {name!r} of table {table_name!r} can't be {values.get(name)!r}.",
+                f"Option {name!r} of table {table_name!r} is {values.get(name)!r}, which is not valid.",
                 fix=f"{_FIXES.get(name, 'correct it')[:1].upper()}{_FIXES.get(name, 'correct it')[1:]}.",
             ) from None
         if table_name == "threads" and parsed.format == "raw":
             raise OptionError(
-                "Option 'format' of table 'threads' can't be 'raw': Gmail's threads.get knows no raw.",
-                fix="Use full, metadata or minimal for threads; raw for messages.",
+                "Option 'format' of table 'threads' is 'raw', which Gmail's threads.get does not have.",
+                fix="Use full, metadata or minimal; raw is for messages and drafts.",
             )
         asked_for = not _HIDDEN_LABELS.isdisjoint(parsed.label_ids) or _SEARCHES_HIDDEN.search(parsed.q or "")
         return parsed.model_copy(update={"include_spam_trash": True}) if asked_for else parsed
@@ -148,14 +148,14 @@ class TableOptions(BaseModel):
 
     @property
     def filtered(self) -> bool:
-        """Whether `q` or `labelIds` narrows the table."""
+        """Whether `q` or `labelIds` filters the table."""
         return bool(self.q or self.label_ids)
 
     @property
     def fingerprint(self) -> str:
-        """A short name of what decides a table's rows: `all` for the defaults, else 12 hex digits.
+        """A short id of the options that decide a table's rows: `all` for the defaults, else 12 hex digits.
 
-        It is part of the cursor's name, so that changed options have no cursor and are compared anew.
+        It is part of the cursor's name: after a change of options there is no cursor, and the table is reconciled.
         """
         meaning = {
             "q": self.q,
@@ -168,12 +168,12 @@ class TableOptions(BaseModel):
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
 
     def wants(self, label_ids: Iterable[str]) -> bool:
-        """Whether a message with these labels may be in the table (what `q` says is not looked at)."""
+        """Whether a message with these labels matches the label filters (`q` is not considered)."""
         labels = set(label_ids)
         return self.shows(labels) and labels.issuperset(self.label_ids)
 
     def shows(self, label_ids: Iterable[str]) -> bool:
-        """Whether a message with these labels is visible: not in spam or trash, unless these are included."""
+        """Whether a message with these labels is visible: not in spam or trash, unless they are included."""
         return self.include_spam_trash or _HIDDEN_LABELS.isdisjoint(label_ids)
 
 
@@ -189,14 +189,13 @@ class SpecTable(BaseModel):
 
     Attributes:
         source_table: One of the ten.
-        destination_catalog: Where the table goes on Databricks.
-        destination_schema: Where the table goes on Databricks; the key prefix's last part elsewhere.
-        destination_table: Name of the table that is written; the source's name where not given.
-        scd_type: For Spark: `SCD_TYPE_1` keeps the present row, `SCD_TYPE_2` every version,
-            `APPEND_ONLY` only adds.
-        primary_keys: Keys other than the catalogue's.
-        sequence_by: Column that orders changes, other than the catalogue's.
-        deletes: `remove` takes rows deleted in Gmail out of the table, `keep` marks them with `_deletedAt`.
+        destination_catalog: The table's catalog on Databricks.
+        destination_schema: The table's schema on Databricks; elsewhere the last part of the key prefix.
+        destination_table: Name of the written table; by default the source table's name.
+        scd_type: For Spark: `SCD_TYPE_1` keeps the current row, `SCD_TYPE_2` every version, `APPEND_ONLY` only appends.
+        primary_keys: Key columns, if not the catalogue's.
+        sequence_by: The column that orders changes, if not the catalogue's.
+        deletes: `remove` deletes rows of messages deleted in Gmail, `keep` sets their `_deletedAt` (soft delete).
         options: The table options.
     """
 
@@ -214,7 +213,7 @@ class SpecTable(BaseModel):
 
     @property
     def table_name(self) -> str:
-        """Name of the table that is written."""
+        """Name of the written table."""
         return self.destination_table or self.source_table
 
     @model_validator(mode="after")
@@ -226,9 +225,9 @@ class SpecTable(BaseModel):
             if column not in columns:
                 raise ValueError(f"{self.source_table} has no column {column!r}")
         if self.sequence_by and CATALOGUE[self.source_table].cursor is None:
-            raise ValueError(f"{self.source_table} is read whole each time, so nothing orders its changes")
+            raise ValueError(f"{self.source_table} is a snapshot, which has no order of changes")
         if self.sequence_by and not pa.types.is_integer(schema.field(self.sequence_by).type):
-            raise ValueError(f"{self.sequence_by} is no number, and text sorts 999 after 1000")
+            raise ValueError(f"{self.sequence_by} is not a number, and text sorts 999 after 1000")
         return self
 
     @classmethod
@@ -236,7 +235,7 @@ class SpecTable(BaseModel):
         """Validate one `{"table": {...}}` entry of a spec (with or without the outer key).
 
         Raises:
-            ConfigurationError: A key or value that cannot be right; the message names it.
+            ConfigurationError: An invalid key or value; the message names it.
         """
         entry = dict(value.get("table", value))
         name = entry.get("source_table")
@@ -262,9 +261,9 @@ class SpecTable(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in first["loc"])
-            at = f"{key!r}" if key else "an entry"
+            at = f"a value of {key!r}" if key else "an entry"
             raise ConfigurationError(
-                f"The spec's table {name!r} has {at} that can't be right: "
+                f"The spec's table {name!r} has {at} that is not valid: "
                 + first["msg"].removeprefix("Value error, ")
                 + (f" (value {entry.get(key)!r})" if key in entry else "")
                 + ".",
@@ -274,11 +273,11 @@ class SpecTable(BaseModel):
 
 
 class Spec(BaseModel):
-    """A pipeline spec: which tables, how, and by which connection.
+    """A pipeline spec: the tables, their options, and the connection.
 
     Attributes:
-        connection_name: Name of the Unity Catalog (or local) connection; Dagster has no use for it.
-        tables: The tables in the order given, each at most once.
+        connection_name: Name of the Unity Catalog (or local) connection; Dagster ignores it.
+        tables: The tables in the order of the spec, each at most once.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -293,10 +292,10 @@ class Spec(BaseModel):
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Spec:
-        """Validate a spec given as a mapping with `connection_name` and `objects`.
+        """Validate a mapping with `connection_name` and `objects`.
 
         Raises:
-            ConfigurationError: The message names what is wrong.
+            ConfigurationError: An invalid spec; the message names the problem.
         """
         unknown = sorted(set(value) - {"connection_name", "objects"})
         if unknown:
@@ -312,13 +311,13 @@ class Spec(BaseModel):
         name = value.get("connection_name")
         if name is not None and not isinstance(name, str):
             raise ConfigurationError(
-                f"The spec's connection_name is {name!r}, not a name.", fix="Give the connection's name."
+                f"The spec's connection_name is {name!r}, not text.", fix="Set it to the connection's name."
             )
         tables = []
         for entry in objects:
             if not isinstance(entry, Mapping):
                 raise ConfigurationError(
-                    f"The spec's objects hold {entry!r}, not a table.",
+                    f"The spec's objects contain {entry!r}, which is not a table.",
                     fix='Give each object the form {"table": {"source_table": "labels"}}.',
                 )
             tables.append(SpecTable.parse(entry))
@@ -326,16 +325,16 @@ class Spec(BaseModel):
         for name_given in names:
             if names.count(name_given) > 1:
                 raise ConfigurationError(
-                    f"The spec names the table {name_given!r} twice.", fix="Name each table once."
+                    f"The spec lists the table {name_given!r} twice.", fix="List each table once."
                 )
         return cls(connection_name=name, tables=tuple(tables))
 
     @classmethod
     def load(cls, source: str | Path | Mapping[str, Any] | None) -> Spec:
-        """Read a spec from a YAML or JSON file, a mapping, or nothing (all ten tables with defaults).
+        """Read a spec from a YAML or JSON file or a mapping; None gives all ten tables with default options.
 
         Raises:
-            ConfigurationError: The file can't be read, or what it holds can't be right.
+            ConfigurationError: The file can't be read, or the spec is invalid.
         """
         if source is None:
             return cls.default()
@@ -347,20 +346,20 @@ class Spec(BaseModel):
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(
                 f"The spec {str(path)!r} can't be read: {error}.",
-                fix="Point GMAIL_SPEC to a readable YAML or JSON file.",
+                fix="Set GMAIL_SPEC to a readable YAML or JSON file.",
             ) from None
-        import yaml  # the bundle for Databricks gets its spec as a mapping and ships no YAML reader
+        import yaml  # not part of the bundle for Databricks, which gets its spec as a mapping
 
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigurationError(
                 f"The spec {str(path)!r} is neither YAML nor JSON: {' '.join(str(error).split())}.",
-                fix="Correct the file at the line named.",
+                fix="Correct the file at that line.",
             ) from None
         if not isinstance(value, Mapping):
             raise ConfigurationError(
-                f"The spec {str(path)!r} holds {type(value).__name__}, not a mapping.",
+                f"The spec {str(path)!r} contains {type(value).__name__}, not a mapping.",
                 fix="Give it the keys connection_name and objects.",
             )
         return cls.parse(value)

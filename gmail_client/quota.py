@@ -1,8 +1,8 @@
-"""Gmail's quota: what each method costs, and a meter that spends a minute's units without being refused.
+"""Gmail's quota: the price of each method, and a rate limiter that stays within a limit of units per minute.
 
-Prices and limits: https://developers.google.com/workspace/gmail/api/reference/quota, as of 1 May 2026. The
-price is per method, never per `format`. `PRICES` is the table, `preset` makes a `QuotaPlan` of it,
-`Meter` spends it.
+Prices and limits: https://developers.google.com/workspace/gmail/api/reference/quota, as of 1 May 2026. The price
+depends on the method, not on `format`. `PRICES` is the table, `preset` makes a `QuotaPlan` from it, `RateLimiter`
+spends it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ from gmail_client.errors import ConfigurationError
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
 from gmail_client.http.waiting import Stopped, pause
 
-__all__ = ["PRICES", "Meter", "Price", "QuotaPlan", "Reservation", "preset"]
+__all__ = ["PRICES", "Price", "QuotaPlan", "RateLimiter", "Reservation", "preset"]
 
 WINDOW = 60.0
-"""Seconds over which Gmail counts."""
+"""Seconds of the window in which Gmail counts units."""
 
 BURST = 6.0
-"""Seconds' worth of units that may go out at once. With it 18 s hold at most 24 s' worth, below the 29 s'
-worth that were seen refused, and a batch of 20 gets never waits for its own size."""
+"""Seconds' worth of units that may be spent at once. 18 s then hold at most 24 s' worth (29 s' worth were seen
+refused), and a batch of 20 gets never waits because of its size."""
 
 HEADROOM = 0.01
-"""Share of the limit left alone, for clocks that run apart. Delays need none: see `Reservation`."""
+"""Share of the limit that stays unused, for clock drift. Network delays need no headroom: see `Reservation`."""
 
-_GLANCE = 0.25
-"""Seconds after which a waiting thread looks again whether the limit has changed."""
+_RECHECK = 0.25
+"""Seconds after which a waiting thread checks again: the limit may have changed."""
 
-
-_LEAST = 0.001
-"""Seconds: a shorter sleep would not move a clock that counts seconds since 1970 in a float."""
+_MIN_SLEEP = 0.001
+"""Seconds: a shorter sleep would not change a float of seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +78,18 @@ PRICES: Mapping[str, Price] = {
     "watch": Price(100, 100),
     "stop": Price(50, 50),
 }
-"""Every read method, and the two of push, named as in the discovery document after `gmail.users.`"""
+"""Every read method, and watch and stop, named as in the discovery document after `gmail.users.`"""
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaPlan:
-    """What a mailbox and a project may spend, and what a call costs.
+    """Limits per minute and prices per call.
 
     Attributes:
-        name: `current`, `legacy`, or the number that was given.
+        name: `current`, `legacy`, or a number of units per minute.
         user_per_minute: Units per minute and user.
         project_per_minute: Units per minute over all users of the Cloud project.
-        project_per_day: Units per day above which Google bills (no refusal); None without such a line.
+        project_per_day: Units per day above which Google bills the project; None if it does not.
         prices: Units per call by method.
     """
 
@@ -101,39 +100,39 @@ class QuotaPlan:
     prices: Mapping[str, int] = field(repr=False)
 
     def price(self, method: str) -> int:
-        """Units that one call of `method` costs.
+        """Units of one call of `method`.
 
         Raises:
-            ConfigurationError: No such method in the price table.
+            ConfigurationError: The method is not in the price table.
         """
         try:
             return self.prices[method]
         except KeyError:
             raise ConfigurationError(
-                f"{method!r} has no price.", fix=f"Use one of: {', '.join(sorted(self.prices))}."
+                f"Method {method!r} has no price.", fix=f"Use one of: {', '.join(sorted(self.prices))}."
             ) from None
 
     def revealed_by(self, limit: int) -> QuotaPlan:
-        """The plan that holds when a refusal names `limit` units per minute and user.
+        """The plan to use after a refusal that names a limit of `limit` units per minute and user.
 
-        A project taken for one with legacy prices that is refused at the current limit pays current prices.
+        A project with the current limit has current prices, even if `legacy` was configured.
         """
         current = preset("current")
         return current if self.name == "legacy" and limit == current.user_per_minute else self
 
 
 _LOWEST = 60
-"""Units per minute below which one threads.get would take most of a minute: surely a slip."""
+"""Units per minute: below it, one threads.get would take most of a minute. Such a setting is a mistake."""
 
 
 def preset(value: str | int) -> QuotaPlan:
-    """The plan that `GMAIL_QUOTA` names.
+    """The plan for a value of `GMAIL_QUOTA`.
 
     Args:
-        value: `current`, `legacy`, or units per minute and user (at current prices) as a number or its text.
+        value: `current`, `legacy`, or units per minute and user (at current prices) as a number or text.
 
     Raises:
-        ConfigurationError: Neither of them.
+        ConfigurationError: Any other value.
     """
     text = str(value).strip().lower()
     current = {method: price.current for method, price in PRICES.items()}
@@ -145,43 +144,43 @@ def preset(value: str | int) -> QuotaPlan:
     digits = text.replace("_", "")
     if not (digits.isascii() and digits.isdigit()) or not _LOWEST <= int(digits) <= 1_200_000:
         raise ConfigurationError(
-            f"GMAIL_QUOTA={value!r} is no quota.",
+            f"GMAIL_QUOTA={value!r} is not a quota.",
             fix=f"Use 'current', 'legacy', or units per minute and user from {_LOWEST} to 1200000.",
         )
     return QuotaPlan(digits, int(digits), 1_200_000, 80_000_000, current)
 
 
 class Reservation:
-    """Units that may be spent now. Settle it when the answer is there.
+    """Units that may be spent now. Settle it when the response has arrived.
 
-    Gmail counts a call at some moment between its sending and its answer. Until it is settled a reservation
-    counts in full, and for a minute from then on: whatever that moment was, no minute of Gmail's holds more.
+    Gmail counts a call at some moment between its request and its response. A reservation counts in full until it is
+    settled, and for one minute after that, so no minute of Gmail's holds more than the limit.
 
     Attributes:
-        units: How many; possibly fewer than were asked for.
-        waited: Seconds of the clock's time that passed until they were free.
+        units: Units granted; possibly fewer than requested.
+        waited: Seconds of the clock's time until they were granted.
     """
 
-    __slots__ = ("_meter", "_settled", "units", "waited")
+    __slots__ = ("_limiter", "_settled", "units", "waited")
 
-    def __init__(self, meter: Meter, units: int, waited: float) -> None:
+    def __init__(self, limiter: RateLimiter, units: int, waited: float) -> None:
         self.units = units
         self.waited = waited
-        self._meter = meter
+        self._limiter = limiter
         self._settled = False
 
     def keep(self, units: int) -> None:
-        """Give back all but `units` of what was granted, at once and unspent."""
+        """Return all but `units` of the granted units, unspent."""
         back = self.units - units
         if back > 0 and not self._settled:
             self.units = units
-            self._meter._give_back(back)
+            self._limiter._return_units(back)
 
     def settle(self) -> None:
-        """Say that the answer has come, or that none will. Does nothing the second time."""
+        """Record that the response has arrived, or that none will. A second call has no effect."""
         if not self._settled:
             self._settled = True
-            self._meter._settle(self.units)
+            self._limiter._settle(self.units)
 
     def __enter__(self) -> Reservation:
         return self
@@ -192,15 +191,15 @@ class Reservation:
         self.settle()
 
 
-class Meter:
-    """Spends at most a limit of units in any minute, at a steady pace, first come first served.
+class RateLimiter:
+    """Grants at most a limit of units in any minute, evenly spread, in the order of the requests. Thread-safe.
 
-    Two rules at once: no minute holds more than the limit, and a token bucket spreads the units over the
-    minute. Thread-safe. It never refuses; it makes the caller wait.
+    Two rules apply together: no minute holds more than the limit (sliding window), and a token bucket spreads the units
+    over the minute. A request is never refused; the caller waits.
 
     Args:
         limit: Units per minute.
-        clock: Tells the time and waits.
+        clock: Measures the time, and waits.
         headroom: Share of the limit that stays unused.
     """
 
@@ -219,17 +218,17 @@ class Meter:
 
     @property
     def limit(self) -> int:
-        """Units per minute, as last learned."""
+        """Units per minute, as last set or learned."""
         return self._limit
 
     @property
-    def crumb(self) -> int:
-        """Units below which what a minute leaves over is not worth a batch of its own: a sixtieth."""
+    def smallest_grant(self) -> int:
+        """The smallest partial grant worth a request of its own, in units: a sixtieth of the limit."""
         return max(1, int(self._rate))
 
     @property
     def burst(self) -> int:
-        """Units that may go out at once after a rest, at least 1. What is larger passes, but waits longer."""
+        """Units that may be spent at once after a pause, at least 1. Larger requests are granted, but wait longer."""
         return max(1, int(self._capacity))
 
     def reserve(
@@ -239,8 +238,8 @@ class Meter:
 
         Args:
             units: At least 1. More than the limit is granted when nothing else was spent for a minute.
-            least: Take fewer, down to this, when the minute has no room for all: what a minute leaves over
-                because the next batch does not fit would be lost. All or nothing without it.
+            least: Accept fewer units, down to this, when the current minute has no room for all; otherwise the rest of
+                the minute would stay unused. All or nothing without it.
             stop: Ends the wait when it is set.
 
         Raises:
@@ -257,10 +256,10 @@ class Meter:
             while not turn.wait(None if stop is None else 0.1):
                 if stop is not None and stop.is_set():
                     raise Stopped
-            granted, delay = self._take(units, least or units)
+            granted, delay = self._grant(units, least or units)
             while not granted:
-                pause(self._clock, min(delay, _GLANCE), stop)
-                granted, delay = self._take(units, least or units)
+                pause(self._clock, min(delay, _RECHECK), stop)
+                granted, delay = self._grant(units, least or units)
         finally:
             with self._lock:
                 self._turns.remove(turn)
@@ -269,14 +268,14 @@ class Meter:
         return Reservation(self, granted, max(0.0, self._clock.time() - began))
 
     def learn(self, limit: int) -> None:
-        """Take over the limit that Gmail named in a refusal, in units per minute."""
+        """Use the limit that Gmail named in a refusal, in units per minute."""
         if limit > 0:
             with self._lock:
                 self._set_limit(limit)
                 self._level = min(self._level, self._capacity)
 
     def block_until(self, epoch: float) -> None:
-        """Grant nothing before `epoch` (seconds). An earlier time than one already set changes nothing."""
+        """Grant nothing before `epoch` (seconds). A time earlier than the one already set has no effect."""
         with self._lock:
             self._blocked_until = max(self._blocked_until, epoch)
 
@@ -286,8 +285,8 @@ class Meter:
         self._rate = self._allowed / WINDOW
         self._capacity = self._rate * BURST
 
-    def _take(self, units: int, least: int) -> tuple[int, float]:
-        """Units granted now and 0, or 0 and the seconds after which to ask again."""
+    def _grant(self, units: int, least: int) -> tuple[int, float]:
+        """Units granted now and 0, or 0 and the seconds to wait before trying again."""
         with self._lock:
             now = self._advance()
             delay = max(
@@ -296,7 +295,7 @@ class Meter:
                 self._window_delay(least, now),
             )
             if delay > 0:
-                return 0, max(delay, _LEAST)
+                return 0, max(delay, _MIN_SLEEP)
             room = self._allowed - self._open_units - self._settled_units
             granted = max(least, min(units, room))
             self._level -= granted
@@ -311,9 +310,9 @@ class Meter:
             excess -= spent
             if excess <= 0:
                 return at + WINDOW - now
-        return _GLANCE if self._open_units else self._settled[-1][0] + WINDOW - now
+        return _RECHECK if self._open_units else self._settled[-1][0] + WINDOW - now
 
-    def _give_back(self, units: int) -> None:
+    def _return_units(self, units: int) -> None:
         with self._lock:
             self._open_units -= units
             self._level = min(self._capacity, self._level + units)
@@ -337,5 +336,5 @@ class Meter:
         return now
 
     def _shift(self, seconds: float) -> None:
-        """The clock was set back: keep the distances, or the past would lie in the future."""
+        """The clock was set back: move the recorded times with it, or they would lie in the future."""
         self._settled = deque((at + seconds, units) for at, units in self._settled)

@@ -1,7 +1,7 @@
-"""The ten reads: every table's rows, from one catalogue, page by page.
+"""Reads of all ten tables, page by page: `read_pages`.
 
-`read_pages` yields rows as Gmail sends them. messages and threads are read whole here, newest first; how they follow
-the history is `gmail_client.changes`' and its callers' business.
+Rows are as Gmail sends them. messages and threads are read in full, newest first; `gmail_client.changes` reads only
+what changed.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def read_pages(
     Args:
         api: The mailbox.
         name: One of the ten.
-        options: The table's options; the defaults where not given.
-        warn: Told what a reader should know: filters that match nothing, a table this account may not read.
-        messages: Messages after which a page of messages or threads ends; 1 gives rows as soon as they come.
-        first: Messages after which the first page ends, for a consumer who should not wait long.
+        options: The table's options; defaults if omitted.
+        warn: Called with warnings: filters that match nothing, a table that this account may not read.
+        messages: Messages after which a page of messages or threads ends; 1 yields rows as soon as they arrive.
+        first: Messages after which the first page ends, so that a consumer gets its first rows early.
 
     Yields:
-        Pages of rows of bounded size. `delegates` is empty for an account that may not read it.
+        Pages of rows of limited size. `delegates` is empty for an account that may not read it.
 
     Raises:
         UnknownTableError: Not one of the ten.
-        GmailError: The read can't be completed, or a message can't be had.
+        GmailError: The read can't be completed, or a message can't be read.
     """
     entry = table(name)
     options = options or TableOptions()
@@ -71,15 +71,15 @@ def _listed(api: GmailApi, options: TableOptions, warn: Warn) -> dict[str, list[
     for message_id, thread_id in list_message_ids(api, options).items():
         threads.setdefault(thread_id, []).append(message_id)
     if not threads and options.filtered:
-        warn(f"The filters q={options.q!r} and labelIds={','.join(options.label_ids)!r} match no message.")
+        warn(f"No message matches the filters q={options.q!r} and labelIds={','.join(options.label_ids)!r}.")
     return threads
 
 
 def complete(fetched: FetchedThread) -> FetchedThread:
-    """What was fetched, if all of it came.
+    """The argument, if it has no failed messages.
 
     Raises:
-        GmailError: Why a message can't be had.
+        GmailError: Why a message can't be read.
     """
     for error in fetched.failed.values():
         raise error
@@ -87,19 +87,19 @@ def complete(fetched: FetchedThread) -> FetchedThread:
 
 
 def taking(name: str, options: TableOptions, warn: Warn) -> Callable[[FetchedThread], FetchedThread | None]:
-    """What becomes of what was fetched for a table: `complete`, unless `skip_refused` goes on without the rest.
+    """A function that handles failed messages: it raises, or skips them if the option `skip_refused` is set.
 
     Args:
-        name: `messages`, which then lacks the refused ones alone, or `threads`, which lacks theirs.
+        name: `messages`, which then lacks only the failed messages, or `threads`, which lacks their threads.
         options: The table's options.
-        warn: Told of each refused message.
+        warn: Called for each skipped message.
     """
     if not options.skip_refused:
         return complete
 
     def take(fetched: FetchedThread) -> FetchedThread | None:
         for message_id, error in fetched.failed.items():
-            warn(f"{name}: left out, since Gmail would not give the message {message_id}: {error.what}")
+            warn(f"{name}: skipped the message {message_id}, which Gmail refused: {error.what}")
         return fetched if name == "messages" or not fetched.failed else None
 
     return take
@@ -135,7 +135,7 @@ def _threads(
 
 
 def thread_resource(fetched: FetchedThread, head: ListedThread | None, options: TableOptions) -> Row:
-    """A thread resource of the visible messages that were fetched, whichever calls brought them."""
+    """A thread resource with the visible messages that were fetched, by whichever calls."""
     messages = [message for message in fetched.messages if options.shows(message.get("labelIds") or ())]
     messages.sort(key=lambda message: (int(message.get("internalDate") or 0), message["id"]))
     history_id = fetched.history_id

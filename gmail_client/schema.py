@@ -1,12 +1,11 @@
-"""The ten tables' columns: one Arrow schema each, with a description on every field.
+"""The ten tables' columns: one Arrow schema each, with a description of every field.
 
-This is the single source for Delta, for Spark and for the documentation. Names and types follow Gmail's own
-(discovery document v1): strings stay strings (`historyId` and `internalDate` too), counts are int64, nested
-objects are structs and null when absent.
+The single source for Delta, Spark and the documentation. Names and types follow Gmail's discovery document v1: strings
+stay strings (`historyId` and `internalDate` too), counts are int64, nested objects are structs, and null when absent.
 
-`SCHEMAS` maps a table's name to its schema; `to_batch` turns rows as Gmail sends them (JSON objects) into a
-record batch, `json_row` one into a dict of the table's columns; `message_row` and `thread_row` add what the
-tables hold beyond Gmail's fields (`historySequence`, `partsJson`).
+`SCHEMAS` maps a table's name to its schema. `to_batch` converts rows as Gmail sends them (JSON objects) to a record
+batch, `json_row` converts one to a dict of the table's columns; `message_row` and `thread_row` add the columns that
+Gmail does not have (`historySequence`, `partsJson`).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ __all__ = [
 ]
 
 PARTS_DEPTH = 5
-"""Typed levels of `payload.parts`; `partsJson` keeps what lies deeper (3 of 9,882 test mails do, no real one)."""
+"""Typed levels of `payload.parts`; `partsJson` has deeper ones (3 of 9,882 test mails have any, no real mail)."""
 
 Row = dict[str, Any]
 
@@ -318,7 +317,7 @@ def thread_row(thread: Row) -> Row:
 
 
 def message_array(messages: Sequence[Row]) -> pa.StructArray:
-    """Messages as Gmail sends them, as an array of the struct that `threads.messages` holds."""
+    """Messages as Gmail sends them, as an array of the struct in `threads.messages`."""
     rows = [_fold_message(message) for message in messages]
     try:
         return pa.array(rows, _MESSAGE_STRUCT)
@@ -327,7 +326,7 @@ def message_array(messages: Sequence[Row]) -> pa.StructArray:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """Replace halves of surrogate pairs: a text cut inside an emoji ends in one, and it is no Unicode."""
+    """Replace lone surrogates: a text cut inside an emoji ends in one, and it is not valid Unicode."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
@@ -350,11 +349,11 @@ _PREPARE = {"messages": message_row, "threads": thread_row, "drafts": _draft_row
 
 
 def to_batch(table: str, rows: Sequence[Row]) -> pa.RecordBatch:
-    """Turn JSON objects as Gmail sends them into one record batch of the table's schema.
+    """Convert JSON objects as Gmail sends them to one record batch of the table's schema.
 
     Args:
         table: One of the ten names.
-        rows: Gmail's resources. Fields the schema doesn't know are dropped; absent ones are null.
+        rows: Gmail's resources. Fields that are not in the schema are dropped; absent ones are null.
     """
     prepare = _PREPARE.get(table, _plain_row)
     prepared = [prepare(row) for row in rows]
@@ -365,12 +364,12 @@ def to_batch(table: str, rows: Sequence[Row]) -> pa.RecordBatch:
 
 
 def json_row(table: str, row: Row) -> Row:
-    """One row as a dict of the table's columns, for engines that take no Arrow.
+    """Convert one row to a dict of the table's columns, for engines without Arrow.
 
     Args:
         table: One of the ten names.
-        row: Gmail's resource. Top-level fields the schema doesn't know are dropped; absent columns, and objects
-            without any field at any depth, are None.
+        row: Gmail's resource. Top-level fields that are not in the schema are dropped; absent columns, and objects
+            without fields at any depth, are None.
     """
     prepared = _PREPARE.get(table, _plain_row)(row)
     return {name: _plain(prepared.get(name)) for name in SCHEMAS[table].names}

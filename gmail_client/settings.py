@@ -1,8 +1,8 @@
-"""Settings from the environment, from `.env` in the working directory, and from the file that `login` wrote.
+"""Settings from the environment, from `.env` in the working directory, and from the login file.
 
-The first that names a value wins; an empty value counts as none; an endpoint applies to the credentials beside it only
-(`gmail_client.auth.layers`). Only the command line and Dagster need this module (and pydantic-settings): `Credentials`
-and `GmailClient` take plain values.
+The first source with a value wins; an empty value counts as not set; an endpoint applies only to the credentials of the
+same source (`gmail_client.auth.layers`). Only the command line and Dagster need this module (and pydantic-settings);
+`Credentials` and `GmailClient` take plain values.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _DOTENV = ".env"
 
 
 class Settings(BaseSettings):
-    """Everything that can be set from outside; each field is the variable `GMAIL_<NAME>`.
+    """All settings; each field is the environment variable `GMAIL_<NAME>`.
 
     Raises:
-        ConfigurationError: A value that can't be right; names the variable, the value and the fix.
+        ConfigurationError: An invalid value; the message names the variable, the value and the fix.
     """
 
     model_config = SettingsConfigDict(
@@ -61,17 +61,17 @@ class Settings(BaseSettings):
     client_id: str | None = Field(None, description="The OAuth client's id.")
     client_secret: SecretStr | None = Field(None, description="The OAuth client's secret.")
     refresh_token: SecretStr | None = Field(None, description="A refresh token of that client.")
-    access_token: SecretStr | None = Field(None, description="An access token alone, kept fresh by others.")
+    access_token: SecretStr | None = Field(None, description="An access token that another program renews.")
     service_account_file: Path | None = Field(None, description="A service account's JSON key.")
     user_id: str = Field("me", description="The mailbox: `me` or an address.")
     mailboxes: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Many mailboxes, separated by commas; without it `user_id` is the one."
+        (), description="Several mailboxes, separated by commas; by default only `user_id`."
     )
     spec: str | None = Field(None, description="The pipeline spec: a YAML or JSON file.")
     quota: str = Field("current", description="`current`, `legacy`, or units per minute and user.")
-    lake: str = Field("lake", description="Where the Delta tables are: a folder or an object-store URI.")
-    api_root: str = Field(API_ROOT, description="Where Gmail is.")
-    oauth_root: str = Field(OAUTH_ROOT, description="Where the token endpoint is.")
+    lake: str = Field("lake", description="Location of the Delta tables: a folder or an object-store URI.")
+    api_root: str = Field(API_ROOT, description="URL of the Gmail API.")
+    oauth_root: str = Field(OAUTH_ROOT, description="URL of the OAuth server.")
 
     def __init__(self, **values: Any) -> None:
         failure: ConfigurationError | None = None
@@ -121,7 +121,7 @@ class Settings(BaseSettings):
         """The credentials that these settings describe.
 
         Raises:
-            ConfigurationError: None, contradictory ones, or half of one.
+            ConfigurationError: Missing, contradictory or incomplete credentials.
         """
         return Credentials.of(
             client_id=self.client_id,
@@ -174,7 +174,7 @@ def _refuse_other_client(login: Layer, above: Sequence[Layer]) -> None:
         given = next((plain(layer.values[name]) for layer in above if name in layer.values), None)
         if given is not None and name in login.values and given != login.values[name]:
             raise ConfigurationError(
-                f"GMAIL_{name.upper()} is not the one that the login file was written with.",
+                f"GMAIL_{name.upper()} is not the one in the login file.",
                 fix="Run `gmail-assets login` with this client, or unset "
                 "GMAIL_CLIENT_ID and GMAIL_CLIENT_SECRET.",
             )
@@ -221,7 +221,7 @@ def login_target(
 
 
 def credentials_file() -> Path:
-    """Where `login` stores what it brought: GMAIL_CREDENTIALS_FILE, or in the user's configuration folder."""
+    """Path of the login file: GMAIL_CREDENTIALS_FILE, or in the user's configuration folder."""
     named = os.environ.get("GMAIL_CREDENTIALS_FILE")
     if named:
         return Path(named).expanduser()
@@ -243,7 +243,7 @@ def _login_file() -> Layer:
         return Layer.of(name, {})
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"The login file {path} cannot be read: {type(error).__name__}.", fix=fix
+            f"The login file {path} can't be read: {type(error).__name__}.", fix=fix
         ) from None
     if sys.platform != "win32" and mode & 0o077:
         warnings.warn(
@@ -254,21 +254,21 @@ def _login_file() -> Layer:
     except ValueError:
         stored = None
     if not isinstance(stored, dict):
-        raise ConfigurationError(f"The login file {path} is no JSON object.", fix=fix)
+        raise ConfigurationError(f"The login file {path} is not a JSON object.", fix=fix)
     return Layer.of(name, {field: value for field, value in stored.items() if field in Settings.model_fields})
 
 
 def _unreadable_dotenv(error: Exception) -> ConfigurationError:
     return ConfigurationError(
-        f".env cannot be read: {type(error).__name__}.", fix="Correct or remove the file."
+        f".env can't be read: {type(error).__name__}.", fix="Correct or remove the file."
     )
 
 
 def _failure(problems: Sequence[Any]) -> ConfigurationError:
-    """The first error that says by itself what to do, else all in one line."""
+    """The first error that has a fix of its own, else all of them in one line."""
     for problem in problems:
         cause = problem.get("ctx", {}).get("error")
         if isinstance(cause, ConfigurationError):
             return ConfigurationError(cause.what, fix=cause.fix)
-    told = "; ".join(f"GMAIL_{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in problems)
-    return ConfigurationError(f"{told}.", fix="Correct it in the environment, .env or the login file.")
+    summary = "; ".join(f"GMAIL_{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in problems)
+    return ConfigurationError(f"{summary}.", fix="Correct it in the environment, .env or the login file.")

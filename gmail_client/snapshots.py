@@ -1,7 +1,7 @@
-"""The eight tables that are read whole each time: labels, drafts, profile, settings and the rest.
+"""The eight snapshot tables, which are read in full each time: labels, drafts, profile, settings and the others.
 
-`read_snapshot` yields pages of rows as Gmail sends them. A read that fails half-way raises: the caller replaces
-nothing then.
+`read_snapshot` yields pages of rows as Gmail sends them. If a read fails half-way, it raises, and the caller keeps its
+old rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 Warn = Callable[[str], None]
 
 SETTINGS_PARTS = ("autoForwarding", "imap", "pop", "language", "vacation")
-"""The parts that make the row of `settings`, a call each."""
+"""The parts of the row of `settings`, one call each."""
 
 _LISTINGS = 5
 
@@ -32,15 +32,15 @@ def read_snapshot(
 
     Args:
         api: The mailbox.
-        table: A table that is no change table.
-        options: Page size and format, for drafts.
-        warn: Told what a reader of the table should know (a part that this account may not read).
+        table: Name of a snapshot table.
+        options: For drafts: page size and format.
+        warn: Called with warnings for the reader of the table, such as a part that this account may not read.
 
     Yields:
-        Pages of rows, bounded in rows and bytes.
+        Pages of rows, limited in rows and bytes.
 
     Raises:
-        ForbiddenError: This account may not read the table at all.
+        ForbiddenError: This account may not read the table.
         GmailError: The read can't be completed.
     """
     if table == "drafts":
@@ -64,26 +64,26 @@ def read_snapshot(
 
 
 def _labels(api: GmailApi) -> list[Row]:
-    """labels.list names the labels, labels.get tells counts and colours.
+    """labels.list has the ids, labels.get counts and colours.
 
-    A label that is deleted between the two is refused; then the list is read again.
+    If a label is deleted between the two calls, the list is read again.
     """
     known: dict[str, Row] = {}
     for _ in range(_LISTINGS):
         listed = [label["id"] for label in api.labels()]
         vanished = False
-        for answer in api.get_many(api.label_call(label_id) for label_id in listed if label_id not in known):
-            if isinstance(answer.error, NotFoundError):
+        for result in api.get_many(api.label_call(label_id) for label_id in listed if label_id not in known):
+            if isinstance(result.error, NotFoundError):
                 vanished = True
-            elif answer.error is not None:
-                raise answer.error
-            elif answer.json is not None:
-                known[answer.call.key] = answer.json
+            elif result.error is not None:
+                raise result.error
+            elif result.json is not None:
+                known[result.call.key] = result.json
         if not vanished:
             return [known[label_id] for label_id in listed]
     raise UnavailableError(
-        f"labels: in {_LISTINGS} readings each time a listed label was gone when it was asked for.",
-        fix="Try again when labels are not being deleted.",
+        f"labels: in each of {_LISTINGS} reads, a listed label was deleted before it could be read.",
+        fix="Try again when no labels are being deleted.",
         method="labels.get",
     )
 
@@ -92,14 +92,14 @@ def _drafts(api: GmailApi, options: TableOptions) -> Iterator[list[Row]]:
     ids = [draft["id"] for page in api.list_drafts(page_size=options.page_size) for draft in page]
     page: list[Row] = []
     size = 0
-    for answer in api.get_many(api.draft_call(draft_id, options.format) for draft_id in ids):
-        if isinstance(answer.error, NotFoundError):
-            continue  # sent or discarded since it was listed
-        if answer.error is not None:
-            raise answer.error
-        if answer.json is not None:
-            page.append(answer.json)
-            size += answer.size
+    for result in api.get_many(api.draft_call(draft_id, options.format) for draft_id in ids):
+        if isinstance(result.error, NotFoundError):
+            continue  # sent or discarded after it was listed
+        if result.error is not None:
+            raise result.error
+        if result.json is not None:
+            page.append(result.json)
+            size += result.size
         if len(page) >= CHUNK_MESSAGES or size >= CHUNK_BYTES:
             yield page
             page, size = [], 0

@@ -1,6 +1,6 @@
-"""The catalogue: what each of the ten tables is called, keyed by, ordered by, and which options it takes.
+"""The catalogue of the ten tables: name, key, cursor column and options of each.
 
-`CATALOGUE` maps the name to its `Table`; `table(name)` looks one up and raises an error that lists the ten.
+`CATALOGUE` maps a name to its `Table`; `table(name)` looks one up and raises an error that lists the ten.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Table:
         description: One sentence.
         primary_key: The columns that identify a row within one mailbox.
         cursor: The column that orders changes; None for snapshots.
-        ingestion_type: `cdc_with_deletes` follows Gmail's history, `snapshot` is read whole each time.
-        options: Names of the table options it takes.
+        ingestion_type: `cdc_with_deletes` follows Gmail's history, `snapshot` is read in full each time.
+        options: Names of its table options.
     """
 
     name: str
@@ -90,7 +90,7 @@ def table(name: str) -> Table:
     """The catalogue's entry for `name`.
 
     Raises:
-        UnknownTableError: It is not one of the ten; the message lists them.
+        UnknownTableError: It is not one of the ten tables; the message lists them.
     """
     try:
         return CATALOGUE[name]

@@ -1,1 +1,1 @@
-"""Access to a Gmail account: credentials, access tokens, and the OAuth login that gets a refresh token."""
+"""Access to a Gmail account: credentials, access tokens, and the OAuth login that obtains a refresh token."""

@@ -1,7 +1,7 @@
-"""Who asks: a refresh token, an access token alone, or a service account that acts for a mailbox.
+"""Credentials: a refresh token, an access token, or a service account that impersonates a mailbox.
 
-`Credentials` is an immutable value that can be pickled and never shows its secrets.
-`tokens.TokenSource` turns it into access tokens.
+`Credentials` is an immutable value that can be pickled and never shows its secrets in a repr. `tokens.TokenSource`
+obtains access tokens with it.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _VARIABLES = {
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One way to get at mail. Make it with `of` (any of the three), or with one of the `from_` methods.
+    """The credentials of one user or service account. Create them with `of`, or with one of the `from_` methods.
 
     Attributes:
-        kind: Which of the three.
-        client_id: The OAuth client, with a refresh token.
-        client_secret: Its secret.
-        refresh_token: What `gmail-assets login` brought.
-        access_token: A token that somebody else keeps fresh; it is used until Gmail refuses it.
+        kind: Which of the three kinds.
+        client_id: The OAuth client's id, with a refresh token.
+        client_secret: The OAuth client's secret.
+        refresh_token: The refresh token that `gmail-assets login` obtained.
+        access_token: A token that another program renews; it is used until Gmail refuses it.
         service_account: The service account's JSON key.
-        subject: The mailbox that the service account acts for.
+        subject: The mailbox that the service account impersonates.
     """
 
     kind: Kind
@@ -65,10 +65,10 @@ class Credentials:
         service_account_file: str | Path | None = None,
         subject: str | None = None,
     ) -> Credentials:
-        """Whatever of the three the arguments describe; empty strings count as not given.
+        """Credentials of the kind that the arguments describe; empty strings count as not given.
 
         Raises:
-            ConfigurationError: None of them, more than one, or one without all that belongs to it.
+            ConfigurationError: No kind, more than one, or an incomplete one.
         """
         given = {
             "client_id": bool(client_id),
@@ -80,15 +80,15 @@ class Credentials:
         ways = [way for way in ("refresh_token", "access_token", "service_account_file") if given[way]]
         if len(ways) > 1:
             raise ConfigurationError(
-                f"{_named(ways)} contradict each other: each is a way to log in of its own.",
+                f"{_named(ways)} contradict each other: each is a kind of credentials of its own.",
                 fix="Keep one of them and unset the others.",
             )
         if not ways:
             half = [name for name in ("client_id", "client_secret") if given[name]]
             raise ConfigurationError(
-                f"{_named(half)} alone give no access: the refresh token is missing."
+                f"{_named(half)} are set without a refresh token, which gives no access."
                 if half
-                else "No Gmail credentials were given.",
+                else "No Gmail credentials are set.",
                 fix="Run `gmail-assets login`, or set GMAIL_CLIENT_ID, GMAIL_CLIENT_SECRET and "
                 "GMAIL_REFRESH_TOKEN, or GMAIL_ACCESS_TOKEN alone, or GMAIL_SERVICE_ACCOUNT_FILE.",
             )
@@ -99,15 +99,15 @@ class Credentials:
         missing = [name for name in ("client_id", "client_secret") if not given[name]]
         if missing:
             raise ConfigurationError(
-                f"{_named(['refresh_token'])} is given without {_named(missing)}.",
-                fix="A refresh token works only with the client it was made for: set all three, "
+                f"{_named(['refresh_token'])} is set without {_named(missing)}.",
+                fix="A refresh token works only with the OAuth client that it was issued to: set all three, "
                 "or run `gmail-assets login`.",
             )
         return cls.from_refresh_token(client_id or "", _plain(client_secret), _plain(refresh_token))
 
     @classmethod
     def from_refresh_token(cls, client_id: str, client_secret: str, refresh_token: str) -> Credentials:
-        """A user's own consent, as `gmail-assets login` brings it."""
+        """The credentials of a user who consented, as `gmail-assets login` obtains them."""
         return cls(
             "refresh token",
             client_id=client_id.strip(),
@@ -117,17 +117,17 @@ class Credentials:
 
     @classmethod
     def from_access_token(cls, access_token: str) -> Credentials:
-        """A token that somebody else keeps fresh (Databricks connections do)."""
+        """An access token that another program renews (as Databricks connections do)."""
         return cls("access token", access_token=SecretStr(access_token.strip()))
 
     @classmethod
     def from_service_account_file(cls, path: str | Path, subject: str | None = None) -> Credentials:
-        """A service account with domain-wide delegation; its key is read here and now.
+        """A service account with domain-wide delegation; reads its key file now.
 
         Raises:
-            ConfigurationError: The file can't be read or is no service account's key.
+            ConfigurationError: The file can't be read or is not a service account's key.
         """
-        fix = "Point GMAIL_SERVICE_ACCOUNT_FILE at the JSON key of the service account."
+        fix = "Set GMAIL_SERVICE_ACCOUNT_FILE to the JSON key of the service account."
         try:
             text = Path(path).read_text("utf-8")
             key = json.loads(text)
@@ -140,8 +140,8 @@ class Credentials:
             raise ConfigurationError(
                 f"GMAIL_SERVICE_ACCOUNT_FILE={str(path)!r} is not JSON.", fix=fix
             ) from None
-        wanted = ("client_email", "private_key", "token_uri")
-        missing = [name for name in wanted if not (isinstance(key, dict) and key.get(name))]
+        required = ("client_email", "private_key", "token_uri")
+        missing = [name for name in required if not (isinstance(key, dict) and key.get(name))]
         if missing:
             raise ConfigurationError(
                 f"GMAIL_SERVICE_ACCOUNT_FILE={str(path)!r} lacks {', '.join(missing)}.", fix=fix
@@ -149,14 +149,14 @@ class Credentials:
         return cls("service account", service_account=SecretStr(text), subject=subject or None)
 
     def with_subject(self, mailbox: str) -> Credentials:
-        """The same service account acting for another mailbox.
+        """The same service account, impersonating another mailbox.
 
         Raises:
-            ConfigurationError: These are no service account's credentials.
+            ConfigurationError: These are not a service account's credentials.
         """
         if self.kind != "service account":
             raise ConfigurationError(
-                f"Credentials of the kind {self.kind!r} cannot act for {mailbox!r}.",
+                f"Credentials of the kind {self.kind!r} can't impersonate {mailbox!r}.",
                 fix="Use GMAIL_SERVICE_ACCOUNT_FILE to read other people's mailboxes.",
             )
         return replace(self, subject=mailbox)

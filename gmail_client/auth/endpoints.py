@@ -1,7 +1,7 @@
-"""Where Gmail and its token endpoint are, which scopes are asked for, and where a secret may be sent.
+"""The URLs of Gmail and its token endpoint, the OAuth scopes, and the hosts that secrets may be sent to.
 
-The roots can be moved (the emulator, a private gateway). A bearer token crosses every connection, so plain
-http is allowed to the own machine only. `Endpoints` is the pair of roots that credentials belong to.
+The roots can be set to other servers (the emulator, a private gateway). Every connection carries a bearer token, so
+plain http is allowed only to this machine. `Endpoints` is the pair of roots that credentials belong to.
 """
 
 from __future__ import annotations
@@ -61,28 +61,28 @@ def checked_root(variable: str, url: str) -> str:
     """`url` without a trailing slash, if tokens may be sent there.
 
     Args:
-        variable: The setting it came from, for the message (`GMAIL_API_ROOT`).
+        variable: The setting's name, for the message (`GMAIL_API_ROOT`).
         url: `https://host[:port][/path]`, or http to a loopback address.
 
     Raises:
-        ConfigurationError: No URL, or plain http to another machine.
+        ConfigurationError: Not a URL, or plain http to another machine.
     """
     if "@" in url:
         raise ConfigurationError(
-            f"{variable} carries a user name or password, which would end up in logs.",
-            fix=f"Leave them out of {variable}.",
+            f"{variable} contains a user name or password, which would appear in logs.",
+            fix=f"Remove them from {variable}.",
         )
     parts = _parts(url)
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
         raise ConfigurationError(
-            f"{variable}={url!r} is no URL of a server.",
-            fix=f"Give it as https://host, or unset {variable} to talk to Google.",
+            f"{variable}={url!r} is not the URL of a server.",
+            fix=f"Set it to https://host, or unset {variable} to use Google's.",
         )
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
-            f"{variable}={url!r} would send tokens in the clear to another machine.",
-            fix="Use https; plain http is allowed to 127.0.0.1, ::1 and localhost only.",
+            f"{variable}={url!r} would send tokens unencrypted to another machine.",
+            fix="Use https; plain http is allowed only to 127.0.0.1, ::1 and localhost.",
         )
     return url.rstrip("/")
 

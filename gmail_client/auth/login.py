@@ -1,11 +1,11 @@
-"""The browser flow that brings a refresh token.
+"""The OAuth flow in the browser that obtains a refresh token.
 
     login = Login(client)
     url = login.begin("http://127.0.0.1:8085/")     # show it to the user, who consents
     granted = login.finish({"code": ..., "state": ...})
 
-`consent` does all of it: it opens the browser, waits for the answer on the own machine or pasted by hand, and
-checks what was granted and for which mailbox. `revoke` takes a token back.
+`consent` does all of it: it opens the browser, waits for the redirect to this machine or for a pasted address, and
+checks which scopes were granted for which mailbox. `revoke` revokes a token.
 
 https://developers.google.com/identity/protocols/oauth2/native-app
 """
@@ -33,24 +33,24 @@ from gmail_client.auth.endpoints import (
     Endpoints,
     checked_root,
 )
-from gmail_client.auth.oauth_callback import Answer, Landing
+from gmail_client.auth.oauth_callback import AuthorizationResponse, OAuthCallback
 from gmail_client.auth.oauth_client import OAuthClient
 from gmail_client.client import GmailClient
 from gmail_client.errors import ConfigurationError, CredentialsError, ScopeError, UnavailableError
-from gmail_client.http.error_mapping import scrubbed
+from gmail_client.http.error_mapping import redact
 from gmail_client.http.sessions import new_session, route_to
 
 __all__ = ["TESTING_DAYS", "Granted", "Login", "consent", "revoke"]
 
 TESTING_DAYS = 7
-"""Days that a refresh token lives while the OAuth app's publishing status is 'Testing'."""
+"""Days until a refresh token expires while the OAuth app's publishing status is 'Testing'."""
 
 _AUTH_URI = "https://accounts.google.com/o/oauth2/v2/auth"
 _REVOKE_PATH = "/revoke"
 _TIMEOUT = (10.0, 30.0)
 
 _BROADER = ("https://mail.google.com/", "https://www.googleapis.com/auth/gmail.modify")
-"""Scopes that hold gmail.readonly."""
+"""Scopes that include gmail.readonly."""
 
 _REFUSALS = {
     "access_denied": (
@@ -68,19 +68,19 @@ _REFUSALS = {
     ),
     "invalid_client": (
         "the OAuth client is unknown, deleted, or its secret is wrong",
-        "Check client id and secret against the console's Clients page, or download its JSON anew.",
+        "Check client id and secret against the console's Clients page, or download its JSON again.",
     ),
-    "deleted_client": ("the OAuth client was deleted", "Make a new one (docs/google-cloud.md)."),
+    "deleted_client": ("the OAuth client was deleted", "Create a new one (docs/google-cloud.md)."),
     "invalid_grant": (
         "the code was used before, is too old, or belongs to another login",
-        "Log in again; a code works once and for some minutes, and only with the address it was made for.",
+        "Log in again; a code works once, for a few minutes, and only with the address that it was issued for.",
     ),
     "redirect_uri_mismatch": (
         "the client does not allow this redirect address: it is a 'Web application', not a 'Desktop app'",
-        "Use a Desktop client, or give --redirect-uri one of the addresses registered with this one.",
+        "Use a Desktop client, or set --redirect-uri to an address that is registered with this client.",
     ),
     "unauthorized_client": (
-        "the client may not be used this way",
+        "the client may not use this flow",
         "Use a client of the type 'Desktop app' (docs/google-cloud.md).",
     ),
 }
@@ -88,14 +88,14 @@ _REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What a login brought.
+    """The result of a login.
 
     Attributes:
-        client: The client it belongs to.
-        address: Whose mailbox it opens.
-        refresh_token: Good until revoked (or for 7 days in 'Testing').
-        scopes: What was really granted.
-        endpoints: Where it was granted, and where alone it may be sent.
+        client: The OAuth client that the token was issued to.
+        address: The mailbox's address.
+        refresh_token: Valid until revoked (for 7 days in 'Testing').
+        scopes: The granted scopes.
+        endpoints: The servers that granted the token; it may be sent only to them.
     """
 
     client: OAuthClient
@@ -109,11 +109,11 @@ class Login:
     """One attempt to get a user's consent.
 
     Args:
-        client: Who asks.
-        oauth_root: Where the token endpoint is; a moved one has the consent page too.
-        api_root: Where Gmail is.
-        hint: Address of the account that is meant, to be proposed by the page.
-        session: Makes the connections.
+        client: The OAuth client.
+        oauth_root: URL of the OAuth server; one that is not Google's has the consent page too.
+        api_root: URL of the Gmail API.
+        hint: Address of the account to suggest on the page.
+        session: Creates the HTTP session.
 
     Raises:
         ConfigurationError: A root that secrets must not be sent to.
@@ -138,12 +138,12 @@ class Login:
         self._verifier = ""
 
     def check_client(self) -> None:
-        """Let the token endpoint say whether it knows the client, before a browser opens.
+        """Check the OAuth client before the browser opens.
 
-        A code that can't exist is offered: a wrong client is refused as such, a right one because of the code.
+        Sends a code that can't exist: a wrong client is refused as a client, a right one because of the code.
 
         Raises:
-            CredentialsError: The client is unknown or its secret wrong.
+            CredentialsError: The client is unknown or its secret is wrong.
             UnavailableError: The token endpoint can't be reached.
         """
         answer = self._ask(code="none", redirect_uri="http://127.0.0.1/")
@@ -154,7 +154,7 @@ class Login:
         """The address of the consent page.
 
         Args:
-            redirect_uri: Where Google sends the browser with the answer.
+            redirect_uri: The address to which Google redirects the browser.
         """
         flow = Flow.from_client_config(
             {
@@ -169,7 +169,7 @@ class Login:
             redirect_uri=redirect_uri,
         )
         hint = {"login_hint": self.hint} if self.hint else {}
-        # Asking for consent each time is what brings a refresh token each time, from web clients too.
+        # With prompt=consent, Google returns a refresh token each time, to web clients too.
         url, self.state = flow.authorization_url(access_type="offline", prompt="consent", **hint)
         self._verifier = flow.code_verifier
         self._redirect_uri = redirect_uri
@@ -178,15 +178,15 @@ class Login:
             url = f"{self._oauth_root}{parts.path}?{parts.query}"
         return str(url)
 
-    def finish(self, answer: Answer) -> Granted:
-        """Exchange the code, and see what it opens.
+    def finish(self, answer: AuthorizationResponse) -> Granted:
+        """Exchange the code for tokens, and check them.
 
         Args:
-            answer: What came back from `begin`'s address.
+            answer: The parameters of the redirect.
 
         Raises:
-            CredentialsError: Consent was refused, or the code gives no token; says why.
-            ScopeError: The box of the scope was not ticked.
+            CredentialsError: Consent was refused, or the code is not accepted; says why.
+            ScopeError: The scope's checkbox was not selected.
             GmailError: The mailbox can't be read with it.
         """
         if answer.get("error"):
@@ -194,7 +194,7 @@ class Login:
         state = answer.get("state")
         if state is not None and not hmac.compare_digest(state.encode(), self.state.encode()):
             raise CredentialsError(
-                "The answer belongs to another login (its state differs).",
+                "The response belongs to another login (its state differs).",
                 fix="Log in again, with the address that is shown then.",
             )
         # Not by the flow's own fetch_token: it writes secret and tokens to a debug log.
@@ -206,12 +206,12 @@ class Login:
         scopes = tuple(str(token.get("scope") or answer.get("scope") or "").split())
         if not {READONLY_SCOPE, *_BROADER}.intersection(scopes):
             raise ScopeError(
-                f"The consent left out {READONLY_SCOPE}: granted was {' '.join(scopes) or 'nothing'}.",
-                fix="Log in again and tick the box of 'View your email messages and settings'.",
+                f"The scope {READONLY_SCOPE} was not granted, only {' '.join(scopes) or 'nothing'}.",
+                fix="Log in again and select the checkbox 'View your email messages and settings'.",
             )
         if not token.get("refresh_token"):
             raise CredentialsError(
-                "Google gave no refresh token.",
+                "Google returned no refresh token.",
                 fix="Remove the app at https://myaccount.google.com/permissions and log in again.",
             )
         access = Credentials.from_access_token(str(token["access_token"]))
@@ -223,7 +223,7 @@ class Login:
         return Granted(self.client, address, SecretStr(str(token["refresh_token"])), scopes, endpoints)
 
     def _ask(self, **fields: str) -> dict[str, Any]:
-        """What the token endpoint says to an authorization code; secrets stay out of every error."""
+        """The token endpoint's response to an authorization code; errors contain no secrets."""
         form = {
             "grant_type": "authorization_code",
             "client_id": self.client.id,
@@ -256,12 +256,12 @@ def _posted(session: Callable[[], requests.Session], url: str, form: Mapping[str
         try:
             document = json.loads(content or b"{}")
         except ValueError:
-            problem = f"answer {status} that is no JSON"
+            problem = f"status {status} without JSON"
     if not problem and (not isinstance(document, dict) or status >= 500 or status == 429):
-        problem = f"answer {status}"
+        problem = f"status {status}"
     if problem:
         raise UnavailableError(
-            f"The sign-in server {urlsplit(url).netloc} did not answer as it should: {problem}.",
+            f"Unexpected response from the OAuth server {urlsplit(url).netloc}: {problem}.",
             fix="Check the network, the proxy and GMAIL_OAUTH_ROOT, then try again.",
         )
     return {**document, "status": status}
@@ -270,9 +270,9 @@ def _posted(session: Callable[[], requests.Session], url: str, form: Mapping[str
 def _refused(answer: Mapping[str, Any]) -> CredentialsError:
     reason = str(answer.get("error_subtype") or answer.get("error") or "no token")
     what, fix = _REFUSALS.get(reason, ("Google refused", "Log in again."))
-    said = scrubbed(str(answer.get("error_description") or ""))
+    said = redact(str(answer.get("error_description") or ""))
     return CredentialsError(
-        f"The login failed: {what} ({scrubbed(reason)}{f': {said}' if said else ''}).", fix=fix, reason=reason
+        f"The login failed: {what} ({redact(reason)}{f': {said}' if said else ''}).", fix=fix, reason=reason
     )
 
 
@@ -286,43 +286,43 @@ def consent(
     complain: Callable[[str], None] = lambda text: None,
     timeout: float = 300.0,
 ) -> Granted:
-    """Ask the user, and wait for the answer.
+    """Ask the user for consent, and wait for it.
 
     Args:
         login: The attempt.
-        port: Port of the own machine for the answer, 0 for any that is free.
-        redirect_uri: Where Google sends the browser; needed with a web client known by id and secret only.
-        show: Called with the consent page's address, and whether the answer has to be pasted by hand. It opens
-            the browser or prints the address.
+        port: Port on this machine for the redirect, 0 for any free port.
+        redirect_uri: The redirect address; needed with a web client of which only id and secret are known.
+        show: Called with the consent page's address, and whether the response has to be pasted. It opens the browser or
+            prints the address.
         read_line: Reads a pasted address or code, for machines without a browser.
-        complain: Told what is wrong with a pasted line that is of no use.
+        complain: Called with the problem of a pasted line that can't be used.
         timeout: Seconds after which to give up.
 
     Raises:
-        ConfigurationError: The client has no redirect address that can be used, or the port is taken.
-        CredentialsError: No consent came, or it was refused.
-        ScopeError: The box of the scope was not ticked.
+        ConfigurationError: The client has no usable redirect address, or the port is taken.
+        CredentialsError: No consent in time, or it was refused.
+        ScopeError: The scope's checkbox was not selected.
     """
     login.check_client()
     target = redirect_uri or _registered(login.client)
     local = target is None or _is_local(target)
     if not local and read_line is None:
         raise ConfigurationError(
-            f"The client's redirect address {target} is not on this machine: the answer has to be pasted.",
-            fix="Run it with --no-browser in a terminal, or use a client of the type 'Desktop app'.",
+            f"The client's redirect address {target} is not on this machine: the response has to be pasted.",
+            fix="Run it with --no-browser in a terminal, or use a client of type 'Desktop app'.",
         )
     listen = (urlsplit(target).port or 80) if target is not None and local else port
-    with Landing(listen if local else None) as landing:
-        target = target or f"http://127.0.0.1:{landing.port}/"
+    with OAuthCallback(listen if local else None) as callback:
+        target = target or f"http://127.0.0.1:{callback.port}/"
         url = login.begin(target)
-        landing.state = login.state
+        callback.state = login.state
         show(url, not local)
         if read_line is not None:
-            landing.listen_to(read_line, complain)
-        answer = landing.wait(timeout)
+            callback.listen_to(read_line, complain)
+        answer = callback.wait(timeout)
     if answer is None:
         raise CredentialsError(
-            f"No answer from the browser within {timeout:.0f} seconds.",
+            f"No response from the browser within {timeout:.0f} seconds.",
             fix="Log in again, and allow access in the page that opens. If that page says "
             "'redirect_uri_mismatch', the client is a 'Web application': use a Desktop client, or give "
             "--redirect-uri. If it says 'Access blocked', add the account under Audience > Test users.",
@@ -331,7 +331,7 @@ def consent(
 
 
 def _registered(client: OAuthClient) -> str | None:
-    """The redirect address that a web client allows; None for any on the own machine."""
+    """The redirect address of a web client; None if any address on this machine is allowed."""
     if client.kind != "web":
         return None
     local = [uri for uri in client.redirect_uris if _is_local(uri)]
@@ -339,8 +339,8 @@ def _registered(client: OAuthClient) -> str | None:
     for uri in [*local, *other]:
         return uri
     raise ConfigurationError(
-        "The client is a 'Web application' without any redirect address.",
-        fix="Make a client of the type 'Desktop app' (docs/google-cloud.md), or add "
+        "The client is a 'Web application' without a redirect address.",
+        fix="Create a client of type 'Desktop app' (docs/google-cloud.md), or add "
         "http://localhost:8085/ to its Authorized redirect URIs and download its JSON again.",
     )
 
@@ -356,10 +356,10 @@ def revoke(
     oauth_root: str = OAUTH_ROOT,
     session: Callable[[], requests.Session] = new_session,
 ) -> bool:
-    """Take a token back, and with it the user's whole consent for its client.
+    """Revoke a token, and with it the user's whole consent for its client.
 
     Returns:
-        False when the token did not work any more.
+        False if the token was no longer valid.
 
     Raises:
         UnavailableError: The endpoint can't be reached, or refuses.
@@ -371,6 +371,6 @@ def revoke(
     if answer.get("error") in ("invalid_token", "invalid_grant"):
         return False
     raise UnavailableError(
-        f"The token was not revoked: {scrubbed(str(answer.get('error') or answer['status']))}.",
-        fix="Try again, or remove the app by hand at https://myaccount.google.com/permissions.",
+        f"The token was not revoked: {redact(str(answer.get('error') or answer['status']))}.",
+        fix="Try again, or remove the app at https://myaccount.google.com/permissions.",
     )

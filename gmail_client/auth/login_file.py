@@ -1,7 +1,7 @@
-"""The file in which a login is kept: written for its user alone, whole or not at all.
+"""The login file: readable only by its owner, written atomically.
 
-It names the endpoints that the login was made with; a file without them, as earlier versions wrote it, means Google's.
-`settings.py` reads it last, after the environment and `.env`; `settings.credentials_file` says where it is.
+It names the endpoints of the login; a file without them, written by an earlier version, means Google's. `settings.py`
+reads it last, after the environment and `.env`; `settings.credentials_file` is its path.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["env_lines", "read_login", "remove_login", "store_login"]
 
 
 def store_login(path: Path, granted: Granted) -> None:
-    """Write the file, readable by its owner alone; an earlier one is replaced in one step.
+    """Write the file, readable only by its owner; replaces an existing one atomically.
 
     Raises:
         ConfigurationError: It can't be written.
@@ -52,13 +52,13 @@ def store_login(path: Path, granted: Granted) -> None:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"The login file {path} cannot be written: {error.strerror or type(error).__name__}.",
-            fix="Name another place in GMAIL_CREDENTIALS_FILE, or use --print-env.",
+            f"The login file {path} can't be written: {error.strerror or type(error).__name__}.",
+            fix="Set GMAIL_CREDENTIALS_FILE to another path, or use --print-env.",
         ) from None
 
 
 def read_login(path: Path) -> Mapping[str, Any]:
-    """What the file holds; nothing where there is none, or none that makes sense."""
+    """The contents of the file; empty if there is none, or an unreadable one."""
     try:
         document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -70,7 +70,7 @@ def remove_login(path: Path) -> bool:
     """Remove the file.
 
     Returns:
-        Whether there was one.
+        Whether it existed.
 
     Raises:
         ConfigurationError: It can't be removed.
@@ -81,14 +81,14 @@ def remove_login(path: Path) -> bool:
         return False
     except OSError as error:
         raise ConfigurationError(
-            f"The login file {path} cannot be removed: {error.strerror or type(error).__name__}.",
-            fix="Remove it by hand.",
+            f"The login file {path} can't be removed: {error.strerror or type(error).__name__}.",
+            fix="Delete it yourself.",
         ) from None
     return True
 
 
 def env_lines(granted: Granted) -> str:
-    """The lines for an `.env` file. They hold the secrets: for whoever asked for them only."""
+    """The lines for an `.env` file, with the secrets in clear."""
     moved = granted.endpoints != GOOGLE
     roots = f"GMAIL_API_ROOT={granted.endpoints.api_root}\nGMAIL_OAUTH_ROOT={granted.endpoints.oauth_root}\n"
     return (

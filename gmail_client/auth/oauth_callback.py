@@ -1,6 +1,6 @@
-"""Where the browser lands after a consent: a page on the own machine, or an address pasted by hand.
+"""Receives the OAuth redirect after a consent: a page on this machine, or an address that the user pastes.
 
-`Landing` collects whatever comes first from either; nothing waits longer than it is told to.
+`OAuthCallback` waits for whichever comes first, up to a timeout.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from gmail_client.errors import ConfigurationError
 
-__all__ = ["Answer", "Landing", "parse_pasted"]
+__all__ = ["AuthorizationResponse", "OAuthCallback", "parse_pasted"]
 
-Answer = Mapping[str, str]
-"""The parameters that Google put into the address: `code` and `state`, or `error`."""
+AuthorizationResponse = Mapping[str, str]
+"""The parameters of the redirect address: `code` and `state`, or `error`."""
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>gmail-assets</title>
 <style>body{{font:18px/1.5 sans-serif;max-width:34rem;margin:4rem auto;padding:0 1rem}}</style></head>
 <body><h1>{title}</h1><p>{text}</p></body></html>
 """
-_CAME = ("Received", "You can close this window. The terminal says how it went.")
-_REFUSED = ("No access was given", "You can close this window. The terminal says what to do.")
+_RECEIVED = ("Received", "You can close this window. The terminal shows the result.")
+_REFUSED = ("Access was not granted", "You can close this window. The terminal says what to do.")
 _STALE = ("This page belongs to another login", "Use the address that the terminal shows now.")
 
 
-class Landing:
-    """Waits for the answer to one consent. Use it as a context manager.
+class OAuthCallback:
+    """Waits for the redirect of one consent. Use it as a context manager.
 
     Args:
-        port: Port of the own machine to listen on, 0 for any that is free, None to wait for a pasted one only.
+        port: Port on this machine to listen on, 0 for any free port, None to wait only for a pasted address.
 
     Attributes:
-        port: The port listened on, None for none.
-        state: What an answer has to carry; visits with another are told that they are stale.
+        port: The port in use, None for none.
+        state: The `state` that the redirect has to have; others get an error page.
 
     Raises:
         ConfigurationError: The port is taken or not allowed.
     """
 
     def __init__(self, port: int | None) -> None:
-        self._answers: queue.Queue[Answer | ConfigurationError] = queue.Queue()
+        self._answers: queue.Queue[AuthorizationResponse | ConfigurationError] = queue.Queue()
         self.state = ""
         self._server: ThreadingHTTPServer | None = None
         self.port = port
@@ -55,30 +55,30 @@ class Landing:
             self.port = self._server.server_address[1]
 
     def _listen(self, port: int) -> ThreadingHTTPServer:
-        landing = self
+        callback = self
 
         class Handler(BaseHTTPRequestHandler):
             timeout = 10
 
             def do_GET(self) -> None:
-                landing._visited(self)
+                callback._visited(self)
 
             def log_message(self, format: str, *args: object) -> None:
-                """The address holds the code: it belongs in no log."""
+                """Log nothing: the address contains the code."""
 
         try:
-            # A thread for each connection: browsers open some that they never use.
+            # One thread per connection: browsers open connections that they never use.
             server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         except (OSError, OverflowError) as error:
             reason = (getattr(error, "strerror", None) or str(error)).lower()
             raise ConfigurationError(
-                f"Port {port} cannot be listened on: {reason}.",
-                fix="Give another --port, or leave it out to take any that is free.",
+                f"Can't listen on port {port}: {reason}.",
+                fix="Use another --port, or omit it to use any free port.",
             ) from None
         server.daemon_threads = True
         return server
 
-    def __enter__(self) -> Landing:
+    def __enter__(self) -> OAuthCallback:
         if self._server is not None:
             threading.Thread(
                 target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
@@ -93,11 +93,11 @@ class Landing:
             self._server.server_close()
 
     def listen_to(self, read_line: Callable[[], str], complain: Callable[[str], None]) -> None:
-        """Take a pasted line too.
+        """Accept a pasted line too.
 
         Args:
-            read_line: Gives the next line; may block, and says '' at the end of its input.
-            complain: Told what is wrong with a line that is of no use; the next one is read then.
+            read_line: Returns the next line; may block, and returns '' at the end of the input.
+            complain: Called with the problem of a line that can't be used, before the next one is read.
         """
 
         def read() -> None:
@@ -110,24 +110,24 @@ class Landing:
             if self._server is None:
                 self._answers.put(
                     ConfigurationError(
-                        "The input ended and nothing was pasted.",
-                        fix="Run it in a terminal and paste the address that the browser ended at.",
+                        "The input ended before an address was pasted.",
+                        fix="Run it in a terminal and paste the address that the browser shows at the end.",
                     )
                 )
             return None
 
         threading.Thread(target=read, daemon=True).start()
 
-    def wait(self, seconds: float) -> Answer | None:
-        """The answer, or None when none came within so many seconds.
+    def wait(self, seconds: float) -> AuthorizationResponse | None:
+        """The parameters of the redirect, or None after a timeout of `seconds`.
 
         Raises:
-            ConfigurationError: The answer can only be pasted, and the input ended.
+            ConfigurationError: The response can only be pasted, and the input ended.
         """
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             try:
-                # In short steps, so that Ctrl-C is heard on every platform.
+                # In short steps, so that Ctrl-C works on every platform.
                 answer = self._answers.get(timeout=min(left, 0.5))
             except queue.Empty:
                 continue
@@ -142,7 +142,7 @@ class Landing:
             request.send_error(404)
             return
         ours = bool(self.state) and answer.get("state") == self.state
-        title, text = (_REFUSED if "error" in answer else _CAME) if ours else _STALE
+        title, text = (_REFUSED if "error" in answer else _RECEIVED) if ours else _STALE
         page = _PAGE.format(title=html.escape(title), text=html.escape(text)).encode()
         request.send_response(200 if ours else 400)
         request.send_header("Content-Type", "text/html; charset=utf-8")
@@ -154,11 +154,11 @@ class Landing:
             self._answers.put(answer)
 
 
-def parse_pasted(text: str) -> Answer:
-    """What Google said, from the address that the browser ended at, or from the code alone.
+def parse_pasted(text: str) -> AuthorizationResponse:
+    """The parameters in a pasted redirect address, or a pasted code.
 
     Raises:
-        ConfigurationError: It is neither.
+        ConfigurationError: Neither of them.
     """
     given = text.strip().strip("'\"<>")
     if "code=" in given or "error=" in given:
@@ -169,6 +169,6 @@ def parse_pasted(text: str) -> Answer:
     elif given and not any(mark in given for mark in " ?&=") and not given.startswith("http"):
         return {"code": unquote(given)}
     raise ConfigurationError(
-        "What was pasted is neither the address that the browser ended at nor a code.",
-        fix="Copy the whole address from the browser's address bar; it holds `code=`.",
+        "The pasted text is neither the redirect address nor a code.",
+        fix="Copy the whole address from the browser's address bar; it contains `code=`.",
     )

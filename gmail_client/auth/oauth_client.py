@@ -1,6 +1,6 @@
-"""The OAuth client that a login asks with: from its id and secret, or from the file that Google's console gives.
+"""The OAuth client of a login: from its id and secret, or from the JSON file of Google's console.
 
-A file of another kind (a service account's key, gcloud's own credentials) is recognised and explained.
+The error for a file of another kind (a service account's key, gcloud's own credentials) says what the file is.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ __all__ = ["OAuthClient"]
 
 Kind = Literal["desktop", "web", "unknown"]
 
-_MAKE_ONE = "Make an OAuth client of the type 'Desktop app' in the Cloud console (docs/google-cloud.md)"
-_FILE_FIX = f"{_MAKE_ONE}, download its JSON and give that file."
+_MAKE_ONE = "Create an OAuth client of type 'Desktop app' in the Cloud console (docs/google-cloud.md)"
+_FILE_FIX = f"{_MAKE_ONE}, download its JSON and use that file."
 
 _OTHER_FILES = {
     "service_account": (
         "is the key of a service account, not an OAuth client",
         "A service account needs no login: set GMAIL_SERVICE_ACCOUNT_FILE to this file.",
     ),
-    "authorized_user": ("holds the credentials of gcloud, not an OAuth client", _FILE_FIX),
+    "authorized_user": ("contains the credentials of gcloud, not an OAuth client", _FILE_FIX),
     "external_account": ("describes a workload identity, not an OAuth client", _FILE_FIX),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """Who asks a user for consent.
+    """The OAuth client that asks a user for consent.
 
     Attributes:
         id: The client's id.
-        secret: Its secret.
-        kind: What the console calls its application type; `unknown` where only id and secret are known.
-        redirect_uris: Where Google may send the browser of a web client; a desktop client needs none.
-        token_uri: The token endpoint that its file names; empty where it names none. It is compared, never asked.
+        secret: The client's secret.
+        kind: The console's application type; `unknown` if only id and secret are known.
+        redirect_uris: Registered redirect addresses of a web client; a desktop client needs none.
+        token_uri: The token endpoint in its file, empty if it has none. Only compared, never used for a request.
     """
 
     id: str
@@ -52,7 +52,7 @@ class OAuthClient:
 
     @classmethod
     def of(cls, client_id: str | None, client_secret: str | SecretStr | None) -> OAuthClient:
-        """A client by id and secret.
+        """A client from its id and secret.
 
         Raises:
             ConfigurationError: One of them is missing, or they are swapped.
@@ -63,23 +63,23 @@ class OAuthClient:
         missing = [name for name, value in (("client id", identity), ("client secret", secret)) if not value]
         if missing:
             raise ConfigurationError(
-                f"No {' and no '.join(missing)} was given to log in with.",
-                fix="Give --client-file, or --client-id and --client-secret, or set GMAIL_CLIENT_ID and "
+                f"No {' and no '.join(missing)} was given for the login.",
+                fix="Use --client-file, or --client-id and --client-secret, or set GMAIL_CLIENT_ID and "
                 f"GMAIL_CLIENT_SECRET. {_MAKE_ONE}.",
             )
         if identity.startswith("GOCSPX-") or secret.endswith(".apps.googleusercontent.com"):
             raise ConfigurationError(
                 "The client id and the client secret are swapped.",
-                fix="The id ends in .apps.googleusercontent.com, the secret begins with GOCSPX-.",
+                fix="The id ends with .apps.googleusercontent.com, the secret starts with GOCSPX-.",
             )
         return cls(identity, SecretStr(secret))
 
     @classmethod
     def from_file(cls, path: str | Path) -> OAuthClient:
-        """A client from the JSON file that the console gives for it.
+        """A client from the console's JSON file.
 
         Raises:
-            ConfigurationError: The file can't be read, or is no OAuth client's.
+            ConfigurationError: The file can't be read, or is not an OAuth client's.
         """
         try:
             document = json.loads(Path(path).expanduser().read_text("utf-8"))
@@ -125,6 +125,6 @@ def _section(document: object, path: str | Path) -> tuple[Kind, dict[str, Any]]:
             return "desktop", installed
         if isinstance(web, dict):
             return "web", web
-        what, fix = _OTHER_FILES.get(str(document.get("type")), ("is no OAuth client's file", _FILE_FIX))
+        what, fix = _OTHER_FILES.get(str(document.get("type")), ("is not an OAuth client's file", _FILE_FIX))
         raise ConfigurationError(f"The client file {str(path)!r} {what}.", fix=fix)
-    raise ConfigurationError(f"The client file {str(path)!r} is no OAuth client's file.", fix=_FILE_FIX)
+    raise ConfigurationError(f"The client file {str(path)!r} is not an OAuth client's file.", fix=_FILE_FIX)

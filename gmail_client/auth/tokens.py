@@ -1,7 +1,6 @@
-"""Access tokens, made by google-auth and kept until shortly before they expire: `TokenSource`.
+"""Access tokens, obtained with google-auth and cached until shortly before they expire: `TokenSource`.
 
-All threads share one refresh. Every refusal of the token endpoint becomes an error that says which and how to
-mend it.
+All threads share one refresh. Every refusal of the token endpoint becomes an error with its reason and a fix.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import OAUTH_ROOT, READONLY_SCOPE, TOKEN_PATH, checked_root
 from gmail_client.errors import ConfigurationError, CredentialsError, GmailError, UnavailableError
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
-from gmail_client.http.error_mapping import scrubbed
-from gmail_client.http.retry import Patience
+from gmail_client.http.error_mapping import redact
+from gmail_client.http.retry import RetryPolicy
 from gmail_client.http.sessions import route_to
 
 __all__ = ["TokenSource"]
 
 TIMEOUT = (10.0, 30.0)
-"""Seconds to connect, and to wait for an answer."""
+"""Seconds to connect, and to wait for a response."""
 
 _EARLY = 120.0
-"""Seconds before its end at which a token is no longer used: longer than a request and its retries take."""
+"""Seconds before its expiry at which a token is no longer used: longer than a request and its retries take."""
 
 _LIFE = 3600.0
-"""Seconds that a token lives when the endpoint does not say."""
+"""Lifetime of a token in seconds when the endpoint does not state it."""
 
 _RELOGIN = "Run `gmail-assets login` again."
 
@@ -43,19 +42,19 @@ _CAUSES: Mapping[str, tuple[str, str]] = {
     "invalid_grant": (
         "the refresh token no longer works: revoked by its user, unused for 6 months, password changed, more "
         "than 100 tokens for this account and client, or 7 days old while the OAuth app is in 'Testing'",
-        f"{_RELOGIN} If it dies every 7 days, publish the OAuth app or make it Internal.",
+        f"{_RELOGIN} If it expires every 7 days, publish the OAuth app or make it Internal.",
     ),
     "invalid_client": (
         "the OAuth client is unknown, deleted, or its secret is wrong",
         "Check GMAIL_CLIENT_ID and GMAIL_CLIENT_SECRET against the Cloud console's Credentials page.",
     ),
     "unauthorized_client": (
-        "the refresh token was made for another OAuth client",
-        f"Use the client the token was made for (GMAIL_CLIENT_ID), or: {_RELOGIN}",
+        "the refresh token was issued to another OAuth client",
+        f"Set GMAIL_CLIENT_ID to the client that the token was issued to, or: {_RELOGIN}",
     ),
     "invalid_rapt": (
-        "the Workspace domain asks its users to sign in again from time to time",
-        f"{_RELOGIN} To end it, have the administrator trust this app under Google Cloud session control.",
+        "the Workspace domain requires its users to sign in again periodically",
+        f"{_RELOGIN} To avoid it, have the administrator trust this app under Google Cloud session control.",
     ),
     "admin_policy_enforced": (
         "the Workspace administrator does not allow this app or its scopes",
@@ -74,8 +73,8 @@ _SERVICE_CAUSES: Mapping[str, tuple[str, str]] = {
         "Check the mailbox's address, the key in GMAIL_SERVICE_ACCOUNT_FILE, and the clock.",
     ),
     "invalid_client": (
-        "the service account does not exist any more",
-        "Make a new key and point GMAIL_SERVICE_ACCOUNT_FILE at it.",
+        "the service account no longer exists",
+        "Create a new key and set GMAIL_SERVICE_ACCOUNT_FILE to it.",
     ),
     "unauthorized_client": (
         "the service account has no domain-wide delegation for this scope",
@@ -91,10 +90,10 @@ class TokenSource:
     """Access tokens for one `Credentials` value; thread-safe.
 
     Args:
-        credentials: Who asks.
-        oauth_root: Where the token endpoint is.
-        clock: Tells when a token ends, and waits between tries.
-        session: The connections to use.
+        credentials: The credentials.
+        session: Returns the session to send with.
+        oauth_root: URL of the OAuth server.
+        clock: Measures the lifetime of tokens, and the waits between attempts.
     """
 
     def __init__(
@@ -115,13 +114,13 @@ class TokenSource:
         self._failure: GmailError | None = None
 
     def token(self, scopes: tuple[str, ...] = (READONLY_SCOPE,)) -> str:
-        """A token that is good for the next minutes.
+        """A token that is valid for at least the next two minutes.
 
         Args:
-            scopes: What a service account asks for; other credentials have the scopes they were granted.
+            scopes: Scopes that a service account requests; other credentials have the scopes that were granted.
 
         Raises:
-            CredentialsError: None can be had; says why and what to do.
+            CredentialsError: The token endpoint refuses; says why and what to do.
             UnavailableError: The token endpoint can't be reached.
         """
         if self._credentials.kind == "access token":
@@ -132,17 +131,17 @@ class TokenSource:
         return self._shared_refresh(scopes, rejected=None)
 
     def renew(self, rejected: str, scopes: tuple[str, ...] = (READONLY_SCOPE,)) -> str:
-        """A token in place of one that Gmail refused: another thread's newer one, or a fresh one.
+        """A replacement for a token that Gmail refused: another thread's newer token, or a new one.
 
         Raises:
-            CredentialsError: None can be had.
+            CredentialsError: The token endpoint refuses.
             UnavailableError: The token endpoint can't be reached.
         """
         if self._credentials.kind == "access token":
             raise CredentialsError(
-                "Gmail refused the access token: it has expired or was revoked (they live for an hour).",
-                fix="Set a fresh GMAIL_ACCESS_TOKEN, or use a refresh token, which renews itself: "
-                "`gmail-assets login`.",
+                "Gmail refused the access token: it has expired (after an hour) or was revoked.",
+                fix="Set a new GMAIL_ACCESS_TOKEN, or run `gmail-assets login`: its refresh token renews access tokens "
+                "automatically.",
                 status=401,
             )
         return self._shared_refresh(scopes, rejected=rejected)
@@ -167,12 +166,12 @@ class TokenSource:
             return token
 
     def _refresh_patiently(self, scopes: tuple[str, ...]) -> tuple[str, float]:
-        patience = Patience(self._clock)
+        retry_policy = RetryPolicy(self._clock)
         while True:
             try:
                 return self._refresh(scopes)
             except UnavailableError as error:
-                self._clock.sleep(patience.delay(error))
+                self._clock.sleep(retry_policy.delay(error))
 
     def _refresh(self, scopes: tuple[str, ...]) -> tuple[str, float]:
         exchange = _Exchange(self._session())
@@ -184,7 +183,7 @@ class TokenSource:
             failure = self._explained(exchange)
         except (OSError, urllib3.exceptions.HTTPError) as error:
             failure = UnavailableError(
-                f"The token endpoint did not answer: {type(error).__name__}.",
+                f"The token endpoint did not respond: {type(error).__name__}.",
                 fix="Check the network, the proxy and GMAIL_OAUTH_ROOT.",
             )
         except (ValueError, TypeError, KeyError):
@@ -207,7 +206,7 @@ class TokenSource:
                     {**info, "token_uri": self._token_uri}, scopes=list(scopes), subject=credentials.subject
                 )
             raise ConfigurationError(
-                "The private key in GMAIL_SERVICE_ACCOUNT_FILE cannot be read.",
+                "The private key in GMAIL_SERVICE_ACCOUNT_FILE can't be read.",
                 fix="Download the service account's JSON key again.",
             )
         from google.oauth2 import credentials as user
@@ -223,13 +222,14 @@ class TokenSource:
     def _explained(self, exchange: _Exchange) -> GmailError:
         status, document = exchange.status, exchange.document
         reason = str(document.get("error_subtype") or document.get("error") or "")
-        described = scrubbed(str(document.get("error_description") or ""))
+        described = redact(str(document.get("error_description") or ""))
         service = self._credentials.kind == "service account"
         cause = (_SERVICE_CAUSES.get(reason) if service else None) or _CAUSES.get(reason)
-        said = f"{scrubbed(reason)}{f' ({described})' if described else ''}"
+        said = f"{redact(reason)}{f' ({described})' if described else ''}"
         if cause is None and (status in (0, 200, 408, 429) or status >= 500 or reason in _BUSY or not reason):
             return UnavailableError(
-                f"The token endpoint gave no token: {status or 'no'} answer{f' {said}' if said else ''}.",
+                f"The token endpoint issued no token: {f'status {status}' if status else 'no response'}"
+                f"{f', {said}' if said else ''}.",
                 fix="Try again later; check the proxy and GMAIL_OAUTH_ROOT.",
                 status=status or None,
                 reason=reason or None,
@@ -239,11 +239,11 @@ class TokenSource:
 
 
 class _Refused(google_errors.TransportError):
-    """Any answer but 200: ends google-auth's own retries, which would sleep in real time."""
+    """Any response but 200: ends google-auth's own retries, which would sleep in real time."""
 
 
 class _Exchange(google_transport.Request):
-    """google-auth's way to the network over our session; remembers what the endpoint said."""
+    """google-auth's transport over our session; keeps the endpoint's last response."""
 
     def __init__(self, session: requests.Session) -> None:
         self._session = session

@@ -1,1 +1,1 @@
-"""HTTP to Gmail: one call, batches of calls, retries, concurrency, and what each refusal means."""
+"""HTTP to Gmail: single calls, batches, retries, concurrency, and the mapping of error responses."""

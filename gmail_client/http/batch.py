@@ -1,7 +1,7 @@
-"""Many calls at a time: batches as wide as Gmail accepts, over a few workers, as a lazy stream of answers.
+"""Many calls at a time: batches of the size that Gmail accepts, sent by several workers: `BatchFetcher`.
 
-A batch saves round trips, never units. Only the parts that were refused are sent again, and when the batch
-endpoint itself does not work, the same calls go out one by one.
+A batch saves round trips, not quota units. Only the refused parts are sent again, and while the batch endpoint itself
+fails, calls are sent one by one.
 """
 
 from __future__ import annotations
@@ -22,124 +22,126 @@ from gmail_client.errors import (
     RequestError,
     UnavailableError,
 )
-from gmail_client.http.calls import Answer, Call
+from gmail_client.http.calls import ApiCall, ApiResult
 from gmail_client.http.clock import Clock
-from gmail_client.http.multipart import Part, packed, unpacked
-from gmail_client.http.retry import Patience
-from gmail_client.http.transport import Reply, Transport
-from gmail_client.http.worker_pool import Crew
+from gmail_client.http.multipart import BatchPart, decode_batch, encode_batch
+from gmail_client.http.retry import RetryPolicy
+from gmail_client.http.transport import HttpResponse, Transport
+from gmail_client.http.worker_pool import WorkerPool
 
-__all__ = ["Batches"]
+__all__ = ["BatchFetcher"]
 
 _BUFFER_BYTES = 32 << 20
-"""Bytes of JSON that may be on their way or waiting for the consumer."""
+"""Bytes of JSON that may be in flight or waiting for the consumer."""
 
 _BATCH_BYTES = 4 << 20
-"""Bytes of JSON that one batch should bring."""
+"""Bytes of JSON that one batch should return."""
 
-_USUAL_SIZE = 15_000.0
-"""Bytes of JSON of a message, until answers tell better."""
+_FIRST_ESTIMATE = 15_000.0
+"""Bytes of JSON of a message, until results give a better estimate."""
 
-_DOWN = 5
-"""Calls in a row that Gmail could not serve after which the trouble is Gmail's, not the messages'."""
+_MAX_CONSECUTIVE_FAILURES = 5
+"""Failed calls in a row after which Gmail counts as unavailable, rather than a few messages."""
 
 
-class Batches:
-    """Fetches many calls of one mailbox.
+class BatchFetcher:
+    """Performs many calls of one mailbox.
 
     Args:
-        transport: The mailbox's line.
-        workers: Threads, and so HTTP requests at a time.
+        transport: The mailbox's transport.
+        workers: Threads, each with one HTTP request at a time.
     """
 
     def __init__(self, transport: Transport, workers: int = 5) -> None:
         self._transport = transport
         self._workers = workers
-        self._endpoint = _Endpoint(transport.clock)
+        self._endpoint = _BatchEndpoint(transport.clock)
 
-    def get_many(self, calls: Iterable[Call], *, ordered: bool = False) -> Iterator[Answer]:
-        """The answers to `calls`, as they come.
+    def get_many(self, calls: Iterable[ApiCall], *, ordered: bool = False) -> Iterator[ApiResult]:
+        """Perform `calls` and yield their results as they arrive.
 
-        `calls` is pulled in the consumer's thread, only as far as the work in flight is bounded. Closing the
-        generator ends the threads.
+        Reads `calls` in the consumer's thread, and only as far ahead as the buffer allows. Closing the generator ends
+        the threads.
 
         Args:
             calls: Any number of calls.
-            ordered: Keep their order.
+            ordered: Yield the results in the order of `calls`.
 
         Yields:
-            One answer per call. What stands in the way of one call alone (deleted since, malformed, Gmail
-            can't serve it) is its `error`.
+            One result per call. An error of that call alone (deleted since, malformed, Gmail can't serve it) is the
+            result's `error`.
 
         Raises:
-            GmailError: What stands in the way of all: credentials, access, quota, Gmail out of reach.
-            IncompleteReadError: Fewer answers than calls.
+            GmailError: What concerns all calls: credentials, access, quota, Gmail out of reach.
+            IncompleteReadError: Fewer results than calls.
         """
         source = _CallSource(calls, self._transport)
-        answered = 0
-        for answer in self._answers(source, ordered):
-            answered += 1
-            yield answer
-        if answered != source.taken or not source.exhausted:
+        yielded = 0
+        for result in self._results(source, ordered):
+            yielded += 1
+            yield result
+        if yielded != source.taken or not source.exhausted:
             raise IncompleteReadError(
-                f"Defect: a read ended with {answered} answers to {source.taken} calls"
+                f"Defect: a read ended with {yielded} results of {source.taken} calls"
                 f"{'' if source.exhausted else ', and with calls that were never sent'}.",
                 fix=DEFECT_FIX,
             )
 
-    def _answers(self, source: _CallSource, ordered: bool) -> Iterator[Answer]:
-        watch = _Watch()
-        size = _USUAL_SIZE
-        first = source.take(size)
-        second = source.take(size) if first else []
+    def _results(self, source: _CallSource, ordered: bool) -> Iterator[ApiResult]:
+        failures = _FailureStreak()
+        size = _FIRST_ESTIMATE
+        first = source.next_batch(size)
+        second = source.next_batch(size) if first else []
         if not second:
-            yield from self._fetch(first, watch)
+            yield from self._fetch(first, failures)
             return
-        with Crew(self._workers, lambda batch, stop: self._fetch(batch, watch, stop)) as crew:
-            crew.put(first)
-            crew.put(second)
-            out = len(first) + len(second)
-            seen = False
+        with WorkerPool(self._workers, lambda batch, stop: self._fetch(batch, failures, stop)) as pool:
+            pool.submit(first)
+            pool.submit(second)
+            in_flight = len(first) + len(second)
+            started = False
             while True:
-                # With nothing in flight a batch goes out, however little the bounds allow.
-                while (not crew.pending or out < self._most_out(size, seen)) and (batch := source.take(size)):
-                    crew.put(batch)
-                    out += len(batch)
-                if not crew.pending:
+                # Without a pending batch one is sent, however low the bounds are.
+                while (not pool.pending or in_flight < self._max_in_flight(size, started)) and (
+                    batch := source.next_batch(size)
+                ):
+                    pool.submit(batch)
+                    in_flight += len(batch)
+                if not pool.pending:
                     return
-                for answer in crew.take(ordered=ordered):
-                    seen = True
-                    size += (answer.size - size) * 0.05
-                    out -= 1
-                    yield answer
+                for result in pool.next_results(ordered=ordered):
+                    started = True
+                    size += (result.size - size) * 0.05
+                    in_flight -= 1
+                    yield result
 
     def _fetch(
-        self, calls: Sequence[Call], watch: _Watch, stop: threading.Event | None = None
-    ) -> list[Answer]:
-        """The answers to a few calls, in their order, in as many batches as it takes."""
+        self, calls: Sequence[ApiCall], failures: _FailureStreak, stop: threading.Event | None = None
+    ) -> list[ApiResult]:
+        """The results of a few calls, in their order, in as many batches as it takes."""
         transport = self._transport
-        answers: dict[int, Answer] = {}
+        results: dict[int, ApiResult] = {}
         pending = list(range(len(calls)))
-        patience = Patience(transport.clock)
+        retry_policy = RetryPolicy(transport.clock)
         renewed = False
         while pending:
-            chunk = pending[: transport.gate.batch_size]
+            chunk = pending[: transport.concurrency.batch_size]
             if len(chunk) == 1 or not self._endpoint.usable():
-                answers[chunk[0]] = watch.passed(self._single(calls[chunk[0]], stop))
+                results[chunk[0]] = failures.record(self._single(calls[chunk[0]], stop))
                 pending.remove(chunk[0])
                 continue
             token = transport.tokens.token()
-            got = self._exchange([calls[number] for number in chunk], token, stop)
+            responses = self._exchange([calls[number] for number in chunk], token, stop)
             refused: dict[int, GmailError] = {}
-            for number, answer in zip(chunk, got, strict=False):
-                if answer.error is None or isinstance(answer.error, NotFoundError | RequestError):
-                    answers[number] = watch.passed(answer)
+            for number, result in zip(chunk, responses, strict=False):
+                if result.error is None or isinstance(result.error, NotFoundError | RequestError):
+                    results[number] = failures.record(result)
                 else:
-                    refused[number] = answer.error
-            left = [number for number in pending if number not in answers]
-            if len(left) < len(pending):
-                patience = Patience(transport.clock)
-            pending = left
+                    refused[number] = result.error
+            remaining = [number for number in pending if number not in results]
+            if len(remaining) < len(pending):
+                retry_policy = RetryPolicy(transport.clock)
+            pending = remaining
             rejected = any(error.status == 401 for error in refused.values())
             if rejected and not renewed:
                 renewed = True
@@ -147,84 +149,87 @@ class Batches:
                 refused = {number: error for number, error in refused.items() if error.status != 401}
             if refused:
                 try:
-                    transport.wait(patience, list(refused.values()), stop)
+                    transport.wait(retry_policy, list(refused.values()), stop)
                 except UnavailableError:
                     for number, error in refused.items():
                         if isinstance(error, UnavailableError):
-                            answers[number] = watch.passed(Answer(calls[number], None, error, 0))
-                    pending = [number for number in pending if number not in answers]
-        return [answers[number] for number in range(len(calls))]
+                            results[number] = failures.record(ApiResult(calls[number], None, error, 0))
+                    pending = [number for number in pending if number not in results]
+        return [results[number] for number in range(len(calls))]
 
-    def _single(self, call: Call, stop: threading.Event | None) -> Answer:
-        """One call by itself, with retries of its own."""
+    def _single(self, call: ApiCall, stop: threading.Event | None) -> ApiResult:
+        """One call as a request of its own, with retries of its own."""
         try:
             return self._transport.fetch(call, stop)
         except (NotFoundError, RequestError, UnavailableError) as error:
-            return Answer(call, None, error, 0)
+            return ApiResult(call, None, error, 0)
 
-    def _exchange(self, calls: Sequence[Call], token: str, stop: threading.Event | None) -> list[Answer]:
-        """One batch out and in: answers to the first of `calls`, as many as quota allowed to go out.
+    def _exchange(
+        self, calls: Sequence[ApiCall], token: str, stop: threading.Event | None
+    ) -> list[ApiResult]:
+        """Send one batch: the results of the first of `calls`, as many as quota allowed to send.
 
-        None at all when the endpoint failed; it is then left alone for a while.
+        None at all when the endpoint failed; it is then not used for a while.
         """
         transport = self._transport
         boundary = f"batch_{secrets.token_hex(12)}"
         with transport.permit([transport.plan.price(call.method) for call in calls], stop) as permit:
             calls = calls[: permit.count]
-            body = packed([call.target for call in calls], boundary)
+            body = encode_batch([call.target for call in calls], boundary)
             try:
-                reply = transport.post(
+                response = transport.post(
                     BATCH_PATH, body, f"multipart/mixed; boundary={boundary}", calls, token
                 )
             except UnavailableError:
                 self._endpoint.failed()
                 return []
-        parts = unpacked(reply.content, reply.headers.get("Content-Type", "")) if reply.status == 200 else {}
+        content_type = response.headers.get("Content-Type", "")
+        parts = decode_batch(response.content, content_type) if response.status == 200 else {}
         if any(number < len(calls) for number in parts):
             self._endpoint.worked()
             return [
-                transport.judged(call, _reply(part), permit.mark)
+                transport.to_result(call, _response(part), permit.generation)
                 if (part := parts.get(number)) is not None
-                else Answer(call, None, _missing(call.method), 0)
+                else ApiResult(call, None, _missing(call.method), 0)
                 for number, call in enumerate(calls)
             ]
-        if reply.status in (401, 403, 429):
-            error = transport.refused("batch", reply, permit.mark)
+        if response.status in (401, 403, 429):
+            error = transport.to_error("batch", response, permit.generation)
             if isinstance(error, CredentialsError | QuotaError):
-                return [Answer(call, None, error, 0) for call in calls]
+                return [ApiResult(call, None, error, 0) for call in calls]
         self._endpoint.failed()
         return []
 
-    def _most_out(self, size: float, seen: bool) -> int:
-        width = self._transport.gate.batch_size * self._workers
-        return max(1, min(width * 2 if seen else width, int(_BUFFER_BYTES / size)))
+    def _max_in_flight(self, size: float, started: bool) -> int:
+        parts = self._transport.concurrency.batch_size * self._workers
+        return max(1, min(parts * 2 if started else parts, int(_BUFFER_BYTES / size)))
 
 
 class _CallSource:
-    """The calls of one `get_many`, handed out in batches.
+    """The calls of one `get_many`, divided into batches.
 
     Attributes:
-        taken: Calls handed out so far.
-        exhausted: All were.
+        taken: Calls taken so far.
+        exhausted: Whether all were.
     """
 
-    def __init__(self, calls: Iterable[Call], transport: Transport) -> None:
+    def __init__(self, calls: Iterable[ApiCall], transport: Transport) -> None:
         self._calls = iter(calls)
         self._transport = transport
         self.taken = 0
         self.exhausted = False
 
-    def take(self, size: float) -> list[Call]:
-        """The next batch; empty only when all calls are handed out.
+    def next_batch(self, size: float) -> list[ApiCall]:
+        """The next batch; empty only after the last call.
 
         Args:
-            size: Bytes that an answer is expected to have.
+            size: Expected bytes of a result.
         """
-        most = max(1, min(self._transport.gate.batch_size, int(_BATCH_BYTES / size)))
+        limit = max(1, min(self._transport.concurrency.batch_size, int(_BATCH_BYTES / size)))
         burst = self._transport.burst
-        batch: list[Call] = []
+        batch: list[ApiCall] = []
         units = 0
-        for call in itertools.islice(self._calls, most):
+        for call in itertools.islice(self._calls, limit):
             batch.append(call)
             price = self._transport.plan.price(call.method)
             units += price
@@ -235,51 +240,51 @@ class _CallSource:
         return batch
 
 
-class _Endpoint:
-    """Whether the batch endpoint is worth a try: after a failure it is left alone, for longer each time."""
+class _BatchEndpoint:
+    """Whether to use the batch endpoint: after a failure it rests, longer after each further failure."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0
-        self._shut_until = 0.0
+        self._unused_until = 0.0
 
     def usable(self) -> bool:
-        return self._clock.time() >= self._shut_until
+        return self._clock.time() >= self._unused_until
 
     def failed(self) -> None:
         with self._lock:
             now = self._clock.time()
-            if now >= self._shut_until:
+            if now >= self._unused_until:
                 self._failures += 1
-                self._shut_until = now + min(1800.0, 15.0 * 2 ** (self._failures - 1))
+                self._unused_until = now + min(1800.0, 15.0 * 2 ** (self._failures - 1))
 
     def worked(self) -> None:
         self._failures = 0
 
 
-class _Watch:
-    """Tells trouble with some messages from trouble with Gmail; shared by the workers of one `get_many`."""
+class _FailureStreak:
+    """Distinguishes single failing messages from an unavailable Gmail; the workers of one `get_many` share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._in_a_row = 0
+        self._consecutive = 0
 
-    def passed(self, answer: Answer) -> Answer:
+    def record(self, result: ApiResult) -> ApiResult:
         with self._lock:
-            failed = isinstance(answer.error, UnavailableError)
-            self._in_a_row = self._in_a_row + 1 if failed else 0
-            if answer.error is not None and self._in_a_row >= _DOWN:
-                raise answer.error
-        return answer
+            failed = isinstance(result.error, UnavailableError)
+            self._consecutive = self._consecutive + 1 if failed else 0
+            if result.error is not None and self._consecutive >= _MAX_CONSECUTIVE_FAILURES:
+                raise result.error
+        return result
 
 
-def _reply(part: Part) -> Reply:
-    """A part as an answer of its own; the headers of a good one say nothing that is needed."""
-    return Reply(part.status, {} if part.status == 200 else part.headers, part.content)
+def _response(part: BatchPart) -> HttpResponse:
+    """A part as a response of its own; the headers are needed only after a failure."""
+    return HttpResponse(part.status, {} if part.status == 200 else part.headers, part.content)
 
 
 def _missing(method: str) -> UnavailableError:
     return UnavailableError(
-        f"{method}: left out of the answer to a batch.", fix="Try again later.", method=method
+        f"{method}: missing from the batch response.", fix="Try again later.", method=method
     )

@@ -1,4 +1,4 @@
-"""What is asked of Gmail, what comes back, and what it cost: `Call`, `Answer`, `Usage`."""
+"""Calls to Gmail, their results, and what they cost: `ApiCall`, `ApiResult`, `QuotaUsage`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from urllib.parse import urlencode
 
 from gmail_client.errors import GmailError
 
-__all__ = ["Answer", "Call", "Usage", "UsageSnapshot"]
+__all__ = ["ApiCall", "ApiResult", "QuotaUsage", "UsageSnapshot"]
 
 Params = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One GET.
+class ApiCall:
+    """One GET request.
 
     Attributes:
         method: Name in the price table (`messages.get`).
-        path: From the root, ids quoted (`/gmail/v1/users/me/messages/18c`).
-        params: Query parameters. None is left out, a list repeats its key, booleans become `true`, `false`.
-        key: The caller's own id, handed back with the answer.
+        path: Path from the API root, ids quoted (`/gmail/v1/users/me/messages/18c`).
+        params: Query parameters. None is left out, a list repeats its key, booleans become `true` or `false`.
+        key: The caller's own id, returned with the result.
     """
 
     method: str
@@ -35,7 +35,7 @@ class Call:
 
     @property
     def target(self) -> str:
-        """Path and query, as they stand in a request line: plain ASCII."""
+        """Path and query for a request line, in ASCII."""
         pairs = tuple(
             (name, _text(item))
             for name, value in self.params.items()
@@ -47,7 +47,7 @@ class Call:
 
 @lru_cache(maxsize=64)
 def _query(pairs: tuple[tuple[str, str], ...]) -> str:
-    """Thousands of calls share their parameters."""
+    """Cached: thousands of calls share their parameters."""
     return urlencode(pairs)
 
 
@@ -60,17 +60,17 @@ def _text(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What Gmail said to a call: `json`, or the `error` for which there is none.
+class ApiResult:
+    """The result of one call: `json` or `error`.
 
     Attributes:
-        call: What was asked.
+        call: The call.
         json: The resource; None with an error.
-        error: Why this one call can't be answered, though others can (`NotFoundError`: deleted since).
-        size: Bytes of JSON, unpacked.
+        error: Why this one call failed, though others may succeed (`NotFoundError`: deleted since).
+        size: Bytes of JSON, uncompressed.
     """
 
-    call: Call
+    call: ApiCall
     json: dict[str, Any] | None
     error: GmailError | None
     size: int
@@ -78,13 +78,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class UsageSnapshot:
-    """Counts up to a moment, or between two.
+    """Counts up to a moment, or between two moments.
 
     Attributes:
-        calls: Calls sent, by method; a call sent again counts again.
+        calls: Calls sent, by method; a retry counts again.
         units: Quota units, by method; a refused call costs none.
-        bytes: Bytes of JSON received, unpacked, by method.
-        requests: HTTP requests: a batch is one.
+        bytes: Bytes of JSON received, uncompressed, by method.
+        requests: HTTP requests; a batch counts as one.
         waited: Seconds (of the clock) that calls waited for quota.
     """
 
@@ -110,8 +110,8 @@ class UsageSnapshot:
         return sum(self.bytes.values())
 
 
-class Usage:
-    """Thread-safe counters of one mailbox."""
+class QuotaUsage:
+    """Counters of one mailbox; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -122,31 +122,31 @@ class Usage:
         self._waited = 0.0
 
     def sent(self, *methods: str) -> None:
-        """One HTTP request with a call of each of `methods` goes out."""
+        """Count one HTTP request with a call of each of `methods`."""
         with self._lock:
             self._requests += 1
             self._calls.update(methods)
 
     def spent(self, method: str, units: int, size: int) -> None:
-        """A call was answered, at a cost of `units`, with `size` bytes of JSON."""
+        """Count an answered call: its `units` and its `size` in bytes of JSON."""
         with self._lock:
             self._units[method] += units
             self._bytes[method] += size
 
     def waited(self, seconds: float) -> None:
-        """A request waited for quota."""
+        """Count the seconds that a request waited for quota."""
         with self._lock:
             self._waited += seconds
 
     def snapshot(self) -> UsageSnapshot:
-        """The counts up to now."""
+        """The counts so far."""
         with self._lock:
             return UsageSnapshot(
                 dict(self._calls), dict(self._units), dict(self._bytes), self._requests, self._waited
             )
 
     def since(self, earlier: UsageSnapshot) -> UsageSnapshot:
-        """The counts from `earlier` up to now."""
+        """The counts since `earlier`."""
         now = self.snapshot()
         return UsageSnapshot(
             _difference(now.calls, earlier.calls),

@@ -1,7 +1,7 @@
 """Time as an argument: the system's clock, and one that runs faster.
 
-Everything that waits (meter, retries) or stamps takes a `Clock`, so that a test waits for nothing
-and a benchmark can press a minute of Gmail's quota into a second.
+Everything that waits (rate limiter, retries) or records a time takes a `Clock`, so that tests don't wait and a
+benchmark can run a minute of Gmail's quota in a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Clock(Protocol):
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait for `seconds` of this clock's time; nothing at all for zero or less."""
+        """Wait for `seconds` of this clock's time; zero or less returns at once."""
         ...
 
 
@@ -40,7 +40,7 @@ class SystemClock:
 class ScaledClock:
     """A clock that starts at the present and runs `factor` times as fast as the machine's.
 
-    Client and emulator have to share one (or use the same factor) for quota windows to agree.
+    Client and emulator need the same clock, or the same factor, so that their quota windows agree.
     """
 
     def __init__(self, factor: float, *, start: float | None = None) -> None:

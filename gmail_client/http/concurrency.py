@@ -1,7 +1,7 @@
-"""How many requests of one user may be in flight at once.
+"""How many requests of one user may be in flight at once: `ConcurrencyLimiter`.
 
-Gmail refuses above some number that it does not name (batches of 10 to 25 passed, 40 and 100 were refused;
-single gets passed 48 at once). `Gate` starts below it, halves at a refusal and grows back one by one.
+Gmail does not name its limit (batches of 10 to 25 passed, 40 and 100 were refused; 48 single gets at once passed).
+The limiter starts below it, halves its limit at a refusal, and raises it by one as requests succeed.
 """
 
 from __future__ import annotations
@@ -10,80 +10,80 @@ import threading
 
 from gmail_client.http.waiting import Stopped
 
-__all__ = ["Gate"]
+__all__ = ["ConcurrencyLimiter"]
 
-WIDEST = 40
-"""Requests in flight, batch parts counted one by one."""
+MAX_IN_FLIGHT = 40
+"""Requests in flight; each part of a batch counts as one."""
 
-BATCH = 20
-"""Parts in a batch while the gate is wide open: two batches fill it."""
+MAX_BATCH_PARTS = 20
+"""Parts of a batch at the highest limit, so that two batches can be in flight."""
 
 
-class Gate:
-    """Admits a bounded number of requests at a time; thread-safe.
+class ConcurrencyLimiter:
+    """Bounds the number of requests in flight; thread-safe.
 
     Args:
-        widest: Requests that may be in flight while Gmail does not object.
+        max_limit: The limit to start with, and the highest.
     """
 
-    def __init__(self, widest: int = WIDEST) -> None:
-        self._widest = widest
-        self._width = widest
-        self._inside = 0
-        self._refusals = 0
-        self._passed = 0
+    def __init__(self, max_limit: int = MAX_IN_FLIGHT) -> None:
+        self._max_limit = max_limit
+        self._limit = max_limit
+        self._in_flight = 0
+        self._generation = 0
+        self._succeeded = 0
         self._changed = threading.Condition()
 
     @property
-    def width(self) -> int:
+    def limit(self) -> int:
         """Requests that may be in flight now."""
-        return self._width
+        return self._limit
 
     @property
     def batch_size(self) -> int:
-        """Parts that a batch should have now: half the width, so that two can be on their way."""
-        return max(1, min(BATCH, self._width // 2))
+        """Parts that a batch should have now: half the limit, so that two can be in flight."""
+        return max(1, min(MAX_BATCH_PARTS, self._limit // 2))
 
-    def enter(self, parts: int, stop: threading.Event | None = None) -> int:
-        """Wait until `parts` requests may go out; more than the width go out alone.
+    def acquire(self, parts: int, stop: threading.Event | None = None) -> int:
+        """Wait until `parts` requests may be sent; more than the limit are sent once nothing else is in flight.
 
         Returns:
-            A mark of this moment for `narrow`.
+            The generation of these requests, for `decrease`.
 
         Raises:
             Stopped: `stop` was set.
         """
         with self._changed:
-            while self._inside and self._inside + parts > self._width:
+            while self._in_flight and self._in_flight + parts > self._limit:
                 self._changed.wait(None if stop is None else 0.1)
                 if stop is not None and stop.is_set():
                     raise Stopped
-            self._inside += parts
-            return self._refusals
+            self._in_flight += parts
+            return self._generation
 
-    def leave(self, parts: int) -> None:
-        """`parts` requests have been answered, or never will be."""
+    def release(self, parts: int) -> None:
+        """`parts` requests are no longer in flight."""
         with self._changed:
-            self._inside -= parts
+            self._in_flight -= parts
             self._changed.notify_all()
 
-    def narrow(self, mark: int) -> None:
-        """Halve the width, once for all requests that were in flight together.
+    def decrease(self, generation: int) -> None:
+        """Halve the limit, once for all requests of one generation.
 
         Args:
-            mark: What `enter` returned for the refused request.
+            generation: What `acquire` returned for the refused request.
         """
         with self._changed:
-            if mark == self._refusals:
-                self._refusals += 1
-                self._passed = 0
-                self._width = max(1, self._width // 2)
+            if generation == self._generation:
+                self._generation += 1
+                self._succeeded = 0
+                self._limit = max(1, self._limit // 2)
 
-    def widen(self, parts: int) -> None:
-        """`parts` requests passed: one more may follow when half the width has passed."""
+    def increase(self, parts: int) -> None:
+        """Count `parts` successful requests; half a limit of them raises the limit by one."""
         with self._changed:
-            self._passed += parts
-            if self._width < self._widest and self._passed * 2 >= self._width:
-                self._passed = 0
-                self._width += 1
+            self._succeeded += parts
+            if self._limit < self._max_limit and self._succeeded * 2 >= self._limit:
+                self._succeeded = 0
+                self._limit += 1
                 self._changed.notify_all()

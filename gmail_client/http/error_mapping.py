@@ -1,7 +1,7 @@
-"""What an answer of Gmail's that is not 200 means: `refusal` turns it into one of this client's errors.
+"""The error behind a response that is not 200: `error_from_response` maps it to one of this client's errors.
 
-The table is the one of https://developers.google.com/workspace/gmail/api/guides/handle-errors, with what
-answers seen from the live API add to it. Pure: no waiting, no network.
+After https://developers.google.com/workspace/gmail/api/guides/handle-errors and responses of the live API. Pure: no
+waiting, no network.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gmail_client.errors import (
     UnavailableError,
 )
 
-__all__ = ["refusal", "scrubbed"]
+__all__ = ["error_from_response", "redact"]
 
 _API_LIBRARY = "https://console.cloud.google.com/apis/library/gmail.googleapis.com"
 
@@ -51,15 +51,15 @@ _SCOPE = {"insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"}
 _DISABLED = {"accessNotConfigured", "SERVICE_DISABLED"}
 
 
-def scrubbed(text: str) -> str:
-    """`text` on one line, of bounded length, without anything that looks like a token, a secret or a key."""
+def redact(text: str) -> str:
+    """`text` on one line, shortened, without anything that looks like a token, a secret or a key."""
     line = " ".join(_SECRETS.sub("[removed]", text).split())
     return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
 
 
 @dataclass(frozen=True)
-class _Told:
-    """The parts of Gmail's error object that decide what it means."""
+class _ErrorBody:
+    """The parts of Gmail's error object that decide the kind of error."""
 
     message: str
     reasons: tuple[str, ...]
@@ -79,7 +79,7 @@ class _Told:
 
     @property
     def scope_of_limit(self) -> str:
-        """`day`, `project` or `user`; empty where the refusal does not say whose limit was hit."""
+        """`day`, `project` or `user`; empty when the response does not name the limit."""
         name = f"{self.metadata.get('quota_limit', '')} {self.metadata.get('quota_unit', '')} {self.message}"
         name = name.lower().replace(" ", "")
         if "perday" in name or "1/d/" in name:
@@ -89,111 +89,110 @@ class _Told:
         return "project" if "perproject" in name or "{project}" in name or "perminute'" in name else ""
 
 
-def refusal(
+def error_from_response(
     status: int, content: bytes, *, method: str, headers: Mapping[str, str], now: float
 ) -> GmailError:
-    """The error that an answer stands for.
+    """The error that a response stands for.
 
     Args:
-        status: HTTP status, anything but 200.
-        content: The body: Gmail's error object, or whatever a proxy put in its place.
+        status: HTTP status, not 200.
+        content: The body: Gmail's error object, or what a proxy sent instead.
         method: The method that was called, as in the price table.
-        headers: The answer's headers; `Retry-After` is read.
-        now: Epoch seconds, from which a relative `Retry-After` counts.
+        headers: The response's headers; `Retry-After` is used.
+        now: Epoch seconds, the base of a relative `Retry-After`.
 
     Returns:
-        An error that carries status, reason and method, and is retryable where waiting can help.
+        An error with status, reason and method; retryable when waiting can help.
     """
-    told = _read(content)
-    what = f"{method}: {status}{f' {told.reason}' if told and told.reason else ''}"
-    if told and told.message:
-        what += f": {told.message}"
-    known: dict[str, Any] = {"status": status, "reason": told.reason if told else None, "method": method}
-    if status >= 500 or status == 408 or status < 400 or (status == 404 and told is None):
-        if told is None:
-            what += " without Gmail's error object: perhaps from a proxy or another server"
+    body = _read(content)
+    what = f"{method}: {status}{f' {body.reason}' if body and body.reason else ''}"
+    if body and body.message:
+        what += f": {body.message}"
+    known: dict[str, Any] = {"status": status, "reason": body.reason if body else None, "method": method}
+    if status >= 500 or status == 408 or status < 400 or (status == 404 and body is None):
+        if body is None:
+            what += " without Gmail's error object: it may come from a proxy or another server"
         return UnavailableError(
             what,
-            fix="Try again later; if it stays, see https://www.google.com/appsstatus and GMAIL_API_ROOT.",
-            retry_at=_retry_at(told, headers, now),
+            fix="Try again later; if it persists, check https://www.google.com/appsstatus and GMAIL_API_ROOT.",
+            retry_at=_retry_at(body, headers, now),
             **known,
         )
-    told = told or _Told("", (), {})
+    body = body or _ErrorBody("", (), {})
     if status == 401:
         return CredentialsError(
-            what, fix="Get new credentials: `gmail-assets login`, or set a fresh GMAIL_ACCESS_TOKEN.", **known
+            what,
+            fix="Get new credentials: run `gmail-assets login`, or set a new GMAIL_ACCESS_TOKEN.",
+            **known,
         )
     if status == 404:
         return _not_found(what, method, known)
-    if status == 429 or (status == 403 and (told.has(_RATE) or told.has(_DAILY))):
-        return _quota(what, told, status, headers, now, known)
+    if status == 429 or (status == 403 and (body.has(_RATE) or body.has(_DAILY))):
+        return _quota(what, body, status, headers, now, known)
     if status == 403:
-        return _forbidden(what, told, method, known)
-    if status == 400 and _is_no_mailbox(told):
+        return _forbidden(what, body, method, known)
+    if status == 400 and _is_no_mailbox(body):
         return NoMailboxError(
             what,
             fix="The account has no Gmail, or a service account is used without a mailbox as its subject: "
-            "name a mailbox in GMAIL_USER_ID, or leave this account out of GMAIL_MAILBOXES.",
+            "set GMAIL_USER_ID to a mailbox, or remove this account from GMAIL_MAILBOXES.",
             **known,
         )
     return RequestError(what, fix="Check the table's options (q, labelIds, maxResults).", **known)
 
 
 def _quota(
-    what: str, told: _Told, status: int, headers: Mapping[str, str], now: float, known: dict[str, Any]
+    what: str, body: _ErrorBody, status: int, headers: Mapping[str, str], now: float, known: dict[str, Any]
 ) -> GmailError:
-    if told.has(_DAILY) or told.scope_of_limit == "day":
+    if body.has(_DAILY) or body.scope_of_limit == "day":
         return DailyLimitError(
             what,
-            fix="The day's quota is spent: what is stored stays. Run again tomorrow, or raise the quota "
+            fix="The daily quota is used up; stored rows are kept. Run again tomorrow, or raise the quota "
             "in the Cloud console.",
             **known,
         )
-    retry_at = _retry_at(told, headers, now)
-    timed = retry_at is not None or told.limit is not None or bool(told.scope_of_limit)
-    if status == 429 and ("concurrent" in told.message.lower() or not timed):
+    retry_at = _retry_at(body, headers, now)
+    timed = retry_at is not None or body.limit is not None or bool(body.scope_of_limit)
+    if status == 429 and ("concurrent" in body.message.lower() or not timed):
         return ConcurrencyError(
-            what, fix="Let fewer runs read this mailbox at once.", retry_at=retry_at, **known
+            what, fix="Run fewer syncs of this mailbox at the same time.", retry_at=retry_at, **known
         )
     return RateLimitError(
         what,
-        fix="Wait; if it stays, something else spends this user's quota, or GMAIL_QUOTA is above the true "
-        "one.",
+        fix="Wait; if it persists, another program uses this user's quota, or GMAIL_QUOTA is above the real "
+        "limit.",
         retry_at=retry_at,
-        limit=told.limit,
-        per_project=told.scope_of_limit == "project",
+        limit=body.limit,
+        per_project=body.scope_of_limit == "project",
         **known,
     )
 
 
-def _forbidden(what: str, told: _Told, method: str, known: dict[str, Any]) -> GmailError:
-    if told.has(_DISABLED):
-        link = told.metadata.get("activationUrl") or next(iter(_URL.findall(told.message)), _API_LIBRARY)
+def _forbidden(what: str, body: _ErrorBody, method: str, known: dict[str, Any]) -> GmailError:
+    if body.has(_DISABLED):
+        link = body.metadata.get("activationUrl") or next(iter(_URL.findall(body.message)), _API_LIBRARY)
         return ApiDisabledError(
             what,
-            fix=f"Enable the Gmail API in the client's Cloud project: {link} (takes a few minutes).",
+            fix=f"Enable the Gmail API in the client's Cloud project: {link} (it takes a few minutes).",
             **known,
         )
-    if told.has(_SCOPE):
+    if body.has(_SCOPE):
         return ScopeError(
             what,
-            fix=f"Grant the scope {READONLY_SCOPE}: run `gmail-assets login` again and tick its box.",
+            fix=f"Grant the scope {READONLY_SCOPE}: run `gmail-assets login` again and select its checkbox.",
             **known,
         )
-    if told.message.lower().startswith("delegation denied"):
+    if body.message.lower().startswith("delegation denied"):
         return DelegationError(
             what,
             fix="The token belongs to another user: set GMAIL_USER_ID to 'me' or to the token's own address, "
             "or use a service account with domain-wide delegation.",
             **known,
         )
-    if "domain-wide" in told.message.lower():
-        fix = (
-            f"{method} answers only to a service account with domain-wide delegation "
-            "(GMAIL_SERVICE_ACCOUNT_FILE)."
-        )
-    elif told.has({"domainPolicy"}):
-        fix = "A policy of the Workspace domain closes this: ask its administrator to allow the app."
+    if "domain-wide" in body.message.lower():
+        fix = f"{method} needs a service account with domain-wide delegation (GMAIL_SERVICE_ACCOUNT_FILE)."
+    elif body.has({"domainPolicy"}):
+        fix = "A policy of the Workspace domain forbids this: ask its administrator to allow the app."
     else:
         fix = "This account may not use this method: ask the Workspace administrator, or use another account."
     return ForbiddenError(what, fix=fix, **known)
@@ -202,20 +201,20 @@ def _forbidden(what: str, told: _Told, method: str, known: dict[str, Any]) -> Gm
 def _not_found(what: str, method: str, known: dict[str, Any]) -> GmailError:
     if method == "history.list":
         return HistoryExpiredError(
-            what, fix="The next run compares the whole mailbox with the table instead.", **known
+            what, fix="The next run reconciles the table with the whole mailbox.", **known
         )
-    return NotFoundError(what, fix="It was deleted since it was listed, or never existed.", **known)
+    return NotFoundError(what, fix="It was deleted after it was listed, or never existed.", **known)
 
 
-def _is_no_mailbox(told: _Told) -> bool:
-    message = told.message.lower()
-    return told.has({"failedPrecondition", "FAILED_PRECONDITION"}) and (
+def _is_no_mailbox(body: _ErrorBody) -> bool:
+    message = body.message.lower()
+    return body.has({"failedPrecondition", "FAILED_PRECONDITION"}) and (
         "mail service" in message or "precondition check failed" in message
     )
 
 
-def _read(content: bytes) -> _Told | None:
-    """The error object in `content`; None when this is no JSON object and so not from Gmail."""
+def _read(content: bytes) -> _ErrorBody | None:
+    """The error object in `content`; None when it is not a JSON object and so not from Gmail."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
@@ -224,9 +223,9 @@ def _read(content: bytes) -> _Told | None:
         return None
     error = document.get("error")
     if isinstance(error, str):
-        return _Told(scrubbed(str(document.get("error_description", ""))), (scrubbed(error),), {})
+        return _ErrorBody(redact(str(document.get("error_description", ""))), (redact(error),), {})
     if not isinstance(error, dict):
-        return _Told("", (), {})
+        return _ErrorBody("", (), {})
     reasons: list[str] = []
     metadata: dict[str, str] = {}
     for item in _dicts(error.get("errors")):
@@ -237,23 +236,23 @@ def _read(content: bytes) -> _Told | None:
         if isinstance(found, dict):
             metadata.update({str(key): str(value) for key, value in found.items()})
     reasons.append(str(error.get("status", "")))
-    unique = tuple(dict.fromkeys(scrubbed(reason) for reason in reasons if reason))
-    return _Told(scrubbed(str(error.get("message", ""))), unique, metadata)
+    unique = tuple(dict.fromkeys(redact(reason) for reason in reasons if reason))
+    return _ErrorBody(redact(str(error.get("message", ""))), unique, metadata)
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _retry_at(told: _Told | None, headers: Mapping[str, str], now: float) -> float | None:
-    """Epoch seconds before which Gmail asked not to be tried again: the latest it named, in three ways."""
+def _retry_at(body: _ErrorBody | None, headers: Mapping[str, str], now: float) -> float | None:
+    """Epoch seconds of the earliest retry: the latest of the times that the response names in three ways."""
     times: list[float] = []
-    if told is not None:
-        window = told.metadata.get("window_start_time") or next(iter(_WINDOW_START.findall(told.message)), "")
+    if body is not None:
+        window = body.metadata.get("window_start_time") or next(iter(_WINDOW_START.findall(body.message)), "")
         started = _number(window)
         if started is not None:
             times.append(started + 60)
-        for text in _RETRY_AFTER.findall(told.message):
+        for text in _RETRY_AFTER.findall(body.message):
             times.append(datetime.fromisoformat(text).timestamp())
     header = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
     if header:

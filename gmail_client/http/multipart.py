@@ -1,7 +1,7 @@
-"""The wire format of a batch: `packed` writes multipart/mixed requests, `unpacked` splits the answer.
+"""The wire format of a batch: `encode_batch` writes a multipart/mixed request, `decode_batch` splits its response.
 
-https://developers.google.com/workspace/gmail/api/guides/batch. The splitter is our own: the standard
-library's mail parser takes some twenty times as long per part.
+https://developers.google.com/workspace/gmail/api/guides/batch. The standard library's mail parser would take about
+twenty times as long per part.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Part", "packed", "unpacked"]
+__all__ = ["BatchPart", "decode_batch", "encode_batch"]
 
 _BOUNDARY = re.compile(r";\s*boundary\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;\"]+))", re.IGNORECASE)
 _CONTENT_ID = re.compile(
@@ -21,8 +21,8 @@ _LENGTH = re.compile(rb"\ncontent-length\s*:\s*(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One answer inside a batch: its own status and body."""
+class BatchPart:
+    """The response to one call of a batch, with a status and body of its own."""
 
     status: int
     head: bytes
@@ -30,16 +30,16 @@ class Part:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Its own headers, names in lower case."""
+        """Its headers, names in lower case."""
         lines = (line.partition(":") for line in self.head.decode("latin-1").splitlines())
         return {name.strip().lower(): value.strip() for name, colon, value in lines if colon}
 
 
-def packed(targets: Sequence[str], boundary: str) -> bytes:
-    """The body of a batch request: a GET per target, numbered from 0 in its Content-ID.
+def encode_batch(targets: Sequence[str], boundary: str) -> bytes:
+    """The body of a batch request: one GET per target, numbered from 0 in its Content-ID.
 
     Args:
-        targets: Path and query of each, without a host.
+        targets: Path and query of each call, without a host.
         boundary: A string that occurs in none of them.
     """
     parts = [
@@ -50,11 +50,11 @@ def packed(targets: Sequence[str], boundary: str) -> bytes:
     return "".join([*parts, f"--{boundary}--\r\n"]).encode("ascii")
 
 
-def unpacked(content: bytes, content_type: str) -> dict[int, Part]:
-    """The parts of a batch's answer by the number of their request, in any order.
+def decode_batch(content: bytes, content_type: str) -> dict[int, BatchPart]:
+    """The parts of a batch response, by the number of their request.
 
-    A part that is cut short, has no readable head or answers nothing that was asked is left out; of two with
-    one number the first counts. Nothing at all comes back when this is no multipart answer.
+    Leaves out parts that are truncated, have no readable head or no known Content-ID; of two parts with the same
+    number the first counts. The result is empty when the response is not multipart.
 
     Args:
         content: The whole body.
@@ -64,7 +64,7 @@ def unpacked(content: bytes, content_type: str) -> dict[int, Part]:
     if not content_type.lower().startswith("multipart/") or match is None:
         return {}
     boundary = re.sub(r"\\(.)", r"\1", match[1]) if match[1] is not None else match[2]
-    found: dict[int, Part] = {}
+    found: dict[int, BatchPart] = {}
     for start, end in _spans(content, b"--" + boundary.encode("latin-1", "replace")):
         numbered = _part(content, start, end)
         if numbered is not None:
@@ -73,7 +73,7 @@ def unpacked(content: bytes, content_type: str) -> dict[int, Part]:
 
 
 def _spans(content: bytes, dash_boundary: bytes) -> list[tuple[int, int]]:
-    """Start and end of what lies between two delimiter lines; what follows the last one is no part."""
+    """Start and end of each part between two delimiter lines; what follows the last one is not a part."""
     spans: list[tuple[int, int]] = []
     start: int | None = None
     at = -1
@@ -94,7 +94,7 @@ def _spans(content: bytes, dash_boundary: bytes) -> list[tuple[int, int]]:
     return spans
 
 
-def _part(content: bytes, start: int, end: int) -> tuple[int, Part] | None:
+def _part(content: bytes, start: int, end: int) -> tuple[int, BatchPart] | None:
     outer_end, inner_start = _blank_line(content, start, end)
     number = _CONTENT_ID.search(content[start:outer_end])
     status = _STATUS.match(content, inner_start, end)
@@ -105,11 +105,11 @@ def _part(content: bytes, start: int, end: int) -> tuple[int, Part] | None:
     length = _LENGTH.search(head)
     if length is not None and int(length[1]) > end - body_start:
         return None
-    return int(number[1]), Part(int(status[1]), head, content[body_start:end])
+    return int(number[1]), BatchPart(int(status[1]), head, content[body_start:end])
 
 
 def _blank_line(content: bytes, start: int, end: int) -> tuple[int, int]:
-    """Where the head that starts at `start` ends, and where what follows its blank line begins."""
+    """The end of the head that starts at `start`, and the first position after its blank line."""
     crlf = content.find(b"\r\n\r\n", start, end)
     lf = content.find(b"\n\n", start, crlf if crlf >= 0 else end)
     if lf >= 0:

@@ -1,7 +1,7 @@
-"""How long to wait for Gmail after a refusal, by its class, and when to give up.
+"""When to retry a refused request, and when to give up: `RetryPolicy`.
 
-As told where Gmail names a time; else exponential with full jitter, so that threads refused together don't
-come back together. https://developers.google.com/workspace/gmail/api/guides/handle-errors
+Waits until the time that Gmail names; without one, exponential backoff with full jitter, so that threads that were
+refused together don't retry together. https://developers.google.com/workspace/gmail/api/guides/handle-errors
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from collections.abc import Callable, Iterable
 from gmail_client.errors import ConcurrencyError, GmailError, RateLimitError, UnavailableError
 from gmail_client.http.clock import Clock
 
-__all__ = ["Patience"]
+__all__ = ["RetryPolicy"]
 
 CEILING = 64.0
-"""Seconds: the longest single wait that Gmail did not ask for."""
+"""Seconds: the longest single backoff."""
 
 LONGEST = 1800.0
-"""Seconds that one request may wait in all. Gmail has asked for a quarter of an hour at times."""
+"""Seconds that one request may wait in total. Gmail sometimes asks for a quarter of an hour."""
 
 _ATTEMPTS: dict[type[GmailError], tuple[int, float]] = {
     RateLimitError: (12, 1.0),
     ConcurrencyError: (12, 1.0),
     UnavailableError: (8, 0.5),
 }
-"""By class: tries in all, and the first ceiling of the backoff in seconds."""
+"""By error class: the highest number of attempts, and the first backoff's ceiling in seconds."""
 
 _uniform = random.SystemRandom().random
 
 
-class Patience:
-    """The waits of one request, or of one batch whose parts are sent again together.
+class RetryPolicy:
+    """Counts the attempts of one request, or of one batch whose parts are retried together.
 
     Args:
-        clock: Tells the time that refusals are compared with.
+        clock: The time that retry times are compared with.
         uniform: Random numbers from 0 to 1.
     """
 
@@ -45,13 +45,13 @@ class Patience:
         self._waited = 0.0
 
     def delay(self, *errors: GmailError) -> float:
-        """Seconds to wait before the next try.
+        """Seconds to wait before the next attempt.
 
         Args:
-            errors: What the request was refused for; several when parts of a batch were refused together.
+            errors: Why the request was refused; several when parts of a batch were refused together.
 
         Raises:
-            GmailError: One of them, when waiting can't help or has gone on for long enough.
+            GmailError: One of `errors`, when a retry can't help or the attempts are used up.
         """
         seconds = max(self._delay(kind, group) for kind, group in _grouped(errors).items())
         self._waited += seconds
@@ -61,8 +61,8 @@ class Patience:
         attempts, base = _ATTEMPTS[kind]
         refused = self._refused[kind] = self._refused.get(kind, 0) + 1
         backoff = self._uniform() * min(CEILING, base * 2.0 ** (refused - 1))
-        told = max((_told(error) for error in errors), default=0.0) - self._clock.time()
-        seconds = told + min(backoff, 1.0) if told > 0 else backoff
+        requested = max(error.retry_at or 0.0 for error in errors) - self._clock.time()
+        seconds = requested + min(backoff, 1.0) if requested > 0 else backoff
         if refused >= attempts or self._waited + seconds > LONGEST:
             raise errors[0]
         return seconds
@@ -76,9 +76,3 @@ def _grouped(errors: Iterable[GmailError]) -> dict[type[GmailError], list[GmailE
             raise error
         groups.setdefault(kind, []).append(error)
     return groups
-
-
-def _told(error: GmailError) -> float:
-    if isinstance(error, RateLimitError | ConcurrencyError | UnavailableError):
-        return error.retry_at or 0.0
-    return 0.0

@@ -1,8 +1,8 @@
-"""HTTP connections: a pooled requests session, and the way to a host through the environment's proxies.
+"""HTTP connections: a pooled requests session, and the proxy and certificates for a host.
 
-requests reads the environment (proxies, CA bundle, .netrc) anew for every request, which costs more than splitting
-and reading an answer; and a .netrc entry would take the place of the token. So sessions made here ignore the
-environment, and `route_to` reads it once per host.
+requests reads the environment (proxies, CA bundle, .netrc) for every request, which costs more than parsing a
+response; and a .netrc entry would replace the token. So these sessions ignore the environment, and `route_to` reads
+it once per host.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One exchange with Gmail: wait for quota, send, classify the answer, wait and try again where that can help.
+"""One request to Gmail: wait for quota, send, classify the response, and retry when that can help: `Transport`.
 
-Nothing here depends on retries or hooks mounted on the session, nor on streaming.
+Nothing here depends on retries or hooks mounted on the session.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ import urllib3
 from gmail_client.auth.endpoints import API_ROOT, checked_root
 from gmail_client.auth.tokens import TokenSource
 from gmail_client.errors import ConcurrencyError, GmailError, RateLimitError, UnavailableError
-from gmail_client.http.calls import Answer, Call, Usage
+from gmail_client.http.calls import ApiCall, ApiResult, QuotaUsage
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
-from gmail_client.http.concurrency import Gate
-from gmail_client.http.error_mapping import refusal
-from gmail_client.http.retry import Patience
+from gmail_client.http.concurrency import ConcurrencyLimiter
+from gmail_client.http.error_mapping import error_from_response
+from gmail_client.http.retry import RetryPolicy
 from gmail_client.http.sessions import route_to
 from gmail_client.http.waiting import pause
-from gmail_client.quota import Meter, QuotaPlan
+from gmail_client.quota import QuotaPlan, RateLimiter
 
-__all__ = ["Permit", "Reply", "Transport"]
+__all__ = ["HttpResponse", "Permit", "Transport"]
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
@@ -43,16 +43,16 @@ except PackageNotFoundError:
 
 _LOG = logging.getLogger(__name__)
 
-_WORTH_TELLING = 15.0
-"""Seconds: a longer wait is told, so that a run that stands still can be understood."""
+_LOGGED_WAIT = 15.0
+"""Seconds: longer waits are logged, so that a run without progress explains itself."""
 
 _HEADERS = {"User-Agent": f"gmail-assets/{_VERSION} (gzip)", "Accept-Encoding": "gzip"}
-"""Gmail packs its answers only when both headers say gzip."""
+"""Gmail compresses its responses only when both headers say gzip."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """An HTTP answer, whole: status, headers and unpacked body."""
+class HttpResponse:
+    """A complete HTTP response: status, headers and uncompressed body."""
 
     status: int
     headers: Mapping[str, str]
@@ -61,30 +61,30 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to send.
+    """Permission to send calls now.
 
     Attributes:
-        count: How many calls.
-        mark: For `judged`: which requests were in flight together.
+        count: How many of the calls.
+        generation: Which requests are in flight together, for `to_result`.
     """
 
     count: int
-    mark: int
+    generation: int
 
 
 class Transport:
-    """The line of one mailbox to Gmail; thread-safe.
+    """Sends the requests of one mailbox; thread-safe.
 
     Args:
-        tokens: Where access tokens come from.
+        tokens: The source of access tokens.
         plan: Prices.
-        user_meter: Spends the mailbox's units.
-        project_meter: Spends the project's units, shared by its mailboxes.
-        gate: Bounds what is in flight.
-        usage: Counts.
-        session: The connections to use.
-        api_root: Where Gmail is.
-        clock: Counts every wait.
+        user_limiter: Limits the mailbox's units per minute.
+        project_limiter: Limits the project's units per minute; its mailboxes share it.
+        concurrency: Limits the requests in flight.
+        usage: Counts calls, units and bytes.
+        session: Returns the session to send with.
+        api_root: URL of the Gmail API.
+        clock: Measures every wait.
     """
 
     def __init__(
@@ -92,174 +92,178 @@ class Transport:
         *,
         tokens: TokenSource,
         plan: QuotaPlan,
-        user_meter: Meter,
-        project_meter: Meter,
-        gate: Gate,
-        usage: Usage,
+        user_limiter: RateLimiter,
+        project_limiter: RateLimiter,
+        concurrency: ConcurrencyLimiter,
+        usage: QuotaUsage,
         session: Callable[[], requests.Session],
         api_root: str = API_ROOT,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.clock = clock
-        self.gate = gate
+        self.concurrency = concurrency
         self.plan = plan
         self.tokens = tokens
         self.usage = usage
-        self._user_meter = user_meter
-        self._project_meter = project_meter
+        self._user_limiter = user_limiter
+        self._project_limiter = project_limiter
         self._session = session
         self._root = checked_root("GMAIL_API_ROOT", api_root)
         self._route = route_to(self._root)
 
     @property
     def burst(self) -> int:
-        """Units that may go out at once: what a batch should stay below."""
-        return min(self._user_meter.burst, self._project_meter.burst)
+        """Units that may be spent at once; a batch should cost less."""
+        return min(self._user_limiter.burst, self._project_limiter.burst)
 
-    def get(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> Answer:
-        """The resource at `path`, tried again as often as it makes sense.
+    def get(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> ApiResult:
+        """Get the resource at `path`, with retries.
 
         Args:
             method: Name in the price table.
-            path: From the root, ids quoted.
-            params: Query parameters, as in `Call`.
+            path: Path from the API root, ids quoted.
+            params: Query parameters, as in `ApiCall`.
 
         Raises:
-            GmailError: Whatever stood in the way; see `errors`.
+            GmailError: Why there is no result; see `errors`.
         """
-        return self.fetch(Call(method, path, params or {}))
+        return self.fetch(ApiCall(method, path, params or {}))
 
-    def fetch(self, call: Call, stop: threading.Event | None = None) -> Answer:
-        """The answer to `call`, with its JSON.
+    def fetch(self, call: ApiCall, stop: threading.Event | None = None) -> ApiResult:
+        """Perform one call, with retries. The result always has JSON.
 
         Raises:
-            GmailError: Whatever stood in the way.
+            GmailError: Why there is no result.
             Stopped: `stop` was set.
         """
-        patience = Patience(self.clock)
+        retry_policy = RetryPolicy(self.clock)
         renewed = False
         while True:
-            answer, token = self._once(call, stop)
-            if answer.error is None:
-                return answer
-            if answer.error.status == 401 and not renewed:
+            result, token = self._once(call, stop)
+            if result.error is None:
+                return result
+            if result.error.status == 401 and not renewed:
                 renewed = True
                 self.tokens.renew(token)
             else:
-                self.wait(patience, [answer.error], stop)
+                self.wait(retry_policy, [result.error], stop)
 
-    def _once(self, call: Call, stop: threading.Event | None) -> tuple[Answer, str]:
+    def _once(self, call: ApiCall, stop: threading.Event | None) -> tuple[ApiResult, str]:
         token = self.tokens.token()
         with self.permit([self.plan.price(call.method)], stop) as permit:
             self.usage.sent(call.method)
             try:
-                reply = self._send("GET", call.target, call.method, token)
+                response = self._send("GET", call.target, call.method, token)
             except UnavailableError as error:
-                return Answer(call, None, error, 0), token
-        return self.judged(call, reply, permit.mark), token
+                return ApiResult(call, None, error, 0), token
+        return self.to_result(call, response, permit.generation), token
 
-    def post(self, path: str, body: bytes, content_type: str, calls: Sequence[Call], token: str) -> Reply:
-        """Send a batch once. Quota and retries are the caller's affair (`permit`, `wait`).
+    def post(
+        self, path: str, body: bytes, content_type: str, calls: Sequence[ApiCall], token: str
+    ) -> HttpResponse:
+        """Send a batch once. The caller takes care of quota (`permit`) and retries (`wait`).
 
         Args:
-            path: The batch endpoint's.
-            body: The packed calls.
-            content_type: Of `body`.
-            calls: What is in it, to be counted.
+            path: Path of the batch endpoint.
+            body: The encoded calls.
+            content_type: The content type of `body`.
+            calls: The calls in `body`, for the usage counters.
             token: An access token.
 
         Raises:
-            UnavailableError: No answer, or not a whole one.
+            UnavailableError: No response, or a truncated one.
         """
         self.usage.sent(*(call.method for call in calls))
         return self._send("POST", path, "batch", token, body, {"Content-Type": content_type})
 
     def wait(
-        self, patience: Patience, errors: Sequence[GmailError], stop: threading.Event | None = None
+        self, retry_policy: RetryPolicy, errors: Sequence[GmailError], stop: threading.Event | None = None
     ) -> None:
-        """Wait after a refusal for as long as `patience` says; a spent minute holds up the whole mailbox.
+        """Wait before a retry. After a rate limit, all requests of the mailbox wait.
 
         Raises:
-            GmailError: One of `errors`, when waiting can't help or has gone on for long enough.
+            GmailError: One of `errors`, when a retry can't help or the attempts are used up.
             Stopped: `stop` was set.
         """
-        delay = patience.delay(*errors)
+        delay = retry_policy.delay(*errors)
         if any(isinstance(error, RateLimitError) and not error.per_project for error in errors):
-            self._user_meter.block_until(self.clock.time() + delay)
-        if delay >= _WORTH_TELLING:
+            self._user_limiter.block_until(self.clock.time() + delay)
+        if delay >= _LOGGED_WAIT:
             _LOG.warning("Waiting %.0f s: %s", delay, errors[0].what)
         pause(self.clock, delay, stop)
 
     @contextmanager
     def permit(self, prices: Sequence[int], stop: threading.Event | None = None) -> Iterator[Permit]:
-        """Hold quota and places in flight for as many of some calls as may go out together now.
+        """Wait until calls may be sent; hold their quota and their places in flight until the block ends.
 
         Args:
             prices: Units per call, in order.
             stop: Ends the wait when it is set.
 
         Yields:
-            How many of the calls may go, from the first: all as a rule, at least one.
+            How many of the calls, from the first, may be sent: usually all, at least one.
 
         Raises:
             Stopped: `stop` was set while waiting.
         """
         places = len(prices)
-        mark = self.gate.enter(places, stop)
+        generation = self.concurrency.acquire(places, stop)
         try:
             units = sum(prices)
-            least = min(units, max(prices[0], self._user_meter.crumb))
-            with self._user_meter.reserve(units, least=least, stop=stop) as held:
+            least = min(units, max(prices[0], self._user_limiter.smallest_grant))
+            with self._user_limiter.reserve(units, least=least, stop=stop) as held:
                 count, kept = _fitting(prices, held.units)
                 held.keep(kept)
-                self.gate.leave(places - count)
+                self.concurrency.release(places - count)
                 places = count
-                with self._project_meter.reserve(kept, stop=stop) as shared:
+                with self._project_limiter.reserve(kept, stop=stop) as shared:
                     if held.waited or shared.waited:
                         self.usage.waited(held.waited + shared.waited)
-                    yield Permit(count, mark)
+                    yield Permit(count, generation)
         finally:
-            self.gate.leave(places)
+            self.concurrency.release(places)
 
-    def judged(self, call: Call, reply: Reply, mark: int) -> Answer:
-        """`reply` as an answer to `call`: JSON, or the error it stands for. Counts it, learns from a refusal.
+    def to_result(self, call: ApiCall, response: HttpResponse, generation: int) -> ApiResult:
+        """The result of `call`: JSON, or the error that the response stands for.
+
+        Counts the units, and adjusts the limiters after a refusal.
 
         Args:
-            call: What was asked.
-            reply: What came, of a single call or of one part of a batch.
-            mark: What `permit` gave for it.
+            call: The call.
+            response: Its response, of a single request or of one part of a batch.
+            generation: The `Permit`'s.
         """
-        if reply.status == 200:
+        if response.status == 200:
             try:
-                document = json.loads(reply.content)
+                document = json.loads(response.content)
             except (ValueError, RecursionError):
                 document = None
             if isinstance(document, dict):
-                size = len(reply.content)
+                size = len(response.content)
                 self.usage.spent(call.method, self.plan.price(call.method), size)
-                self.gate.widen(1)
-                return Answer(call, document, None, size)
-            return Answer(call, None, _unreadable(call.method), len(reply.content))
-        error = self.refused(call.method, reply, mark)
-        if not error.retryable and reply.status != 401:
+                self.concurrency.increase(1)
+                return ApiResult(call, document, None, size)
+            return ApiResult(call, None, _unreadable(call.method), len(response.content))
+        error = self.to_error(call.method, response, generation)
+        if not error.retryable and response.status != 401:
             self.usage.spent(call.method, self.plan.price(call.method), 0)
-        return Answer(call, None, error, len(reply.content))
+        return ApiResult(call, None, error, len(response.content))
 
-    def refused(self, method: str, reply: Reply, mark: int) -> GmailError:
-        """The error that `reply` stands for; meter and gate learn what it says about the limits."""
-        error = refusal(
-            reply.status, reply.content, method=method, headers=reply.headers, now=self.clock.time()
+    def to_error(self, method: str, response: HttpResponse, generation: int) -> GmailError:
+        """The error that `response` stands for. Adjusts the limiters to what it says about the limits."""
+        error = error_from_response(
+            response.status, response.content, method=method, headers=response.headers, now=self.clock.time()
         )
         if isinstance(error, ConcurrencyError):
-            self.gate.narrow(mark)
+            self.concurrency.decrease(generation)
         elif isinstance(error, RateLimitError):
-            meter = self._project_meter if error.per_project else self._user_meter
+            limiter = self._project_limiter if error.per_project else self._user_limiter
             if error.limit is not None:
-                meter.learn(error.limit)
+                limiter.learn(error.limit)
                 if not error.per_project:
                     self.plan = self.plan.revealed_by(error.limit)
             if error.retry_at is not None and error.retry_at - self.clock.time() <= _LONGEST_BLOCK:
-                meter.block_until(error.retry_at)
+                limiter.block_until(error.retry_at)
         return error
 
     def _send(
@@ -270,7 +274,7 @@ class Transport:
         token: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Reply:
+    ) -> HttpResponse:
         problem = ""
         try:
             response = self._session().request(
@@ -283,22 +287,22 @@ class Transport:
                 proxies=self._route.proxies,
                 verify=self._route.verify,
             )
-            return Reply(response.status_code, response.headers, response.content)
+            return HttpResponse(response.status_code, response.headers, response.content)
         except (OSError, HTTPException, urllib3.exceptions.HTTPError) as error:
             problem = type(error).__name__
         raise UnavailableError(
-            f"{method}: no whole answer from Gmail ({problem}).",
-            fix="Check the network, the proxy and GMAIL_API_ROOT; a lasting break here is rarely Gmail's.",
+            f"{method}: no complete response from Gmail ({problem}).",
+            fix="Check the network, the proxy and GMAIL_API_ROOT; a lasting failure is rarely Gmail's.",
             method=method,
         )
 
 
 _LONGEST_BLOCK = 1800.0
-"""Seconds: a mailbox is not held up for longer than a request would wait."""
+"""Seconds: a mailbox is not blocked for longer than one request would wait."""
 
 
 def _fitting(prices: Sequence[int], units: int) -> tuple[int, int]:
-    """How many calls `units` pay for, from the first, and what these cost; the first always fits."""
+    """How many calls, from the first, `units` pay for (at least one), and what they cost."""
     count, spent = 1, prices[0]
     while count < len(prices) and spent + prices[count] <= units:
         spent += prices[count]
@@ -308,7 +312,7 @@ def _fitting(prices: Sequence[int], units: int) -> tuple[int, int]:
 
 def _unreadable(method: str) -> UnavailableError:
     return UnavailableError(
-        f"{method}: the answer was cut short or is no JSON object.",
+        f"{method}: the response is truncated or not a JSON object.",
         fix="Try again later; check the proxy and GMAIL_API_ROOT.",
         status=200,
         method=method,

@@ -1,7 +1,4 @@
-"""Waiting that can be called off.
-
-`pause` sleeps on a clock in short steps and raises `Stopped` once nobody wants the result any more.
-"""
+"""Interruptible sleep: `pause` sleeps on a clock in short steps and raises `Stopped` when its event is set."""
 
 from __future__ import annotations
 
@@ -12,20 +9,20 @@ from gmail_client.http.clock import Clock
 __all__ = ["Stopped", "pause"]
 
 _STEP = 0.25
-"""Seconds of the clock's time after which a sleeper looks up."""
+"""Seconds of the clock's time between two checks of the event."""
 
 
-class Stopped(Exception):  # noqa: N818 - a signal between this client's threads, no error
-    """The work was called off. Stays inside the client."""
+class Stopped(Exception):  # noqa: N818 - a signal between this client's threads, not an error
+    """The work was cancelled. Stays inside the client."""
 
 
 def pause(clock: Clock, seconds: float, stop: threading.Event | None = None) -> None:
     """Sleep for `seconds` of `clock`'s time.
 
     Args:
-        clock: What counts the seconds.
-        seconds: Nothing happens for zero or less.
-        stop: Ends the pause early when it is set.
+        clock: Measures the seconds.
+        seconds: Zero or less returns at once.
+        stop: Ends the sleep early when it is set.
 
     Raises:
         Stopped: `stop` was set.

@@ -1,4 +1,4 @@
-"""A few worker threads that end when their consumer does: `Crew`."""
+"""Worker threads that end when their consumer does: `WorkerPool`."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from types import TracebackType
 
-from gmail_client.http.calls import Answer, Call
+from gmail_client.http.calls import ApiCall, ApiResult
 from gmail_client.http.waiting import Stopped
 
-__all__ = ["Crew"]
+__all__ = ["WorkerPool"]
 
-_LEAVE = 2.0
-"""Seconds that closing waits for threads that are in the middle of a request. They are daemons: none holds up
-the end of the process."""
+_JOIN_SECONDS = 2.0
+"""Seconds that closing waits for threads with a request in flight. They are daemon threads, so none of them delays the
+end of the process."""
 
-Work = Callable[[Sequence[Call], threading.Event], list[Answer]]
+Work = Callable[[Sequence[ApiCall], threading.Event], list[ApiResult]]
 
 
-class Crew:
-    """Runs batches of calls in threads, started as work comes in.
+class WorkerPool:
+    """Runs batches of calls in threads, which start as batches are submitted.
 
     Args:
-        workers: Threads at most.
-        work: Answers a batch of calls; it has to look at the event and raise `Stopped` when it is set.
+        workers: The highest number of threads.
+        work: Performs a batch of calls; it has to check the event and raise `Stopped` when it is set.
     """
 
     def __init__(self, workers: int, work: Work) -> None:
-        self._most = workers
+        self._max_workers = workers
         self._work = work
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._tasks: SimpleQueue[tuple[int, Sequence[Call]] | None] = SimpleQueue()
-        self._results: SimpleQueue[tuple[int, list[Answer] | BaseException]] = SimpleQueue()
-        self._early: dict[int, list[Answer]] = {}
-        self._given = 0
-        self._taken = 0
+        self._tasks: SimpleQueue[tuple[int, Sequence[ApiCall]] | None] = SimpleQueue()
+        self._results: SimpleQueue[tuple[int, list[ApiResult] | BaseException]] = SimpleQueue()
+        self._early: dict[int, list[ApiResult]] = {}
+        self._submitted = 0
+        self._returned = 0
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(
@@ -48,43 +48,43 @@ class Crew:
         self._stop.set()
         for _ in self._threads:
             self._tasks.put(None)
-        deadline = time.monotonic() + _LEAVE
+        deadline = time.monotonic() + _JOIN_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     @property
     def pending(self) -> int:
-        """Batches that were put and not yet taken."""
-        return self._given - self._taken
+        """Batches that were submitted and whose results were not returned yet."""
+        return self._submitted - self._returned
 
-    def put(self, calls: Sequence[Call]) -> None:
-        """Hand in a batch."""
-        self._tasks.put((self._given, calls))
-        self._given += 1
-        if len(self._threads) < min(self._most, self._given):
+    def submit(self, calls: Sequence[ApiCall]) -> None:
+        """Add a batch."""
+        self._tasks.put((self._submitted, calls))
+        self._submitted += 1
+        if len(self._threads) < min(self._max_workers, self._submitted):
             name = f"gmail-{len(self._threads) + 1}"
             thread = threading.Thread(target=self._run, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def take(self, *, ordered: bool) -> list[Answer]:
-        """Wait for a batch: the next to be done, or the next in the order of `put`.
+    def next_results(self, *, ordered: bool) -> list[ApiResult]:
+        """Wait for the results of one batch: of the first that is done, or of the next in the order of `submit`.
 
         Raises:
             GmailError: What ended a worker.
         """
         while True:
-            if ordered and self._taken in self._early:
-                number, result = self._taken, self._early.pop(self._taken)
+            if ordered and self._returned in self._early:
+                number, results = self._returned, self._early.pop(self._returned)
             else:
                 number, outcome = self._results.get()
                 if isinstance(outcome, BaseException):
                     raise outcome
-                result = outcome
-            if not ordered or number == self._taken:
-                self._taken += 1
-                return result
-            self._early[number] = result
+                results = outcome
+            if not ordered or number == self._returned:
+                self._returned += 1
+                return results
+            self._early[number] = results
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -27,7 +27,7 @@ from gmail_assets.syncing.mailbox_run import SyncRun, TimeUpError
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import Behavior, Emulator, Fault, Quota
 from gmail_client.errors import GmailError
-from gmail_client.http.calls import Answer
+from gmail_client.http.calls import ApiResult
 from gmail_client.options import SpecTable
 from gmail_client.quota import preset
 
@@ -259,7 +259,7 @@ class Witness:
                 before[spec.source_table] = set()
         read: list[tuple[str, set[str]]] = []
 
-        def noted(answer: Answer) -> Answer:
+        def noted(answer: ApiResult) -> ApiResult:
             partial = self._hides and answer.call.method == "threads.get"
             if answer.call.params.get("format") == "full" and answer.json is not None and not partial:
                 messages = answer.json.get("messages") or [answer.json]

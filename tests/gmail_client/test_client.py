@@ -40,8 +40,8 @@ def test_the_same_mailbox_is_the_same_object(client: GmailClient) -> None:
 
 def test_one_user_has_one_meter_whatever_the_name(client: GmailClient) -> None:
     me, ada = client.mailbox().api._transport, client.mailbox("ada@b.test").api._transport
-    assert me._user_meter is ada._user_meter
-    assert me.gate is ada.gate
+    assert me._user_limiter is ada._user_limiter
+    assert me.concurrency is ada.concurrency
     assert me.tokens is ada.tokens
     assert me.usage is not ada.usage
 
@@ -49,8 +49,8 @@ def test_one_user_has_one_meter_whatever_the_name(client: GmailClient) -> None:
 def test_a_service_account_acts_for_each_mailbox_by_itself(wire: Wire, clock: ManualClock) -> None:
     client = connect(wire, clock, credentials=ROBOT)
     ada, bob = client.mailbox("ada@b.test").api._transport, client.mailbox("bob@b.test").api._transport
-    assert ada._user_meter is not bob._user_meter
-    assert ada._project_meter is bob._project_meter
+    assert ada._user_limiter is not bob._user_limiter
+    assert ada._project_limiter is bob._project_limiter
     assert ada.tokens._credentials.subject == "ada@b.test"
     assert bob.tokens._credentials.subject == "bob@b.test"
 

@@ -13,7 +13,7 @@ from support.wire import ManualClock
 from gmail_client.errors import ConfigurationError
 from gmail_client.http.clock import ScaledClock
 from gmail_client.http.waiting import Stopped
-from gmail_client.quota import PRICES, Meter, preset
+from gmail_client.quota import PRICES, RateLimiter, preset
 
 
 def _read_methods(resource: dict[str, Any]) -> list[str]:
@@ -87,12 +87,12 @@ def test_no_minute_holds_more_than_the_limit(
     limit: int, asked: list[tuple[int, float, float, float]], scale: int
 ) -> None:
     clock = ManualClock()
-    meter = Meter(limit, clock=clock)
+    limiter = RateLimiter(limit, clock=clock)
     spent: list[tuple[float, int]] = []
     for units, pause, latency, share in asked:
         units = min(units * scale, limit // 2)
         clock.now += pause if pause > 25 else 0
-        with meter.reserve(units) as reservation:
+        with limiter.reserve(units) as reservation:
             sent = clock.now
             clock.now += latency
         spent.append((sent + share * latency, reservation.units))
@@ -110,125 +110,127 @@ def test_under_load_at_least_95_percent_are_used(
     limit: int, prices: list[int], batch: int, least: bool
 ) -> None:
     clock = ManualClock()
-    meter = Meter(limit, clock=clock)
+    limiter = RateLimiter(limit, clock=clock)
     start, spent, turn = clock.now, 0, 0
     while clock.now < start + 300:
         price = min(prices[turn % len(prices)], max(1, limit // 100))
-        units = max(price, min(price * batch, meter.burst // 2))
-        with meter.reserve(units, least=min(units, max(price, meter.crumb)) if least else price) as held:
+        units = max(price, min(price * batch, limiter.burst // 2))
+        with limiter.reserve(
+            units, least=min(units, max(price, limiter.smallest_grant)) if least else price
+        ) as held:
             spent += held.units
         turn += 1
-    assert spent <= limit * 5 + meter.burst
+    assert spent <= limit * 5 + limiter.burst
     assert spent >= limit * 5 * 0.95
 
 
 def test_a_rested_meter_lets_a_burst_through_and_then_keeps_the_pace() -> None:
     clock = ManualClock()
-    meter = Meter(6_000, clock=clock)
-    meter.reserve(meter.burst).settle()
+    limiter = RateLimiter(6_000, clock=clock)
+    limiter.reserve(limiter.burst).settle()
     assert clock.slept == []
-    meter.reserve(99).settle()
+    limiter.reserve(99).settle()
     assert sum(clock.slept) == pytest.approx(1.0, abs=0.01)
 
 
 def test_what_the_minute_leaves_over_goes_to_a_smaller_reservation() -> None:
     clock = ManualClock()
-    meter = Meter(6_000, clock=clock, headroom=0)
+    limiter = RateLimiter(6_000, clock=clock, headroom=0)
     for _ in range(14):
-        meter.reserve(400).settle()
+        limiter.reserve(400).settle()
     before = clock.now
-    assert meter.reserve(500, least=meter.crumb).units == 400
+    assert limiter.reserve(500, least=limiter.smallest_grant).units == 400
     assert clock.now - before < 10
 
 
 def test_units_kept_back_are_free_again() -> None:
     clock = ManualClock()
-    meter = Meter(6_000, clock=clock)
-    reservation = meter.reserve(meter.burst)
+    limiter = RateLimiter(6_000, clock=clock)
+    reservation = limiter.reserve(limiter.burst)
     reservation.keep(10)
     reservation.keep(10)
     assert reservation.units == 10
-    assert meter.reserve(meter.burst - 10).waited == 0
+    assert limiter.reserve(limiter.burst - 10).waited == 0
 
 
 def test_an_unsettled_reservation_counts_until_it_is_settled() -> None:
     clock = ManualClock()
-    meter = Meter(600, clock=clock, headroom=0)
-    slow = meter.reserve(50)
+    limiter = RateLimiter(600, clock=clock, headroom=0)
+    slow = limiter.reserve(50)
     clock.now += 300
     slow.settle()
     clock.now += 10
     spent = 0
     while spent < 550:
-        spent += meter.reserve(10).units
+        spent += limiter.reserve(10).units
     assert clock.now - 1_800_000_310 < 60
-    meter.reserve(10)
+    limiter.reserve(10)
     assert clock.now >= 1_800_000_000 + 300 + 60
 
 
 def test_more_than_the_limit_passes_alone() -> None:
     clock = ManualClock()
-    meter = Meter(60, clock=clock)
-    meter.reserve(40).settle()
+    limiter = RateLimiter(60, clock=clock)
+    limiter.reserve(40).settle()
     before = clock.now
-    assert meter.reserve(400).units == 400
+    assert limiter.reserve(400).units == 400
     assert clock.now - before >= 60
 
 
 def test_a_higher_limit_is_learned() -> None:
     clock = ManualClock()
-    meter = Meter(6_000, clock=clock)
-    meter.learn(60_000)
+    limiter = RateLimiter(6_000, clock=clock)
+    limiter.learn(60_000)
     start = clock.now
     for _ in range(100):
-        meter.reserve(500).settle()
-    assert meter.limit == 60_000
+        limiter.reserve(500).settle()
+    assert limiter.limit == 60_000
     assert clock.now - start < 60
 
 
 def test_a_lower_limit_is_learned() -> None:
     clock = ManualClock()
-    meter = Meter(15_000, clock=clock)
-    meter.reserve(1_000).settle()
-    meter.learn(1_200)
+    limiter = RateLimiter(15_000, clock=clock)
+    limiter.reserve(1_000).settle()
+    limiter.learn(1_200)
     start = clock.now
-    meter.reserve(400).settle()
+    limiter.reserve(400).settle()
     assert clock.now - start >= 19
-    meter.learn(0)
-    assert meter.limit == 1_200
+    limiter.learn(0)
+    assert limiter.limit == 1_200
 
 
 def test_nothing_passes_before_the_time_that_was_told() -> None:
     clock = ManualClock()
-    meter = Meter(6_000, clock=clock)
-    meter.block_until(clock.now + 37)
-    meter.block_until(clock.now + 5)
-    reservation = meter.reserve(1)
+    limiter = RateLimiter(6_000, clock=clock)
+    limiter.block_until(clock.now + 37)
+    limiter.block_until(clock.now + 5)
+    reservation = limiter.reserve(1)
     assert clock.now >= 1_800_000_037
     assert reservation.waited == pytest.approx(37, abs=0.01)
 
 
 def test_a_clock_set_back_does_not_freeze_the_meter() -> None:
     clock = ManualClock()
-    meter = Meter(600, clock=clock, headroom=0)
+    limiter = RateLimiter(600, clock=clock, headroom=0)
     for _ in range(60):
-        meter.reserve(10).settle()
+        limiter.reserve(10).settle()
     clock.now -= 7_200
     before = clock.now
     for _ in range(6):
-        meter.reserve(10).settle()
+        limiter.reserve(10).settle()
     assert clock.now - before <= 61
 
 
 def test_a_set_stop_ends_the_wait_of_all() -> None:
-    meter = Meter(60)
-    meter.block_until(4e9)
+    limiter = RateLimiter(60)
+    limiter.block_until(4e9)
     stop = threading.Event()
     ended: list[str] = []
 
     def wait() -> None:
         try:
-            meter.reserve(1, stop=stop)
+            limiter.reserve(1, stop=stop)
         except Stopped:
             ended.append("stopped")
 
@@ -243,17 +245,17 @@ def test_a_set_stop_ends_the_wait_of_all() -> None:
 
 def test_first_come_first_served() -> None:
     clock = ScaledClock(200)
-    meter = Meter(6_000, clock=clock)
-    meter.block_until(clock.time() + 60)
+    limiter = RateLimiter(6_000, clock=clock)
+    limiter.block_until(clock.time() + 60)
     served: list[int] = []
     threads: list[threading.Thread] = []
     for number in range(5):
         thread = threading.Thread(
-            target=lambda number=number: (meter.reserve(200 - number).settle(), served.append(number))
+            target=lambda number=number: (limiter.reserve(200 - number).settle(), served.append(number))
         )
         threads.append(thread)
         thread.start()
-        while len(meter._turns) + len(served) <= number:
+        while len(limiter._turns) + len(served) <= number:
             pass
     for thread in threads:
         thread.join(30)
@@ -263,14 +265,14 @@ def test_first_come_first_served() -> None:
 
 def test_threads_together_stay_within_the_limit() -> None:
     clock = ScaledClock(300)
-    meter = Meter(6_000, clock=clock)
+    limiter = RateLimiter(6_000, clock=clock)
     spent: list[tuple[float, int]] = []
     lock = threading.Lock()
     end = clock.time() + 200
 
     def work() -> None:
         while clock.time() < end:
-            with meter.reserve(80):
+            with limiter.reserve(80):
                 at = clock.time()
             with lock:
                 spent.append((at, 80))
@@ -287,4 +289,4 @@ def test_threads_together_stay_within_the_limit() -> None:
 @pytest.mark.parametrize("units", [0, -1])
 def test_nothing_cannot_be_reserved(units: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        Meter(100).reserve(units)
+        RateLimiter(100).reserve(units)

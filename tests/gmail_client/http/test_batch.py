@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.lives import lives
 from support.wire import API, OAUTH, Asked, ManualClock, Said, Wire, connect, message, multipart, refused
 
-from gmail_client.api import Call, GmailApi
+from gmail_client.api import ApiCall, GmailApi
 from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient
 from gmail_client.errors import (
@@ -27,7 +27,7 @@ from gmail_client.errors import (
     UnavailableError,
 )
 from gmail_client.http import batch
-from gmail_client.http.worker_pool import Crew
+from gmail_client.http.worker_pool import WorkerPool
 from gmail_client.quota import QuotaPlan, preset
 
 CONCURRENT = refused(429, "rateLimitExceeded", "Too many concurrent requests for user.")
@@ -44,7 +44,7 @@ def plentiful(wire: Wire, clock: ManualClock, quota: QuotaPlan = PLENTY) -> Gmai
     return connect(wire, clock, quota=quota)
 
 
-def calls(api: GmailApi, count: int) -> list[Call]:
+def calls(api: GmailApi, count: int) -> list[ApiCall]:
     return [api.message_call(f"{number:x}") for number in range(count)]
 
 
@@ -293,7 +293,7 @@ def test_at_most_forty_parts_are_in_flight(wire: Wire, clock: ManualClock) -> No
 def test_calls_are_pulled_lazily_and_in_the_consumers_thread(wire: Wire, api: GmailApi) -> None:
     pulled = 0
 
-    def endless() -> Iterator[Call]:
+    def endless() -> Iterator[ApiCall]:
         nonlocal pulled
         for number in itertools.count():
             assert threading.current_thread() is threading.main_thread()
@@ -312,7 +312,7 @@ def test_large_messages_bound_what_is_in_flight(wire: Wire, api: GmailApi) -> No
     wire.answer = lambda asked: Said(json={"id": asked.id, "data": "x" * 400_000})
     pulled = 0
 
-    def endless() -> Iterator[Call]:
+    def endless() -> Iterator[ApiCall]:
         nonlocal pulled
         for number in itertools.count():
             pulled += 1
@@ -345,7 +345,7 @@ def test_closing_early_ends_threads_that_wait_for_quota(wire: Wire) -> None:
 
 
 def test_an_error_of_the_calls_themselves_comes_through(api: GmailApi) -> None:
-    def broken() -> Iterator[Call]:
+    def broken() -> Iterator[ApiCall]:
         yield from calls(api, 100)
         raise RateLimitError("the listing behind it failed")
 
@@ -451,7 +451,7 @@ def test_whatever_happens_every_call_has_one_answer(
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_a_narrow_limit_ends_no_read_early(wire: Wire, clock: ManualClock, workers: int, width: int) -> None:
     api = connect(wire, clock, quota=PLENTY, workers=workers).mailbox().api
-    api._transport.gate._width = width  # as after refusals
+    api._transport.concurrency._limit = width  # as after refusals
     assert len(list(api.get_many(calls(api, 96)))) == 96
 
 
@@ -468,7 +468,7 @@ def test_answers_larger_than_the_buffer_end_no_read_early(
 def test_fewer_answers_than_calls_is_an_error_of_ours(
     wire: Wire, api: GmailApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = Crew.take
-    monkeypatch.setattr(Crew, "take", lambda self, ordered: take(self, ordered=ordered)[:-1])
-    with pytest.raises(IncompleteReadError, match="answers to"):
+    take = WorkerPool.next_results
+    monkeypatch.setattr(WorkerPool, "next_results", lambda self, ordered: take(self, ordered=ordered)[:-1])
+    with pytest.raises(IncompleteReadError, match="results of"):
         list(api.get_many(calls(api, 60)))

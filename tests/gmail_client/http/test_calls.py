@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmail_client.http.calls import Call, Usage
+from gmail_client.http.calls import ApiCall, QuotaUsage
 
 
 @pytest.mark.parametrize(
@@ -21,20 +21,20 @@ from gmail_client.http.calls import Call, Usage
     ],
 )
 def test_the_target_is_path_and_query(params: dict[str, object], query: str) -> None:
-    assert Call("messages.list", "/x", params).target == f"/x{query}"
+    assert ApiCall("messages.list", "/x", params).target == f"/x{query}"
 
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), st.text(alphabet=st.characters(exclude_categories=["Cs"]))))
 def test_any_text_stays_one_ascii_line(params: dict[str, str]) -> None:
-    target = Call("messages.list", "/x", params).target
+    target = ApiCall("messages.list", "/x", params).target
     assert target.isascii()
     assert not set(target) & set(" \r\n")
     assert dict(parse_qsl(urlsplit(target).query, keep_blank_values=True)) == params
 
 
 def test_usage_counts_by_method_and_since_a_moment() -> None:
-    usage = Usage()
+    usage = QuotaUsage()
     usage.sent("messages.list")
     usage.spent("messages.list", 5, 100)
     before = usage.snapshot()
@@ -50,7 +50,7 @@ def test_usage_counts_by_method_and_since_a_moment() -> None:
 
 
 def test_usage_counts_every_thread() -> None:
-    usage = Usage()
+    usage = QuotaUsage()
 
     def work() -> None:
         for _ in range(1_000):

@@ -25,7 +25,7 @@ from gmail_client.errors import (
     ScopeError,
     UnavailableError,
 )
-from gmail_client.http.error_mapping import refusal, scrubbed
+from gmail_client.http.error_mapping import error_from_response, redact
 
 NOW = 1_800_000_000.0
 CONCURRENT = "Too many concurrent requests for user."
@@ -33,7 +33,7 @@ DOMAIN_WIDE = "Access restricted to service accounts that have been delegated do
 
 
 def judge(said: Said, method: str = "messages.get") -> GmailError:
-    return refusal(said.status, said.content, method=method, headers=said.headers, now=NOW)
+    return error_from_response(said.status, said.content, method=method, headers=said.headers, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_secrets_are_cut_out_of_messages(secret: str) -> None:
 
 
 def test_messages_are_one_line_of_bounded_length() -> None:
-    text = scrubbed("a\n b\t" + "c" * 1_000)
+    text = redact("a\n b\t" + "c" * 1_000)
     assert text.startswith("a b c")
     assert len(text) == 300
 
@@ -233,7 +233,7 @@ def test_any_answer_becomes_one_of_ours(
     status: int, content: bytes, retry_after: str | None, method: str
 ) -> None:
     headers = {} if retry_after is None else {"Retry-After": retry_after}
-    error = refusal(status, content, method=method, headers=headers, now=NOW)
+    error = error_from_response(status, content, method=method, headers=headers, now=NOW)
     assert type(error).__name__ in errors.__all__
     assert error.status == status
     assert error.retryable == isinstance(error, RateLimitError | ConcurrencyError | UnavailableError)

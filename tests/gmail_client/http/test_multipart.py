@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.wire import Said, multipart
 
-from gmail_client.http.multipart import packed, unpacked
+from gmail_client.http.multipart import decode_batch, encode_batch
 
 TARGETS = ["/gmail/v1/users/me/messages/18c?format=full", "/gmail/v1/users/a%40b.test/labels/Label_1"]
 
@@ -20,7 +20,7 @@ def _answer(parts: list[tuple[str, Said]]) -> tuple[bytes, str]:
 
 def test_the_request_is_multipart_as_the_standard_library_reads_it() -> None:
     head = b"Content-Type: multipart/mixed; boundary=b1\r\n\r\n"
-    parts = email.message_from_bytes(head + packed(TARGETS, "b1")).get_payload()
+    parts = email.message_from_bytes(head + encode_batch(TARGETS, "b1")).get_payload()
     assert isinstance(parts, list)
     assert [part["Content-ID"] for part in parts] == ["<part-0>", "<part-1>"]
     assert [part["Content-Type"] for part in parts] == ["application/http"] * 2
@@ -28,7 +28,7 @@ def test_the_request_is_multipart_as_the_standard_library_reads_it() -> None:
 
 
 def test_parts_are_told_apart_by_id_in_any_order() -> None:
-    found = unpacked(*_answer([("part-2", Said(json={"n": 2})), ("part-0", Said(404, {"n": 0}))]))
+    found = decode_batch(*_answer([("part-2", Said(json={"n": 2})), ("part-0", Said(404, {"n": 0}))]))
     assert {number: (part.status, part.content) for number, part in found.items()} == {
         2: (200, b'{"n": 2}'),
         0: (404, b'{"n": 0}'),
@@ -36,13 +36,13 @@ def test_parts_are_told_apart_by_id_in_any_order() -> None:
 
 
 def test_a_part_has_its_own_headers() -> None:
-    found = unpacked(*_answer([("part-0", Said(429, {}, headers={"Retry-After": " 7 "}))]))
+    found = decode_batch(*_answer([("part-0", Said(429, {}, headers={"Retry-After": " 7 "}))]))
     assert found[0].headers["retry-after"] == "7"
 
 
 def test_line_feeds_alone_will_do() -> None:
     content, kind = _answer([("part-0", Said(json={"a": 1})), ("part-1", Said(json={"a": 2}))])
-    found = unpacked(content.replace(b"\r\n", b"\n"), kind)
+    found = decode_batch(content.replace(b"\r\n", b"\n"), kind)
     assert [json.loads(found[number].content) for number in (0, 1)] == [{"a": 1}, {"a": 2}]
 
 
@@ -56,19 +56,19 @@ def test_line_feeds_alone_will_do() -> None:
 )
 def test_the_boundary_is_found_however_it_is_written(kind: str) -> None:
     content, _ = _answer([("part-0", Said(json={}))])
-    assert set(unpacked(content, kind)) == {0}
+    assert set(decode_batch(content, kind)) == {0}
 
 
 def test_a_boundary_that_begins_another_is_not_taken_for_it() -> None:
     inner = b"--batch_foobar_2\r\nnot a delimiter\r\n--batch_foobars\r\n"
-    found = unpacked(*_answer([("part-0", Said(raw=inner)), ("part-1", Said(json={}))]))
+    found = decode_batch(*_answer([("part-0", Said(raw=inner)), ("part-1", Said(json={}))]))
     assert found[0].content == inner
     assert set(found) == {0, 1}
 
 
 def test_what_lies_around_the_parts_is_ignored() -> None:
     content, kind = _answer([("part-0", Said(json={}))])
-    assert set(unpacked(b"preamble\r\n" + content + b"\r\n--batch_foobar\r\nepilogue", kind)) == {0}
+    assert set(decode_batch(b"preamble\r\n" + content + b"\r\n--batch_foobar\r\nepilogue", kind)) == {0}
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_what_lies_around_the_parts_is_ignored() -> None:
     ],
 )
 def test_what_answers_nothing_is_left_out(content: bytes, kind: str) -> None:
-    assert unpacked(content, kind) == {}
+    assert decode_batch(content, kind) == {}
 
 
 def test_of_two_answers_to_one_call_the_first_counts() -> None:
-    found = unpacked(*_answer([("part-0", Said(json=1)), ("part-0", Said(json=2))]))
+    found = decode_batch(*_answer([("part-0", Said(json=1)), ("part-0", Said(json=2))]))
     assert found[0].content == b"1"
 
 
@@ -113,7 +113,7 @@ BODIES = st.lists(BODY, min_size=1, max_size=8)
 def test_any_bytes_come_through(bodies: list[bytes], statuses: list[int], data: st.DataObject) -> None:
     assume(not any(b"--batch_foobar" in body for body in bodies))
     parts = [(f"part-{number}", Said(statuses[number], raw=body)) for number, body in enumerate(bodies)]
-    found = unpacked(*_answer(data.draw(st.permutations(parts))))
+    found = decode_batch(*_answer(data.draw(st.permutations(parts))))
     assert {number: (part.status, part.content) for number, part in found.items()} == {
         number: (statuses[number], body) for number, body in enumerate(bodies)
     }
@@ -125,12 +125,12 @@ def test_an_answer_cut_anywhere_gives_whole_parts_only(bodies: list[bytes], data
     assume(not any(b"--batch_foobar" in body for body in bodies))
     content, kind = _answer([(f"part-{number}", Said(raw=body)) for number, body in enumerate(bodies)])
     cut = data.draw(st.integers(0, len(content)))
-    for number, part in unpacked(content[:cut], kind).items():
+    for number, part in decode_batch(content[:cut], kind).items():
         assert part.content == bodies[number]
 
 
 @settings(deadline=None)
 @given(content=st.binary(max_size=500), kind=st.text(max_size=60) | st.just("multipart/mixed; boundary=x"))
 def test_noise_never_raises(content: bytes, kind: str) -> None:
-    unpacked(content, kind)
-    unpacked(content.replace(b"\x00", b"--x\r\n"), kind)
+    decode_batch(content, kind)
+    decode_batch(content.replace(b"\x00", b"--x\r\n"), kind)

@@ -157,8 +157,8 @@ def test_the_true_limit_is_learned_from_a_refusal(
 ) -> None:
     first(wire, refused(403, "rateLimitExceeded", quota_limit="PerUser", quota_limit_value="15000"))
     get(client.mailbox().api)
-    assert client.mailbox().api._transport._user_meter.limit == 15_000
-    assert client._project_meter.limit == 1_200_000
+    assert client.mailbox().api._transport._user_limiter.limit == 15_000
+    assert client._project_limiter.limit == 1_200_000
 
 
 def test_the_project_limit_is_learned_by_the_project(
@@ -166,8 +166,8 @@ def test_the_project_limit_is_learned_by_the_project(
 ) -> None:
     first(wire, refused(403, "rateLimitExceeded", quota_unit="1/min/{project}", quota_limit_value="900000"))
     get(client.mailbox().api)
-    assert client.mailbox().api._transport._user_meter.limit == 6_000
-    assert client._project_meter.limit == 900_000
+    assert client.mailbox().api._transport._user_limiter.limit == 6_000
+    assert client._project_limiter.limit == 900_000
 
 
 def test_a_wait_of_a_day_is_not_begun(wire: Wire, clock: ManualClock, api: GmailApi) -> None:

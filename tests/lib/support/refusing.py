@@ -8,13 +8,15 @@ from typing import Any
 
 from gmail_client.client import Mailbox
 from gmail_client.errors import RequestError
-from gmail_client.http.calls import Answer, Call
+from gmail_client.http.calls import ApiCall, ApiResult
 
 __all__ = ["answering", "asking", "refusing"]
 
 
 class _Api:
-    def __init__(self, api: Any, answer: Callable[[Answer], Answer], before: Callable[[str], None]) -> None:
+    def __init__(
+        self, api: Any, answer: Callable[[ApiResult], ApiResult], before: Callable[[str], None]
+    ) -> None:
         self._api = api
         self._answer = answer
         self._before = before
@@ -23,7 +25,7 @@ class _Api:
         self._before(name)
         return getattr(self._api, name)
 
-    def get_many(self, calls: Iterable[Call], *, ordered: bool = False) -> Iterator[Answer]:
+    def get_many(self, calls: Iterable[ApiCall], *, ordered: bool = False) -> Iterator[ApiResult]:
         self._before("get_many")
         yield from map(self._answer, self._api.get_many(calls, ordered=ordered))
 
@@ -33,7 +35,7 @@ def refusing(
 ) -> Mailbox:
     """The mailbox, refusing these messages, and threads in which they are, in these formats."""
 
-    def answer(given: Answer) -> Answer:
+    def answer(given: ApiResult) -> ApiResult:
         held = {given.call.key, *(m["id"] for m in (given.json or {}).get("messages") or ())}
         if given.call.params.get("format") in formats and held & ids:
             return replace(given, json=None, error=RequestError("refused by the test", fix="-", status=400))
@@ -42,7 +44,7 @@ def refusing(
     return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, answer, lambda name: None))  # type: ignore[arg-type]
 
 
-def answering(mailbox: Mailbox, answer: Callable[[Answer], Answer]) -> Mailbox:
+def answering(mailbox: Mailbox, answer: Callable[[ApiResult], ApiResult]) -> Mailbox:
     """The mailbox, each of whose answers to gets goes through a function."""
     return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, answer, lambda name: None))  # type: ignore[arg-type]
 
