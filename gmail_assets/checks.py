@@ -21,6 +21,7 @@ from gmail_assets.failures import dagster_failures
 from gmail_assets.resources import GmailResource, LakeResource
 from gmail_client.client import Mailbox
 from gmail_client.errors import HistoryExpiredError
+from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import SpecTable
 
 __all__ = ["DEFAULT_MAX_LAG", "build_checks"]
@@ -103,7 +104,7 @@ def row_count(view: View, table: str) -> Verdict:
     hidden = 0
     if not options.include_spam_trash:
         hidden = sum(
-            int(view.mailbox.api.label(label).get(f"{table}Total") or 0) for label in ("SPAM", "TRASH")
+            int(view.mailbox.api.label(label).get(f"{table}Total") or 0) for label in sorted(HIDDEN_LABELS)
         )
     missed = _FULL_PAGE if view.missed is None else len(view.missed)
     slack = total if missed >= _FULL_PAGE else missed

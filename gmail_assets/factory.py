@@ -135,7 +135,7 @@ def gmail_definitions(
 
 
 def _job(name: str, selection: dg.AssetSelection, description: str) -> Any:
-    # One process: a step of its own process each would cost ten times the seconds, and share no token and no meter.
+    # In one process: separate processes would take ten times as long, without shared tokens and rate limiter.
     return dg.define_asset_job(
         name,
         selection=selection,

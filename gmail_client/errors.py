@@ -27,8 +27,9 @@ error contains a token, a secret or the text of a mail.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
-    "DEFECT_FIX",
     "AccessError",
     "ApiDisabledError",
     "ConcurrencyError",
@@ -201,8 +202,10 @@ class UnavailableError(GmailError):
 class IncompleteReadError(GmailError):
     """A requested item has no outcome: a defect of this product. No cursor is advanced past it."""
 
-
-DEFECT_FIX = (
-    "This is a defect of gmail-assets. Nothing is lost: the cursor stays, and the next run reads it again."
-)
-"""The fix of an `IncompleteReadError`."""
+    def __init__(self, what: str, *, fix: str = "", **details: Any) -> None:
+        super().__init__(
+            what,
+            fix=fix
+            or "This is a defect of gmail-assets. Nothing is lost: the cursor stays, and the next run reads it again.",
+            **details,
+        )

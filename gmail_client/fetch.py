@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gmail_client.api import GmailApi
-from gmail_client.errors import DEFECT_FIX, GmailError, IncompleteReadError, NotFoundError
+from gmail_client.errors import GmailError, IncompleteReadError, NotFoundError
 from gmail_client.http.calls import ApiCall, ApiResult
 from gmail_client.options import MessageFormat
 
@@ -197,7 +197,6 @@ def _conserved(want: FetchRequest, fetched: FetchedThread) -> FetchedThread:
 def _without_outcome(message_ids: Sequence[str]) -> IncompleteReadError:
     return IncompleteReadError(
         f"Defect: requested messages have no outcome: {len(message_ids)}, the first is {message_ids[:1]}.",
-        fix=DEFECT_FIX,
     )
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gmail_client.errors import ConfigurationError, OptionError
+from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.tables import CATALOGUE, table
 
 __all__ = ["DEFAULT_PAGE_SIZE", "MessageFormat", "Spec", "SpecTable", "TableOptions"]
@@ -26,8 +27,6 @@ MessageFormat = Literal["full", "metadata", "minimal", "raw"]
 
 DEFAULT_PAGE_SIZE = 500
 """Ids per listed page when `maxResults` is not set; a page costs the same at any size."""
-
-_HIDDEN_LABELS = frozenset({"SPAM", "TRASH"})
 
 _SEARCHES_HIDDEN = re.compile(r"""(?<![\w-])(?:in|label|is):["']?(?:spam|trash|anywhere)\b""", re.IGNORECASE)
 """A search that includes spam or trash (rather than excluding it)."""
@@ -138,7 +137,7 @@ class TableOptions(BaseModel):
                 "Option 'format' of table 'threads' is 'raw', which Gmail's threads.get does not have.",
                 fix="Use full, metadata or minimal; raw is for messages and drafts.",
             )
-        asked_for = not _HIDDEN_LABELS.isdisjoint(parsed.label_ids) or _SEARCHES_HIDDEN.search(parsed.q or "")
+        asked_for = not HIDDEN_LABELS.isdisjoint(parsed.label_ids) or _SEARCHES_HIDDEN.search(parsed.q or "")
         return parsed.model_copy(update={"include_spam_trash": True}) if asked_for else parsed
 
     @property
@@ -167,14 +166,14 @@ class TableOptions(BaseModel):
             return "all"
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
 
-    def wants(self, label_ids: Iterable[str]) -> bool:
+    def matches_labels(self, label_ids: Iterable[str]) -> bool:
         """Whether a message with these labels matches the label filters (`q` is not considered)."""
         labels = set(label_ids)
-        return self.shows(labels) and labels.issuperset(self.label_ids)
+        return self.is_visible(labels) and labels.issuperset(self.label_ids)
 
-    def shows(self, label_ids: Iterable[str]) -> bool:
+    def is_visible(self, label_ids: Iterable[str]) -> bool:
         """Whether a message with these labels is visible: not in spam or trash, unless they are included."""
-        return self.include_spam_trash or _HIDDEN_LABELS.isdisjoint(label_ids)
+        return self.include_spam_trash or HIDDEN_LABELS.isdisjoint(label_ids)
 
 
 def _first_location(error: ValidationError | json.JSONDecodeError) -> str:

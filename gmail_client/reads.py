@@ -18,7 +18,7 @@ from gmail_client.options import TableOptions
 from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import table
 
-__all__ = ["complete", "read_pages", "taking", "thread_resource"]
+__all__ = ["failure_policy", "raise_for_failures", "read_pages", "thread_resource"]
 
 Row = dict[str, Any]
 Warn = Callable[[str], None]
@@ -75,7 +75,7 @@ def _listed(api: GmailApi, options: TableOptions, warn: Warn) -> dict[str, list[
     return threads
 
 
-def complete(fetched: FetchedThread) -> FetchedThread:
+def raise_for_failures(fetched: FetchedThread) -> FetchedThread:
     """The argument, if it has no failed messages.
 
     Raises:
@@ -86,7 +86,9 @@ def complete(fetched: FetchedThread) -> FetchedThread:
     return fetched
 
 
-def taking(name: str, options: TableOptions, warn: Warn) -> Callable[[FetchedThread], FetchedThread | None]:
+def failure_policy(
+    name: str, options: TableOptions, warn: Warn
+) -> Callable[[FetchedThread], FetchedThread | None]:
     """A function that handles failed messages: it raises, or skips them if the option `skip_refused` is set.
 
     Args:
@@ -95,14 +97,14 @@ def taking(name: str, options: TableOptions, warn: Warn) -> Callable[[FetchedThr
         warn: Called for each skipped message.
     """
     if not options.skip_refused:
-        return complete
+        return raise_for_failures
 
-    def take(fetched: FetchedThread) -> FetchedThread | None:
+    def skip(fetched: FetchedThread) -> FetchedThread | None:
         for message_id, error in fetched.failed.items():
             warn(f"{name}: skipped the message {message_id}, which Gmail refused: {error.what}")
         return fetched if name == "messages" or not fetched.failed else None
 
-    return take
+    return skip
 
 
 def _messages(
@@ -110,7 +112,7 @@ def _messages(
 ) -> Iterator[list[Row]]:
     threads = _listed(api, options, warn)
     wants = (FetchRequest(thread_id, tuple(ids)) for thread_id, ids in threads.items())
-    pieces = filter(None, map(taking("messages", options, warn), fetch(api, wants, options.format)))
+    pieces = filter(None, map(failure_policy("messages", options, warn), fetch(api, wants, options.format)))
     for chunk in chunks(pieces, messages=page, first=first):
         yield [
             message
@@ -128,7 +130,7 @@ def _threads(
     wants = (
         FetchRequest(thread_id, tuple(ids), whole=options.filtered) for thread_id, ids in threads.items()
     )
-    pieces = filter(None, map(taking("threads", options, warn), fetch(api, wants, options.format)))
+    pieces = filter(None, map(failure_policy("threads", options, warn), fetch(api, wants, options.format)))
     for chunk in chunks(pieces, messages=page, first=first):
         rows = (thread_resource(fetched, heads.get(fetched.thread_id), options) for fetched in chunk)
         yield [row for row in rows if row["messages"]]
@@ -136,7 +138,7 @@ def _threads(
 
 def thread_resource(fetched: FetchedThread, head: ListedThread | None, options: TableOptions) -> Row:
     """A thread resource with the visible messages that were fetched, by whichever calls."""
-    messages = [message for message in fetched.messages if options.shows(message.get("labelIds") or ())]
+    messages = [message for message in fetched.messages if options.is_visible(message.get("labelIds") or ())]
     messages.sort(key=lambda message: (int(message.get("internalDate") or 0), message["id"]))
     history_id = fetched.history_id
     if history_id is None:

@@ -79,7 +79,7 @@ def table_options(
                 _log.debug("The option %s is the connection's; it means nothing here.", given)
                 continue
             raise OptionError(
-                f"Option {given!r} is not known for table {name!r}.",
+                f"Option {given!r} is not an option of table {name!r}.",
                 fix=f"Did you mean {_NAMES[meant[0]]!r}?"
                 if meant
                 else f"Use one of: {', '.join(CATALOGUE[name].options)}; or remove it.",

@@ -25,6 +25,7 @@ from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, list_message_ids, read_changes
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError, HistoryExpiredError, NotFoundError
+from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import Spec, TableOptions
 from gmail_client.schema import to_batch
 from gmail_client.tables import CHANGE_TABLES
@@ -32,7 +33,6 @@ from gmail_client.tables import CHANGE_TABLES
 __all__ = ["Difference", "LabelVerdict", "MailboxVerdict", "TableVerdict", "verify_mailbox"]
 
 _EXAMPLES = 5
-_HIDDEN = ("SPAM", "TRASH")
 _UNSTABLE = {"historyId", "historySequence", MAILBOX, DELETED_AT}
 """Fields that a row may have different from a new read, or that Gmail does not know."""
 
@@ -328,7 +328,7 @@ class _Verification:
         if options.filtered:
             return
         counts = {label.id: label.in_gmail for label in self._verdict.labels}
-        hidden = 0 if options.include_spam_trash else sum(counts.get(label, 0) for label in _HIDDEN)
+        hidden = 0 if options.include_spam_trash else sum(counts.get(label, 0) for label in HIDDEN_LABELS)
         if table.left_out != hidden:
             self._verdict.remarks.append(
                 f"Gmail counts {table.in_gmail:,} messages, of which {hidden:,} are in spam and trash"
@@ -356,7 +356,7 @@ class _Verification:
             rows = with_label.get(label["id"], set())
             if len(rows) == int(label.get("messagesTotal") or 0) and not self._thorough:
                 found.append((label, len(rows), None))
-            elif label["id"] in _HIDDEN and not options.include_spam_trash:
+            elif label["id"] in HIDDEN_LABELS and not options.include_spam_trash:
                 found.append((label, len(rows), rows))
             else:
                 found.append((label, len(rows), rows ^ self._list(options, label["id"]).keys()))
@@ -408,7 +408,9 @@ class _Verification:
             theirs = None
             if answer.json is not None:
                 visible = [
-                    m for m in answer.json.get("messages") or () if options.shows(m.get("labelIds") or ())
+                    m
+                    for m in answer.json.get("messages") or ()
+                    if options.is_visible(m.get("labelIds") or ())
                 ]
                 theirs = to_batch("threads", [{**answer.json, "messages": visible}]).to_pylist()[0]
             yield _Sampled("threads", answer.call.key, rows[answer.call.key], theirs)

@@ -9,6 +9,7 @@ from gmail_assets.syncing.results import Progress
 from gmail_assets.syncing.table import TableSync
 from gmail_client.api import GmailApi
 from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
+from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
 
 __all__ = ["Listing", "ListingProgress"]
@@ -133,7 +134,7 @@ class Listing:
             return {}
         return {
             message_id: thread_id
-            for label in ("SPAM", "TRASH")
+            for label in sorted(HIDDEN_LABELS)
             for message_id, thread_id in list_message_ids(
                 api, target.options.model_copy(update={"q": None, "label_ids": (label,)})
             ).items()

@@ -85,7 +85,7 @@ class MessagesSync(TableSync):
             if change.deleted or message_id in self.stored:
                 continue
             labels = change.labels_after(None)
-            if labels is None or self.options.wants(labels):
+            if labels is None or self.options.matches_labels(labels):
                 found[message_id] = change.thread_id
         self.asked = set(found)
         return found
@@ -140,7 +140,7 @@ class MessagesSync(TableSync):
             if stored is None or message_id in self.leaving:
                 continue
             labels = None if change.deleted else change.labels_after(stored.labels)
-            if labels is None or not self.options.wants(labels):
+            if labels is None or not self.options.matches_labels(labels):
                 removed.append(message_id)
                 continue
             sequence = max(stored.sequence, change.history_id)

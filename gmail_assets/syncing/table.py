@@ -16,7 +16,7 @@ from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import Unfetched
 from gmail_assets.syncing.chunk import Chunk
 from gmail_client.changes import Changes, ListedThread
-from gmail_client.errors import DEFECT_FIX, IncompleteReadError
+from gmail_client.errors import IncompleteReadError
 from gmail_client.options import SpecTable, TableOptions
 
 __all__ = ["Labels", "Mode", "TableSync", "merge"]
@@ -88,7 +88,7 @@ class TableSync(ABC):
     def admits(self, message: Mapping[str, Any]) -> bool:
         """Whether the filters let a message in, as it is now."""
         listed = not self.options.q or message["id"] in self.wanted
-        return listed and self.options.wants(message.get("labelIds") or ())
+        return listed and self.options.matches_labels(message.get("labelIds") or ())
 
     def load(self, changes: Changes | None) -> None:
         """Learn what is stored: all of it, or only what the changes may touch."""
@@ -151,7 +151,6 @@ class TableSync(ABC):
             raise IncompleteReadError(
                 f"Defect: {self.name} lacks requested messages: {len(self.outstanding)} have no outcome, "
                 f"one is {min(self.outstanding)}.",
-                fix=DEFECT_FIX,
             )
 
     @abstractmethod

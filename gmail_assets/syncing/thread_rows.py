@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.schema import SCHEMAS
 
 __all__ = ["ThreadEdit", "rebuild"]
@@ -96,7 +97,7 @@ def rebuild(
         if not present:
             emptied.append(edit.thread_id)
             continue
-        shown = [index for index in present if not {"TRASH", "SPAM"}.intersection(labels[index] or ())]
+        shown = [index for index in present if HIDDEN_LABELS.isdisjoint(labels[index] or ())]
         sequence = max(edit.history_id, stored_sequence.get(edit.thread_id) or 0)
         rows.append(
             {

@@ -93,7 +93,7 @@ class ThreadsSync(TableSync):
                 continue
             labels = change.labels_after(None)
             # A thread that is there takes every visible message; a new one needs a message that the filters want.
-            fits = self.options.shows if stored is not None else self.options.wants
+            fits = self.options.is_visible if stored is not None else self.options.matches_labels
             if labels is None or fits(labels):
                 found[message_id] = change.thread_id
         return found
@@ -117,7 +117,7 @@ class ThreadsSync(TableSync):
                 message
                 for piece in pieces
                 for message in piece.messages
-                if message["id"] not in known and self.options.shows(message.get("labelIds") or ())
+                if message["id"] not in known and self.options.is_visible(message.get("labelIds") or ())
             ]
             came = {message["id"] for piece in pieces for message in piece.messages}
             if not messages or (stored is None and not self._enters(messages)):
@@ -213,7 +213,7 @@ class ThreadsSync(TableSync):
             if message_id in stored.members and message_id not in self.fresh:
                 before = stored.members[message_id]
                 labels = None if change.deleted else change.labels_after(before)
-                if labels is None or not self.options.shows(labels):
+                if labels is None or not self.options.is_visible(labels):
                     edit_of(change.thread_id).drop.add(message_id)
                     stored.members.pop(message_id)
                 else:
@@ -227,7 +227,9 @@ class ThreadsSync(TableSync):
         for thread_id, stored in self.stored.items() if self.narrowed else ():
             if thread_id in unread:
                 continue
-            unwanted = {member for member, labels in stored.members.items() if not self.options.shows(labels)}
+            unwanted = {
+                member for member, labels in stored.members.items() if not self.options.is_visible(labels)
+            }
             if unwanted:
                 edit_of(thread_id).drop.update(unwanted)
         leaving = {
@@ -235,7 +237,9 @@ class ThreadsSync(TableSync):
             for thread_id in edits
             if self.options.label_ids
             and thread_id not in unread
-            and not any(self.options.wants(labels) for labels in self.stored[thread_id].members.values())
+            and not any(
+                self.options.matches_labels(labels) for labels in self.stored[thread_id].members.values()
+            )
         }
         for thread_id in self.leaving:
             edit_of(thread_id)

@@ -86,9 +86,7 @@ class Credentials:
         if not ways:
             half = [name for name in ("client_id", "client_secret") if given[name]]
             raise ConfigurationError(
-                f"{_named(half)} are set without a refresh token, which gives no access."
-                if half
-                else "No Gmail credentials are set.",
+                f"No refresh token is set, only {_named(half)}." if half else "No Gmail credentials are set.",
                 fix="Run `gmail-assets login`, or set GMAIL_CLIENT_ID, GMAIL_CLIENT_SECRET and "
                 "GMAIL_REFRESH_TOKEN, or GMAIL_ACCESS_TOKEN alone, or GMAIL_SERVICE_ACCOUNT_FILE.",
             )
@@ -132,7 +130,7 @@ class Credentials:
             text = Path(path).read_text("utf-8")
             key = json.loads(text)
         except OSError as error:
-            reason = error.strerror or "it cannot be read"
+            reason = error.strerror or "it can't be read"
             raise ConfigurationError(
                 f"GMAIL_SERVICE_ACCOUNT_FILE={str(path)!r}: {reason}.", fix=fix
             ) from None

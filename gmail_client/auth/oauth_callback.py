@@ -70,7 +70,7 @@ class OAuthCallback:
             # One thread per connection: browsers open connections that they never use.
             server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         except (OSError, OverflowError) as error:
-            reason = (getattr(error, "strerror", None) or str(error)).lower()
+            reason = (getattr(error, "strerror", None) or str(error)).lower().rstrip(".")
             raise ConfigurationError(
                 f"Can't listen on port {port}: {reason}.",
                 fix="Use another --port, or omit it to use any free port.",

@@ -84,7 +84,7 @@ class OAuthClient:
         try:
             document = json.loads(Path(path).expanduser().read_text("utf-8"))
         except OSError as error:
-            reason = error.strerror or "it cannot be read"
+            reason = error.strerror or "it can't be read"
             raise ConfigurationError(f"The client file {str(path)!r}: {reason}.", fix=_FILE_FIX) from None
         except ValueError:
             raise ConfigurationError(f"The client file {str(path)!r} is not JSON.", fix=_FILE_FIX) from None

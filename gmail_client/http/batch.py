@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gmail_client.auth.endpoints import BATCH_PATH
 from gmail_client.errors import (
-    DEFECT_FIX,
     CredentialsError,
     GmailError,
     IncompleteReadError,
@@ -84,7 +83,6 @@ class BatchFetcher:
             raise IncompleteReadError(
                 f"Defect: a read ended with {yielded} results of {source.taken} calls"
                 f"{'' if source.exhausted else ', and with calls that were never sent'}.",
-                fix=DEFECT_FIX,
             )
 
     def _results(self, source: _CallSource, ordered: bool) -> Iterator[ApiResult]:

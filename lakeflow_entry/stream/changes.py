@@ -24,8 +24,9 @@ from gmail_client.changes import (
 )
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.fetch import CHUNK_BYTES, FetchedThread, FetchRequest, chunks, fetch
+from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
-from gmail_client.reads import taking, thread_resource
+from gmail_client.reads import failure_policy, thread_resource
 from lakeflow_entry.stream.first_load import LoadPlan
 from lakeflow_entry.stream.offsets import LoadPlace, Offset
 
@@ -197,7 +198,7 @@ class Feed:
         for message_id in units:
             change = changes.messages[message_id]
             labels = change.labels_after(None)
-            if not change.deleted and (labels is None or self.options.wants(labels)):
+            if not change.deleted and (labels is None or self.options.matches_labels(labels)):
                 candidates[message_id] = change
         wanted = matching(self.api, self.options, set(candidates))
         threads: dict[str, list[str]] = {}
@@ -223,7 +224,7 @@ class Feed:
             touched = {thread_id: ids for thread_id, ids in touched.items() if thread_id in listed}
         if self.options.include_spam_trash and touched:
             # threads.get may leave out what is in the trash or in spam.
-            for label_id in ("TRASH", "SPAM"):
+            for label_id in sorted(HIDDEN_LABELS):
                 for page in self.api.list_messages(label_ids=(label_id,), include_spam_trash=True):
                     for item in page:
                         if item["threadId"] in touched:
@@ -279,7 +280,9 @@ def read_batch(
         for thread_id, ids in batch.threads.items()
     )
     rows = _message_rows if table == "messages" else _thread_rows
-    pieces = filter(None, map(taking(table, options, _log.warning), fetch(api, wants, options.format)))
+    pieces = filter(
+        None, map(failure_policy(table, options, _log.warning), fetch(api, wants, options.format))
+    )
     for chunk in chunks(pieces, messages=messages, size=CHUNK_BYTES):
         page = [row for fetched in chunk for row in rows(fetched, options, batch)]
         if page:
@@ -289,14 +292,14 @@ def read_batch(
 def _message_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
     wanted = batch.threads[fetched.thread_id]
     for message in fetched.messages:
-        if message["id"] in wanted and options.wants(message.get("labelIds") or ()):
+        if message["id"] in wanted and options.matches_labels(message.get("labelIds") or ()):
             yield _at_least(message, batch.sequence.get(message["id"], 0))
 
 
 def _thread_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
     row = thread_resource(fetched, batch.heads.get(fetched.thread_id), options)
     # What `q` says was asked when the batch was planned; labels are known only now.
-    if any(options.wants(message.get("labelIds") or ()) for message in row["messages"]):
+    if any(options.matches_labels(message.get("labelIds") or ()) for message in row["messages"]):
         yield _at_least(row, batch.sequence.get(fetched.thread_id, 0))
 
 

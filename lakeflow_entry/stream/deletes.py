@@ -21,8 +21,9 @@ from gmail_client.changes import (
 )
 from gmail_client.errors import ConfigurationError, HistoryExpiredError
 from gmail_client.fetch import FetchedThread, FetchRequest, fetch
+from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
-from gmail_client.reads import complete
+from gmail_client.reads import raise_for_failures
 from gmail_client.schema import SCHEMAS
 from lakeflow_entry.stream.changes import DEFAULT_CAP, head_of
 from lakeflow_entry.stream.known_ids import pack, unpack
@@ -101,7 +102,7 @@ class Departures:
         known = _unpacked(start)
         for message_id, change in changes.messages.items():
             labels = change.labels_after(None)
-            if not change.deleted and (labels is None or self.options.wants(labels)):
+            if not change.deleted and (labels is None or self.options.matches_labels(labels)):
                 known.add(message_id if self.table == "messages" else change.thread_id)
             elif change.deleted and self.table == "messages":
                 known.discard(message_id)
@@ -156,11 +157,11 @@ class Departures:
         """Whether the records took a message out of what the filters name."""
         if change.deleted:
             return True
-        if labels is None or self.options.wants(labels):
+        if labels is None or self.options.matches_labels(labels):
             return False
         telling = set(self.options.label_ids)
         if not self.options.include_spam_trash:
-            telling |= {"SPAM", "TRASH"}
+            telling |= HIDDEN_LABELS
         return bool(change.moved & telling)
 
     def _labels(self, changes: Changes, units: set[str]) -> dict[str, tuple[str, ...] | None]:
@@ -214,7 +215,9 @@ class Departures:
             for fetched in fetch(
                 self.api, (FetchRequest(thread_id, whole=True) for thread_id in threads), "minimal"
             )
-            if any(self.options.wants(m.get("labelIds") or ()) for m in self._taken(fetched).messages)
+            if any(
+                self.options.matches_labels(m.get("labelIds") or ()) for m in self._taken(fetched).messages
+            )
             or fetched.failed
         }
 
@@ -225,7 +228,7 @@ class Departures:
             GmailError: Why a message can't be had.
         """
         if not self.options.skip_refused:
-            return complete(fetched)
+            return raise_for_failures(fetched)
         for one, error in fetched.failed.items():
             _log.warning(
                 "%s: the labels of %s are refused, so its row stays: %s", self.table, one, error.what

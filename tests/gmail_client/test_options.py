@@ -36,15 +36,15 @@ def test_asking_by_label_is_the_same_question_as_asking_twice() -> None:
 @pytest.mark.parametrize(
     ("table", "column", "said"),
     [
-        ("messages", "historyId", "historyId is no number, and text sorts 999 after 1000"),
-        ("threads", "snippet", "snippet is no number"),
-        ("labels", "messagesTotal", "labels is read whole each time"),
+        ("messages", "historyId", "historyId is not a number, and text sorts 999 after 1000"),
+        ("threads", "snippet", "snippet is not a number"),
+        ("labels", "messagesTotal", "labels is a snapshot"),
         ("messages", "history", "messages has no column 'history'"),
     ],
 )
 def test_what_cannot_order_changes_is_no_sequence(table: str, column: str, said: str) -> None:
     spec = {"objects": [{"table": {"source_table": table, "sequence_by": column}}]}
-    with pytest.raises(ConfigurationError, match=f"can't be right: {said}"):
+    with pytest.raises(ConfigurationError, match=f"is not valid: {said}"):
         Spec.parse(spec)
 
 

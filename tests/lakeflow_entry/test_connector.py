@@ -197,7 +197,7 @@ def test_a_message_that_is_refused_for_good_can_be_passed_over(
         gmail.faults.clear()
     assert len(delivered) == 2
     (refused,) = arrived - delivered
-    assert f"Gmail would not give the message {refused}" in caplog.text
+    assert f"skipped the message {refused}" in caplog.text
     assert connector.read_table(table, end, options)[1] == end
     mailbox.modify(refused, ["STARRED"], [])
     assert [row["id"] for row in connector_of(gmail).read_table(table, end, options)[0]] == [refused]

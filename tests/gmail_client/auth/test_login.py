@@ -104,9 +104,9 @@ def test_an_unticked_scope_is_named(login: Login) -> None:
     login.begin("http://127.0.0.1:1/")
     token = {"access_token": "ya29.x", "refresh_token": "1//x", "scope": "openid"}
     login._ask = lambda **_: token  # type: ignore[method-assign]
-    with pytest.raises(ScopeError, match=r"left out .*gmail\.readonly: granted was openid") as caught:
+    with pytest.raises(ScopeError, match=r"gmail\.readonly was not granted, only openid") as caught:
         login.finish({"code": "c", "state": login.state})
-    assert "tick the box" in caught.value.fix
+    assert "select the checkbox" in caught.value.fix
 
 
 def test_no_refresh_token_is_explained(login: Login) -> None:
@@ -119,7 +119,7 @@ def test_no_refresh_token_is_explained(login: Login) -> None:
 
 
 def test_a_closed_browser_ends_after_the_timeout(login: Login) -> None:
-    with pytest.raises(CredentialsError, match="No answer from the browser within 0 seconds") as caught:
+    with pytest.raises(CredentialsError, match="No response from the browser within 0 seconds") as caught:
         consent(login, show=lambda url, paste: None, timeout=0.05)
     assert "redirect_uri_mismatch" in caught.value.fix
 
@@ -156,7 +156,7 @@ def test_a_port_that_is_taken_is_named(login: Login) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=f"Port {port} cannot be listened on") as caught:
+        with pytest.raises(ConfigurationError, match=f"Can't listen on port {port}") as caught:
             consent(login, port=port, show=browser(), timeout=20)
     assert "--port" in caught.value.fix
 
@@ -199,7 +199,7 @@ def test_pasted_address_or_code_serves_a_web_client(gmail: Emulator, pasted: str
     assert shown[0][1]
     assert parse_qs(urlsplit(shown[0][0]).query)["redirect_uri"] == [PSTMN]
     assert len(complaints) == 1
-    assert "neither the address" in complaints[0]
+    assert "neither the redirect address" in complaints[0]
 
 
 def test_the_redirect_uri_can_be_given_for_a_client_known_by_id_and_secret(gmail: Emulator) -> None:
@@ -229,7 +229,7 @@ def test_a_web_client_with_a_local_address_lands_there(gmail: Emulator) -> None:
 def test_a_web_client_without_an_address_is_explained(gmail: Emulator) -> None:
     web = _web_client(gmail, [])
     login = Login(web, oauth_root=gmail.url, api_root=gmail.url)
-    with pytest.raises(ConfigurationError, match="'Web application' without any redirect address") as caught:
+    with pytest.raises(ConfigurationError, match="'Web application' without a redirect address") as caught:
         consent(login, show=browser(), timeout=20)
     assert "Desktop app" in caught.value.fix
 
@@ -243,7 +243,7 @@ def test_a_web_client_needs_somebody_who_pastes(gmail: Emulator) -> None:
 
 def test_an_input_that_ends_does_not_wait_for_ever(gmail: Emulator) -> None:
     login = Login(_web_client(gmail, [PSTMN]), oauth_root=gmail.url, api_root=gmail.url)
-    with pytest.raises(ConfigurationError, match="The input ended and nothing was pasted"):
+    with pytest.raises(ConfigurationError, match="The input ended before an address was pasted"):
         consent(login, show=lambda url, paste: None, read_line=lambda: "", timeout=60)
 
 

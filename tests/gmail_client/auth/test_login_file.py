@@ -92,7 +92,7 @@ def test_nothing_is_left_beside_it_and_a_failed_write_leaves_the_old_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(ConfigurationError, match="cannot be written: No space left") as caught:
+    with pytest.raises(ConfigurationError, match="can't be written: No space left") as caught:
         store_login(place, GRANTED)
     assert "GOCSPX" not in str(caught.value)
     assert place.read_bytes() == before
@@ -101,7 +101,7 @@ def test_nothing_is_left_beside_it_and_a_failed_write_leaves_the_old_one(
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
-    with pytest.raises(ConfigurationError, match="cannot be written") as caught:
+    with pytest.raises(ConfigurationError, match="can't be written") as caught:
         store_login(tmp_path / "file" / "credentials.json", GRANTED)
     assert "GMAIL_CREDENTIALS_FILE" in caught.value.fix
 

@@ -37,9 +37,9 @@ def test_desktop_and_web_files_are_told_apart(tmp_path: Path) -> None:
         ({"type": "service_account", "private_key": SECRET}, "key of a service account"),
         ({"type": "authorized_user", "client_secret": SECRET}, "credentials of gcloud"),
         ({"installed": {"client_id": "x"}}, "lacks client_id or client_secret"),
-        ({"installed": SECRET}, "no OAuth client's file"),
-        ([SECRET], "no OAuth client's file"),
-        ({}, "no OAuth client's file"),
+        ({"installed": SECRET}, "not an OAuth client's file"),
+        ([SECRET], "not an OAuth client's file"),
+        ({}, "not an OAuth client's file"),
     ],
 )
 def test_another_file_is_recognised(tmp_path: Path, document: object, what: str) -> None:

@@ -137,6 +137,6 @@ def assert_lake_holds(
         for name, row in stored.items():
             assert true.get(name) == row, f"{spec.source_table} {name} differs"
             members = row.get("messages") or [row]
-            assert any(spec.options.wants(member["labelIds"] or ()) for member in members), (
+            assert any(spec.options.matches_labels(member["labelIds"] or ()) for member in members), (
                 f"{spec.source_table} {name} does not have the labels"
             )

@@ -158,8 +158,8 @@ def test_without_a_browser_the_answer_is_pasted_or_comes_by_the_port(gmail: Emul
         (["--client-file", "c.json", "--client-id", "x"], 2, "contradict each other"),
         (["--json", "--print-env"], 2, "contradict each other"),
         (["--client-secret", "wrong"], 3, "its secret is wrong"),
-        (["--port", "99999"], 2, "Port 99999 cannot be listened on"),
-        (["--no-browser", "--timeout", "0.1"], 3, "No answer from the browser"),
+        (["--port", "99999"], 2, "Can't listen on port 99999"),
+        (["--no-browser", "--timeout", "0.1"], 3, "No response from the browser"),
         (["--port", "many"], 2, "invalid int value"),
     ],
 )
