@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, cast
 
-from gmail_client.emulator.api.errors import not_found
+from gmail_client.emulator.api.errors import ApiError, bad_argument, not_found
 from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.generate.seeded import SeededMailbox
 from gmail_client.emulator.mail.content import MessageContent, from_raw
@@ -31,6 +32,7 @@ W = TypeVar("W", bound=Callable[..., Any])
 
 GHOST_LABEL = "Label_8675309"
 _GHOST_EVERY = 9
+_ID = re.compile(r"[0-9a-fA-F]{1,16}")
 _MULTIPLIER = 6364136223846793005
 _MASK = 2**64 - 1
 
@@ -77,6 +79,13 @@ def _by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
         else:
             named[name] = value
     return named
+
+
+def _unknown_id(id: str) -> ApiError:
+    """404 for a hexadecimal number below 2**63 of at most 16 digits, 400 for everything else, as measured on Gmail."""
+    if _ID.fullmatch(id) and int(id, 16) < 2**63:
+        return not_found()
+    return bad_argument("Invalid id value")
 
 
 class MailboxCore:
@@ -171,22 +180,22 @@ class MailboxCore:
         """The message with this id.
 
         Raises:
-            ApiError: 404.
+            ApiError: 404, or 400 for an id that no message can have.
         """
         found = self.store.messages.get(message_id)
         if found is None:
-            raise not_found()
+            raise _unknown_id(message_id)
         return found
 
     def thread(self, thread_id: str) -> StoredThread:
         """The thread with this id.
 
         Raises:
-            ApiError: 404.
+            ApiError: 404, or 400 for an id that no thread can have.
         """
         found = self.store.threads.get(thread_id)
         if found is None:
-            raise not_found()
+            raise _unknown_id(thread_id)
         return found
 
     def record(self, changes: Iterable[tuple[StoredMessage, HistoryChange]]) -> None:

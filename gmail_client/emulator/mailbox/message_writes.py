@@ -254,7 +254,7 @@ class MessageWrites(MailboxCore):
         if not message_ids:
             raise bad_argument("No message ids specified")
         if len(message_ids) > _MOST_IDS:
-            raise bad_argument(f"Too many message ids: {len(message_ids)}, at most {_MOST_IDS}")
+            raise bad_argument(f"Number of ids cannot exceed {_MOST_IDS}")
 
     def _present(self, message_ids: Iterable[str]) -> list[StoredMessage]:
         known = self.store.messages

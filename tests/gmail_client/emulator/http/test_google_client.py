@@ -224,7 +224,7 @@ def test_batch_through_googles_client(start: Start, google: Google) -> None:
     ids = gmail.mailbox().message_ids()
     for message_id in ids:
         batch.add(service.users().messages().get(userId="me", id=message_id), request_id=message_id)
-    batch.add(service.users().messages().get(userId="me", id="ffffffffffffffff"), request_id="gone")
+    batch.add(service.users().messages().get(userId="me", id="7fffffffffffffff"), request_id="gone")
     batch.add(
         service.users().messages().modify(userId="me", id=ids[0], body={"addLabelIds": ["STARRED"]}),
         request_id="write",

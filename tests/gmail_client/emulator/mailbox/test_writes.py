@@ -147,7 +147,45 @@ def test_batch_methods(gmail: Emulator, me: Caller) -> None:
     assert me.post("messages/batchDelete", {"ids": ids[:3]}).status_code == 204
     assert gmail.mailbox().message_ids() == [ids[3]]
     assert me.post("messages/batchDelete", {"ids": []}).status_code == 400
-    assert me.post("messages/batchModify", {"ids": ["x"] * 1001}).status_code == 400
+
+
+def test_a_batch_takes_1000_ids(gmail: Emulator, me: Caller) -> None:
+    ids = [gmail.mailbox().insert(mail(), ["INBOX"]), *(f"{number:x}" for number in range(1000))]
+    for path in ("messages/batchModify", "messages/batchDelete"):
+        refused = me.post(path, {"ids": ids})
+        assert (refused.status_code, reason(refused)) == (400, "invalidArgument")
+        assert refused.json()["error"]["message"] == "Number of ids cannot exceed 1000"
+    assert me.post("messages/batchModify", {"ids": ids[:1000], "addLabelIds": ["STARRED"]}).status_code == 204
+    assert gmail.mailbox().label_ids(ids[0]) == ("INBOX", "STARRED")
+
+
+@pytest.mark.parametrize(
+    ("id", "status"),
+    [
+        ("0", 404),
+        ("1", 404),
+        ("abc123", 404),
+        ("DEADBEEF", 404),
+        ("18c9a1b2c3d4e5f6", 404),
+        ("7fffffffffffffff", 404),
+        ("8000000000000000", 400),
+        ("ffffffffffffffff", 400),
+        ("18c9a1b2c3d4e5f6a", 400),
+        ("nosuchmessageid", 400),
+        ("-1", 400),
+        ("1g", 400),
+        (" 1", 400),
+        ("1_0", 400),
+    ],
+)
+def test_ids_that_do_not_exist_and_ids_that_cannot(me: Caller, id: str, status: int) -> None:
+    answers = [me.get(f"{kind}/{id}") for kind in ("messages", "threads")]
+    answers.append(me.post(f"messages/{id}/modify", {"addLabelIds": ["STARRED"]}))
+    answers.append(me.post(f"threads/{id}/trash"))
+    answers.append(me.post(f"messages/{id}", verb="DELETE"))
+    for answer in answers:
+        message = "Requested entity was not found." if status == 404 else "Invalid id value"
+        assert (answer.status_code, answer.json()["error"]["message"]) == (status, message)
 
 
 def test_threads(gmail: Emulator, me: Caller) -> None:
