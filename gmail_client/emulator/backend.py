@@ -1,7 +1,8 @@
-"""Everything behind the server: `Backend` with its mailboxes, accounts, tokens, quota, faults and counters."""
+"""The services behind the HTTP server: `Backend`, with mailboxes, users, tokens, quota, faults and counters."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,9 @@ class DirectoryUser:
     Attributes:
         address: Primary e-mail address.
         mailbox: Whether Gmail is set up.
-        suspended: No access at all.
-        archived: Kept, without a licence.
-        admin: May read the Directory.
+        suspended: The user has no access.
+        archived: The user has no licence.
+        admin: The user may read the Directory.
     """
 
     address: str
@@ -39,21 +40,26 @@ class DirectoryUser:
     archived: bool = False
     admin: bool = False
 
+    @property
+    def id(self) -> str:
+        """Google's numeric id of the user."""
+        return str(10**20 + int(hashlib.sha256(self.address.encode()).hexdigest()[:16], 16))
+
 
 class Backend:
-    """A small Google: one domain, one Cloud project.
+    """The services behind the HTTP server: one domain with its mailboxes and users, and one Cloud project.
 
     Args:
-        seeds: What each mailbox holds at first; the first one's owner is the domain's admin.
-        seed: What clients and tokens follow from.
-        clock: The present.
-        behavior: Behaviour that Gmail leaves open.
-        quota: What is allowed.
-        journal: File of what was written; None for none.
+        seeds: What each mailbox holds at first; the owner of the first one is the domain's admin.
+        seed: Determines OAuth clients and refresh tokens.
+        clock: The current time.
+        behavior: Undocumented behavior.
+        quota: The limits.
+        journal: File of the writes; None for none.
         origin: What the journal builds on.
 
     Raises:
-        ValueError: The journal does not fit.
+        ValueError: The journal belongs to another origin.
     """
 
     def __init__(
@@ -78,38 +84,38 @@ class Backend:
         self.mailboxes: dict[str, EmulatedMailbox] = {}
         for entry in seeds:
             self.mailboxes[entry.address] = EmulatedMailbox(
-                entry, clock=clock, behavior=behavior, journal=self.journal, post=self._post
+                entry, clock=clock, behavior=behavior, journal=self.journal, deliver=self._deliver
             )
         self.addresses = list(self.mailboxes)
-        self.accounts = {account.address: account for account in self._accounts()}
+        self.users = {user.address: user for user in self._users()}
         if self.journal is not None:
             for write in self.journal.replay():
                 self.mailboxes[write.address].replay(write)
 
-    def _accounts(self) -> list[DirectoryUser]:
-        accounts = [DirectoryUser(address, admin=not index) for index, address in enumerate(self.addresses)]
+    def _users(self) -> list[DirectoryUser]:
+        users = [DirectoryUser(address, admin=not index) for index, address in enumerate(self.addresses)]
         if self.behavior.directory_extras:
             domain = self.addresses[0].rpartition("@")[2]
-            accounts += [
+            users += [
                 DirectoryUser(f"suspended.example@{domain}", suspended=True),
                 DirectoryUser(f"archived.example@{domain}", archived=True, suspended=True),
                 DirectoryUser(f"no.mailbox.example@{domain}", mailbox=False),
             ]
-        return accounts
+        return users
 
     def account_state(self, address: str) -> str:
-        """What an address is here: "active", "suspended" or "" for nobody."""
-        account = self.accounts.get(address)
-        if account is None:
+        """The state of an address: "active", "suspended", or "" when it does not exist."""
+        user = self.users.get(address)
+        if user is None:
             return ""
-        return "suspended" if account.suspended else "active"
+        return "suspended" if user.suspended else "active"
 
     def close(self) -> None:
         """Close the journal."""
         if self.journal is not None:
             self.journal.close()
 
-    def _post(self, address: str, content: MessageContent) -> None:
+    def _deliver(self, address: str, content: MessageContent) -> None:
         mailbox = self.mailboxes.get(address)
         if mailbox is not None:
             mailbox.receive(content)

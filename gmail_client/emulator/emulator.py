@@ -111,7 +111,7 @@ class Emulator:
         )
         self.addresses: list[str] = list(self._backend.addresses)
         self._refresh_tokens = {
-            address: self._backend.tokens.standing_refresh_token(address, DEFAULT_SCOPES)
+            address: self._backend.tokens.default_refresh_token(address, DEFAULT_SCOPES)
             for address in self.addresses
         }
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -66,7 +65,7 @@ def _users(backend: Backend, query: dict[str, str], authorization: str | None) -
         raise rejected_token(_METHOD)
     if access.scopes.isdisjoint(_SCOPES):
         raise insufficient_scope(_METHOD, _SCOPES)
-    asking = backend.accounts.get(access.address)
+    asking = backend.users.get(access.address)
     if asking is None or not asking.admin:
         raise ApiError(403, "forbidden", "Not Authorized to access this resource/api")
     for name in query:
@@ -77,7 +76,7 @@ def _users(backend: Backend, query: dict[str, str], authorization: str | None) -
     size = query.get("maxResults", "100")
     if not size.isdigit() or not 1 <= int(size) <= 500:
         raise bad_argument(f"Invalid Input: maxResults {size}")
-    users = sorted(backend.accounts.values(), key=lambda account: account.address)
+    users = sorted(backend.users.values(), key=lambda user: user.address)
     if "domain" in query:
         users = [user for user in users if user.address.endswith(f"@{query['domain'].lower()}")]
     state = query.get("query", "").strip()
@@ -95,22 +94,21 @@ def _users(backend: Backend, query: dict[str, str], authorization: str | None) -
     return answer
 
 
-def _resource(account: DirectoryUser) -> dict[str, Any]:
-    local = account.address.partition("@")[0]
+def _resource(user: DirectoryUser) -> dict[str, Any]:
+    local = user.address.partition("@")[0]
     given, _, family = local.replace("-", ".").partition(".")
-    number = int(hashlib.sha256(account.address.encode()).hexdigest()[:16], 16)
     return {
         "kind": "admin#directory#user",
-        "id": str(10**20 + number),
-        "primaryEmail": account.address,
+        "id": user.id,
+        "primaryEmail": user.address,
         "name": {
             "givenName": given.title(),
             "familyName": family.title(),
             "fullName": f"{given} {family}".strip().title(),
         },
-        "isAdmin": account.admin,
-        "suspended": account.suspended,
-        "archived": account.archived,
-        "isMailboxSetup": account.mailbox,
+        "isAdmin": user.admin,
+        "suspended": user.suspended,
+        "archived": user.archived,
+        "isMailboxSetup": user.mailbox,
         "includeInGlobalAddressList": True,
     }

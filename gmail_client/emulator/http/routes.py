@@ -1,52 +1,41 @@
-"""The routes beside Gmail's own: OAuth, the consent page, the Directory and `/_emulator/`: `make_routes`."""
+"""The routes beside Gmail's own: OAuth, discovery, the Directory and `/_emulator/`: `make_routes`."""
 
 from __future__ import annotations
 
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gmail_client.emulator.backend import Backend
+from gmail_client.emulator.api.discovery import discovery_document
+from gmail_client.emulator.backend import Backend, DirectoryUser
 from gmail_client.emulator.http.admin import ADMIN_ROOT, admin_reply
+from gmail_client.emulator.http.calls import ServerReply
 from gmail_client.emulator.http.directory import directory_reply
-from gmail_client.emulator.oauth.consent import AUTH_PATH, DECISION_PATH, Consent, ConsentPage
-from gmail_client.emulator.oauth.token_endpoint import OAuthResponse, refusal, revoke_response, token_response
+from gmail_client.emulator.oauth.consent import AUTH_PATH, DECISION_PATH, Consent
+from gmail_client.emulator.oauth.token_endpoint import (
+    OAuthResponse,
+    oauth_error,
+    revoke_response,
+    token_info,
+    token_response,
+)
 
 __all__ = ["make_routes"]
 
-_NO_STORE = {"Cache-Control": "no-store"}
-
-
-def _local(request: Request) -> bool:
-    """Whether the Host header names this machine: a web page elsewhere must not reach in by a name of its own."""
-    return request.url.hostname in ("127.0.0.1", "localhost", "::1")
-
-
-async def _form(request: Request) -> dict[str, list[str]]:
-    text = (await request.body()).decode("utf-8", "replace")
-    return parse_qs(text, keep_blank_values=True)
-
-
-def _page(page: ConsentPage) -> Response:
-    if page.location:
-        return RedirectResponse(page.location, status_code=page.status)
-    return HTMLResponse(page.html, status_code=page.status, headers=_NO_STORE)
-
-
-def _oauth(answer: OAuthResponse) -> Response:
-    return JSONResponse(answer.body, status_code=answer.status, headers=_NO_STORE)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def make_routes(backend: Backend, url: str) -> list[Route]:
-    """The routes over a world that is served at `url`."""
+    """The routes over a backend that is served at `url`."""
     consent = Consent(backend)
+    document = discovery_document(url)
 
     async def token(request: Request) -> Response:
         fault = backend.faults.next_for("oauth.token")
         if fault is not None and fault.is_error:
-            answer = refusal(fault.reason or "internal_failure", fault.message, fault.status)
+            answer = oauth_error(fault.reason or "internal_failure", fault.message, fault.status)
         else:
             form = {name: values[0] for name, values in (await _form(request)).items()}
             answer = token_response(
@@ -56,36 +45,72 @@ def make_routes(backend: Backend, url: str) -> list[Route]:
         backend.usage.count("oauth.token", answer.status, 0, len(response.body))
         return response
 
+    async def tokeninfo(request: Request) -> Response:
+        return _oauth(
+            token_info(
+                await _field(request, "access_token"),
+                backend.tokens,
+                clock=backend.clock,
+                user_id=lambda address: DirectoryUser(address).id,
+            )
+        )
+
     async def revoke(request: Request) -> Response:
-        token = request.query_params.get("token") or (await _form(request)).get("token", [""])[0]
-        return _oauth(revoke_response(token, backend.tokens))
+        return _oauth(revoke_response(await _field(request, "token"), backend.tokens))
 
     async def authorize(request: Request) -> Response:
-        return _page(consent.show(request.query_params))
+        return consent.show(request.query_params)
 
     async def decide(request: Request) -> Response:
         form = await _form(request)
         fields = {name: values[0] for name, values in form.items()}
-        return _page(consent.decide(fields, form.get("scope", [])))
+        return consent.decide(fields, form.get("scope", []))
+
+    async def discovery(request: Request) -> Response:
+        version = request.query_params.get("version", "v1")
+        return JSONResponse(document) if version == "v1" else Response(status_code=404)
 
     async def users(request: Request) -> Response:
-        reply = directory_reply(backend, request.url.query, request.headers.get("authorization"))
-        return Response(reply.body, reply.status, headers=reply.headers, media_type=reply.content_type)
+        return _response(directory_reply(backend, request.url.query, request.headers.get("authorization")))
 
     async def admin(request: Request) -> Response:
-        if not _local(request):
+        # The Host header must name this machine: no web page may reach the routes by a name of its own.
+        if request.url.hostname not in _LOOPBACK:
             return JSONResponse({"error": "only for loopback"}, status_code=403)
         action = request.path_params["action"]
-        reply = admin_reply(backend, request.method, action, request.url.query, await request.body())
-        return Response(reply.body, reply.status, headers=reply.headers, media_type=reply.content_type)
+        return _response(
+            admin_reply(backend, request.method, action, request.url.query, await request.body())
+        )
 
     return [
         Route("/token", token, methods=["POST"]),
         Route("/o/oauth2/token", token, methods=["POST"]),
+        Route("/tokeninfo", tokeninfo, methods=["GET", "POST"]),
+        Route("/oauth2/v3/tokeninfo", tokeninfo, methods=["GET", "POST"]),
         Route("/revoke", revoke, methods=["GET", "POST"]),
         Route(AUTH_PATH, authorize, methods=["GET"]),
         Route("/o/oauth2/auth", authorize, methods=["GET"]),
         Route(DECISION_PATH, decide, methods=["POST"]),
+        Route("/discovery/v1/apis/gmail/v1/rest", discovery, methods=["GET"]),
+        Route("/$discovery/rest", discovery, methods=["GET"]),
         Route("/admin/directory/v1/users", users, methods=["GET"]),
         Route(ADMIN_ROOT + "{action:path}", admin, methods=["GET", "POST"]),
     ]
+
+
+async def _form(request: Request) -> dict[str, list[str]]:
+    text = (await request.body()).decode("utf-8", "replace")
+    return parse_qs(text, keep_blank_values=True)
+
+
+async def _field(request: Request, name: str) -> str:
+    """A field of the query, or else of the form."""
+    return request.query_params.get(name) or (await _form(request)).get(name, [""])[0]
+
+
+def _oauth(answer: OAuthResponse) -> Response:
+    return JSONResponse(answer.body, status_code=answer.status, headers={"Cache-Control": "no-store"})
+
+
+def _response(reply: ServerReply) -> Response:
+    return Response(reply.body, reply.status, headers=reply.headers, media_type=reply.content_type)

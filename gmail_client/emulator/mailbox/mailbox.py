@@ -35,7 +35,7 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
         clock: Dates its writes.
         behavior: Behaviour that Gmail leaves open.
         journal: Takes its writes down; None for none.
-        post: Takes sent mail to another address; by default it goes nowhere.
+        deliver: Delivers sent mail to another address; by default it is dropped.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
         clock: Clock,
         behavior: Behavior,
         journal: Journal | None = None,
-        post: Deliver = lambda address, content: None,
+        deliver: Deliver = lambda address, content: None,
     ) -> None:
         super().__init__(seeded, clock=clock, behavior=behavior, journal=journal)
-        self._post = post
+        self._deliver_to = deliver
         self._mail_seed = seeded.seed
         self._mail_rng: random.Random | None = None
 
@@ -126,7 +126,7 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
     def _deliver(self, content: MessageContent, recipients: list[str]) -> None:
         for address in recipients:
             if address != self.address:
-                self._post(address, content)
+                self._deliver_to(address, content)
 
 
 def _recipients(content: MessageContent) -> list[str]:

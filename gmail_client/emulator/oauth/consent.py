@@ -1,8 +1,7 @@
-"""The consent page of a login: `Consent` checks the request, shows the page and sends the browser back.
+"""The consent page of a login: `Consent` checks the request, shows the page and redirects the browser.
 
-GET /o/oauth2/v2/auth shows whose mailbox and which scopes, each with a checkbox; POST .../decision takes the
-choice. A test fills the form in by its field names: `request`, `account`, `scope` (repeated), `decision`
-(`approve` or `deny`).
+GET /o/oauth2/v2/auth shows the accounts and the scopes, each with a checkbox; POST .../decision takes the choice.
+The form has the fields `request`, `account`, `scope` (repeated) and `decision` (`approve` or `deny`).
 """
 
 from __future__ import annotations
@@ -14,17 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
 from gmail_client.emulator.api.methods import SCOPES
 from gmail_client.emulator.backend import Backend
 from gmail_client.emulator.oauth.tokens import AuthorizationCode, RegisteredClient
 
-__all__ = ["AUTH_PATH", "DECISION_PATH", "Consent", "ConsentPage"]
+__all__ = ["AUTH_PATH", "DECISION_PATH", "Consent"]
 
 AUTH_PATH = "/o/oauth2/v2/auth"
 DECISION_PATH = "/o/oauth2/v2/auth/decision"
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
-_MOST_OPEN = 100
+_MOST_PENDING = 100
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -32,15 +33,6 @@ _PAGE = """<!doctype html>
 fieldset{{margin:1rem 0}}button{{font:inherit;padding:.4rem 1.2rem;margin-right:.6rem}}</style></head>
 <body>{body}</body></html>
 """
-
-
-@dataclass(frozen=True)
-class ConsentPage:
-    """An answer to the browser: a page, or a way back when `location` is set."""
-
-    status: int
-    html: str = ""
-    location: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,14 +56,10 @@ class Consent:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._open: OrderedDict[str, _AuthorizationRequest] = OrderedDict()
+        self._pending: OrderedDict[str, _AuthorizationRequest] = OrderedDict()
 
-    def show(self, query: Mapping[str, str]) -> ConsentPage:
-        """The page for an authorization request, or what is wrong with it.
-
-        A wrong client or redirect URI is told on a page, never by a redirect; everything else goes back to
-        the client as `error`.
-        """
+    def show(self, query: Mapping[str, str]) -> Response:
+        """The page for an authorization request, or a page that says what is wrong with the request."""
         client = self._backend.tokens.client(query.get("client_id", ""))
         if client is None:
             return _error(401, "invalid_client", "The OAuth client was not found.")
@@ -101,10 +89,10 @@ class Consent:
             query.get("login_hint", ""),
         )
         request_id = secrets.token_urlsafe(24)
-        self._open[request_id] = asked
-        while len(self._open) > _MOST_OPEN:
-            self._open.popitem(last=False)
-        return ConsentPage(200, self._form(request_id, asked))
+        self._pending[request_id] = asked
+        while len(self._pending) > _MOST_PENDING:
+            self._pending.popitem(last=False)
+        return _page(200, "Consent", self._form(request_id, asked))
 
     def _form(self, request_id: str, asked: _AuthorizationRequest) -> str:
         def box(kind: str, name: str, value: str, checked: bool) -> str:
@@ -117,7 +105,7 @@ class Consent:
             box("radio", "account", address, address == first) for address in self._backend.addresses[:50]
         )
         scopes = "".join(box("checkbox", "scope", scope, True) for scope in asked.scopes)
-        body = (
+        return (
             "<h1>Gmail emulator</h1>"
             f"<p>Client <code>{html.escape(asked.client.id)}</code> asks for access.</p>"
             f'<form method="post" action="{DECISION_PATH}">'
@@ -127,26 +115,25 @@ class Consent:
             '<button name="decision" value="approve">Allow</button>'
             '<button name="decision" value="deny">Cancel</button></form>'
         )
-        return _PAGE.format(title="Consent", body=body)
 
-    def decide(self, form: Mapping[str, str], scopes: Sequence[str]) -> ConsentPage:
-        """Take the decision of a page; it counts once.
+    def decide(self, form: Mapping[str, str], scopes: Sequence[str]) -> Response:
+        """Redirect to the client with a code or with `access_denied`; each page can be used once.
 
         Args:
             form: The fields `request`, `account` and `decision`.
-            scopes: The checked ones.
+            scopes: The checked scopes.
         """
-        asked = self._open.pop(form.get("request", ""), None)
+        asked = self._pending.pop(form.get("request", ""), None)
         if asked is None:
-            return _error(400, "invalid_request", "This page was used before, or is not known. Start again.")
+            return _error(400, "invalid_request", "This page was used before or is unknown. Start again.")
         account = form.get("account", "")
         if form.get("decision") != "approve" or account not in self._backend.mailboxes:
-            return _back(asked, {"error": "access_denied"})
+            return _redirect(asked, {"error": "access_denied"})
         granted = tuple(scope for scope in asked.scopes if scope in scopes)
         if not granted:
-            return _back(asked, {"error": "access_denied"})
+            return _redirect(asked, {"error": "access_denied"})
         tokens = self._backend.tokens
-        # A desktop client gets a refresh token every time, a web client when it asks for offline access.
+        # A desktop client always gets a refresh token, a web client when it asks for offline access.
         offline = asked.client.kind == "installed" or asked.offline
         code = tokens.new_code(
             AuthorizationCode(
@@ -157,10 +144,9 @@ class Consent:
                 asked.challenge,
                 asked.challenge_method,
                 offline,
-                tokens.code_expiry(),
             )
         )
-        return _back(asked, {"code": code, "scope": " ".join(granted)})
+        return _redirect(asked, {"code": code, "scope": " ".join(granted)})
 
 
 def _redirect_allowed(client: RegisteredClient, uri: str) -> bool:
@@ -170,13 +156,18 @@ def _redirect_allowed(client: RegisteredClient, uri: str) -> bool:
     return parts.scheme == "http" and parts.hostname in _LOOPBACK
 
 
-def _back(asked: _AuthorizationRequest, answer: dict[str, str]) -> ConsentPage:
+def _redirect(asked: _AuthorizationRequest, answer: dict[str, str]) -> Response:
     if asked.state is not None:
         answer = {"state": asked.state, **answer}
     joint = "&" if "?" in asked.redirect_uri else "?"
-    return ConsentPage(302, location=f"{asked.redirect_uri}{joint}{urlencode(answer)}")
+    return RedirectResponse(f"{asked.redirect_uri}{joint}{urlencode(answer)}", status_code=302)
 
 
-def _error(status: int, error: str, text: str) -> ConsentPage:
+def _error(status: int, error: str, text: str) -> Response:
     body = f"<h1>Access blocked</h1><p>{html.escape(text)}</p><p>Error {status}: {error}</p>"
-    return ConsentPage(status, _PAGE.format(title=f"Error {status}: {error}", body=body))
+    return _page(status, f"Error {status}: {error}", body)
+
+
+def _page(status: int, title: str, body: str) -> Response:
+    page = _PAGE.format(title=title, body=body)
+    return HTMLResponse(page, status_code=status, headers={"Cache-Control": "no-store"})

@@ -1,6 +1,6 @@
-"""The token and revoke endpoints: `token_response` and `revoke_response`, as Google's OAuth server answers.
+"""The token, revoke and tokeninfo endpoints: `token_response`, `revoke_response` and `token_info`.
 
-Grants: refresh_token, authorization_code (with PKCE) and the JWT bearer of service accounts.
+Grants: refresh_token, authorization_code (with PKCE), and the JWT bearer assertion of service accounts.
 """
 
 from __future__ import annotations
@@ -18,26 +18,35 @@ from google.auth.crypt import RSAVerifier
 from gmail_client.emulator.oauth.tokens import ACCESS_SECONDS, RegisteredClient, TokenStore
 from gmail_client.http.clock import Clock
 
-__all__ = ["JWT_BEARER", "AccountState", "OAuthResponse", "refusal", "revoke_response", "token_response"]
+__all__ = [
+    "JWT_BEARER",
+    "AccountState",
+    "OAuthResponse",
+    "oauth_error",
+    "revoke_response",
+    "token_info",
+    "token_response",
+]
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _GOOGLE_AUDIENCES = ("https://oauth2.googleapis.com/token", "https://accounts.google.com/o/oauth2/token")
-_MOST_SECONDS = 3600
-_LEEWAY = 300
+_EMAIL_SCOPES = ("email", "https://www.googleapis.com/auth/userinfo.email")
+_LONGEST_ASSERTION_SECONDS = 3600
+_CLOCK_SKEW_SECONDS = 300
 
 AccountState = Callable[[str], str]
-"""What an address is in this domain: "active", "suspended" or "" for nobody."""
+"""The state of an address in this domain: "active", "suspended", or "" when it does not exist."""
 
 
 class OAuthResponse(NamedTuple):
-    """Status and JSON body of an answer."""
+    """Status and JSON body of a response."""
 
     status: int
     body: dict[str, Any]
 
 
-def refusal(error: str, description: str = "", status: int = 400) -> OAuthResponse:
-    """An OAuth error."""
+def oauth_error(error: str, description: str = "", status: int = 400) -> OAuthResponse:
+    """An error in OAuth's form."""
     body = {"error": error}
     if description:
         body["error_description"] = description
@@ -45,66 +54,65 @@ def refusal(error: str, description: str = "", status: int = 400) -> OAuthRespon
 
 
 def token_response(
-    form: Mapping[str, str], book: TokenStore, *, url: str, clock: Clock, accounts: AccountState
+    form: Mapping[str, str], tokens: TokenStore, *, url: str, clock: Clock, accounts: AccountState
 ) -> OAuthResponse:
-    """What POST /token answers.
+    """The response to POST /token.
 
     Args:
         form: The fields of the request.
-        book: Clients and tokens.
-        url: The emulator's own root: with `/token` an accepted audience of assertions.
-        clock: The present.
-        accounts: What an address is here.
+        tokens: Clients and tokens.
+        url: The root of the emulator: with `/token` an accepted audience of assertions.
+        clock: The current time.
+        accounts: The state of an address.
     """
     grant = form.get("grant_type", "")
     if grant == JWT_BEARER:
-        return _assertion(form.get("assertion", ""), book, url, clock, accounts)
+        return _assertion(form.get("assertion", ""), tokens, url, clock, accounts)
     if grant not in ("refresh_token", "authorization_code"):
-        return refusal("unsupported_grant_type", f"Invalid grant_type: {grant}")
-    client = book.client(form.get("client_id", ""))
+        return oauth_error("unsupported_grant_type", f"Invalid grant_type: {grant}")
+    client = tokens.client(form.get("client_id", ""))
     if client is None:
-        return refusal("invalid_client", "The OAuth client was not found.", 401)
+        return oauth_error("invalid_client", "The OAuth client was not found.", 401)
     if not hmac.compare_digest(client.secret.encode(), form.get("client_secret", "").encode()):
-        return refusal("invalid_client", "The provided client secret is invalid.", 401)
+        return oauth_error("invalid_client", "The provided client secret is invalid.", 401)
     if grant == "refresh_token":
-        return _refreshed(form, client, book)
-    return _exchanged(form, client, book)
+        return _refresh(form, client, tokens)
+    return _exchange(form, client, tokens)
 
 
-def _refreshed(form: Mapping[str, str], client: RegisteredClient, book: TokenStore) -> OAuthResponse:
-    found = book.refresh_grant(form.get("refresh_token", ""))
-    if found is None:
-        return refusal("invalid_grant", "Token has been expired or revoked.")
-    client_id, address, scopes = found
-    if client_id != client.id:
-        return refusal("unauthorized_client", "Unauthorized", 401)
-    wanted = tuple(form.get("scope", "").split()) or scopes
-    if not set(wanted) <= set(scopes):
-        return refusal("invalid_scope", "Some requested scopes were invalid.")
-    token = book.new_access_token(address, wanted)
-    return OAuthResponse(200, _token_body(token, wanted))
+def _refresh(form: Mapping[str, str], client: RegisteredClient, tokens: TokenStore) -> OAuthResponse:
+    grant = tokens.refresh_grant(form.get("refresh_token", ""))
+    if grant is None:
+        return oauth_error("invalid_grant", "Token has been expired or revoked.")
+    if grant.client_id != client.id:
+        return oauth_error("unauthorized_client", "Unauthorized", 401)
+    scopes = tuple(form.get("scope", "").split()) or grant.scopes
+    if not set(scopes) <= set(grant.scopes):
+        return oauth_error("invalid_scope", "Some requested scopes were invalid.")
+    token = tokens.new_access_token(grant.address, scopes, client_id=client.id)
+    return OAuthResponse(200, _token_body(token, scopes))
 
 
-def _exchanged(form: Mapping[str, str], client: RegisteredClient, book: TokenStore) -> OAuthResponse:
+def _exchange(form: Mapping[str, str], client: RegisteredClient, tokens: TokenStore) -> OAuthResponse:
     code = form.get("code", "")
-    grant = book.take_code(code)
+    grant = tokens.take_code(code)
     if grant is None or grant.client_id != client.id:
-        return refusal("invalid_grant", "Malformed auth code.")
+        return oauth_error("invalid_grant", "Malformed auth code.")
     if grant.redirect_uri != form.get("redirect_uri", ""):
-        return refusal("redirect_uri_mismatch", "Bad Request")
+        return oauth_error("redirect_uri_mismatch", "Bad Request")
     if grant.challenge:
         verifier = form.get("code_verifier", "")
         if not verifier:
-            return refusal("invalid_grant", "Missing code verifier.")
+            return oauth_error("invalid_grant", "Missing code verifier.")
         if not hmac.compare_digest(_challenge(verifier, grant.challenge_method), grant.challenge):
-            return refusal("invalid_grant", "Invalid code verifier.")
-    access = book.new_access_token(grant.address, grant.scopes)
+            return oauth_error("invalid_grant", "Invalid code verifier.")
+    access = tokens.new_access_token(grant.address, grant.scopes, client_id=client.id)
     body = _token_body(access, grant.scopes)
-    tokens = [access]
+    issued = [access]
     if grant.offline:
-        body["refresh_token"] = book.new_refresh_token(client.id, grant.address, grant.scopes)
-        tokens.append(body["refresh_token"])
-    book.remember_tokens(code, tokens)
+        body["refresh_token"] = tokens.new_refresh_token(client.id, grant.address, grant.scopes)
+        issued.append(body["refresh_token"])
+    tokens.remember_tokens(code, issued)
     return OAuthResponse(200, body)
 
 
@@ -116,66 +124,65 @@ def _challenge(verifier: str, method: str) -> str:
 
 
 def _assertion(
-    assertion: str, book: TokenStore, url: str, clock: Clock, accounts: AccountState
+    assertion: str, tokens: TokenStore, url: str, clock: Clock, accounts: AccountState
 ) -> OAuthResponse:
-    account = book.service_account()
+    account = tokens.service_account()
     try:
         header = google_jwt.decode_header(assertion)  # type: ignore[no-untyped-call]
         claims = google_jwt.decode(assertion, verify=False)  # type: ignore[no-untyped-call]
     except ValueError:
-        return refusal("invalid_grant", "Bad Request")
+        return oauth_error("invalid_grant", "Bad Request")
     if claims.get("iss") != account.email:
-        return refusal("invalid_grant", "Invalid grant: account not found")
-    public = book.public_key(str(header.get("kid", "")))
-    try:
-        if public is None or header.get("alg") != "RS256":
-            raise ValueError("no such key")
-        _verify_signature(assertion, public)
-    except ValueError:
-        return refusal("invalid_grant", "Invalid JWT Signature.")
+        return oauth_error("invalid_grant", "Invalid grant: account not found")
+    key_matches = header.get("kid") == account.key_id and header.get("alg") == "RS256"
+    if not key_matches or not _is_signed(assertion, account.public_pem):
+        return oauth_error("invalid_grant", "Invalid JWT Signature.")
     if claims.get("aud") not in (f"{url}/token", *_GOOGLE_AUDIENCES):
-        return refusal("invalid_grant", "Invalid JWT: Failed audience check.")
-    # Who signs knows nothing of a scaled clock, so the machine's own time is as good.
-    if not any(_timely(claims, now) for now in (clock.time(), time.time())):
-        return refusal(
+        return oauth_error("invalid_grant", "Invalid JWT: Failed audience check.")
+    # The signer does not know of a scaled clock, so the system's time counts too.
+    if not any(_is_timely(claims, now) for now in (clock.time(), time.time())):
+        return oauth_error(
             "invalid_grant",
             "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
             "Check your iat and exp values in the JWT claim.",
         )
     scopes = tuple(str(claims.get("scope", "")).split())
     if not scopes:
-        return refusal("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
-    subject = str(claims.get("sub", ""))
+        return oauth_error("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+    subject = str(claims.get("sub", "")).lower()
     if subject in ("", account.email):
-        token = book.new_access_token("", scopes)
+        token = tokens.new_access_token("", scopes, client_id=account.client_id)
         return OAuthResponse(200, _token_body(token, None))
-    if accounts(subject.lower()) != "active":
-        return refusal("invalid_grant", "Invalid email or User ID")
-    if not set(scopes) <= book.delegated_scopes:
-        return refusal(
+    if accounts(subject) != "active":
+        return oauth_error("invalid_grant", "Invalid email or User ID")
+    if not set(scopes) <= tokens.delegated_scopes:
+        return oauth_error(
             "unauthorized_client",
             "Client is unauthorized to retrieve access tokens using this method, or client not authorized "
             "for any of the scopes requested.",
             401,
         )
-    token = book.new_access_token(subject.lower(), scopes, delegated=True)
+    token = tokens.new_access_token(subject, scopes, client_id=account.client_id, delegated=True)
     return OAuthResponse(200, _token_body(token, None))
 
 
-def _timely(claims: Mapping[str, Any], now: float) -> bool:
+def _is_timely(claims: Mapping[str, Any], now: float) -> bool:
     issued, expires = claims.get("iat"), claims.get("exp")
     if not isinstance(issued, int | float) or not isinstance(expires, int | float):
         return False
-    return issued <= now + _LEEWAY and expires >= now - _LEEWAY and expires - issued <= _MOST_SECONDS
+    in_time = issued <= now + _CLOCK_SKEW_SECONDS and expires >= now - _CLOCK_SKEW_SECONDS
+    return in_time and expires - issued <= _LONGEST_ASSERTION_SECONDS
 
 
-def _verify_signature(assertion: str, public_pem: str) -> None:
-    """Raise ValueError unless the key that belongs to `public_pem` signed the assertion."""
+def _is_signed(assertion: str, public_pem: str) -> bool:
+    """Whether the key that belongs to `public_pem` signed the assertion."""
     signed, _, signature = assertion.rpartition(".")
-    padded = signature + "=" * (-len(signature) % 4)
     verifier = RSAVerifier.from_string(public_pem)  # type: ignore[no-untyped-call]
-    if not verifier.verify(signed.encode(), base64.urlsafe_b64decode(padded)):
-        raise ValueError("wrong signature")
+    try:
+        decoded = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+        return bool(verifier.verify(signed.encode(), decoded))
+    except ValueError:
+        return False
 
 
 def _token_body(token: str, scopes: tuple[str, ...] | None) -> dict[str, Any]:
@@ -186,8 +193,37 @@ def _token_body(token: str, scopes: tuple[str, ...] | None) -> dict[str, Any]:
     return body
 
 
-def revoke_response(token: str, book: TokenStore) -> OAuthResponse:
-    """What POST /revoke answers: nothing, or invalid_token."""
-    if not book.revoke(token):
-        return refusal("invalid_token", "Token expired or revoked")
+def revoke_response(token: str, tokens: TokenStore) -> OAuthResponse:
+    """The response to POST /revoke: empty, or invalid_token."""
+    if not tokens.revoke(token):
+        return oauth_error("invalid_token", "Token expired or revoked")
     return OAuthResponse(200, {})
+
+
+def token_info(
+    token: str, tokens: TokenStore, *, clock: Clock, user_id: Callable[[str], str]
+) -> OAuthResponse:
+    """The response to GET /tokeninfo: what an access token grants, or invalid_token.
+
+    Args:
+        token: The access token.
+        tokens: Clients and tokens.
+        clock: The current time.
+        user_id: Google's numeric id of an address.
+    """
+    access = tokens.access(token)
+    if access is None:
+        return oauth_error("invalid_token", "Invalid Value")
+    body = {
+        "azp": access.client_id,
+        "aud": access.client_id,
+        "scope": " ".join(sorted(access.scopes)),
+        "exp": str(int(access.expires_at)),
+        "expires_in": str(max(0, int(access.expires_at - clock.time()))),
+        "access_type": "online" if access.delegated or not access.address else "offline",
+    }
+    if access.address:
+        body["sub"] = user_id(access.address)
+    if access.address and not access.scopes.isdisjoint(_EMAIL_SCOPES):
+        body |= {"email": access.address, "email_verified": "true"}
+    return OAuthResponse(200, body)

@@ -1,7 +1,7 @@
-"""Who may ask: `TokenStore` with OAuth clients, refresh tokens, access tokens, codes and service accounts.
+"""OAuth clients, refresh tokens, access tokens, authorization codes and the service account: `TokenStore`.
 
-Clients, their secrets and the refresh tokens follow from the seed, so that they hold after a restart. All
-are worthless elsewhere.
+Clients, their secrets and the first refresh tokens follow from the seed, so that they are still valid after a
+restart. They are worth nothing elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import secrets
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -25,6 +25,8 @@ __all__ = [
     "ACCESS_SECONDS",
     "AccessGrant",
     "AuthorizationCode",
+    "ClientKind",
+    "RefreshGrant",
     "RegisteredClient",
     "ServiceAccount",
     "TokenStore",
@@ -34,6 +36,8 @@ ACCESS_SECONDS = 3600
 _CODE_SECONDS = 600
 _PROJECT = "gmail-emulator"
 
+ClientKind = Literal["installed", "web"]
+
 
 @dataclass(frozen=True)
 class RegisteredClient:
@@ -42,36 +46,46 @@ class RegisteredClient:
     Attributes:
         id: client_id.
         secret: client_secret.
-        kind: "installed" may come back to any loopback address, "web" only to its redirect URIs.
+        kind: "installed" clients may use any loopback address as redirect URI, "web" clients only their own.
         redirect_uris: For "web".
     """
 
     id: str
     secret: str = field(repr=False)
-    kind: Literal["installed", "web"] = "installed"
+    kind: ClientKind = "installed"
     redirect_uris: tuple[str, ...] = ()
+
+
+class RefreshGrant(NamedTuple):
+    """What a refresh token grants."""
+
+    client_id: str
+    address: str
+    scopes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class AccessGrant:
-    """What an access token stands for.
+    """What an access token grants.
 
     Attributes:
-        address: The mailbox; "" for a service account without subject.
+        address: The mailbox; "" for a service account without a subject.
         scopes: Granted scopes.
         expires_at: Epoch seconds.
-        delegated: Got by a service account with domain-wide delegation.
+        delegated: Issued to a service account with domain-wide delegation.
+        client_id: The OAuth client or service account it was issued to.
     """
 
     address: str
     scopes: frozenset[str]
     expires_at: float
     delegated: bool = False
+    client_id: str = ""
 
 
 @dataclass(frozen=True)
 class AuthorizationCode:
-    """What an authorization code stands for until it is exchanged."""
+    """What an authorization code grants until it is exchanged."""
 
     client_id: str
     redirect_uri: str
@@ -80,7 +94,6 @@ class AuthorizationCode:
     challenge: str
     challenge_method: str
     offline: bool
-    expires_at: float
 
 
 @dataclass(frozen=True)
@@ -95,11 +108,11 @@ class ServiceAccount:
 
 
 class TokenStore:
-    """Grants and tokens of the emulator's one Google Cloud project. Safe to use from any thread.
+    """The clients and tokens of the emulator's only Google Cloud project. Every method may be called from any thread.
 
     Args:
-        seed: What clients and refresh tokens follow from.
-        clock: Measures how long tokens live.
+        seed: Determines clients and refresh tokens.
+        clock: Measures the lifetime of tokens.
     """
 
     def __init__(self, seed: int, clock: Clock) -> None:
@@ -107,12 +120,11 @@ class TokenStore:
         self._clock = clock
         self._lock = threading.RLock()
         self._clients: dict[str, RegisteredClient] = {}
-        self._refresh: dict[str, tuple[str, str, tuple[str, ...]]] = {}
+        self._refresh: dict[str, RefreshGrant] = {}
         self._access: dict[str, AccessGrant] = {}
-        self._codes: dict[str, AuthorizationCode] = {}
-        self._spent_codes: dict[str, list[str]] = {}
+        self._codes: dict[str, tuple[AuthorizationCode, float]] = {}
+        self._exchanged: dict[str, list[str]] = {}
         self._service_account: ServiceAccount | None = None
-        self._public_keys: dict[str, str] = {}
         self.delegated_scopes: frozenset[str] = SCOPES
         self.default_client = self.add_client("installed")
 
@@ -120,9 +132,7 @@ class TokenStore:
         text = "\x00".join((str(self._seed), *words)).encode()
         return base64.urlsafe_b64encode(hashlib.sha256(text).digest()).decode().rstrip("=")
 
-    def add_client(
-        self, kind: Literal["installed", "web"], redirect_uris: tuple[str, ...] = ()
-    ) -> RegisteredClient:
+    def add_client(self, kind: ClientKind, redirect_uris: tuple[str, ...] = ()) -> RegisteredClient:
         """Register an OAuth client."""
         with self._lock:
             number = f"{100_000_000_000 + len(self._clients)}"
@@ -141,7 +151,7 @@ class TokenStore:
         return self._clients.get(client_id)
 
     def client_json(self, client: RegisteredClient, url: str) -> dict[str, Any]:
-        """The client as the file that Google's console lets one download, its endpoints at `url`."""
+        """The client in the format of Google's downloadable JSON file, its endpoints at `url`."""
         return {
             client.kind: {
                 "client_id": client.id,
@@ -153,22 +163,22 @@ class TokenStore:
             }
         }
 
-    def standing_refresh_token(self, address: str, scopes: tuple[str, ...]) -> str:
-        """The refresh token that the default client has for a mailbox; the same after every restart."""
+    def default_refresh_token(self, address: str, scopes: tuple[str, ...]) -> str:
+        """The refresh token of the default client for a mailbox, the same after every restart."""
         token = f"1//0{self._derived('refresh', address)}{self._derived('refresh', '2', address)}"
         with self._lock:
-            self._refresh[token] = (self.default_client.id, address, scopes)
+            self._refresh[token] = RefreshGrant(self.default_client.id, address, scopes)
         return token
 
     def new_refresh_token(self, client_id: str, address: str, scopes: tuple[str, ...]) -> str:
-        """A refresh token for a grant just made."""
+        """A new refresh token."""
         token = f"1//0{secrets.token_urlsafe(48)}"
         with self._lock:
-            self._refresh[token] = (client_id, address, scopes)
+            self._refresh[token] = RefreshGrant(client_id, address, scopes)
         return token
 
-    def refresh_grant(self, token: str) -> tuple[str, str, tuple[str, ...]] | None:
-        """(client id, mailbox, scopes) of a refresh token that is valid."""
+    def refresh_grant(self, token: str) -> RefreshGrant | None:
+        """What a refresh token grants; None when it is unknown or revoked."""
         return self._refresh.get(token)
 
     def new_access_token(
@@ -176,56 +186,53 @@ class TokenStore:
         address: str,
         scopes: tuple[str, ...] | frozenset[str],
         *,
+        client_id: str = "",
         expires_in: float = ACCESS_SECONDS,
         delegated: bool = False,
     ) -> str:
-        """An access token; `expires_in` is in seconds of the clock."""
+        """A new access token; `client_id` is the default client's unless given, `expires_in` seconds of the clock."""
         token = f"ya29.{secrets.token_urlsafe(60)}"
-        access = AccessGrant(address, frozenset(scopes), self._clock.time() + expires_in, delegated)
+        expires_at = self._clock.time() + expires_in
+        client_id = client_id or self.default_client.id
         with self._lock:
-            self._access[token] = access
+            self._access[token] = AccessGrant(address, frozenset(scopes), expires_at, delegated, client_id)
         return token
 
     def access(self, token: str) -> AccessGrant | None:
-        """What a token stands for; None when it is unknown, revoked or expired."""
+        """What an access token grants; None when it is unknown, revoked or expired."""
         access = self._access.get(token)
         if access is None or access.expires_at <= self._clock.time():
             return None
         return access
 
     def new_code(self, grant: AuthorizationCode) -> str:
-        """An authorization code."""
+        """A new authorization code, valid for ten minutes."""
         code = f"4/0A{secrets.token_urlsafe(48)}"
         with self._lock:
-            self._codes[code] = grant
+            self._codes[code] = (grant, self._clock.time() + _CODE_SECONDS)
         return code
 
-    def code_expiry(self) -> float:
-        """When a code made now is too old."""
-        return self._clock.time() + _CODE_SECONDS
-
     def take_code(self, code: str) -> AuthorizationCode | None:
-        """What a code stands for, once; a code that comes twice takes its tokens back."""
+        """What a code grants, once. A code that is used twice revokes the tokens that it was exchanged for."""
         with self._lock:
-            for token in self._spent_codes.get(code, ()):
+            for token in self._exchanged.get(code, ()):
                 self.revoke(token)
-            grant = self._codes.pop(code, None)
-            if grant is None or grant.expires_at <= self._clock.time():
+            grant, expires_at = self._codes.pop(code, (None, 0.0))
+            if grant is None or expires_at <= self._clock.time():
                 return None
-            self._spent_codes[code] = []
+            self._exchanged[code] = []
             return grant
 
     def remember_tokens(self, code: str, tokens: list[str]) -> None:
         """Note the tokens that a code was exchanged for."""
         with self._lock:
-            self._spent_codes[code] = tokens
+            self._exchanged[code] = tokens
 
     def revoke(self, token: str) -> bool:
-        """Take a grant back, by its refresh or by an access token; False when the token is unknown."""
+        """Revoke a grant by its refresh token or one of its access tokens; False when the token is unknown."""
         with self._lock:
             if token in self._refresh:
-                _, address, _ = self._refresh.pop(token)
-                self._drop_access(address)
+                self._drop_access(self._refresh.pop(token).address)
                 return True
             access = self._access.get(token)
             if access is None:
@@ -234,51 +241,22 @@ class TokenStore:
             return True
 
     def revoke_mailbox(self, address: str) -> None:
-        """Take back every refresh and access token of a mailbox."""
+        """Revoke every refresh and access token of a mailbox."""
         with self._lock:
-            for token, (_, owner, _) in list(self._refresh.items()):
-                if owner == address:
-                    del self._refresh[token]
+            self._refresh = {
+                token: grant for token, grant in self._refresh.items() if grant.address != address
+            }
             self._drop_access(address)
 
     def _drop_access(self, address: str) -> None:
-        for token, access in list(self._access.items()):
-            if access.address == address:
-                del self._access[token]
+        self._access = {token: grant for token, grant in self._access.items() if grant.address != address}
 
     def service_account(self) -> ServiceAccount:
-        """The project's service account; its key pair is made when first asked for (RSA, 2,048 bits)."""
+        """The project's service account; its key pair (RSA, 2,048 bits) is created at the first call."""
         with self._lock:
             if self._service_account is None:
-                key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-                private = key.private_bytes(
-                    serialization.Encoding.PEM,
-                    serialization.PrivateFormat.PKCS8,
-                    serialization.NoEncryption(),
-                ).decode()
-                public = (
-                    key.public_key()
-                    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-                    .decode()
-                )
-                key_id = hashlib.sha1(public.encode()).hexdigest()  # noqa: S324
-                self._service_account = ServiceAccount(
-                    f"reader@{_PROJECT}.iam.gserviceaccount.com",
-                    "100000000000000000001",
-                    key_id,
-                    private,
-                    public,
-                )
-                self._public_keys[key_id] = public
+                self._service_account = _new_service_account()
             return self._service_account
-
-    def public_key(self, key_id: str) -> str | None:
-        """The public key (PEM) with this id."""
-        return self._public_keys.get(key_id)
-
-    def public_keys(self) -> dict[str, str]:
-        """All public keys by id."""
-        return dict(self._public_keys)
 
     def write_service_account(self, path: Path, url: str) -> None:
         """Write the service account's key file, readable by its owner only, its token endpoint at `url`."""
@@ -296,3 +274,20 @@ class TokenStore:
         }
         path.touch(mode=0o600)
         path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _new_service_account() -> ServiceAccount:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return ServiceAccount(
+        email=f"reader@{_PROJECT}.iam.gserviceaccount.com",
+        client_id="100000000000000000001",
+        key_id=hashlib.sha1(public).hexdigest(),  # noqa: S324
+        private_pem=private.decode(),
+        public_pem=public.decode(),
+    )

@@ -190,6 +190,49 @@ def test_delegation_may_be_limited(gmail: Emulator, key_file: Path) -> None:
     assert (answer.status_code, answer.json()["error"]) == (401, "unauthorized_client")
 
 
+@pytest.mark.parametrize("path", ["/tokeninfo", "/oauth2/v3/tokeninfo"])
+def test_tokeninfo_of_a_user(gmail: Emulator, path: str) -> None:
+    scopes = ["openid", "https://www.googleapis.com/auth/userinfo.email", READONLY]
+    access = gmail.access_token(gmail.addresses[1], scopes, expires_in=600)
+    for answer in (
+        requests.get(gmail.url + path, params={"access_token": access}, timeout=10),
+        requests.post(gmail.url + path, data={"access_token": access}, timeout=10),
+    ):
+        body = answer.json()
+        client_id = gmail.environment()["GMAIL_CLIENT_ID"]
+        assert (body["azp"], body["aud"], body["access_type"]) == (client_id, client_id, "offline")
+        assert (body["email"], body["email_verified"]) == (gmail.addresses[1], "true")
+        assert body["scope"].split() == sorted(scopes)
+        assert 590 < int(body["expires_in"]) <= 600
+        assert abs(int(body["exp"]) - gmail.clock.time() - 600) < 10
+        assert body["sub"].isdecimal()
+
+
+def test_tokeninfo_of_a_service_account(gmail: Emulator, key_file: Path) -> None:
+    answer = token(gmail, {"grant_type": JWT_BEARER, "assertion": assertion(key_file)})
+    access = answer.json()["access_token"]
+    body = requests.get(f"{gmail.url}/tokeninfo", params={"access_token": access}, timeout=10).json()
+    assert body["azp"] == json.loads(key_file.read_text())["client_id"]
+    assert body["access_type"] == "online"
+    assert "email" not in body
+
+
+def test_tokeninfo_of_no_token(gmail: Emulator) -> None:
+    for query in ({}, {"access_token": "ya29.nonsense"}):
+        answer = requests.get(f"{gmail.url}/tokeninfo", params=query, timeout=10)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_token")
+
+
+def test_revoking_one_mailbox_leaves_the_others(gmail: Emulator, call: Call) -> None:
+    first, second = (gmail.access_token(address) for address in gmail.addresses[:2])
+    gmail.revoke_tokens(gmail.addresses[1])
+    assert call(gmail, first).get("profile").status_code == 200
+    assert call(gmail, second).get("profile").status_code == 401
+    assert token(gmail, refresh_form(gmail)).status_code == 200
+    revoked = refresh_form(gmail, refresh_token=gmail.environment(gmail.addresses[1])["GMAIL_REFRESH_TOKEN"])
+    assert token(gmail, revoked).json()["error"] == "invalid_grant"
+
+
 def test_no_secret_in_a_repr(gmail: Emulator) -> None:
     tokens = gmail._backend.tokens
     shown = repr(tokens.default_client) + repr(tokens.service_account()) + repr(gmail)
