@@ -1,12 +1,12 @@
-"""Gmail as ten tables: access, quota, reads, changes, schemas.
+"""Read Gmail as ten tables: accounts, quota, reads, changes, schemas.
 
     from gmail_client import GmailClient
 
     mailbox = GmailClient.from_settings().mailbox("me")
-    for row in mailbox.rows("labels"):
-        ...
+    for label in mailbox.rows("labels"):
+        print(label["name"])
 
-Each name is imported when it is first used: whoever wants only the errors pays for no Arrow.
+Names are imported on first use, so that importing the errors alone does not import Arrow. See docs/python.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gmail_client.auth.credentials import Credentials
     from gmail_client.client import GmailClient, Mailbox
-    from gmail_client.errors import GmailError
+    from gmail_client.errors import (
+        AccessError,
+        ApiDisabledError,
+        ConcurrencyError,
+        ConfigurationError,
+        CredentialsError,
+        DailyLimitError,
+        DelegationError,
+        ForbiddenError,
+        GmailError,
+        HistoryExpiredError,
+        IncompleteReadError,
+        NoMailboxError,
+        NotFoundError,
+        OptionError,
+        QuotaError,
+        RateLimitError,
+        RequestError,
+        ScopeError,
+        UnavailableError,
+        UnknownTableError,
+    )
+    from gmail_client.mailbox_changes import MailboxChange, MailboxChanges
     from gmail_client.options import Spec, SpecTable, TableOptions
     from gmail_client.quota import QuotaPlan, preset
     from gmail_client.schema import SCHEMAS
@@ -27,25 +49,47 @@ if TYPE_CHECKING:
 __all__ = [
     "CATALOGUE",
     "SCHEMAS",
+    "AccessError",
+    "ApiDisabledError",
+    "ConcurrencyError",
+    "ConfigurationError",
     "Credentials",
+    "CredentialsError",
+    "DailyLimitError",
+    "DelegationError",
+    "ForbiddenError",
     "GmailClient",
     "GmailError",
+    "HistoryExpiredError",
+    "IncompleteReadError",
     "Mailbox",
+    "MailboxChange",
+    "MailboxChanges",
+    "NoMailboxError",
+    "NotFoundError",
+    "OptionError",
+    "QuotaError",
     "QuotaPlan",
+    "RateLimitError",
+    "RequestError",
+    "ScopeError",
     "Settings",
     "Spec",
     "SpecTable",
     "TableOptions",
+    "UnavailableError",
+    "UnknownTableError",
     "preset",
 ]
 
-_HOMES = {
+_MODULES = {
     "CATALOGUE": "tables",
     "SCHEMAS": "schema",
     "Credentials": "auth.credentials",
     "GmailClient": "client",
-    "GmailError": "errors",
     "Mailbox": "client",
+    "MailboxChange": "mailbox_changes",
+    "MailboxChanges": "mailbox_changes",
     "QuotaPlan": "quota",
     "Settings": "settings",
     "Spec": "options",
@@ -56,6 +100,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"gmail_client.{_HOMES[name]}"), name)
+    if name in __all__:
+        return getattr(import_module(f"gmail_client.{_MODULES.get(name, 'errors')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,12 +13,14 @@ from gmail_client.api import GmailApi
 from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, Endpoints, checked_root
 from gmail_client.auth.tokens import TokenSource
+from gmail_client.changes import read_changes
 from gmail_client.errors import ConfigurationError, UnavailableError
 from gmail_client.http.calls import QuotaUsage
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
 from gmail_client.http.concurrency import ConcurrencyLimiter
 from gmail_client.http.sessions import new_session
 from gmail_client.http.transport import Transport
+from gmail_client.mailbox_changes import MailboxChanges, history_id_of
 from gmail_client.options import TableOptions
 from gmail_client.quota import QuotaPlan, RateLimiter, preset
 from gmail_client.reads import read_pages
@@ -208,29 +210,58 @@ class Mailbox:
             self._address = address
         return self._address
 
-    def rows(self, table: str, options: TableOptions | None = None) -> Iterator[dict[str, Any]]:
-        """One table's rows as Gmail sends them.
+    def history_id(self) -> int:
+        """The mailbox's current history id: the `since` for changes from now on."""
+        return int(self.api.profile()["historyId"])
+
+    def changes(self, since: str | int) -> MailboxChanges:
+        """All changes since a history id, one per message. The result's `history_id` is the next `since`.
+
+        Args:
+            since: A history id of this mailbox, as text or a number.
+
+        Raises:
+            HistoryExpiredError: Gmail no longer keeps the history back to `since` (about a week): read the table again.
+            ConfigurationError: `since` is not a history id.
+            GmailError: The history can't be read.
+        """
+        return MailboxChanges.of(read_changes(self.api, history_id_of(since)))
+
+    def rows(
+        self, table: str, options: TableOptions | Mapping[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Read a table, as JSON objects like Gmail's.
 
         Args:
             table: One of the ten names.
-            options: The table's options; defaults if omitted.
+            options: The table's options, such as `{"labelIds": "INBOX"}`; see docs/options.md.
 
         Raises:
+            OptionError: An option that the table does not have, or an invalid value.
+            UnknownTableError: Not one of the ten tables.
             GmailError: The read can't be completed.
         """
-        for page in read_pages(self.api, table, options):
-            yield from page
+        chosen = _options(table, options)
+        return (row for page in read_pages(self.api, table, chosen) for row in page)
 
-    def read(self, table: str, options: TableOptions | None = None) -> Iterator[pa.RecordBatch]:
-        """One table as record batches of its schema; see `rows`."""
-        for page in read_pages(self.api, table, options):
-            yield to_batch(table, page)
+    def read(
+        self, table: str, options: TableOptions | Mapping[str, Any] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Read a table, as Arrow record batches of its schema; see `rows`."""
+        chosen = _options(table, options)
+        return (to_batch(table, page) for page in read_pages(self.api, table, chosen))
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_mailbox, (self.client, self.user_id))
 
     def __repr__(self) -> str:
         return f"Mailbox({self.user_id!r})"
+
+
+def _options(table: str, options: TableOptions | Mapping[str, Any] | None) -> TableOptions:
+    if isinstance(options, TableOptions):
+        return options.for_table(table)
+    return TableOptions.parse(table, options)
 
 
 def _mailbox(client: GmailClient, user_id: str) -> Mailbox:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gmail_client.errors import ConfigurationError, OptionError
 from gmail_client.labels import HIDDEN_LABELS
-from gmail_client.tables import CATALOGUE, table
+from gmail_client.tables import CATALOGUE, Table, table
 
 __all__ = ["DEFAULT_PAGE_SIZE", "MessageFormat", "Spec", "SpecTable", "TableOptions"]
 
@@ -32,13 +32,13 @@ _SEARCHES_HIDDEN = re.compile(r"""(?<![\w-])(?:in|label|is):["']?(?:spam|trash|a
 """A search that includes spam or trash (rather than excluding it)."""
 
 _FIXES = {
-    "q": "give a Gmail search such as `newer_than:7d`",
-    "labelIds": "give label ids, comma-separated or as a list, such as `INBOX`",
-    "maxResults": "give a whole number from 1 to 500",
-    "includeSpamTrash": "give `true` or `false`",
-    "format": "give `full`, `metadata`, `minimal` or `raw`",
-    "max_records_per_batch": "give a whole number from 1 up",
-    "skip_refused": "give `true` or `false`",
+    "q": "Use a Gmail search such as `newer_than:7d`.",
+    "labelIds": "Use label ids such as `INBOX`, comma-separated or as a list.",
+    "maxResults": "Use a whole number from 1 to 500.",
+    "includeSpamTrash": "Use `true` or `false`.",
+    "format": "Use `full`, `metadata`, `minimal` or `raw`.",
+    "max_records_per_batch": "Use a whole number, 1 or more.",
+    "skip_refused": "Use `true` or `false`.",
 }
 
 
@@ -65,6 +65,15 @@ class TableOptions(BaseModel):
     format: MessageFormat = "full"
     max_records_per_batch: int | None = Field(default=None, ge=1)
     skip_refused: bool = False
+
+    def __init__(self, **values: Any) -> None:
+        failure: OptionError | None = None
+        try:
+            super().__init__(**values)
+        except (ValidationError, json.JSONDecodeError) as error:
+            failure = _invalid(error, values, "")
+        if failure is not None:
+            raise failure
 
     @field_validator("q", mode="before")
     @classmethod
@@ -112,12 +121,9 @@ class TableOptions(BaseModel):
         names = {name.lower(): name for name in entry.options}
         values: dict[str, Any] = {}
         for given, value in (options or {}).items():
-            name = names.get(given.lower())
+            name = names.get(str(given).lower())
             if name is None:
-                raise OptionError(
-                    f"Option {given!r} (value {value!r}) is not an option of table {table_name!r}.",
-                    fix=f"Remove it, or use one of: {', '.join(entry.options)}.",
-                )
+                raise _not_an_option(entry, given, value)
             if name in values:
                 raise OptionError(
                     f"Option {name!r} of table {table_name!r} is set twice.", fix="Set it once."
@@ -127,18 +133,27 @@ class TableOptions(BaseModel):
         try:
             parsed = cls.model_validate(values)
         except (ValidationError, json.JSONDecodeError) as error:
-            name = _first_location(error)
-            raise OptionError(
-                f"Option {name!r} of table {table_name!r} is {values.get(name)!r}, which is not valid.",
-                fix=f"{_FIXES.get(name, 'correct it')[:1].upper()}{_FIXES.get(name, 'correct it')[1:]}.",
-            ) from None
-        if table_name == "threads" and parsed.format == "raw":
+            raise _invalid(error, values, table_name) from None
+        return parsed.for_table(table_name)
+
+    def for_table(self, table_name: str) -> TableOptions:
+        """These options, checked for one table; `include_spam_trash` is set when `q` or `label_ids` ask for it.
+
+        Raises:
+            UnknownTableError: Not one of the ten tables.
+            OptionError: An option that this table does not have, or a value that it does not allow.
+        """
+        entry = table(table_name)
+        for given, value in self.model_dump(by_alias=True, exclude_defaults=True).items():
+            if given not in entry.options:
+                raise _not_an_option(entry, given, value)
+        if table_name == "threads" and self.format == "raw":
             raise OptionError(
                 "Option 'format' of table 'threads' is 'raw', which Gmail's threads.get does not have.",
                 fix="Use full, metadata or minimal; raw is for messages and drafts.",
             )
-        asked_for = not HIDDEN_LABELS.isdisjoint(parsed.label_ids) or _SEARCHES_HIDDEN.search(parsed.q or "")
-        return parsed.model_copy(update={"include_spam_trash": True}) if asked_for else parsed
+        hidden = not HIDDEN_LABELS.isdisjoint(self.label_ids) or _SEARCHES_HIDDEN.search(self.q or "")
+        return self.model_copy(update={"include_spam_trash": True}) if hidden else self
 
     @property
     def page_size(self) -> int:
@@ -176,11 +191,23 @@ class TableOptions(BaseModel):
         return self.include_spam_trash or HIDDEN_LABELS.isdisjoint(label_ids)
 
 
-def _first_location(error: ValidationError | json.JSONDecodeError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return "labelIds"
-    location = error.errors(include_url=False)[0]["loc"]
-    return str(location[0]) if location else ""
+def _not_an_option(entry: Table, given: object, value: object) -> OptionError:
+    return OptionError(
+        f"Option {given!r} (value {value!r}) is not an option of table {entry.name!r}.",
+        fix=f"Remove it, or use one of: {', '.join(entry.options)}.",
+    )
+
+
+def _invalid(
+    error: ValidationError | json.JSONDecodeError, values: Mapping[str, Any], table_name: str
+) -> OptionError:
+    location = () if isinstance(error, json.JSONDecodeError) else error.errors(include_url=False)[0]["loc"]
+    name = str(location[0]) if location else "labelIds"
+    fix = _FIXES.get(name, f"Use one of: {', '.join(_FIXES)}.")
+    of_table = f" of table {table_name!r}" if table_name else ""
+    return OptionError(
+        f"Option {name!r}{of_table} is {values.get(name)!r:.200}, which is not valid.", fix=fix
+    )
 
 
 class SpecTable(BaseModel):
@@ -216,8 +243,8 @@ class SpecTable(BaseModel):
         return self.destination_table or self.source_table
 
     @model_validator(mode="after")
-    def _known_columns(self) -> SpecTable:
-        schema = CATALOGUE[self.source_table].schema
+    def _check_for_table(self) -> SpecTable:
+        schema = table(self.source_table).schema
         columns = schema.names
         named = [*self.primary_keys, *([self.sequence_by] if self.sequence_by else [])]
         for column in named:
@@ -227,6 +254,7 @@ class SpecTable(BaseModel):
             raise ValueError(f"{self.source_table} is a snapshot, which has no order of changes")
         if self.sequence_by and not pa.types.is_integer(schema.field(self.sequence_by).type):
             raise ValueError(f"{self.sequence_by} is not a number, and text sorts 999 after 1000")
+        object.__setattr__(self, "options", self.options.for_table(self.source_table))
         return self
 
     @classmethod
