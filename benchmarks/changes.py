@@ -29,7 +29,7 @@ def sync_once(folder: str) -> None:
     from gmail_assets.delta.maintenance import Upkeep
     from gmail_assets.syncing import sync
     from gmail_client.client import GmailClient
-    from gmail_client.options import Spec
+    from gmail_client.spec import Spec
 
     mailbox = GmailClient.from_settings().mailbox()
     started = time.monotonic()

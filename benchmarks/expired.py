@@ -25,7 +25,7 @@ def main() -> None:
     from gmail_assets.syncing import sync
     from gmail_client.client import GmailClient
     from gmail_client.emulator import Emulator
-    from gmail_client.options import Spec
+    from gmail_client.spec import Spec
 
     with tempfile.TemporaryDirectory() as folder, Emulator(messages=arguments.messages, seed=1) as gmail:
         os.environ.update({**gmail.environment(), "GMAIL_QUOTA": "1200000"})

@@ -41,7 +41,7 @@ def load(folder: str, *, dagster: bool) -> None:
     from gmail_assets.delta.lake import Lake
     from gmail_assets.syncing import snapshot, sync
     from gmail_client.client import GmailClient
-    from gmail_client.options import Spec
+    from gmail_client.spec import Spec
 
     mailbox = GmailClient.from_settings().mailbox()
     tables = Spec.default().tables

@@ -21,7 +21,7 @@ from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.run import read_here, snapshot, sync
 from gmail_client.errors import ConfigurationError
-from gmail_client.options import Spec, SpecTable
+from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
 
 __all__ = ["SyncConfig", "asset_keys", "build_assets", "mail_step_name"]

@@ -22,7 +22,7 @@ from gmail_assets.resources import GmailResource, LakeResource
 from gmail_client.client import Mailbox
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.labels import HIDDEN_LABELS
-from gmail_client.options import SpecTable
+from gmail_client.spec import SpecTable
 
 __all__ = ["DEFAULT_MAX_LAG", "build_checks"]
 

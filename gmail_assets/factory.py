@@ -16,8 +16,8 @@ from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
 from gmail_assets.spark_engine import SparkEngine
 from gmail_assets.switches import Switches
-from gmail_client.options import Spec
 from gmail_client.settings import Settings
+from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 
 __all__ = ["DEFAULT_OWNERS", "gmail_definitions"]

@@ -30,7 +30,7 @@ from gmail_assets.sensor_cursor import (
 )
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
-from gmail_client.options import SpecTable
+from gmail_client.spec import SpecTable
 
 __all__ = ["REQUEST_TAG", "change_sensor"]
 

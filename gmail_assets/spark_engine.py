@@ -32,9 +32,9 @@ from gmail_assets.syncing.results import SyncResult
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError
 from gmail_client.http.error_mapping import redact
-from gmail_client.options import SpecTable
 from gmail_client.schema import SCHEMAS
 from gmail_client.settings import Settings
+from gmail_client.spec import SpecTable
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -40,10 +40,11 @@ if TYPE_CHECKING:
         UnknownTableError,
     )
     from gmail_client.mailbox_changes import MailboxChange, MailboxChanges
-    from gmail_client.options import Spec, SpecTable, TableOptions
+    from gmail_client.options import TableOptions
     from gmail_client.quota import QuotaPlan, preset
     from gmail_client.schema import SCHEMAS
     from gmail_client.settings import Settings
+    from gmail_client.spec import Spec, SpecTable
     from gmail_client.tables import CATALOGUE
 
 __all__ = [
@@ -92,8 +93,8 @@ _MODULES = {
     "MailboxChanges": "mailbox_changes",
     "QuotaPlan": "quota",
     "Settings": "settings",
-    "Spec": "options",
-    "SpecTable": "options",
+    "Spec": "spec",
+    "SpecTable": "spec",
     "TableOptions": "options",
     "preset": "quota",
 }

@@ -1,8 +1,7 @@
-"""Table options and the pipeline spec, validated: `TableOptions` and `Spec`.
+"""Table options, validated: `TableOptions`.
 
-`TableOptions.parse` reads a mapping as a connection, a spec or Spark passes it (values may be strings, names in any
-case). `Spec` is the pipeline spec of the Lakeflow documentation, read from YAML, JSON or a mapping: which tables, with
-which options, destinations and keys.
+`TableOptions.parse` reads a mapping as a connection, a pipeline spec or Spark passes it: names in any case, values as
+text or not.
 """
 
 from __future__ import annotations
@@ -10,18 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Literal
 
-import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gmail_client.errors import ConfigurationError, OptionError
+from gmail_client.errors import OptionError
 from gmail_client.labels import HIDDEN_LABELS
-from gmail_client.tables import CATALOGUE, Table, table
+from gmail_client.printable import printable, short_repr
+from gmail_client.tables import Table, table
 
-__all__ = ["DEFAULT_PAGE_SIZE", "MessageFormat", "Spec", "SpecTable", "TableOptions"]
+__all__ = ["DEFAULT_PAGE_SIZE", "MessageFormat", "TableOptions"]
 
 MessageFormat = Literal["full", "metadata", "minimal", "raw"]
 
@@ -70,15 +68,15 @@ class TableOptions(BaseModel):
         failure: OptionError | None = None
         try:
             super().__init__(**values)
-        except (ValidationError, json.JSONDecodeError) as error:
-            failure = _invalid(error, values, "")
+        except ValidationError as error:
+            failure = _invalid(error, values)
         if failure is not None:
             raise failure
 
     @field_validator("q", mode="before")
     @classmethod
     def _blank_query_is_none(cls, value: object) -> object:
-        return None if isinstance(value, str) and not value.strip() else value
+        return None if isinstance(value, str) and not value.strip() else _encodable(value)
 
     @field_validator("label_ids", mode="before")
     @classmethod
@@ -87,11 +85,14 @@ class TableOptions(BaseModel):
             return ()
         if isinstance(value, str):
             value = value.strip()
-            if value.startswith("["):
-                value = json.loads(value)
-            else:
-                return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-        return tuple(dict.fromkeys(value)) if isinstance(value, Iterable) else value
+            if not value.startswith("["):
+                return tuple(
+                    dict.fromkeys(_encodable(item.strip()) for item in value.split(",") if item.strip())
+                )
+            value = _json_list(value)
+        if not isinstance(value, Sequence | Set) or not all(isinstance(item, str) for item in value):
+            raise ValueError("not a list of label ids")
+        return tuple(dict.fromkeys(map(_encodable, value)))
 
     @field_validator("max_results", "max_records_per_batch", mode="before")
     @classmethod
@@ -131,9 +132,11 @@ class TableOptions(BaseModel):
             if value is not None:
                 values[name] = value
         try:
-            parsed = cls.model_validate(values)
-        except (ValidationError, json.JSONDecodeError) as error:
-            raise _invalid(error, values, table_name) from None
+            parsed = cls(**values)
+        except OptionError as error:
+            raise OptionError(
+                f"{error.what.removesuffix('.')} (table {table_name!r}).", fix=error.fix
+            ) from None
         return parsed.for_table(table_name)
 
     def for_table(self, table_name: str) -> TableOptions:
@@ -193,200 +196,29 @@ class TableOptions(BaseModel):
 
 def _not_an_option(entry: Table, given: object, value: object) -> OptionError:
     return OptionError(
-        f"Option {given!r} (value {value!r}) is not an option of table {entry.name!r}.",
+        f"Option {short_repr(given)} (value {short_repr(value)}) is not an option of table {entry.name!r}.",
         fix=f"Remove it, or use one of: {', '.join(entry.options)}.",
     )
 
 
-def _invalid(
-    error: ValidationError | json.JSONDecodeError, values: Mapping[str, Any], table_name: str
-) -> OptionError:
-    location = () if isinstance(error, json.JSONDecodeError) else error.errors(include_url=False)[0]["loc"]
-    name = str(location[0]) if location else "labelIds"
-    fix = _FIXES.get(name, f"Use one of: {', '.join(_FIXES)}.")
-    of_table = f" of table {table_name!r}" if table_name else ""
+def _encodable(value: Any) -> Any:
+    """`value`, if it can be sent in a URL: lone surrogates have no UTF-8."""
+    if isinstance(value, str):
+        value.encode()
+    return value
+
+
+def _json_list(text: str) -> object:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _invalid(error: ValidationError, values: Mapping[str, Any]) -> OptionError:
+    location = error.errors(include_url=False)[0]["loc"]
+    name = printable(str(location[0])) if location else ""
     return OptionError(
-        f"Option {name!r}{of_table} is {values.get(name)!r:.200}, which is not valid.", fix=fix
+        f"Option {name!r} is {short_repr(values.get(name))}, which is not valid.",
+        fix=_FIXES.get(name, f"Use one of: {', '.join(_FIXES)}."),
     )
-
-
-class SpecTable(BaseModel):
-    """One table of a pipeline spec.
-
-    Attributes:
-        source_table: One of the ten.
-        destination_catalog: The table's catalog on Databricks.
-        destination_schema: The table's schema on Databricks; elsewhere the last part of the key prefix.
-        destination_table: Name of the written table; by default the source table's name.
-        scd_type: For Spark: `SCD_TYPE_1` keeps the current row, `SCD_TYPE_2` every version, `APPEND_ONLY` only appends.
-        primary_keys: Key columns, if not the catalogue's.
-        sequence_by: The column that orders changes, if not the catalogue's.
-        deletes: `remove` deletes rows of messages deleted in Gmail, `keep` sets their `_deletedAt` (soft delete).
-        options: The table options.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source_table: str
-    destination_catalog: str | None = None
-    destination_schema: str | None = None
-    destination_table: str | None = None
-    scd_type: Literal["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"] = "SCD_TYPE_1"
-    primary_keys: tuple[str, ...] = ()
-    sequence_by: str | None = None
-    deletes: Literal["remove", "keep"] = "remove"
-    options: TableOptions = TableOptions()
-
-    @property
-    def table_name(self) -> str:
-        """Name of the written table."""
-        return self.destination_table or self.source_table
-
-    @model_validator(mode="after")
-    def _check_for_table(self) -> SpecTable:
-        schema = table(self.source_table).schema
-        columns = schema.names
-        named = [*self.primary_keys, *([self.sequence_by] if self.sequence_by else [])]
-        for column in named:
-            if column not in columns:
-                raise ValueError(f"{self.source_table} has no column {column!r}")
-        if self.sequence_by and CATALOGUE[self.source_table].cursor is None:
-            raise ValueError(f"{self.source_table} is a snapshot, which has no order of changes")
-        if self.sequence_by and not pa.types.is_integer(schema.field(self.sequence_by).type):
-            raise ValueError(f"{self.sequence_by} is not a number, and text sorts 999 after 1000")
-        object.__setattr__(self, "options", self.options.for_table(self.source_table))
-        return self
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> SpecTable:
-        """Validate one `{"table": {...}}` entry of a spec (with or without the outer key).
-
-        Raises:
-            ConfigurationError: An invalid key or value; the message names it.
-        """
-        entry = dict(value.get("table", value))
-        name = entry.get("source_table")
-        if not isinstance(name, str):
-            raise ConfigurationError(
-                f"A table of the spec has no source_table: {sorted(entry)}.",
-                fix='Give each object the form {"table": {"source_table": "labels"}}.',
-            )
-        table(name)
-        configuration = dict(entry.pop("table_configuration", None) or {})
-        for key in ("scd_type", "primary_keys", "sequence_by", "deletes"):
-            for given in [given for given in configuration if given.lower() == key]:
-                entry[key] = configuration.pop(given)
-        if isinstance(entry.get("scd_type"), str):
-            entry["scd_type"] = entry["scd_type"].strip().upper()
-        if isinstance(entry.get("primary_keys"), str):
-            entry["primary_keys"] = [
-                part.strip() for part in entry["primary_keys"].split(",") if part.strip()
-            ]
-        options = TableOptions.parse(name, configuration)
-        try:
-            return cls.model_validate({**entry, "options": options})
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in first["loc"])
-            at = f"a value of {key!r}" if key else "an entry"
-            raise ConfigurationError(
-                f"The spec's table {name!r} has {at} that is not valid: "
-                + first["msg"].removeprefix("Value error, ")
-                + (f" (value {entry.get(key)!r})" if key in entry else "")
-                + ".",
-                fix=f"Correct it; known keys: {', '.join(sorted(set(cls.model_fields) - {'options'}))}, "
-                "table_configuration.",
-            ) from None
-
-
-class Spec(BaseModel):
-    """A pipeline spec: the tables, their options, and the connection.
-
-    Attributes:
-        connection_name: Name of the Unity Catalog (or local) connection; Dagster ignores it.
-        tables: The tables in the order of the spec, each at most once.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    connection_name: str | None = None
-    tables: tuple[SpecTable, ...]
-
-    @classmethod
-    def default(cls) -> Spec:
-        """All ten tables with default options."""
-        return cls(tables=tuple(SpecTable(source_table=name) for name in CATALOGUE))
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Spec:
-        """Validate a mapping with `connection_name` and `objects`.
-
-        Raises:
-            ConfigurationError: An invalid spec; the message names the problem.
-        """
-        unknown = sorted(set(value) - {"connection_name", "objects"})
-        if unknown:
-            raise ConfigurationError(
-                f"The spec has an unknown key {unknown[0]!r}.", fix="Use connection_name and objects."
-            )
-        objects = value.get("objects")
-        if not isinstance(objects, list) or not objects:
-            raise ConfigurationError(
-                f"The spec's objects is {objects!r}, not a list of tables.",
-                fix='Give objects as [{"table": {"source_table": "labels"}}, ...].',
-            )
-        name = value.get("connection_name")
-        if name is not None and not isinstance(name, str):
-            raise ConfigurationError(
-                f"The spec's connection_name is {name!r}, not text.", fix="Set it to the connection's name."
-            )
-        tables = []
-        for entry in objects:
-            if not isinstance(entry, Mapping):
-                raise ConfigurationError(
-                    f"The spec's objects contain {entry!r}, which is not a table.",
-                    fix='Give each object the form {"table": {"source_table": "labels"}}.',
-                )
-            tables.append(SpecTable.parse(entry))
-        names = [entry.source_table for entry in tables]
-        for name_given in names:
-            if names.count(name_given) > 1:
-                raise ConfigurationError(
-                    f"The spec lists the table {name_given!r} twice.", fix="List each table once."
-                )
-        return cls(connection_name=name, tables=tuple(tables))
-
-    @classmethod
-    def load(cls, source: str | Path | Mapping[str, Any] | None) -> Spec:
-        """Read a spec from a YAML or JSON file or a mapping; None gives all ten tables with default options.
-
-        Raises:
-            ConfigurationError: The file can't be read, or the spec is invalid.
-        """
-        if source is None:
-            return cls.default()
-        if isinstance(source, Mapping):
-            return cls.parse(source)
-        path = Path(source)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"The spec {str(path)!r} can't be read: {error}.",
-                fix="Set GMAIL_SPEC to a readable YAML or JSON file.",
-            ) from None
-        import yaml  # not part of the bundle for Databricks, which gets its spec as a mapping
-
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigurationError(
-                f"The spec {str(path)!r} is neither YAML nor JSON: {' '.join(str(error).split())}.",
-                fix="Correct the file at that line.",
-            ) from None
-        if not isinstance(value, Mapping):
-            raise ConfigurationError(
-                f"The spec {str(path)!r} contains {type(value).__name__}, not a mapping.",
-                fix="Give it the keys connection_name and objects.",
-            )
-        return cls.parse(value)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gmail_assets.delta.lake import Lake
     from gmail_client.client import GmailClient
-    from gmail_client.options import Spec
     from gmail_client.settings import Settings
+    from gmail_client.spec import Spec
 
 __all__ = ["Setting"]
 
@@ -32,8 +32,8 @@ class Setting:
         from pathlib import Path
 
         from gmail_assets.delta.lake import Lake
-        from gmail_client.options import Spec
         from gmail_client.settings import Settings
+        from gmail_client.spec import Spec
 
         settings = Settings()
         place = settings.lake if "://" in settings.lake else str(Path(settings.lake).expanduser())

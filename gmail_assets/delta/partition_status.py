@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_client.options import SpecTable
+from gmail_client.spec import SpecTable
 
 __all__ = ["OpenTables", "PartitionStatus", "partition_statuses"]
 

@@ -12,7 +12,7 @@ from gmail_assets.cli.display import summary_table
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.demo.children import child
-from gmail_client.options import Spec
+from gmail_client.spec import Spec
 from gmail_client.tables import CHANGE_TABLES
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from gmail_assets.delta.registry import MailboxRegistry
 from gmail_client.api import GmailApi
 from gmail_client.client import Mailbox
 from gmail_client.errors import ForbiddenError, GmailError
-from gmail_client.options import Spec, TableOptions
+from gmail_client.options import TableOptions
 from gmail_client.snapshots import SETTINGS_PARTS
+from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 
 __all__ = ["Finding", "LakeFinding", "MailboxFinding", "check_lake", "check_mailbox", "versions"]

@@ -31,9 +31,10 @@ from gmail_client.changes import (
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError, HistoryExpiredError
 from gmail_client.fetch import FetchRequest, prefers_thread
-from gmail_client.options import MessageFormat, Spec, SpecTable
+from gmail_client.options import MessageFormat
 from gmail_client.quota import QuotaPlan
 from gmail_client.snapshots import SETTINGS_PARTS
+from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
 
 __all__ = ["MailboxPlan", "TablePlan", "plan_mailbox"]

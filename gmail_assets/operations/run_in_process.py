@@ -19,8 +19,8 @@ from gmail_assets.factory import gmail_definitions
 from gmail_assets.failures import ERROR_KEY
 from gmail_assets.operations.interrupts import watching_for_interrupts
 from gmail_client.errors import ConfigurationError
-from gmail_client.options import Spec
 from gmail_client.settings import Settings
+from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 
 __all__ = ["CheckOutcome", "Runner", "SyncRun", "TableFailure"]

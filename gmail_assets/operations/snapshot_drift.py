@@ -13,7 +13,7 @@ from deltalake import QueryBuilder
 from gmail_assets.delta.lake import Lake
 from gmail_client.api import GmailApi
 from gmail_client.errors import ForbiddenError
-from gmail_client.options import SpecTable
+from gmail_client.spec import SpecTable
 from gmail_client.tables import CATALOGUE
 
 __all__ = ["snapshot_drift"]

@@ -21,7 +21,7 @@ from gmail_assets.delta.partition_status import PartitionStatus, partition_statu
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
-from gmail_client.options import Spec
+from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 
 if TYPE_CHECKING:

@@ -26,8 +26,9 @@ from gmail_client.changes import Changes, list_message_ids, read_changes
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError, HistoryExpiredError, NotFoundError
 from gmail_client.labels import HIDDEN_LABELS
-from gmail_client.options import Spec, TableOptions
+from gmail_client.options import TableOptions
 from gmail_client.schema import to_batch
+from gmail_client.spec import Spec
 from gmail_client.tables import CHANGE_TABLES
 
 __all__ = ["Difference", "LabelVerdict", "MailboxVerdict", "TableVerdict", "verify_mailbox"]

@@ -21,7 +21,7 @@ from gmail_client.changes import Changes, MessageChange, matching, read_changes
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError, HistoryExpiredError, UnavailableError
 from gmail_client.fetch import FetchedThread, FetchRequest, chunks, fetch
-from gmail_client.options import SpecTable
+from gmail_client.spec import SpecTable
 
 __all__ = ["SyncRun", "TimeUpError"]
 

@@ -13,8 +13,8 @@ from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.syncing.chunk import Chunk
 from gmail_assets.syncing.table import Labels, TableSync, merge
 from gmail_client.changes import Changes
-from gmail_client.options import SpecTable
 from gmail_client.schema import SCHEMAS
+from gmail_client.spec import SpecTable
 
 __all__ = ["MessagesSync", "StoredMessage"]
 

@@ -27,9 +27,9 @@ from gmail_assets.syncing.results import MassDeletionError, Progress, SyncResult
 from gmail_client.client import Mailbox
 from gmail_client.errors import ForbiddenError
 from gmail_client.http.calls import UsageSnapshot
-from gmail_client.options import SpecTable
 from gmail_client.schema import SCHEMAS, to_batch
 from gmail_client.snapshots import read_snapshot
+from gmail_client.spec import SpecTable
 
 __all__ = ["MassDeletionError", "Progress", "ReadSnapshot", "SyncResult", "read_here", "snapshot", "sync"]
 

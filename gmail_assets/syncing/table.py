@@ -17,7 +17,8 @@ from gmail_assets.delta.registry import Unfetched
 from gmail_assets.syncing.chunk import Chunk
 from gmail_client.changes import Changes, ListedThread
 from gmail_client.errors import IncompleteReadError
-from gmail_client.options import SpecTable, TableOptions
+from gmail_client.options import TableOptions
+from gmail_client.spec import SpecTable
 
 __all__ = ["Labels", "Mode", "TableSync", "merge"]
 

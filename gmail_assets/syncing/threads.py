@@ -14,8 +14,8 @@ from gmail_assets.syncing.table import Labels, TableSync, merge
 from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
 from gmail_client.changes import Changes
 from gmail_client.fetch import FetchedThread
-from gmail_client.options import SpecTable
 from gmail_client.schema import SCHEMAS
+from gmail_client.spec import SpecTable
 
 __all__ = ["StoredThread", "ThreadsSync"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gmail_client.errors import ConfigurationError
-from gmail_client.options import Spec, SpecTable
+from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.datasource import FORMAT
 from lakeflow_entry.table_options import option_strings

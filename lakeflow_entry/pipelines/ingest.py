@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from gmail_client.errors import ConfigurationError, GmailError
-from gmail_client.options import Spec, SpecTable
+from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.datasource import FORMAT
 from lakeflow_entry.pipelines.declarative import declare

@@ -20,8 +20,8 @@ from gmail_assets.sensor_cursor import parse_cursor
 from gmail_assets.spark_engine import EngineSettings
 from gmail_assets.switches import Switches
 from gmail_client.emulator.__main__ import make_parser
-from gmail_client.options import Spec, SpecTable
 from gmail_client.settings import Settings
+from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
 
 FOREIGN = {"curl", "ssh", "export", "pip", "docker", "git", "cd", "databricks", "ls", "mkdir", "cp"}

@@ -22,7 +22,7 @@ from gmail_assets.sensor_cursor import COMPARE, LastRun, Sight, decide, dump_cur
 from gmail_assets.syncing import sync
 from gmail_assets.syncing.mailbox_run import SyncRun, TimeUpError
 from gmail_client.emulator import Emulator
-from gmail_client.options import SpecTable
+from gmail_client.spec import SpecTable
 
 BOTH = [SpecTable(source_table="messages"), SpecTable(source_table="threads")]
 

@@ -28,8 +28,8 @@ from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import Behavior, Emulator, Fault, Quota
 from gmail_client.errors import GmailError
 from gmail_client.http.calls import ApiResult
-from gmail_client.options import SpecTable
 from gmail_client.quota import preset
+from gmail_client.spec import SpecTable
 
 FILTERS: list[dict[str, Any]] = [
     {},

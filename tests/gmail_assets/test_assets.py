@@ -13,7 +13,7 @@ from gmail_assets import gmail_definitions
 from gmail_assets.delta.lake import Lake
 from gmail_assets.failures import ERROR_KEY
 from gmail_client.emulator import Emulator, Fault
-from gmail_client.options import Spec
+from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES
 
 ALL = Spec.default().tables

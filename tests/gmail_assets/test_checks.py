@@ -23,7 +23,7 @@ from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.resources import GmailResource
 from gmail_assets.syncing import sync
 from gmail_client.emulator import Behavior, Emulator
-from gmail_client.options import Spec, SpecTable
+from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CHANGE_TABLES
 
 MAIL = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]

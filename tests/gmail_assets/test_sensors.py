@@ -14,7 +14,7 @@ from gmail_assets import gmail_definitions
 from gmail_assets.delta.lake import Lake
 from gmail_assets.sensors import REQUEST_TAG
 from gmail_client.emulator import Emulator, Fault
-from gmail_client.options import Spec
+from gmail_client.spec import Spec
 from gmail_client.tables import CHANGE_TABLES
 
 MAIL = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -10,7 +11,9 @@ from support.wire import API, OAUTH, ManualClock, Said, Wire, connect
 
 from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient
-from gmail_client.errors import ConfigurationError, UnavailableError
+from gmail_client.errors import ConfigurationError, OptionError, UnavailableError, UnknownTableError
+from gmail_client.mailbox_changes import MailboxChange
+from gmail_client.options import TableOptions
 from gmail_client.quota import preset
 from gmail_client.settings import Settings
 
@@ -38,7 +41,7 @@ def test_the_same_mailbox_is_the_same_object(client: GmailClient) -> None:
     assert client.mailbox("ada@b.test") is client.mailbox("ada@b.test")
 
 
-def test_one_user_has_one_meter_whatever_the_name(client: GmailClient) -> None:
+def test_one_user_has_one_limiter_whatever_the_name(client: GmailClient) -> None:
     me, ada = client.mailbox().api._transport, client.mailbox("ada@b.test").api._transport
     assert me._user_limiter is ada._user_limiter
     assert me.concurrency is ada.concurrency
@@ -59,6 +62,65 @@ def test_a_service_account_has_no_mailbox_of_its_own(wire: Wire, clock: ManualCl
     with pytest.raises(ConfigurationError, match="GMAIL_USER_ID"):
         connect(wire, clock, credentials=ROBOT).mailbox()
     connect(wire, clock, credentials=ROBOT.with_subject("ada@b.test")).mailbox()
+
+
+def test_rows_take_options_as_a_mapping(wire: Wire, client: GmailClient) -> None:
+    wire.answer = lambda _: Said(json={"messages": []})
+    mailbox = client.mailbox()
+    assert list(mailbox.rows("messages", {"labelIds": "INBOX", "maxResults": "50"})) == []
+    assert wire.asked[-1].params == {"labelIds": ["INBOX"], "maxResults": ["50"]}
+    list(mailbox.rows("messages", TableOptions(labelIds=["INBOX"])))
+    assert wire.asked[-1].params["labelIds"] == ["INBOX"]
+
+
+@pytest.mark.parametrize("options", [{"q": "is:unread"}, TableOptions(q="is:unread")])
+def test_an_option_that_a_table_does_not_have_is_an_error_before_anything_is_read(
+    wire: Wire, client: GmailClient, options: TableOptions | dict[str, str]
+) -> None:
+    with pytest.raises(OptionError, match="not an option of table 'labels'"):
+        client.mailbox().rows("labels", options)
+    with pytest.raises(OptionError, match="not an option of table 'labels'"):
+        client.mailbox().read("labels", options)
+    with pytest.raises(UnknownTableError):
+        client.mailbox().rows("mails")
+    assert wire.asked == []
+
+
+ARRIVED = {"id": "a", "threadId": "t", "labelIds": ["INBOX", "UNREAD"]}
+READ = {"id": "a", "threadId": "t", "labelIds": ["INBOX"]}
+RECORDS = [
+    {"id": "11", "messagesAdded": [{"message": ARRIVED}]},
+    {"id": "12", "labelsRemoved": [{"message": READ, "labelIds": ["UNREAD"]}]},
+    {"id": "13", "labelsAdded": [{"message": {"id": "b", "threadId": "u"}, "labelIds": ["STARRED"]}]},
+    {"id": "14", "messagesDeleted": [{"message": {"id": "c", "threadId": "v"}}]},
+]
+
+
+@pytest.mark.parametrize("since", [10, "10", " 10 "])
+def test_changes_are_one_per_message(wire: Wire, client: GmailClient, since: str | int) -> None:
+    wire.answer = lambda _: Said(json={"history": RECORDS, "historyId": "20"})
+    changes = client.mailbox().changes(since)
+    assert (changes.since, changes.history_id, len(changes)) == (10, 20, 3)
+    assert list(changes) == [
+        MailboxChange("added", "a", "t", 12, ("INBOX",)),
+        MailboxChange("updated", "b", "u", 13, None, labels_added=("STARRED",)),
+        MailboxChange("deleted", "c", "v", 14),
+    ]
+    assert wire.asked[-1].params["startHistoryId"] == ["10"]
+
+
+@pytest.mark.parametrize("since", ["", "abc", -1, 0, True, 2**64, "9" * 5_000, None, 1.5, "١٢"])
+def test_what_is_not_a_history_id(wire: Wire, client: GmailClient, since: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is not a history id"):
+        client.mailbox().changes(since)
+    assert wire.asked == []
+
+
+def test_changes_from_now_on(wire: Wire, client: GmailClient) -> None:
+    wire.answer = lambda asked: Said(json={"historyId": "30", "emailAddress": "ada@b.test"})
+    mailbox = client.mailbox()
+    assert len(mailbox.changes(mailbox.history_id())) == 0
+    assert wire.asked[-1].params["startHistoryId"] == ["30"]
 
 
 def test_one_session_for_all(wire: Wire, clock: ManualClock) -> None:
@@ -106,7 +168,7 @@ def test_tokens_do_not_cross_the_network_in_the_clear(root: str) -> None:
         GmailClient(Credentials.from_access_token("hush"), **{root: "http://gmail.test"})  # type: ignore[arg-type]
 
 
-def test_a_crew_of_none() -> None:
+def test_a_client_without_workers() -> None:
     with pytest.raises(ConfigurationError, match="workers"):
         GmailClient(Credentials.from_access_token("hush"), workers=0)
 

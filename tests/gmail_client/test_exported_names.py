@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import gmail_client
+from gmail_client import errors
 
 
 @pytest.mark.parametrize("name", gmail_client.__all__)
@@ -34,3 +35,12 @@ def test_the_errors_alone_need_no_arrow() -> None:
     code = "import sys; from gmail_client.errors import GmailError; print('pyarrow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_list_is_sorted_and_has_every_error() -> None:
+    constants = [name for name in gmail_client.__all__ if name.isupper()]
+    classes = [name for name in gmail_client.__all__ if not name.isupper() and name[0].isupper()]
+    functions = [name for name in gmail_client.__all__ if name.islower()]
+    assert gmail_client.__all__ == [*sorted(constants), *sorted(classes), *sorted(functions)]
+    assert set(errors.__all__) <= set(gmail_client.__all__)
+    assert set(gmail_client.__all__) <= set(dir(gmail_client))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from gmail_client.errors import ConfigurationError
-from gmail_client.options import Spec, TableOptions
+from gmail_client.errors import OptionError, UnknownTableError
+from gmail_client.options import TableOptions
 
 
 @pytest.mark.parametrize(
@@ -34,21 +36,61 @@ def test_asking_by_label_is_the_same_question_as_asking_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "column", "said"),
+    ("table", "options", "said"),
     [
-        ("messages", "historyId", "historyId is not a number, and text sorts 999 after 1000"),
-        ("threads", "snippet", "snippet is not a number"),
-        ("labels", "messagesTotal", "labels is a snapshot"),
-        ("messages", "history", "messages has no column 'history'"),
+        ("labels", {"q": "is:unread"}, "Option 'q' (value 'is:unread') is not an option of table 'labels'"),
+        ("messages", {"nothing": 1}, "'nothing'"),
+        ("messages", {7: 1}, "Option 7 "),
+        ("messages", {"labelIds": [{}]}, "Option 'labelIds' is [{}], which is not valid (table 'messages')"),
+        ("messages", {"labelIds": {"INBOX": True}}, "is {'INBOX': True}, which"),
+        ("messages", {"labelIds": "[" * 20_000}, "Option 'labelIds'"),
+        ("messages", {"labelIds": '["INBOX"'}, "Option 'labelIds'"),
+        ("messages", {"labelIds": ["a\ud800"]}, "Option 'labelIds'"),
+        ("messages", {"q": "\udc00"}, "Option 'q'"),
+        ("messages", {"q": ["INBOX"]}, "Option 'q'"),
+        ("messages", {"maxResults": "9" * 5_000}, "Option 'maxResults'"),
+        ("messages", {"maxResults": True}, "Option 'maxResults'"),
+        ("messages", {"maxResults": 501}, "is 501, which"),
+        ("messages", {"format": "mbox"}, "'mbox'"),
+        ("messages", {"q": "a", "Q": "b"}, "Option 'q' of table 'messages' is set twice"),
+        ("threads", {"format": "raw"}, "threads.get"),
     ],
 )
-def test_what_cannot_order_changes_is_no_sequence(table: str, column: str, said: str) -> None:
-    spec = {"objects": [{"table": {"source_table": table, "sequence_by": column}}]}
-    with pytest.raises(ConfigurationError, match=f"is not valid: {said}"):
-        Spec.parse(spec)
+def test_an_invalid_option_is_one_short_error(table: str, options: dict[Any, Any], said: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        TableOptions.parse(table, options)
+    assert said in caught.value.what
+    assert caught.value.fix
+    assert len(str(caught.value)) < 700
 
 
-def test_the_number_of_the_history_is_a_sequence() -> None:
-    entry = {"source_table": "messages", "table_configuration": {"sequence_by": "historySequence"}}
-    (table,) = Spec.parse({"objects": [{"table": entry}]}).tables
-    assert table.sequence_by == "historySequence"
+@pytest.mark.parametrize(
+    "values", [{"format": "mbox"}, {"labelIds": "[1"}, {"nothing": 1}, {"maxResults": 0}]
+)
+def test_the_constructor_raises_the_same_error(values: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="which is not valid"):
+        TableOptions(**values)
+
+
+def test_options_are_checked_for_the_table_they_are_used_with() -> None:
+    search = TableOptions(q="is:unread", labelIds=["INBOX"])
+    assert search.for_table("messages") == search
+    assert TableOptions(maxResults=50).for_table("labels").page_size == 50
+    assert TableOptions(labelIds="SPAM").for_table("messages").include_spam_trash
+    with pytest.raises(OptionError, match="'q'"):
+        search.for_table("labels")
+    with pytest.raises(OptionError, match=r"threads\.get"):
+        TableOptions(format="raw").for_table("threads")
+    with pytest.raises(UnknownTableError):
+        search.for_table("mails")
+
+
+def test_values_are_read_as_spark_and_yaml_give_them() -> None:
+    text = TableOptions.parse(
+        "messages",
+        {"LABELIDS": " INBOX, UNREAD,INBOX ", "maxresults": "100", "includeSpamTrash": "true", "q": " "},
+    )
+    assert text == TableOptions.parse(
+        "messages", {"labelIds": ["INBOX", "UNREAD"], "maxResults": 100, "includeSpamTrash": True, "q": None}
+    )
+    assert TableOptions.parse("messages", {"labelIds": '["INBOX"]'}).label_ids == ("INBOX",)

@@ -19,8 +19,8 @@ from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.errors import ApiDisabledError, ConfigurationError
-from gmail_client.options import Spec
 from gmail_client.quota import preset
+from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.connection import Connection
 

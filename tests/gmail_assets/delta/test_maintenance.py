@@ -13,7 +13,7 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.syncing import sync
 from gmail_client.emulator import Emulator
-from gmail_client.options import SpecTable
+from gmail_client.spec import SpecTable
 
 BOTH = [SpecTable(source_table="messages"), SpecTable(source_table="threads")]
 

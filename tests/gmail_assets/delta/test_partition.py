@@ -14,8 +14,8 @@ from gmail_assets.delta.errors import LakeError, SchemaMismatchError, WriterConf
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.partition_status import partition_statuses
-from gmail_client.options import SpecTable
 from gmail_client.schema import to_batch
+from gmail_client.spec import SpecTable
 
 ADA = "ada@example.test"
 

@@ -16,7 +16,7 @@ from gmail_assets.syncing.messages import MessagesSync
 from gmail_assets.syncing.threads import ThreadsSync
 from gmail_client.emulator import Emulator, Quota
 from gmail_client.errors import IncompleteReadError
-from gmail_client.options import SpecTable
+from gmail_client.spec import SpecTable
 
 BOTH = [SpecTable.parse({"source_table": name}) for name in ("messages", "threads")]
 

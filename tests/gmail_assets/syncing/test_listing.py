@@ -15,7 +15,7 @@ from gmail_assets.operations.verify import verify_mailbox
 from gmail_assets.syncing import sync
 from gmail_assets.syncing.results import Progress
 from gmail_client.emulator import Emulator
-from gmail_client.options import Spec
+from gmail_client.spec import Spec
 
 PAGE = 10
 

@@ -22,7 +22,7 @@ from gmail_assets.syncing import SyncResult, sync
 from gmail_client.client import Mailbox
 from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator
 from gmail_client.errors import GmailError
-from gmail_client.options import SpecTable
+from gmail_client.spec import SpecTable
 
 
 def spec(table: str, **configuration: Any) -> SpecTable:

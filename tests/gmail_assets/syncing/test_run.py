@@ -20,8 +20,8 @@ from gmail_client.client import GmailClient
 from gmail_client.emulator import Behavior, Emulator, Fault
 from gmail_client.errors import ConfigurationError, UnavailableError
 from gmail_client.fetch import chunks
-from gmail_client.options import Spec, SpecTable
 from gmail_client.quota import preset
+from gmail_client.spec import Spec, SpecTable
 
 
 def spec(table: str, **configuration: Any) -> SpecTable:

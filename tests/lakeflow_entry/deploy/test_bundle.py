@@ -16,7 +16,7 @@ from support.lakeflow import options_of
 
 from gmail_assets.cli import main
 from gmail_client.emulator import Emulator
-from gmail_client.options import Spec
+from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.deploy import bundle
 from lakeflow_entry.deploy.bundle import FILE_NAME, NAMESPACE, write_file, write_tree, write_wheel

@@ -13,8 +13,8 @@ from support.lakeflow import comparable
 
 from gmail_client.emulator import Emulator
 from gmail_client.errors import ConfigurationError
-from gmail_client.options import Spec
 from gmail_client.schema import json_row
+from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.pipelines.declarative import declare
 from lakeflow_entry.pipelines.ingest import MassDeletionError, ingest

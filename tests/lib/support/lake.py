@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, Lake
 from gmail_client.emulator import Emulator
-from gmail_client.options import SpecTable
 from gmail_client.schema import to_batch
+from gmail_client.spec import SpecTable
 
 __all__ = ["assert_lake_holds", "assert_lake_is_true", "stored_rows", "true_rows"]
 

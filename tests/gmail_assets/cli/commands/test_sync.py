@@ -17,7 +17,7 @@ from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.delta.lake import Lake
 from gmail_assets.syncing import snapshot
 from gmail_client.emulator import Emulator, Fault
-from gmail_client.options import Spec
+from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES
 
 MAIL = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]

@@ -1,0 +1,243 @@
+"""The pipeline spec: which tables, with which options, destinations and keys: `Spec` and `SpecTable`.
+
+It has the form that the Lakeflow documentation describes, and is read from YAML, JSON or a mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from gmail_client.errors import ConfigurationError
+from gmail_client.options import TableOptions
+from gmail_client.printable import printable, short_repr
+from gmail_client.tables import CATALOGUE, table
+
+__all__ = ["Spec", "SpecTable"]
+
+_TABLE_FORM = 'Give each object the form {"table": {"source_table": "labels"}}.'
+
+
+class SpecTable(BaseModel):
+    """One table of a pipeline spec.
+
+    Attributes:
+        source_table: One of the ten.
+        destination_catalog: The table's catalog on Databricks.
+        destination_schema: The table's schema on Databricks; elsewhere the last part of the key prefix.
+        destination_table: Name of the written table; by default the source table's name.
+        scd_type: For Spark: `SCD_TYPE_1` keeps the current row, `SCD_TYPE_2` every version, `APPEND_ONLY` only appends.
+        primary_keys: Key columns, if not the catalogue's.
+        sequence_by: The column that orders changes, if not the catalogue's.
+        deletes: `remove` deletes rows of messages deleted in Gmail, `keep` sets their `_deletedAt` (soft delete).
+        options: The table options.
+
+    Raises:
+        ConfigurationError: An unknown table, key or column, or an option that the table does not have.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source_table: str
+    destination_catalog: str | None = None
+    destination_schema: str | None = None
+    destination_table: str | None = None
+    scd_type: Literal["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"] = "SCD_TYPE_1"
+    primary_keys: tuple[str, ...] = ()
+    sequence_by: str | None = None
+    deletes: Literal["remove", "keep"] = "remove"
+    options: TableOptions = TableOptions()
+
+    def __init__(self, **values: Any) -> None:
+        failure: ConfigurationError | None = None
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            failure = _invalid(error, values)
+        if failure is not None:
+            raise failure
+
+    @property
+    def table_name(self) -> str:
+        """Name of the written table."""
+        return self.destination_table or self.source_table
+
+    @model_validator(mode="after")
+    def _check_for_table(self) -> SpecTable:
+        schema = table(self.source_table).schema
+        columns = schema.names
+        named = [*self.primary_keys, *([self.sequence_by] if self.sequence_by else [])]
+        for column in named:
+            if column not in columns:
+                raise ValueError(f"{self.source_table} has no column {column!r}")
+        if self.sequence_by and CATALOGUE[self.source_table].cursor is None:
+            raise ValueError(f"{self.source_table} is a snapshot, which has no order of changes")
+        if self.sequence_by and not pa.types.is_integer(schema.field(self.sequence_by).type):
+            raise ValueError(f"{self.sequence_by} is not a number, and text sorts 999 after 1000")
+        object.__setattr__(self, "options", self.options.for_table(self.source_table))
+        return self
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> SpecTable:
+        """Validate one `{"table": {...}}` entry of a spec (with or without the outer key).
+
+        Raises:
+            ConfigurationError: An invalid key or value; the message names it.
+        """
+        entry = value.get("table", value)
+        if not isinstance(entry, Mapping):
+            raise ConfigurationError(
+                f"The spec's objects contain {short_repr(entry)}, which is not a table.", fix=_TABLE_FORM
+            )
+        entry = {str(key): item for key, item in entry.items()}
+        name = entry.get("source_table")
+        if not isinstance(name, str):
+            raise ConfigurationError(
+                f"A table of the spec has no source_table: {short_repr(sorted(entry))}.", fix=_TABLE_FORM
+            )
+        table(name)
+        configuration = entry.pop("table_configuration", None) or {}
+        if not isinstance(configuration, Mapping):
+            raise ConfigurationError(
+                f"The spec's table {name!r} has a table_configuration that is not a mapping: "
+                f"{short_repr(configuration)}.",
+                fix="Give it as options by name, such as {labelIds: INBOX}.",
+            )
+        configuration = {str(key): item for key, item in configuration.items()}
+        for key in ("scd_type", "primary_keys", "sequence_by", "deletes"):
+            for given in [given for given in configuration if given.lower() == key]:
+                entry[key] = configuration.pop(given)
+        if isinstance(entry.get("scd_type"), str):
+            entry["scd_type"] = entry["scd_type"].strip().upper()
+        if isinstance(entry.get("primary_keys"), str):
+            entry["primary_keys"] = [
+                part.strip() for part in entry["primary_keys"].split(",") if part.strip()
+            ]
+        if "options" in entry:
+            raise ConfigurationError(
+                f"The spec's table {name!r} has the unknown key 'options'.",
+                fix="Put the table's options under table_configuration.",
+            )
+        return cls(**entry, options=TableOptions.parse(name, configuration))
+
+
+def _invalid(error: ValidationError, values: Mapping[str, Any]) -> ConfigurationError:
+    first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigurationError):
+        return cause
+    key = ".".join(str(part) for part in first["loc"])
+    at = f"a value of {key!r}" if key else "an entry"
+    return ConfigurationError(
+        printable(
+            f"The spec's table {short_repr(values.get('source_table'))} has {at} that is not valid: "
+            f"{first['msg'].removeprefix('Value error, ')}"
+            f"{f' (value {short_repr(values[key])})' if key in values else ''}."
+        ),
+        fix=f"Correct it; known keys: {', '.join(sorted(set(SpecTable.model_fields) - {'options'}))}, "
+        "table_configuration.",
+    )
+
+
+class Spec(BaseModel):
+    """A pipeline spec: the tables, their options, and the connection.
+
+    Attributes:
+        connection_name: Name of the Unity Catalog (or local) connection; Dagster ignores it.
+        tables: The tables in the order of the spec, each at most once.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    connection_name: str | None = None
+    tables: tuple[SpecTable, ...]
+
+    @classmethod
+    def default(cls) -> Spec:
+        """All ten tables with default options."""
+        return cls(tables=tuple(SpecTable(source_table=name) for name in CATALOGUE))
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Spec:
+        """Validate a mapping with `connection_name` and `objects`.
+
+        Raises:
+            ConfigurationError: An invalid spec; the message names the problem.
+        """
+        unknown = sorted({str(key) for key in value} - {"connection_name", "objects"})
+        if unknown:
+            raise ConfigurationError(
+                f"The spec has an unknown key {short_repr(unknown[0])}.",
+                fix="Use connection_name and objects.",
+            )
+        objects = value.get("objects")
+        if not isinstance(objects, list) or not objects:
+            raise ConfigurationError(
+                f"The spec's objects is {short_repr(objects)}, not a list of tables.",
+                fix='Give objects as [{"table": {"source_table": "labels"}}, ...].',
+            )
+        connection = value.get("connection_name")
+        if connection is not None and not isinstance(connection, str):
+            raise ConfigurationError(
+                f"The spec's connection_name is {short_repr(connection)}, not text.",
+                fix="Set it to the connection's name.",
+            )
+        tables: dict[str, SpecTable] = {}
+        for item in objects:
+            if not isinstance(item, Mapping):
+                raise ConfigurationError(
+                    f"The spec's objects contain {short_repr(item)}, which is not a table.", fix=_TABLE_FORM
+                )
+            entry = SpecTable.parse(item)
+            if entry.source_table in tables:
+                raise ConfigurationError(
+                    f"The spec lists the table {entry.source_table!r} twice.", fix="List each table once."
+                )
+            tables[entry.source_table] = entry
+        return cls(connection_name=connection, tables=tuple(tables.values()))
+
+    @classmethod
+    def load(cls, source: str | Path | Mapping[str, Any] | None) -> Spec:
+        """Read a spec from a YAML or JSON file or a mapping; None gives all ten tables with default options.
+
+        Raises:
+            ConfigurationError: The file can't be read, or the spec is invalid.
+        """
+        if source is None:
+            return cls.default()
+        if isinstance(source, Mapping):
+            return cls.parse(source)
+        path = Path(source)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(
+                f"The spec {str(path)!r} can't be read: {printable(str(error))}.",
+                fix="Set GMAIL_SPEC to a readable YAML or JSON file.",
+            ) from None
+        value = _parsed_yaml(text, path)
+        if not isinstance(value, Mapping):
+            raise ConfigurationError(
+                f"The spec {str(path)!r} contains {type(value).__name__}, not a mapping.",
+                fix="Give it the keys connection_name and objects.",
+            )
+        return cls.parse(value)
+
+
+def _parsed_yaml(text: str, path: Path) -> object:
+    import yaml  # not part of the bundle for Databricks, which gets its spec as a mapping
+
+    try:
+        return yaml.safe_load(text)
+    except RecursionError:
+        problem = "it is nested too deeply"
+    except (yaml.YAMLError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
+        # The reader lets errors of Python's own conversions through, such as those of an impossible date.
+        problem = printable(" ".join(str(error).split()))[:300]
+    raise ConfigurationError(
+        f"The spec {str(path)!r} is neither YAML nor JSON: {problem}.", fix="Correct the file at that line."
+    )

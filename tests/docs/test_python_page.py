@@ -1,0 +1,102 @@
+"""The programs of docs/python.md run as they stand there, against an emulator."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from support.pages import ROOT, blocks
+
+import gmail_assets
+import gmail_client
+from gmail_assets import Lake
+from gmail_client.emulator import Emulator
+from gmail_client.labels import HIDDEN_LABELS
+
+PAGE = ROOT / "docs" / "python.md"
+PROGRAMS = [text for language, text in blocks(PAGE) if language == "python"]
+
+
+@pytest.fixture
+def gmail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    for name in [name for name in os.environ if name.startswith(("GMAIL_", "DAGSTER_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GMAIL_CREDENTIALS_FILE", str(tmp_path / "none.json"))
+    monkeypatch.setenv("GMAIL_QUOTA", "1200000")
+    with Emulator(messages=30, seed=7) as emulator:
+        for name, value in emulator.environment().items():
+            monkeypatch.setenv(name, value)
+        yield emulator
+
+
+def run(number: int) -> dict[str, Any]:
+    scope: dict[str, Any] = {"__name__": "program"}
+    exec(compile(PROGRAMS[number], f"docs/python.md, program {number + 1}", "exec"), scope)
+    return scope
+
+
+def test_there_are_four_short_programs() -> None:
+    assert len(PROGRAMS) == 4
+    assert all(sum(1 for line in text.splitlines() if line.strip()) <= 20 for text in PROGRAMS)
+
+
+def test_read_a_table(gmail: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    scope = run(0)
+    lines = capsys.readouterr().out.splitlines()
+    labels, inbox = gmail.truth("labels"), [m for m in gmail.truth("messages") if "INBOX" in m["labelIds"]]
+    assert len(lines) == len(labels) + len(inbox) + 1
+    assert {line.split()[0] for line in lines[len(labels) : -1]} == {message["id"] for message in inbox}
+    assert lines[-1].startswith(f"{scope['attachments'].num_rows} messages with attachments, ")
+
+
+def test_follow_changes(gmail: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    run(1)
+    assert capsys.readouterr().out == ""
+    message = gmail.truth("messages")[0]["id"]
+    gmail.mailbox().modify(message, add=["STARRED"])
+    run(1)
+    assert re.fullmatch(rf"updated {message} \(.*'STARRED'.*\)\n", capsys.readouterr().out)
+    run(1)
+    assert capsys.readouterr().out == ""
+    gmail.mailbox().modify(message, remove=["STARRED"])
+    gmail.expire_history()
+    run(1)
+    visible = [m for m in gmail.truth("messages") if HIDDEN_LABELS.isdisjoint(m["labelIds"])]
+    assert capsys.readouterr().out == f"{len(visible)} messages to compare with\n"
+    assert Path("history_id.txt").read_text() == gmail.mailbox().head
+
+
+def test_sync_to_a_lake_without_dagster(gmail: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(2)["result"]
+    assert result.complete
+    assert f"{result.rows_total} messages, {result.rows_written} written" in capsys.readouterr().out
+    table = Lake("lake").find("messages")
+    assert table is not None
+    assert table.to_pyarrow_table().num_rows == result.rows_total
+    assert run(2)["result"].rows_written == 0
+
+
+def test_embed_in_a_dagster_project(gmail: Emulator) -> None:
+    scope = run(3)
+    defs: dg.Definitions = scope["defs"]
+    tables = defs.resolve_job_def("gmail_snapshots")
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert tables.execute_in_process(instance=instance, partition_key="me").success
+        derived = dg.materialize(
+            [scope["unread_by_label"]], instance=instance, resources={"gmail_lake": scope["LakeResource"]()}
+        )
+    (event,) = derived.asset_materializations_for_node("unread_by_label")
+    assert event.metadata["labels"].value == len(gmail.truth("labels"))
+
+
+def test_every_public_name_is_listed() -> None:
+    page = PAGE.read_text("utf-8").partition("## Public names")[2]
+    named = set(re.findall(r"`(\w+)`", page))
+    errors = {name for name in gmail_client.__all__ if name.endswith("Error")} - {"GmailError"}
+    assert (set(gmail_client.__all__) - errors) | set(gmail_assets.__all__) <= named

@@ -1,0 +1,138 @@
+"""The pipeline spec: what is accepted, and that each mistake is one short error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gmail_client.errors import ConfigurationError, OptionError, UnknownTableError
+from gmail_client.options import TableOptions
+from gmail_client.spec import Spec, SpecTable
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join(f'*{below}' for _ in range(9))}]\n"
+    for below, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+"""Aliases of aliases: 9 ** 8 items when written out."""
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "said"),
+    [
+        ("messages", "historyId", "historyId is not a number, and text sorts 999 after 1000"),
+        ("threads", "snippet", "snippet is not a number"),
+        ("labels", "messagesTotal", "labels is a snapshot"),
+        ("messages", "history", "messages has no column 'history'"),
+    ],
+)
+def test_what_cannot_order_changes_is_no_sequence(table: str, column: str, said: str) -> None:
+    spec = {"objects": [{"table": {"source_table": table, "sequence_by": column}}]}
+    with pytest.raises(ConfigurationError, match=f"is not valid: {said}"):
+        Spec.parse(spec)
+
+
+def test_the_number_of_the_history_is_a_sequence() -> None:
+    entry = {"source_table": "messages", "table_configuration": {"sequence_by": "historySequence"}}
+    (table,) = Spec.parse({"objects": [{"table": entry}]}).tables
+    assert table.sequence_by == "historySequence"
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("messages", "contain 'messages', which is not a table"),
+        ({"table": None}, "contain None, which is not a table"),
+        ({"table": {"source_table": "messages", "table_configuration": [None]}}, "is not a mapping: [None]"),
+        ({"table": {"source_table": "messages", "table_configuration": {"labelIds": [{}]}}}, "'labelIds'"),
+        ({"table": {"source_table": "messages", "options": {"q": "x"}}}, "unknown key 'options'"),
+        ({"table": {"source_table": "messages", "table": "x"}}, "'table'"),
+        ({"table": {"source_table": "messages", 7: "x"}}, "'7'"),
+        ({"table": {"source_table": "messages", "deletes": "later"}}, "'deletes'"),
+        ({"table": {"source_table": "messages", "primary_keys": {"id": 1}}}, "'primary_keys'"),
+        ({"table": {7: 1, "x": 2}}, "has no source_table"),
+    ],
+)
+def test_an_invalid_table_is_named(entry: object, said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Spec.parse({"objects": [entry]})
+    assert said in caught.value.what
+    assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("objects: " + "[" * 20_000, "nested too deeply"),
+        ("objects: [2026-99-99]", "neither YAML nor JSON"),
+        ("objects: [" + "9" * 5_000 + "]", "neither YAML nor JSON"),
+        ("objects: [!!python/object:os.system x]", "neither YAML nor JSON"),
+        ("objects: {[1]: 2, {}: 3}", "neither YAML nor JSON"),
+        ("objects: *nothing", "neither YAML nor JSON"),
+        ("- 1", "contains list, not a mapping"),
+        (BOMB + "objects: [*h]", "an unknown key"),
+        (BOMB.replace("a: &a", "objects: &a") + "", "an unknown key"),
+        ("objects: [{table: {source_table: labels, destination_table: &a [x, *a]}}]", "'destination_table'"),
+        ("connection_name: [" + "[x], " * 1_000 + "]\nobjects: [1]", "connection_name"),
+    ],
+)
+def test_an_unusable_file_is_one_short_error(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        Spec.load(file)
+    assert said in caught.value.what
+    assert len(str(caught.value)) < 1_000
+
+
+def test_aliases_below_the_objects_are_not_written_out(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    lines = BOMB.splitlines()
+    file.write_text(
+        "objects:\n- table:\n    source_table: messages\n" + "".join(f"    {line}\n" for line in lines)
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        Spec.load(file)
+    assert len(str(caught.value)) < 1_000
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.sampled_from(
+    [*SpecTable.model_fields, "table_configuration", "q", "labelIds", "maxResults", "format", "x"]
+)
+
+
+@given(
+    entry=st.dictionaries(KEYS, JSON, max_size=4),
+    options=st.dictionaries(KEYS, JSON, max_size=3) | JSON,
+    name=st.sampled_from(["messages", "threads", "labels", "settings"]) | JSON,
+)
+def test_any_json_is_a_spec_or_a_configuration_error(
+    entry: dict[str, Any], options: object, name: object
+) -> None:
+    try:
+        Spec.parse({"objects": [{"table": {**entry, "source_table": name, "table_configuration": options}}]})
+    except ConfigurationError as error:
+        problem = str(error)
+    else:
+        problem = ""
+    assert len(problem) < 2_000
+
+
+def test_a_table_built_in_code_is_checked_too() -> None:
+    with pytest.raises(OptionError, match="'q'"):
+        SpecTable(source_table="labels", options=TableOptions(q="x"))
+    with pytest.raises(UnknownTableError):
+        SpecTable(source_table="mails")
+    with pytest.raises(ConfigurationError, match="has no column 'nothing'"):
+        SpecTable(source_table="labels", primary_keys=("nothing",))
+    assert SpecTable(
+        source_table="messages", options=TableOptions(labelIds="TRASH")
+    ).options.include_spam_trash
