@@ -1,7 +1,7 @@
 """Gmail in Delta Lake: Dagster assets, and the sync below them.
 
 `gmail_definitions()` returns assets, jobs, schedule, sensor and checks to merge into a Dagster project; they use
-`GmailResource` and `LakeResource`. Without Dagster, `sync` and `snapshot` write a mailbox's tables to a `Lake`.
+`GmailResource` and `LakeResource`, made from `GmailAccess` and `LakeLocation`. Without Dagster, `sync` and `snapshot` write a mailbox's tables to a `Lake`.
 
 Names are imported on first use, so that the console script starts without Dagster. See docs/python.md.
 """
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from gmail_assets.delta.errors import LakeError
     from gmail_assets.delta.lake import Lake
     from gmail_assets.factory import gmail_definitions
-    from gmail_assets.resources import GmailResource, LakeResource
+    from gmail_assets.resources import GmailAccess, GmailResource, LakeLocation, LakeResource
     from gmail_assets.syncing.results import MassDeletionError, Progress, SyncResult
     from gmail_assets.syncing.run import snapshot, sync
 
 __all__ = [
+    "GmailAccess",
     "GmailResource",
     "Lake",
     "LakeError",
+    "LakeLocation",
     "LakeResource",
     "MassDeletionError",
     "Progress",
@@ -33,9 +35,11 @@ __all__ = [
 ]
 
 _MODULES = {
+    "GmailAccess": "resources",
     "GmailResource": "resources",
     "Lake": "delta.lake",
     "LakeError": "delta.errors",
+    "LakeLocation": "resources",
     "LakeResource": "resources",
     "MassDeletionError": "syncing.results",
     "Progress": "syncing.results",

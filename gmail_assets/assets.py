@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from gmail_assets.columns import column_schema
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.failures import dagster_failures
-from gmail_assets.resources import GmailResource, LakeResource
+from gmail_assets.resources import ResourceKeys
+from gmail_assets.run_config import config_schema
 from gmail_assets.spark_engine import Preloaded, SparkEngine
 from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.syncing.results import Progress, SyncResult
@@ -30,7 +31,7 @@ _KINDS = {"gmail", "deltalake"}
 _LOG_SECONDS = 60.0
 
 
-class SyncConfig(dg.Config):
+class SyncConfig(BaseModel):
     """Run config of the step that brings messages and threads."""
 
     full_refresh: bool = Field(
@@ -87,8 +88,10 @@ def build_assets(
     group_name: str,
     owners: Sequence[str],
     engine: SparkEngine | None = None,
+    resources: ResourceKeys | None = None,
 ) -> list[dg.AssetsDefinition]:
     """One asset for each table of the spec; `engine` reads first loads and snapshots, where it is given."""
+    resources = resources or ResourceKeys()
     keys = asset_keys(spec, key_prefix)
 
     def asset_spec(entry: SpecTable) -> dg.AssetSpec:
@@ -113,10 +116,11 @@ def build_assets(
 
     changing = [entry for entry in spec.tables if CATALOGUE[entry.source_table].cursor]
     snapshots = [entry for entry in spec.tables if not CATALOGUE[entry.source_table].cursor]
-    assets = [_snapshot(asset_spec(entry), entry, engine) for entry in snapshots]
+    assets = [_snapshot(asset_spec(entry), entry, engine, resources) for entry in snapshots]
     if changing:
         name = mail_step_name(key_prefix)
-        assets.insert(0, _mail(name, [asset_spec(entry) for entry in changing], changing, keys, engine))
+        specs = [asset_spec(entry) for entry in changing]
+        assets.insert(0, _mail(name, specs, changing, keys, engine, resources))
     return assets
 
 
@@ -143,16 +147,19 @@ def _mail(
     entries: Sequence[SpecTable],
     keys: Mapping[str, dg.AssetKey],
     engine: SparkEngine | None,
+    resources: ResourceKeys,
 ) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=name,
         specs=specs,
         can_subset=True,
         description="Brings messages and threads with one fetch; either can be selected alone.",
+        config_schema=config_schema(SyncConfig),
+        required_resource_keys=resources.required,
     )
-    def mail(
-        context: dg.AssetExecutionContext, config: SyncConfig, gmail: GmailResource, gmail_lake: LakeResource
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    def mail(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        config = SyncConfig.model_validate(context.op_execution_context.op_config)
+        gmail, gmail_lake = resources.of_run(context.resources)
         selected = [entry for entry in entries if keys[entry.source_table] in context.selected_asset_keys]
         reporter = current_reporter()
         with dagster_failures():
@@ -208,18 +215,25 @@ def _history_id(text: str | None) -> int | None:
         return None
     if not text.isdecimal():
         raise ConfigurationError(
-            f"replay_from is {text!r}, not a history id.", fix="Give a history id such as '123456'."
+            "replay_from is not a history id: it has other characters than digits.",
+            fix="Give a history id such as '123456'.",
         )
     return int(text)
 
 
-def _snapshot(spec: dg.AssetSpec, entry: SpecTable, engine: SparkEngine | None) -> dg.AssetsDefinition:
+def _snapshot(
+    spec: dg.AssetSpec, entry: SpecTable, engine: SparkEngine | None, resources: ResourceKeys
+) -> dg.AssetsDefinition:
     read = read_here if engine is None else engine.read
 
-    @dg.multi_asset(name="_".join(spec.key.path), specs=[spec], description=spec.description)
-    def read_snapshot(
-        context: dg.AssetExecutionContext, gmail: GmailResource, gmail_lake: LakeResource
-    ) -> dg.MaterializeResult[None]:
+    @dg.multi_asset(
+        name="_".join(spec.key.path),
+        specs=[spec],
+        description=spec.description,
+        required_resource_keys=resources.required,
+    )
+    def read_snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        gmail, gmail_lake = resources.of_run(context.resources)
         with dagster_failures():
             lake = gmail_lake.lake()
             mailbox = gmail.mailbox(context.partition_key)

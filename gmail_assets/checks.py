@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.failures import dagster_failures
-from gmail_assets.resources import GmailResource, LakeResource
+from gmail_assets.resources import ResourceKeys
 from gmail_client.client import Mailbox
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.labels import HIDDEN_LABELS
@@ -194,6 +194,7 @@ def build_checks(
     partitions: dg.PartitionsDefinition[str],
     *,
     max_lag: timedelta = DEFAULT_MAX_LAG,
+    resources: ResourceKeys | None = None,
 ) -> dg.AssetChecksDefinition:
     """The checks of messages and threads, as one step that shares what it reads.
 
@@ -203,7 +204,9 @@ def build_checks(
         keys: Their asset keys, by Gmail name.
         partitions: The mailboxes.
         max_lag: How long new mail may wait before `up_to_date` fails.
+        resources: Names of the resources.
     """
+    resources = resources or ResourceKeys()
     judges: dict[dg.AssetCheckKey, tuple[str, Judge]] = {}
     specs = []
     for entry in tables:
@@ -223,11 +226,14 @@ def build_checks(
             judges[spec.key] = (table, judge)
 
     @dg.multi_asset_check(
-        name=name, specs=specs, can_subset=True, description="Consistent in themselves, complete, up to date?"
+        name=name,
+        specs=specs,
+        can_subset=True,
+        description="Consistent in themselves, complete, up to date?",
+        required_resource_keys=resources.required,
     )
-    def checks(
-        context: dg.AssetCheckExecutionContext, gmail: GmailResource, gmail_lake: LakeResource
-    ) -> Iterator[dg.AssetCheckResult]:
+    def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        gmail, gmail_lake = resources.of_run(context.resources)
         if not context.has_partition_key:
             raise dg.Failure(
                 "The checks look at one mailbox, and this run names none.\n"

@@ -11,7 +11,7 @@ import dagster as dg
 
 from gmail_assets.assets import asset_keys, build_assets, mail_step_name
 from gmail_assets.checks import DEFAULT_MAX_LAG, build_checks
-from gmail_assets.resources import GmailResource, LakeResource
+from gmail_assets.resources import GmailResource, LakeResource, ResourceKeys
 from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
 from gmail_assets.spark_engine import SparkEngine
@@ -46,11 +46,12 @@ def gmail_definitions(
     Args:
         spec: Which tables, with which options: a pipeline spec, as a value or a file. GMAIL_SPEC, else all ten.
         key_prefix: What the asset keys begin with.
-        group_name: The assets' group; jobs, schedule and sensor are named after it.
+        group_name: The assets' group; jobs, schedule, sensor and the two resources are named after it. Give each
+            account of a project its own, and its own `key_prefix`.
         mailboxes: The partitions, addresses or `me`. GMAIL_MAILBOXES, else GMAIL_USER_ID, else `me`.
         owners: Owners of the assets: addresses, or `team:...`.
-        gmail: Access to Gmail; from the environment where not given.
-        lake: Place of the tables; from the environment where not given.
+        gmail: Access to Gmail (`GmailResource(GmailAccess(...))`); from the environment where not given.
+        lake: Place of the tables (`LakeResource(LakeLocation(...))`); from the environment where not given.
         snapshot_cron: When the snapshot tables are read, in UTC.
         max_lag: How long new mail may wait before the check `up_to_date` fails.
 
@@ -66,6 +67,7 @@ def gmail_definitions(
     names = tuple(mailboxes) if mailboxes is not None else settings.mailbox_names
     prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix)
     keys = asset_keys(tables, prefix)
+    resources = ResourceKeys.of(group_name)
     changing = [keys[name] for name in keys if CATALOGUE[name].cursor]
     snapshots = [keys[name] for name in keys if not CATALOGUE[name].cursor]
 
@@ -78,7 +80,14 @@ def gmail_definitions(
     checks = []
     if changing:
         checks.append(
-            build_checks("_".join([*prefix, "mail", "checks"]), mail, keys, partitions, max_lag=max_lag)
+            build_checks(
+                "_".join([*prefix, "mail", "checks"]),
+                mail,
+                keys,
+                partitions,
+                max_lag=max_lag,
+                resources=resources,
+            )
         )
         jobs += [
             _job(
@@ -102,6 +111,7 @@ def gmail_definitions(
                 names,
                 running=switches.sensor,
                 initial_load=switches.sensor_initial_load,
+                resources=resources,
             )
         )
     if snapshots:
@@ -125,12 +135,13 @@ def gmail_definitions(
             group_name=group_name,
             owners=owners,
             engine=SparkEngine.chosen(),
+            resources=resources,
         ),
         asset_checks=checks,
         jobs=jobs,
         schedules=schedules,
         sensors=sensors,
-        resources={"gmail": gmail or _GMAIL, "gmail_lake": lake or _LAKE},
+        resources={resources.gmail: gmail or _GMAIL, resources.lake: lake or _LAKE},
     )
 
 

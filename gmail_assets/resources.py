@@ -1,24 +1,35 @@
 """What the assets run on: `GmailResource` is the way to the mailboxes, `LakeResource` the place of the tables.
 
-Both are thin: they hold what may stand in a run's config, and make the plain client and lake below. Credentials are
-never fields; the client takes them from the environment, `.env` or the file that `login` wrote, when a run needs them.
+    gmail = GmailResource(GmailAccess(client_id=..., client_secret=dg.EnvVar("..."), refresh_token=dg.EnvVar("...")))
+    lake = LakeResource(LakeLocation(uri="s3://bucket/gmail"))
+
+Neither takes anything from a run's config. Dagster's web server has no login, and whoever can launch a run could name
+another server there, which would then get the refresh token or the mail. So all that they are made of stands in a
+plain object, given in code or read from the environment, which Dagster offers no config for.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep
 from gmail_client.client import GmailClient, Mailbox
+from gmail_client.errors import ConfigurationError
 from gmail_client.settings import Settings
 
-__all__ = ["GmailResource", "LakeResource"]
+__all__ = ["GmailAccess", "GmailResource", "LakeLocation", "LakeResource", "ResourceKeys"]
+
+Text = str | dg.EnvVar | None
+"""A text, or the environment variable that holds it, read when a run needs it."""
+
+_MOST_WORKERS = 20
 
 
 @lru_cache(maxsize=8)
@@ -27,61 +38,85 @@ def _client(settings: Settings, workers: int) -> GmailClient:
     return GmailClient.from_settings(settings, workers=workers)
 
 
-class GmailResource(dg.ConfigurableResource[GmailClient]):
-    """Access to Gmail. Credentials come from the environment (GMAIL_CLIENT_ID ...), never from run config."""
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class GmailAccess:
+    """Credentials, endpoints and limits of one account or service account.
 
-    quota: str | None = Field(
-        default=None,
-        description="Units that may be spent: `current`, `legacy`, or a number per minute and user. "
-        "GMAIL_QUOTA, else `current`, where not given.",
-    )
-    workers: int = Field(
-        default=5, ge=1, le=20, description="Requests of one mailbox that may be under way at once."
-    )
-    api_root: str | None = Field(default=None, description="Where Gmail is: GMAIL_API_ROOT, else Google's.")
-    oauth_root: str | None = Field(
-        default=None,
-        description="Where the token endpoint is: GMAIL_OAUTH_ROOT, else Google's.",
-    )
+    What is not given comes from the environment, `.env` or the login file (`gmail_client.settings`), which is all of
+    it as a rule. Credentials that are given here replace those, together with their endpoints.
+
+    Attributes:
+        client_id: The OAuth client's id.
+        client_secret: Its secret.
+        refresh_token: A refresh token of that client.
+        access_token: An access token alone, kept fresh by somebody else.
+        service_account_file: Path of a service account's JSON key.
+        api_root: Where Gmail is; Google's where not given.
+        oauth_root: Where the token endpoint is; Google's where not given.
+        quota: `current`, `legacy`, or units per minute and user.
+        workers: Requests of one mailbox that may be under way at once, 1 to 20.
+    """
+
+    client_id: Text = None
+    client_secret: Text = None
+    refresh_token: Text = None
+    access_token: Text = None
+    service_account_file: Text = None
+    api_root: Text = None
+    oauth_root: Text = None
+    quota: Text = None
+    workers: int = 5
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.workers <= _MOST_WORKERS:
+            raise ConfigurationError(
+                f"workers={self.workers} is not from 1 to {_MOST_WORKERS}.", fix="Give 5, which is usual."
+            )
+
+    def settings(self) -> Settings:
+        """What is given here, over what the environment says.
+
+        Raises:
+            ConfigurationError: A value can't be right, or a variable that is named is not set.
+        """
+        names = [entry.name for entry in fields(self) if entry.name != "workers"]
+        given = {name: _resolved(name, getattr(self, name)) for name in names}
+        return Settings(**{name: value for name, value in given.items() if value is not None})
 
     def client(self) -> GmailClient:
-        """The client that these fields and the environment describe.
+        """The client; the same one for the same settings.
 
         Raises:
             ConfigurationError: Credentials are missing or contradict each other, or a setting can't be right.
         """
-        given = {"quota": self.quota, "api_root": self.api_root, "oauth_root": self.oauth_root}
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-        return _client(settings, self.workers)
+        return _client(self.settings(), self.workers)
 
-    def mailbox(self, name: str) -> Mailbox:
-        """One mailbox, by its partition key: an address, or `me`."""
-        return self.client().mailbox(name)
+    def __repr__(self) -> str:
+        given = [entry.name for entry in fields(self) if getattr(self, entry.name) is not None]
+        return f"GmailAccess({', '.join(given)})"
 
 
-class LakeResource(dg.ConfigurableResource[Lake]):
-    """The place of the Delta tables."""
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LakeLocation:
+    """The place of the Delta tables, and how they are kept tidy.
 
-    uri: str | None = Field(
-        default=None,
-        description="A folder, or an s3://, gs:// or abfss:// URI. GMAIL_LAKE, else the folder `lake`.",
-    )
-    storage_options: dict[str, str] = Field(
-        default_factory=dict,
-        description="Settings of the object store, such as `aws_region`. Keep secrets in the environment "
-        "(AWS_SECRET_ACCESS_KEY ...): what stands here can be seen in Dagster.",
-    )
+    Attributes:
+        uri: A folder, or an s3://, gs:// or abfss:// URI. GMAIL_LAKE, else the folder `lake`, where not given.
+        storage_options: Settings of the object store, as deltalake takes them, such as `aws_region`.
+        compact_files: Merge a mailbox's files in a table once so many of them are small; 0 never does.
+        keep_versions_days: Remove files that only versions older than so many days need; None keeps all.
+    """
 
-    compact_files: int = Field(
-        default=DEFAULT_UPKEEP.small_files,
-        ge=0,
-        description="Merge a mailbox's files in a table once so many of them are small; 0 never does.",
-    )
-    keep_versions_days: int | None = Field(
-        default=7,
-        ge=0,
-        description="Remove files that only versions older than so many days need; null keeps all.",
-    )
+    uri: Text = None
+    storage_options: Mapping[str, str | dg.EnvVar] = field(default_factory=dict)
+    compact_files: int = DEFAULT_UPKEEP.small_files
+    keep_versions_days: int | None = 7
+
+    def __post_init__(self) -> None:
+        for name in ("compact_files", "keep_versions_days"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ConfigurationError(f"{name}={value} is below 0.", fix="Give 0 or more.")
 
     def upkeep(self) -> Upkeep:
         """When runs tidy the tables they wrote."""
@@ -89,7 +124,92 @@ class LakeResource(dg.ConfigurableResource[Lake]):
         return Upkeep(self.compact_files, None if days is None else timedelta(days=days))
 
     def lake(self) -> Lake:
-        """The lake that these fields and the environment describe."""
-        uri = self.uri or Settings().lake
+        """The lake.
+
+        Raises:
+            ConfigurationError: A variable that is named is not set.
+        """
+        uri = _resolved("uri", self.uri) or Settings().lake
         place = uri if "://" in uri else str(Path(uri).expanduser())
-        return Lake(place, tuple(sorted(self.storage_options.items())))
+        options = {name: _resolved(name, value) or "" for name, value in self.storage_options.items()}
+        return Lake(place, tuple(sorted(options.items())))
+
+    def __repr__(self) -> str:
+        return f"LakeLocation({', '.join(['uri', *self.storage_options])})"
+
+
+class GmailResource(dg.ConfigurableResource[GmailClient]):
+    """Access to Gmail. Nothing of it can be set in a run's config: give a `GmailAccess`, or use the environment."""
+
+    access: dg.ResourceDependency[GmailAccess]
+
+    def __init__(self, access: GmailAccess | None = None, **more: Any) -> None:
+        super().__init__(**{"access": access or GmailAccess(), **more})
+
+    def client(self) -> GmailClient:
+        """The client that the access describes.
+
+        Raises:
+            ConfigurationError: Credentials are missing or contradict each other, or a setting can't be right.
+        """
+        return self.access.client()
+
+    def mailbox(self, name: str) -> Mailbox:
+        """One mailbox, by its partition key: an address, or `me`."""
+        return self.client().mailbox(name)
+
+
+class LakeResource(dg.ConfigurableResource[Lake]):
+    """The place of the tables. Nothing of it can be set in a run's config: give a `LakeLocation`, or use GMAIL_LAKE."""
+
+    location: dg.ResourceDependency[LakeLocation]
+
+    def __init__(self, location: LakeLocation | None = None, **more: Any) -> None:
+        super().__init__(**{"location": location or LakeLocation(), **more})
+
+    def upkeep(self) -> Upkeep:
+        """When runs tidy the tables they wrote."""
+        return self.location.upkeep()
+
+    def lake(self) -> Lake:
+        """The lake that the location describes."""
+        return self.location.lake()
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceKeys:
+    """The names under which one set of definitions has its two resources.
+
+    Attributes:
+        gmail: Of the `GmailResource`.
+        lake: Of the `LakeResource`.
+    """
+
+    gmail: str = "gmail"
+    lake: str = "gmail_lake"
+
+    @classmethod
+    def of(cls, name: str) -> "ResourceKeys":
+        """The keys that follow from the definitions' name."""
+        return cls(name, f"{name}_lake")
+
+    @property
+    def required(self) -> set[str]:
+        """Both, as Dagster's decorators take them."""
+        return {self.gmail, self.lake}
+
+    def of_run(self, resources: object) -> tuple[GmailResource, LakeResource]:
+        """The two resources among those of a context."""
+        return getattr(resources, self.gmail), getattr(resources, self.lake)
+
+
+def _resolved(name: str, value: Text) -> str | None:
+    if not isinstance(value, dg.EnvVar):
+        return value
+    found = value.get_value()
+    if not found:
+        raise ConfigurationError(
+            f"{name} is the environment variable {value.env_var_name}, which is not set.",
+            fix="Set it where Dagster's runs and its daemon are started.",
+        )
+    return found

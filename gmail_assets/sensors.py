@@ -16,7 +16,7 @@ import dagster as dg
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import OpenTables, PartitionStatus
-from gmail_assets.resources import GmailResource, LakeResource
+from gmail_assets.resources import ResourceKeys
 from gmail_assets.sensor_cursor import (
     COMPARE,
     Decision,
@@ -72,6 +72,7 @@ def change_sensor(
     mailboxes_per_tick: int = 200,
     running: bool = False,
     initial_load: bool = False,
+    resources: ResourceKeys | None = None,
 ) -> dg.SensorDefinition:
     """The sensor for messages and threads.
 
@@ -86,7 +87,9 @@ def change_sensor(
         mailboxes_per_tick: Most mailboxes looked at in one tick; the others follow in the next.
         running: Whether it is on without having been switched on in the UI.
         initial_load: Whether it asks for a mailbox's first load too.
+        resources: Names of the resources.
     """
+    resources = resources or ResourceKeys()
 
     @dg.sensor(
         name=name,
@@ -96,10 +99,10 @@ def change_sensor(
         description="Asks each mailbox for its history head and brings messages and threads up to date where it "
         "moved. Its cursor may be edited: set committed back to replay from there, to null to compare with a "
         "listing.",
+        required_resource_keys=resources.required,
     )
-    def gmail_changes(
-        context: dg.SensorEvaluationContext, gmail: GmailResource, gmail_lake: LakeResource
-    ) -> dg.SensorResult:
+    def gmail_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        gmail, gmail_lake = resources.of_run(context.resources)
         entries, remarks = parse_cursor(context.cursor)
         # Mailboxes that are no longer configured keep nothing.
         entries = {mailbox: entry for mailbox, entry in entries.items() if mailbox in mailboxes}

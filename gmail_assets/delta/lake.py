@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ class Lake:
     """
 
     uri: str
-    storage_options: tuple[tuple[str, str], ...] = ()
+    storage_options: tuple[tuple[str, str], ...] = dataclass_field(default=(), repr=False)
 
     @property
     def options(self) -> dict[str, str] | None:
@@ -172,7 +173,7 @@ class LakeTable:
     schema: pa.Schema
     delta: DeltaTable
     keeps_deleted: bool = False
-    storage_options: dict[str, str] | None = None
+    storage_options: dict[str, str] | None = dataclass_field(default=None, repr=False)
 
     @property
     def may_hold_marked(self) -> bool:

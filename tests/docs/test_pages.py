@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -153,10 +154,15 @@ def test_the_sensor_s_cursor_is_one() -> None:
 
 
 def test_embedding_works_as_shown() -> None:
-    (code,) = [text for language, text in blocks(ROOT / "docs" / "dagster.md") if language == "python"]
-    scope: dict[str, object] = {}
-    exec(compile(code, "docs/dagster.md", "exec"), scope)
-    assert "raw" in str(scope["defs"].resolve_all_asset_specs()[0].key)  # type: ignore[attr-defined]
+    keys, resources = [], []
+    for language, text in blocks(ROOT / "docs" / "dagster.md"):
+        if language == "python":
+            scope: dict[str, Any] = {}
+            exec(compile(text, "docs/dagster.md", "exec"), scope)
+            keys.append({tuple(spec.key.path[:2]) for spec in scope["defs"].resolve_all_asset_specs()})
+            resources.append(set(scope["defs"].resources))
+    assert keys == [{("raw", "gmail")}, {("gmail", "home"), ("gmail", "work")}]
+    assert resources == [{"mail", "mail_lake"}, {"home", "home_lake", "work", "work_lake"}]
 
 
 def test_every_variable_is_documented_and_no_other() -> None:

@@ -130,7 +130,7 @@ def test_compare_and_replay_are_asked_for_in_the_run_config(environment: Emulato
     assert replayed["messages"]["sync_mode"] == "incremental"
     nonsense = materialize(environment, CHANGE_TABLES, mail_config={"replay_from": "yesterday"})
     (failure,) = failures_of(nonsense).values()
-    assert "replay_from is 'yesterday'" in failure.user_failure_data.description
+    assert "replay_from is not a history id" in failure.user_failure_data.description
 
 
 def test_a_spent_time_budget_stops_cleanly_and_the_next_run_goes_on(

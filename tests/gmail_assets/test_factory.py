@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import pytest
+from support.lake import assert_lake_is_true
 
-from gmail_assets import gmail_definitions
+from gmail_assets import GmailAccess, GmailResource, LakeLocation, LakeResource, gmail_definitions
+from gmail_assets.delta.lake import Lake
+from gmail_client.emulator import Emulator
 from gmail_client.errors import ConfigurationError
+from gmail_client.options import Spec
 from gmail_client.tables import CATALOGUE
 
 
@@ -158,3 +163,44 @@ def test_the_schedule_asks_for_a_run_of_each_mailbox():
         requests = schedule.evaluate_tick(context).run_requests
     assert [request.partition_key for request in requests] == ["a@gmail.test", "b@gmail.test"]
     assert len({request.run_key for request in requests}) == 2
+
+
+@pytest.mark.parametrize("same_lake", [True, False])
+def test_two_accounts_in_one_code_location(
+    mailbox_server: Emulator, clean_environment: Path, monkeypatch, same_lake: bool
+):
+    def account(name: str, address: str) -> dg.Definitions:
+        client = mailbox_server.environment(address)
+        monkeypatch.setenv(f"{name.upper()}_SECRET", client["GMAIL_CLIENT_SECRET"])
+        monkeypatch.setenv(f"{name.upper()}_TOKEN", client["GMAIL_REFRESH_TOKEN"])
+        access = GmailAccess(
+            client_id=client["GMAIL_CLIENT_ID"],
+            client_secret=dg.EnvVar(f"{name.upper()}_SECRET"),
+            refresh_token=dg.EnvVar(f"{name.upper()}_TOKEN"),
+            api_root=mailbox_server.url,
+            oauth_root=mailbox_server.url,
+            quota="1200000",
+        )
+        lake = clean_environment / ("lake" if same_lake else f"lake-{name}")
+        return gmail_definitions(
+            group_name=name,
+            key_prefix=name,
+            mailboxes=[address],
+            gmail=GmailResource(access),
+            lake=LakeResource(LakeLocation(uri=str(lake))),
+        )
+
+    first, second = mailbox_server.addresses
+    tables = [entry for entry in Spec.default().tables if entry.source_table != "delegates"]
+    both = dg.Definitions.merge(account("home", first), account("work", second))
+    dg.Definitions.validate_loadable(both)
+    with dg.DagsterInstance.ephemeral() as instance:
+        for name, address in (("home", first), ("work", second)):
+            result = both.resolve_job_def(f"{name}_all").execute_in_process(
+                partition_key=address, instance=instance
+            )
+            assert result.success
+    for name, address in (("home", first), ("work", second)):
+        lake = Lake(str(clean_environment / ("lake" if same_lake else f"lake-{name}")))
+        assert_lake_is_true(lake, mailbox_server, tables, address)
+        assert lake.table("messages").mailboxes() == (sorted([first, second]) if same_lake else [address])

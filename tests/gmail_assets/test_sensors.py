@@ -20,6 +20,19 @@ from gmail_client.tables import CHANGE_TABLES
 MAIL = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]
 
 
+def evaluated(
+    sensor: dg.SensorDefinition, definitions: dg.Definitions, instance: dg.DagsterInstance, cursor: str | None
+) -> dg.SensorResult:
+    """A tick as Dagster's daemon makes it."""
+    with dg.build_sensor_context(
+        instance=instance, cursor=cursor, definitions=definitions, resources=definitions.resources
+    ) as context:
+        found = sensor.evaluate_tick(context)
+    return dg.SensorResult(
+        run_requests=found.run_requests, skip_reason=found.skip_message, cursor=found.cursor
+    )
+
+
 class Robot:
     """Dagster's daemon by hand: ticks of the sensor, and its runs, on one instance.
 
@@ -34,15 +47,8 @@ class Robot:
         self.cursor: str | None = None
 
     def tick(self) -> dg.SensorResult:
-        repository = self.definitions.get_repository_def()
-        context = dg.build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursor,
-            definitions=self.definitions,
-            resources=self.definitions.resources,
-        )
-        result = repository.get_sensor_def("gmail_changes")(context)
-        assert isinstance(result, dg.SensorResult)
+        sensor = self.definitions.get_repository_def().get_sensor_def("gmail_changes")
+        result = evaluated(sensor, self.definitions, self.instance, self.cursor)
         self.cursor = result.cursor
         return result
 
@@ -256,11 +262,7 @@ def test_many_mailboxes_take_turns(environment: Emulator, monkeypatch, tmp_path)
     seen, cursor = [], None
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(4):
-            context = dg.build_sensor_context(
-                instance=instance, cursor=cursor, definitions=definitions, resources=definitions.resources
-            )
-            result = sensor(context)
-            assert isinstance(result, dg.SensorResult)
+            result = evaluated(sensor, definitions, instance, cursor)
             cursor = result.cursor
             seen.append(str(result.skip_reason).partition(":")[0].rpartition("'")[2])
     assert seen[0] != seen[1]

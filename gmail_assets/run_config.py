@@ -1,0 +1,35 @@
+"""Config schemas of steps, without a way to the environment: `config_schema`.
+
+Dagster's own schema for a `dagster.Config` lets a run's config name an environment variable for each text, number or
+switch (`{env: AWS_SECRET_ACCESS_KEY}`), and whoever launches a run may read its value in the error that follows. The
+schemas made here take plain values only.
+"""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any, get_args
+
+import dagster as dg
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+__all__ = ["config_schema"]
+
+
+def config_schema(model: type[BaseModel]) -> dict[str, dg.Field]:
+    """The fields of a model of plain values, each with its default and description.
+
+    Raises:
+        dagster.DagsterInvalidConfigDefinitionError: A field of another type than bool, int, float, str or one of
+            them or None.
+    """
+    schema = {}
+    for name, field in model.model_fields.items():
+        kinds = set(get_args(field.annotation)) or {field.annotation}
+        (kind,) = kinds - {NoneType}
+        config: Any = dg.Noneable(kind) if NoneType in kinds else kind
+        required = field.default is PydanticUndefined
+        default = {} if required else {"default_value": field.default}
+        schema[name] = dg.Field(config, description=field.description, is_required=required, **default)
+    return schema

@@ -1,0 +1,60 @@
+"""A server that nobody should talk to: `Trap` keeps whatever is sent to it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import Self
+
+__all__ = ["Trap"]
+
+_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 46\r\nConnection: close\r\n\r\n"
+)
+_BODY = b'{"access_token": "ya29.trap", "expires_in": 9}'
+
+
+class Trap:
+    """Listens on loopback and answers every request as a token endpoint would.
+
+    Attributes:
+        received: The first bytes of each connection, headers and form included.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Its address, as a root."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(2)
+                self.received.append(connection.recv(65536))
+                connection.sendall(_ANSWER + _BODY)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A blocked accept() does not end by close() alone.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
