@@ -1,7 +1,8 @@
 """Gmail in Delta Lake: Dagster assets, and the sync below them.
 
 `gmail_definitions()` returns assets, jobs, schedule, sensor and checks to merge into a Dagster project; they use
-`GmailResource` and `LakeResource`, made from `GmailAccess` and `LakeLocation`. Without Dagster, `sync` and `snapshot` write a mailbox's tables to a `Lake`.
+`GmailResource` and `LakeResource`, made from `GmailAccess` and `LakeLocation`. Without Dagster, `sync` and `snapshot`
+write a mailbox's tables to a `Lake`.
 
 Names are imported on first use, so that the console script starts without Dagster. See docs/python.md.
 """

@@ -13,7 +13,7 @@ from gmail_assets import GmailAccess, GmailResource, LakeLocation, LakeResource,
 from gmail_assets.delta.lake import Lake
 from gmail_client.emulator import Emulator
 from gmail_client.errors import ConfigurationError
-from gmail_client.options import Spec
+from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 
 

@@ -49,7 +49,7 @@ def test_fields_are_checked(monkeypatch):
     monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "ya29.one")
     with pytest.raises(ConfigurationError, match="GMAIL_QUOTA"):
         GmailAccess(quota="plenty").client()
-    with pytest.raises(ConfigurationError, match="clear"):
+    with pytest.raises(ConfigurationError, match="unencrypted"):
         GmailAccess(access_token="x", api_root="http://gmail.example.com").client()
     with pytest.raises(ConfigurationError, match="workers=0"):
         GmailAccess(workers=0)

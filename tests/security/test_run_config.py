@@ -3,6 +3,7 @@
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,11 @@ def test_the_search_for_such_fields_finds_them(bare: Path) -> None:
     assert {".ops.one.config.text", ".ops.one.config.number"} <= set(found)
 
 
+@cache
+def snapshots_job() -> dg.JobDefinition:
+    return gmail_definitions(mailboxes=["ada@gmail.test"]).resolve_job_def("gmail_snapshots")
+
+
 scalars: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers() | st.text(max_size=9)
 values = st.recursive(
     scalars | st.fixed_dictionaries({"env": st.sampled_from(["HOME", "PATH"])}),
@@ -83,9 +89,8 @@ values = st.recursive(
     st.dictionaries(st.sampled_from([*ROOTS, *SECRETS]), values, min_size=1, max_size=3),
 )
 def test_any_config_of_our_resources_is_refused(key: str, config: dict[str, Any]) -> None:
-    job = gmail_definitions(mailboxes=["ada@gmail.test"]).resolve_job_def("gmail_snapshots")
     with pytest.raises(dg.DagsterInvalidConfigError, match="unexpected config entr"):
-        dg.validate_run_config(job, {"resources": {key: {"config": config}}})
+        dg.validate_run_config(snapshots_job(), {"resources": {key: {"config": config}}})
 
 
 def attacks(evil: str) -> Iterator[dict[str, Any]]:
