@@ -12,7 +12,7 @@ from gmail_client.emulator.backend import Backend
 from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.counters import RequestCounters
 from gmail_client.emulator.faults import Faults
-from gmail_client.emulator.generate.generator import seeded_mailbox
+from gmail_client.emulator.generate.generator import GENERATOR_VERSION, seeded_mailbox
 from gmail_client.emulator.generate.own_mail import with_own_mail
 from gmail_client.emulator.generate.seeded import SeededMailbox
 from gmail_client.emulator.http.server import Server
@@ -93,6 +93,7 @@ class Emulator:
             for kind, paths in (("eml", eml), ("mbox", mbox), ("maildir", maildir))
         }
         origin: dict[str, object] = {
+            "generator": GENERATOR_VERSION,
             "mailboxes": mailboxes,
             "messages": messages,
             "seed": seed,

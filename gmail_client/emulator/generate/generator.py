@@ -1,4 +1,4 @@
-"""A realistic mailbox from a seed (`seeded_mailbox`), and new mail like that in it (`random_mail`)."""
+"""A realistic mailbox from a seed (`seeded_mailbox`), and new mail of the same kinds (`random_mail`)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from gmail_client.emulator.generate.seeded import SeededMailbox
 from gmail_client.emulator.generate.shapes import compose
 from gmail_client.emulator.mail.content import MessageContent
 
-__all__ = ["END_MS", "random_mail", "seeded_mailbox"]
+__all__ = ["END_MS", "GENERATOR_VERSION", "random_mail", "seeded_mailbox"]
+
+GENERATOR_VERSION = 2
+"""Changes when a seed gives another mailbox than before: a journal belongs to the mailbox it was written on."""
 
 END_MS = 1_795_000_000_000
 """The date of the newest message unless another is asked for: 18 November 2026."""
 
-# Kilobytes of JSON of a mean message: what does not grow with its texts, and its texts at scale 1 (measured).
+# Kilobytes of JSON of a mean message (measured): the fixed part, and the texts at scale 1.
 _FIXED_KB = 7.0
 _TEXT_KB = 8.0
 
@@ -29,12 +32,12 @@ def seeded_mailbox(
     """The mailbox number `index` of a seed.
 
     Args:
-        seed: Any integer; the same one gives the same mailboxes.
-        index: Which of the mailboxes, from 0.
+        seed: Any integer; the same seed gives the same mailboxes.
+        index: Number of the mailbox, from 0.
         messages: How many messages it holds.
-        mean_json_kb: About how many kilobytes of API JSON (format=full) a message takes on average. Headers
-            alone take some 7; a few hundred make mail that is mostly text.
-        end_ms: The date of the newest message, epoch milliseconds; six years before it lie in the mailbox.
+        mean_json_kb: About how many kilobytes of API JSON (format=full) a message has on average. Headers alone
+            are about 7; with a few hundred, mail is mostly text.
+        end_ms: The date of the newest message, epoch milliseconds; the mailbox holds the six years before it.
     """
     if messages < 0:
         raise ValueError(f"messages must be 0 or more, not {messages}")
@@ -75,15 +78,15 @@ def random_mail(
     sent: bool = False,
     mean_json_kb: float = 15.0,
 ) -> bytes:
-    """New mail as RFC 822 bytes, with headers as if it had just come in.
+    """New mail as RFC 822 bytes, with the headers of a message that has just been delivered.
 
     Args:
-        rng: What it is drawn from.
-        address: The mailbox that it is for.
-        reply_to: The message that it answers: its subject, and its Message-ID in In-Reply-To and References.
-        style: One of `letters.STYLES` but "chat"; drawn when not given.
+        rng: Determines everything that is not given.
+        address: The mailbox it is for.
+        reply_to: The message it answers: sets the subject, In-Reply-To and References.
+        style: One of `message_spec.STYLES` but "chat"; random by default.
         seconds: The Date header, epoch seconds.
-        sent: Whether the mailbox's owner writes it to somebody else.
+        sent: Whether the owner of the mailbox writes it to somebody else.
         mean_json_kb: As in `seeded_mailbox`.
     """
     if style is None:

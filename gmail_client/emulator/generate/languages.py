@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LANGUAGES", "Language"]
+__all__ = ["COMMON_WORDS", "LANGUAGES", "Language"]
 
 
 @dataclass(frozen=True)
@@ -403,3 +403,51 @@ LANGUAGES: tuple[Language, ...] = (
         """,
     ),
 )
+
+COMMON_WORDS = {
+    "en": """
+        about above account across action active add address advice after again agree air all almost alone
+        along already also amount answer appear area arrive article ask attach attempt available average
+        away back balance bank base basic become begin behind believe below benefit better between bill
+        board book both bottom branch break bring build business buy call cancel care carry case catch cause
+        center certain chance change charge check choice city claim clear client close code collect comment
+        common company compare complete concern condition confirm connect consider contact contain continue
+        contract control copy correct cost count couple course cover create credit current customer cut
+        daily data date day deal decide deep delay deliver demand department depend describe design detail
+        develop device difference direct discount discuss distance document door double doubt draft draw
+        drive drop due during each early earn easy edit effect effort either else email empty enable engine
+        enough ensure enter entire entry equal error estimate even event every exact example except exchange
+        expect expense explain express extend extra face fact fair fall family far fast favor feature feel
+        field figure file fill final find finish firm first fit fix flight floor focus follow food force
+        foreign forget form forward free frequent friend front full function fund further future garden
+        general give glad goal good grade grant great ground group grow guarantee guest guide half hand
+        handle happen hard head health hear heat help high history hold holiday home hope hotel hour house
+        however idea image impact improve include increase inform inside instead interest issue item join
+        journey judge keep key kind know label large last late launch law lead learn least leave legal
+        length less letter level light limit link list little local location long look lose loss low machine
+        main maintain manage many map mark market match material matter maybe mean measure medium member
+        mention message method middle might mind minute miss mix model modern money month move much must
+        name narrow near need negative network never news next night normal notice number object offer
+        office often open operate opinion option order organize other outside over own owner pack page paper
+        part partner party pass past pay people per period permit person phone pick picture piece place plan
+        plant play point policy poor popular position possible power practice prefer prepare present press
+        price print private problem process produce product profit program project promise proof proper
+        protect prove provide public purchase purpose push quality quarter question quiet quite range rate
+        rather reach read ready real reason receive recent recommend record reduce refer region register
+        regular relate release remain remember remind remove rent repair repeat replace reply request
+        require research reserve resource respond rest result return review right rise risk road role roof
+        room rule run safe sale same sample save scale scene schedule school search season second section
+        secure see seem select sell send sense separate serious serve service session settle several share
+        sheet ship short show side sign similar simple since single site situation size small social soft
+        solution some soon sort sound source space special speed spend stage stand standard start state
+        station stay step still stock stop store story street strong study subject submit success such
+        suggest suit supply support sure surface survey system table take talk target task teach team
+        technical tell term test text than their theme these thing think though through ticket time title
+        together tool top topic total touch tour toward town trade traffic train transfer travel treat trial
+        trip true trust try turn type under unit until update upon usual value various version visit voice
+        volume wait walk wall want warm watch water weather week weight welcome well whether which while
+        whole wide window winter wish within without wonder word work world worry worth write year yellow
+        yesterday young
+    """,
+}
+"""Further words of a language, the most common of everyday mail."""

@@ -10,7 +10,8 @@ from urllib.parse import quote
 from gmail_client.emulator.generate.languages import LANGUAGES
 from gmail_client.emulator.generate.mime_parts import EmbeddedMessagePart, MimePart, MultipartPart, TextPart
 from gmail_client.emulator.generate.people import Person, encoded
-from gmail_client.emulator.generate.trace_headers import date_text, received, submitted, token
+from gmail_client.emulator.generate.text_stock import token
+from gmail_client.emulator.generate.trace_headers import date_text, received, submitted
 
 __all__ = ["STYLES", "MessageSpec", "charset_of", "describe", "write_head"]
 

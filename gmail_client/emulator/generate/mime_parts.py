@@ -20,21 +20,27 @@ _LINE = 76
 
 
 class TextPiece:
-    """A run of text that ends with a line end (CRLF inside); `form` caches what it looks like encoded."""
+    """Text that ends with a line end (CRLF inside). `form` caches its encoded forms."""
 
-    __slots__ = ("_forms", "text", "utf8")
+    __slots__ = ("_forms", "utf8")
 
     def __init__(self, text: str) -> None:
-        self.text = text
         self.utf8 = text.encode("utf-8")
         self._forms: dict[tuple[str, bool], bytes] | None = None
 
+    @property
+    def text(self) -> str:
+        """The text."""
+        return self.utf8.decode("utf-8")
+
     def form(self, charset: str, *, quoted: bool) -> bytes:
-        """The text in `charset`, in quoted-printable or as it is.
+        """The text in `charset`, in quoted-printable or unencoded.
 
         Raises:
             UnicodeEncodeError: The charset lacks a character.
         """
+        if charset != "utf-8" and self.utf8.isascii():
+            charset = "utf-8"  # the same bytes in every charset of mail
         if not quoted and charset == "utf-8":
             return self.utf8
         key = (charset, quoted)
@@ -163,7 +169,7 @@ class TextPart(MimePart):
 
     def text(self) -> str:
         """The body as text."""
-        return "".join([piece.text for piece in self._pieces])
+        return self.utf8().decode("utf-8")
 
     def utf8(self) -> bytes:
         """The body as UTF-8."""

@@ -23,8 +23,8 @@ from gmail_client.emulator.generate.mime_parts import (
     TextPiece,
 )
 from gmail_client.emulator.generate.people import Person
-from gmail_client.emulator.generate.text_stock import NEWSLETTER_HEAD, text_stock
-from gmail_client.emulator.generate.trace_headers import date_text, token
+from gmail_client.emulator.generate.text_stock import NEWSLETTER_HEAD, text_stock, token
+from gmail_client.emulator.generate.trace_headers import date_text
 from gmail_client.emulator.mail.text import escape
 
 __all__ = ["compose"]
@@ -338,7 +338,10 @@ def _newsletter(letter: MessageSpec) -> MimePart:
     html = [NEWSLETTER_HEAD, *(stock.rows[n] for n in chosen), pixel]
     if rng.random() < 0.25:
         return _text(letter, "html", html, charset)
-    plain = [*(stock.plain[n] for n in chosen), TextPiece(f"https://news.example.com/u/{token(rng, 60)}\r\n")]
+    plain = [
+        *(stock.plain[n] for n in chosen),
+        TextPiece(f"https://news.example.com/u/{token(rng, 60)}\r\n"),
+    ]
     return _multipart(
         letter,
         "alternative",

@@ -1,25 +1,32 @@
-"""Ready-made text to write mail from: per language, paragraphs in four dresses that any number of mails share.
+"""Text that generated mail is composed of: per language, paragraphs in four forms that any number of mails share.
 
-A paragraph exists as plain text, quoted (`> `), as HTML and as a newsletter's row with its long links.
-Chapters are many paragraphs in one piece, so that a body of several hundred kilobytes is a handful of pieces.
+A paragraph exists as plain text, quoted (`> `), as HTML and as a row of a newsletter with its long links. Chapters are
+many paragraphs in one piece, so that a body of several hundred kilobytes is a handful of pieces. Pieces are made when
+they are first used.
 """
 
 from __future__ import annotations
 
-import textwrap
+import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from random import Random
 
 from gmail_client.emulator.generate.languages import LANGUAGES, Language
 from gmail_client.emulator.generate.mime_parts import TextPiece
+from gmail_client.emulator.generate.vocabulary import Vocabulary
 from gmail_client.emulator.mail.text import escape
 
-__all__ = ["NEWSLETTER_HEAD", "TextStock", "text_stock", "tokens"]
+__all__ = ["NEWSLETTER_HEAD", "PieceList", "TextStock", "base64_token", "text_stock", "token"]
 
-_PARAGRAPHS = 24
-_CHAPTERS = 6
+_LEAST_PARAGRAPHS = 160
+_PARAGRAPHS_PER_WEIGHT = 40
 _CHAPTER_LENGTH = 12
-_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_CHARACTERS = 1 << 20
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+# Lines as long as possible; a language without spaces has longer ones.
+_PLAIN_LINES = re.compile(r"(\S{75,}|.{1,74})(?: |$)")
+_HTML_LINES = re.compile(r"(\S{91,}|.{1,90})(?: |$)")
 
 NEWSLETTER_HEAD = TextPiece(
     '<!DOCTYPE html>\r\n<html><head><meta http-equiv="Content-Type" content="text/html">\r\n'
@@ -35,63 +42,114 @@ NEWSLETTER_HEAD = TextPiece(
 )
 
 
+class PieceList(Sequence[TextPiece]):
+    """The paragraphs of a stock in one form, then its chapters; each is made when it is first used.
+
+    Args:
+        paragraphs: How many paragraphs there are.
+        form: Makes the text of one paragraph.
+    """
+
+    def __init__(self, paragraphs: int, form: Callable[[int], str]) -> None:
+        self._paragraphs = paragraphs
+        self._form = form
+        self._pieces: list[TextPiece | None] = [None] * (paragraphs + paragraphs // _CHAPTER_LENGTH)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def __getitem__(self, number: int) -> TextPiece:  # type: ignore[override]
+        piece = self._pieces[number]
+        if piece is None:
+            piece = self._pieces[number] = TextPiece(self._text(number))
+        return piece
+
+    def _text(self, number: int) -> str:
+        if number < self._paragraphs:
+            return self._form(number)
+        first = (number - self._paragraphs) * _CHAPTER_LENGTH
+        return "".join([self[paragraph].text for paragraph in range(first, first + _CHAPTER_LENGTH)])
+
+
 class TextStock:
-    """One language's stock. The four lists run parallel: entry n says the same in each of them."""
+    """The texts of one language. The four lists run parallel: entry n says the same in each of them."""
 
     def __init__(self, language: Language) -> None:
-        rng = Random(f"writing {language.code}")  # noqa: S311
-        noise = tokens()
         self.language = language
-        self.plain: list[TextPiece] = []
-        self.quoted: list[TextPiece] = []
-        self.html: list[TextPiece] = []
-        self.rows: list[TextPiece] = []
-        for number in range(_PARAGRAPHS):
-            chosen = rng.sample(language.sentences, k=2 + int(rng.random() * 4))
-            text = ("" if language.code in ("zh", "ja", "th") else " ").join(chosen)
-            lines = textwrap.wrap(text, 74, break_long_words=False, break_on_hyphens=False)
-            start = int(rng.random() * (len(noise) - 400))
-            link = f"https://click.news.example.com/t/{noise[start : start + 160]}"
-            picture = f"https://img.news.example.com/{noise[start + 200 : start + 240]}.png"
-            marked = "\r\n".join(textwrap.wrap(escape(text), 90, break_long_words=False))
-            self.plain.append(TextPiece("\r\n".join(lines) + "\r\n\r\n"))
-            self.quoted.append(TextPiece("".join(f"> {line}\r\n" for line in lines) + ">\r\n"))
-            self.html.append(TextPiece(f'<p style="margin:0 0 1em 0">{marked}</p>\r\n'))
-            self.rows.append(
-                TextPiece(
-                    '<table role="presentation" width="600" cellpadding="0" cellspacing="0" border="0" '
-                    f'class="wide"><tr>\r\n<td class="lead{number % 6 + 1}" width="160" valign="top">'
-                    f'<a href="{link}" target="_blank">\r\n<img src="{picture}" width="140" height="105" '
-                    f'alt="" style="display:block;border:0"></a></td>\r\n<td class="text{number % 6 + 1}" '
-                    f'style="font-family:Georgia,serif;font-size:15px;line-height:1.5">{marked}\r\n'
-                    f'<br><a href="{link}" style="color:#1a5fb4">example.com</a></td></tr></table>\r\n'
-                )
-            )
-        # Entries after the paragraphs are chapters: many paragraphs in one piece.
-        orders = [[int(rng.random() * _PARAGRAPHS) for _ in range(_CHAPTER_LENGTH)] for _ in range(_CHAPTERS)]
-        for pieces in (self.plain, self.quoted, self.html, self.rows):
-            pieces += [TextPiece("".join(pieces[number].text for number in order)) for order in orders]
+        self._vocabulary = Vocabulary(language)
+        self._count = max(_LEAST_PARAGRAPHS, int(language.weight * _PARAGRAPHS_PER_WEIGHT))
+        self._rng = Random()  # noqa: S311
+        self._texts: list[str] = [""] * self._count
+        self.plain = PieceList(self._count, self._plain)
+        self.quoted = PieceList(self._count, self._quoted)
+        self.html = PieceList(self._count, self._html)
+        self.rows = PieceList(self._count, self._row)
 
-    def choose(self, rng: Random, size: int, dress: list[TextPiece]) -> list[int]:
-        """Numbers of entries whose texts in `dress` come to about `size` bytes, at least one."""
+    def choose(self, rng: Random, size: int, form: PieceList) -> list[int]:
+        """Numbers of entries whose texts in `form` add up to about `size` bytes, at least one."""
+        chapters = len(form) - self._count
         chosen: list[int] = []
         while size > 0 or not chosen:
-            number = int(rng.random() * _PARAGRAPHS)
-            if size > len(dress[_PARAGRAPHS].utf8):
-                number = _PARAGRAPHS + number % _CHAPTERS
+            number = int(rng.random() * self._count)
+            if size > len(form[self._count].utf8):
+                number = self._count + number % chapters
             chosen.append(number)
-            size -= len(dress[number].utf8)
+            size -= len(form[number].utf8)
         return chosen
+
+    def _paragraph(self, number: int) -> str:
+        text = self._texts[number]
+        if not text:
+            self._rng.seed(number)
+            text = self._texts[number] = self._vocabulary.paragraph(self._rng)
+        return text
+
+    def _plain(self, number: int) -> str:
+        return "\r\n".join(_PLAIN_LINES.findall(self._paragraph(number))) + "\r\n\r\n"
+
+    def _quoted(self, number: int) -> str:
+        return "> " + "\r\n> ".join(_PLAIN_LINES.findall(self._paragraph(number))) + "\r\n>\r\n"
+
+    def _marked_up(self, number: int) -> str:
+        return "\r\n".join(_HTML_LINES.findall(escape(self._paragraph(number))))
+
+    def _html(self, number: int) -> str:
+        return f'<p style="margin:0 0 1em 0">{self._marked_up(number)}</p>\r\n'
+
+    def _row(self, number: int) -> str:
+        rng = self._rng
+        rng.seed(-1 - number)
+        link = f"https://click.news.example.com/t/{token(rng, 160)}"
+        picture = f"https://img.news.example.com/{token(rng, 40)}.png"
+        kind = number % 6 + 1
+        return (
+            '<table role="presentation" width="600" cellpadding="0" cellspacing="0" border="0" '
+            f'class="wide"><tr>\r\n<td class="lead{kind}" width="160" valign="top">'
+            f'<a href="{link}" target="_blank">\r\n<img src="{picture}" width="140" height="105" '
+            f'alt="" style="display:block;border:0"></a></td>\r\n<td class="text{kind}" '
+            f'style="font-family:Georgia,serif;font-size:15px;line-height:1.5">{self._marked_up(number)}\r\n'
+            f'<br><a href="{link}" style="color:#1a5fb4">example.com</a></td></tr></table>\r\n'
+        )
 
 
 @lru_cache(maxsize=len(LANGUAGES))
 def text_stock(number: int) -> TextStock:
-    """The stock of language `number`, made when it is first needed."""
+    """The texts of language `number`, made when they are first needed."""
     return TextStock(LANGUAGES[number])
 
 
-@lru_cache(maxsize=1)
-def tokens() -> str:
-    """A long run of random characters that ids, links and signatures are cut from."""
-    rng = Random(17)  # noqa: S311
-    return "".join(_ALPHABET[int(rng.random() * 64)] for _ in range(1 << 15))
+_RANDOM_BYTES = Random(17).randbytes(_CHARACTERS)  # noqa: S311
+_URL_SAFE = _RANDOM_BYTES.translate(_ALPHABET * 4).decode("ascii")
+_BASE64 = _URL_SAFE.replace("-", "+").replace("_", "/")
+
+
+def token(rng: Random, length: int) -> str:
+    """`length` random characters of base64url (at most 400), as in ids and links."""
+    start = int(rng.random() * (_CHARACTERS - 400))
+    return _URL_SAFE[start : start + length]
+
+
+def base64_token(rng: Random, length: int) -> str:
+    """`length` random characters of base64 (at most 400), as in signatures."""
+    start = int(rng.random() * (_CHARACTERS - 400))
+    return _BASE64[start : start + length]

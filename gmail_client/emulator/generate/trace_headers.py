@@ -1,21 +1,19 @@
-"""What mail servers write at the top of a message on its way: Received, DKIM, ARC, authentication results.
+"""The headers that mail servers add to a message in transit: Received, DKIM, ARC, authentication results.
 
-As many and as long as they are in a real mailbox, on reserved domains and documentation addresses only.
+As many and as long as in a real mailbox, with reserved domains and documentation addresses only.
 """
 
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 from random import Random
 
-from gmail_client.emulator.generate.text_stock import tokens
+from gmail_client.emulator.generate.text_stock import base64_token, token
 
-__all__ = ["date_text", "received", "submitted", "token"]
+__all__ = ["date_text", "received", "submitted"]
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_SIGNATURES = 128
 _LISTED = "to:subject:message-id:date:from:mime-version"
 
 
@@ -29,28 +27,10 @@ def date_text(seconds: int, offset_minutes: int = 0) -> str:
     )
 
 
-def token(rng: Random, length: int) -> str:
-    """`length` random characters of those that ids are made of (at most 400)."""
-    noise = tokens()
-    start = int(rng.random() * (len(noise) - 400))
-    return noise[start : start + length]
-
-
-@lru_cache(maxsize=1)
-def _signatures() -> list[str]:
-    """RSA signatures of 2,048 bits in base64, folded as mail servers fold them."""
-    noise = tokens().replace("-", "+").replace("_", "/")
-    rng = Random(23)  # noqa: S311
-    folded = []
-    for _ in range(_SIGNATURES):
-        start = int(rng.random() * (len(noise) - 400))
-        text = noise[start : start + 342] + "=="
-        folded.append("\f         ".join(text[cut : cut + 66] for cut in range(0, len(text), 66)))
-    return folded
-
-
 def _signature(rng: Random) -> str:
-    return _signatures()[int(rng.random() * _SIGNATURES)]
+    """An RSA signature of 2,048 bits in base64, folded as mail servers fold it."""
+    text = base64_token(rng, 342) + "=="
+    return "\f         ".join([text[cut : cut + 66] for cut in range(0, len(text), 66)])
 
 
 def received(rng: Random, seconds: int, *, to: str, sender: str, listed: bool) -> str:
@@ -69,7 +49,7 @@ def received(rng: Random, seconds: int, *, to: str, sender: str, listed: bool) -
     address = f"203.0.113.{number}"
     host = f"mail-{number}.{domain}"
     bounce = f"bounce+{token(rng, 8)}@{domain}" if listed else sender
-    body_hash = token(rng, 43).replace("-", "+").replace("_", "/") + "="
+    body_hash = base64_token(rng, 43) + "="
     passed = (
         f"dkim=pass header.i=@{domain} header.s=s1 header.b={token(rng, 8)};\f       spf=pass (gmail.test: domain "
         f"of {bounce} designates {address} as permitted sender) smtp.mailfrom={bounce};\f       dmarc=pass "

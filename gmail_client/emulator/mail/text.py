@@ -21,7 +21,7 @@ _MARKUP = re.compile(
     r"|</?[a-zA-Z!?][^>]*(?:>|\Z)",
     re.IGNORECASE,
 )
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
+_ESCAPES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#39;"))
 _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯豈-﫿]|[^\W_぀-ヿ㐀-鿿가-힯豈-﫿]+")
 
 
@@ -32,7 +32,9 @@ def html_text(html: str) -> str:
 
 def escape(text: str) -> str:
     """Text with the five reserved characters of HTML escaped, as Gmail writes them."""
-    return text.translate(_ESCAPES)
+    for character, reference in _ESCAPES:
+        text = text.replace(character, reference)
+    return text
 
 
 def words(text: str) -> str:
