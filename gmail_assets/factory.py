@@ -10,12 +10,12 @@ from typing import Any
 import dagster as dg
 
 from gmail_assets.assets import asset_keys, build_assets, mail_step_name
+from gmail_assets.automation_settings import AutomationSettings
 from gmail_assets.checks import DEFAULT_MAX_LAG, build_checks
 from gmail_assets.resources import GmailResource, LakeResource, ResourceKeys
 from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
 from gmail_assets.spark_engine import SparkEngine
-from gmail_assets.switches import Switches
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
@@ -62,7 +62,7 @@ def gmail_definitions(
         ConfigurationError: The spec or a setting can't be right.
     """
     settings = Settings()
-    switches = Switches()
+    automation = AutomationSettings()
     tables = spec if isinstance(spec, Spec) else Spec.load(spec if spec is not None else settings.spec)
     names = tuple(mailboxes) if mailboxes is not None else settings.mailbox_names
     prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix)
@@ -109,8 +109,8 @@ def gmail_definitions(
                 mail,
                 keys,
                 names,
-                running=switches.sensor,
-                initial_load=switches.sensor_initial_load,
+                running=automation.sensor,
+                initial_load=automation.sensor_initial_load,
                 resources=resources,
             )
         )
@@ -124,7 +124,7 @@ def gmail_definitions(
                 f"{group_name}_snapshots",
                 names,
                 cron=snapshot_cron,
-                running=switches.schedule,
+                running=automation.schedule,
             )
         )
     return dg.Definitions(

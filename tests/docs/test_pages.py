@@ -15,11 +15,11 @@ import pytest
 import yaml
 from support.pages import PAGES, ROOT, blocks, commands, name, prose
 
+from gmail_assets.automation_settings import AutomationSettings
 from gmail_assets.cli.commands import COMMANDS
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.sensor_cursor import parse_cursor
 from gmail_assets.spark_engine import EngineSettings
-from gmail_assets.switches import Switches
 from gmail_client.emulator.__main__ import make_parser
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec, SpecTable
@@ -166,7 +166,7 @@ def test_embedding_works_as_shown() -> None:
 
 
 def test_every_variable_is_documented_and_no_other() -> None:
-    settings = (Settings, Switches, EngineSettings)
+    settings = (Settings, AutomationSettings, EngineSettings)
     fields = {*(name for kind in settings for name in kind.model_fields), "credentials_file"}
     expected = {f"GMAIL_{name.upper()}" for name in fields}
     table = (ROOT / "docs" / "options.md").read_text("utf-8").partition("## Environment variables")[2]

@@ -1,4 +1,4 @@
-"""What is switched on without a click in Dagster's UI: read from the environment and `.env`."""
+"""Whether the sensor and the schedule start switched on: settings from the environment and `.env`."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gmail_client.errors import ConfigurationError
 
-__all__ = ["Switches"]
+__all__ = ["AutomationSettings"]
 
 
-class Switches(BaseSettings):
-    """Each field is the variable `GMAIL_<NAME>`: `true` or `false`.
+class AutomationSettings(BaseSettings):
+    """Each field is read from the variable `GMAIL_<NAME>`: `true` or `false`.
 
     Raises:
-        ConfigurationError: A value that is neither.
+        ConfigurationError: A value is not a boolean.
     """
 
     model_config = SettingsConfigDict(
         env_prefix="GMAIL_", env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore"
     )
 
-    sensor: bool = Field(default=False, description="The change sensor is on from the start.")
+    sensor: bool = Field(default=False, description="Start the change sensor switched on.")
     sensor_initial_load: bool = Field(
-        default=False, description="The sensor also asks for the first load of a mailbox."
+        default=False, description="Let the sensor also request the first load of a mailbox."
     )
-    schedule: bool = Field(default=False, description="The daily snapshots are on from the start.")
+    schedule: bool = Field(default=False, description="Start the daily snapshot schedule switched on.")
 
     def __init__(self) -> None:
         try:
@@ -34,6 +34,6 @@ class Switches(BaseSettings):
             first = error.errors(include_url=False)[0]
             name = "_".join(str(part) for part in first["loc"])
             raise ConfigurationError(
-                f"GMAIL_{name.upper()} is {first['input']!r}, neither true nor false.",
+                f"GMAIL_{name.upper()} is {first['input']!r}, not true or false.",
                 fix="Set it to true or false, or unset it.",
             ) from None
