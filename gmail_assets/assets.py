@@ -1,6 +1,6 @@
-"""The ten assets, made from the catalogue: messages and threads as one step that shares its fetch, eight snapshots.
+"""The ten assets, created from the catalogue: messages and threads as one step with one fetch, and eight snapshots.
 
-Every asset is partitioned by mailbox and writes its Delta table itself; what it yields is what became of the table.
+Every asset is partitioned by mailbox and writes its Delta table itself; it yields metadata, not data.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
@@ -32,7 +32,7 @@ _LOG_SECONDS = 60.0
 
 
 class SyncConfig(BaseModel):
-    """Run config of the step that brings messages and threads."""
+    """Run config of the step that syncs messages and threads."""
 
     full_refresh: bool = Field(
         default=False,
@@ -53,7 +53,7 @@ class SyncConfig(BaseModel):
     time_budget_minutes: float = Field(
         default=210.0,
         gt=0,
-        description="Stop cleanly after so long, progress committed; the next run goes on. "
+        description="Stop cleanly after this time, with progress committed; the next run continues. "
         "Keep it below run_monitoring.max_runtime_seconds of the instance.",
     )
 
@@ -61,7 +61,7 @@ class SyncConfig(BaseModel):
 def asset_keys(spec: Spec, key_prefix: Sequence[str]) -> dict[str, dg.AssetKey]:
     """The asset key of every table in the spec, by the table's Gmail name.
 
-    A table's `destination_schema` takes the place of the prefix's last part, its `destination_table` that of its name.
+    `destination_schema` replaces the last component of the prefix, `destination_table` replaces the table name.
     """
     return {
         entry.source_table: dg.AssetKey([*_prefix(entry, key_prefix), entry.table_name])
@@ -76,7 +76,7 @@ def _prefix(entry: SpecTable, key_prefix: Sequence[str]) -> list[str]:
 
 
 def mail_step_name(key_prefix: Sequence[str]) -> str:
-    """Name of the step that brings messages and threads, as run config calls it."""
+    """Name of the step that syncs messages and threads, for run config."""
     return "_".join([*key_prefix, "mail"])
 
 
@@ -90,7 +90,7 @@ def build_assets(
     engine: SparkEngine | None = None,
     resources: ResourceKeys | None = None,
 ) -> list[dg.AssetsDefinition]:
-    """One asset for each table of the spec; `engine` reads first loads and snapshots, where it is given."""
+    """Create one asset per table of the spec; `engine`, if given, reads first loads and snapshots."""
     resources = resources or ResourceKeys()
     keys = asset_keys(spec, key_prefix)
 
@@ -127,7 +127,7 @@ def build_assets(
 def _description(entry: SpecTable) -> str:
     table = CATALOGUE[entry.source_table]
     how = (
-        "Kept equal to the mailbox by change data capture from Gmail's history."
+        "Kept in sync by change data capture from Gmail's history."
         if table.cursor
         else "A snapshot: each run replaces the mailbox's rows in one commit."
     )
@@ -153,7 +153,7 @@ def _mail(
         name=name,
         specs=specs,
         can_subset=True,
-        description="Brings messages and threads with one fetch; either can be selected alone.",
+        description="Syncs messages and threads with one fetch; either can be selected alone.",
         config_schema=config_schema(SyncConfig),
         required_resource_keys=resources.required,
     )
@@ -164,7 +164,7 @@ def _mail(
         reporter = current_reporter()
         with dagster_failures():
             mailbox, lake = gmail.mailbox(context.partition_key), gmail_lake.lake()
-            # A retry goes on with the load that the first try began, and does not clear it again.
+            # A retry continues the full refresh of the first attempt instead of starting it over.
             begun = context.retry_number > 0 and any(
                 status.anchor is not None
                 for status in partition_statuses(lake, mailbox.address, selected).values()
@@ -186,7 +186,7 @@ def _mail(
             )
         for result in results.values():
             brought.add_to(result)
-        # What was found by the way concerns both tables: said once in the log, kept with each.
+        # A warning can concern both tables: log it once, keep it in the metadata of each.
         for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
             context.log.warning(warning)
         for entry in selected:
@@ -196,18 +196,18 @@ def _mail(
 
 
 def _log_progress(context: dg.AssetExecutionContext) -> Callable[[Progress], None]:
-    """Progress as lines of the run's log, one for each phase and then one a minute at most."""
-    phase, said = "", 0.0
+    """Log progress: a line per phase, then at most one per minute."""
+    phase, logged = "", 0.0
 
-    def tell(progress: Progress) -> None:
-        nonlocal phase, said
-        if progress.phase == phase and time.monotonic() - said < _LOG_SECONDS:
+    def log(progress: Progress) -> None:
+        nonlocal phase, logged
+        if progress.phase == phase and time.monotonic() - logged < _LOG_SECONDS:
             return
-        phase, said = progress.phase, time.monotonic()
+        phase, logged = progress.phase, time.monotonic()
         of = f" of {progress.total:,}" if progress.total else ""
-        context.log.info(f"{phase}: {progress.done:,}{of} messages, {progress.units:,} units spent")
+        context.log.info(f"{phase}: {progress.done:,}{of} messages, {progress.units:,} quota units")
 
-    return tell
+    return log
 
 
 def _history_id(text: str | None) -> int | None:
@@ -250,7 +250,7 @@ def _materialized(
 ) -> dg.MaterializeResult[None]:
     if not result.complete:
         context.log.warning(
-            "The time budget ended this run; what is committed stands and the next run goes on."
+            "The time budget ended this run; committed data is kept and the next run continues."
         )
     reporter = current_reporter()
     if reporter:
@@ -285,6 +285,6 @@ def _metadata(entry: SpecTable, result: SyncResult, lake: Lake) -> dict[str, Any
     if result.unfetched:
         metadata["unfetched"] = result.unfetched
     if result.warnings:
-        # Plain text: what a warning quotes may come from a mail, and must not be rendered.
+        # Plain text: a warning can quote the content of a message, which must not be rendered.
         metadata["warnings"] = dg.MetadataValue.text("\n".join(result.warnings))
     return metadata

@@ -1,7 +1,7 @@
-"""Asset checks of messages and threads: consistent in themselves, complete, up to date.
+"""Asset checks of messages and threads: consistency, completeness, lag.
 
-They run after a sync and on demand, each for one mailbox; all together cost half a dozen quota units and read no
-content. What may differ for reasons of Gmail's own is a warning, not an error.
+They run after each sync and on demand, for one mailbox at a time. All of them together cost about six quota units and
+fetch no content. Differences that Gmail itself can cause are warnings, not errors.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
@@ -27,30 +27,30 @@ from gmail_client.spec import SpecTable
 __all__ = ["DEFAULT_MAX_LAG", "build_checks"]
 
 DEFAULT_MAX_LAG = timedelta(hours=1)
-"""How long a change may wait before `up_to_date` fails."""
+"""Age of the oldest unsynced message at which `up_to_date` fails."""
 
-_MOST_EXAMPLES = 10
+_MAX_EXAMPLES = 10
 _FULL_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a check found: passed or not, in words, with numbers to plot."""
+class Outcome:
+    """The result of a check: passed or not, a message, and numbers to plot."""
 
     passed: bool
-    says: str
+    message: str
     numbers: Mapping[str, int] = field(default_factory=dict)
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
 
 
-class View:
-    """What the checks of one run look at; each thing is read or asked once, when first needed.
+class CheckContext:
+    """The data that the checks of one run share; each item is read at first use, and once.
 
     Args:
         mailbox: The mailbox.
-        statuses: Where its tables stand.
+        statuses: Status of its partition of each table.
         max_lag: See `build_checks`.
-        now: The present.
+        now: Current time.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class View:
 
     @cached_property
     def profile(self) -> dict[str, Any]:
-        """Gmail's own counts and head."""
+        """The profile: Gmail's counts and current history id."""
         return self.mailbox.api.profile()
 
     @cached_property
-    def missed(self) -> list[dict[str, Any]] | None:
-        """History records that the tables have not seen, one page at most; None when the history is gone."""
+    def pending(self) -> list[dict[str, Any]] | None:
+        """History records that are not synced yet, at most one page; None if the history has expired."""
         cursors = [status.cursor for status in self.statuses.values() if status.cursor is not None]
         if not cursors or min(cursors) >= int(self.profile["historyId"]):
             return []
@@ -79,112 +79,117 @@ class View:
             return None
 
     def members(self, table: str) -> pa.Table:
-        """Ids, threads and labels of the mailbox's present rows (see `MailboxPartition.members`)."""
+        """Ids, threads and labels of the rows, without soft-deleted ones (see `MailboxPartition.members`)."""
         if table not in self._members:
             rows = self.statuses[table].part.members()
             self._members[table] = rows.filter(pc.invert(rows["marked"]))
         return self._members[table]
 
 
-def primary_key_unique(view: View, table: str) -> Verdict:
-    """No two rows of the mailbox share an id."""
-    ids = view.members(table)["id"]
-    doubled = len(ids) - pc.count_distinct(ids).as_py()
-    return Verdict(doubled == 0, f"{len(ids):,} rows, {doubled:,} of them doubled", {"doubled": doubled})
+def primary_key_unique(data: CheckContext, table: str) -> Outcome:
+    """No two rows of the mailbox have the same id."""
+    ids = data.members(table)["id"]
+    duplicates = len(ids) - pc.count_distinct(ids).as_py()
+    return Outcome(
+        duplicates == 0, f"{len(ids):,} rows, {duplicates:,} of them duplicates", {"duplicates": duplicates}
+    )
 
 
-def row_count(view: View, table: str) -> Verdict:
-    """As many rows as Gmail counts, but for what spam, trash, filters and mail since the last sync explain."""
-    options = view.statuses[table].spec.options
-    rows = view.members(table).num_rows
-    total = int(view.profile[f"{table}Total"])
+def row_count(data: CheckContext, table: str) -> Outcome:
+    """The row count equals Gmail's count, except for spam, trash, filters and changes since the last sync."""
+    options = data.statuses[table].spec.options
+    rows = data.members(table).num_rows
+    total = int(data.profile[f"{table}Total"])
     numbers = {"rows": rows, "gmail_total": total}
     if options.filtered:
-        return Verdict(True, f"{rows:,} of Gmail's {total:,} {table} match the filters", numbers)
+        return Outcome(True, f"{rows:,} of Gmail's {total:,} {table} match the filters", numbers)
     hidden = 0
     if not options.include_spam_trash:
         hidden = sum(
-            int(view.mailbox.api.label(label).get(f"{table}Total") or 0) for label in sorted(HIDDEN_LABELS)
+            int(data.mailbox.api.label(label).get(f"{table}Total") or 0) for label in sorted(HIDDEN_LABELS)
         )
-    missed = _FULL_PAGE if view.missed is None else len(view.missed)
-    slack = total if missed >= _FULL_PAGE else missed
-    # Of threads it isn't known how many lie in spam or trash with all their messages: a range explains them.
+    pending = _FULL_PAGE if data.pending is None else len(data.pending)
+    slack = total if pending >= _FULL_PAGE else pending
+    # The number of threads that are entirely in spam or trash is unknown, so any number in this range is accepted.
     lowest, highest = total - hidden - slack, total - (hidden if table == "messages" else 0) + slack
     passed = lowest <= rows <= highest
-    explained = f"{hidden:,} in spam and trash, {missed:,} changes since the last sync"
+    explained = f"{hidden:,} in spam and trash, {pending:,} changes since the last sync"
     difference = "" if passed else f"; {rows - highest if rows > highest else rows - lowest:+,} unexplained"
-    says = f"{rows:,} rows where Gmail counts {total:,} ({explained}){difference}"
-    return Verdict(passed, says, {**numbers, "in_spam_and_trash": hidden, "changes_since": missed})
+    message = f"{rows:,} rows; Gmail counts {total:,} ({explained}){difference}"
+    return Outcome(passed, message, {**numbers, "in_spam_and_trash": hidden, "changes_since": pending})
 
 
-def labels_known(view: View, table: str) -> Verdict:
-    """Every label on a message is one that Gmail names."""
-    used = pc.unique(pc.list_flatten(view.members(table)["labelIds"])).to_pylist()
-    known = {label["id"] for label in view.mailbox.api.labels()}
-    ghosts = sorted(label for label in used if label not in known)
-    says = f"{len(used):,} labels in use, {len(ghosts):,} of them unknown to labels.list"
-    if ghosts:
-        says += f" ({', '.join(ghosts[:_MOST_EXAMPLES])}); such ghosts exist in real mailboxes"
-    return Verdict(not ghosts, says, {"unknown_labels": len(ghosts)}, dg.AssetCheckSeverity.WARN)
+def labels_known(data: CheckContext, table: str) -> Outcome:
+    """Every label of a message is in Gmail's list of labels."""
+    used = pc.unique(pc.list_flatten(data.members(table)["labelIds"])).to_pylist()
+    known = {label["id"] for label in data.mailbox.api.labels()}
+    unknown = sorted(label for label in used if label not in known)
+    message = f"{len(used):,} labels in use, {len(unknown):,} of them not in labels.list"
+    if unknown:
+        message += f" ({', '.join(unknown[:_MAX_EXAMPLES])}); real mailboxes can have such labels"
+    return Outcome(not unknown, message, {"unknown_labels": len(unknown)}, dg.AssetCheckSeverity.WARN)
 
 
-def threads_and_messages_agree(view: View, table: str) -> Verdict:
-    """Every message's thread is in `threads`, and every message of a thread is in `messages`."""
-    if len(view.statuses) < 2:
-        return Verdict(True, "only one of the two tables is in use")
-    messages, threads = (view.statuses[name].spec.options for name in ("messages", "threads"))
+def threads_and_messages_agree(data: CheckContext, table: str) -> Outcome:
+    """The thread of every message is in `threads`, and every message of a thread is in `messages`."""
+    if len(data.statuses) < 2:
+        return Outcome(True, "only one of the two tables is in the spec")
+    messages, threads = (data.statuses[name].spec.options for name in ("messages", "threads"))
     if messages.fingerprint != threads.fingerprint or messages.filtered:
-        return Verdict(True, "filters differ from table to table or narrow them: nothing to compare")
-    rows = view.members("messages")
-    threadless = _outside(rows["threadId"], view.members("threads")["id"])
-    inner = pc.struct_field(pc.list_flatten(view.members("threads")["messages"]), "id")
-    rowless = _outside(inner, rows["id"])
-    says = f"{len(threadless):,} threads of messages are missing, {len(rowless):,} messages of threads are missing"
-    examples = ", ".join([*threadless, *rowless][:_MOST_EXAMPLES])
-    numbers = {"missing_threads": len(threadless), "missing_messages": len(rowless)}
-    return Verdict(not threadless and not rowless, says + (f": {examples}" if examples else ""), numbers)
+        return Outcome(True, "not applicable: the tables have filters, or different options")
+    rows = data.members("messages")
+    missing_threads = _missing_from(rows["threadId"], data.members("threads")["id"])
+    inner = pc.struct_field(pc.list_flatten(data.members("threads")["messages"]), "id")
+    missing_messages = _missing_from(inner, rows["id"])
+    message = f"{len(missing_threads):,} threads and {len(missing_messages):,} messages are missing in the other table"
+    examples = [*missing_threads, *missing_messages][:_MAX_EXAMPLES]
+    return Outcome(
+        not examples,
+        f"{message}: {', '.join(examples)}" if examples else message,
+        {"missing_threads": len(missing_threads), "missing_messages": len(missing_messages)},
+    )
 
 
-def up_to_date(view: View, table: str) -> Verdict:
-    """No change waits longer than the allowed lag, and the history still reaches back to the cursor."""
-    status = view.statuses[table]
-    head = int(view.profile["historyId"])
+def up_to_date(data: CheckContext, table: str) -> Outcome:
+    """No new message waits longer than the allowed lag, and the history reaches back to the cursor."""
+    status = data.statuses[table]
+    head = int(data.profile["historyId"])
     if status.cursor is None:
-        return Verdict(
-            False, "the load is not finished; the next run goes on", severity=dg.AssetCheckSeverity.WARN
+        return Outcome(
+            False,
+            "the first load is not finished; the next run continues it",
+            severity=dg.AssetCheckSeverity.WARN,
         )
     behind = max(head - status.cursor, 0)
     if not behind:
-        return Verdict(True, f"at Gmail's head, {head}", {"history_ids_behind": 0})
-    if view.missed is None:
-        says = (
-            f"{behind:,} history ids behind, and the history is gone: the next sync compares with a listing"
-        )
-        return Verdict(False, says, {"history_ids_behind": behind})
-    numbers = {"history_ids_behind": behind, "changes_since": len(view.missed)}
-    arrived = next((event for record in view.missed for event in record.get("messagesAdded", ())), None)
+        return Outcome(True, f"synced through Gmail's current history id, {head}", {"history_ids_behind": 0})
+    if data.pending is None:
+        message = f"{behind:,} history ids behind, and the history has expired: the next sync reconciles"
+        return Outcome(False, message, {"history_ids_behind": behind})
+    numbers = {"history_ids_behind": behind, "changes_since": len(data.pending)}
+    arrived = next((event for record in data.pending for event in record.get("messagesAdded", ())), None)
     if arrived is None:
-        return Verdict(True, f"{len(view.missed):,} changes of labels behind", numbers)
-    call = view.mailbox.api.message_call(arrived["message"]["id"], "minimal")
-    answer = next(iter(view.mailbox.api.get_many([call])))
+        return Outcome(True, f"{len(data.pending):,} label changes behind", numbers)
+    call = data.mailbox.api.message_call(arrived["message"]["id"], "minimal")
+    answer = next(iter(data.mailbox.api.get_many([call])))
     if answer.json is None:
-        return Verdict(True, f"{len(view.missed):,} changes behind", numbers)
-    waiting = view.now - datetime.fromtimestamp(int(answer.json["internalDate"]) / 1000, UTC)
+        return Outcome(True, f"{len(data.pending):,} changes behind", numbers)
+    waiting = data.now - datetime.fromtimestamp(int(answer.json["internalDate"]) / 1000, UTC)
     minutes = max(int(waiting.total_seconds() // 60), 0)
-    says = f"{len(view.missed):,} changes behind; the oldest new mail waits for {minutes:,} minutes"
-    return Verdict(waiting <= view.max_lag, says, {**numbers, "minutes_behind": minutes})
+    message = f"{len(data.pending):,} changes behind; the oldest new message is {minutes:,} minutes old"
+    return Outcome(waiting <= data.max_lag, message, {**numbers, "minutes_behind": minutes})
 
 
-def _outside(values: pa.ChunkedArray, among: pa.ChunkedArray) -> list[str]:
+def _missing_from(values: pa.ChunkedArray, among: pa.ChunkedArray) -> list[str]:
     distinct = pc.unique(values)
-    outside: list[str] = distinct.filter(pc.invert(pc.is_in(distinct, among.combine_chunks()))).to_pylist()
-    return outside
+    missing: list[str] = distinct.filter(pc.invert(pc.is_in(distinct, among.combine_chunks()))).to_pylist()
+    return missing
 
 
-Judge = Callable[[View, str], Verdict]
+Check = Callable[[CheckContext, str], Outcome]
 
-_OF_BOTH: tuple[Judge, ...] = (primary_key_unique, row_count, up_to_date)
-_OF_MESSAGES: tuple[Judge, ...] = (labels_known, threads_and_messages_agree)
+_CHECKS_OF_BOTH: tuple[Check, ...] = (primary_key_unique, row_count, up_to_date)
+_CHECKS_OF_MESSAGES: tuple[Check, ...] = (labels_known, threads_and_messages_agree)
 
 
 def build_checks(
@@ -196,72 +201,72 @@ def build_checks(
     max_lag: timedelta = DEFAULT_MAX_LAG,
     resources: ResourceKeys | None = None,
 ) -> dg.AssetChecksDefinition:
-    """The checks of messages and threads, as one step that shares what it reads.
+    """The checks of messages and threads, as one step.
 
     Args:
         name: Name of the step.
-        tables: Messages and threads as far as they are in the spec.
+        tables: `messages` and `threads`, if they are in the spec.
         keys: Their asset keys, by Gmail name.
         partitions: The mailboxes.
-        max_lag: How long new mail may wait before `up_to_date` fails.
+        max_lag: Age of the oldest unsynced message at which `up_to_date` fails.
         resources: Names of the resources.
     """
     resources = resources or ResourceKeys()
-    judges: dict[dg.AssetCheckKey, tuple[str, Judge]] = {}
+    by_key: dict[dg.AssetCheckKey, tuple[str, Check]] = {}
     specs = []
     for entry in tables:
         table = entry.source_table
-        for judge in (*_OF_BOTH, *(_OF_MESSAGES if table == "messages" else ())):
-            judge_name = judge.__name__
+        for check in (*_CHECKS_OF_BOTH, *(_CHECKS_OF_MESSAGES if table == "messages" else ())):
             with warnings.catch_warnings():
-                # Checks by partition are a preview in Dagster; without them one mailbox's pass hides another's failure.
+                # Dagster warns that partitioned checks are in preview. Without partitions, the result of one mailbox
+                # would replace that of another.
                 warnings.simplefilter("ignore")
                 spec = dg.AssetCheckSpec(
-                    judge_name,
+                    check.__name__,
                     asset=keys[table],
-                    description=" ".join((judge.__doc__ or "").split()),
+                    description=" ".join((check.__doc__ or "").split()),
                     partitions_def=partitions,
                 )
             specs.append(spec)
-            judges[spec.key] = (table, judge)
+            by_key[spec.key] = (table, check)
 
     @dg.multi_asset_check(
         name=name,
         specs=specs,
         can_subset=True,
-        description="Consistent in themselves, complete, up to date?",
+        description="Consistency, completeness and lag.",
         required_resource_keys=resources.required,
     )
     def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         gmail, gmail_lake = resources.of_run(context.resources)
         if not context.has_partition_key:
             raise dg.Failure(
-                "The checks look at one mailbox, and this run names none.\n"
-                "Fix: materialize the asset for a mailbox, which runs its checks too; or launch the checks' job with "
-                "the tag dagster/partition = the mailbox.",
+                "The checks need a mailbox, and this run has no partition key.\n"
+                "Fix: materialize the asset for a mailbox, which also runs its checks; or launch the job of the checks "
+                "with the tag dagster/partition set to the mailbox.",
                 allow_retries=False,
             )
         with dagster_failures():
             mailbox = gmail.mailbox(context.partition_key)
             statuses = partition_statuses(gmail_lake.lake(), mailbox.address, tables)
-            view = View(mailbox, statuses, max_lag, datetime.now(UTC))
+            data = CheckContext(mailbox, statuses, max_lag, datetime.now(UTC))
             for key in sorted(context.selected_asset_check_keys):
-                table, judge = judges[key]
-                verdict = _judged(judge, view, table)
+                table, check = by_key[key]
+                outcome = _run_check(check, data, table)
                 yield dg.AssetCheckResult(
-                    passed=verdict.passed,
+                    passed=outcome.passed,
                     asset_key=key.asset_key,
                     check_name=key.name,
-                    severity=verdict.severity,
-                    description=verdict.says,
-                    metadata=dict(verdict.numbers),
+                    severity=outcome.severity,
+                    description=outcome.message,
+                    metadata=dict(outcome.numbers),
                 )
 
     return checks
 
 
-def _judged(judge: Judge, view: View, table: str) -> Verdict:
-    if table not in view.statuses:
-        says = "nothing of this mailbox is in the table"
-        return Verdict(False, says, severity=dg.AssetCheckSeverity.WARN)
-    return judge(view, table)
+def _run_check(check: Check, data: CheckContext, table: str) -> Outcome:
+    if table not in data.statuses:
+        message = "the table has no rows of this mailbox"
+        return Outcome(False, message, severity=dg.AssetCheckSeverity.WARN)
+    return check(data, table)

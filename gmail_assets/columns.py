@@ -1,4 +1,4 @@
-"""The columns of a table as Dagster shows them: names, short types, descriptions, keys."""
+"""The column schema of a table for Dagster: names, types, descriptions, keys."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gmail_client.tables import Table
 
 __all__ = ["MAILBOX_DESCRIPTION", "column_schema", "type_text"]
 
-MAILBOX_DESCRIPTION = "Address of the mailbox; the table's partition. Ids are unique within one mailbox only."
+MAILBOX_DESCRIPTION = "Address of the mailbox; the partition column. Ids are unique within one mailbox only."
 
 _LONGEST_TYPE = 60
 
 
 def type_text(kind: pa.DataType) -> str:
-    """A type in few words: a struct's fields with their types as long as that stays short, else their number."""
+    """A short name of a type. A struct lists its fields, or only their number if the list would be long."""
     if pa.types.is_list(kind):
         return f"list<{type_text(kind.value_type)}>"
     if pa.types.is_struct(kind):
@@ -27,7 +27,7 @@ def type_text(kind: pa.DataType) -> str:
 
 
 def column_schema(table: Table) -> dg.TableSchema:
-    """The columns of `table` in the lake, `mailbox` first."""
+    """The columns of `table` in the lake; `mailbox` is the first."""
     key = {"mailbox", *table.primary_key}
     columns = [dg.TableColumn("mailbox", "string", MAILBOX_DESCRIPTION, constraints=_constraints(True))]
     columns += [

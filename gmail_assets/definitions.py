@@ -1,4 +1,4 @@
-"""What `workspace.yaml` loads: the assets as the environment describes them, runs in one process each."""
+"""The definitions that `workspace.yaml` loads, configured by the environment; each run is a single process."""
 
 from __future__ import annotations
 

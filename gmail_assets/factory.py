@@ -1,4 +1,4 @@
-"""`gmail_definitions`: everything Dagster needs, as one value that merges into any project."""
+"""`gmail_definitions`: all Dagster definitions as one value, to be merged into any project."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["DEFAULT_OWNERS", "gmail_definitions"]
 
 DEFAULT_OWNERS = ("team:gmail",)
 
-# One object each: Dagster merges definitions whose resources of one name are the same object.
+# Dagster merges definitions with the same resource key only if the resource is the same object.
 _GMAIL = GmailResource()
 _LAKE = LakeResource()
 
@@ -44,22 +44,22 @@ def gmail_definitions(
     """Assets, checks, jobs, schedule, sensor and resources.
 
     Args:
-        spec: Which tables, with which options: a pipeline spec, as a value or a file. GMAIL_SPEC, else all ten.
-        key_prefix: What the asset keys begin with.
-        group_name: The assets' group; jobs, schedule, sensor and the two resources are named after it. Give each
-            account of a project its own, and its own `key_prefix`.
-        mailboxes: The partitions, addresses or `me`. GMAIL_MAILBOXES, else GMAIL_USER_ID, else `me`.
-        owners: Owners of the assets: addresses, or `team:...`.
-        gmail: Access to Gmail (`GmailResource(GmailAccess(...))`); from the environment where not given.
-        lake: Place of the tables (`LakeResource(LakeLocation(...))`); from the environment where not given.
-        snapshot_cron: When the snapshot tables are read, in UTC.
-        max_lag: How long new mail may wait before the check `up_to_date` fails.
+        spec: Tables and their options: a pipeline spec as a value or a file. Default: GMAIL_SPEC, else all ten tables.
+        key_prefix: Prefix of the asset keys.
+        group_name: Group of the assets, and prefix of the names of jobs, schedule, sensor and the two resources. Each
+            account of a project needs its own group name and its own key prefix.
+        mailboxes: The partitions: addresses, or `me`. Default: GMAIL_MAILBOXES, else GMAIL_USER_ID, else `me`.
+        owners: Owners of the assets: email addresses, or `team:...`.
+        gmail: Access to Gmail (`GmailResource(GmailAccess(...))`). Default: configured by the environment.
+        lake: Location of the tables (`LakeResource(LakeLocation(...))`). Default: configured by the environment.
+        snapshot_cron: Cron expression of the snapshot schedule, in UTC.
+        max_lag: Age of the oldest unsynced message at which the check `up_to_date` fails.
 
     Returns:
-        Definitions without an executor of their own, to be merged with others (`dagster.Definitions.merge`).
+        Definitions without an executor, to be merged with others (`dagster.Definitions.merge`).
 
     Raises:
-        ConfigurationError: The spec or a setting can't be right.
+        ConfigurationError: The spec or a setting is invalid.
     """
     settings = Settings()
     automation = AutomationSettings()
@@ -72,7 +72,7 @@ def gmail_definitions(
     snapshots = [keys[name] for name in keys if not CATALOGUE[name].cursor]
 
     assets = dg.AssetSelection.assets
-    jobs = [_job(f"{group_name}_all", assets(*keys.values()), "Brings every table of a mailbox up to date.")]
+    jobs = [_job(f"{group_name}_all", assets(*keys.values()), "Syncs all tables of a mailbox.")]
     partitions = dg.StaticPartitionsDefinition(list(names))
     mail = [entry for entry in tables.tables if CATALOGUE[entry.source_table].cursor]
     schedules = []
@@ -93,12 +93,12 @@ def gmail_definitions(
             _job(
                 f"{group_name}_sync",
                 assets(*changing),
-                "Brings messages and threads of a mailbox up to date, then checks them.",
+                "Syncs messages and threads of a mailbox, then runs their checks.",
             ),
             _job(
                 f"{group_name}_checks",
                 dg.AssetSelection.checks_for_assets(*changing),
-                "Checks messages and threads of the mailbox that the tag dagster/partition names.",
+                "Runs the checks of messages and threads for the mailbox in the tag dagster/partition.",
             ),
         ]
         sensors.append(
@@ -116,7 +116,7 @@ def gmail_definitions(
         )
     if snapshots:
         jobs.append(
-            _job(f"{group_name}_snapshots", assets(*snapshots), "Reads the snapshot tables of a mailbox.")
+            _job(f"{group_name}_snapshots", assets(*snapshots), "Refreshes the snapshot tables of a mailbox.")
         )
         schedules.append(
             snapshot_schedule(
@@ -146,7 +146,8 @@ def gmail_definitions(
 
 
 def _job(name: str, selection: dg.AssetSelection, description: str) -> Any:
-    # In one process: separate processes would take ten times as long, without shared tokens and rate limiter.
+    # One process for all steps: with one process per step, a run takes ten times as long and cannot share the access
+    # token and the rate limiter.
     return dg.define_asset_job(
         name,
         selection=selection,

@@ -1,4 +1,4 @@
-"""What an error of the client means to Dagster: for good, or worth another try."""
+"""Turn errors of the Gmail client into Dagster failures (permanent) or retry requests (transient)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gmail_client.errors import GmailError
 __all__ = ["ERROR_KEY", "MAX_RETRIES", "dagster_failures"]
 
 ERROR_KEY = "gmail/error"
-"""Metadata key of a failed step: the class name of the error behind it."""
+"""Metadata key of a failed step: class name of the error that caused it."""
 
 MAX_RETRIES = 3
 _WAIT_SECONDS = 60.0
@@ -22,13 +22,14 @@ _LONGEST_WAIT_SECONDS = 300.0
 
 @contextmanager
 def dagster_failures() -> Iterator[None]:
-    """Turn a `GmailError` into a failure with its own text, or into a request for a retry.
+    """Convert a `GmailError` of the block into a failure with its message, or into a retry request.
 
-    The client has waited and retried by itself before it raises, so the few retries here are for longer outages.
+    The client has already retried before it raises, so the few retries here are for longer outages.
 
     Raises:
-        dagster.Failure: No retry can mend it.
-        dagster.RetryRequested: It may pass; waits until the time that Gmail named, at most five minutes.
+        dagster.Failure: The error is permanent.
+        dagster.RetryRequested: The error is transient; waits until the retry time that Gmail named, at most five
+            minutes.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The daily schedule of the snapshot tables: one run for every mailbox."""
+"""The daily schedule of the snapshot tables: one run per mailbox."""
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import dagster as dg
 __all__ = ["DAILY", "snapshot_schedule"]
 
 DAILY = "17 4 * * *"
-"""04:17: off the full hour, when everybody's schedules start."""
+"""04:17 UTC: not on the full hour, when many other schedules start."""
 
 
 def snapshot_schedule(
@@ -19,14 +19,14 @@ def snapshot_schedule(
     cron: str = DAILY,
     running: bool = False,
 ) -> dg.ScheduleDefinition:
-    """Request a run of the job for each mailbox at each tick.
+    """The schedule that requests a run of the job for each mailbox at each tick.
 
     Args:
         name: Name of the schedule.
         job_name: The job of the snapshot tables.
         mailboxes: Partition keys.
-        cron: When, in UTC.
-        running: Whether it is on without having been switched on in the UI.
+        cron: Cron expression, in UTC.
+        running: Start switched on; otherwise it has to be switched on in the UI.
     """
 
     @dg.schedule(
@@ -35,7 +35,7 @@ def snapshot_schedule(
         cron_schedule=cron,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
-        description="Reads the snapshot tables (labels, drafts, settings ...) of every mailbox once a day.",
+        description="Refreshes the snapshot tables (labels, drafts, settings ...) of every mailbox once a day.",
     )
     def snapshots(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
         tick = context.scheduled_execution_time.isoformat()

@@ -1,16 +1,15 @@
-"""What the change sensor knows of each mailbox, and what it decides from that: no Dagster, no network.
+"""The cursor of the change sensor and the decision that follows from it: pure functions without Dagster or network.
 
-The sensor's cursor is JSON: `{mailbox: {committed, observed, requested: {from, to, attempt, at}, tables,
-seen}}`.
+The cursor is JSON: `{mailbox: {committed, observed, requested: {from, to, attempt, at}, tables, seen}}`.
 
-- `committed`: history id up to which the tables are true. A person may edit it: set back, the mailbox is
-  replayed from there; set to null, it is compared with a listing; set forward, it is refused. Removing the
-  entry, or the whole cursor, is harmless: the tables know where they stand.
-- `observed`: Gmail's head when the sensor last looked.
-- `requested`: the last run asked for; `attempt` counts the tries since one succeeded, `at` is epoch seconds.
-- `tables`: what the tables themselves said then. The sensor writes it beside `committed`, and tells an edit
-  by the difference.
-- `seen`: epoch seconds of the last look; the longest unseen come first where there are too many for one tick.
+- `committed`: the history id that the tables are synced through. It can be edited: an earlier id replays the history
+  from there; null reconciles the mailbox; a later id is rejected. Removing the entry, or the whole cursor, is safe:
+  the cursors in the Delta tables are authoritative.
+- `observed`: Gmail's current history id at the last tick.
+- `requested`: the last requested run; `attempt` counts the attempts since the last success, `at` is epoch seconds.
+- `tables`: the cursor of the tables at the last tick. The sensor detects an edit by comparing `committed` with it.
+- `seen`: epoch seconds of the last tick that included the mailbox. If there are too many mailboxes for one tick,
+  those with the oldest `seen` come first.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 __all__ = [
-    "COMPARE",
+    "RECONCILE",
+    "CursorEntry",
     "Decision",
-    "Entry",
-    "LastRun",
+    "Observation",
     "Request",
     "Requested",
-    "Sight",
+    "RunOutcome",
     "Start",
     "backoff_seconds",
     "decide",
@@ -35,11 +34,11 @@ __all__ = [
     "parse_cursor",
 ]
 
-COMPARE: Literal["compare"] = "compare"
-"""In place of a start: compare with a listing."""
+RECONCILE: Literal["reconcile"] = "reconcile"
+"""Instead of a start history id: reconcile with a listing."""
 
-Start = int | Literal["compare"] | None
-LastRun = Literal["none", "succeeded", "failed"]
+Start = int | Literal["reconcile"] | None
+RunOutcome = Literal["none", "succeeded", "failed"]
 
 _FIRST_BACKOFF_SECONDS = 60.0
 _LONGEST_BACKOFF_SECONDS = 3600.0
@@ -47,12 +46,12 @@ _LONGEST_BACKOFF_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """A run that was asked for.
+    """A requested run.
 
     Attributes:
-        start: History id from which on; `compare`; None for a first load.
-        to: Gmail's head when it was asked for.
-        attempt: 1 for the first try.
+        start: History id that the run starts from; `reconcile`; None for a first load.
+        to: Gmail's history id at the time of the request.
+        attempt: 1 for the first attempt.
         at: Epoch seconds.
     """
 
@@ -63,8 +62,8 @@ class Requested:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One mailbox in the cursor; see the module for the fields."""
+class CursorEntry:
+    """One mailbox in the cursor; the module docstring explains the fields."""
 
     committed: int | None = None
     observed: int | None = None
@@ -74,27 +73,27 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What the sensor saw of one mailbox at this tick.
+class Observation:
+    """State of one mailbox at this tick.
 
     Attributes:
-        observed: Gmail's head.
-        tables: The lowest history id committed in the tables in use; None when one of them has none.
-        begun: A first load was begun, so there is something to go on with.
-        unfinished: A run of this mailbox is queued or under way.
-        last_run: How the run that the sensor asked for last ended; `none` when unknown or not asked for.
+        observed: Gmail's current history id.
+        tables: The lowest cursor of the tables in use; None if one of them has no cursor.
+        begun: A first load was started, so there is a load to resume.
+        unfinished: A run of this mailbox is queued or running.
+        last_run: Outcome of the run that the sensor requested last; `none` if there is none or it is unknown.
     """
 
     observed: int
     tables: int | None
     begun: bool = False
     unfinished: bool = False
-    last_run: LastRun = "none"
+    last_run: RunOutcome = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A run to ask for, from a history id, by `compare`, or (None) from the tables' own cursor."""
+    """A run to request: from a history id, by `reconcile`, or (None) from the cursor of the tables."""
 
     start: Start
     attempt: int
@@ -102,120 +101,126 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of the entry, which run to ask for (if any), and why, in words."""
+    """The updated cursor entry, the run to request (if any), and the reason as text."""
 
-    entry: Entry
+    entry: CursorEntry
     request: Request | None
     reason: str
 
 
 def backoff_seconds(attempt: int) -> float:
-    """How long the next try waits after that many failed: a minute, doubled each time, an hour at most."""
+    """Delay before the next attempt: one minute after the first failure, doubled each time, at most an hour."""
     return min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(max(attempt - 1, 0), 16), _LONGEST_BACKOFF_SECONDS)
 
 
-def decide(entry: Entry | None, sight: Sight, *, now: float, initial_load: bool = False) -> Decision:
-    """Whether a mailbox needs a run.
+def decide(
+    entry: CursorEntry | None, observation: Observation, *, now: float, initial_load: bool = False
+) -> Decision:
+    """Decide whether a mailbox needs a run.
 
     Args:
-        entry: What the cursor says of it; None when it says nothing (first look, or cleared by a person).
-        sight: What is the case now.
+        entry: Cursor entry of the mailbox; None at the first tick or after a person removed it.
+        observation: Current state of the mailbox.
         now: Epoch seconds.
-        initial_load: Ask for the first load too, where no table holds the mailbox.
+        initial_load: Also request the first load of a mailbox without rows.
     """
-    entry = entry or Entry()
-    asked, remark = _asked_for(entry, sight)
-    kept = replace(entry, observed=sight.observed, seen=now)
-    if sight.unfinished:
-        # Nothing that a person asked for may be forgotten while a run is under way.
-        return Decision(kept, None, f"{remark}a run of it is queued or under way")
-    kept = replace(kept, tables=sight.tables)
-    if asked is None:
-        kept = replace(kept, committed=sight.tables)
-    if sight.tables is None and not sight.begun and not initial_load:
-        return Decision(replace(kept, requested=None), None, _not_loaded(entry))
-    if sight.tables is not None and sight.tables == sight.observed and asked is None:
-        return Decision(replace(kept, requested=None), None, f"{remark}up to date at {sight.tables}")
+    entry = entry or CursorEntry()
+    edited, note = _edited_start(entry, observation)
+    updated = replace(entry, observed=observation.observed, seen=now)
+    if observation.unfinished:
+        # An edited cursor must not be overwritten while a run is in progress.
+        return Decision(updated, None, f"{note}a run is queued or in progress")
+    tables = observation.tables
+    updated = replace(updated, tables=tables)
+    if edited is None:
+        updated = replace(updated, committed=tables)
+    if tables is None and not observation.begun and not initial_load:
+        return Decision(replace(updated, requested=None), None, _not_loaded(entry))
+    if tables is not None and tables == observation.observed and edited is None:
+        return Decision(replace(updated, requested=None), None, f"{note}up to date at {tables}")
 
-    start = asked if asked is not None else sight.tables
+    start = edited if edited is not None else tables
     last = entry.requested
     attempt = 1
-    if last is not None and last.start == start and sight.last_run != "succeeded":
+    if last is not None and last.start == start and observation.last_run != "succeeded":
         due = last.at + backoff_seconds(last.attempt)
         if now < due:
-            waiting = f"attempt {last.attempt} did not reach {last.to}; next try in {due - now:.0f} s"
-            return Decision(kept, None, remark + waiting)
+            waiting = f"attempt {last.attempt} did not reach {last.to}; next attempt in {due - now:.0f} s"
+            return Decision(updated, None, note + waiting)
         attempt = last.attempt + 1
-    request = Request(asked, attempt)
-    kept = replace(kept, requested=Requested(start, sight.observed, attempt, now))
-    return Decision(kept, request, remark + _words(request, sight))
+    request = Request(edited, attempt)
+    updated = replace(updated, requested=Requested(start, observation.observed, attempt, now))
+    return Decision(updated, request, note + _reason(request, observation))
 
 
-def _asked_for(entry: Entry, sight: Sight) -> tuple[Start, str]:
-    """Where a person wants the next run to start, as far as that is still to be done, and a remark."""
-    if sight.tables is None or entry.committed == entry.tables:
+def _edited_start(entry: CursorEntry, observation: Observation) -> tuple[Start, str]:
+    """The start that a person set by editing the cursor, unless a run has already done it; and a note."""
+    tables = observation.tables
+    if tables is None or entry.committed == entry.tables:
         return None, ""
-    asked: Start = COMPARE if entry.committed is None else entry.committed
-    if isinstance(asked, int):
-        if asked > sight.tables:
-            return None, f"set forward to {asked}, past the tables' {sight.tables}: refused; "
-        if asked == sight.tables:
+    edited: Start = RECONCILE if entry.committed is None else entry.committed
+    if isinstance(edited, int):
+        if edited > tables:
+            return None, f"committed was set to {edited}, later than the tables' {tables}: ignored; "
+        if edited == tables:
             return None, ""
-    done = entry.requested is not None and entry.requested.start == asked and sight.last_run == "succeeded"
-    return (None, "") if done else (asked, "")
+    last = entry.requested
+    done = last is not None and last.start == edited and observation.last_run == "succeeded"
+    return (None, "") if done else (edited, "")
 
 
-def _not_loaded(entry: Entry) -> str:
-    mend = "materialize messages and threads for it once, or set GMAIL_SENSOR_INITIAL_LOAD=true"
+def _not_loaded(entry: CursorEntry) -> str:
+    fix = "materialize messages and threads once for this mailbox, or set GMAIL_SENSOR_INITIAL_LOAD=true"
     if entry.tables is not None:
-        return f"its rows are gone from the tables, which stood at {entry.tables}: {mend}"
-    return f"not loaded yet: {mend}"
+        return f"its rows were deleted from the tables, whose cursor was {entry.tables}: {fix}"
+    return f"not loaded yet: {fix}"
 
 
-def _words(request: Request, sight: Sight) -> str:
-    if request.start == COMPARE:
-        what = "its cursor was cleared: compare it with a listing"
+def _reason(request: Request, observation: Observation) -> str:
+    tables, observed = observation.tables, observation.observed
+    if request.start == RECONCILE:
+        reason = "committed was set to null: reconcile with a listing"
     elif request.start is not None:
-        what = f"its cursor was set back: replay from {request.start}"
-    elif sight.tables is None:
-        what = "go on with its first load" if sight.begun else "load it for the first time"
-    elif sight.tables > sight.observed:
-        what = f"its tables stand at {sight.tables}, past the mailbox's head {sight.observed}: compare it"
+        reason = f"committed was set to an earlier id: replay the history from {request.start}"
+    elif tables is None:
+        reason = "resume the first load" if observation.begun else "start the first load"
+    elif tables > observed:
+        reason = f"the cursor of the tables, {tables}, is later than Gmail's {observed}: reconcile"
     else:
-        what = f"changes from {sight.tables} to {sight.observed}"
-    return f"{what} (attempt {request.attempt})" if request.attempt > 1 else what
+        reason = f"changes from {tables} to {observed}"
+    return f"{reason} (attempt {request.attempt})" if request.attempt > 1 else reason
 
 
-def parse_cursor(cursor: str | None) -> tuple[dict[str, Entry], list[str]]:
-    """Read the sensor's cursor, however a person left it.
+def parse_cursor(cursor: str | None) -> tuple[dict[str, CursorEntry], list[str]]:
+    """Parse the cursor, which a person may have edited.
 
     Returns:
-        The entries that make sense, and a sentence for each that does not (it counts as removed).
+        The valid entries, and a message for each invalid one (which counts as removed).
     """
     if not cursor or not cursor.strip():
         return {}, []
     try:
         value = json.loads(cursor)
     except ValueError as error:
-        return {}, [f"The cursor is not JSON ({error}) and counts as removed."]
+        return {}, [f"The cursor is not JSON ({error}); it is ignored and rebuilt."]
     if not isinstance(value, dict):
-        return {}, [f"The cursor is a {type(value).__name__}, not an object, and counts as removed."]
-    entries: dict[str, Entry] = {}
+        return {}, [f"The cursor is a {type(value).__name__}, not an object; it is ignored and rebuilt."]
+    entries: dict[str, CursorEntry] = {}
     problems: list[str] = []
     for mailbox, given in value.items():
         try:
             entries[mailbox] = _entry(given)
         except (ValueError, TypeError) as error:
-            problems.append(f"The cursor of {mailbox} makes no sense ({error}) and counts as removed.")
+            problems.append(f"The cursor entry of {mailbox} is invalid ({error}); it is ignored and rebuilt.")
     return entries, problems
 
 
-def dump_cursor(entries: Mapping[str, Entry]) -> str:
-    """The cursor to store, mailboxes in order; history ids are strings, as Gmail writes them."""
+def dump_cursor(entries: Mapping[str, CursorEntry]) -> str:
+    """Serialize the cursor, sorted by mailbox; history ids are strings, as in Gmail's API."""
     return json.dumps({mailbox: _as_json(entries[mailbox]) for mailbox in sorted(entries)})
 
 
-def _as_json(entry: Entry) -> dict[str, Any]:
+def _as_json(entry: CursorEntry) -> dict[str, Any]:
     requested = entry.requested
     return {
         "committed": _text(entry.committed),
@@ -236,10 +241,10 @@ def _text(value: Start) -> str | None:
     return None if value is None else str(value)
 
 
-def _entry(value: object) -> Entry:
+def _entry(value: object) -> CursorEntry:
     given = _object(value)
     requested = given.get("requested")
-    return Entry(
+    return CursorEntry(
         committed=_history_id(given, "committed"),
         observed=_history_id(given, "observed"),
         requested=None if requested is None else _requested(_object(requested)),
@@ -250,7 +255,7 @@ def _entry(value: object) -> Entry:
 
 def _requested(given: Mapping[str, Any]) -> Requested:
     return Requested(
-        start=COMPARE if given.get("from") == COMPARE else _history_id(given, "from"),
+        start=RECONCILE if given.get("from") == RECONCILE else _history_id(given, "from"),
         to=_history_id(given, "to") or 0,
         attempt=int(given.get("attempt", 1)),
         at=float(given.get("at", 0.0)),

@@ -1,8 +1,8 @@
-"""The change sensor: one cheap call for each mailbox and tick, and a run where something changed.
+"""The change sensor: one cheap call per mailbox and tick, and a run for each mailbox that changed.
 
-It asks Gmail for each mailbox's history head (getProfile, one unit), compares it with what the tables have committed,
-and asks for a run of messages and threads where they differ. What it decides, and how a person steers it by editing
-its cursor, is in `gmail_assets.sensor_cursor`.
+It reads the current history id of each mailbox (getProfile, one unit), compares it with the cursor of the tables, and
+requests a run of messages and threads if they differ. `gmail_assets.sensor_cursor` contains the decision, and how a
+person controls it by editing the cursor.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
@@ -18,12 +18,12 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import OpenTables, PartitionStatus
 from gmail_assets.resources import ResourceKeys
 from gmail_assets.sensor_cursor import (
-    COMPARE,
+    RECONCILE,
+    CursorEntry,
     Decision,
-    Entry,
-    LastRun,
+    Observation,
     Request,
-    Sight,
+    RunOutcome,
     decide,
     dump_cursor,
     parse_cursor,
@@ -35,13 +35,13 @@ from gmail_client.spec import SpecTable
 __all__ = ["REQUEST_TAG", "change_sensor"]
 
 REQUEST_TAG = "gmail/request"
-"""Tag of the runs that the sensor asks for: with the partition it names one request, so that its end can be found."""
+"""Tag of the runs that the sensor requests: with the partition, it identifies one request and so its outcome."""
 
 _PARTITION_TAG = "dagster/partition"
-_LOOKS_AT_ONCE = 8
+_CONCURRENT_PROFILES = 8
 _TICK_SECONDS = 40.0
-"""A tick has 60 seconds; mailboxes that were not looked at by then come first at the next one."""
-_MOST_REASONS = 20
+"""Dagster allows a tick 60 seconds. Mailboxes that this tick does not reach come first at the next one."""
+_MAX_LINES = 20
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -52,8 +52,8 @@ _UNFINISHED = [
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What one mailbox showed: its head, and where its tables stand; or the error that hid it."""
+class _MailboxState:
+    """A mailbox's current history id and table statuses, or the error of the request."""
 
     head: int = 0
     statuses: Mapping[str, PartitionStatus] | None = None
@@ -80,13 +80,13 @@ def change_sensor(
         name: Name of the sensor.
         job_name: The job of messages and threads.
         mail_step: Name of its step in run config.
-        tables: Messages and threads as far as they are in the spec, with their options.
+        tables: `messages` and `threads`, if they are in the spec, with their options.
         keys: Their asset keys, by Gmail name.
         mailboxes: Partition keys.
-        interval_seconds: Least time between ticks.
-        mailboxes_per_tick: Most mailboxes looked at in one tick; the others follow in the next.
-        running: Whether it is on without having been switched on in the UI.
-        initial_load: Whether it asks for a mailbox's first load too.
+        interval_seconds: Minimum interval between ticks.
+        mailboxes_per_tick: Maximum number of mailboxes per tick; the others follow at the next one.
+        running: Start switched on; otherwise it has to be switched on in the UI.
+        initial_load: Also request the first load of a mailbox.
         resources: Names of the resources.
     """
     resources = resources or ResourceKeys()
@@ -96,43 +96,43 @@ def change_sensor(
         job_name=job_name,
         minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
-        description="Asks each mailbox for its history head and brings messages and threads up to date where it "
-        "moved. Its cursor may be edited: set committed back to replay from there, to null to compare with a "
-        "listing.",
+        description="Reads the current history id of each mailbox and syncs messages and threads if it changed. "
+        "The cursor can be edited: set committed to an earlier id to replay the history from there, or to null "
+        "to reconcile the mailbox.",
         required_resource_keys=resources.required,
     )
     def gmail_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         gmail, gmail_lake = resources.of_run(context.resources)
-        entries, remarks = parse_cursor(context.cursor)
-        # Mailboxes that are no longer configured keep nothing.
+        entries, notes = parse_cursor(context.cursor)
+        # Drop mailboxes that are no longer configured.
         entries = {mailbox: entry for mailbox, entry in entries.items() if mailbox in mailboxes}
-        longest_unseen_first = sorted(mailboxes, key=lambda mailbox: entries.get(mailbox, Entry()).seen)
+        longest_unseen_first = sorted(mailboxes, key=lambda mailbox: entries.get(mailbox, CursorEntry()).seen)
         chosen = longest_unseen_first[:mailboxes_per_tick]
         unfinished = _unfinished(context.instance)
         requests: list[dg.RunRequest] = []
         failed: list[str] = []
-        for mailbox, look in _looks(gmail.client(), gmail_lake.lake(), tables, chosen):
-            if look.error is not None or look.statuses is None:
-                failed.append(f"{mailbox}: {look.error}")
-                entries[mailbox] = replace(entries.get(mailbox, Entry()), seen=round(time.time(), 3))
+        for mailbox, state in _mailbox_states(gmail.client(), gmail_lake.lake(), tables, chosen):
+            if state.error is not None or state.statuses is None:
+                failed.append(f"{mailbox}: {state.error}")
+                entries[mailbox] = replace(entries.get(mailbox, CursorEntry()), seen=round(time.time(), 3))
                 continue
             entry = entries.get(mailbox)
             decision = decide(
                 entry,
-                _sight(look, mailbox in unfinished, _last_run(context.instance, mailbox, entry)),
+                _observation(state, mailbox in unfinished, _last_run(context.instance, mailbox, entry)),
                 now=round(time.time(), 3),
                 initial_load=initial_load,
             )
             entries[mailbox] = decision.entry
-            remarks.append(f"{mailbox}: {decision.reason}.")
+            notes.append(f"{mailbox}: {decision.reason}.")
             if decision.request is not None:
-                used = list(look.statuses) or [spec.source_table for spec in tables]
+                used = list(state.statuses) or [spec.source_table for spec in tables]
                 requests.append(_run_request(mailbox, decision, [keys[table] for table in used], mail_step))
         for text in failed:
             context.log.error(text)
         if failed and len(failed) == len(chosen):
-            raise dg.Failure("No mailbox could be looked at. " + _joined(failed), allow_retries=False)
-        reason = _joined([*failed, *remarks])
+            raise dg.Failure("No mailbox could be read. " + _joined(failed), allow_retries=False)
+        reason = _joined([*failed, *notes])
         if requests:
             context.log.info(reason)
         return dg.SensorResult(
@@ -142,34 +142,36 @@ def change_sensor(
     return gmail_changes
 
 
-def _looks(
+def _mailbox_states(
     client: GmailClient, lake: Lake, tables: Sequence[SpecTable], mailboxes: Sequence[str]
-) -> Iterator[tuple[str, _Look]]:
-    """Look at mailboxes side by side until the tick's time is up."""
+) -> Iterator[tuple[str, _MailboxState]]:
+    """Read the state of mailboxes concurrently until the time of the tick is up."""
     until = time.monotonic() + _TICK_SECONDS
     opened = OpenTables(lake, tables)
 
-    def look(name: str) -> _Look | None:
+    def read(name: str) -> _MailboxState | None:
         if time.monotonic() > until:
             return None
         try:
             profile = client.mailbox(name).api.profile()
-            return _Look(int(profile["historyId"]), opened.partition_statuses(str(profile["emailAddress"])))
+            return _MailboxState(
+                int(profile["historyId"]), opened.partition_statuses(str(profile["emailAddress"]))
+            )
         except GmailError as error:
-            return _Look(error=error)
+            return _MailboxState(error=error)
 
-    with ThreadPoolExecutor(_LOOKS_AT_ONCE, thread_name_prefix="gmail-look") as pool:
-        for name, seen in zip(mailboxes, pool.map(look, mailboxes), strict=True):
-            if seen is not None:
-                yield name, seen
+    with ThreadPoolExecutor(_CONCURRENT_PROFILES, thread_name_prefix="gmail-state") as pool:
+        for name, state in zip(mailboxes, pool.map(read, mailboxes), strict=True):
+            if state is not None:
+                yield name, state
 
 
-def _sight(look: _Look, unfinished: bool, last_run: LastRun) -> Sight:
-    statuses = (look.statuses or {}).values()
+def _observation(state: _MailboxState, unfinished: bool, last_run: RunOutcome) -> Observation:
+    statuses = (state.statuses or {}).values()
     cursors = [status.cursor for status in statuses]
     known = [cursor for cursor in cursors if cursor is not None]
-    return Sight(
-        observed=look.head,
+    return Observation(
+        observed=state.head,
         tables=min(known) if known and len(known) == len(cursors) else None,
         begun=bool(cursors),
         unfinished=unfinished,
@@ -178,13 +180,13 @@ def _sight(look: _Look, unfinished: bool, last_run: LastRun) -> Sight:
 
 
 def _unfinished(instance: dg.DagsterInstance) -> set[str]:
-    """Partitions with a run that is queued or under way, whoever asked for it."""
+    """Partitions with a queued or running run, including runs that the sensor did not request."""
     runs = instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
     return {run.tags[_PARTITION_TAG] for run in runs if _PARTITION_TAG in run.tags}
 
 
-def _last_run(instance: dg.DagsterInstance, mailbox: str, entry: Entry | None) -> LastRun:
-    """How the run that the cursor says was asked for has ended."""
+def _last_run(instance: dg.DagsterInstance, mailbox: str, entry: CursorEntry | None) -> RunOutcome:
+    """Outcome of the run that the cursor entry says was requested."""
     if entry is None or entry.requested is None:
         return "none"
     tags = {_PARTITION_TAG: mailbox, REQUEST_TAG: _request_name(entry.requested.at)}
@@ -201,11 +203,11 @@ def _request_name(at: float) -> str:
 def _run_request(
     mailbox: str, decision: Decision, keys: Sequence[dg.AssetKey], mail_step: str
 ) -> dg.RunRequest:
-    """A run without a run key: keys are remembered for ever, those of failed runs too."""
+    """A run request without a run key, because Dagster never accepts a run key twice, not even after a failure."""
     requested = decision.entry.requested
     request: Request | None = decision.request
     config: dict[str, Any] = {}
-    if request is not None and request.start == COMPARE:
+    if request is not None and request.start == RECONCILE:
         config["reconcile"] = True
     elif request is not None and request.start is not None:
         config["replay_from"] = str(request.start)
@@ -218,5 +220,5 @@ def _run_request(
 
 
 def _joined(lines: Sequence[str]) -> str:
-    more = f" ... and {len(lines) - _MOST_REASONS} more mailboxes." if len(lines) > _MOST_REASONS else ""
-    return " ".join(lines[:_MOST_REASONS]) + more or "No mailboxes are configured."
+    more = f" ... and {len(lines) - _MAX_LINES} more mailboxes." if len(lines) > _MAX_LINES else ""
+    return " ".join(lines[:_MAX_LINES]) + more or "No mailboxes are configured."

@@ -1,7 +1,7 @@
-"""The console script `gmail-assets`: finds the command, runs it, turns errors into two plain lines and an exit code.
+"""The console script `gmail-assets`: parses arguments, runs one command, returns an exit code.
 
-Each command is one module in `gmail_assets/cli/commands`; what it needs beyond the standard library is imported when
-it runs, so that help stays quick. The exit codes are `gmail_assets.cli.exit_codes.ExitCode`.
+Each command is a module in `gmail_assets/cli/commands`. A command imports what it needs beyond the standard library
+when it runs, so `--help` is fast. Errors are printed as two lines: what happened, and the fix.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ __all__ = ["main"]
 
 _EPILOG = """\
 exit codes:
-  0    done: everything asked for is in the tables
-  1    failed: unexpected, or something that a later try may mend
-  2    a mistake in the command line, the settings or the spec
-  3    no access: credentials, scope, delegation, or the API is not enabled
-  4    stopped cleanly with work left: run it again
-  5    verify: the tables differ from the mailbox, and nothing explains it
-  130  interrupted with Ctrl-C; what was committed stays, run it again
+  0    success: every requested table is up to date
+  1    failure: an unexpected error, or one that may pass with a retry
+  2    invalid arguments, settings or pipeline spec
+  3    no access: credentials, scope, delegation, or the Gmail API is disabled
+  4    stopped cleanly before the end: run the command again
+  5    verify: differences between tables and mailbox that nothing explains
+  130  interrupted (Ctrl-C): committed data is kept, run the command again
 
-The account comes from the environment, from .env or from the file that `login` wrote:
-GMAIL_CLIENT_ID, GMAIL_CLIENT_SECRET, GMAIL_REFRESH_TOKEN; or GMAIL_ACCESS_TOKEN; or GMAIL_SERVICE_ACCOUNT_FILE.
-The tables go to GMAIL_LAKE: a folder, or an s3://, gs:// or abfss:// address.
+Credentials come from the environment, from .env, or from the file that `login` writes:
+GMAIL_CLIENT_ID, GMAIL_CLIENT_SECRET and GMAIL_REFRESH_TOKEN; or GMAIL_ACCESS_TOKEN; or GMAIL_SERVICE_ACCOUNT_FILE.
+GMAIL_LAKE is the location of the Delta tables: a folder, or an s3://, gs:// or abfss:// URI.
 """
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gmail-assets",
-        description="Gmail into a lakehouse: ten tables as Dagster assets in Delta Lake.",
+        description="Load Gmail into Delta Lake and keep it in sync: ten tables, each a Dagster asset.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -61,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: The arguments after the program's name; the process's own when None.
+        argv: The arguments after the program name. None: the arguments of this process.
 
     Returns:
-        The exit code; a mistake on the command line raises SystemExit(2) as argparse does.
+        The exit code. Invalid arguments raise SystemExit(2), as argparse does.
     """
     if argv is None:
         warnings.showwarning = _show_warning
@@ -83,9 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output (`| head`) has gone; the interpreter must not complain while it flushes.
+        # The reader of the output (`| head`) has closed the pipe; without this, the final flush prints a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
+        return ExitCode.FAILURE
 
 
 def _show_warning(
@@ -96,5 +96,5 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """One plain line, without the place in our code that raised it."""
+    """Print a Python warning as one line, without source location."""
     sys.stderr.write(f"Warning: {message}\n")

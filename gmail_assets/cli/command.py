@@ -1,4 +1,4 @@
-"""What the module of a command offers: `Command`."""
+"""The interface of a command module: `Command`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Command"]
 
 
 class Command(Protocol):
-    """What a command's module offers."""
+    """A module in `gmail_assets/cli/commands`."""
 
     NAME: str
     HELP: str
@@ -17,9 +17,9 @@ class Command(Protocol):
     PASSES_ON: bool
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the options."""
+        """Declare arguments and options."""
         ...
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Do it; errors of `gmail_client.errors` are printed by the caller."""
+        """Run the command and return the exit code; the caller prints errors of `gmail_client.errors`."""
         ...

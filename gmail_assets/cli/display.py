@@ -1,7 +1,7 @@
-"""What a sync shows in a terminal: a live line while it runs, a line for each finished table, a summary.
+"""Terminal output of a sync: a live progress line and one line for each finished table.
 
-Totals come from the mailbox's own counts (getProfile) and the plan made from its listings, never from
-`resultSizeEstimate`. Where the output is no terminal, only finished lines are written.
+Totals come from the mailbox's counts (getProfile) and from its listings, never from `resultSizeEstimate`. Without a
+terminal, only the lines of finished tables are written.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
     from gmail_assets.syncing.results import Progress as SyncProgress
     from gmail_assets.syncing.results import SyncResult
 
-__all__ = ["SyncDisplay", "size_text", "summary_table", "undiverted"]
+__all__ = ["SyncDisplay", "size_text", "summary_table", "terminal_console"]
 
 
 class _Count(ProgressColumn):
-    """`1,240/2,000` and how many a second."""
+    """Completed and total items, and items per second: `1,240/2,000  310/s`."""
 
     def render(self, task: Task) -> Text:
-        """The column's text."""
+        """Render the column."""
         done = f"{task.completed:,.0f}"
         text = f"{done}/{task.total:,.0f}" if task.total else done
         return Text(f"{text}  {task.speed:,.0f}/s" if task.speed else text)
 
 
 class SyncDisplay:
-    """A `Reporter` that draws. Use it as a context manager; quiet, it draws nothing.
+    """A `Reporter` that draws progress on a console. Use it as a context manager.
 
     Args:
-        console: Where to (standard error, so that results can be piped).
-        quiet: Show nothing.
-        lines: Write a line for each mailbox and finished table; without it only warnings.
+        console: The console; usually standard error, so that results can be piped.
+        quiet: Draw nothing.
+        lines: Write a line for each mailbox and finished table. False: only the live line and warnings.
     """
 
     def __init__(self, console: Console, *, quiet: bool = False, lines: bool = True) -> None:
@@ -75,18 +75,18 @@ class SyncDisplay:
     ) -> None:
         self._live.stop()
 
-    def mailbox(self, name: str) -> None:
-        """The next mailbox begins."""
-        self.begin(f"{name}: asking Gmail")
+    def start_mailbox(self, name: str) -> None:
+        """Show that work on this mailbox starts."""
+        self.start(f"{name}: connecting to Gmail")
         if self._lines:
-            self._say(Text(name, style="bold"))
+            self._print(Text(name, style="bold"))
 
-    def begin(self, text: str) -> None:
-        """Something begins of which no number is known yet."""
+    def start(self, text: str) -> None:
+        """Show a phase without a known total."""
         self._live.reset(self._task, description=text, total=None, units="", visible=True)
 
     def progress(self, progress: SyncProgress) -> None:
-        """Messages and threads are so far."""
+        """Update the live line (`Reporter.progress`)."""
         self._live.update(
             self._task,
             description=progress.phase,
@@ -97,25 +97,25 @@ class SyncDisplay:
         )
 
     def finished(self, table: str, result: SyncResult) -> None:
-        """One table is done."""
-        counts = {"new": result.rows_written, "changed": result.rows_updated, "removed": result.rows_deleted}
-        changes = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "nothing new"
+        """Write the line of a finished table (`Reporter.finished`)."""
+        counts = {"new": result.rows_written, "changed": result.rows_updated, "deleted": result.rows_deleted}
+        changes = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "no changes"
         if self._lines:
-            self._say(f"  {table:<21} {result.rows_total:>10,} rows   {changes}")
+            self._print(f"  {table:<21} {result.rows_total:>10,} rows   {changes}")
         for warning in result.warnings:
             text = warning.splitlines()[0]
-            self._say(Text(text if text.startswith(table) else f"{table}: {text}", style="yellow"))
+            self._print(Text(text if text.startswith(table) else f"{table}: {text}", style="yellow"))
 
-    def _say(self, line: str | Text) -> None:
+    def _print(self, line: str | Text) -> None:
         if not self._quiet:
             self._live.console.print(line, highlight=False, soft_wrap=True)
 
 
-def undiverted(stream: TextIO) -> Console:
-    """A console on the terminal behind `stream`, by a descriptor of its own.
+def terminal_console(stream: TextIO) -> Console:
+    """A console that writes to the terminal of `stream` through a file descriptor of its own.
 
-    While a step runs, Dagster diverts the process's own descriptors into the step's log and copies them back later:
-    a live line would fill that log, and arrive out of order.
+    While a step runs, Dagster redirects the process's standard output and error to the step's log. A live line would
+    fill that log and appear late on the terminal.
     """
     if not stream.isatty():
         return Console(file=stream)
@@ -123,7 +123,7 @@ def undiverted(stream: TextIO) -> Console:
 
 
 def size_text(size: float) -> str:
-    """Bytes in a unit that fits, for example `3.1 MB`."""
+    """Format a size in bytes, for example `3.1 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             break
@@ -132,7 +132,7 @@ def size_text(size: float) -> str:
 
 
 def summary_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A plain table: the first column left, numbers right with thousands set apart."""
+    """A table without borders: first column left-aligned, the others right-aligned, with thousands separators."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")

@@ -1,4 +1,4 @@
-"""What the exit status of `gmail-assets` means, and which error leads to which."""
+"""The exit codes of `gmail-assets`, and the exit code of each error."""
 
 from __future__ import annotations
 
@@ -7,46 +7,47 @@ from enum import IntEnum
 
 from gmail_client import errors
 
-__all__ = ["ExitCode", "exit_code_of", "worst"]
+__all__ = ["ExitCode", "exit_code_of", "most_severe"]
 
 
 class ExitCode(IntEnum):
-    """Exit status of every command."""
+    """Exit code of a command; `gmail-assets --help` explains each."""
 
-    DONE = 0
-    FAILED = 1
-    MISTAKE = 2
+    SUCCESS = 0
+    FAILURE = 1
+    INVALID_INPUT = 2
     NO_ACCESS = 3
-    WORK_LEFT = 4
-    DIFFERS = 5
+    INCOMPLETE = 4
+    DIFFERENCES = 5
     INTERRUPTED = 130
 
 
 def exit_code_of(error_name: str) -> ExitCode:
-    """The exit status for an error of `gmail_client.errors`, by its class name (as a run's metadata keeps it)."""
+    """The exit code of an error, by its class name, which is what the metadata of a Dagster run holds."""
     kind = getattr(errors, error_name, None)
     if not isinstance(kind, type):
-        return ExitCode.FAILED
+        return ExitCode.FAILURE
     if issubclass(kind, errors.ConfigurationError):
-        return ExitCode.MISTAKE
+        return ExitCode.INVALID_INPUT
     if issubclass(kind, errors.CredentialsError | errors.AccessError):
         return ExitCode.NO_ACCESS
     if issubclass(kind, errors.DailyLimitError):
-        return ExitCode.WORK_LEFT
-    return ExitCode.FAILED
+        return ExitCode.INCOMPLETE
+    return ExitCode.FAILURE
 
 
-_GRAVITY = [
-    ExitCode.DONE,
-    ExitCode.WORK_LEFT,
-    ExitCode.DIFFERS,
-    ExitCode.FAILED,
-    ExitCode.MISTAKE,
+_SEVERITY = [
+    ExitCode.SUCCESS,
+    ExitCode.INCOMPLETE,
+    ExitCode.DIFFERENCES,
+    ExitCode.FAILURE,
+    ExitCode.INVALID_INPUT,
     ExitCode.NO_ACCESS,
     ExitCode.INTERRUPTED,
 ]
+"""Ascending: what a person has to fix first comes last."""
 
 
-def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """The one that a person has to act on first; DONE where there are none."""
-    return max(codes, key=_GRAVITY.index, default=ExitCode.DONE)
+def most_severe(codes: Iterable[ExitCode]) -> ExitCode:
+    """The most severe of several exit codes; SUCCESS for none."""
+    return max(codes, key=_SEVERITY.index, default=ExitCode.SUCCESS)

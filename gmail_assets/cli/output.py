@@ -1,6 +1,6 @@
-"""How the commands print: results on standard output, remarks on standard error, JSON where it is asked for.
+"""How commands print: results on standard output, notes on standard error, JSON with `--json`.
 
-Colours appear on a terminal only (and never with NO_COLOR set).
+Colors appear only on a terminal, and not with NO_COLOR set.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Output", "add_mailbox_argument", "add_output_arguments"]
 
-_WIDTH_OF_FILES = 200
-"""Columns where the output is no terminal: nothing is cut off for want of a window."""
+_WIDTH_WITHOUT_TERMINAL = 200
+"""Columns of output to a file or pipe: wide enough that no table cell is cut off."""
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare --json, --quiet and --verbose."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
     loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("--quiet", action="store_true", help="print errors only; the exit code tells")
-    loudness.add_argument("--verbose", action="store_true", help="say more, and log what is asked of Gmail")
+    loudness.add_argument("--quiet", action="store_true", help="print errors only")
+    loudness.add_argument(
+        "--verbose", action="store_true", help="print more details, and log the Gmail API calls"
+    )
 
 
 def add_mailbox_argument(parser: argparse.ArgumentParser) -> None:
@@ -37,16 +39,16 @@ def add_mailbox_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mailbox",
         action="append",
-        metavar="M",
-        help="an address, or `me`; may be given more than once (default: GMAIL_MAILBOXES, else GMAIL_USER_ID)",
+        metavar="ADDRESS",
+        help="mailbox: an address or `me`; repeatable (default: GMAIL_MAILBOXES, else GMAIL_USER_ID)",
     )
 
 
 class Output:
-    """Where one command's words go.
+    """The output of one command.
 
     Args:
-        arguments: Parsed, with `json`, `quiet` and `verbose`.
+        arguments: Parsed arguments with `json`, `quiet` and `verbose`.
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -57,15 +59,15 @@ class Output:
             logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
             logging.getLogger("gmail_client").setLevel(logging.DEBUG)
 
-    def say(self, text: Any = "", style: str | None = None) -> None:
-        """A line, or a rich table, of the result as people read it."""
+    def print(self, text: Any = "", style: str | None = None) -> None:
+        """Print a line (or a rich renderable) of the human-readable result."""
         if not (self.json or self.quiet):
             self._console(stderr=False).print(
                 text, style=style, highlight=False, soft_wrap=True, markup=False
             )
 
     def table(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, text: int = 1) -> None:
-        """A table: the first `text` columns left, the others right with thousands set apart."""
+        """Print a table: the first `text` columns left-aligned, the others as numbers."""
         from gmail_assets.cli.display import summary_table
 
         table = summary_table(columns, rows)
@@ -74,27 +76,22 @@ class Output:
         if not (self.json or self.quiet):
             self._console(stderr=False).print(table)
 
-    def remark(self, text: str) -> None:
-        """A remark on standard error: what is no result, also beside JSON."""
+    def note(self, text: str) -> None:
+        """Print a line that is not part of the result, on standard error; also with --json."""
         if not self.quiet:
             self._console(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False)
 
-    def detail(self, text: str) -> None:
-        """A remark for those who asked for more."""
-        if self.verbose:
-            self.remark(text)
-
     @contextmanager
-    def working(self, text: str) -> Iterator[Callable[[Progress], None]]:
-        """Show on a terminal that something is being done, and how far it is as far as that is told."""
+    def status(self, text: str) -> Iterator[Callable[[Progress], None]]:
+        """Show a live status line on a terminal; yields the progress callback."""
         from gmail_assets.cli.display import SyncDisplay
 
         with SyncDisplay(self._console(stderr=True), quiet=self.quiet, lines=False) as display:
-            display.begin(text)
+            display.start(text)
             yield display.progress
 
-    def result(self, document: Mapping[str, Any]) -> None:
-        """The result as JSON, where it is asked for."""
+    def print_json(self, document: Mapping[str, Any]) -> None:
+        """Print the result as JSON, with --json only."""
         if self.json:
             json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
             sys.stdout.write("\n")
@@ -103,4 +100,4 @@ class Output:
         from rich.console import Console
 
         stream = sys.stderr if stderr else sys.stdout
-        return Console(file=stream, width=None if stream.isatty() else _WIDTH_OF_FILES)
+        return Console(file=stream, width=None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL)

@@ -1,1 +1,1 @@
-"""`make demo` and `make ui`: the main job on an emulated mailbox, no account needed (`python -m gmail_assets.demo`)."""
+"""`make demo` and `make ui`: the Dagster job on an emulated mailbox, without a Gmail account."""

@@ -1,8 +1,8 @@
-"""`make demo` and `make ui`: the main job on a mailbox that an emulator of the Gmail API serves.
+"""`make demo` and `make ui`: the Dagster job on a mailbox of the Gmail emulator.
 
-`run` starts the emulator, materializes the ten assets through Dagster into ./lake, shows what came and what it would
-cost at Gmail's quota, then changes the mailbox and lets Dagster's daemon bring the changes. `ui` serves the same
-mailbox again from its journal and opens Dagster on what `run` left. Both stop all that they started.
+`run` starts the emulator, materializes the ten assets into ./lake, prints the tables and their cost at Gmail's quota,
+then changes the mailbox and starts the Dagster daemon, whose sensor syncs the changes. `ui` serves the same mailbox
+from its journal and starts the Dagster UI on the tables of `run`. Both stop every process that they started.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _HOME = Path(".dagster")
 
 _EMULATOR_DOMAIN = "@gmail.test"
 _NO_LIMIT = "1200000"
-"""The highest GMAIL_QUOTA: the emulator refuses nothing here, so the demo runs as fast as the machine."""
+"""The highest GMAIL_QUOTA: the emulator enforces no quota in the demo, so the machine sets the speed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Setup:
-    """What the mailbox was made from: kept, so that `ui` serves the same one."""
+    """What the mailbox was generated from; stored so that `ui` serves the same mailbox."""
 
     messages: int
     mbox: str | None
@@ -60,24 +60,26 @@ class _Setup:
         try:
             return cls(**json.loads(_SETUP.read_text("utf-8")))
         except (OSError, ValueError, TypeError):
-            raise ConfigurationError("There is no demo here yet.", fix="Run `make demo` first.") from None
+            raise ConfigurationError(
+                "There is no demo in this folder.", fix="Run `make demo` first."
+            ) from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the two.
+    """Run `run` or `ui`.
 
     Returns:
-        The exit code, as of `gmail-assets`.
+        The exit code, as for `gmail-assets`.
     """
     from rich.console import Console
 
     parser = argparse.ArgumentParser(prog="python -m gmail_assets.demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="what `make demo` runs")
-    run.add_argument("--messages", type=int, default=2000, help="messages in the made-up mailbox")
-    run.add_argument("--mbox", metavar="FILE", help="serve this mbox (a Google Takeout export) in its place")
+    run.add_argument("--messages", type=int, default=2000, help="messages in the generated mailbox")
+    run.add_argument("--mbox", metavar="FILE", help="serve this mbox file (a Google Takeout export) instead")
     ui = commands.add_parser("ui", help="what `make ui` runs")
-    ui.add_argument("--port", type=int, default=3000, help="port of Dagster's web page")
+    ui.add_argument("--port", type=int, default=3000, help="port of the Dagster UI")
     arguments = parser.parse_args(argv)
 
     console = Console(highlight=False)
@@ -89,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(console, _Setup(arguments.messages, arguments.mbox))
     except GmailError as error:
         sys.stderr.write(f"{error}\n")
-        return ExitCode.MISTAKE if isinstance(error, ConfigurationError) else ExitCode.FAILED
+        return ExitCode.INVALID_INPUT if isinstance(error, ConfigurationError) else ExitCode.FAILURE
     except KeyboardInterrupt:
         sys.stderr.write("Stopped.\n")
         return ExitCode.INTERRUPTED
@@ -100,9 +102,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _run(console: Console, setup: _Setup) -> int:
-    _start_afresh(setup)
+    _reset(setup)
     with _gmail(setup) as gmail:
-        from gmail_assets.cli.display import SyncDisplay, undiverted
+        from gmail_assets.cli.display import SyncDisplay, terminal_console
         from gmail_assets.delta.lake import Lake
         from gmail_assets.demo.changes import show_changes
         from gmail_assets.demo.report import show_cost, show_next_steps, show_senders, show_tables
@@ -111,18 +113,18 @@ def _run(console: Console, setup: _Setup) -> int:
 
         address = gmail.addresses[0]
         console.print(f"A Gmail emulator serves {address} at {gmail.url}.")
-        console.print(f"Dagster fills ten Delta tables in ./{_LAKE} from it ...\n")
+        console.print(f"Dagster loads it into ten Delta tables in ./{_LAKE} ...\n")
         started = time.monotonic()
         runner = Runner()
-        with SyncDisplay(undiverted(sys.stdout), lines=False) as display, reporting(display):
-            display.mailbox(address)
+        with SyncDisplay(terminal_console(sys.stdout), lines=False) as display, reporting(display):
+            display.start_mailbox(address)
             run = runner.run_mailbox(address, runner.tables([]))
         if run.interrupted:
             raise KeyboardInterrupt
         if run.failures:
             for step, failure in run.failures.items():
                 sys.stderr.write(f"{step}: {failure.message}\n")
-            return ExitCode.FAILED
+            return ExitCode.FAILURE
         seconds = time.monotonic() - started
         lake = Lake(str(_LAKE))
         console.print()
@@ -131,34 +133,36 @@ def _run(console: Console, setup: _Setup) -> int:
         show_cost(console, run, seconds)
         show_changes(console, gmail, lake, _WORKSPACE, _STATE / "daemon.log")
         show_next_steps(console)
-    return ExitCode.DONE
+    return ExitCode.SUCCESS
 
 
-def _start_afresh(setup: _Setup) -> None:
+def _reset(setup: _Setup) -> None:
     if setup.mbox is not None and not Path(setup.mbox).is_file():
-        raise ConfigurationError(f"MBOX={setup.mbox!r} is no file.", fix="Give the path of an mbox file.")
+        raise ConfigurationError(
+            f"MBOX={setup.mbox!r} is not a file.", fix="Set it to the path of an mbox file."
+        )
     foreign = _LAKE.exists() and any(_LAKE.iterdir()) and not _MARKER.exists()
     if foreign or _has_real_mail():
         raise ConfigurationError(
-            f"The folder ./{_LAKE} holds something that the demo did not make, and would be replaced.",
+            f"The folder ./{_LAKE} contains data that is not from the demo, and the demo would replace it.",
             fix="Move it away, or run the demo in another folder.",
         )
     for folder in (_LAKE, _STATE):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-    _MARKER.write_text("Removed and made anew by `make demo`.\n", "utf-8")
+    _MARKER.write_text("`make demo` deletes and recreates this folder.\n", "utf-8")
     _SETUP.write_text(json.dumps(asdict(setup)), "utf-8")
 
 
 def _has_real_mail() -> bool:
-    """Whether someone synced an account of their own into the demo's lake."""
-    parts = {unquote(folder.name.removeprefix("mailbox=")) for folder in _LAKE.glob("*/mailbox=*")}
-    return any(not address.endswith(_EMULATOR_DOMAIN) for address in parts)
+    """Whether the lake of the demo also contains a real account."""
+    mailboxes = {unquote(folder.name.removeprefix("mailbox=")) for folder in _LAKE.glob("*/mailbox=*")}
+    return any(not address.endswith(_EMULATOR_DOMAIN) for address in mailboxes)
 
 
 @contextmanager
 def _gmail(setup: _Setup) -> Iterator[Emulator]:
-    """The emulator, and an environment in which everything that Dagster starts talks to it."""
+    """Run the emulator, with environment variables that connect every Dagster process to it."""
     from gmail_client.emulator import Emulator
 
     _HOME.mkdir(exist_ok=True)
@@ -173,11 +177,11 @@ def _gmail(setup: _Setup) -> Iterator[Emulator]:
         )
     except ValueError as error:
         raise ConfigurationError(
-            f"The emulator can't serve this mailbox: {error}", fix="Run `make demo` again: it begins afresh."
+            f"The emulator can't serve this mailbox: {error}", fix="Run `make demo` again; it starts over."
         ) from None
     with emulator as gmail:
         for name in [name for name in os.environ if name.startswith("GMAIL_")]:
-            del os.environ[name]  # the demo must not mix with the user's own account
+            del os.environ[name]  # the demo must not use the user's own account
         address = gmail.addresses[0]
         os.environ.update(gmail.environment(address))
         os.environ.update(
@@ -199,8 +203,8 @@ def _ui(console: Console, port: int) -> int:
         web = ["dagster-webserver", *workspace, "-h", "127.0.0.1", "-p", str(port)]
         daemon = ["dagster-daemon", "run", *workspace]
         console.print(
-            f"A Gmail emulator serves {gmail.addresses[0]} again at {gmail.url}, as the demo left it.\n"
-            f"Dagster starts at http://127.0.0.1:{port} ... Ctrl-C stops both; their log is in {_STATE}.",
+            f"A Gmail emulator serves {gmail.addresses[0]} at {gmail.url}, in the state after the demo.\n"
+            f"Dagster starts at http://127.0.0.1:{port} ... Ctrl-C stops both; the log is {_STATE / 'ui.log'}.",
             soft_wrap=True,
         )
         with (
@@ -212,8 +216,8 @@ def _ui(console: Console, port: int) -> int:
             console.print(f"Ready: http://127.0.0.1:{port}/asset-groups", soft_wrap=True)
             while web_process.poll() is None and daemon_process.poll() is None:
                 time.sleep(0.5)
-    sys.stderr.write(f"Dagster stopped by itself; see {_STATE / 'ui.log'}.\n")
-    return ExitCode.FAILED
+    sys.stderr.write(f"Dagster stopped unexpectedly; see {_STATE / 'ui.log'}.\n")
+    return ExitCode.FAILURE
 
 
 def _check_free(port: int) -> None:
@@ -223,7 +227,7 @@ def _check_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise ConfigurationError(
-                f"Port {port} is taken by another program.", fix="Choose another: make ui PORT=3001."
+                f"Port {port} is in use by another program.", fix="Use another port: make ui PORT=3001."
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""The demo's second half: the mailbox changes, and Dagster's own daemon and sensor bring the changes."""
+"""Second part of the demo: the mailbox changes, and the Dagster daemon with its sensor syncs the changes."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
 __all__ = ["show_changes"]
 
 _WAIT_SECONDS = 120.0
-_ARRIVALS = 3
-_RELABELLED = 5
+_NEW = 3
+_STARRED = 5
 _DELETED = 2
 
 
 def show_changes(console: Console, gmail: Emulator, lake: Lake, workspace: Path, log: Path) -> None:
-    """Change the mailbox, start the daemon with the sensor on, and wait until the tables have caught up.
+    """Change the mailbox, start the daemon with the sensor switched on, and wait until the tables are up to date.
 
     Args:
-        console: Where to tell it.
+        console: The console to print on.
         gmail: The emulator.
-        lake: The demo's lake, loaded.
-        workspace: The workspace file that the daemon loads.
-        log: File for the daemon's output.
+        lake: The lake of the demo, after the first load.
+        workspace: The workspace file for the daemon.
+        log: File for the output of the daemon.
     """
     mailbox = gmail.mailbox()
     ids = mailbox.message_ids()
     console.print(
-        f"\nNow the mailbox changes: {_ARRIVALS} mails arrive, {_RELABELLED} are starred, {_DELETED} are deleted.\n"
-        "Dagster's daemon runs the sensor gmail_changes, which notices and asks for a run ...",
+        f"\nNow the mailbox changes: {_NEW} new messages, {_STARRED} starred, {_DELETED} deleted.\n"
+        "The Dagster daemon runs the sensor gmail_changes, which detects this and requests a run ...",
         soft_wrap=True,
     )
-    for _ in range(_ARRIVALS):
+    for _ in range(_NEW):
         mailbox.insert(mailbox.random_mail(), ["INBOX", "UNREAD"])
-    for message_id in ids[:_RELABELLED]:
+    for message_id in ids[:_STARRED]:
         mailbox.modify(message_id, ["STARRED"], [])
     for message_id in ids[-_DELETED:]:
         mailbox.delete(message_id)
@@ -59,17 +59,17 @@ def show_changes(console: Console, gmail: Emulator, lake: Lake, workspace: Path,
         log.open("wb") as output,
         child(["dagster-daemon", "run", "-w", str(workspace)], output=output),
     ):
-        while not (_caught_up(lake, gmail.addresses[0], head) and _runs_ended(instance)):
+        while not (_up_to_date(lake, gmail.addresses[0], head) and _runs_ended(instance)):
             if time.monotonic() - started > _WAIT_SECONDS:
-                console.print(f"The changes did not arrive within {_WAIT_SECONDS:.0f} s; see {log}.")
+                console.print(f"The tables were not up to date within {_WAIT_SECONDS:.0f} s; see {log}.")
                 return
             time.sleep(0.5)
-        rows = _brought(instance)
-    console.print(f"They arrived after {time.monotonic() - started:.0f} s, start of the daemon included:\n")
-    console.print(summary_table(["table", "rows", "new", "changed", "removed", "units"], rows))
+        rows = _last_materializations(instance)
+    console.print(f"Synced after {time.monotonic() - started:.0f} s, including the start of the daemon:\n")
+    console.print(summary_table(["table", "rows", "new", "changed", "deleted", "units"], rows))
 
 
-def _caught_up(lake: Lake, address: str, head: int) -> bool:
+def _up_to_date(lake: Lake, address: str, head: int) -> bool:
     changing = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]
     statuses = partition_statuses(lake, address, changing).values()
     return all((status.cursor or 0) >= head for status in statuses)
@@ -80,22 +80,22 @@ def _runs_ended(instance: dg.DagsterInstance) -> bool:
     return not instance.get_runs(filters=dg.RunsFilter(statuses=unfinished), limit=1)
 
 
-def _brought(instance: dg.DagsterInstance) -> list[dict[str, Any]]:
-    """What the last materializations say they did; messages and threads share their units."""
+def _last_materializations(instance: dg.DagsterInstance) -> list[dict[str, Any]]:
+    """Counts of the last materializations; messages and threads share their quota units."""
     rows: list[dict[str, Any]] = []
     for table in CHANGE_TABLES:
         event = instance.get_latest_materialization_event(dg.AssetKey(["gmail", table]))
         if event is None or event.asset_materialization is None:
             continue
-        said = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+        metadata = {name: value.value for name, value in event.asset_materialization.metadata.items()}
         rows.append(
             {
                 "table": table,
-                "rows": said["dagster/partition_row_count"],
-                "new": said["rows_written"],
-                "changed": said["rows_updated"],
-                "removed": said["rows_deleted"],
-                "units": "same run" if rows else said["units"],
+                "rows": metadata["dagster/partition_row_count"],
+                "new": metadata["rows_written"],
+                "changed": metadata["rows_updated"],
+                "deleted": metadata["rows_deleted"],
+                "units": "same run" if rows else metadata["units"],
             }
         )
     return rows

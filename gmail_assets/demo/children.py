@@ -1,4 +1,4 @@
-"""Processes that end with us: `child` starts one in a group of its own and stops the whole group on leaving."""
+"""`child` starts a process in a process group of its own and stops the whole group at the end of the block."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import IO
 
 __all__ = ["child"]
 
-_PATIENCE_SECONDS = 15.0
+_INTERRUPT_SECONDS = 15.0
 
 
 @contextmanager
 def child(command: Sequence[str], *, output: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program of this environment; it and all that it started are gone when the block is left.
+    """Start a console script of this Python environment; stop it and its child processes at the end of the block.
 
     Args:
-        command: Name of a console script beside the running interpreter, and its arguments.
-        output: Where standard output and error go.
+        command: Name of the console script, and its arguments.
+        output: File for standard output and error.
     """
     program = Path(sys.executable).parent / command[0]
-    process = subprocess.Popen(  # noqa: S603 - our own environment's program
+    process = subprocess.Popen(  # noqa: S603 - a program of this environment
         [str(program), *command[1:]],
         stdout=output,
         stderr=subprocess.STDOUT,
@@ -38,9 +38,9 @@ def child(command: Sequence[str], *, output: IO[bytes]) -> Iterator[subprocess.P
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the group to stop, and end what does not."""
-    for number, patience in (
-        (signal.SIGINT, _PATIENCE_SECONDS),
+    """Interrupt the process group, then terminate, then kill it."""
+    for number, seconds in (
+        (signal.SIGINT, _INTERRUPT_SECONDS),
         (signal.SIGTERM, 5.0),
         (signal.SIGKILL, 5.0),
     ):
@@ -49,6 +49,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         except ProcessLookupError:
             return
         try:
-            process.wait(patience)
+            process.wait(seconds)
         except subprocess.TimeoutExpired:
             continue

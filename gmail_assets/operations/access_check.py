@@ -1,7 +1,7 @@
-"""Whether each table can be read and the lake be written: tried with the cheapest calls, nothing is loaded.
+"""Check access with the cheapest calls: which tables can be read, and whether the lake can be written.
 
-`check_mailbox` asks Gmail for the first item of each of the ten tables (at most 40 quota units), `check_lake` writes
-and removes a small file, `versions` names what is installed.
+`check_mailbox` requests the first item of each of the ten tables (at most 40 quota units), `check_lake` writes and
+removes a small file, `versions` returns the versions of installed packages.
 """
 
 from __future__ import annotations
@@ -25,66 +25,66 @@ from gmail_client.snapshots import SETTINGS_PARTS
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 
-__all__ = ["Finding", "LakeFinding", "MailboxFinding", "check_lake", "check_mailbox", "versions"]
+__all__ = ["LakeAccess", "MailboxAccess", "TableAccess", "check_lake", "check_mailbox", "versions"]
 
 _ANYTHING = "in:anywhere"
-"""A search that lets everything in: a token that may read headers only (gmail.metadata) is refused any search."""
+"""A search that matches everything. Gmail refuses any search to a token that may read headers only (gmail.metadata)."""
 
 _PACKAGES = ("gmail-assets", "dagster", "deltalake", "pyarrow", "pyspark")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One table.
+class TableAccess:
+    """Access to one table.
 
     Attributes:
-        readable: Whether it was read.
-        expected: Whether it is no surprise that it was not: `delegates`, with a user's own credentials.
-        says: What there is to say: why not, or a remark.
-        fix: How to mend it.
+        readable: Whether it can be read.
+        expected: Whether the refusal is normal: `delegates`, with a user's own credentials.
+        message: Why it can't be read; or a note, for example that it is empty.
+        fix: How to fix it.
         error: Class name of the error.
     """
 
     readable: bool
     expected: bool = False
-    says: str = ""
+    message: str = ""
     fix: str = ""
     error: str = ""
 
     @classmethod
-    def of(cls, error: GmailError, *, expected: bool = False) -> Finding:
-        """What an error says of a table."""
+    def refused(cls, error: GmailError, *, expected: bool = False) -> TableAccess:
+        """The table can't be read because of this error."""
         return cls(False, expected, error.what, error.fix, type(error).__name__)
 
 
 @dataclass(slots=True)
-class MailboxFinding:
-    """One mailbox.
+class MailboxAccess:
+    """Access to one mailbox.
 
     Attributes:
-        name: As it is configured.
-        address: Its real address; empty when not even that could be asked.
-        tables: A finding for each of the ten.
-        problem: What is wrong between the mailbox and the lake; None for nothing.
+        name: Configured name of the mailbox.
+        address: Its real address; empty if the profile can't be read.
+        tables: Access to each of the ten tables.
+        problem: A conflict between mailbox and lake, or None.
         units: Quota units that the check cost.
     """
 
     name: str
     address: str = ""
-    tables: dict[str, Finding] = field(default_factory=dict)
+    tables: dict[str, TableAccess] = field(default_factory=dict)
     problem: GmailError | None = None
     units: int = 0
 
 
 @dataclass(slots=True)
-class LakeFinding:
-    """The lake.
+class LakeAccess:
+    """Access to the lake.
 
     Attributes:
-        uri: Where it is.
+        uri: Location of the lake.
         writable: Whether a file could be written and removed.
-        problem: Why not, or which table can't be read.
-        tables: Delta version, rows and protocol of each table that is there, by its name in the lake.
+        problem: Why it can't be written, or which table can't be read; None without a problem.
+        tables: Delta version and protocol of each existing table, by its name in the lake.
     """
 
     uri: str
@@ -93,31 +93,31 @@ class LakeFinding:
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def check_mailbox(mailbox: Mailbox, spec: Spec, lake: Lake) -> MailboxFinding:
-    """Try each of the ten tables.
+def check_mailbox(mailbox: Mailbox, spec: Spec, lake: Lake) -> MailboxAccess:
+    """Try to read each of the ten tables.
 
     Args:
-        mailbox: Which.
-        spec: With which options.
-        lake: The lake that is meant: its names must stand for the same addresses.
+        mailbox: The mailbox.
+        spec: Table options.
+        lake: The lake, whose mailbox names must belong to the same addresses.
     """
-    found = MailboxFinding(mailbox.user_id)
+    access = MailboxAccess(mailbox.user_id)
     before = mailbox.api.usage.snapshot().total_units
     options = {entry.source_table: entry.options for entry in spec.tables}
     try:
-        found.address = mailbox.address
+        access.address = mailbox.address
     except GmailError as error:
-        # Whatever stands in the way of the profile stands in the way of all.
-        found.tables = dict.fromkeys(CATALOGUE, Finding.of(error))
+        # What prevents reading the profile prevents reading every table.
+        access.tables = dict.fromkeys(CATALOGUE, TableAccess.refused(error))
     else:
-        found.problem = _name_problem(mailbox, lake)
+        access.problem = _registry_problem(mailbox, lake)
         for name in CATALOGUE:
-            found.tables[name] = _try(mailbox, name, options.get(name, TableOptions()))
-    found.units = mailbox.api.usage.snapshot().total_units - before
-    return found
+            access.tables[name] = _table_access(mailbox, name, options.get(name, TableOptions()))
+    access.units = mailbox.api.usage.snapshot().total_units - before
+    return access
 
 
-def _name_problem(mailbox: Mailbox, lake: Lake) -> GmailError | None:
+def _registry_problem(mailbox: Mailbox, lake: Lake) -> GmailError | None:
     try:
         MailboxRegistry(lake).refuse_other(mailbox.user_id, mailbox.address)
     except GmailError as error:
@@ -125,16 +125,18 @@ def _name_problem(mailbox: Mailbox, lake: Lake) -> GmailError | None:
     return None
 
 
-def _try(mailbox: Mailbox, name: str, options: TableOptions) -> Finding:
+def _table_access(mailbox: Mailbox, name: str, options: TableOptions) -> TableAccess:
     try:
-        return Finding(True, says=_READS[name](mailbox.api, options))
+        return TableAccess(True, message=_READS[name](mailbox.api, options))
     except GmailError as error:
         own = mailbox.client.credentials.kind != "service account"
-        return Finding.of(error, expected=name == "delegates" and own and isinstance(error, ForbiddenError))
+        return TableAccess.refused(
+            error, expected=name == "delegates" and own and isinstance(error, ForbiddenError)
+        )
 
 
 def _listed(pages: Iterable[list[Any]], options: TableOptions) -> str:
-    """Read the first page; an empty one is worth a remark."""
+    """Read the first page; returns a note if it is empty."""
     for page in pages:
         if page:
             return ""
@@ -152,57 +154,57 @@ def _filters(options: TableOptions) -> dict[str, Any]:
 
 
 def _settings(api: GmailApi, options: TableOptions) -> str:
-    closed = []
+    refused = []
     for part in SETTINGS_PARTS:
         try:
             api.settings_part(part)
         except ForbiddenError:
-            closed.append(part)
-    if len(closed) == len(SETTINGS_PARTS):
-        api.settings_part(closed[0])
-    return f"{', '.join(closed)} may not be read and stay null" if closed else ""
+            refused.append(part)
+    if len(refused) == len(SETTINGS_PARTS):
+        api.settings_part(refused[0])
+    return f"{', '.join(refused)} can't be read and stay null" if refused else ""
 
 
-def _whole(read: Callable[[GmailApi], object]) -> Callable[[GmailApi, TableOptions], str]:
-    def try_it(api: GmailApi, options: TableOptions) -> str:
+def _note_if_empty(read: Callable[[GmailApi], object]) -> Callable[[GmailApi, TableOptions], str]:
+    def read_table(api: GmailApi, options: TableOptions) -> str:
         return "" if read(api) else "empty"
 
-    return try_it
+    return read_table
 
 
 _READS: Mapping[str, Callable[[GmailApi, TableOptions], str]] = {
     "messages": lambda api, options: _listed(api.list_messages(**_filters(options)), options),
     "threads": lambda api, options: _listed(api.list_threads(**_filters(options)), options),
-    "labels": _whole(GmailApi.labels),
+    "labels": _note_if_empty(GmailApi.labels),
     "drafts": lambda api, options: _listed(api.list_drafts(page_size=1), options),
-    # Its address was asked for with the same call.
+    # The address of the mailbox has been read with the same call.
     "profile": lambda api, options: "",
     "settings": _settings,
-    "filters": _whole(GmailApi.filters),
-    "forwarding_addresses": _whole(GmailApi.forwarding_addresses),
-    "send_as": _whole(GmailApi.send_as),
-    "delegates": _whole(GmailApi.delegates),
+    "filters": _note_if_empty(GmailApi.filters),
+    "forwarding_addresses": _note_if_empty(GmailApi.forwarding_addresses),
+    "send_as": _note_if_empty(GmailApi.send_as),
+    "delegates": _note_if_empty(GmailApi.delegates),
 }
 
 
-def check_lake(lake: Lake, spec: Spec) -> LakeFinding:
-    """Write and remove a small file, and open the tables that are there."""
-    found = LakeFinding(lake.uri)
+def check_lake(lake: Lake, spec: Spec) -> LakeAccess:
+    """Write and remove a small file, and open the existing tables."""
+    access = LakeAccess(lake.uri)
     try:
         _write_and_remove(lake)
-        found.writable = True
+        access.writable = True
         for entry in spec.tables:
             delta = lake.find(entry.table_name)
             if delta is not None:
                 protocol = delta.protocol()
-                found.tables[entry.table_name] = {
+                access.tables[entry.table_name] = {
                     "version": delta.version(),
                     "reader": protocol.min_reader_version,
                     "writer": protocol.min_writer_version,
                 }
     except LakeError as error:
-        found.problem = error
-    return found
+        access.problem = error
+    return access
 
 
 def _write_and_remove(lake: Lake) -> None:
@@ -218,24 +220,24 @@ def _write_and_remove(lake: Lake) -> None:
             store.delete_file(name)
             return
         folder = Path(lake.uri)
-        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        created = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         try:
             (folder / name).write_bytes(b"check")
             (folder / name).unlink()
         finally:
-            for path in made:
+            for path in created:
                 path.rmdir()
-    except Exception as error:  # object stores raise errors of many kinds
+    except Exception as error:  # object stores raise many kinds of errors
         raise unwritable(lake.uri, error) from error
 
 
 def versions() -> dict[str, str]:
-    """What is installed, by name; pyspark only where it is."""
-    found = {"python": platform.python_version()}
+    """Installed versions by package name; pyspark only if it is installed."""
+    installed = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed

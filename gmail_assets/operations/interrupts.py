@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, noticed also where Dagster or a library swallows what they raise."""
+"""Detect Ctrl-C and SIGTERM even where Dagster or a library swallows the exception."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from contextlib import contextmanager
 
 __all__ = ["watching_for_interrupts"]
 
-_ASKS_TO_STOP = frozenset({signal.SIGINT, signal.SIGTERM})
+_STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
 @contextmanager
 def watching_for_interrupts() -> Iterator[Callable[[], bool]]:
-    """Within the block, whether a signal asked this process to stop since it was entered.
+    """Yield a function that returns whether SIGINT or SIGTERM arrived since the block was entered.
 
-    Whatever handler is in place goes on as ever. One that raises can be lost: in a destructor or a callback, and in
-    Dagster between the last step of a run and its end. Python writes each signal's number to the wakeup descriptor
-    besides, which nothing swallows. Outside of the main thread no signal is seen.
+    Installed signal handlers keep working. An exception that a handler raises can get lost: in a destructor, in a
+    callback, or in Dagster between the last step and the end of a run. Python also writes the number of each signal
+    to the wakeup file descriptor, which this function reads. Outside the main thread no signal is detected.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -31,7 +31,7 @@ def watching_for_interrupts() -> Iterator[Callable[[], bool]]:
     def interrupted() -> bool:
         nonlocal seen
         with contextlib.suppress(BlockingIOError):
-            seen = seen or any(number in _ASKS_TO_STOP for number in reader.recv(4096))
+            seen = seen or any(number in _STOP_SIGNALS for number in reader.recv(4096))
         return seen
 
     with reader, writer:

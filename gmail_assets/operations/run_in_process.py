@@ -1,7 +1,7 @@
-"""Runs of the same Dagster assets without a server: one run for each mailbox, in this process.
+"""Run the Dagster assets in this process, without a server: one run per mailbox.
 
-`run_mailbox` materializes tables of one mailbox and tells what became of each. The runs are kept in the Dagster
-instance that DAGSTER_HOME names, where there is one; else in memory.
+`Runner.run_mailbox` materializes tables of one mailbox and returns the result of each. The runs are recorded in the
+Dagster instance that DAGSTER_HOME names; without it, in memory.
 """
 
 from __future__ import annotations
@@ -23,64 +23,64 @@ from gmail_client.settings import Settings
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 
-__all__ = ["CheckOutcome", "Runner", "SyncRun", "TableFailure"]
+__all__ = ["CheckResult", "RunResult", "Runner", "StepFailure"]
 
 _KEY_PREFIX = ["gmail"]
 _SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
 @dataclass(frozen=True, slots=True)
-class TableFailure:
-    """A step that failed: the name of the error's class, and what it says."""
+class StepFailure:
+    """A failed step: class name and message of the error."""
 
     error: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class CheckOutcome:
-    """One asset check: of which table, which, whether it passed, what it says."""
+class CheckResult:
+    """The result of one asset check of a table."""
 
     table: str
     check: str
     passed: bool
-    says: str
+    message: str
 
 
 @dataclass(slots=True)
-class SyncRun:
-    """What became of one mailbox.
+class RunResult:
+    """The result of one mailbox's run.
 
     Attributes:
-        mailbox: Its configured name.
-        run_id: Dagster's run.
+        mailbox: Configured name of the mailbox.
+        run_id: Id of the Dagster run.
         tables: Materialization metadata by table, as plain values.
-        failures: What failed, by step.
-        checks: What the asset checks found.
-        interrupted: A person stopped it.
+        failures: Failed steps by name.
+        checks: Results of the asset checks.
+        interrupted: The run was stopped by Ctrl-C or SIGTERM.
     """
 
     mailbox: str
     run_id: str
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    failures: dict[str, TableFailure] = field(default_factory=dict)
-    checks: list[CheckOutcome] = field(default_factory=list)
+    failures: dict[str, StepFailure] = field(default_factory=dict)
+    checks: list[CheckResult] = field(default_factory=list)
     interrupted: bool = False
 
     @property
     def complete(self) -> bool:
-        """Whether every table that was brought is complete: no time budget cut it short."""
+        """Whether every materialized table is complete: the time budget ended none of them early."""
         return all(metadata.get("complete", True) for metadata in self.tables.values())
 
 
 class Runner:
-    """Materializes tables as the environment describes them.
+    """Materializes tables with the settings of the environment.
 
     Args:
-        spec: Which tables; GMAIL_SPEC, else all ten, where not given.
+        spec: Tables and their options. None: GMAIL_SPEC, else all ten tables.
 
     Raises:
-        ConfigurationError: The spec or a setting can't be right.
+        ConfigurationError: The spec or a setting is invalid.
     """
 
     def __init__(self, spec: Spec | None = None) -> None:
@@ -89,10 +89,10 @@ class Runner:
         self.mailboxes = settings.mailbox_names
 
     def tables(self, names: Sequence[str]) -> list[str]:
-        """The named tables, or all of the spec's; in the catalogue's order.
+        """The named tables, or all of the spec, in catalogue order.
 
         Raises:
-            UnknownTableError: Not one of the ten.
+            UnknownTableError: Not one of the ten tables.
         """
         for name in names:
             table(name)
@@ -101,13 +101,13 @@ class Runner:
 
     def run_mailbox(
         self, mailbox: str, tables: Sequence[str], *, mail_config: Mapping[str, Any] | None = None
-    ) -> SyncRun:
-        """One run.
+    ) -> RunResult:
+        """Materialize tables of one mailbox.
 
         Args:
-            mailbox: An address, or `me`; it need not be among the configured ones.
-            tables: Names of tables; one that the spec leaves out is read with default options.
-            mail_config: Run config of the step that brings messages and threads (`SyncConfig`).
+            mailbox: An address or `me`; it does not have to be configured.
+            tables: Names of tables. A table that is not in the spec has default options.
+            mail_config: Run config of the step that syncs messages and threads (`SyncConfig`).
         """
         missing = [name for name in tables if name not in {entry.source_table for entry in self.spec.tables}]
         spec = (
@@ -136,7 +136,7 @@ class Runner:
                 run_config=run_config,
                 raise_on_error=False,
             )
-            run = SyncRun(mailbox, result.run_id, interrupted=interrupted())
+            run = RunResult(mailbox, result.run_id, interrupted=interrupted())
         for event in result.get_asset_materialization_events():
             if event.asset_key is not None:
                 run.tables[by_key[event.asset_key]] = {
@@ -146,7 +146,7 @@ class Runner:
                 }
         for evaluation in result.get_asset_check_evaluations():
             run.checks.append(
-                CheckOutcome(
+                CheckResult(
                     by_key[evaluation.asset_key],
                     evaluation.check_name,
                     evaluation.passed,
@@ -159,12 +159,12 @@ class Runner:
                 run.interrupted = run.interrupted or failure.error == "DagsterExecutionInterruptedError"
                 run.failures[_step_text(event.step_key)] = failure
         if not result.success and not run.failures:
-            run.failures["run"] = TableFailure("Error", _run_failure(result))
+            run.failures["run"] = StepFailure("Error", _run_failure(result))
         return run
 
 
 def _instance() -> dg.DagsterInstance:
-    # Ctrl-C may come while a connection is closed; its pool would print a traceback before it passes that on.
+    # Ctrl-C during the close of a connection makes the pool log a traceback before it raises.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     home = os.environ.get("DAGSTER_HOME")
     if not home:
@@ -173,13 +173,13 @@ def _instance() -> dg.DagsterInstance:
         return dg.DagsterInstance.get()
     except dg.DagsterError as error:
         raise ConfigurationError(
-            f"Dagster's instance in DAGSTER_HOME={home!r} can't be opened: {' '.join(str(error).split())}",
-            fix="Set DAGSTER_HOME to the absolute path of a folder that is there, or unset it.",
+            f"The Dagster instance in DAGSTER_HOME={home!r} can't be opened: {' '.join(str(error).split())}",
+            fix="Set DAGSTER_HOME to the absolute path of an existing folder, or unset it.",
         ) from None
 
 
 def _step_text(step: str) -> str:
-    """What a step brings, in words for a person: the tables of the mail step, else the table."""
+    """The tables that a step materializes, for messages."""
     name = step.removeprefix("_".join([*_KEY_PREFIX, ""]))
     return ", ".join(CHANGE_TABLES) if step == mail_step_name(_KEY_PREFIX) else name
 
@@ -191,17 +191,15 @@ def _run_failure(result: dg.ExecuteInProcessResult) -> str:
     )
 
 
-def _failure(event: dg.DagsterEvent) -> TableFailure:
+def _failure(event: dg.DagsterEvent) -> StepFailure:
     data = event.step_failure_data
     if data.user_failure_data is not None:
         error = data.user_failure_data.metadata.get(ERROR_KEY)
-        return TableFailure(
-            str(error.value) if error else "Failure", data.user_failure_data.description or ""
-        )
+        return StepFailure(str(error.value) if error else "Failure", data.user_failure_data.description or "")
     info = data.error
     if info is None:
-        return TableFailure("Error", "It failed and did not say why.")
-    while info.cause is not None:  # behind Dagster's own wrappers
+        return StepFailure("Error", "The step failed without an error message.")
+    while info.cause is not None:  # Dagster wraps the original error
         info = info.cause
     name = (info.cls_name or "Error").rpartition(".")[2]
-    return TableFailure(name, info.message.strip().removeprefix(f"{info.cls_name}: "))
+    return StepFailure(name, info.message.strip().removeprefix(f"{info.cls_name}: "))

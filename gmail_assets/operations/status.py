@@ -1,7 +1,7 @@
-"""Where the tables of a mailbox stand: rows, cursor, how far behind Gmail's head, and how the last run ended.
+"""Status of a mailbox: rows, cursors, lag behind the mailbox, result of the last run.
 
-`overview` reads the lake, asks Gmail for one profile (one unit), and looks into the Dagster instance that
-DAGSTER_HOME names, where there is one. Nothing is written.
+`mailbox_status` reads the lake, requests one profile from Gmail (one unit), and reads the Dagster instance if
+DAGSTER_HOME is set. It writes nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from gmail_client.tables import CATALOGUE
 if TYPE_CHECKING:
     import dagster as dg
 
-__all__ = ["LastRun", "MailboxStatus", "TableStatus", "overview"]
+__all__ = ["LastRun", "MailboxStatus", "TableStatus", "mailbox_status"]
 
 _KEY_PREFIX = ["gmail"]
 
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The newest run of a mailbox that Dagster knows: its id, how it stands, when it ended."""
+    """The newest Dagster run of a mailbox: id, status, end time."""
 
     run_id: str
     status: str
@@ -43,16 +43,16 @@ class LastRun:
 
 @dataclass(slots=True)
 class TableStatus:
-    """One mailbox's part of one table.
+    """Status of one mailbox's partition of a table.
 
     Attributes:
-        rows: Rows, ones kept after deletion included.
-        bytes: Bytes of their files.
-        cursor: History id up to which they are true; None for snapshots and unfinished loads.
-        behind: History ids between the cursor and Gmail's head; None where that can't be told.
-        loading: A load was begun and is not finished.
-        changed: When rows were last written.
-        materialized: When Dagster last materialized it.
+        rows: Number of rows, including soft-deleted ones.
+        bytes: Size of their files in bytes.
+        cursor: History id that it is synced through; None for snapshots and unfinished loads.
+        behind: History ids between the cursor and the mailbox's current one; None if unknown.
+        loading: A first load was started and is not finished.
+        changed: Time of the last write.
+        materialized: Time of the last Dagster materialization.
     """
 
     rows: int = 0
@@ -66,16 +66,16 @@ class TableStatus:
 
 @dataclass(slots=True)
 class MailboxStatus:
-    """One mailbox.
+    """Status of one mailbox.
 
     Attributes:
-        name: As it is configured.
-        address: Its real address; the lake's word for it where Gmail can't be asked; empty when neither knows.
-        head: Gmail's history head.
-        tables: Each table of the spec; None for one that holds nothing of it.
-        unfetched: Messages that Gmail would not give and that runs try again.
-        last_run: The newest run, where there is a Dagster instance.
-        error: Why Gmail could not be asked.
+        name: Configured name of the mailbox.
+        address: Its real address, from Gmail, else from the lake; empty if neither knows it.
+        head: Current history id of the mailbox; None if Gmail was not asked or did not answer.
+        tables: Status by table of the spec; None for a table without rows of this mailbox.
+        unfetched: Number of messages that could not be fetched and are in the retry queue.
+        last_run: The newest Dagster run, if there is an instance.
+        error: Why Gmail did not answer.
     """
 
     name: str
@@ -87,14 +87,14 @@ class MailboxStatus:
     error: GmailError | None = None
 
 
-def overview(name: str, lake: Lake, spec: Spec, client: GmailClient | None) -> MailboxStatus:
-    """The status of one mailbox.
+def mailbox_status(name: str, lake: Lake, spec: Spec, client: GmailClient | None) -> MailboxStatus:
+    """Get the status of one mailbox.
 
     Args:
-        name: As it is configured.
-        lake: Where its tables are.
-        spec: Which tables.
-        client: Access to Gmail; None to ask the lake alone.
+        name: Configured name of the mailbox.
+        lake: The lake.
+        spec: The tables.
+        client: The Gmail client; None to read the lake only.
 
     Raises:
         LakeError: The lake can't be read.
@@ -118,7 +118,7 @@ def overview(name: str, lake: Lake, spec: Spec, client: GmailClient | None) -> M
         status.unfetched = len(failed)
     with _instance() as instance:
         if instance is not None:
-            _ask_dagster(instance, status, spec)
+            _add_dagster_status(instance, status, spec)
     return status
 
 
@@ -144,7 +144,7 @@ def _changed(partition: PartitionStatus, address: str) -> datetime | None:
     newest = pc.max(own["modification_time"]).as_py() if own.num_rows else None
     if newest is None:
         return None
-    # Milliseconds since the epoch in some versions of deltalake, a moment in UTC without its zone in others.
+    # Some versions of deltalake return milliseconds since the epoch, others a naive datetime in UTC.
     if isinstance(newest, int):
         return datetime.fromtimestamp(newest / 1000, UTC)
     moment: datetime = newest
@@ -162,7 +162,7 @@ def _instance() -> Iterator[dg.DagsterInstance | None]:
         yield instance
 
 
-def _ask_dagster(instance: dg.DagsterInstance, status: MailboxStatus, spec: Spec) -> None:
+def _add_dagster_status(instance: dg.DagsterInstance, status: MailboxStatus, spec: Spec) -> None:
     import dagster as dg
 
     from gmail_assets.assets import asset_keys

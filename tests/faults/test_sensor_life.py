@@ -18,7 +18,7 @@ from support.lives import lives
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
-from gmail_assets.sensor_cursor import COMPARE, LastRun, Sight, decide, dump_cursor, parse_cursor
+from gmail_assets.sensor_cursor import RECONCILE, Observation, RunOutcome, decide, dump_cursor, parse_cursor
 from gmail_assets.syncing import sync
 from gmail_assets.syncing.mailbox_run import SyncRun, TimeUpError
 from gmail_client.emulator import Emulator
@@ -51,7 +51,7 @@ class Sensor:
     rng: random.Random
     cursor: str = ""
     now: float = 1_000_000.0
-    runs: dict[float, LastRun] = field(default_factory=dict)
+    runs: dict[float, RunOutcome] = field(default_factory=dict)
 
     def edit(self, how: str) -> None:
         """A person changes the cursor."""
@@ -79,13 +79,13 @@ class Sensor:
         cursors = [status.cursor for status in partition_statuses(self.lake, address, BOTH).values()]
         known = [cursor for cursor in cursors if cursor is not None]
         last = self.runs.get(entry.requested.at, "none") if entry and entry.requested else "none"
-        sight = Sight(
+        observation = Observation(
             observed=int(self.gmail.mailbox().head),
             tables=min(known) if known and len(known) == len(cursors) else None,
             begun=bool(cursors),
             last_run=last,
         )
-        decision = decide(entry, sight, now=self.now, initial_load=True)
+        decision = decide(entry, observation, now=self.now, initial_load=True)
         self.cursor = dump_cursor({"me": decision.entry})
         note(f"   {decision.reason}")
         if decision.request is None or decision.entry.requested is None:
@@ -100,7 +100,7 @@ class Sensor:
                     chaos.mailbox(client_of(self.gmail).mailbox()),
                     self.lake,
                     BOTH,
-                    reconcile=start == COMPARE,
+                    reconcile=start == RECONCILE,
                     replay_from=start if isinstance(start, int) else None,
                     allow_mass_delete=True,
                     sample=self.rng,

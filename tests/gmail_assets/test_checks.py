@@ -11,7 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from gmail_assets import gmail_definitions
 from gmail_assets.checks import (
-    View,
+    CheckContext,
     labels_known,
     primary_key_unique,
     row_count,
@@ -33,10 +33,10 @@ def load(lake: Lake, tables: list[SpecTable] = MAIL) -> None:
     sync(GmailResource().mailbox("me"), lake, tables)
 
 
-def look(lake: Lake, tables: list[SpecTable] = MAIL, *, later: timedelta = timedelta(0)) -> View:
+def look(lake: Lake, tables: list[SpecTable] = MAIL, *, later: timedelta = timedelta(0)) -> CheckContext:
     mailbox = GmailResource().mailbox("me")
     statuses = partition_statuses(lake, mailbox.address, tables)
-    return View(mailbox, statuses, timedelta(hours=1), datetime.now(UTC) + later)
+    return CheckContext(mailbox, statuses, timedelta(hours=1), datetime.now(UTC) + later)
 
 
 def rows_of(lake: Lake, table: str) -> pa.Table:
@@ -76,9 +76,9 @@ def test_they_cost_little_and_read_no_content(environment: Emulator, lake_of_tes
 def test_a_doubled_row_is_found(lake_of_test: Lake):
     load(lake_of_test)
     put(lake_of_test, "messages", rows_of(lake_of_test, "messages").slice(0, 2), "append")
-    verdict = primary_key_unique(look(lake_of_test), "messages")
-    assert not verdict.passed
-    assert verdict.numbers == {"doubled": 2}
+    outcome = primary_key_unique(look(lake_of_test), "messages")
+    assert not outcome.passed
+    assert outcome.numbers == {"duplicates": 2}
 
 
 @pytest.mark.usefixtures("environment")
@@ -89,9 +89,9 @@ def test_a_lost_row_is_found(lake_of_test: Lake, table: str):
     rows = rows_of(lake_of_test, table)
     keep = rows.num_rows - 1 if table == "messages" else 3
     put(lake_of_test, table, rows.slice(0, keep))
-    verdict = row_count(look(lake_of_test), table)
-    assert not verdict.passed
-    assert "unexplained" in verdict.says
+    outcome = row_count(look(lake_of_test), table)
+    assert not outcome.passed
+    assert "unexplained" in outcome.message
     assert not threads_and_messages_agree(look(lake_of_test), "messages").passed
     assert row_count(view, table).passed is (table in view._members)
 
@@ -101,9 +101,9 @@ def test_mail_since_the_last_sync_explains_a_difference(environment: Emulator, l
     mailbox = environment.mailbox()
     for _ in range(3):
         mailbox.insert(mailbox.random_mail(), ["INBOX"])
-    verdict = row_count(look(lake_of_test), "messages")
-    assert verdict.passed
-    assert verdict.numbers["changes_since"] == 3
+    outcome = row_count(look(lake_of_test), "messages")
+    assert outcome.passed
+    assert outcome.numbers["changes_since"] == 3
 
 
 @pytest.mark.usefixtures("environment")
@@ -125,9 +125,9 @@ def test_spam_and_trash_count_where_they_are_included(lake_of_test: Lake):
     ]
     load(lake_of_test, whole)
     for table in CHANGE_TABLES:
-        verdict = row_count(look(lake_of_test, whole), table)
-        assert verdict.passed
-        assert verdict.numbers["rows"] == verdict.numbers["gmail_total"]
+        outcome = row_count(look(lake_of_test, whole), table)
+        assert outcome.passed
+        assert outcome.numbers["rows"] == outcome.numbers["gmail_total"]
 
 
 def test_a_label_that_gmail_does_not_name_is_a_warning(clean_environment, monkeypatch, lake_of_test: Lake):
@@ -135,9 +135,9 @@ def test_a_label_that_gmail_does_not_name_is_a_warning(clean_environment, monkey
         for name, value in gmail.environment().items():
             monkeypatch.setenv(name, value)
         load(lake_of_test)
-        verdict = labels_known(look(lake_of_test), "messages")
-    assert not verdict.passed
-    assert verdict.severity == dg.AssetCheckSeverity.WARN
+        outcome = labels_known(look(lake_of_test), "messages")
+    assert not outcome.passed
+    assert outcome.severity == dg.AssetCheckSeverity.WARN
 
 
 def test_new_mail_may_wait_an_hour(environment: Emulator, lake_of_test: Lake):
@@ -145,17 +145,17 @@ def test_new_mail_may_wait_an_hour(environment: Emulator, lake_of_test: Lake):
     mailbox = environment.mailbox()
     mailbox.insert(mailbox.random_mail(), ["INBOX"])
     assert up_to_date(look(lake_of_test), "messages").passed
-    verdict = up_to_date(look(lake_of_test, later=timedelta(hours=2)), "messages")
-    assert not verdict.passed
-    assert verdict.numbers["minutes_behind"] >= 119
+    outcome = up_to_date(look(lake_of_test, later=timedelta(hours=2)), "messages")
+    assert not outcome.passed
+    assert outcome.numbers["minutes_behind"] >= 119
 
 
 def test_changes_that_carry_no_time_are_no_failure(environment: Emulator, lake_of_test: Lake):
     load(lake_of_test)
     environment.mailbox().modify(environment.mailbox().message_ids()[0], ["STARRED"])
-    verdict = up_to_date(look(lake_of_test, later=timedelta(days=2)), "messages")
-    assert verdict.passed
-    assert verdict.numbers["changes_since"] == 1
+    outcome = up_to_date(look(lake_of_test, later=timedelta(days=2)), "messages")
+    assert outcome.passed
+    assert outcome.numbers["changes_since"] == 1
 
 
 def test_a_history_that_is_gone_fails(environment: Emulator, lake_of_test: Lake):
@@ -163,9 +163,9 @@ def test_a_history_that_is_gone_fails(environment: Emulator, lake_of_test: Lake)
     mailbox = environment.mailbox()
     mailbox.insert(mailbox.random_mail(), ["INBOX"])
     environment.expire_history()
-    verdict = up_to_date(look(lake_of_test), "messages")
-    assert not verdict.passed
-    assert "compares" in verdict.says
+    outcome = up_to_date(look(lake_of_test), "messages")
+    assert not outcome.passed
+    assert "reconciles" in outcome.message
 
 
 def on_demand(tags: dict[str, str]) -> dg.ExecuteInProcessResult:

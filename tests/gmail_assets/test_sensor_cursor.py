@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gmail_assets.sensor_cursor import (
-    COMPARE,
-    Entry,
+    RECONCILE,
+    CursorEntry,
+    Observation,
     Request,
     Requested,
-    Sight,
     backoff_seconds,
     decide,
     dump_cursor,
@@ -24,28 +24,33 @@ from gmail_assets.sensor_cursor import (
 NOW = 1_000_000.0
 
 
-def tick(entry: Entry | None, *, now: float = NOW, initial_load: bool = False, **sight):
+def tick(entry: CursorEntry | None, *, now: float = NOW, initial_load: bool = False, **observation):
     return decide(
-        entry, Sight(**{"observed": 200, "tables": 100, **sight}), now=now, initial_load=initial_load
+        entry,
+        Observation(**{"observed": 200, "tables": 100, **observation}),
+        now=now,
+        initial_load=initial_load,
     )
 
 
 def test_first_look_at_a_loaded_mailbox_asks_for_its_changes():
     decision = tick(None)
     assert decision.request == Request(None, 1)
-    assert decision.entry == Entry(100, 200, Requested(100, 200, 1, NOW), 100, NOW)
+    assert decision.entry == CursorEntry(100, 200, Requested(100, 200, 1, NOW), 100, NOW)
     assert decision.reason == "changes from 100 to 200"
 
 
 def test_up_to_date_asks_for_nothing_and_forgets_the_last_request():
-    decision = tick(Entry(100, 200, Requested(100, 200, 1, NOW - 60), 100), tables=200, last_run="succeeded")
+    decision = tick(
+        CursorEntry(100, 200, Requested(100, 200, 1, NOW - 60), 100), tables=200, last_run="succeeded"
+    )
     assert decision.request is None
-    assert decision.entry == Entry(200, 200, None, 200, NOW)
+    assert decision.entry == CursorEntry(200, 200, None, 200, NOW)
     assert "up to date at 200" in decision.reason
 
 
 def test_a_run_under_way_holds_everything_as_it_was():
-    entry = Entry(50, 200, None, 100)
+    entry = CursorEntry(50, 200, None, 100)
     decision = tick(entry, unfinished=True)
     assert decision.request is None
     assert decision.entry == replace(entry, seen=NOW)
@@ -56,13 +61,13 @@ def test_not_loaded_is_skipped_unless_told_to_load():
     assert "materialize" in tick(None, tables=None).reason
     assert tick(None, tables=None, initial_load=True).request == Request(None, 1)
     assert tick(None, tables=None, begun=True).request == Request(None, 1)
-    assert "go on with its first load" in tick(None, tables=None, begun=True).reason
+    assert "resume the first load" in tick(None, tables=None, begun=True).reason
 
 
 def test_a_table_deleted_behind_our_back_is_said():
-    decision = tick(Entry(100, 200, None, 100), tables=None)
+    decision = tick(CursorEntry(100, 200, None, 100), tables=None)
     assert decision.request is None
-    assert "gone from the tables, which stood at 100" in decision.reason
+    assert "deleted from the tables, whose cursor was 100" in decision.reason
 
 
 def test_a_failed_run_is_tried_again_ever_later():
@@ -97,7 +102,7 @@ def test_set_back_replays_until_a_replay_succeeded(observed):
     edited = replace(tick(None, tables=100, observed=100).entry, committed=40)
     asked = tick(edited, observed=observed)
     assert asked.request == Request(40, 1)
-    assert "replay from 40" in asked.reason
+    assert "replay the history from 40" in asked.reason
     failed = tick(asked.entry, observed=observed, now=NOW + 61, last_run="failed")
     assert failed.request == Request(40, 2)
     done = tick(failed.entry, observed=observed, tables=observed, now=NOW + 62, last_run="succeeded")
@@ -120,9 +125,9 @@ def test_set_back_by_pasting_the_three_documented_fields():
 def test_set_to_null_compares_once():
     edited = replace(tick(None, tables=200).entry, committed=None)
     asked = tick(edited, tables=200)
-    assert asked.request == Request(COMPARE, 1)
+    assert asked.request == Request(RECONCILE, 1)
     assert asked.entry.requested is not None
-    assert asked.entry.requested.start == COMPARE
+    assert asked.entry.requested.start == RECONCILE
     done = tick(parse_cursor(dump_cursor({"me": asked.entry}))[0]["me"], tables=200, last_run="succeeded")
     assert done.request is None
     assert done.entry.committed == 200
@@ -132,7 +137,7 @@ def test_set_forward_is_refused_and_said():
     edited = replace(tick(None).entry, committed=150)
     decision = tick(edited, last_run="succeeded")
     assert decision.request == Request(None, 1)
-    assert "set forward to 150, past the tables' 100: refused" in decision.reason
+    assert "set to 150, later than the tables' 100: ignored" in decision.reason
     assert decision.entry.committed == 100
 
 
@@ -141,11 +146,11 @@ def test_set_forward_is_refused_and_said():
     [
         ("{", "not JSON"),
         ("[1]", "a list, not an object"),
-        ('{"me": 7}', "me makes no sense"),
+        ('{"me": 7}', "entry of me is invalid"),
         ('{"me": {"committed": "yesterday"}}', "committed is 'yesterday', not a history id"),
         ('{"me": {"committed": true}}', "committed is True"),
         ('{"me": {"committed": "-5"}}', "committed is '-5'"),
-        ('{"me": {"committed": "5", "requested": {"at": []}}}', "me makes no sense"),
+        ('{"me": {"committed": "5", "requested": {"at": []}}}', "entry of me is invalid"),
     ],
 )
 def test_nonsense_counts_as_removed_and_is_said(cursor, complaint):
@@ -174,7 +179,7 @@ def test_the_cursor_has_the_documented_form():
 
 ids = st.none() | st.integers(1, 2**63)
 entries = st.builds(
-    Entry,
+    CursorEntry,
     committed=ids,
     observed=ids,
     tables=ids,
@@ -182,7 +187,7 @@ entries = st.builds(
     requested=st.none()
     | st.builds(
         Requested,
-        start=ids | st.just(COMPARE),
+        start=ids | st.just(RECONCILE),
         to=st.integers(1, 2**63),
         attempt=st.integers(1, 99),
         at=st.floats(1, 1e10),
@@ -207,7 +212,7 @@ def test_whatever_stands_in_the_cursor_no_run_starts_past_the_tables(entry, tabl
     decision = tick(entry, tables=tables, observed=tables + behind, unfinished=unfinished)
     if decision.request is not None:
         assert not unfinished
-        assert decision.request.start in (None, COMPARE) or decision.request.start < tables
+        assert decision.request.start in (None, RECONCILE) or decision.request.start < tables
     elif not unfinished and behind:
         assert "next try in" in decision.reason
 
@@ -225,4 +230,4 @@ def test_whatever_stands_in_the_cursor_a_mailbox_that_lags_gets_its_run_in_the_e
 def test_tables_past_the_head_get_a_run_that_compares_them():
     decision = tick(None, tables=300)
     assert decision.request == Request(None, 1)
-    assert "past the mailbox's head 200" in decision.reason
+    assert "later than Gmail's 200" in decision.reason

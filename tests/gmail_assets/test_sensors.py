@@ -144,7 +144,7 @@ def test_an_unfinished_run_of_the_mailbox_holds_the_sensor_back(robot: Robot, st
     robot.receive_mail()
     job = robot.definitions.resolve_job_def("gmail_all")
     run = robot.instance.create_run_for_job(job, status=status, tags={"dagster/partition": robot.address})
-    assert "queued or under way" in str(robot.tick().skip_reason)
+    assert "queued or in progress" in str(robot.tick().skip_reason)
     robot.instance.delete_run(run.run_id)
     assert robot.tick().run_requests
 
@@ -155,7 +155,7 @@ def test_a_failed_run_is_not_hammered(robot: Robot):
     (request,) = robot.tick().run_requests or []
     robot.gmail.faults.add(Fault(method="history.list", status=400, reason="invalidArgument"))
     robot.run(request, expect_success=False)
-    assert "next try in" in str(robot.tick().skip_reason)
+    assert "next attempt in" in str(robot.tick().skip_reason)
     requested = robot.entry()["requested"]
     robot.edit(requested={**requested, "at": requested["at"] - 61})
     # The tag tells the run by the time it was asked for: a person who edits it loses the link, not the backoff.

@@ -1,8 +1,8 @@
-"""The commands of `gmail-assets`, one module each, in the order in which help lists them.
+"""The commands of `gmail-assets`: one module each, in the order of `--help`.
 
-A command is a module with NAME, HELP (one line), DESCRIPTION (paragraphs), PASSES_ON (whether it reads its arguments
-itself, from `arguments.rest`), `add_arguments(parser)` and `run(arguments) -> exit code`. Anything slow to import is
-imported in `run`.
+A command module has NAME, HELP (one line), DESCRIPTION (paragraphs), PASSES_ON (whether it parses its arguments
+itself, from `arguments.rest`), `add_arguments(parser)` and `run(arguments) -> exit code`. `run` imports whatever is
+slow to import.
 """
 
 from __future__ import annotations

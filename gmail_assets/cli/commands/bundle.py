@@ -1,4 +1,4 @@
-"""`gmail-assets bundle`: write what is deployed to Databricks."""
+"""`gmail-assets bundle`: write the deployment artifacts for Databricks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gmail_client.errors import ConfigurationError
 __all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
 
 NAME = "bundle"
-HELP = "write the Lakeflow source for Databricks: one file, a wheel, or the source tree"
+HELP = "write the Lakeflow source for Databricks: single file, wheel or source tree"
 DESCRIPTION = """\
-Write what is deployed to Databricks. Without options: the single file and the wheel, into the folder `dist`.
+Write the artifacts that are deployed to Databricks. Without options: single file and wheel, into the folder `dist`.
 
-  --file    _generated_gmail_python_source.py: works with nothing installed on the workers
-  --wheel   the connector below the framework's namespace, to be installed beside the framework's wheel
-  --tree    src/databricks/labs/community_connector/sources/gmail/ as the framework's repository expects it
+  --file    _generated_gmail_python_source.py: needs no packages on the workers
+  --wheel   the connector in the framework's namespace, installed in addition to the framework's wheel
+  --tree    src/databricks/labs/community_connector/sources/gmail/, the layout of the framework's repository
 
-docs/databricks.md says what to do with them.
+docs/databricks.md explains how to deploy them.
 """
 PASSES_ON = False
 
@@ -29,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--file", metavar="FOLDER", type=Path, help="write the single file into this folder")
     parser.add_argument("--wheel", metavar="FOLDER", type=Path, help="write the wheel into this folder")
-    parser.add_argument("--tree", metavar="FOLDER", type=Path, help="write the source tree below this folder")
+    parser.add_argument("--tree", metavar="FOLDER", type=Path, help="write the source tree into this folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write what was asked for, and tell where it is."""
+    """Write the requested artifacts and print their paths."""
     try:
         from lakeflow_entry.deploy.bundle import write_file, write_tree, write_wheel
     except ModuleNotFoundError as error:
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             "The Lakeflow source needs PySpark, which is not installed.",
             fix="Install the extra `spark`: pip install 'gmail-assets[spark]'.",
         ) from None
-    asked = [
+    requested = [
         (write, folder)
         for write, folder in (
             (write_file, arguments.file),
@@ -52,6 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
         if folder is not None
     ]
-    for write, folder in asked or [(write_file, Path("dist")), (write_wheel, Path("dist"))]:
+    for write, folder in requested or [(write_file, Path("dist")), (write_wheel, Path("dist"))]:
         sys.stdout.write(f"{write(folder)}\n")
-    return ExitCode.DONE
+    return ExitCode.SUCCESS

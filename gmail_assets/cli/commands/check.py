@@ -1,26 +1,27 @@
-"""`gmail-assets check`: can each table be read and the lake be written, and if not, why, and what helps?"""
+"""`gmail-assets check`: try to read each table and to write to the lake; explain what fails."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, worst
+from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, most_severe
 from gmail_assets.cli.output import Output, add_mailbox_argument, add_output_arguments
 
 if TYPE_CHECKING:
-    from gmail_assets.operations.access_check import LakeFinding, MailboxFinding
+    from gmail_assets.operations.access_check import LakeAccess, MailboxAccess
     from gmail_client.errors import GmailError
 
 __all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
 
 NAME = "check"
-HELP = "see whether each table can be read and the lake be written"
+HELP = "check access: can each table be read, can the lake be written"
 DESCRIPTION = """\
-Ask Gmail for the first item of each of the ten tables and say for each whether it can be read, and if not, why and
-what helps. Write a small file into the lake and remove it. Name the versions. It costs 31 quota units a mailbox.
+Request the first item of each of the ten tables and print whether it can be read; if not, why, and how to fix it.
+Write a small file to the lake and remove it. Print the installed versions. Costs 31 quota units per mailbox.
 
-`delegates` answers only to service accounts with domain-wide delegation: with your own login it is no fault.
+`delegates` can be read by service accounts with domain-wide delegation only. With your own login, a refusal of that
+table is expected and not an error.
 """
 PASSES_ON = False
 
@@ -32,116 +33,115 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check everything; one fault hides no other."""
-    from gmail_assets.cli.setting import Setting
+    """Check all mailboxes and the lake; a failed check does not end the others."""
+    from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.access_check import check_lake, check_mailbox, versions
     from gmail_client.errors import GmailError
 
     out = Output(arguments)
-    setting = Setting.load()
-    mailboxes: list[MailboxFinding] = []
-    fault: GmailError | None = None
+    environment = Environment.load()
+    mailboxes: list[MailboxAccess] = []
+    problem: GmailError | None = None
     try:
-        client = setting.client()
-        names = arguments.mailbox or setting.settings.mailbox_names
+        client = environment.client()
+        names = arguments.mailbox or environment.settings.mailbox_names
         for name in names:
-            with out.working(f"{name}: trying the ten tables"):
-                mailboxes.append(check_mailbox(client.mailbox(name), setting.spec, setting.lake))
+            with out.status(f"{name}: reading the ten tables"):
+                mailboxes.append(check_mailbox(client.mailbox(name), environment.spec, environment.lake))
     except GmailError as error:
-        fault = error
-    lake = check_lake(setting.lake, setting.spec)
+        problem = error
+    lake = check_lake(environment.lake, environment.spec)
     installed = versions()
 
-    if fault is not None:
-        out.say(str(fault), style="red")
-    for found in mailboxes:
-        _show_mailbox(out, found)
-    _show_lake(out, lake)
-    out.say("\nVersions: " + ", ".join(f"{name} {number}" for name, number in installed.items()))
-    out.result(
+    if problem is not None:
+        out.print(str(problem), style="red")
+    for access in mailboxes:
+        _print_mailbox(out, access)
+    _print_lake(out, lake)
+    out.print("\nVersions: " + ", ".join(f"{name} {number}" for name, number in installed.items()))
+    out.print_json(
         {
-            "problem": None if fault is None else _error_as_json(fault),
-            "mailboxes": [_mailbox_as_json(found) for found in mailboxes],
+            "problem": None if problem is None else _error_as_json(problem),
+            "mailboxes": [_mailbox_as_json(access) for access in mailboxes],
             "lake": _lake_as_json(lake),
             "versions": installed,
         }
     )
-    return _exit_code(fault, mailboxes, lake, {entry.source_table for entry in setting.spec.tables})
+    return _exit_code(problem, mailboxes, lake, {entry.source_table for entry in environment.spec.tables})
 
 
 def _exit_code(
-    fault: GmailError | None, mailboxes: list[MailboxFinding], lake: LakeFinding, used: set[str]
+    problem: GmailError | None, mailboxes: list[MailboxAccess], lake: LakeAccess, used: set[str]
 ) -> ExitCode:
     errors = [
-        finding.error
-        for found in mailboxes
-        for table, finding in found.tables.items()
-        if table in used and not (finding.readable or finding.expected)
+        table.error
+        for access in mailboxes
+        for name, table in access.tables.items()
+        if name in used and not (table.readable or table.expected)
     ]
-    problems = [fault, lake.problem, *(found.problem for found in mailboxes)]
-    errors += [type(problem).__name__ for problem in problems if problem is not None]
-    return worst(exit_code_of(error) for error in errors)
+    problems = [problem, lake.problem, *(access.problem for access in mailboxes)]
+    errors += [type(found).__name__ for found in problems if found is not None]
+    return most_severe(exit_code_of(error) for error in errors)
 
 
-def _show_mailbox(out: Output, found: MailboxFinding) -> None:
-    same = found.address == found.name
-    out.say(found.name if same or not found.address else f"{found.address} (as {found.name!r})", style="bold")
-    reasons = {finding.says for finding in found.tables.values() if not finding.readable}
-    if len(reasons) == 1 and not any(finding.readable for finding in found.tables.values()):
-        finding = next(iter(found.tables.values()))
-        out.say(f"No table can be read. {finding.says}\nFix: {finding.fix}", style="red")
+def _print_mailbox(out: Output, access: MailboxAccess) -> None:
+    named_by_address = access.address in (access.name, "")
+    out.print(access.name if named_by_address else f"{access.address} (as {access.name!r})", style="bold")
+    tables = list(access.tables.values())
+    if not any(table.readable for table in tables) and len({table.message for table in tables}) == 1:
+        out.print(f"No table can be read. {tables[0].message}\nFix: {tables[0].fix}", style="red")
     else:
-        _show_tables(out, found)
-    if found.problem is not None:
-        out.say(str(found.problem), style="red")
-    out.say(f"{found.units} units spent.\n")
+        _print_tables(out, access)
+    if access.problem is not None:
+        out.print(str(access.problem), style="red")
+    out.print(f"Quota units spent: {access.units}\n")
 
 
-def _show_tables(out: Output, found: MailboxFinding) -> None:
-    for table, finding in found.tables.items():
-        line = f"  {table:<21} {'yes' if finding.readable else 'no':<4} "
-        if finding.readable:
-            out.say(f"{line}{finding.says}".rstrip())
-        elif finding.expected:
-            out.say(f"{line}as it must be without a service account: {finding.says}", style="yellow")
+def _print_tables(out: Output, access: MailboxAccess) -> None:
+    for name, table in access.tables.items():
+        line = f"  {name:<21} {'yes' if table.readable else 'no':<4} "
+        if table.readable:
+            out.print(f"{line}{table.message}".rstrip())
+        elif table.expected:
+            out.print(f"{line}expected without a service account: {table.message}", style="yellow")
         else:
-            out.say(f"{line}{finding.says}\n  {'':<26} Fix: {finding.fix}", style="red")
+            out.print(f"{line}{table.message}\n  {'':<26} Fix: {table.fix}", style="red")
 
 
-def _show_lake(out: Output, lake: LakeFinding) -> None:
-    out.say(f"Lake {lake.uri}", style="bold")
+def _print_lake(out: Output, lake: LakeAccess) -> None:
+    out.print(f"Lake {lake.uri}", style="bold")
     if lake.problem is not None:
-        out.say(str(lake.problem), style="red")
+        out.print(str(lake.problem), style="red")
         return
     newest = max((table["writer"] for table in lake.tables.values()), default=None)
     tables = f"{len(lake.tables)} tables" if lake.tables else "no tables yet"
-    out.say(f"It can be written; {tables}{f', Delta writer protocol {newest}' if newest else ''}.")
+    out.print(f"Writable; {tables}{f', Delta writer protocol {newest}' if newest else ''}.")
 
 
 def _error_as_json(error: GmailError) -> dict[str, Any]:
     return {"error": type(error).__name__, "message": error.what, "fix": error.fix}
 
 
-def _mailbox_as_json(found: MailboxFinding) -> dict[str, Any]:
+def _mailbox_as_json(access: MailboxAccess) -> dict[str, Any]:
     return {
-        "mailbox": found.name,
-        "address": found.address or None,
-        "units": found.units,
-        "problem": None if found.problem is None else _error_as_json(found.problem),
+        "mailbox": access.name,
+        "address": access.address or None,
+        "units": access.units,
+        "problem": None if access.problem is None else _error_as_json(access.problem),
         "tables": {
-            table: {
-                "readable": finding.readable,
-                "expected": finding.readable or finding.expected,
-                "says": finding.says,
-                "fix": finding.fix,
-                "error": finding.error or None,
+            name: {
+                "readable": table.readable,
+                "expected": table.readable or table.expected,
+                "message": table.message,
+                "fix": table.fix,
+                "error": table.error or None,
             }
-            for table, finding in found.tables.items()
+            for name, table in access.tables.items()
         },
     }
 
 
-def _lake_as_json(lake: LakeFinding) -> dict[str, Any]:
+def _lake_as_json(lake: LakeAccess) -> dict[str, Any]:
     return {
         "uri": lake.uri,
         "writable": lake.writable,

@@ -1,4 +1,4 @@
-"""`gmail-assets completion`: a script that lets the shell complete commands, options and tables."""
+"""`gmail-assets completion`: print a shell completion script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
 NAME = "completion"
 HELP = "print a completion script for bash, zsh or fish"
 DESCRIPTION = """\
-Print a script that lets the shell complete commands, options and table names. Load it in your shell's start file:
+Print a script that completes commands, options and table names. Load it in your shell's startup file:
 
   bash   eval "$(gmail-assets completion bash)"
   zsh    eval "$(gmail-assets completion zsh)"
@@ -25,17 +25,17 @@ PASSES_ON = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("shell", choices=sorted(_SHELLS), help="which shell")
+    parser.add_argument("shell", choices=sorted(_SHELLS), help="shell")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the script."""
     sys.stdout.write(_SHELLS[arguments.shell](arguments.commands))
-    return ExitCode.DONE
+    return ExitCode.SUCCESS
 
 
 def _words(commands: Sequence[Command]) -> dict[str, dict[str, str]]:
-    """For each command its options and positional choices, each with its help."""
+    """Completion words of each command: options, positional choices and tables, with their help."""
     from gmail_client.tables import CATALOGUE
 
     found: dict[str, dict[str, str]] = {}
@@ -119,7 +119,7 @@ def _fish(commands: Sequence[Command]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """For all three shells: single quotes, with none inside."""
+    """Quote for all three shells: in single quotes, without single quotes inside."""
     return "'" + text.replace("'", "’") + "'"
 
 

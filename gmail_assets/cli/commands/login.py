@@ -1,4 +1,4 @@
-"""`gmail-assets login`: a refresh token by way of the browser, checked and stored."""
+"""`gmail-assets login`: get a refresh token through the browser, check it and store it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
 NAME = "login"
 HELP = "log in to Google in the browser and store the credentials"
 DESCRIPTION = """\
-Log in to Google in the browser, allow this program to read mail (the scope gmail.readonly), and store what that
-brings in a file that only you can read. You need an OAuth client of the type "Desktop app"; docs/google-cloud.md
-says how to get one in some minutes.
+Log in to Google in the browser, grant read access to mail (scope gmail.readonly), and store the credentials in a
+file that only you can read. This needs an OAuth client of the type "Desktop app"; docs/google-cloud.md explains how
+to create one in a few minutes.
 
-On a machine without a browser, `--no-browser` prints the address to open elsewhere. Either forward a port
-(`ssh -L 8085:127.0.0.1:8085 host` and `--port 8085`), or paste the address that the browser ends at.
+On a machine without a browser, `--no-browser` prints the URL to open elsewhere. Either forward a port
+(`ssh -L 8085:127.0.0.1:8085 host` and `--port 8085`), or paste the URL of the browser's last page.
 """
 PASSES_ON = False
 
@@ -33,31 +33,41 @@ PASSES_ON = False
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--client-file", metavar="FILE", help="the client's JSON, as the Cloud console lets you download it"
+        "--client-file",
+        metavar="FILE",
+        help="JSON file of the OAuth client, downloaded from the Cloud console",
     )
-    parser.add_argument("--client-id", metavar="ID", help="the client's id (default: GMAIL_CLIENT_ID)")
+    parser.add_argument("--client-id", metavar="ID", help="client id (default: GMAIL_CLIENT_ID)")
     parser.add_argument(
-        "--client-secret", metavar="SECRET", help="the client's secret (default: GMAIL_CLIENT_SECRET)"
-    )
-    parser.add_argument("--account", metavar="ADDRESS", help="the account that is meant; another is refused")
-    parser.add_argument(
-        "--no-browser", action="store_true", help="print the address, open nothing; the answer may be pasted"
+        "--client-secret", metavar="SECRET", help="client secret (default: GMAIL_CLIENT_SECRET)"
     )
     parser.add_argument(
-        "--port", type=int, default=0, help="port of this machine for the answer (default: any that is free)"
+        "--account", metavar="ADDRESS", help="expected account; a login with another account fails"
+    )
+    parser.add_argument(
+        "--no-browser",
+        action="store_true",
+        help="print the URL instead of opening a browser; the response can be pasted",
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="local port that receives the response (default: any free port)"
     )
     parser.add_argument(
         "--redirect-uri",
         metavar="URI",
-        help="for a client of the type 'Web application' given by id and secret: one of its redirect addresses",
+        help="registered redirect URI of a 'Web application' client that is given by id and secret",
     )
     parser.add_argument(
-        "--timeout", type=float, default=300.0, metavar="SECONDS", help="give up after so long (default: 300)"
+        "--timeout",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="wait this long for the response (default: 300)",
     )
     parser.add_argument(
         "--print-env",
         action="store_true",
-        help="print the lines for .env, secrets included, and store nothing",
+        help="print lines for .env, including the secrets, and store nothing",
     )
     add_output_arguments(parser)
 
@@ -71,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     out = Output(arguments)
     if arguments.json and arguments.print_env:
-        raise ConfigurationError("--json and --print-env contradict each other.", fix="Give one of them.")
+        raise ConfigurationError("--json and --print-env contradict each other.", fix="Use one of them.")
     client, endpoints = _target(arguments)
     login = Login(
         client, oauth_root=endpoints.oauth_root, api_root=endpoints.api_root, hint=arguments.account
@@ -86,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         redirect_uri=arguments.redirect_uri,
         show=show,
         read_line=_read_line if arguments.no_browser or _in_terminal() else None,
-        complain=lambda text: _tell(f"{text}\n"),
+        complain=lambda text: _prompt(f"{text}\n"),
         timeout=arguments.timeout,
     )
     if arguments.account and granted.address.lower() != arguments.account.lower():
@@ -96,24 +106,24 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.print_env:
         sys.stdout.write(env_lines(granted))
-        out.remark(f"Logged in as {granted.address}; nothing was stored.")
-        return ExitCode.DONE
+        out.note(f"Logged in as {granted.address}; nothing was stored.")
+        return ExitCode.SUCCESS
     path = credentials_file()
     store_login(path, granted)
-    out.say(f"Logged in as {granted.address}. The credentials are in {path}, which only you can read.")
+    out.print(f"Logged in as {granted.address}. The credentials are in {path}, which only you can read.")
     _warn(out, granted)
-    out.say(
+    out.print(
         "\nNext:\n"
-        "  gmail-assets check                  what can be read, and whether the lake can be written\n"
-        "  gmail-assets plan                   what a first load costs in quota and hours\n"
+        "  gmail-assets check                  which tables can be read, and whether the lake is writable\n"
+        "  gmail-assets plan                   quota units and hours of the first load\n"
         "  gmail-assets sync labels profile    the first rows"
     )
-    out.result({"address": granted.address, "file": str(path), "scopes": list(granted.scopes)})
-    return ExitCode.DONE
+    out.print_json({"address": granted.address, "file": str(path), "scopes": list(granted.scopes)})
+    return ExitCode.SUCCESS
 
 
 def _target(arguments: argparse.Namespace) -> tuple[OAuthClient, Endpoints]:
-    """The client that was named, else the environment's, else the last login's; and the endpoints it belongs to."""
+    """The OAuth client (from options, environment or last login) and the endpoints it belongs to."""
     from gmail_client.auth.oauth_client import OAuthClient
     from gmail_client.errors import ConfigurationError
     from gmail_client.settings import login_target
@@ -123,7 +133,7 @@ def _target(arguments: argparse.Namespace) -> tuple[OAuthClient, Endpoints]:
     if arguments.client_id or arguments.client_secret:
         raise ConfigurationError(
             "--client-file and --client-id or --client-secret contradict each other.",
-            fix="Give the file, or id and secret.",
+            fix="Use the file, or id and secret.",
         )
     return login_target(client=OAuthClient.from_file(arguments.client_file))
 
@@ -135,15 +145,15 @@ def _show(url: str, paste: bool, no_browser: bool) -> None:
 
         opened = webbrowser.open(url)
     if opened:
-        _tell(f"The browser shows Google's page. If it does not, open this address:\n\n{url}\n")
+        _prompt(f"The browser opens Google's login page. If it does not, open this URL:\n\n{url}\n")
     else:
-        _tell(f"Open this address in a browser, log in and allow access:\n\n{url}\n")
+        _prompt(f"Open this URL in a browser, log in and allow access:\n\n{url}\n")
     if paste:
-        _tell("Then paste the address that the browser ends at (or its code), and press Enter:")
+        _prompt("Then paste the URL of the browser's last page (or its code) and press Enter:")
     elif no_browser:
-        _tell(
-            "If the browser runs on another machine, its last page will not load: paste that page's address\n"
-            "here and press Enter. (With a forwarded port there is nothing to paste.)"
+        _prompt(
+            "If the browser runs on another machine, its last page does not load: paste the URL of that page\n"
+            "here and press Enter. (With a forwarded port, there is nothing to paste.)"
         )
 
 
@@ -154,12 +164,12 @@ def _in_terminal() -> bool:
 def _read_line() -> str:
     try:
         return sys.stdin.readline()
-    except (AttributeError, OSError, ValueError):  # no input at all counts as its end
+    except (AttributeError, OSError, ValueError):  # no standard input: same as its end
         return ""
 
 
-def _tell(text: str) -> None:
-    """What the user has to do, even with --quiet: without it nothing goes on."""
+def _prompt(text: str) -> None:
+    """Print what the user has to do; also with --quiet, because the login waits for it."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
@@ -169,28 +179,28 @@ def _warn(out: Output, granted: Granted) -> None:
     from gmail_client.errors import GmailError
     from gmail_client.settings import Settings
 
-    out.say(
-        f"While the OAuth app's publishing status is 'Testing', this login ends after {TESTING_DAYS} days: publish "
-        "the app,\nor make it 'Internal', under Google Auth Platform > Audience."
+    out.print(
+        f"If the publishing status of the OAuth app is 'Testing', this login expires after {TESTING_DAYS} days.\n"
+        "To avoid that, publish the app or make it 'Internal' under Google Auth Platform > Audience."
     )
     try:
         settings = Settings()
         used = settings.credentials()
         if used.refresh_token.get_secret_value() != granted.refresh_token.get_secret_value():
-            out.remark(
-                f"Warning: the environment or .env names another {used.kind}, which comes before this login. "
+            out.note(
+                f"Warning: the environment or .env sets another {used.kind}, which takes precedence over this login. "
                 "Unset it to use the login."
             )
             return
-        problem = _lake_of_another(settings, granted.address)
+        problem = _lake_mismatch(settings, granted.address)
     except GmailError as error:
         problem = str(error)
     if problem:
-        out.remark(f"Warning: {problem}")
+        out.note(f"Warning: {problem}")
 
 
-def _lake_of_another(settings: Settings, address: str) -> str:
-    """What is wrong with this login for the lake that is there; empty where nothing is."""
+def _lake_mismatch(settings: Settings, address: str) -> str:
+    """Why this login does not match the existing lake; empty if it does."""
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.registry import MailboxRegistry
 
@@ -198,6 +208,6 @@ def _lake_of_another(settings: Settings, address: str) -> str:
     if known is None or known == address:
         return ""
     return (
-        f"the lake {settings.lake!r} holds the mail of {known} as {settings.user_id!r}, and this login is {address}'s. "
-        f"Log in as {known}, set GMAIL_USER_ID={address}, or set GMAIL_LAKE to another place."
+        f"the lake {settings.lake!r} contains the mail of {known} as {settings.user_id!r}, but this login is for "
+        f"{address}. Log in as {known}, set GMAIL_USER_ID={address}, or set GMAIL_LAKE to another location."
     )

@@ -1,4 +1,4 @@
-"""`gmail-assets logout`: take back what `login` brought."""
+"""`gmail-assets logout`: revoke and remove the stored login."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gmail_assets.cli.output import Output, add_output_arguments
 __all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
 
 NAME = "logout"
-HELP = "revoke the stored credentials and remove them"
+HELP = "revoke and remove the stored credentials"
 DESCRIPTION = """\
-Revoke the stored refresh token at Google and remove the file. Google takes back the account's whole consent for the
-OAuth client: other machines that use the same client and account have to log in again. With `--keep-consent` only
-the file goes.
+Revoke the stored refresh token at Google and remove the login file. Google then revokes the account's whole consent
+for the OAuth client: other machines with the same client and account have to log in again. With `--keep-consent`,
+only the file is removed.
 """
 PASSES_ON = False
 
@@ -22,7 +22,7 @@ PASSES_ON = False
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--keep-consent", action="store_true", help="remove the file and leave the token valid at Google"
+        "--keep-consent", action="store_true", help="remove the file, but keep the token valid at Google"
     )
     add_output_arguments(parser)
 
@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     revoked = False
     if isinstance(token, str) and token and not arguments.keep_consent:
         revoked = revoke(SecretStr(token), oauth_root=str(login.get("oauth_root") or OAUTH_ROOT))
-        out.say("Revoked at Google." if revoked else "Google did not know the token any more.")
+        out.print("Revoked the token at Google." if revoked else "The token was already invalid at Google.")
     removed = remove_login(path)
-    out.say(f"Removed {path}." if removed else f"There is no login: {path} does not exist.")
-    out.result({"file": str(path), "removed": removed, "revoked": revoked})
-    return ExitCode.DONE
+    out.print(f"Removed {path}." if removed else f"There is no login to remove: {path} does not exist.")
+    out.print_json({"file": str(path), "removed": removed, "revoked": revoked})
+    return ExitCode.SUCCESS

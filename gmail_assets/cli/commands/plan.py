@@ -1,11 +1,11 @@
-"""`gmail-assets plan`: what the next sync will fetch and cost, before it does."""
+"""`gmail-assets plan`: what the next sync fetches and costs."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, worst
+from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, most_severe
 from gmail_assets.cli.output import Output, add_mailbox_argument, add_output_arguments
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
 
 NAME = "plan"
-HELP = "tell what the next sync fetches and costs, in quota units and hours"
+HELP = "show what the next sync fetches, in quota units and hours"
 DESCRIPTION = """\
-Tell what the next sync of each mailbox will fetch, what it costs in quota units, and how long Gmail's quota makes it
-take: for a first load, for going on with one, or for catching up. Nothing is fetched or written; asking costs the
-listings (5 units for 500 messages) and about 10 units.
+Show what the next sync of each mailbox fetches, its cost in quota units, and the time that Gmail's quota imposes:
+for a first load, a resumed load, an incremental sync or a reconciliation. Fetches no content and writes nothing. The
+plan itself costs the listings (5 units per 500 messages) and about 10 units.
 """
 PASSES_ON = False
 
@@ -30,29 +30,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan each mailbox; one that can't be asked hides no other."""
-    from gmail_assets.cli.setting import Setting
+    """Plan each mailbox; a failed one does not end the others."""
+    from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.plan import MailboxPlan, plan_mailbox
     from gmail_client.errors import GmailError
 
     out = Output(arguments)
-    setting = Setting.load()
-    client = setting.client()
+    environment = Environment.load()
+    client = environment.client()
     plans: list[MailboxPlan] = []
-    for name in arguments.mailbox or setting.settings.mailbox_names:
+    for name in arguments.mailbox or environment.settings.mailbox_names:
         try:
-            with out.working(f"{name}: listing the mailbox") as progress:
+            with out.status(f"{name}: listing the mailbox") as progress:
                 mailbox = client.mailbox(name)
-                plans.append(plan_mailbox(mailbox, setting.lake, setting.spec, progress=progress))
+                plans.append(plan_mailbox(mailbox, environment.lake, environment.spec, progress=progress))
         except GmailError as error:
             plans.append(MailboxPlan(name, client.plan, error=error))
     made = [plan for plan in plans if plan.error is None]
     if made:
-        _show(out, made)
+        _print_plans(out, made)
     for plan in plans:
         if plan.error is not None:
-            out.remark(f"{plan.name}: {plan.error}")
-    out.result(
+            out.note(f"{plan.name}: {plan.error}")
+    out.print_json(
         {
             "mailboxes": [_as_json(plan) for plan in plans],
             "units": sum(plan.units for plan in made),
@@ -60,20 +60,20 @@ def run(arguments: argparse.Namespace) -> int:
         }
     )
     errors = [type(plan.error).__name__ for plan in plans if plan.error is not None]
-    return worst(exit_code_of(error) for error in errors) if errors else ExitCode.DONE
+    return most_severe(exit_code_of(error) for error in errors) if errors else ExitCode.SUCCESS
 
 
-def _show(out: Output, plans: list[MailboxPlan]) -> None:
+def _print_plans(out: Output, plans: list[MailboxPlan]) -> None:
     rows = [
         {
             "mailbox": plan.address,
-            "what": _what(plan),
+            "mode": _modes(plan),
             "messages": plan.messages,
             "threads": plan.threads,
             "to fetch": _to_fetch(plan),
             "units": plan.units,
             "at least": duration_text(plan.minutes),
-            "of the day": _share(plan.share_of_day),
+            "daily quota": _share(plan.share_of_day),
         }
         for plan in plans
     ]
@@ -81,31 +81,29 @@ def _show(out: Output, plans: list[MailboxPlan]) -> None:
         shares = [plan.share_of_day for plan in plans]
         rows.append(
             {
-                "mailbox": "together",
+                "mailbox": "total",
                 "messages": sum(plan.messages for plan in plans),
                 "threads": sum(plan.threads for plan in plans),
                 "to fetch": sum(_to_fetch(plan) for plan in plans),
                 "units": sum(plan.units for plan in plans),
                 "at least": duration_text(sum(plan.minutes for plan in plans)),
-                "of the day": _share(None if None in shares else sum(share or 0 for share in shares)),
+                "daily quota": _share(None if None in shares else sum(share or 0 for share in shares)),
             }
         )
-    out.table([name for name in rows[0] if name != "of the day" or rows[0][name]], rows, text=2)
+    out.table([name for name in rows[0] if name != "daily quota" or rows[0][name]], rows, text=2)
     quota = plans[0].quota
-    together = (
-        " one mailbox after the other; side by side it is as long as the longest" if len(plans) > 1 else ""
-    )
-    out.say(
-        f"\nAt {quota.user_per_minute:,} units a minute and user{together}. "
-        f"Asking cost {sum(plan.asked_units for plan in plans):,} units."
+    together = ", one mailbox after the other (in parallel: the longest of them)" if len(plans) > 1 else ""
+    out.print(
+        f"\nAt {quota.user_per_minute:,} units per minute and user{together}. "
+        f"This plan cost {sum(plan.asked_units for plan in plans):,} units."
     )
     if out.verbose:
         for plan in plans:
-            _show_parts(out, plan)
+            _print_details(out, plan)
 
 
-def _show_parts(out: Output, plan: MailboxPlan) -> None:
-    out.say(
+def _print_details(out: Output, plan: MailboxPlan) -> None:
+    out.print(
         f"\n{plan.address}: content {plan.content_units:,}, listings {plan.listing_units:,}, "
         f"snapshots {plan.snapshot_units:,} units"
     )
@@ -122,20 +120,20 @@ def _show_parts(out: Output, plan: MailboxPlan) -> None:
     out.table(["table", "mode", "rows", "to fetch", "units"], rows, text=2)
 
 
-def _what(plan: MailboxPlan) -> str:
+def _modes(plan: MailboxPlan) -> str:
     modes = dict.fromkeys(table.mode for table in plan.tables.values())
     changing = [mode for mode in modes if mode != "snapshot"]
     return ", ".join(changing) or "snapshots"
 
 
 def _to_fetch(plan: MailboxPlan) -> int:
-    """Messages to be fetched; threads where only these are in the spec."""
+    """Messages to fetch; without `messages` in the spec, threads."""
     messages = plan.tables.get("messages") or plan.tables.get("threads")
     return (messages.fetch or 0) if messages else 0
 
 
 def duration_text(minutes: float) -> str:
-    """Minutes in a unit that fits."""
+    """Format minutes: `a minute`, `12 min` or `3.4 h`."""
     if minutes < 1:
         return "a minute"
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -1,4 +1,4 @@
-"""`gmail-assets status`: what is stored, how far behind it is, and how the last run ended."""
+"""`gmail-assets status`: stored rows, cursors, lag and the last run of each mailbox."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from gmail_assets.cli.exit_codes import exit_code_of, worst
+from gmail_assets.cli.exit_codes import exit_code_of, most_severe
 from gmail_assets.cli.output import Output, add_mailbox_argument, add_output_arguments
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ __all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
 NAME = "status"
 HELP = "show rows, cursors, lag and the last run of each mailbox"
 DESCRIPTION = """\
-Show for each mailbox and table how many rows are stored, up to which history id, how far that is behind the mailbox,
-and how the last run ended (where DAGSTER_HOME names a Dagster instance). It costs one quota unit for each mailbox;
-with `--offline` none.
+Show for each mailbox and table the number of rows, the history id that it is synced through, how far that is behind
+the mailbox, and the result of the last run (if DAGSTER_HOME is set). Costs one quota unit per mailbox, none with
+`--offline`.
 """
 PASSES_ON = False
 
@@ -27,41 +27,41 @@ PASSES_ON = False
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_mailbox_argument(parser)
-    parser.add_argument("--offline", action="store_true", help="ask the lake only, not Gmail")
+    parser.add_argument("--offline", action="store_true", help="read the lake only, do not call Gmail")
     add_output_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the status; a mailbox that can't be asked is shown as the lake knows it."""
-    from gmail_assets.cli.setting import Setting
-    from gmail_assets.operations.status import overview
+    """Print the status; if Gmail can't be reached, from the lake alone."""
+    from gmail_assets.cli.environment import Environment
+    from gmail_assets.operations.status import mailbox_status
     from gmail_client.errors import GmailError
 
     out = Output(arguments)
-    setting = Setting.load()
+    environment = Environment.load()
     client, problem = None, None
     if not arguments.offline:
         try:
-            client = setting.client()
+            client = environment.client()
         except GmailError as error:
             problem = error
-            out.remark(str(error))
-    names = arguments.mailbox or setting.settings.mailbox_names
+            out.note(str(error))
+    names = arguments.mailbox or environment.settings.mailbox_names
     found = []
     for name in names:
-        status = overview(name, setting.lake, setting.spec, client)
+        status = mailbox_status(name, environment.lake, environment.spec, client)
         found.append(status)
-        _show(out, status)
-    out.result({"lake": setting.lake.uri, "mailboxes": [_as_json(status) for status in found]})
+        _print_status(out, status)
+    out.print_json({"lake": environment.lake.uri, "mailboxes": [_as_json(status) for status in found]})
     errors = [problem, *(status.error for status in found)]
-    return worst(exit_code_of(type(error).__name__) for error in errors if error is not None)
+    return most_severe(exit_code_of(type(error).__name__) for error in errors if error is not None)
 
 
-def _show(out: Output, status: MailboxStatus) -> None:
+def _print_status(out: Output, status: MailboxStatus) -> None:
     known = f"{status.address or 'not loaded yet'} (as {status.name!r})"
-    out.say(status.name if status.address == status.name else known, style="bold")
+    out.print(status.name if status.address == status.name else known, style="bold")
     if status.error is not None:
-        out.remark(f"Gmail could not be asked. {status.error}")
+        out.note(f"No answer from Gmail. {status.error}")
     rows = [
         {
             "table": name,
@@ -76,35 +76,35 @@ def _show(out: Output, status: MailboxStatus) -> None:
     shown = [name for name in rows[0] if name != "materialized" or any(row["materialized"] for row in rows)]
     out.table(shown, rows, text=2)
     if status.unfetched:
-        out.say(
-            f"{status.unfetched:,} messages could not be fetched; they are in _gmail_unfetched.",
+        out.print(
+            f"{status.unfetched:,} messages could not be fetched; the table _gmail_unfetched lists them.",
             style="yellow",
         )
     if status.last_run is not None:
         style = "red" if status.last_run.status == "failure" else None
-        out.say(
+        out.print(
             f"Last run {status.last_run.run_id}: {status.last_run.status} {_ago(status.last_run.ended)}",
             style,
         )
-    out.say()
+    out.print()
 
 
 def _state(name: str, table: TableStatus | None) -> str:
     from gmail_client.tables import CATALOGUE
 
     if table is None:
-        return "nothing stored"
+        return "no rows"
     if table.loading:
         return "load not finished"
     if not CATALOGUE[name].cursor:
         return "snapshot"
     if table.behind is None:
-        return "not compared"
+        return "lag unknown"
     return f"{table.behind:,} history ids behind" if table.behind else "up to date"
 
 
 def _ago(moment: datetime | None) -> str:
-    """How long ago, in a unit that fits."""
+    """Time since `moment`, for example `5 min ago`."""
     if moment is None:
         return ""
     seconds = max((datetime.now(UTC) - moment).total_seconds(), 0)

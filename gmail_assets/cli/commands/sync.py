@@ -1,4 +1,4 @@
-"""`gmail-assets sync`: bring tables up to date with the same Dagster assets, without a server."""
+"""`gmail-assets sync`: run the Dagster assets in this process, without a server."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of
 
 if TYPE_CHECKING:
-    from gmail_assets.operations.run_in_process import SyncRun
+    from gmail_assets.operations.run_in_process import RunResult
 
 __all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
 
 NAME = "sync"
-HELP = "bring tables up to date"
+HELP = "load or update tables"
 DESCRIPTION = """\
-Bring tables of one or more mailboxes up to date: the first time everything is loaded, after that only what changed.
-A sync that was stopped or killed goes on where it was. The runs are kept in DAGSTER_HOME, where that is set.
+Sync the tables of one or more mailboxes: the first run loads everything, later runs only what changed. A run that was
+stopped or killed resumes where it ended. If DAGSTER_HOME is set, the runs are recorded there.
 
 tables: messages threads labels drafts profile settings filters forwarding_addresses send_as delegates
 """
@@ -28,40 +28,40 @@ PASSES_ON = False
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "tables", nargs="*", metavar="TABLE", help="which tables; all of the spec when left out"
+        "tables", nargs="*", metavar="TABLE", help="table to sync (default: all tables of the spec)"
     )
     parser.add_argument(
         "--mailbox",
         action="append",
-        metavar="M",
-        help="an address, or `me`; may be given more than once (default: GMAIL_MAILBOXES, else GMAIL_USER_ID)",
+        metavar="ADDRESS",
+        help="mailbox: an address or `me`; repeatable (default: GMAIL_MAILBOXES, else GMAIL_USER_ID)",
     )
     parser.add_argument(
         "--full-refresh",
         action="store_true",
-        help="fetch messages and threads anew, at the price of a first load",
+        help="fetch all messages and threads again; costs as much as a first load",
     )
     parser.add_argument(
         "--allow-mass-delete",
         action="store_true",
-        help="go on where a comparison would delete more than a fifth of the rows",
+        help="allow a reconciliation to delete more than a fifth of the rows",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the assets, mailbox by mailbox; one that fails holds no other up."""
-    from gmail_assets.cli.display import SyncDisplay, undiverted
+    """Run the assets, one mailbox after the other; a failed one does not end the others."""
+    from gmail_assets.cli.display import SyncDisplay, terminal_console
     from gmail_assets.operations.run_in_process import Runner
     from gmail_assets.syncing.progress import reporting
 
     runner = Runner()
     tables = runner.tables(arguments.tables)
     runs = []
-    with SyncDisplay(undiverted(sys.stderr), quiet=arguments.quiet) as display, reporting(display):
+    with SyncDisplay(terminal_console(sys.stderr), quiet=arguments.quiet) as display, reporting(display):
         for mailbox in arguments.mailbox or runner.mailboxes:
-            display.mailbox(mailbox)
+            display.start_mailbox(mailbox)
             runs.append(
                 runner.run_mailbox(
                     mailbox,
@@ -75,58 +75,61 @@ def run(arguments: argparse.Namespace) -> int:
             if runs[-1].interrupted:
                 break
     code = _exit_code(runs)
-    for one in runs:
-        _tell_failures(one)
+    for run in runs:
+        _print_failures(run)
         if not arguments.quiet:
-            _tell_checks(one)
-    if code == ExitCode.WORK_LEFT:
-        sys.stderr.write("Stopped with work left; what was done is kept. Run the same command again.\n")
+            _print_failed_checks(run)
+    if code == ExitCode.INCOMPLETE:
+        sys.stderr.write(
+            "Stopped before the end; committed data is kept. Run the same command again to continue.\n"
+        )
     if arguments.json:
         json.dump(
-            {"exit_code": int(code), "mailboxes": [_as_json(one) for one in runs]}, sys.stdout, indent=2
+            {"exit_code": int(code), "mailboxes": [_as_json(run) for run in runs]}, sys.stdout, indent=2
         )
         sys.stdout.write("\n")
     return code
 
 
-def _exit_code(runs: list[SyncRun]) -> ExitCode:
-    if any(one.interrupted for one in runs):
+def _exit_code(runs: list[RunResult]) -> ExitCode:
+    if any(run.interrupted for run in runs):
         return ExitCode.INTERRUPTED
-    codes = [exit_code_of(failure.error) for one in runs for failure in one.failures.values()]
+    codes = [exit_code_of(failure.error) for run in runs for failure in run.failures.values()]
     if codes:
         return max(
-            codes, key=[ExitCode.WORK_LEFT, ExitCode.FAILED, ExitCode.MISTAKE, ExitCode.NO_ACCESS].index
+            codes,
+            key=[ExitCode.INCOMPLETE, ExitCode.FAILURE, ExitCode.INVALID_INPUT, ExitCode.NO_ACCESS].index,
         )
-    return ExitCode.DONE if all(one.complete for one in runs) else ExitCode.WORK_LEFT
+    return ExitCode.SUCCESS if all(run.complete for run in runs) else ExitCode.INCOMPLETE
 
 
-def _tell_failures(one: SyncRun) -> None:
-    """Each distinct failure once, with the steps it hit: a revoked token fails all of them."""
-    if one.interrupted:
-        sys.stderr.write("Interrupted; what was committed is kept. Run the same command again.\n")
+def _print_failures(run: RunResult) -> None:
+    """Print each distinct error once, with the steps that failed: a revoked token fails all of them."""
+    if run.interrupted:
+        sys.stderr.write("Interrupted; committed data is kept. Run the same command again to continue.\n")
         return
     steps: dict[str, list[str]] = {}
-    for step, failure in one.failures.items():
+    for step, failure in run.failures.items():
         steps.setdefault(failure.message, []).append(step)
     for message, hit in steps.items():
-        sys.stderr.write(f"{one.mailbox} ({', '.join(hit)}): {message}\n")
+        sys.stderr.write(f"{run.mailbox} ({', '.join(hit)}): {message}\n")
 
 
-def _tell_checks(one: SyncRun) -> None:
-    """Only those that did not pass; a failed check is no failed sync."""
-    for check in one.checks:
+def _print_failed_checks(run: RunResult) -> None:
+    """Print the failed checks; they do not change the exit code."""
+    for check in run.checks:
         if not check.passed:
-            sys.stderr.write(f"{one.mailbox}: check {check.check} of {check.table}: {check.says}\n")
+            sys.stderr.write(f"{run.mailbox}: check {check.check} of {check.table}: {check.message}\n")
 
 
-def _as_json(one: SyncRun) -> dict[str, Any]:
+def _as_json(run: RunResult) -> dict[str, Any]:
     return {
-        "mailbox": one.mailbox,
-        "run_id": one.run_id,
-        "complete": one.complete and not one.failures,
-        "tables": one.tables,
+        "mailbox": run.mailbox,
+        "run_id": run.run_id,
+        "complete": run.complete and not run.failures,
+        "tables": run.tables,
         "checks": [
-            {"table": c.table, "check": c.check, "passed": c.passed, "says": c.says} for c in one.checks
+            {"table": c.table, "check": c.check, "passed": c.passed, "message": c.message} for c in run.checks
         ],
-        "failures": {step: {"error": f.error, "message": f.message} for step, f in one.failures.items()},
+        "failures": {step: {"error": f.error, "message": f.message} for step, f in run.failures.items()},
     }

@@ -1,4 +1,4 @@
-"""`gmail-assets verify`: are the tables equal to the mailbox, and if not, does anything explain it?"""
+"""`gmail-assets verify`: compare the tables messages and threads with the mailbox."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, worst
+from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, most_severe
 from gmail_assets.cli.output import Output, add_mailbox_argument, add_output_arguments
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ __all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
 NAME = "verify"
 HELP = "compare messages and threads with the mailbox"
 DESCRIPTION = """\
-Compare the tables of messages and threads with Gmail: every id with a listing, every label with Gmail's counts, and a
-random sample of rows field by field. What the options leave out (spam, trash, filters) and what changed since the last
-sync is explained; what is left over is a difference, and the exit code is 5.
+Compare the tables messages and threads with Gmail: every id with a listing, every label with Gmail's counts, and a
+random sample of rows field by field. Table options (spam, trash, filters) and changes since the last sync explain
+some differences. With unexplained differences, the exit code is 5.
 
-It costs 5 units for 500 messages, one for each label, 20 for each message of the sample and 40 for each thread of it
-(a quarter as many). Exit code 4: a table is not loaded to the end, or its last sync is too long ago; sync it first.
+Costs 5 units per 500 messages, 1 per label, 20 per message in the sample, and 40 per thread in the sample (a quarter
+as many). Exit code 4: a load is not finished, or the last sync is too old; run `sync` first.
 """
 PASSES_ON = False
 
@@ -31,41 +31,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_mailbox_argument(parser)
     parser.add_argument(
-        "--sample", type=int, default=20, metavar="N", help="messages to compare field by field (default: 20)"
+        "--sample",
+        type=int,
+        default=20,
+        metavar="N",
+        help="number of messages to compare field by field (default: 20)",
     )
     parser.add_argument(
         "--thorough",
         action="store_true",
-        help="list the messages of every label, also where the counts agree",
+        help="list the messages of every label, even if its counts agree",
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="choose the same sample each time")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of the random sample, to repeat it")
     add_output_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Verify each mailbox; one that can't be asked hides no other."""
+    """Verify each mailbox; a failed one does not end the others."""
     import random
 
-    from gmail_assets.cli.setting import Setting
+    from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.verify import MailboxVerdict, verify_mailbox
     from gmail_client.errors import ConfigurationError, GmailError
 
     out = Output(arguments)
     if arguments.sample < 0:
-        raise ConfigurationError(
-            f"--sample {arguments.sample} is no number of messages.", fix="Give 0 or more."
-        )
-    setting = Setting.load()
-    client = setting.client()
-    chance = random.Random(arguments.seed)  # noqa: S311 - no secret hangs on it
+        raise ConfigurationError(f"--sample {arguments.sample} is negative.", fix="Use 0 or more.")
+    environment = Environment.load()
+    client = environment.client()
+    chance = random.Random(arguments.seed)  # noqa: S311 - not a secret
     verdicts: list[MailboxVerdict] = []
-    for name in arguments.mailbox or setting.settings.mailbox_names:
+    for name in arguments.mailbox or environment.settings.mailbox_names:
         try:
-            with out.working(f"{name}: comparing with the mailbox") as progress:
+            with out.status(f"{name}: comparing with the mailbox") as progress:
                 verdict = verify_mailbox(
                     client.mailbox(name),
-                    setting.lake,
-                    setting.spec,
+                    environment.lake,
+                    environment.spec,
                     sample=arguments.sample,
                     chance=chance,
                     thorough=arguments.thorough,
@@ -74,9 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
             verdicts.append(verdict)
         except GmailError as error:
             verdicts.append(MailboxVerdict(name, error=error))
-        _show(out, verdicts[-1])
-    code = worst(_exit_code(verdict) for verdict in verdicts)
-    out.result({"exit_code": int(code), "mailboxes": [_as_json(verdict) for verdict in verdicts]})
+        _print_verdict(out, verdicts[-1])
+    code = most_severe(_exit_code(verdict) for verdict in verdicts)
+    out.print_json({"exit_code": int(code), "mailboxes": [_as_json(verdict) for verdict in verdicts]})
     return code
 
 
@@ -84,26 +86,26 @@ def _exit_code(verdict: MailboxVerdict) -> ExitCode:
     if verdict.error is not None:
         return exit_code_of(type(verdict.error).__name__)
     if verdict.unexplained:
-        return ExitCode.DIFFERS
-    return ExitCode.WORK_LEFT if verdict.unfinished else ExitCode.DONE
+        return ExitCode.DIFFERENCES
+    return ExitCode.INCOMPLETE if verdict.unfinished else ExitCode.SUCCESS
 
 
-def _show(out: Output, verdict: MailboxVerdict) -> None:
+def _print_verdict(out: Output, verdict: MailboxVerdict) -> None:
     if verdict.error is not None:
-        out.remark(f"{verdict.name}: {verdict.error}")
+        out.note(f"{verdict.name}: {verdict.error}")
         return
-    out.say(verdict.address, style="bold")
+    out.print(verdict.address, style="bold")
     judged = {name: table for name, table in verdict.tables.items() if not table.unfinished}
     if judged:
         names = {
             "rows": "rows",
             "in_gmail": "in Gmail",
-            "left_out": "left out",
+            "left_out": "excluded",
             "since_sync": "since sync",
-            "not_fetched": "not fetched",
+            "not_fetched": "unfetched",
             "kept": "kept",
             "missing": "missing",
-            "extra": "too many",
+            "extra": "extra",
             "sampled": "sampled",
             "differing": "differing",
         }
@@ -116,30 +118,31 @@ def _show(out: Output, verdict: MailboxVerdict) -> None:
         out.table(["table", *shown], rows)
     for name, table in verdict.tables.items():
         if table.unfinished:
-            out.say(
-                f"{name} can't be judged: {table.unfinished}. Run `gmail-assets sync` first.", style="yellow"
+            out.print(
+                f"{name} can't be verified: {table.unfinished}. Run `gmail-assets sync` first.",
+                style="yellow",
             )
-    _show_labels(out, verdict)
+    _print_labels(out, verdict)
     for remark in verdict.remarks:
-        out.say(remark, style="yellow")
+        out.print(remark, style="yellow")
     for example in verdict.examples:
-        out.say(f"{example.table} {example.id} {example.what}", style="red")
+        out.print(f"{example.table} {example.id} {example.what}", style="red")
     if verdict.unexplained:
-        out.say(
-            f"{verdict.unexplained:,} differences that nothing explains. A run with `reconcile: true` "
-            "(docs/operations.md) mends them; please report it.",
+        out.print(
+            f"{verdict.unexplained:,} unexplained differences. A run with `reconcile: true` (docs/operations.md) "
+            "repairs them; please report this as a bug.",
             style="red",
         )
     elif judged:
-        out.say("Equal to the mailbox: nothing is unexplained.", style="green")
-    out.say(f"{verdict.units:,} units spent.\n")
+        out.print("The tables match the mailbox.", style="green")
+    out.print(f"Quota units spent: {verdict.units:,}\n")
 
 
-def _show_labels(out: Output, verdict: MailboxVerdict) -> None:
+def _print_labels(out: Output, verdict: MailboxVerdict) -> None:
     wrong = [label for label in verdict.labels if label.unexplained]
     shown = verdict.labels if out.verbose else wrong
     if verdict.labels:
-        out.say(f"{len(verdict.labels)} labels compared, {len(wrong)} differ.")
+        out.print(f"{len(verdict.labels)} labels compared, {len(wrong)} differ.")
     if shown:
         rows = [
             {

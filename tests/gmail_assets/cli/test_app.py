@@ -60,7 +60,7 @@ def test_help_of_sync_lists_the_ten_tables():
 def test_no_command_is_a_mistake(capsys):
     with pytest.raises(SystemExit) as end:
         main([])
-    assert end.value.code == ExitCode.MISTAKE
+    assert end.value.code == ExitCode.INVALID_INPUT
     assert "usage: gmail-assets" in capsys.readouterr().err
 
 
@@ -74,14 +74,14 @@ def test_the_emulator_reads_its_own_arguments(capsys):
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        ("OptionError", ExitCode.MISTAKE),
+        ("OptionError", ExitCode.INVALID_INPUT),
         ("CredentialsError", ExitCode.NO_ACCESS),
         ("DelegationError", ExitCode.NO_ACCESS),
-        ("DailyLimitError", ExitCode.WORK_LEFT),
-        ("UnavailableError", ExitCode.FAILED),
-        ("LakeError", ExitCode.FAILED),
-        ("ZeroDivisionError", ExitCode.FAILED),
-        ("annotations", ExitCode.FAILED),
+        ("DailyLimitError", ExitCode.INCOMPLETE),
+        ("UnavailableError", ExitCode.FAILURE),
+        ("LakeError", ExitCode.FAILURE),
+        ("ZeroDivisionError", ExitCode.FAILURE),
+        ("annotations", ExitCode.FAILURE),
     ],
 )
 def test_exit_codes(error, code):

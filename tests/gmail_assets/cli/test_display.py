@@ -16,7 +16,7 @@ def shown(*, terminal: bool, quiet: bool = False, lines: bool = True) -> str:
     out = StringIO()
     console = Console(file=out, force_terminal=terminal, width=100, color_system=None)
     with SyncDisplay(console, quiet=quiet, lines=lines) as display:
-        display.mailbox("ada@gmail.test")
+        display.start_mailbox("ada@gmail.test")
         display.progress(Progress("fetching", done=1240, total=2000, rows=1240, units=24_800))
         display._live.refresh()
         display.finished(

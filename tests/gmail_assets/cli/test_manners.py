@@ -33,29 +33,29 @@ def test_every_command_explains_itself(command, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as end:
         main([command.NAME, "--help"])
     assert not end.value.code
-    told = capsys.readouterr().out
-    assert "usage:" in told
+    result = capsys.readouterr().out
+    assert "usage:" in result
 
 
 def test_every_exit_code_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    told = capsys.readouterr().out
+    result = capsys.readouterr().out
     for code in ExitCode:
-        assert f"\n  {int(code):<4} " in told
+        assert f"\n  {int(code):<4} " in result
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "status", "verify"])
 def test_no_colours_outside_a_terminal(command: str, run) -> None:  # type: ignore[no-untyped-def]
-    told = run(command)
-    assert "\x1b" not in told.out + told.err
+    result = run(command)
+    assert "\x1b" not in result.out + result.err
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "status", "verify"])
 def test_a_bad_setting_is_one_plain_error(command: str, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("GMAIL_QUOTA", "plenty")
-    told = run(command)
-    assert told.code == 2
-    assert "plenty" in told.err
-    assert told.err.count("Fix:") == 1
-    assert "Traceback" not in told.err
+    result = run(command)
+    assert result.code == 2
+    assert "plenty" in result.err
+    assert result.err.count("Fix:") == 1
+    assert "Traceback" not in result.err

@@ -46,8 +46,8 @@ def test_the_demo_brings_ten_tables_then_changes_and_leaves_nothing_running(
     assert "Asset checks: 8 of 8 passed." in text
     assert "forwarding_addresses" in text
     assert "quota units" in text
-    assert "They arrived after" in text
-    last = text[text.index("They arrived") :].split()
+    assert "Synced after" in text
+    last = text[text.index("Synced after") :].split()
     assert last[last.index("messages") :][2:5] == ["3", "5", "2"]
     assert processes_in(clean_environment) == []
     assert {path.name for path in clean_environment.iterdir()} >= {"lake", ".demo", ".dagster"}
@@ -56,7 +56,7 @@ def test_the_demo_brings_ten_tables_then_changes_and_leaves_nothing_running(
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("sign", ["Dagster fills", "Now the mailbox changes"])
+@pytest.mark.parametrize("sign", ["Dagster loads", "Now the mailbox changes"])
 def test_stopped_anywhere_it_leaves_nothing_running(clean_environment: Path, number: int, sign: str):
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
@@ -87,8 +87,8 @@ def test_stopped_anywhere_it_leaves_nothing_running(clean_environment: Path, num
 def test_somebody_elses_lake_is_not_replaced(clean_environment: Path, capsys):
     (clean_environment / "lake").mkdir()
     (clean_environment / "lake" / "precious").write_text("mine")
-    assert main(["run"]) == ExitCode.MISTAKE
-    assert "would be replaced" in capsys.readouterr().err
+    assert main(["run"]) == ExitCode.INVALID_INPUT
+    assert "would replace it" in capsys.readouterr().err
     assert (clean_environment / "lake" / "precious").read_text() == "mine"
 
 
@@ -96,20 +96,20 @@ def test_real_mail_in_the_demos_lake_is_not_removed(clean_environment: Path, cap
     real = clean_environment / "lake" / "messages" / "mailbox=someone%40example.com"
     real.mkdir(parents=True)
     (clean_environment / "lake" / ".made-by-make-demo").touch()
-    assert main(["run"]) == ExitCode.MISTAKE
-    assert "would be replaced" in capsys.readouterr().err
+    assert main(["run"]) == ExitCode.INVALID_INPUT
+    assert "would replace it" in capsys.readouterr().err
     assert real.exists()
 
 
 @pytest.mark.usefixtures("clean_environment")
 def test_a_missing_mbox_is_said(capsys):
-    assert main(["run", "--mbox", "takeout.mbox"]) == ExitCode.MISTAKE
-    assert "MBOX='takeout.mbox' is no file" in capsys.readouterr().err
+    assert main(["run", "--mbox", "takeout.mbox"]) == ExitCode.INVALID_INPUT
+    assert "MBOX='takeout.mbox' is not a file" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("clean_environment")
 def test_the_ui_needs_a_demo(capsys):
-    assert main(["ui", "--port", "0"]) == ExitCode.MISTAKE
+    assert main(["ui", "--port", "0"]) == ExitCode.INVALID_INPUT
     assert "make demo" in capsys.readouterr().err
 
 
@@ -121,5 +121,5 @@ def test_a_taken_port_is_said(capsys):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert main(["ui", "--port", str(port)]) == ExitCode.MISTAKE
-    assert f"Port {port} is taken" in capsys.readouterr().err
+        assert main(["ui", "--port", str(port)]) == ExitCode.INVALID_INPUT
+    assert f"Port {port} is in use" in capsys.readouterr().err

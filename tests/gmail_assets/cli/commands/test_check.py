@@ -14,18 +14,18 @@ METADATA_ONLY = ["https://www.googleapis.com/auth/gmail.metadata"]
 
 def test_all_is_well_for_a_user_but_delegates_and_costs_little(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
     gmail.usage.reset()
-    told = run("check", "--json")
-    assert told.code == 0, told.err
-    (mailbox,) = told.json["mailboxes"]
+    result = run("check", "--json")
+    assert result.code == 0, result.err
+    (mailbox,) = result.json["mailboxes"]
     assert mailbox["address"] == gmail.addresses[0]
     assert list(mailbox["tables"]) == list(CATALOGUE)
     unreadable = [table for table, finding in mailbox["tables"].items() if not finding["readable"]]
     assert unreadable == ["delegates"]
     assert mailbox["tables"]["delegates"]["expected"]
     assert mailbox["units"] == sum(gmail.usage.units.values()) <= 40
-    assert told.json["lake"]["writable"]
+    assert result.json["lake"]["writable"]
     assert not (place / "lake").exists()
-    assert set(told.json["versions"]) >= {"python", "gmail-assets", "dagster", "deltalake", "pyarrow"}
+    assert set(result.json["versions"]) >= {"python", "gmail-assets", "dagster", "deltalake", "pyarrow"}
 
 
 def test_a_service_account_reads_all_ten(gmail: Emulator, place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -34,34 +34,34 @@ def test_a_service_account_reads_all_ten(gmail: Emulator, place: Path, run, monk
     key = gmail.service_account_file(place / "key.json")
     monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(key))
     monkeypatch.setenv("GMAIL_MAILBOXES", ",".join(gmail.addresses))
-    told = run("check", "--json")
-    assert told.code == 0, told.err
-    assert [mailbox["address"] for mailbox in told.json["mailboxes"]] == gmail.addresses
+    result = run("check", "--json")
+    assert result.code == 0, result.err
+    assert [mailbox["address"] for mailbox in result.json["mailboxes"]] == gmail.addresses
     assert all(
-        finding["readable"] for mailbox in told.json["mailboxes"] for finding in mailbox["tables"].values()
+        finding["readable"] for mailbox in result.json["mailboxes"] for finding in mailbox["tables"].values()
     )
 
     monkeypatch.setenv("GMAIL_MAILBOXES", f"nobody@gmail.test,{gmail.addresses[0]}")
-    told = run("check", "--json")
-    assert told.code == 3
-    nobody, somebody = told.json["mailboxes"]
+    result = run("check", "--json")
+    assert result.code == 3
+    nobody, somebody = result.json["mailboxes"]
     assert not any(finding["readable"] for finding in nobody["tables"].values())
-    assert "does not exist in this domain" in nobody["tables"]["labels"]["says"]
+    assert "does not exist in this domain" in nobody["tables"]["labels"]["message"]
     assert all(finding["readable"] for finding in somebody["tables"].values())
 
     gmail.allow_delegation(["https://www.googleapis.com/auth/gmail.labels"])
     monkeypatch.setenv("GMAIL_MAILBOXES", gmail.addresses[1])
-    told = run("check")
-    assert told.code == 3
-    assert "No table can be read" in told.out
-    assert "no domain-wide delegation" in told.out
+    result = run("check")
+    assert result.code == 3
+    assert "No table can be read" in result.out
+    assert "no domain-wide delegation" in result.out
 
 
 def test_a_token_that_may_read_headers_only_is_found_out(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("GMAIL_REFRESH_TOKEN", gmail.refresh_token(scopes=METADATA_ONLY))
-    told = run("check", "--json")
-    assert told.code == 3
-    tables = told.json["mailboxes"][0]["tables"]
+    result = run("check", "--json")
+    assert result.code == 3
+    tables = result.json["mailboxes"][0]["tables"]
     assert tables["labels"]["readable"]
     for name in ("messages", "threads", "drafts", "settings"):
         assert not tables[name]["readable"], name
@@ -76,19 +76,19 @@ def test_a_token_that_may_read_headers_only_is_found_out(gmail: Emulator, run, m
 )
 def test_what_holds_for_all_is_said_once(gmail: Emulator, run, fault: Fault, said: str) -> None:  # type: ignore[no-untyped-def]
     gmail.faults.add(fault)
-    told = run("check")
-    assert told.code == 3
-    assert told.out.count("No table can be read") == 1
-    assert said in told.out
+    result = run("check")
+    assert result.code == 3
+    assert result.out.count("No table can be read") == 1
+    assert said in result.out
 
 
 def test_a_table_that_is_closed_is_a_fault_where_it_is_wanted(  # type: ignore[no-untyped-def]
     gmail: Emulator, place: Path, run, monkeypatch
 ) -> None:
     gmail.faults.add(Fault(method="settings.filters.list", status=403, reason="domainPolicy"))
-    told = run("check")
-    assert told.code == 3
-    assert "administrator" in told.out
+    result = run("check")
+    assert result.code == 3
+    assert "administrator" in result.out
     (place / "spec.yaml").write_text("objects: [{table: {source_table: labels}}]", "utf-8")
     monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
     assert run("check", "--quiet").code == 0
@@ -96,35 +96,35 @@ def test_a_table_that_is_closed_is_a_fault_where_it_is_wanted(  # type: ignore[n
 
 def test_a_revoked_token_is_explained_with_its_causes(gmail: Emulator, run) -> None:  # type: ignore[no-untyped-def]
     gmail.revoke_tokens()
-    told = run("check")
-    assert told.code == 3
+    result = run("check")
+    assert result.code == 3
     for cause in ("revoked by its user", "6 months", "'Testing'"):
-        assert cause in told.out
+        assert cause in result.out
 
 
 def test_no_credentials_still_check_the_lake(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.delenv("GMAIL_REFRESH_TOKEN")
-    told = run("check", "--json")
-    assert told.code == 2
-    assert told.json["problem"]["error"] == "ConfigurationError"
-    assert told.json["lake"]["writable"]
+    result = run("check", "--json")
+    assert result.code == 2
+    assert result.json["problem"]["error"] == "ConfigurationError"
+    assert result.json["lake"]["writable"]
 
 
 def test_a_lake_that_cannot_be_written_is_told(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     (place / "file").write_text("", "utf-8")
     monkeypatch.setenv("GMAIL_LAKE", str(place / "file" / "lake"))
-    told = run("check", "--json")
-    assert told.code == 1
-    assert not told.json["lake"]["writable"]
-    assert "GMAIL_LAKE" in told.json["lake"]["problem"]["fix"]
+    result = run("check", "--json")
+    assert result.code == 1
+    assert not result.json["lake"]["writable"]
+    assert "GMAIL_LAKE" in result.json["lake"]["problem"]["fix"]
 
 
 def test_a_lake_of_another_account_is_told(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     assert run("sync", "labels", "--quiet").code == 0
     monkeypatch.setenv("GMAIL_REFRESH_TOKEN", gmail.refresh_token(gmail.addresses[1]))
-    told = run("check")
-    assert told.code == 2
-    assert f"in this lake it was {gmail.addresses[0]}" in told.out
+    result = run("check")
+    assert result.code == 2
+    assert f"in this lake it was {gmail.addresses[0]}" in result.out
 
 
 def test_filters_that_match_nothing_are_worth_a_remark(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -133,11 +133,11 @@ def test_filters_that_match_nothing_are_worth_a_remark(place: Path, run, monkeyp
         "utf-8",
     )
     monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
-    told = run("check")
-    assert told.code == 0
-    assert "nothing matches its filters" in told.out
+    result = run("check")
+    assert result.code == 0
+    assert "nothing matches its filters" in result.out
 
 
 def test_quiet_says_nothing(run) -> None:  # type: ignore[no-untyped-def]
-    told = run("check", "--quiet")
-    assert (told.code, told.out, told.err) == (0, "", "")
+    result = run("check", "--quiet")
+    assert (result.code, result.out, result.err) == (0, "", "")

@@ -40,14 +40,14 @@ def browser(without_login: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("browser")
 def test_login_then_rows_then_logout(gmail: Emulator, run) -> None:  # type: ignore[no-untyped-def]
-    told = run("login")
-    assert told.code == 0, told.err
+    result = run("login")
+    assert result.code == 0, result.err
     path = credentials_file()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert f"Logged in as {gmail.addresses[0]}" in told.out
-    assert "ends after 7 days" in told.out
+    assert f"Logged in as {gmail.addresses[0]}" in result.out
+    assert "expires after 7 days" in result.out
     assert run("sync", "labels", "--quiet").code == 0
-    _assert_no_secret(told.out + told.err, path)
+    _assert_no_secret(result.out + result.err, path)
     token = json.loads(path.read_text("utf-8"))["refresh_token"]
 
     gone = run("logout")
@@ -81,10 +81,10 @@ def test_login_from_the_client_s_file_and_again_from_the_login_s_own_client(
 
 @pytest.mark.usefixtures("browser")
 def test_print_env_stores_nothing_and_prints_what_the_settings_read(run) -> None:  # type: ignore[no-untyped-def]
-    told = run("login", "--print-env")
-    assert told.code == 0
+    result = run("login", "--print-env")
+    assert result.code == 0
     assert not credentials_file().exists()
-    assert [line.partition("=")[0] for line in told.out.splitlines()] == [
+    assert [line.partition("=")[0] for line in result.out.splitlines()] == [
         "GMAIL_CLIENT_ID",
         "GMAIL_CLIENT_SECRET",
         "GMAIL_REFRESH_TOKEN",
@@ -95,9 +95,9 @@ def test_print_env_stores_nothing_and_prints_what_the_settings_read(run) -> None
 
 @pytest.mark.usefixtures("browser")
 def test_another_account_than_the_one_meant_is_refused(gmail: Emulator, run) -> None:  # type: ignore[no-untyped-def]
-    told = run("login", "--account", "nobody@gmail.test")
-    assert told.code == 3
-    assert f"logged in as {gmail.addresses[0]}, not nobody@gmail.test" in told.err
+    result = run("login", "--account", "nobody@gmail.test")
+    assert result.code == 3
+    assert f"logged in as {gmail.addresses[0]}, not nobody@gmail.test" in result.err
     assert not credentials_file().exists()
 
 
@@ -107,18 +107,18 @@ def test_a_lake_of_another_account_is_told_at_login(gmail: Emulator, run, monkey
     monkeypatch.setenv("GMAIL_REFRESH_TOKEN", gmail.refresh_token(second))
     assert run("sync", "labels", "--quiet").code == 0
     monkeypatch.delenv("GMAIL_REFRESH_TOKEN")
-    told = run("login")
-    assert told.code == 0
-    assert f"holds the mail of {second}" in told.err
-    assert f"this login is {first}'s" in told.err
+    result = run("login")
+    assert result.code == 0
+    assert f"contains the mail of {second}" in result.err
+    assert f"this login is for {first}" in result.err
 
 
 @pytest.mark.usefixtures("browser")
 def test_a_token_in_the_environment_that_wins_is_told(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "ya29.other")
-    told = run("login")
-    assert told.code == 0
-    assert "comes before this login" in told.err
+    result = run("login")
+    assert result.code == 0
+    assert "takes precedence over this login" in result.err
 
 
 @pytest.mark.usefixtures("without_login")
@@ -164,10 +164,10 @@ def test_without_a_browser_the_answer_is_pasted_or_comes_by_the_port(gmail: Emul
     ],
 )
 def test_bad_input_is_said_plainly(run, arguments: list[str], code: int, said: str) -> None:  # type: ignore[no-untyped-def]
-    told = run("login", *arguments)
-    assert told.code == code
-    assert said in told.err
-    assert "Traceback" not in told.err
+    result = run("login", *arguments)
+    assert result.code == code
+    assert said in result.err
+    assert "Traceback" not in result.err
     assert not credentials_file().exists()
 
 
@@ -192,11 +192,11 @@ def test_logout_asks_where_the_login_was_made_and_keeps_the_file_when_that_canno
     stored = {"refresh_token": "1//secret", "oauth_root": "http://127.0.0.1:9"}
     path.write_text(json.dumps(stored), "utf-8")
     monkeypatch.setenv("GMAIL_OAUTH_ROOT", gmail.url)
-    told = run("logout")
-    assert told.code == 1
+    result = run("logout")
+    assert result.code == 1
     assert gmail.usage.calls.get("oauth.revoke", 0) == 0
     assert path.exists()
-    assert "1//secret" not in told.out + told.err
+    assert "1//secret" not in result.out + result.err
 
 
 def _assert_no_secret(text: str, path: Path) -> None:

@@ -21,9 +21,9 @@ objects:
 
 
 def _planned_and_spent(gmail: Emulator, run) -> tuple[dict[str, Any], int]:  # type: ignore[no-untyped-def]
-    told = run("plan", "--json")
-    assert told.code == 0, told.err
-    (plan,) = told.json["mailboxes"]
+    result = run("plan", "--json")
+    assert result.code == 0, result.err
+    (plan,) = result.json["mailboxes"]
     gmail.usage.reset()
     assert run("sync", "--quiet").code == 0
     content = ("messages.get", "threads.get")
@@ -68,13 +68,13 @@ def test_catching_up_and_comparing_cost_what_was_planned(gmail: Emulator, run) -
     mailbox.modify(new[0], add=["STARRED"])
     mailbox.insert(b"Subject: newer\r\n\r\nText", label_ids=["INBOX"])
     gmail.expire_history()
-    told = run("plan", "--json").json["mailboxes"][0]
-    assert told["tables"]["threads"]["mode"] == "comparison"
+    result = run("plan", "--json").json["mailboxes"][0]
+    assert result["tables"]["threads"]["mode"] == "comparison"
     gmail.usage.reset()
     assert run("sync", "--quiet").code == 0
     content = gmail.usage.units.get("messages.get", 0) + gmail.usage.units.get("threads.get", 0)
     # A comparison tests itself on up to 20 unchanged threads.
-    assert told["units"]["content"] <= content <= told["units"]["content"] + 20 * 40
+    assert result["units"]["content"] <= content <= result["units"]["content"] + 20 * 40
 
     nothing, spent = _planned_and_spent(gmail, run)
     assert nothing["units"]["content"] == spent == 0
@@ -88,11 +88,11 @@ def test_many_mailboxes_are_summed_and_a_bad_one_hides_none(
     monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(gmail.service_account_file(place / "key.json")))
     monkeypatch.setenv("GMAIL_MAILBOXES", ",".join([*gmail.addresses, "nobody@gmail.test"]))
     monkeypatch.delenv("GMAIL_QUOTA")
-    told = run("plan")
-    assert told.code == 3
-    assert "together" in told.out
-    assert "6,000 units a minute and user" in told.out
-    assert "nobody@gmail.test: No access token" in told.err
+    result = run("plan")
+    assert result.code == 3
+    assert "total" in result.out
+    assert "6,000 units per minute and user" in result.out
+    assert "nobody@gmail.test: No access token" in result.err
 
 
 def test_hours_follow_from_the_quota(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -102,6 +102,6 @@ def test_hours_follow_from_the_quota(run, monkeypatch) -> None:  # type: ignore[
 
 
 def test_verbose_shows_the_parts(run) -> None:  # type: ignore[no-untyped-def]
-    told = run("plan", "--verbose")
-    assert "content" in told.out
-    assert "forwarding_addresses" in told.out
+    result = run("plan", "--verbose")
+    assert "content" in result.out
+    assert "forwarding_addresses" in result.out

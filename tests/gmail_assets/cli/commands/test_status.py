@@ -11,9 +11,9 @@ NEW = b"Subject: new\r\n\r\nText"
 
 
 def test_before_and_after_a_sync_and_behind(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
-    told = run("status", "--json")
-    assert told.code == 0
-    (before,) = told.json["mailboxes"]
+    result = run("status", "--json")
+    assert result.code == 0
+    (before,) = result.json["mailboxes"]
     assert before["address"] == gmail.addresses[0]
     assert list(before["tables"]) == list(CATALOGUE)
     assert not any(before["tables"].values())
@@ -22,9 +22,9 @@ def test_before_and_after_a_sync_and_behind(gmail: Emulator, place: Path, run) -
 
     assert run("sync", "--quiet").code == 0
     gmail.usage.reset()
-    told = run("status", "--json")
+    result = run("status", "--json")
     assert sum(gmail.usage.units.values()) == 1
-    (after,) = told.json["mailboxes"]
+    (after,) = result.json["mailboxes"]
     assert after["tables"]["messages"]["state"] == "up to date"
     assert after["tables"]["messages"]["cursor"] == after["head"]
     assert after["tables"]["messages"]["rows"] == len(gmail.truth("messages"))
@@ -59,17 +59,17 @@ def test_without_access_the_lake_still_answers(gmail: Emulator, run, monkeypatch
     assert offline.code == 0
     assert not gmail.usage.calls
     assert offline.json["mailboxes"][0]["address"] == gmail.addresses[0]
-    assert offline.json["mailboxes"][0]["tables"]["messages"]["state"] == "not compared"
+    assert offline.json["mailboxes"][0]["tables"]["messages"]["state"] == "lag unknown"
     gmail.revoke_tokens()
-    told = run("status")
-    assert told.code == 3
-    assert "no longer works" in told.err
-    assert "labels" in told.out
+    result = run("status")
+    assert result.code == 3
+    assert "no longer works" in result.err
+    assert "labels" in result.out
     monkeypatch.delenv("GMAIL_REFRESH_TOKEN")
     assert run("status", "--quiet").code == 2
 
 
 def test_an_unknown_mailbox_is_said(run) -> None:  # type: ignore[no-untyped-def]
-    told = run("status", "--mailbox", "nobody@gmail.test")
-    assert told.code == 3
-    assert "GMAIL_USER_ID" in told.err
+    result = run("status", "--mailbox", "nobody@gmail.test")
+    assert result.code == 3
+    assert "GMAIL_USER_ID" in result.err

@@ -25,7 +25,7 @@ MAIL = [entry for entry in Spec.default().tables if entry.source_table in CHANGE
 
 def test_all_ten_tables(run, place: Path, gmail: Emulator):
     outcome = run("sync")
-    assert outcome.code == ExitCode.DONE
+    assert outcome.code == ExitCode.SUCCESS
     assert outcome.out == ""
     for table in CATALOGUE:
         assert table in outcome.err
@@ -73,7 +73,7 @@ def test_mass_deletion_stops_and_can_be_allowed(run, place: Path, monkeypatch):
         gmail.mailbox().batch_delete(gmail.mailbox().message_ids()[:140])
         gmail.expire_history()
         outcome = run("sync", "messages", "threads")
-        assert outcome.code == ExitCode.FAILED
+        assert outcome.code == ExitCode.FAILURE
         assert "--allow-mass-delete" in outcome.err
         assert run("sync", "messages", "threads", "--allow-mass-delete").code == 0
         assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL)
@@ -94,16 +94,16 @@ def test_many_mailboxes_and_one_in_trouble(run, gmail: Emulator):
 @pytest.mark.parametrize(
     ("arguments", "variables", "code", "complaint"),
     [
-        (["mesages"], {}, ExitCode.MISTAKE, "Table not supported: 'mesages'"),
-        (["labels"], {"GMAIL_REFRESH_TOKEN": ""}, ExitCode.MISTAKE, "GMAIL_REFRESH_TOKEN"),
+        (["mesages"], {}, ExitCode.INVALID_INPUT, "Table not supported: 'mesages'"),
+        (["labels"], {"GMAIL_REFRESH_TOKEN": ""}, ExitCode.INVALID_INPUT, "GMAIL_REFRESH_TOKEN"),
         (["labels"], {"GMAIL_REFRESH_TOKEN": "1//gone"}, ExitCode.NO_ACCESS, "invalid_grant"),
         (["labels"], {"GMAIL_CLIENT_SECRET": "wrong"}, ExitCode.NO_ACCESS, "invalid_client"),
-        (["labels"], {"GMAIL_QUOTA": "plenty"}, ExitCode.MISTAKE, "GMAIL_QUOTA"),
-        (["labels"], {"GMAIL_SPEC": "missing.yaml"}, ExitCode.MISTAKE, "missing.yaml"),
-        (["labels"], {"GMAIL_LAKE": "/proc/nothing/here"}, ExitCode.FAILED, "/proc/nothing/here"),
-        (["labels"], {"DAGSTER_HOME": "/nowhere"}, ExitCode.MISTAKE, "DAGSTER_HOME='/nowhere'"),
-        (["--mailbox"], {}, ExitCode.MISTAKE, "--mailbox"),
-        (["--faster"], {}, ExitCode.MISTAKE, "--faster"),
+        (["labels"], {"GMAIL_QUOTA": "plenty"}, ExitCode.INVALID_INPUT, "GMAIL_QUOTA"),
+        (["labels"], {"GMAIL_SPEC": "missing.yaml"}, ExitCode.INVALID_INPUT, "missing.yaml"),
+        (["labels"], {"GMAIL_LAKE": "/proc/nothing/here"}, ExitCode.FAILURE, "/proc/nothing/here"),
+        (["labels"], {"DAGSTER_HOME": "/nowhere"}, ExitCode.INVALID_INPUT, "DAGSTER_HOME='/nowhere'"),
+        (["--mailbox"], {}, ExitCode.INVALID_INPUT, "--mailbox"),
+        (["--faster"], {}, ExitCode.INVALID_INPUT, "--faster"),
     ],
 )
 def test_a_mistake_is_two_lines_and_no_traceback(run, monkeypatch, arguments, variables, code, complaint):
@@ -127,10 +127,10 @@ def test_the_daily_quota_leaves_work_for_later(run, gmail: Emulator):
     gmail.faults.add(Fault(method="messages.get", status=403, reason="dailyLimitExceeded"))
     gmail.faults.add(Fault(method="threads.get", status=403, reason="dailyLimitExceeded"))
     outcome = run("sync", "messages", "labels")
-    assert outcome.code == ExitCode.WORK_LEFT
+    assert outcome.code == ExitCode.INCOMPLETE
     assert "Run the same command again" in outcome.err
     gmail.faults.clear()
-    assert run("sync", "messages").code == ExitCode.DONE
+    assert run("sync", "messages").code == ExitCode.SUCCESS
 
 
 def test_runs_are_kept_where_dagster_home_says(run, place: Path, monkeypatch):
@@ -177,4 +177,4 @@ def test_an_interruption_that_a_library_swallows_is_told_all_the_same(run, monke
     monkeypatch.setattr("gmail_assets.assets.snapshot", swallowing)
     outcome = run("sync", "labels")
     assert outcome.code == ExitCode.INTERRUPTED
-    assert "Interrupted; what was committed is kept." in outcome.err
+    assert "Interrupted; committed data is kept." in outcome.err

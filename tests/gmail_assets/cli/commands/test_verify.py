@@ -26,9 +26,9 @@ def _ids(lake: Path, table: str) -> list[str]:
 
 def test_a_synced_lake_is_equal(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
     gmail.usage.reset()
-    told = run("verify", "--json", "--thorough")
-    assert told.code == 0, told.out
-    (verdict,) = told.json["mailboxes"]
+    result = run("verify", "--json", "--thorough")
+    assert result.code == 0, result.out
+    (verdict,) = result.json["mailboxes"]
     assert verdict["equal"]
     assert verdict["examples"] == verdict["remarks"] == []
     messages = verdict["tables"]["messages"]
@@ -43,15 +43,15 @@ def test_a_synced_lake_is_equal(gmail: Emulator, loaded: Path, run) -> None:  # 
 def test_nothing_loaded_and_a_history_that_expired_can_t_be_judged(  # type: ignore[no-untyped-def]
     gmail: Emulator, place: Path, run
 ) -> None:
-    told = run("verify")
-    assert told.code == 4
-    assert "nothing of it is stored yet" in told.out
+    result = run("verify")
+    assert result.code == 4
+    assert "nothing of it is stored yet" in result.out
     assert run("sync", "--quiet").code == 0
     gmail.mailbox().insert(NEW)
     gmail.expire_history()
-    told = run("verify")
-    assert told.code == 4
-    assert "history no longer reaches back" in told.out
+    result = run("verify")
+    assert result.code == 4
+    assert "history no longer reaches back" in result.out
 
 
 def test_what_happened_since_the_sync_is_explained(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
@@ -61,11 +61,11 @@ def test_what_happened_since_the_sync_is_explained(gmail: Emulator, loaded: Path
     mailbox.delete(ids[0])
     mailbox.trash(ids[1])
     mailbox.modify(ids[2], add=["STARRED"])
-    told = run("verify", "--json", "--sample", "1000")
-    assert told.code == 0, told.out
-    tables = told.json["mailboxes"][0]["tables"]
+    result = run("verify", "--json", "--sample", "1000")
+    assert result.code == 0, result.out
+    tables = result.json["mailboxes"][0]["tables"]
     assert tables["messages"]["since_sync"] == 3
-    assert told.json["mailboxes"][0]["unexplained"] == 0
+    assert result.json["mailboxes"][0]["unexplained"] == 0
 
 
 def test_rows_that_are_missing_too_many_or_wrong_are_found(loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
@@ -79,9 +79,9 @@ def test_rows_that_are_missing_too_many_or_wrong_are_found(loaded: Path, run) ->
     messages.update(updates={"snippet": "'not what Gmail says'"}, predicate=f"id = '{ids[2]}'")
     messages.update(updates={'"labelIds"': "make_array('Label_none')"}, predicate=f"id = '{ids[3]}'")
 
-    told = run("verify", "--json", "--sample", "1000")
-    assert told.code == 5
-    (verdict,) = told.json["mailboxes"]
+    result = run("verify", "--json", "--sample", "1000")
+    assert result.code == 5
+    (verdict,) = result.json["mailboxes"]
     table = verdict["tables"]["messages"]
     assert (table["missing"], table["extra"]) == (1, 1)
     found = {(example["id"], example["what"]) for example in verdict["examples"]}
@@ -92,18 +92,18 @@ def test_rows_that_are_missing_too_many_or_wrong_are_found(loaded: Path, run) ->
     assert any(label["unexplained"] for label in verdict["labels"])
     assert any("Label_none" in remark for remark in verdict["remarks"])
 
-    told = run("verify", "--sample", "0")
-    assert told.code == 5
-    assert "nothing explains" in told.out
+    result = run("verify", "--sample", "0")
+    assert result.code == 5
+    assert "unexplained differences" in result.out
 
 
 def test_a_thread_that_lacks_a_message_is_found(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
     threads = DeltaTable(str(loaded / "threads"))
     longest = max(gmail.truth("threads"), key=lambda thread: len(thread["messages"]))["id"]
     threads.update(updates={"messages": "array_slice(messages, 1, 1)"}, predicate=f"id = '{longest}'")
-    told = run("verify", "--json", "--sample", "0")
-    assert told.code == 5
-    assert told.json["mailboxes"][0]["examples"] == [
+    result = run("verify", "--json", "--sample", "0")
+    assert result.code == 5
+    assert result.json["mailboxes"][0]["examples"] == [
         {"table": "threads", "id": longest, "what": "holds other messages than the mailbox"}
     ]
 
@@ -117,18 +117,18 @@ def test_filters_are_part_of_the_comparison(gmail: Emulator, place: Path, run, m
     )
     monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
     assert run("sync", "--quiet").code == 0
-    told = run("verify", "--json")
-    assert told.code == 0, told.out
-    tables = told.json["mailboxes"][0]["tables"]
+    result = run("verify", "--json")
+    assert result.code == 0, result.out
+    tables = result.json["mailboxes"][0]["tables"]
     assert tables["messages"]["left_out"] == 60 - tables["messages"]["rows"] > 0
     assert tables["threads"]["left_out"] == 0
 
     unread = _ids(place / "lake", "messages")[0]
     gmail.mailbox().modify(unread, remove=["UNREAD"])
     assert run("sync", "--quiet").code == 0
-    told = run("verify", "--json")
-    assert told.code == 0, told.out
-    assert told.json["mailboxes"][0]["tables"]["messages"]["kept"] == 1
+    result = run("verify", "--json")
+    assert result.code == 0, result.out
+    assert result.json["mailboxes"][0]["tables"]["messages"]["kept"] == 1
 
 
 def test_rows_kept_after_deletion_are_no_difference(  # type: ignore[no-untyped-def]
@@ -146,21 +146,21 @@ def test_rows_kept_after_deletion_are_no_difference(  # type: ignore[no-untyped-
         gmail.mailbox().delete(message_id)
     assert run("sync", "--quiet").code == 0
     assert set(gone) <= set(_ids(place / "lake", "messages"))
-    told = run("verify", "--json", "--sample", "1000")
-    assert told.code == 0, told.out
-    assert told.json["mailboxes"][0]["tables"]["messages"]["rows"] == len(gmail.truth("messages"))
+    result = run("verify", "--json", "--sample", "1000")
+    assert result.code == 0, result.out
+    assert result.json["mailboxes"][0]["tables"]["messages"]["rows"] == len(gmail.truth("messages"))
 
 
 def test_snapshots_that_are_out_of_date_are_worth_a_remark(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
     gmail.mailbox().create_label("Brand new")
-    told = run("verify")
-    assert told.code == 0
-    assert "labels: 1 new and 0 gone" in told.out
+    result = run("verify")
+    assert result.code == 0
+    assert "labels: 1 new and 0 gone" in result.out
 
 
 def test_bad_input_and_another_account(gmail: Emulator, loaded: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     assert run("verify", "--sample", "-1").code == 2
     monkeypatch.setenv("GMAIL_REFRESH_TOKEN", gmail.refresh_token(gmail.addresses[1]))
-    told = run("verify")
-    assert told.code == 2
-    assert f"in this lake it was {gmail.addresses[0]}" in told.err
+    result = run("verify")
+    assert result.code == 2
+    assert f"in this lake it was {gmail.addresses[0]}" in result.err

@@ -1,4 +1,4 @@
-"""What the commands work on, as the environment describes it: settings, spec, lake and, when asked for, the client."""
+"""What the environment configures for a command: settings, pipeline spec, lake and, on request, the Gmail client."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from gmail_client.settings import Settings
     from gmail_client.spec import Spec
 
-__all__ = ["Setting"]
+__all__ = ["Environment"]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """Settings, spec and lake; all are read once, at the start of a command."""
+class Environment:
+    """Settings, pipeline spec and lake, read once at the start of a command."""
 
     settings: Settings
     spec: Spec
     lake: Lake
 
     @classmethod
-    def load(cls) -> Setting:
-        """Read the environment, `.env` and the login file.
+    def load(cls) -> Environment:
+        """Read the environment variables, `.env` and the login file.
 
         Raises:
-            ConfigurationError: A setting or the spec can't be right.
+            ConfigurationError: A setting or the spec is invalid.
         """
         from pathlib import Path
 
@@ -36,11 +36,11 @@ class Setting:
         from gmail_client.spec import Spec
 
         settings = Settings()
-        place = settings.lake if "://" in settings.lake else str(Path(settings.lake).expanduser())
-        return cls(settings, Spec.load(settings.spec), Lake(place))
+        uri = settings.lake if "://" in settings.lake else str(Path(settings.lake).expanduser())
+        return cls(settings, Spec.load(settings.spec), Lake(uri))
 
     def client(self) -> GmailClient:
-        """Access to Gmail.
+        """The Gmail client with the configured credentials.
 
         Raises:
             ConfigurationError: Credentials are missing or contradict each other.
