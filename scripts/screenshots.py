@@ -1,7 +1,7 @@
-"""Make the pictures in docs/screenshots: `python scripts/screenshots.py`, with Chromium and chromedriver installed.
+"""Take the screenshots in docs/screenshots: `python scripts/screenshots.py` (needs Chromium and chromedriver).
 
-It runs what `make demo` and `make ui` run, in a folder of its own, and takes what a newcomer sees: the terminal,
-Dagster's assets, one asset with its columns, plots and checks, the sensor with its cursor.
+It runs `make demo` and `make ui` in a temporary folder and captures the terminal and pages of the Dagster UI: assets,
+one asset with columns, plots and checks, the sensor with its cursor.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REPOSITORY = "__repository__@gmail"
 
 
 def _terminal(command: list[str], folder: Path) -> str:
-    """Run a command in a terminal of its own; its output, colours included."""
+    """Run a command in a pseudo-terminal and return its output with color codes."""
     parent, child = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(COLUMNS), "LINES": "60", "TERM": "xterm-256color"}
     with subprocess.Popen(  # noqa: S603 - our own command
@@ -40,7 +40,7 @@ def _terminal(command: list[str], folder: Path) -> str:
         while True:
             try:
                 data = os.read(parent, 65536)
-            except OSError:  # what Linux says when the other end is closed
+            except OSError:  # Linux: the other end is closed
                 break
             if not data:
                 break
@@ -52,7 +52,7 @@ def _terminal(command: list[str], folder: Path) -> str:
 
 
 def _shown(output: str) -> Text:
-    """What stands on the terminal in the end: lines that a live display overwrote are gone."""
+    """The final content of the terminal, without lines that a live display overwrote."""
     lines = [""]
     row = 0
     for piece in re.split(r"(\x1b\[\d*A|\x1b\[2K|\x1b\[\?25[lh]|\r|\n)", output.replace("\r\n", "\n")):
@@ -69,11 +69,11 @@ def _shown(output: str) -> Text:
     return Text.from_ansi("\n".join(lines).strip("\n"))
 
 
-def _picture_of_terminal(browser: Chromium, prompt: str, output: str, target: Path) -> None:
+def _capture_terminal(browser: Chromium, prompt: str, output: str, target: Path) -> None:
     console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115, PTH123
     console.print(Text.assemble(("$ ", "bold green"), prompt))
     console.print(_shown(output))
-    console.print()  # the last line would be cut
+    console.print()  # otherwise the last line is cut off
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "terminal.svg"
         page.write_text(console.export_svg(title="gmail-assets"), "utf-8")
@@ -86,13 +86,11 @@ def _picture_of_terminal(browser: Chromium, prompt: str, output: str, target: Pa
 
 
 def main() -> int:
-    """Make all pictures, or those named."""
+    """Take all screenshots."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", default="2000", help="messages in the demo's mailbox")
-    parser.add_argument(
-        "--target", type=Path, default=ROOT / "docs" / "screenshots", help="where to put them"
-    )
-    parser.add_argument("--port", default="3123", help="port of Dagster's page")
+    parser.add_argument("--messages", default="2000", help="messages in the mailbox of the demo")
+    parser.add_argument("--target", type=Path, default=ROOT / "docs" / "screenshots", help="output folder")
+    parser.add_argument("--port", default="3123", help="port of the Dagster UI")
     arguments = parser.parse_args()
     if why_not():
         raise SystemExit(why_not())
@@ -102,7 +100,7 @@ def main() -> int:
         folder = Path(name)
         output = _terminal([*demo, "run", "--messages", arguments.messages], folder)
         with Chromium(1680, 1050) as browser:
-            _picture_of_terminal(browser, "make demo", output, arguments.target / "demo.png")
+            _capture_terminal(browser, "make demo", output, arguments.target / "demo.png")
         ui = subprocess.Popen(  # noqa: S603 - our own command
             [*demo, "ui", "--port", arguments.port], cwd=folder, stdout=subprocess.PIPE, text=True
         )
@@ -110,14 +108,14 @@ def main() -> int:
             if not any(line.startswith("Ready") for line in ui.stdout or ()):
                 raise SystemExit("Dagster did not start.")
             with Chromium(1680, 1050) as browser:
-                _pictures_of_dagster(browser, f"http://127.0.0.1:{arguments.port}", arguments.target)
+                _capture_dagster(browser, f"http://127.0.0.1:{arguments.port}", arguments.target)
         finally:
             ui.send_signal(signal.SIGINT)
             ui.wait(timeout=60)
     return 0
 
 
-def _pictures_of_dagster(browser: Chromium, root: str, target: Path) -> None:
+def _capture_dagster(browser: Chromium, root: str, target: Path) -> None:
     location = f"{root}/locations/{REPOSITORY}"
     pages = {
         "assets": (f"{location}/asset-groups/gmail/list", "forwarding_addresses"),
@@ -133,7 +131,7 @@ def _pictures_of_dagster(browser: Chromium, root: str, target: Path) -> None:
         browser.open(url)
         browser.wait_for(text, 60)
         browser.wait_while("Loading")
-        time.sleep(2)  # plots draw themselves after the text is there
+        time.sleep(2)  # plots are drawn after the text
         browser.save(target / f"{name}.png")
 
 
