@@ -1,4 +1,4 @@
-"""`python -m gmail_client.emulator`: serve a small Gmail on loopback and print how to reach it."""
+"""`python -m gmail_client.emulator`: serve the Gmail API on loopback and print how to reach it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ __all__ = ["main", "make_parser"]
 def make_parser(prog: str = "python -m gmail_client.emulator") -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog=prog, description="A Gmail API server on loopback. Interrupt it to end it."
+        prog=prog, description="A Gmail API server on loopback, until it is interrupted."
     )
     add = parser.add_argument
-    add("--port", type=int, default=0, help="port on 127.0.0.1; by default one that is free")
+    add("--port", type=int, default=0, help="port on 127.0.0.1 (a free one)")
     add("--mailboxes", type=int, default=1, metavar="N", help="number of mailboxes (1)")
-    add("--messages", type=int, default=200, metavar="N", help="messages in each at first (200)")
+    add("--messages", type=int, default=200, metavar="N", help="messages in each mailbox (200)")
     add("--seed", type=int, default=1, metavar="S", help="same seed, same mailboxes (1)")
     add("--mean-kb", type=float, default=15.0, metavar="K", help="kilobytes of JSON of a mean message (15)")
-    add("--quota", default="current", help="current, legacy, none, or units a minute and user (current)")
-    add("--latency-ms", type=float, default=0.0, metavar="L", help="least time of an API request (0)")
-    add("--time-scale", type=float, default=1.0, metavar="X", help="how much faster its clock runs (1)")
-    add("--journal", metavar="FILE", help="keeps what is written for the next start with the same arguments")
+    add("--quota", default="current", help="current, legacy, none, or units per minute and user (current)")
+    add("--latency-ms", type=float, default=0.0, metavar="L", help="minimum time of an API request (0)")
+    add("--time-scale", type=float, default=1.0, metavar="X", help="speed of its clock (1)")
+    add(
+        "--journal",
+        metavar="FILE",
+        help="file that keeps the writes for the next start with the same arguments",
+    )
     add("--mbox", action="append", default=[], metavar="FILE", help="mail of an mbox file (Takeout export)")
     add("--maildir", action="append", default=[], metavar="DIR", help="mail of a Maildir folder")
     add("--eml", action="append", default=[], metavar="DIR", help="mail of the .eml files in a folder")
@@ -41,18 +45,20 @@ def make_parser(prog: str = "python -m gmail_client.emulator") -> argparse.Argum
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a behaviour that Gmail leaves open, see docs/emulator.md",
+        help="undocumented behavior of Gmail, see docs/emulator.md",
     )
-    add("--service-account-file", metavar="FILE", help="write a service account's key file there")
+    add("--service-account-file", metavar="FILE", help="write the key file of a service account")
     add("--json", action="store_true", help="print one JSON object instead of shell assignments")
     add(
-        "--end-with-input", action="store_true", help="end when standard input does, as with a parent process"
+        "--end-with-input",
+        action="store_true",
+        help="end with standard input, and so with the parent process",
     )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m gmail_client.emulator") -> int:
-    """Serve until interrupted; 0 then, 1 when it cannot start, 2 for bad arguments."""
+    """Serve until interrupted; returns 0, or 1 when the emulator cannot start. Invalid arguments exit with 2."""
     options = make_parser(prog).parse_args(arguments)
     try:
         emulator = Emulator(
@@ -84,7 +90,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m gmail
         sys.stdout.write(f"# {len(emulator.addresses)} mailboxes: {', '.join(emulator.addresses[:5])}\n")
         sys.stdout.writelines(f"export {name}={value}\n" for name, value in environment.items())
     sys.stdout.flush()
-    # The seeded mailboxes live as long as the process: no collection needs to look at them again.
+    # The first mailboxes live as long as the process: the garbage collector need not traverse them again.
     gc.collect()
     gc.freeze()
     if options.end_with_input:

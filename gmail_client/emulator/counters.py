@@ -1,4 +1,4 @@
-"""What was asked of the emulator: `RequestCounters` counts calls, units, bytes and errors by method."""
+"""What the emulator was asked for: `RequestCounters` counts calls, units, bytes and errors by method."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["RequestCounters"]
 
 
 class RequestCounters:
-    """Counters since the start or the last `reset`. The parts of a batch count one by one.
+    """Counters since the start or the last `reset`. Each part of a batch is a call.
 
     Attributes:
-        calls: Calls by method, refused ones included.
+        calls: Calls by method, including refused ones.
         units: Quota units by method; a refused or faulted call costs none.
-        bytes: Bytes of answered JSON by method, before compression.
-        errors: Answers other than 2xx by method and status.
+        bytes: Bytes of JSON by method, before compression.
+        errors: Responses other than 2xx by method and status.
         http_requests: HTTP requests to the API; a batch is one.
-        batches: Batches among them.
-        peak_concurrency: Most calls of one user that were in flight at once.
-        fetches: How often each message's content (full or raw) was sent, by mailbox and message id.
+        batches: How many of them were batches.
+        peak_concurrency: Most calls of one user in flight at the same time.
+        fetches: How often the content (full or raw) of each message was sent, by mailbox and message id.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class RequestCounters:
         self.reset()
 
     def reset(self) -> None:
-        """Set every counter back to nothing."""
+        """Set every counter to zero."""
         with self._lock:
             self.calls: Counter[str] = Counter()
             self.units: Counter[str] = Counter()
@@ -56,7 +56,7 @@ class RequestCounters:
 
     @property
     def fetched_twice(self) -> dict[str, dict[str, int]]:
-        """By mailbox: the ids of messages whose content was sent more than once, and how often."""
+        """The messages whose content was sent more than once, and how often, by mailbox."""
         with self._lock:
             repeated = {
                 address: {message_id: times for message_id, times in counts.items() if times > 1}
@@ -66,7 +66,7 @@ class RequestCounters:
 
     @property
     def fetched(self) -> int:
-        """How many messages had their content sent at least once."""
+        """The number of messages whose content was sent at least once."""
         with self._lock:
             return sum(len(counts) for counts in self.fetches.values())
 
@@ -86,17 +86,17 @@ class RequestCounters:
             self.batches += batch
 
     def count_fetch(self, address: str, message_id: str) -> None:
-        """Count one message's content on its way out."""
+        """Count one message whose content is sent."""
         with self._lock:
             self.fetches[address][message_id] += 1
 
-    def saw_concurrency(self, number: int) -> None:
-        """Remember the peak."""
+    def record_concurrency(self, number: int) -> None:
+        """Update the peak."""
         if number > self.peak_concurrency:
             self.peak_concurrency = number
 
     def as_json(self) -> dict[str, Any]:
-        """All counters as a JSON object, `fetches` as what was fetched twice."""
+        """All counters as a JSON object, with `fetchedTwice` instead of `fetches`."""
         twice = self.fetched_twice
         with self._lock:
             return {

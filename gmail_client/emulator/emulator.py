@@ -1,4 +1,4 @@
-"""The emulator from Python: `with Emulator(...) as gmail` serves a small Gmail on loopback from a thread."""
+"""The emulator from Python: `with Emulator(...) as gmail` serves the Gmail API on loopback from a thread."""
 
 from __future__ import annotations
 
@@ -37,32 +37,31 @@ PathLike = str | os.PathLike[str]
 
 
 class Emulator:
-    """A Gmail on loopback, served from a thread of this process.
+    """The Gmail API on loopback, served from a thread of this process.
 
     Args:
-        mailboxes: How many there are.
-        messages: How many each holds at first.
-        seed: Same seed, same mailboxes.
-        mean_json_kb: About how many kilobytes of JSON a mean message takes.
-        quota: `current`, `legacy`, `none`, units a minute and user, or a `Quota`.
-        latency_ms: Milliseconds (of the clock) that every request to the API takes at least.
-        clock: Quota, dates and token lives run by it.
-        behavior: Behaviour that Gmail leaves open, and oddities.
-        journal: File that keeps what is written, for the next start with the same arguments.
-        eml: Folders of `.eml` files whose mail the first mailbox holds too.
-        mbox: Files in mbox form (a Takeout export), likewise.
-        maildir: Maildir folders, likewise.
-        port: 0 for any that is free.
+        mailboxes: Number of mailboxes.
+        messages: Number of messages in each at the start.
+        seed: The same seed gives the same mailboxes.
+        mean_json_kb: About how many kilobytes of JSON a message has on average.
+        quota: `current`, `legacy`, `none`, units per minute and user, or a `Quota`.
+        latency_ms: Minimum milliseconds (of the clock) of every request to the API.
+        clock: The time of quota windows, dates and token lifetimes.
+        behavior: Undocumented behavior of Gmail.
+        journal: File that keeps the writes, for the next start with the same arguments.
+        eml: Folders of `.eml` files, added to the first mailbox.
+        mbox: Files in mbox form (a Takeout export), added to the first mailbox.
+        maildir: Maildir folders, added to the first mailbox.
+        port: 0 for any free port.
 
     Raises:
-        ValueError: A bad argument, or a journal that does not fit.
+        ValueError: An invalid argument, or a journal of other arguments.
+        ConfigurationError: A file or folder of mail is missing or invalid.
         PortTakenError: The port is in use.
 
     Attributes:
         url: Root of the API, of OAuth and of the Directory.
-        addresses: The mailboxes' addresses; the first is the default, and the domain's admin.
-        faults: Trouble on demand.
-        usage: What was asked for.
+        addresses: The addresses of the mailboxes. The first is the default one and its owner the domain's admin.
         clock: The clock.
         behavior: The behavior.
     """
@@ -142,7 +141,7 @@ class Emulator:
         self._server.start()
 
     def serve(self) -> None:
-        """Serve from this thread until the process is interrupted."""
+        """Serve from this thread until `interrupt` or a signal to the process."""
         self._server.run()
 
     def interrupt(self) -> None:
@@ -150,22 +149,22 @@ class Emulator:
         self._server.interrupt()
 
     def stop(self) -> None:
-        """End the server; the handle still shows usage and truth."""
+        """Stop the server; `usage` and `truth` remain available."""
         self._server.stop()
         self._backend.close()
 
     @property
     def faults(self) -> Faults:
-        """Trouble on demand."""
+        """The faults to inject."""
         return self._backend.faults
 
     @property
     def usage(self) -> RequestCounters:
-        """What was asked for, in calls, units and bytes by method."""
+        """Counters of calls, units and bytes by method."""
         return self._backend.usage
 
     def environment(self, address: str | None = None) -> dict[str, str]:
-        """The environment variables with which the product reads a mailbox here."""
+        """The environment variables that connect this product to a mailbox of the emulator."""
         client = self._backend.tokens.default_client
         return {
             "GMAIL_CLIENT_ID": client.id,
@@ -177,7 +176,7 @@ class Emulator:
         }
 
     def mailbox(self, address: str | None = None) -> EmulatedMailbox:
-        """A mailbox, to write to with Gmail's semantics.
+        """A mailbox, with Gmail's methods to write to it.
 
         Raises:
             ValueError: There is no such mailbox.
@@ -192,13 +191,13 @@ class Emulator:
         *,
         delegated: bool = False,
     ) -> str:
-        """An access token for a mailbox, with full access unless `scopes` say otherwise.
+        """A new access token for a mailbox, by default with full access.
 
         Args:
             address: The mailbox; the first by default.
             scopes: Full scope URLs.
             expires_in: Seconds of the clock.
-            delegated: As a service account with domain-wide delegation has it.
+            delegated: As issued to a service account with domain-wide delegation.
         """
         return self._backend.tokens.new_access_token(
             self._address(address),
@@ -208,12 +207,12 @@ class Emulator:
         )
 
     def refresh_token(self, address: str | None = None, scopes: Sequence[str] = _READONLY) -> str:
-        """A new refresh token of the default client for a mailbox, granted with these scopes."""
+        """A new refresh token of the default client for a mailbox with these scopes."""
         tokens = self._backend.tokens
         return tokens.new_refresh_token(tokens.default_client.id, self._address(address), tuple(scopes))
 
     def service_account_file(self, path: PathLike) -> Path:
-        """Write a service account's key file; its JWTs are accepted with any mailbox as subject."""
+        """Write the key file of a service account that can impersonate every mailbox; returns its path."""
         target = Path(path)
         self._backend.tokens.write_service_account(target, self.url)
         return target
@@ -221,16 +220,16 @@ class Emulator:
     def add_client(
         self, kind: Literal["installed", "web"] = "web", redirect_uris: Sequence[str] = ()
     ) -> dict[str, Any]:
-        """Register an OAuth client; returns what Google's console lets one download for it."""
+        """Register an OAuth client; returns it in the format of Google's downloadable JSON file."""
         client: RegisteredClient = self._backend.tokens.add_client(kind, tuple(redirect_uris))
         return self._backend.tokens.client_json(client, self.url)
 
     def client_json(self) -> dict[str, Any]:
-        """The default desktop client as the file that Google's console lets one download."""
+        """The default desktop client in the format of Google's downloadable JSON file."""
         return self._backend.tokens.client_json(self._backend.tokens.default_client, self.url)
 
     def allow_delegation(self, scopes: Sequence[str]) -> None:
-        """Limit the scopes that service accounts may ask for in a user's name."""
+        """Limit the scopes of domain-wide delegation."""
         self._backend.tokens.delegated_scopes = frozenset(scopes)
 
     def truth(
@@ -243,7 +242,7 @@ class Emulator:
         include_spam_trash: bool = False,
         format: MessageFormat = "full",
     ) -> list[dict[str, Any]]:
-        """What a table must hold now, as API JSON objects; see `truth.truth_of`."""
+        """The rows that a table must hold now, as API JSON objects; see `truth.truth_of`."""
         return truth_of(
             self.mailbox(address),
             self._backend.renderer,
@@ -268,7 +267,7 @@ class Emulator:
         self.mailbox(address).expire_history(upto)
 
     def revoke_tokens(self, address: str | None = None) -> None:
-        """Take back all refresh and access tokens of a mailbox."""
+        """Revoke all refresh and access tokens of a mailbox."""
         self._backend.tokens.revoke_mailbox(self._address(address))
 
     def _address(self, address: str | None) -> str:

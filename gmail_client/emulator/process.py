@@ -1,4 +1,4 @@
-"""The emulator in a process of its own, for benchmarks: `EmulatorProcess`, with much of `Emulator`'s handle."""
+"""The emulator in its own process, for benchmarks: `EmulatorProcess`, with most of the methods of `Emulator`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ PathLike = str | os.PathLike[str]
 
 
 class RemoteMailbox:
-    """A mailbox of another process: `write(name, **arguments)` calls a method of `EmulatedMailbox` there."""
+    """A mailbox in another process: `write(name, **arguments)` calls a method of its `EmulatedMailbox`."""
 
     def __init__(self, process: EmulatorProcess, address: str) -> None:
         self.address = address
         self._process = process
 
     def write(self, operation: str, **arguments: Any) -> Any:
-        """Call a method of `EmulatedMailbox` by name, with keyword arguments; bytes come back as bytes.
+        """Call a method of `EmulatedMailbox` by name, with keyword arguments, and return its result.
 
         Raises:
-            RuntimeError: The emulator refused; the message is its answer.
+            RuntimeError: The call failed; the message is the emulator's response.
         """
         body = {
             "mailbox": self.address,
@@ -45,14 +45,13 @@ class RemoteMailbox:
 
 
 class EmulatorProcess:
-    """Starts `python -m gmail_client.emulator` and stops it; the arguments are those of `Emulator`.
+    """Starts and stops `python -m gmail_client.emulator`; the arguments are those of `Emulator`.
 
-    The other process ends with this one, however that ends.
-
-    Only a `ScaledClock` that was not yet used, or the system's clock, can be passed on.
+    The other process ends with this one, even when this one is killed. The clock is the system's or a `ScaledClock`
+    that has not been used yet.
 
     Raises:
-        RuntimeError: It did not start; the message is what it said.
+        RuntimeError: The process did not start; the message is its output.
     """
 
     def __init__(
@@ -131,15 +130,15 @@ class EmulatorProcess:
         return dict(self.get("usage"))
 
     def reset_usage(self) -> None:
-        """Set the counters back."""
+        """Reset the counters."""
         self.post("usage/reset", {})
 
     def add_fault(self, fault: Fault) -> None:
-        """Set a fault."""
+        """Add a fault."""
         self.post("faults", fault.as_json())
 
     def clear_faults(self) -> None:
-        """Take all faults away."""
+        """Remove all faults."""
         self.post("faults/clear", {})
 
     def truth(
@@ -173,11 +172,11 @@ class EmulatorProcess:
         self.post("expire", {"mailbox": address, "upto": upto})
 
     def revoke_tokens(self, address: str | None = None) -> None:
-        """Take back all tokens of a mailbox."""
+        """Revoke all refresh and access tokens of a mailbox."""
         self.post("revoke", {"mailbox": address})
 
     def time(self) -> float:
-        """The present by the emulator's clock."""
+        """The current time of the emulator's clock."""
         return float(self.get("time")["time"])
 
     def get(self, action: str, query: dict[str, Any] | None = None) -> Any:

@@ -1,7 +1,7 @@
-"""Gmail's quota: `Quota` says what is allowed, `QuotaLimiter` keeps watch and refuses as Gmail does.
+"""Gmail's quota: `Quota` holds the limits, `QuotaLimiter` enforces them as Gmail does.
 
-Units by user and by project in a sliding minute, a guard against bursts, and a wall on calls in flight.
-Limits and prices: Google's quota page of May 2026; the wall and the burst: answers captured from Gmail.
+Units per user and per project in a sliding minute, a burst limit, and a limit of calls in flight. Limits and prices are
+from Google's quota page of May 2026, the burst limit and the limit of calls in flight from captured answers.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _BURST_SHARE = 2_900 / 6_000
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What may be asked of Gmail.
+    """The limits.
 
     Attributes:
-        per_user: Units a minute and user; None for no limit.
-        per_project: Units a minute for all users; None for no limit.
-        legacy_prices: Reads cost what they did before May 2026.
-        burst: Units within 18 seconds that are refused; None for no guard.
-        in_flight: Calls of one user at once; one more is a 429. None for no wall.
-        batch_in_flight: Calls of one batch at once; None for no wall. Batches of 25 were seen to pass, of 40
-            to be refused in part.
+        per_user: Units per minute and user; None for no limit.
+        per_project: Units per minute for all users; None for no limit.
+        legacy_prices: Reads have their prices from before May 2026.
+        burst: Units within 18 seconds that are refused; None for no limit.
+        in_flight: Concurrent calls of one user; one more is a 429. None for no limit.
+        batch_in_flight: Concurrent calls of one batch; None for no limit. Batches of 25 were seen to pass, batches
+            of 40 to be refused in part.
     """
 
     per_user: int | None = 6_000
@@ -46,7 +46,7 @@ class Quota:
 
     @classmethod
     def named(cls, name: str | int | Quota) -> Quota:
-        """A quota by preset (`current`, `legacy`, `none`) or by units a minute and user at current prices.
+        """A quota by preset (`current`, `legacy`, `none`), or by units per minute and user at current prices.
 
         Raises:
             ValueError: Neither a preset nor a whole number above 0.
@@ -66,11 +66,11 @@ class Quota:
 
     @classmethod
     def of_units(cls, units: int, *, legacy_prices: bool = False) -> Quota:
-        """So many units a minute and user, the burst guard in proportion."""
+        """A quota of this many units per minute and user, with a proportional burst limit."""
         return cls(units, 1_200_000, legacy_prices, math.ceil(units * _BURST_SHARE))
 
     def price(self, method: Method) -> int:
-        """What one call costs."""
+        """The price of one call in units."""
         return method.legacy_units if self.legacy_prices else method.units
 
 
@@ -96,7 +96,7 @@ class _Window:
         self._sum += units
 
     def free_from(self, units: int, limit: int) -> float:
-        """The moment of spending whose end of window leaves room for so many units more."""
+        """The time of the spending after whose window there is room for this many units."""
         over = self._sum + units - limit
         for at, spent in self._spent:
             over -= spent
@@ -106,7 +106,7 @@ class _Window:
 
 
 class _User:
-    """What one user has spent and has in flight."""
+    """The units spent by one user, and the calls in flight."""
 
     def __init__(self) -> None:
         self.minute = _Window(_WINDOW)
@@ -115,10 +115,10 @@ class _User:
 
 
 class QuotaLimiter:
-    """Lets calls pass or refuses them. To be used from one thread.
+    """Accepts or refuses calls. To be used from one thread.
 
     Args:
-        quota: What is allowed.
+        quota: The limits.
         clock: Measures the minute.
     """
 
@@ -130,29 +130,29 @@ class QuotaLimiter:
         self._refusals = 0
 
     def enter(self, user: str, *, in_batch: int = 0) -> int:
-        """Put a call of this user in flight; returns how many are.
+        """Count a call as in flight; returns how many calls of the user are.
 
         Args:
             user: The mailbox.
             in_batch: How many parts of the same batch are in flight already.
 
         Raises:
-            ApiError: 429 at the wall; the call is then not in flight.
+            ApiError: 429 above the limit; the call is then not in flight.
         """
         state = self._user(user)
-        wall, batch_wall = self.quota.in_flight, self.quota.batch_in_flight
-        if (wall is not None and state.in_flight >= wall) or (
-            batch_wall is not None and in_batch >= batch_wall
+        limit, batch_limit = self.quota.in_flight, self.quota.batch_in_flight
+        if (limit is not None and state.in_flight >= limit) or (
+            batch_limit is not None and in_batch >= batch_limit
         ):
             raise ApiError(429, "rateLimitExceeded", "Too many concurrent requests for user.")
         state.in_flight += 1
         return state.in_flight
 
     def leave(self, user: str) -> None:
-        """Take a call of this user out of flight."""
+        """Count a call as no longer in flight."""
         self._user(user).in_flight -= 1
 
-    def spend(self, user: str, method: Method) -> int:
+    def charge(self, user: str, method: Method) -> int:
         """Charge a call; returns its price. A refused call is not charged.
 
         Raises:
@@ -180,7 +180,7 @@ class QuotaLimiter:
         return self._users.setdefault(user, _User())
 
     def _refusal(self, limit: int, what: str, start: float | None) -> ApiError:
-        """The refusals seen in the wild, in turn: with the window's start, with a date, with neither."""
+        """The known forms of a refusal in turn: with the start of the window, with a date, with neither."""
         self._refusals += 1
         form = self._refusals % 3 if start is not None else 0
         if form == 2 and start is not None:

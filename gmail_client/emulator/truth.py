@@ -1,4 +1,4 @@
-"""What each of the ten tables must hold now: `truth_of`, worked out from the mailbox without its API paths."""
+"""What each of the ten tables must hold now: `truth_of`, computed from the mailbox without the API's handlers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from gmail_client.emulator.http.reads import label_resource
 from gmail_client.emulator.mailbox.listing import ListingFilter
 from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import MessageFormat, Renderer
@@ -42,10 +41,9 @@ def truth_of(
 ) -> list[Row]:
     """The rows of a table as API JSON objects.
 
-    Messages, threads and drafts are full resources (in `format`), sorted by id; a thread is there when one
-    of its messages is wanted and then holds all of them, without spam and trash unless they are included.
-    `settings` is one row of emailAddress and the five parts. The filters hold for messages, threads and (but
-    for `label_ids`) drafts only.
+    Messages, threads and drafts are full resources (in `format`), sorted by id. A thread is in its table when one of
+    its messages matches, with all its messages but those in spam and trash, unless these are included. `settings` is
+    one row of emailAddress and the five parts. The filters apply to messages, threads and drafts only.
 
     Raises:
         ValueError: There is no such table.
@@ -54,27 +52,12 @@ def truth_of(
         raise ValueError(f"no table {table!r}; there are {', '.join(TRUTH_TABLES)}")
     with mailbox.lock:
         if table in ("messages", "threads", "drafts"):
-            selection = ListingFilter(
-                q,
-                tuple(label_ids),
-                include_spam_trash,
-                labels=mailbox.labels.ids_by_name(),
-                me=mailbox.settings.send_as.keys(),
-                now=mailbox.clock.time,
-                behavior=mailbox.behavior,
-            )
-            return _mail(mailbox, renderer, table, selection, include_spam_trash, format)
+            matching = mailbox.listing_filter(q, label_ids, include_spam_trash)
+            return _mail(mailbox, renderer, table, matching, include_spam_trash, format)
         if table == "labels":
-            return [label_resource(mailbox, label_id) for label_id in sorted(mailbox.labels.labels)]
+            return [mailbox.label(label_id) for label_id in sorted(mailbox.labels.labels)]
         if table == "profile":
-            return [
-                {
-                    "emailAddress": mailbox.address,
-                    "messagesTotal": len(mailbox.store.messages),
-                    "threadsTotal": len(mailbox.store.threads),
-                    "historyId": str(mailbox.log.head),
-                }
-            ]
+            return [mailbox.profile()]
         settings = mailbox.settings
         if table == "settings":
             return [
@@ -88,7 +71,7 @@ def _mail(
     mailbox: EmulatedMailbox,
     renderer: Renderer,
     table: str,
-    selection: ListingFilter,
+    matching: ListingFilter,
     include_spam_trash: bool,
     format: MessageFormat,
 ) -> list[Row]:
@@ -97,18 +80,18 @@ def _mail(
         texts = [
             renderer.message(message, format)
             for _, message in sorted(store.messages.items())
-            if selection.message(message)
+            if matching.message(message)
         ]
     elif table == "drafts":
         texts = [
             renderer.draft(message, format)
             for _, message in sorted(store.drafts.items())
-            if selection.message(message)
+            if matching.message(message)
         ]
     else:
         texts = []
         for _, thread in sorted(store.threads.items()):
-            if not selection.thread(thread):
+            if not matching.thread(thread):
                 continue
             members = [member for member in thread.members if include_spam_trash or not member.hidden]
             texts.append(renderer.thread_of(thread, members, format, snippet=True))

@@ -1,4 +1,4 @@
-"""Gmail's refusals: `ApiError`, and one function for each kind with the words that Gmail uses.
+"""Gmail's errors: `ApiError`, and a function for each kind, in Gmail's words.
 
 Shape (v1): `{"error": {"code", "message", "errors": [{"message", "domain", "reason"}], "status", "details"}}`.
 """
@@ -41,16 +41,16 @@ STATUS_NAMES = {
 
 
 class ApiError(Exception):
-    """A call that Gmail answers with an error.
+    """An error response of the API.
 
     Args:
         code: HTTP status.
         reason: `errors[0].reason`.
-        message: What the answer says.
-        status: Canonical status name; by default the one that belongs to `code`.
+        message: The text of the error.
+        status: Canonical status name; by default the one of `code`.
         domain: `errors[0].domain`.
         details: google.rpc messages (ErrorInfo and others).
-        headers: Further HTTP headers of the answer.
+        headers: Further HTTP headers of the response.
         extra: Further keys of `errors[0]` (`location`, `locationType`).
     """
 
@@ -77,7 +77,7 @@ class ApiError(Exception):
         self.extra = extra or {}
 
     def body(self, *, version: int = 1) -> dict[str, Any]:
-        """The answer as JSON object; version 2 (`$.xgafv=2`) leaves out the list `errors`."""
+        """The JSON body; version 2 (`$.xgafv=2`) omits the list `errors`."""
         error: dict[str, Any] = {"code": self.code, "message": self.message}
         if version == 1:
             error["errors"] = [
@@ -99,17 +99,17 @@ def _error_info(reason: str, metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def not_found() -> ApiError:
-    """404: there is no such message, thread, label, draft, filter ..., or the history is too old."""
+    """404: no such message, thread, label, draft, filter ..., or an expired startHistoryId."""
     return ApiError(404, "notFound", "Requested entity was not found.")
 
 
 def bad_argument(message: str) -> ApiError:
-    """400: a value that the method does not take."""
+    """400: an invalid value."""
     return ApiError(400, "invalidArgument", message)
 
 
 def bad_body(message: str, field: str = "") -> ApiError:
-    """400: JSON or a parameter that does not fit the request's schema."""
+    """400: JSON or a parameter that does not match the schema of the request."""
     violation = {"description": message, **({"field": field} if field else {})}
     details = [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}]
     return ApiError(400, "badRequest", message, details=details)
@@ -134,12 +134,12 @@ def failed_precondition(message: str) -> ApiError:
 
 
 def forbidden(message: str) -> ApiError:
-    """403: this user may not do it, for good."""
+    """403: the user has no permission."""
     return ApiError(403, "forbidden", message)
 
 
 def missing_token(method: str) -> ApiError:
-    """401: no access token at all."""
+    """401: no access token."""
     return ApiError(
         401,
         "required",
@@ -153,7 +153,7 @@ def missing_token(method: str) -> ApiError:
 
 
 def rejected_token(method: str) -> ApiError:
-    """401: a token that is unknown, expired or revoked."""
+    """401: an unknown, expired or revoked access token."""
     return ApiError(
         401,
         "authError",
@@ -169,7 +169,7 @@ def rejected_token(method: str) -> ApiError:
 
 
 def insufficient_scope(method: str, scopes: tuple[str, ...]) -> ApiError:
-    """403: a good token without any of the scopes that the method takes."""
+    """403: a valid access token without any of the method's scopes."""
     return ApiError(
         403,
         "insufficientPermissions",

@@ -1,4 +1,4 @@
-"""Partial responses: `apply` keeps of an answer what a `fields` mask names (`messages(id,payload/headers)`)."""
+"""Partial responses: `apply` reduces a response to the fields of a `fields` mask (`messages(id,payload/headers)`)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _TOKEN = re.compile(r"[A-Za-z_$*][\w$]*|[(),/]")
 
 
 def parse(text: str, schema: str | None) -> FieldMask:
-    """A mask as nested dicts; an empty dict stands for everything below.
+    """A mask as nested dicts; an empty dict selects everything below.
 
     Raises:
-        ApiError: 400 for bad syntax or a field that the answer does not have.
+        ApiError: 400 for invalid syntax or a field that the response does not have.
     """
     tokens = _TOKEN.findall(text)
     if "".join(tokens) != re.sub(r"\s", "", text) or not tokens:
@@ -52,7 +52,7 @@ def _selection(tokens: list[str], text: str, schema: str | None) -> tuple[FieldM
 
 
 def _path(tokens: list[str], text: str, schema: str | None) -> tuple[FieldMask, list[str]]:
-    """One field with what follows it, up to the comma that belongs to the level above."""
+    """One field with its subfields, up to the comma of the level above."""
     depth, end = 0, 0
     while end < len(tokens):
         depth += {"(": 1, ")": -1}.get(tokens[end], 0)
@@ -84,7 +84,7 @@ def _merged(first: FieldMask, second: FieldMask) -> FieldMask:
 
 
 def apply(mask: FieldMask, value: Any) -> Any:
-    """The part of a JSON value that the mask keeps; of a list, that of its items."""
+    """The part of a JSON value that the mask selects; of a list, of each item."""
     if not mask:
         return value
     if isinstance(value, list):

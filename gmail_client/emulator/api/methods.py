@@ -1,8 +1,8 @@
 """The methods that the emulator offers, as data: `METHODS`, by the name after `gmail.users.`.
 
-Verb, path, parameters, scopes, the schemas of body and answer, upload, and the price in quota units under
-the current and the legacy plan. Source: Google's discovery document (a test compares) and quota page; the
-reads' prices are those in force since May 2026.
+Verb, path, parameters, scopes, schemas of request and response, upload, and the price in quota units under the current
+and the legacy plan. Source: Google's discovery document (a test compares them) and quota page; the prices of reads are
+those since May 2026.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class Parameter:
 
     Attributes:
         name: As in the URL.
-        kind: What its text must be.
-        repeated: It may come several times.
+        kind: Type of its value.
+        repeated: It can be given several times.
         choices: The values of an enumeration; empty for free text.
-        default: The value that stands for its absence, as text.
+        default: The default value, as text.
     """
 
     name: str
@@ -73,12 +73,12 @@ class Method:
         verb: HTTP method.
         path: Below `/gmail/v1/users/{userId}/`.
         parameters: The query parameters.
-        scopes: Any one of these is enough.
-        request: Schema of the body; None when it takes none.
-        response: Schema of the answer; None when it is empty.
+        scopes: Scopes, each sufficient.
+        request: Schema of the request body; None when it has none.
+        response: Schema of the response; None when it is empty.
         units: Price under the current plan.
         legacy_units: Price under the legacy plan.
-        upload: Largest media upload in bytes; 0 when it takes none.
+        upload: Largest media upload in bytes; 0 without media upload.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""The API's JSON messages as data: `SCHEMAS`, and `check`, which refuses a body that does not fit.
+"""The schemas of the API as data: `SCHEMAS`, and `check`, which validates a request body.
 
-A field's type is "string", "boolean", "int32", "uint32", "uint64", "int64" or "byte" (base64url), the name
-of another schema, or either with `[]` for an array. Source: the discovery document; a test compares.
+The type of a field is "string", "boolean", "int32", "uint32", "uint64", "int64" or "byte" (base64url), the name of
+another schema, or either with `[]` for an array. Source: the discovery document; a test compares them.
 """
 
 from __future__ import annotations
@@ -205,10 +205,10 @@ ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
 
 
 def check(schema: str, value: object, path: str = "") -> dict[str, Any]:
-    """The body, when it fits the schema; nulls count as absent and are left out.
+    """The body without its nulls, if it matches the schema.
 
     Raises:
-        ApiError: 400, naming the field, as Google's JSON front end words it.
+        ApiError: 400 with the name of the field, in Google's words.
     """
     if not isinstance(value, dict):
         raise bad_body(f"Invalid value at '{path or schema}' (type.googleapis.com/{schema}), {value!r}", path)

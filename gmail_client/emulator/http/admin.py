@@ -1,7 +1,7 @@
-"""The emulator's own routes under `/_emulator/`, for whoever drives it from another process: `admin_reply`.
+"""The emulator's own routes under `/_emulator/`, which control it from another process: `admin_reply`.
 
 GET usage, faults, truth?mailbox=&table=&q=&labelIds=&includeSpamTrash=&format=, time, state;
-POST usage/reset, faults (a Fault as JSON), faults/clear, expire, revoke, token, write, client.
+POST usage/reset, faults (a Fault as JSON), faults/clear, expire, revoke, token, write.
 """
 
 from __future__ import annotations
@@ -67,15 +67,15 @@ OPERATIONS = frozenset(
         "random_mail",
     }
 )
-"""Methods of `EmulatedMailbox` that another process may call by POST write."""
+"""Methods of `EmulatedMailbox` that POST write may call."""
 
 
 class _BadRequestError(Exception):
-    """A request to the admin routes that cannot be done; the message says why."""
+    """An invalid request to the admin routes; the message says why."""
 
 
 def admin_reply(backend: Backend, verb: str, action: str, query: str, body: bytes) -> ServerReply:
-    """What a request to `/_emulator/<action>` answers; 400 with a sentence for a wrong one."""
+    """The reply to a request for `/_emulator/<action>`; 400 with a message for an invalid one."""
     try:
         value = _act(backend, verb, action, parse_qs(query), json.loads(body) if body.strip() else {})
     except ApiError as error:

@@ -1,18 +1,18 @@
-"""The ASGI application: `EmulatorApp` sends Gmail's paths and batches through the gateway, the rest to routes.
+"""The ASGI application: `EmulatorApp` passes Gmail's paths and batches to the gateway, the rest to Starlette's routes.
 
-Calls are worked on at once in the event loop, one after the other; what is asynchronous is reading, the
-latency that was asked for, and writing. So the parts of a batch are in flight together.
+Calls are executed in the event loop, one after the other; asynchronous are reading, the configured latency and
+writing. So the parts of a batch are in flight together.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from gmail_client.emulator.api.errors import ApiError
 from gmail_client.emulator.backend import Backend
@@ -24,10 +24,6 @@ from gmail_client.emulator.http.uploads import Uploads
 
 __all__ = ["EmulatorApp"]
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 _API_ROOTS = ("/gmail/v1/", "/upload/gmail/", "/resumable/upload/gmail/")
 _BATCH_PATHS = ("/batch", "/batch/gmail/v1")
 _MOST_BODY = 220 * 2**20
@@ -38,10 +34,10 @@ class EmulatorApp:
     """The emulator as an ASGI application.
 
     Args:
-        world: What it serves.
+        backend: What it serves.
         routes: Everything but Gmail's own paths.
-        latency: Seconds that every request to the API takes at least.
-        abort: Breaks the connection of a client, given as (host, port).
+        latency: Minimum seconds of every request to the API.
+        abort: Closes the connection of a client, given as (host, port).
     """
 
     def __init__(
@@ -137,7 +133,7 @@ class EmulatorApp:
     async def _send(self, scope: Scope, send: Send, reply: ServerReply, fault: Fault | None) -> None:
         if fault is not None and fault.kind == "reset":
             self._abort(tuple(scope["client"]))
-            # The server notices the lost connection in the loop's next turns, then it expects no answer.
+            # The server notices the closed connection in the next turns of the loop, then it expects no response.
             for _ in range(3):
                 await asyncio.sleep(0)
             return
@@ -153,7 +149,7 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None when it is larger than any that Gmail takes."""
+    """The whole body; None when it is larger than the largest that Gmail accepts."""
     message = await receive()
     if not message.get("more_body"):
         return bytes(message.get("body", b""))
@@ -185,7 +181,7 @@ async def _respond(scope: Scope, send: Send, reply: ServerReply, *, cut: bool = 
 
 
 def _takes_gzip(scope: Scope) -> bool:
-    """Google compresses only for those who say gzip twice: in Accept-Encoding and in User-Agent."""
+    """Whether both Accept-Encoding and User-Agent contain gzip, which Google requires."""
     accepts = agent = False
     for name, value in scope["headers"]:
         if name == b"accept-encoding":

@@ -1,7 +1,7 @@
-"""Batches: `parse_batch` takes a multipart/mixed request apart, `assemble` puts the answers together.
+"""Batches: `parse_batch` parses a multipart/mixed request, `assemble` builds the response.
 
-Source: Google's guide to batching. A batch holds at most 100 calls; every part is answered with a status of
-its own, under its Content-ID with `response-` before it, in any order, inside a boundary of the server's.
+Source: Google's guide to batching. A batch has at most 100 calls; every part of the response has its own status and the
+Content-ID of its call with the prefix `response-`, in any order, and the server chooses the boundary.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_PARTS = 100
 
 
 class BatchedRequest(NamedTuple):
-    """One call of a batch with its Content-ID as sent, "" without one."""
+    """One call of a batch and its Content-ID, "" when it has none."""
 
     content_id: str
     request: ServerRequest
@@ -32,7 +32,7 @@ def parse_batch(body: bytes, content_type: str) -> list[BatchedRequest]:
     """The calls of a batch, in order.
 
     Raises:
-        ApiError: 400 for a body that is no batch, or one of more than 100 calls.
+        ApiError: 400 for a body that is not a batch, or has more than 100 calls.
     """
     header = Message()
     header["Content-Type"] = content_type
@@ -79,7 +79,7 @@ def _part(chunk: bytes) -> BatchedRequest:
 
 
 def _head(text: bytes) -> tuple[str, bytes]:
-    """What stands before the first empty line, with plain line ends, and what comes after it."""
+    """The text before the first empty line, with LF line ends, and the bytes after it."""
     crlf, lf = text.find(b"\r\n\r\n"), text.find(b"\n\n")
     if crlf >= 0 and (lf < 0 or crlf < lf):
         head, body = text[:crlf], text[crlf + 4 :]
@@ -106,9 +106,9 @@ def _response_id(content_id: str) -> str:
 
 
 def assemble(parts: Sequence[BatchedRequest], replies: Sequence[ServerReply]) -> tuple[bytes, str]:
-    """The body of a batch's answer and its content type.
+    """The body of the response to a batch and its content type.
 
-    Parts come out of order: those at odd places first, so that nobody may count on the order.
+    The parts are out of order, those at odd positions first, so that no client relies on their order.
     """
     boundary = f"batch_{secrets.token_urlsafe(24)}"
     pieces: list[bytes] = []

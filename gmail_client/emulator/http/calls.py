@@ -15,7 +15,7 @@ __all__ = ["MethodCall", "ServerReply", "ServerRequest"]
 
 
 class ServerRequest(NamedTuple):
-    """One call as it came, on its own or as part of a batch; header names are lower-case."""
+    """One request for a method, single or part of a batch; header names are lower-case."""
 
     verb: str
     path: str
@@ -26,7 +26,7 @@ class ServerRequest(NamedTuple):
 
 @dataclass(slots=True)
 class ServerReply:
-    """One answer, before compression; `method` is for the counters."""
+    """One response, before compression; `method` is for the counters."""
 
     status: int
     body: bytes
@@ -37,18 +37,18 @@ class ServerReply:
 
 @dataclass(slots=True)
 class MethodCall:
-    """A call that was let in.
+    """An accepted call.
 
     Attributes:
-        method: Its method.
-        variables: Of its path, but for userId.
-        query: Its parameters, typed; absent ones left out.
-        request: As it came.
+        method: The method.
+        variables: Variables of the path.
+        query: The parameters that were given, typed.
+        request: The request.
         upload: Whether the body is media.
-        mailbox: Whose mail it is about.
-        access: The token's rights.
+        mailbox: The mailbox.
+        access: What the token grants.
         renderer: Makes resources.
-        usage: For counting fetches.
+        usage: Counts fetched messages.
     """
 
     method: Method

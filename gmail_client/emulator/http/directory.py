@@ -44,7 +44,7 @@ _KNOWN = frozenset(
 
 
 def directory_reply(backend: Backend, query: str, authorization: str | None) -> ServerReply:
-    """What `GET /admin/directory/v1/users` answers: the domain's users, page by page."""
+    """The reply to `GET /admin/directory/v1/users`: a page of the domain's users."""
     try:
         fault = backend.faults.next_for(_METHOD)
         if fault is not None and fault.is_error:

@@ -1,7 +1,7 @@
-"""The way of a call through the server: `Gateway.admit` lets it in or refuses it, `PendingCall.finish` answers it.
+"""The path of a call through the server: `Gateway.admit` accepts or refuses it, `PendingCall.finish` executes it.
 
-Order of the checks: the path, a fault that is set, the token, the parameters, whose mailbox, the scope, the
-wall of calls in flight, the quota. Only a call that passed them all costs units.
+Order of the checks: path, faults, token, parameters, mailbox, scope, calls in flight, quota. Only a call that passes
+all of them costs units.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _HANDLERS = {**READS, **WRITES}
 
 
 def error_reply(error: ApiError, method: str = "", *, version: int = 1) -> ServerReply:
-    """The answer that an error makes."""
+    """The reply of an error."""
     body = json.dumps(error.body(version=version), indent=2, ensure_ascii=False).encode() + b"\n"
     return ServerReply(error.code, body, headers=dict(error.headers), method=method)
 
 
 def fault_reply(fault: Fault) -> ServerReply:
-    """The answer of a fault with `is_error`."""
+    """The reply of a fault with `is_error`."""
     error = fault.error()
     if fault.is_page:
         return ServerReply(error.code, HTML_PAGE, content_type=HTML, headers=dict(error.headers))
@@ -54,9 +54,9 @@ def fault_reply(fault: Fault) -> ServerReply:
 
 @dataclass(slots=True)
 class PendingCall:
-    """A call on its way: refused already (`reply`), or let in and in flight (`call`).
+    """A call that was refused (`reply`), or accepted and in flight (`call`).
 
-    `fault` is one that breaks the answer on its way out (reset, truncate, content-type, delay).
+    `fault` is one that changes how the reply is sent (reset, truncate, content-type, delay).
     """
 
     backend: Backend
@@ -67,7 +67,7 @@ class PendingCall:
     fault: Fault | None = None
 
     def finish(self) -> ServerReply:
-        """Do the call and give its answer; it is no longer in flight then."""
+        """Execute the call and return its reply; it is no longer in flight then."""
         reply = self.reply
         if reply is None:
             call = self.call
@@ -93,7 +93,7 @@ def _answer(call: MethodCall) -> ServerReply:
     except ApiError as error:
         return error_reply(error, version=version)
     except Exception:
-        # A bug of the emulator's: said on stderr, and the other calls of a batch go on.
+        # A bug of the emulator: printed to stderr; the other calls of a batch go on.
         traceback.print_exc()
         return error_reply(ApiError(500, "backendError", "Internal error encountered."), version=version)
     if call.method.response is None:
@@ -108,10 +108,10 @@ def _answer(call: MethodCall) -> ServerReply:
 
 
 class Gateway:
-    """Lets calls in.
+    """Accepts and refuses calls.
 
     Args:
-        world: What they are about.
+        backend: What they read and write.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -120,12 +120,12 @@ class Gateway:
     def admit(
         self, request: ServerRequest, *, in_batch: int | None = None, token: str | None = None
     ) -> PendingCall:
-        """Check a call; when it is let in it counts as in flight until `finish`.
+        """Check a call; an accepted call counts as in flight until `finish`.
 
         Args:
             request: The call.
-            in_batch: None for a request of its own, else how many parts of its batch are in flight already.
-            token: The Authorization header of the batch around it.
+            in_batch: None for a single request, else how many parts of its batch are in flight already.
+            token: The Authorization header of the batch.
         """
         backend = self.backend
         route = match(request.verb, request.path)
@@ -155,9 +155,9 @@ class Gateway:
             if access.scopes.isdisjoint(method.scopes):
                 raise insufficient_scope(method.name, method.scopes)
             in_flight = backend.limiter.enter(mailbox.address, in_batch=in_batch or 0)
-            backend.usage.saw_concurrency(in_flight)
+            backend.usage.record_concurrency(in_flight)
             try:
-                units = backend.limiter.spend(mailbox.address, method)
+                units = backend.limiter.charge(mailbox.address, method)
             except ApiError:
                 backend.limiter.leave(mailbox.address)
                 raise

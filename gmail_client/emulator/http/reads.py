@@ -1,22 +1,22 @@
-"""The reading methods: `READS`, a handler for each, from a `MethodCall` to the JSON text of the answer."""
+"""The reading methods: `READS`, by name, each from a `MethodCall` to the JSON text of the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from gmail_client.emulator.api.errors import bad_argument, forbidden, not_found
 from gmail_client.emulator.http.calls import MethodCall
 from gmail_client.emulator.mailbox.listing import ListingFilter, list_page, page_size, read_token, write_token
-from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
-from gmail_client.emulator.mailbox.message_store import StoredMessage
+from gmail_client.emulator.mailbox.message_store import SortKey, StoredMessage, StoredThread
 from gmail_client.emulator.mailbox.render import MessageFormat, to_json
 
-__all__ = ["DELEGATES_FORBIDDEN", "READS", "Handler", "label_resource"]
+__all__ = ["READS", "Handler", "for_service_accounts"]
+
+T = TypeVar("T", StoredMessage, StoredThread)
 
 Handler = Callable[[MethodCall], bytes]
 
-DELEGATES_FORBIDDEN = "Access restricted to service accounts that have been delegated domain-wide authority"
 _METADATA_SCOPES = (
     "https://www.googleapis.com/auth/gmail.metadata",
     "https://www.googleapis.com/auth/gmail.addons.current.message.metadata",
@@ -24,109 +24,65 @@ _METADATA_SCOPES = (
 
 
 def _profile(call: MethodCall) -> bytes:
-    mailbox = call.mailbox
-    return to_json(
-        {
-            "emailAddress": mailbox.address,
-            "messagesTotal": len(mailbox.store.messages),
-            "threadsTotal": len(mailbox.store.threads),
-            "historyId": str(mailbox.log.head),
-        }
-    )
+    return to_json(call.mailbox.profile())
 
 
-def _selection(call: MethodCall) -> ListingFilter:
-    mailbox = call.mailbox
-    q = call.query.get("q")
-    if q and _metadata_only(call):
-        raise forbidden("Metadata scope does not support 'q' parameter")
-    label_ids = call.query.get("labelIds", ())
-    mailbox.labels.require(label_ids)
-    return ListingFilter(
-        q,
-        label_ids,
-        call.query.get("includeSpamTrash", False),
-        labels=mailbox.labels.ids_by_name(),
-        me=mailbox.settings.send_as.keys(),
-        now=mailbox.clock.time,
-        behavior=mailbox.behavior,
-    )
-
-
-def _listing(key: str, items: Sequence[dict[str, Any]], token: str | None, estimate: int) -> bytes:
-    answer: dict[str, Any] = {}
-    if items:
-        answer[key] = items
-    if token:
-        answer["nextPageToken"] = token
-    answer["resultSizeEstimate"] = estimate
-    return to_json(answer)
-
-
-def _size(call: MethodCall) -> int:
+def _page_size(call: MethodCall) -> int:
     return page_size(call.query.get("maxResults", 100), call.mailbox.behavior)
 
 
-def _messages_list(call: MethodCall) -> bytes:
-    store = call.mailbox.store
-    selection = _selection(call)
+def _listing(
+    call: MethodCall,
+    key: str,
+    source: Callable[[SortKey | None], Iterator[T]],
+    matches: Callable[[ListingFilter, T], bool],
+    item: Callable[[T], dict[str, Any]],
+) -> bytes:
+    """The answer of a list method whose items are under `key`."""
+    mailbox, query = call.mailbox, call.query
+    q = query.get("q")
+    if q and _metadata_only(call):
+        raise forbidden("Metadata scope does not support 'q' parameter")
+    label_ids = query.get("labelIds", ())
+    mailbox.labels.require(label_ids)
+    listed = mailbox.listing_filter(q, label_ids, query.get("includeSpamTrash", False))
     page = list_page(
-        store,
-        store.messages_from,
-        selection.message,
-        size=_size(call),
-        token=call.query.get("pageToken"),
-        kind="messages",
-        tired=lambda: selection.tired,
-        empty_every=call.mailbox.behavior.empty_pages,
+        source,
+        lambda entry: matches(listed, entry),
+        key_of=mailbox.store.key_of,
+        size=_page_size(call),
+        token=query.get("pageToken"),
+        kind=key,
+        empty_every=mailbox.behavior.empty_pages,
+        is_exhausted=lambda: listed.is_exhausted,
     )
-    items = [{"id": message.id, "threadId": message.thread.id} for message in page.items]
-    return _listing("messages", items, page.next_token, page.estimate)
+    answer: dict[str, Any] = {key: [item(entry) for entry in page.items]} if page.items else {}
+    if page.next_token:
+        answer["nextPageToken"] = page.next_token
+    answer["resultSizeEstimate"] = page.estimate
+    return to_json(answer)
+
+
+def _messages_list(call: MethodCall) -> bytes:
+    def item(message: StoredMessage) -> dict[str, Any]:
+        return {"id": message.id, "threadId": message.thread.id}
+
+    return _listing(call, "messages", call.mailbox.store.messages_from, ListingFilter.message, item)
 
 
 def _threads_list(call: MethodCall) -> bytes:
-    store = call.mailbox.store
-    selection = _selection(call)
-    page = list_page(
-        store,
-        store.threads_from,
-        selection.thread,
-        size=_size(call),
-        token=call.query.get("pageToken"),
-        kind="threads",
-        tired=lambda: selection.tired,
-        empty_every=call.mailbox.behavior.empty_pages,
-    )
-    items = [
-        {
-            "id": thread.id,
-            "snippet": call.renderer.snippet(thread),
-            "historyId": str(thread.history_id),
-        }
-        for thread in page.items
-    ]
-    return _listing("threads", items, page.next_token, page.estimate)
+    def item(thread: StoredThread) -> dict[str, Any]:
+        snippet = call.renderer.snippet(thread)
+        return {"id": thread.id, "snippet": snippet, "historyId": str(thread.history_id)}
+
+    return _listing(call, "threads", call.mailbox.store.threads_from, ListingFilter.thread, item)
 
 
 def _drafts_list(call: MethodCall) -> bytes:
-    mailbox = call.mailbox
-    store = mailbox.store
-    selection = _selection(call)
-    page = list_page(
-        store,
-        store.drafts_from,
-        selection.message,
-        size=_size(call),
-        token=call.query.get("pageToken"),
-        kind="drafts",
-        tired=lambda: selection.tired,
-        empty_every=mailbox.behavior.empty_pages,
-    )
-    items = [
-        {"id": message.draft_id, "message": {"id": message.id, "threadId": message.thread.id}}
-        for message in page.items
-    ]
-    return _listing("drafts", items, page.next_token, page.estimate)
+    def item(message: StoredMessage) -> dict[str, Any]:
+        return {"id": message.draft_id, "message": {"id": message.id, "threadId": message.thread.id}}
+
+    return _listing(call, "drafts", call.mailbox.store.drafts_from, ListingFilter.message, item)
 
 
 def _metadata_only(call: MethodCall) -> bool:
@@ -188,7 +144,7 @@ def _history_list(call: MethodCall) -> bytes:
         raise not_found()
     page = log.page(
         start,
-        _size(call),
+        _page_size(call),
         kinds=frozenset(query.get("historyTypes", ())),
         label_id=label_id,
         offset=offset,
@@ -205,24 +161,12 @@ def _history_list(call: MethodCall) -> bytes:
 def _labels_list(call: MethodCall) -> bytes:
     answer = to_json({"labels": call.mailbox.labels.listed()})
     if call.mailbox.behavior.label_vanishes_after_list:
-        call.mailbox.lose_a_label()
+        call.mailbox.delete_first_user_label()
     return answer
 
 
-def label_resource(mailbox: EmulatedMailbox, label_id: str) -> dict[str, Any]:
-    """A Label resource with its counts.
-
-    Raises:
-        ApiError: 404.
-    """
-    label = mailbox.labels.get(label_id)
-    none = {"messagesTotal": 0, "messagesUnread": 0, "threadsTotal": 0, "threadsUnread": 0}
-    label.update(mailbox.store.counts().get(label_id, none))
-    return label
-
-
 def _labels_get(call: MethodCall) -> bytes:
-    return to_json(label_resource(call.mailbox, call.variables["id"]))
+    return to_json(call.mailbox.label(call.variables["id"]))
 
 
 def _setting(part: str) -> Handler:
@@ -245,10 +189,14 @@ def _entry(entries: str, variable: str) -> Handler:
     return handler
 
 
-def _delegated(handler: Handler) -> Handler:
+def for_service_accounts(handler: Handler) -> Handler:
+    """A handler that answers 403 to everybody but service accounts with domain-wide delegation."""
+
     def guarded(call: MethodCall) -> bytes:
         if not call.access.delegated:
-            raise forbidden(DELEGATES_FORBIDDEN)
+            raise forbidden(
+                "Access restricted to service accounts that have been delegated domain-wide authority"
+            )
         return handler(call)
 
     return guarded
@@ -277,6 +225,6 @@ READS: dict[str, Handler] = {
     "settings.forwardingAddresses.get": _entry("forwarding_addresses", "forwardingEmail"),
     "settings.sendAs.list": _entries("sendAs", "send_as"),
     "settings.sendAs.get": _entry("send_as", "sendAsEmail"),
-    "settings.delegates.list": _delegated(_entries("delegates", "delegates")),
-    "settings.delegates.get": _delegated(_entry("delegates", "delegateEmail")),
+    "settings.delegates.list": for_service_accounts(_entries("delegates", "delegates")),
+    "settings.delegates.get": for_service_accounts(_entry("delegates", "delegateEmail")),
 }

@@ -1,4 +1,4 @@
-"""What comes in a request's body: JSON, `raw`, and media uploads (simple, multipart)."""
+"""Request bodies: JSON, `raw`, and media uploads (simple, multipart)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RAW_MISSING = "'raw' RFC822 payload message string or uploading message via /up
 
 
 class SubmittedMail(NamedTuple):
-    """A message that is written: its bytes (None when the request has none) and the JSON around it."""
+    """A submitted message: its bytes (None when the request has none) and the JSON around it."""
 
     raw: bytes | None
     message: dict[str, Any]
@@ -28,7 +28,7 @@ class SubmittedMail(NamedTuple):
         """The bytes.
 
         Raises:
-            ApiError: 400 when there are none.
+            ApiError: 400 when the request has none.
         """
         if self.raw is None:
             raise bad_argument(_RAW_MISSING)
@@ -36,7 +36,7 @@ class SubmittedMail(NamedTuple):
 
 
 def json_body(call: MethodCall) -> dict[str, Any]:
-    """The JSON body, checked against the method's schema; {} when it is empty or the method takes none.
+    """The JSON body, validated against the method's schema; {} when it is empty or the method has none.
 
     Raises:
         ApiError: 400.
@@ -60,7 +60,7 @@ def mail_body(call: MethodCall) -> SubmittedMail:
     """The message of an insert, import, send or draft method, from JSON or from a media upload.
 
     Raises:
-        ApiError: 400 for JSON, base64 or a multipart body that is malformed, 413 for one too large.
+        ApiError: 400 for malformed JSON, base64 or multipart.
     """
     schema = call.method.request or "Message"
     if not call.upload:
@@ -92,7 +92,7 @@ def _decoded(text: str) -> bytes:
 
 
 def split_multipart(body: bytes, content_type: str) -> list[bytes]:
-    """The contents of the parts of a multipart upload, byte for byte.
+    """The contents of the parts of a multipart upload.
 
     Raises:
         ApiError: 400 without a boundary or without parts.

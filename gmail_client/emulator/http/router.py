@@ -1,4 +1,4 @@
-"""From a URL to a call: `match` finds the method, `parse_query` its parameters, strictly as Google does."""
+"""From a URL to a method: `match` finds the method, `parse_query` parses its parameters as strictly as Google does."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _TABLE = _table()
 
 
 def match(verb: str, path: str) -> MethodRoute | None:
-    """The method behind a verb and an (encoded) path; None when there is none."""
+    """The method of a verb and an (encoded) path; None when there is none."""
     upload = False
     for root in _UPLOADS:
         if path.startswith(root + "/"):
@@ -65,10 +65,10 @@ def match(verb: str, path: str) -> MethodRoute | None:
 
 
 def parse_query(method_parameters: tuple[Parameter, ...], query: str) -> dict[str, Any]:
-    """The parameters of a query string by name, typed; repeated ones as tuples, absent ones left out.
+    """The parameters in a query string by name, typed; repeated ones as tuples.
 
     Raises:
-        ApiError: 400 for one that is unknown, malformed or twice.
+        ApiError: 400 for a parameter that is unknown, malformed or given twice.
     """
     known: Mapping[str, Parameter] = {parameter.name: parameter for parameter in method_parameters}
     found: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The web server: `Server` serves a world on loopback from a thread of its own."""
+"""The web server: `Server` serves a backend on loopback."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _GRACE_TURNS = 200
 
 
 class PortTakenError(OSError):
-    """The port that was asked for is in use."""
+    """The requested port is in use."""
 
 
 class _QuickUvicorn(uvicorn.Server):
-    """uvicorn that ends at once when it is told to, not at its next tick: tests start and stop many."""
+    """uvicorn that stops at once, not at its next tick: tests start and stop many servers."""
 
     def end(self) -> None:
-        """Leave the loop; from any thread."""
+        """Stop; from any thread."""
         self.should_exit = True
         loop = self._loop
         if loop is not None:
-            with suppress(RuntimeError):  # it saw the flag at a tick, and is closed already
+            with suppress(RuntimeError):  # the loop saw the flag at a tick and is closed
                 loop.call_soon_threadsafe(self._wake.set)
 
     _loop: asyncio.AbstractEventLoop | None = None
 
     async def main_loop(self) -> None:
-        """uvicorn's ticks, ten a second, until the end."""
+        """uvicorn's ticks, ten a second, until `end`."""
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         tick = 0
@@ -51,7 +51,7 @@ class _QuickUvicorn(uvicorn.Server):
                 await asyncio.wait_for(self._wake.wait(), 0.1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close what is idle, give what is busy a moment, cut the rest."""
+        """Close idle connections, wait a second for the others, then abort them."""
         for server in self.servers:
             server.close()
         for one in sockets or []:
@@ -75,9 +75,9 @@ class Server:
     """uvicorn in a background thread, or in the caller's.
 
     Args:
-        world: What is served.
-        port: 0 for any that is free.
-        latency: Seconds that every request to the API takes at least.
+        backend: What is served.
+        port: 0 for any free port.
+        latency: Minimum seconds of every request to the API.
 
     Raises:
         PortTakenError: The port is in use.
@@ -91,7 +91,9 @@ class Server:
             self._socket.listen(512)
         except OSError as error:
             self._socket.close()
-            raise PortTakenError(f"port {port} cannot be used: {error.strerror}; choose another") from None
+            raise PortTakenError(
+                f"port {port} cannot be used: {error.strerror}; choose another port"
+            ) from None
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{HOST}:{self.port}"
         app = EmulatorApp(backend, routes=make_routes(backend, self.url), latency=latency, abort=self._abort)
@@ -112,7 +114,7 @@ class Server:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Serve from a background thread; returns when requests are answered."""
+        """Serve from a background thread; returns when the server accepts requests."""
         self._thread = threading.Thread(target=self.run, name="emulator-server", daemon=True)
         self._thread.start()
         until = time.monotonic() + _START_SECONDS
@@ -122,7 +124,7 @@ class Server:
             time.sleep(0.002)
 
     def run(self) -> None:
-        """Serve until `stop`, or until the process is told to end."""
+        """Serve from this thread until `interrupt` or `stop`, or a signal to the process."""
         self._uvicorn.run(sockets=[self._socket])
 
     def interrupt(self) -> None:
@@ -130,7 +132,7 @@ class Server:
         self._uvicorn.end()
 
     def stop(self) -> None:
-        """End the server and wait for it."""
+        """Stop the server and wait for it."""
         self._uvicorn.end()
         if self._thread is not None:
             self._thread.join(10)

@@ -1,7 +1,7 @@
-"""Resumable media uploads: `Uploads` keeps a session from its first request to its last byte.
+"""Resumable media uploads: `Uploads` keeps the sessions from the first request to the last byte.
 
-Protocol: the first request carries the metadata and is answered with a Location; the bytes follow in one or
-more PUTs with Content-Range, each but the last answered 308. The last one becomes the call that was begun.
+Protocol: the first request has the metadata and its response a Location; the bytes follow in one or more PUTs with
+Content-Range, all but the last answered with 308. The last one is executed as the call that the first one started.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
 @dataclass
 class _Session:
-    begun: ServerRequest
+    first: ServerRequest
     received: bytearray = field(default_factory=bytearray)
 
 
 class Uploads:
-    """The sessions that are open; the oldest goes when there are more than 64."""
+    """The open sessions, at most 64; the oldest is dropped."""
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
     def step(self, request: ServerRequest) -> ServerRequest | ServerReply:
-        """Take a request on: an answer of the protocol, or the call to do (any other request as it is)."""
+        """The reply of the protocol, or the call to execute; any other request is returned unchanged."""
         if "/upload/" not in request.path[:18] or "resumable" not in request.query:
             return request
         query = dict(parse_qsl(request.query))
@@ -42,7 +42,7 @@ class Uploads:
         if query.get("uploadType") != "resumable":
             return request
         if upload_id is None:
-            return self._begin(request, query)
+            return self._start(request, query)
         session = self._sessions.get(upload_id)
         if session is None:
             return ServerReply(404, b"Not Found", content_type="text/plain")
@@ -59,7 +59,7 @@ class Uploads:
         del self._sessions[upload_id]
         return self._whole(session, query)
 
-    def _begin(self, request: ServerRequest, query: dict[str, str]) -> ServerReply:
+    def _start(self, request: ServerRequest, query: dict[str, str]) -> ServerReply:
         upload_id = secrets.token_urlsafe(24)
         self._sessions[upload_id] = _Session(request)
         while len(self._sessions) > _MOST_SESSIONS:
@@ -69,10 +69,10 @@ class Uploads:
         return ServerReply(200, b"", headers={"Location": location, "X-GUploader-UploadID": upload_id})
 
     def _whole(self, session: _Session, query: dict[str, str]) -> ServerRequest:
-        """The session as the multipart upload that it stands for."""
-        begun = session.begun
+        """The session as one multipart upload."""
+        first = session.first
         boundary = secrets.token_hex(16)
-        metadata = begun.body or json.dumps({}).encode()
+        metadata = first.body or json.dumps({}).encode()
         body = b"".join(
             (
                 f"--{boundary}\r\nContent-Type: application/json\r\n\r\n".encode(),
@@ -82,7 +82,7 @@ class Uploads:
                 f"\r\n--{boundary}--\r\n".encode(),
             )
         )
-        headers = {**begun.headers, "content-type": f"multipart/related; boundary={boundary}"}
+        headers = {**first.headers, "content-type": f"multipart/related; boundary={boundary}"}
         return ServerRequest(
-            begun.verb, begun.path, urlencode({**query, "uploadType": "multipart"}), headers, body
+            first.verb, first.path, urlencode({**query, "uploadType": "multipart"}), headers, body
         )

@@ -1,13 +1,13 @@
-"""The writing methods over HTTP: `WRITES`, a handler for each, on top of the mailbox's Python methods."""
+"""The writing methods: `WRITES`, by name, each on top of a Python method of the mailbox."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from gmail_client.emulator.api.errors import bad_argument, forbidden
+from gmail_client.emulator.api.errors import bad_argument
 from gmail_client.emulator.http.calls import MethodCall
-from gmail_client.emulator.http.reads import DELEGATES_FORBIDDEN, Handler, label_resource
+from gmail_client.emulator.http.reads import Handler, for_service_accounts
 from gmail_client.emulator.http.request_bodies import json_body, mail_body
 from gmail_client.emulator.mailbox.render import to_json
 
@@ -99,7 +99,7 @@ def _thread_modify(call: MethodCall) -> bytes:
 
 
 def _by_id(write: str, answer: Callable[[MethodCall, str], bytes] | None, variable: str = "id") -> Handler:
-    """A handler that does a write with one id and answers with the resource, or with nothing."""
+    """A handler that calls a write of the mailbox with one id and answers with the resource, or with nothing."""
 
     def handler(call: MethodCall) -> bytes:
         value = call.variables[variable]
@@ -150,7 +150,7 @@ def _label_change(write: str) -> Handler:
         if changes.pop("id", label_id) != label_id:
             raise bad_argument("Label ID in the body does not match the one in the path")
         getattr(call.mailbox, write)(label_id, **changes)
-        return to_json(label_resource(call.mailbox, label_id))
+        return to_json(call.mailbox.label(label_id))
 
     return handler
 
@@ -179,15 +179,6 @@ def _send_as_change(write: str) -> Handler:
         return to_json(getattr(call.mailbox, write)(email, **{**json_body(call), "sendAsEmail": email}))
 
     return handler
-
-
-def _for_service_accounts(handler: Handler) -> Handler:
-    def guarded(call: MethodCall) -> bytes:
-        if not call.access.delegated:
-            raise forbidden(DELEGATES_FORBIDDEN)
-        return handler(call)
-
-    return guarded
 
 
 WRITES: dict[str, Handler] = {
@@ -219,17 +210,17 @@ WRITES: dict[str, Handler] = {
     "settings.updateVacation": _setting("vacation"),
     "settings.filters.create": _filter_create,
     "settings.filters.delete": _by_id("delete_filter", None),
-    "settings.forwardingAddresses.create": _for_service_accounts(
+    "settings.forwardingAddresses.create": for_service_accounts(
         _created("create_forwarding_address", "forwardingEmail")
     ),
-    "settings.forwardingAddresses.delete": _for_service_accounts(
+    "settings.forwardingAddresses.delete": for_service_accounts(
         _by_id("delete_forwarding_address", None, "forwardingEmail")
     ),
-    "settings.sendAs.create": _for_service_accounts(_send_as_create),
+    "settings.sendAs.create": for_service_accounts(_send_as_create),
     "settings.sendAs.update": _send_as_change("update_send_as"),
     "settings.sendAs.patch": _send_as_change("patch_send_as"),
-    "settings.sendAs.delete": _for_service_accounts(_by_id("delete_send_as", None, "sendAsEmail")),
-    "settings.sendAs.verify": _for_service_accounts(_by_id("verify_send_as", None, "sendAsEmail")),
-    "settings.delegates.create": _for_service_accounts(_created("create_delegate", "delegateEmail")),
-    "settings.delegates.delete": _for_service_accounts(_by_id("delete_delegate", None, "delegateEmail")),
+    "settings.sendAs.delete": for_service_accounts(_by_id("delete_send_as", None, "sendAsEmail")),
+    "settings.sendAs.verify": for_service_accounts(_by_id("verify_send_as", None, "sendAsEmail")),
+    "settings.delegates.create": for_service_accounts(_created("create_delegate", "delegateEmail")),
+    "settings.delegates.delete": for_service_accounts(_by_id("delete_delegate", None, "delegateEmail")),
 }

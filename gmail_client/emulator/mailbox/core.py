@@ -1,8 +1,8 @@
-"""The ground of a mailbox: `MailboxCore` (state, ids, history, the lock) and `write`, which marks a write.
+"""The base of a mailbox: `MailboxCore` (state, ids, history, the lock), and the decorator `write`.
 
-A write runs under the mailbox's lock, at one moment of the clock, and is journaled when it succeeds. All
-that looks random in it (ids, gaps) comes from a state of its own that a refused write leaves untouched, so
-that a replay of the journal gives the same ids.
+A write runs under the mailbox's lock, at one moment of the clock, and is journaled when it succeeds. Its random
+numbers (ids, gaps) come from a state that a failed write leaves unchanged, so that a replay of the journal gives the
+same ids.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _MASK = 2**64 - 1
 
 
 def as_content(mail: bytes | MessageContent) -> MessageContent:
-    """The content of raw bytes, or the content itself."""
+    """The content of raw bytes; a content is returned unchanged."""
     return from_raw(mail) if isinstance(mail, bytes) else mail
 
 
 def write(method: W) -> W:
-    """Make a method of a mailbox a write: locked, timed, undone in its randomness, journaled."""
+    """Make a method of a mailbox a write: locked, at one time, journaled, its random state restored on failure."""
     signature = inspect.signature(method)
 
     @functools.wraps(method)
@@ -71,7 +71,7 @@ def write(method: W) -> W:
 
 
 def _by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """The arguments of a call of a method as keyword arguments, without `self`."""
+    """The arguments of a method call as keyword arguments, without `self`."""
     named: dict[str, Any] = {}
     for name, value in list(bound.arguments.items())[1:]:
         if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
@@ -89,13 +89,13 @@ def _unknown_id(id: str) -> ApiError:
 
 
 class MailboxCore:
-    """State of a mailbox and the small steps that its writes are made of.
+    """The state of a mailbox, and the steps that its writes consist of.
 
     Args:
-        seeded: What it holds at first.
-        clock: Dates its writes.
-        behavior: Behaviour that Gmail leaves open.
-        journal: Takes its writes down; None for none.
+        seeded: Its first content.
+        clock: The time of its writes.
+        behavior: Undocumented behavior.
+        journal: Records its writes; None for none.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class MailboxCore:
     def _seed(self, seeded: SeededMailbox) -> Iterator[StoredMessage]:
         threads: dict[int, StoredThread] = {}
         for number, entry in enumerate(seeded):
-            message_id = self.mint_id(entry.internal_date_ms)
+            message_id = self.new_id(entry.internal_date_ms)
             thread = threads.get(entry.thread)
             if thread is None:
                 thread = threads[entry.thread] = StoredThread(message_id)
@@ -152,28 +152,28 @@ class MailboxCore:
                 self.store.intern(labels),
                 entry.internal_date_ms,
                 self._head,
-                draft_id=self.mint_draft_id() if entry.draft else "",
+                draft_id=self.new_draft_id() if entry.draft else "",
                 classification=entry.classification,
             )
         self._head += 1 + self.draw(40)
 
     def draw(self, below: int) -> int:
-        """A number from 0 to below `below`, the same in every replay."""
+        """A random number from 0 up to but not including `below`, the same in every replay."""
         self.random_state = (self.random_state * _MULTIPLIER + 1442695040888963407) & _MASK
         return (self.random_state >> 32) % below
 
     def gap(self) -> int:
-        """How far the next history id lies from the last."""
+        """The distance of the next history id from the last."""
         return 1 + self.draw(30)
 
-    def mint_id(self, at_ms: int) -> str:
-        """A message id: 16 hex digits that grow with time, with gaps."""
-        wanted = (at_ms << 20) | self.draw(1 << 20)
-        self._last_id = max(wanted, self._last_id + 1 + self.draw(1 << 12))
+    def new_id(self, at_ms: int) -> str:
+        """A new message id: 16 hexadecimal digits that rise with time, with gaps."""
+        timed = (at_ms << 20) | self.draw(1 << 20)
+        self._last_id = max(timed, self._last_id + 1 + self.draw(1 << 12))
         return f"{self._last_id:016x}"
 
-    def mint_draft_id(self) -> str:
-        """A draft id, as `r-1234567890123456789`."""
+    def new_draft_id(self) -> str:
+        """A new draft id, such as `r-1234567890123456789`."""
         return f"r-{(self.draw(1 << 32) << 31) | self.draw(1 << 31)}"
 
     def message(self, message_id: str) -> StoredMessage:
@@ -199,7 +199,7 @@ class MailboxCore:
         return found
 
     def record(self, changes: Iterable[tuple[StoredMessage, HistoryChange]]) -> None:
-        """Write changes into the history: as one record or one for each message, as `Behavior` says."""
+        """Add changes to the history: one record, or one for each message, see `Behavior.history_groups`."""
         groups: dict[str, list[tuple[StoredMessage, HistoryChange]]] = {}
         for stored, change in changes:
             key = stored.id if self.behavior.history_groups == "message" else ""
@@ -218,10 +218,10 @@ class MailboxCore:
                 if self.behavior.thread_history_moves_with_labels:
                     last.thread.history_id = ahead
 
-    def relabelled(
+    def change_labels(
         self, message: StoredMessage, add: Iterable[str], remove: Iterable[str]
     ) -> list[tuple[StoredMessage, HistoryChange]]:
-        """Change a message's labels; returns the changes for the history, none when nothing changed."""
+        """Change the labels of a message; returns the changes for the history, none when nothing changed."""
         present = message.label_ids
         added = tuple(label for label in dict.fromkeys(add) if label not in present)
         unwanted = frozenset(remove)
@@ -247,13 +247,13 @@ class MailboxCore:
             )
         return changes
 
-    def removed(self, message: StoredMessage) -> tuple[StoredMessage, HistoryChange]:
-        """Take a message out for ever; returns the change for the history."""
+    def delete_message(self, message: StoredMessage) -> tuple[StoredMessage, HistoryChange]:
+        """Delete a message permanently; returns it with the change for the history."""
         self.store.remove(message)
-        self.index.forget(message)
+        self.index.remove(message)
         return message, HistoryChange("messageDeleted", message.id, message.thread.id, message.label_ids)
 
-    def added(
+    def add_message(
         self,
         content: MessageContent,
         label_ids: Iterable[str],
@@ -263,8 +263,8 @@ class MailboxCore:
         draft_id: str = "",
         classification: tuple[dict[str, Any], ...] = (),
     ) -> tuple[StoredMessage, HistoryChange]:
-        """Put a new message in, in this thread or one of its own; returns it with its change."""
-        message_id = self.mint_id(self.now_ms)
+        """Add a message to this thread or to a new one; returns it with the change for the history."""
+        message_id = self.new_id(self.now_ms)
         message = StoredMessage(
             message_id,
             thread or StoredThread(message_id),
@@ -276,5 +276,5 @@ class MailboxCore:
             classification=classification,
         )
         self.store.add(message)
-        self.index.learn(message)
+        self.index.add(message)
         return message, HistoryChange("messageAdded", message_id, message.thread.id, message.label_ids)

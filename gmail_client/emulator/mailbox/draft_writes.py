@@ -1,7 +1,7 @@
-"""Drafts and sending: `DraftWrites`, a part of `EmulatedMailbox`.
+"""Drafts and sending: `DraftWrites`, a base of `EmulatedMailbox`.
 
-Every save of a draft mints a new message id in the same thread; the message before is deleted. Sending
-turns the draft into a message of its own with SENT.
+Every save of a draft creates a message with a new id in the same thread and deletes the message before it. Sending
+replaces the draft by a message with SENT.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["DraftWrites"]
 
 
 class DraftWrites(MessageWrites):
-    """Drafts: made, saved again, sent, thrown away."""
+    """Drafts: created, updated, sent, deleted."""
 
     def draft(self, draft_id: str) -> StoredMessage:
         """The message of this draft.
@@ -47,12 +47,12 @@ class DraftWrites(MessageWrites):
         """
         content = as_content(mail)
         thread = self.thread_to_join(content, thread_id)
-        change = self.added(
+        change = self.add_message(
             content,
             ("DRAFT",),
             thread=thread,
             internal_date_ms=self.now_ms,
-            draft_id=self.mint_draft_id(),
+            draft_id=self.new_draft_id(),
             classification=tuple(classification),
         )
         self.record([change])
@@ -60,9 +60,13 @@ class DraftWrites(MessageWrites):
 
     @write
     def update_draft(self, draft_id: str, mail: bytes | MessageContent) -> str:
-        """drafts.update: a new message takes the place of the old one; returns its id; 404."""
+        """drafts.update: a new message replaces the old one; returns its id.
+
+        Raises:
+            ApiError: 404.
+        """
         old = self.draft(draft_id)
-        added = self.added(
+        added = self.add_message(
             as_content(mail),
             old.label_ids,
             thread=old.thread,
@@ -71,25 +75,33 @@ class DraftWrites(MessageWrites):
             classification=old.classification,
         )
         self.record([added])
-        self.record([self.removed(old)])
+        self.record([self.delete_message(old)])
         return added[0].id
 
     @write
     def delete_draft(self, draft_id: str) -> None:
-        """drafts.delete: gone for ever, not to the trash; 404."""
-        self.record([self.removed(self.draft(draft_id))])
+        """drafts.delete: delete permanently.
+
+        Raises:
+            ApiError: 404.
+        """
+        self.record([self.delete_message(self.draft(draft_id))])
 
     @write
-    def keep_sent_draft(
+    def store_sent_draft(
         self, draft_id: str, mail: bytes | MessageContent | None = None, *, to_self: bool = False
     ) -> str:
-        """The sender's side of drafts.send: the draft goes, a SENT message comes; returns its id; 404."""
+        """The sender's side of drafts.send: a message with SENT replaces the draft; returns its id.
+
+        Raises:
+            ApiError: 404.
+        """
         old = self.draft(draft_id)
         content = old.content if mail is None else as_content(mail)
         labels: tuple[str, ...] = ("SENT",)
         if to_self:
             labels = ("SENT", "INBOX", "UNREAD")
-        added = self.added(
+        added = self.add_message(
             content,
             labels,
             thread=old.thread,
@@ -97,5 +109,5 @@ class DraftWrites(MessageWrites):
             classification=old.classification,
         )
         self.record([added])
-        self.record([self.removed(old)])
+        self.record([self.delete_message(old)])
         return added[0].id

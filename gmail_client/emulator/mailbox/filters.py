@@ -1,4 +1,4 @@
-"""What filters do to mail that arrives: `labels_on_arrival`."""
+"""Filters applied to arriving mail: `labels_on_arrival`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["labels_on_arrival", "query_of_criteria"]
 
 
 class _Arriving(NamedTuple):
-    """A message that has no place in the mailbox yet, as a query sees it."""
+    """A message that is not in the mailbox yet, as a query needs it."""
 
     id: str
     content: MessageContent
@@ -22,7 +22,7 @@ class _Arriving(NamedTuple):
 
 
 def query_of_criteria(criteria: dict[str, Any]) -> str:
-    """A filter's criteria as one search."""
+    """The criteria of a filter as a query."""
     words = [f"{field}:({criteria[field]})" for field in ("from", "to", "subject") if criteria.get(field)]
     if criteria.get("query"):
         words.append(f"({criteria['query']})")
@@ -42,11 +42,11 @@ def labels_on_arrival(
     label_ids: tuple[str, ...],
     date_ms: int,
     settings: SettingsStore,
-    book: LabelStore,
+    labels: LabelStore,
 ) -> tuple[str, ...]:
-    """The labels a message has once every filter that matches has added and removed its own.
+    """The labels of a message after all matching filters.
 
-    All filters look at the message as it came, not at what another filter made of it.
+    Every filter is matched against the message as it arrived, not against the result of another filter.
     """
     arriving = _Arriving("", content, label_ids, date_ms)
     result = dict.fromkeys(label_ids)
@@ -54,7 +54,7 @@ def labels_on_arrival(
         query: Query = compile_query(
             query_of_criteria(entry["criteria"]),
             now=lambda: date_ms / 1000,
-            labels=book.ids_by_name(),
+            labels=labels.ids_by_name(),
             me=settings.send_as.keys(),
         )
         if not query(arriving):
@@ -63,7 +63,7 @@ def labels_on_arrival(
         for label in action.get("removeLabelIds", ()):
             result.pop(label, None)
         for label in action.get("addLabelIds", ()):
-            if label in book:
+            if label in labels:
                 result[label] = None
             if label == "TRASH":
                 result.pop("INBOX", None)

@@ -1,8 +1,8 @@
-"""What was written to the mailboxes, one JSON line each, so that they live on after a restart: `Journal`.
+"""The writes to the mailboxes in a file, so that the mailboxes survive a restart: `Journal`.
 
-The first line names the seed that the writes build on; every other one is a write with its arguments and
-its time. Replayed in order on the same seed they give the same mailboxes, down to every id. A last line
-that a crash cut short is dropped. Message bytes are held as base64 under the key "raw".
+The first line names the origin that the writes build on, every other line is a write with its arguments and its time,
+as JSON. Replayed in order on the same origin they give the same mailboxes, down to every id. An incomplete last line,
+left by a crash, is dropped. Message bytes are base64 under the key "raw".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Journal", "JournalEntry", "decode_arguments", "encode_arguments"]
 
 
 class JournalEntry(NamedTuple):
-    """One write: the mailbox, the Python method, when, and its arguments."""
+    """One write: the mailbox, the Python method, the time, the arguments."""
 
     address: str
     operation: str
@@ -27,7 +27,7 @@ class JournalEntry(NamedTuple):
 
 
 def encode_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a write as JSON: bytes and message contents become `{"raw": base64}`."""
+    """The arguments of a write as JSON: bytes and message contents become `{"raw": base64}`."""
     return {name: _encode(value) for name, value in arguments.items()}
 
 
@@ -54,11 +54,11 @@ class Journal:
     """An append-only file of writes.
 
     Args:
-        path: The file; made when absent.
-        origin: What the writes build on (seed, mailboxes, messages ...): JSON object.
+        path: The file; created when absent.
+        origin: What the writes build on (seed, mailboxes, messages ...), a JSON object.
 
     Raises:
-        ValueError: The file was begun on another origin, or is no journal; the message says which.
+        ValueError: The file has another origin, or is not a journal; the message says which.
     """
 
     def __init__(self, path: Path, origin: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ class Journal:
                         raise ValueError(f"{self.path} is not a journal of the emulator")
                     if entry["origin"] != origin:
                         raise ValueError(
-                            f"journal {self.path} was begun with {entry['origin']}, not {origin}: "
+                            f"journal {self.path} belongs to an emulator with {entry['origin']}, not {origin}: "
                             "use the same arguments or another file"
                         )
                 else:
@@ -100,13 +100,13 @@ class Journal:
         return kept
 
     def replay(self) -> Iterator[JournalEntry]:
-        """The writes that the file held when it was opened, in order; once."""
+        """The writes that were in the file when it was opened, in order, once."""
         entries, self._entries = self._entries, []
         for entry in entries:
             yield entry._replace(arguments=decode_arguments(entry.arguments))
 
     def append(self, entry: JournalEntry) -> None:
-        """Add a write and hand it to the operating system."""
+        """Append a write and flush it to the operating system."""
         self._line(list(entry._replace(arguments=encode_arguments(entry.arguments))))
 
     def _line(self, value: Any) -> None:

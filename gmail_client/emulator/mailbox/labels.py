@@ -1,4 +1,4 @@
-"""The labels of one mailbox: `LabelStore`, and `SYSTEM_LABELS`, which every mailbox has."""
+"""The labels of one mailbox: `LabelStore`, and the system labels that every mailbox has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from gmail_client.emulator.api.errors import bad_argument, conflict, not_found
 
-__all__ = ["NOT_BY_HAND", "SYSTEM_LABELS", "LabelStore"]
+__all__ = ["NOT_BY_HAND", "SPAM_TRASH", "SYSTEM_LABELS", "LabelStore"]
 
 _VISIBLE = ("SENT", "INBOX", "DRAFT", "STARRED", "UNREAD")
 _HIDDEN = (
@@ -22,7 +22,10 @@ _HIDDEN = (
     "CATEGORY_SOCIAL",
 )
 SYSTEM_LABELS: tuple[str, ...] = (*_VISIBLE, *_HIDDEN)
+SPAM_TRASH = frozenset({"SPAM", "TRASH"})
+"""A message with one of these is left out of listings by default."""
 NOT_BY_HAND = frozenset({"SENT", "DRAFT", "CHAT"})
+"""Labels that no call can add or remove."""
 _SETTABLE = ("name", "messageListVisibility", "labelListVisibility", "color")
 _LISTED = ("id", "name", "messageListVisibility", "labelListVisibility", "type")
 
@@ -36,10 +39,10 @@ def _system(label_id: str) -> dict[str, Any]:
 
 
 class LabelStore:
-    """Label resources by id: the system's, then the user's.
+    """Label resources by id: system labels first, then user labels.
 
     Args:
-        user_labels: Label resources of the user at the beginning.
+        user_labels: Label resources of the first user labels.
     """
 
     def __init__(self, user_labels: Iterable[dict[str, Any]] = ()) -> None:
@@ -53,11 +56,11 @@ class LabelStore:
         return label_id in self.labels
 
     def ids_by_name(self) -> dict[str, str]:
-        """Label ids by name, as `label:` of a query looks them up."""
+        """Label ids by name, as the operator `label:` of a query uses them."""
         return {label["name"]: label_id for label_id, label in self.labels.items()}
 
     def listed(self) -> list[dict[str, Any]]:
-        """What labels.list shows: no counts, no colour."""
+        """The labels as labels.list returns them, without counts and color."""
         return [{key: label[key] for key in _LISTED if key in label} for label in self.labels.values()]
 
     def get(self, label_id: str) -> dict[str, Any]:
@@ -71,10 +74,10 @@ class LabelStore:
         return dict(self.labels[label_id])
 
     def require(self, label_ids: Iterable[str]) -> None:
-        """Refuse ids that do not exist.
+        """Check that labels exist.
 
         Raises:
-            ApiError: 400, as Gmail words it.
+            ApiError: 400, in Gmail's words.
         """
         for label_id in label_ids:
             if label_id not in self.labels:
@@ -84,7 +87,7 @@ class LabelStore:
         """Add a user label and return its resource.
 
         Raises:
-            ApiError: 400 for a name that is missing or bad, 409 for one that is taken.
+            ApiError: 400 for a missing or invalid name, 409 for a name that is in use.
         """
         name = self._checked_name(label.get("name"), None)
         _check_color(label)
@@ -102,10 +105,10 @@ class LabelStore:
         return dict(made)
 
     def change(self, label_id: str, label: dict[str, Any], *, replace: bool) -> dict[str, Any]:
-        """Patch a user label, or replace what can be set of it.
+        """Patch a user label, or replace all its writable fields.
 
         Raises:
-            ApiError: 404, 400 (a system label, a bad name), 409.
+            ApiError: 404, 400 (a system label, an invalid name), 409.
         """
         present = self._user_label(label_id, "update")
         if label.get("id", label_id) != label_id:

@@ -1,15 +1,16 @@
-"""A mailbox with Gmail's writes: `EmulatedMailbox`. Every method may be called from any thread.
+"""A mailbox with Gmail's writes and reads: `EmulatedMailbox`. Every method may be called from any thread.
 
-Methods are Gmail's own, in Python names: `insert`, `import_`, `send`, `modify`, `batch_modify`, `trash`,
-`untrash`, `delete`, `batch_delete`, the thread variants, labels, drafts, settings, filters. `receive` is mail that
-comes in by SMTP, `random_mail` makes some.
+Writes are Gmail's methods under Python names: `insert`, `import_`, `send`, `modify`, `batch_modify`, `trash`,
+`untrash`, `delete`, `batch_delete`, the variants for threads, labels, drafts, settings, filters. `receive` is mail
+that arrives by SMTP, `random_mail` returns some.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from email.utils import getaddresses
+from typing import Any
 
 from gmail_client.emulator.api.errors import bad_argument
 from gmail_client.emulator.behavior import Behavior
@@ -19,6 +20,7 @@ from gmail_client.emulator.mail.content import MessageContent
 from gmail_client.emulator.mailbox.core import as_content
 from gmail_client.emulator.mailbox.draft_writes import DraftWrites
 from gmail_client.emulator.mailbox.journal import Journal, JournalEntry
+from gmail_client.emulator.mailbox.listing import ListingFilter
 from gmail_client.emulator.mailbox.settings_writes import SettingsWrites
 from gmail_client.http.clock import Clock
 
@@ -31,10 +33,10 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
     """One account's mail, labels, settings and history.
 
     Args:
-        seeded: What it holds at first.
-        clock: Dates its writes.
-        behavior: Behaviour that Gmail leaves open.
-        journal: Takes its writes down; None for none.
+        seeded: Its first content.
+        clock: The time of its writes.
+        behavior: Undocumented behavior.
+        journal: Records its writes; None for none.
         deliver: Delivers sent mail to another address; by default it is dropped.
     """
 
@@ -57,12 +59,12 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
 
     @property
     def head(self) -> str:
-        """The mailbox's present history id, as getProfile shows it."""
+        """The mailbox's current history id, as getProfile returns it."""
         with self.lock:
             return str(self.log.head)
 
     def message_ids(self) -> list[str]:
-        """The ids of all messages, spam and trash included, in the order of listings."""
+        """The ids of all messages, including spam and trash, in the order of listings."""
         with self.lock:
             return [message.id for message in self.store.messages_from(None)]
 
@@ -72,34 +74,38 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
             return [thread.id for thread in self.store.threads_from(None)]
 
     def label_ids(self, message_id: str) -> tuple[str, ...]:
-        """The labels of a message; 404."""
+        """The labels of a message.
+
+        Raises:
+            ApiError: 404.
+        """
         with self.lock:
             return self.message(message_id).label_ids
 
     def random_mail(self, *, reply_to: str | None = None) -> bytes:
-        """New realistic mail for this address, RFC 822 bytes; `reply_to` is a message id to answer."""
+        """New realistic mail to this address as RFC 822 bytes, a reply to the message with id `reply_to` if given."""
         with self.lock:
             if self._mail_rng is None:
-                # Begun where the mailbox stands, so that a restart does not bring the same mail again.
+                # Seeded by the head, so that a restart does not bring the same mail again.
                 self._mail_rng = random.Random(self._mail_seed * 1_000_003 + self.log.head)  # noqa: S311
             answered = self.message(reply_to).content if reply_to else None
             seconds = int(self.clock.time())
             return random_mail(self._mail_rng, self.address, reply_to=answered, seconds=seconds)
 
     def send(self, mail: bytes | MessageContent, *, thread_id: str | None = None) -> str:
-        """messages.send: keep a copy under SENT and deliver it to this emulator's mailboxes; returns its id.
+        """messages.send: store a copy with SENT and deliver to the emulator's other mailboxes; returns the copy's id.
 
         Raises:
             ApiError: 400 without a recipient, 404 for an unknown thread.
         """
         content = as_content(mail)
         recipients = _recipients(content)
-        message_id = self.keep_sent(content, thread_id=thread_id, to_self=self.address in recipients)
+        message_id = self.store_sent(content, thread_id=thread_id, to_self=self.address in recipients)
         self._deliver(content, recipients)
         return message_id
 
     def send_draft(self, draft_id: str, mail: bytes | MessageContent | None = None) -> str:
-        """drafts.send: the draft, or `mail` in its place, is sent; returns the id of the sent message.
+        """drafts.send: send the draft, or `mail` instead of it; returns the id of the sent message.
 
         Raises:
             ApiError: 404, or 400 without a recipient.
@@ -107,14 +113,46 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
         with self.lock:
             content = self.draft(draft_id).content if mail is None else as_content(mail)
             recipients = _recipients(content)
-            message_id = self.keep_sent_draft(
+            message_id = self.store_sent_draft(
                 draft_id, None if mail is None else content, to_self=self.address in recipients
             )
         self._deliver(content, recipients)
         return message_id
 
+    def profile(self) -> dict[str, Any]:
+        """The resource that getProfile returns."""
+        return {
+            "emailAddress": self.address,
+            "messagesTotal": len(self.store.messages),
+            "threadsTotal": len(self.store.threads),
+            "historyId": str(self.log.head),
+        }
+
+    def label(self, label_id: str) -> dict[str, Any]:
+        """The Label resource with its counts.
+
+        Raises:
+            ApiError: 404.
+        """
+        unused = {"messagesTotal": 0, "messagesUnread": 0, "threadsTotal": 0, "threadsUnread": 0}
+        return {**self.labels.get(label_id), **self.store.counts().get(label_id, unused)}
+
+    def listing_filter(
+        self, q: str | None, label_ids: Collection[str], include_spam_trash: bool
+    ) -> ListingFilter:
+        """Which messages a listing with these parameters returns now."""
+        return ListingFilter(
+            q,
+            label_ids,
+            include_spam_trash,
+            labels=self.labels.ids_by_name(),
+            me=self.settings.send_as.keys(),
+            now=self.clock.time,
+            behavior=self.behavior,
+        )
+
     def replay(self, entry: JournalEntry) -> None:
-        """Do a write of the journal again, at the time it was done."""
+        """Repeat a write of the journal, at its original time."""
         with self.lock:
             self.replaying = True
             self.now_ms = entry.at_ms

@@ -1,7 +1,7 @@
-"""What lies in one mailbox: `StoredMessage` messages, `StoredThread`s and the `MessageStore` that keeps both in order.
+"""The messages and threads of one mailbox: `StoredMessage`, `StoredThread`, and `MessageStore`, which orders them.
 
-No meaning of labels and no history here: only membership, order and counts, each operation cheap enough
-for a mailbox of half a million messages.
+This module knows nothing of history and of what labels mean, only membership, order and counts. Each operation is cheap
+enough for a mailbox of half a million messages.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from gmail_client.emulator.mail.content import MessageContent
+from gmail_client.emulator.mailbox.labels import SPAM_TRASH
 
-__all__ = ["MessageStore", "Order", "StoredMessage", "StoredThread"]
+__all__ = ["MessageStore", "Order", "SortKey", "StoredMessage", "StoredThread"]
 
 Order = Literal["newest", "oldest", "shuffled"]
 SortKey = tuple[int, str]
 
 
 class StoredMessage:
-    """A message in its mailbox; everything but `content`, `id` and `thread` may change.
+    """A message in its mailbox; everything but `content`, `id` and `thread` can change.
 
-    `label_ids` is an interned tuple in the order in which Gmail shows them.
+    `label_ids` is an interned tuple, in the order of the API.
     """
 
     __slots__ = (
@@ -59,12 +60,12 @@ class StoredMessage:
 
     @property
     def hidden(self) -> bool:
-        """In trash or spam: listings leave it out unless they are told to include it."""
-        return "TRASH" in self.label_ids or "SPAM" in self.label_ids
+        """Whether it is in spam or trash."""
+        return not SPAM_TRASH.isdisjoint(self.label_ids)
 
 
 class StoredThread:
-    """A thread: its members, oldest first, and the history id of its last change."""
+    """A thread: its messages, oldest first, and the history id of its last change."""
 
     __slots__ = ("history_id", "id", "members")
 
@@ -74,8 +75,8 @@ class StoredThread:
         self.history_id = 0
 
     @property
-    def face(self) -> StoredMessage:
-        """The member whose snippet stands for the thread: the newest outside trash and spam, else the newest."""
+    def snippet_message(self) -> StoredMessage:
+        """The message whose snippet is the thread's: the newest outside spam and trash, else the newest."""
         for member in reversed(self.members):
             if not member.hidden:
                 return member
@@ -83,7 +84,7 @@ class StoredThread:
 
     @property
     def internal_date_ms(self) -> int:
-        """The date of its newest member."""
+        """The date of its newest message."""
         return self.members[-1].internal_date_ms
 
 
@@ -99,7 +100,7 @@ class MessageStore:
     """Messages and threads of a mailbox by id, and both in the order of listings.
 
     Args:
-        order: How listings run; see `Behavior.listing_order`.
+        order: Order of the listings, see `Behavior.listing_order`.
     """
 
     def __init__(self, order: Order = "newest") -> None:
@@ -117,11 +118,11 @@ class MessageStore:
         self._counts: tuple[int, dict[str, dict[str, int]]] = (-1, {})
 
     def intern(self, label_ids: tuple[str, ...]) -> tuple[str, ...]:
-        """The one tuple that stands for these labels, so that half a million messages share a few."""
+        """The shared tuple for these labels: half a million messages have a few thousand different ones."""
         return self._interned.setdefault(label_ids, label_ids)
 
     def load(self, messages: Iterator[StoredMessage]) -> None:
-        """Take many messages at once into an empty store, sorting once at the end."""
+        """Fill an empty store with many messages, sorted once at the end."""
         for message in messages:
             self.messages[message.id] = message
             thread = message.thread
@@ -136,7 +137,7 @@ class MessageStore:
         self.revision += 1
 
     def add(self, message: StoredMessage) -> None:
-        """Put a new message in its thread and in order."""
+        """Add a message."""
         self.revision += 1
         self.messages[message.id] = message
         if message.draft_id:
@@ -150,7 +151,7 @@ class MessageStore:
         insort(self._thread_order, thread, key=self._key)
 
     def remove(self, message: StoredMessage) -> None:
-        """Take a message out for ever; its thread goes with its last member."""
+        """Delete a message, and its thread when this was the last message of it."""
         self.revision += 1
         del self.messages[message.id]
         if self.drafts.get(message.draft_id) is message:
@@ -165,7 +166,7 @@ class MessageStore:
             del self.threads[thread.id]
 
     def relabel(self, message: StoredMessage, label_ids: tuple[str, ...]) -> None:
-        """Give a message another set of labels."""
+        """Replace the labels of a message."""
         self.revision += 1
         message.label_ids = self.intern(label_ids)
 
@@ -173,19 +174,19 @@ class MessageStore:
         del order[bisect_left(order, self._key(item), key=self._key)]
 
     def messages_from(self, key: SortKey | None) -> Iterator[StoredMessage]:
-        """Messages in the order of listings, from the one with this key on (or where it would stand)."""
+        """Messages in the order of listings, from the position of this key on."""
         return self._run(self._message_order, key)
 
     def threads_from(self, key: SortKey | None) -> Iterator[StoredThread]:
-        """Threads in the order of listings, from the one with this key on (or where it would stand)."""
+        """Threads in the order of listings, from the position of this key on."""
         return self._run(self._thread_order, key)
 
     def drafts_from(self, key: SortKey | None) -> Iterator[StoredMessage]:
-        """Drafts in the order of listings, from the one with this key on (or where it would stand)."""
+        """Drafts in the order of listings, from the position of this key on."""
         return self._run(sorted(self.drafts.values(), key=self._key), key)
 
     def key_of(self, item: StoredMessage | StoredThread) -> SortKey:
-        """What a page token remembers of an item: its place in the order."""
+        """The position of an item in the order of listings."""
         return self._key(item)
 
     def _run(self, order: list[Any], key: SortKey | None) -> Iterator[Any]:
@@ -198,7 +199,7 @@ class MessageStore:
         return map(order.__getitem__, range(start, len(order)))
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """messagesTotal, messagesUnread, threadsTotal and threadsUnread of every label that is in use."""
+        """messagesTotal, messagesUnread, threadsTotal and threadsUnread by label, for labels in use."""
         if self._counts[0] != self.revision:
             self._counts = (self.revision, self._count())
         return self._counts[1]

@@ -1,4 +1,4 @@
-"""Writes to messages and threads with Gmail's semantics: `MessageWrites`, a part of `EmulatedMailbox`."""
+"""Writes to messages and threads with Gmail's semantics: `MessageWrites`, a base of `EmulatedMailbox`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_IDS = 1000
 
 
 class MessageWrites(MailboxCore):
-    """Messages and threads: in, out, and their labels."""
+    """Messages and threads: added, deleted, labelled."""
 
     @write
     def insert(
@@ -34,14 +34,14 @@ class MessageWrites(MailboxCore):
         deleted: bool = False,
         classification: Sequence[dict[str, Any]] = (),
     ) -> str:
-        """messages.insert: put mail in as it is, past filters; returns the message id.
+        """messages.insert: add a message without filters; returns its id.
 
         Args:
             mail: RFC 822 bytes, or a content.
-            label_ids: The labels it gets; none, not even INBOX, by default.
-            thread_id: The thread it shall join, if the subject fits; else References decide.
+            label_ids: Its labels; by default none, not even INBOX.
+            thread_id: The thread to join, if the subject matches; else References decide.
             date_source: Where internalDate comes from.
-            deleted: Goes to the trash at once (Vault's `deleted`).
+            deleted: Add TRASH (Vault's `deleted`).
             classification: Classification label values.
 
         Raises:
@@ -65,9 +65,9 @@ class MessageWrites(MailboxCore):
         deleted: bool = False,
         classification: Sequence[dict[str, Any]] = (),
     ) -> str:
-        """messages.import: mail from elsewhere, delivered as by SMTP (filters apply); returns the message id.
+        """messages.import: add a message as if it arrived by SMTP, with filters; returns its id.
 
-        Without labels it arrives in INBOX and UNREAD. Mail with `X-Spam-Flag: YES` goes to SPAM unless
+        Without labels it gets INBOX and UNREAD. A message with `X-Spam-Flag: YES` gets SPAM unless
         `never_mark_spam`. The other arguments and errors are those of `insert`.
         """
         content = as_content(mail)
@@ -79,13 +79,13 @@ class MessageWrites(MailboxCore):
 
     @write
     def receive(self, mail: bytes | MessageContent) -> str:
-        """Mail that comes in by SMTP: INBOX and UNREAD, or SPAM, then filters; returns the message id."""
+        """Add a message that arrives by SMTP: INBOX and UNREAD, or SPAM, then filters; returns its id."""
         content = as_content(mail)
         labels = self._arrived(content, ("INBOX", "UNREAD"), never_mark_spam=False)
         return self._put(content, labels, None, "receivedTime", ())
 
     @write
-    def keep_sent(
+    def store_sent(
         self, mail: bytes | MessageContent, *, thread_id: str | None = None, to_self: bool = False
     ) -> str:
         """The sender's copy of sent mail: SENT, and INBOX and UNREAD too when it went to oneself."""
@@ -113,7 +113,7 @@ class MessageWrites(MailboxCore):
         message = self.message(message_id)
         self._check_labels(add, remove)
         self._classify([message], add_classification, remove_classification)
-        self.record(self.relabelled(message, add, remove))
+        self.record(self.change_labels(message, add, remove))
 
     @write
     def batch_modify(
@@ -125,67 +125,91 @@ class MessageWrites(MailboxCore):
         add_classification: Sequence[dict[str, Any]] = (),
         remove_classification: Sequence[str] = (),
     ) -> None:
-        """messages.batchModify: the same labels on up to 1,000 messages; ids that are gone are passed over.
+        """messages.batchModify: change the labels of up to 1,000 messages; unknown ids are ignored.
 
         Raises:
-            ApiError: 400 as for `modify`, or for no ids or too many.
+            ApiError: 400 as for `modify`, and for no ids or too many.
         """
         self._check_ids(message_ids)
         self._check_labels(add, remove)
         found = self._present(message_ids)
         self._classify(found, add_classification, remove_classification)
-        self.record([change for message in found for change in self.relabelled(message, add, remove)])
+        self.record([change for message in found for change in self.change_labels(message, add, remove)])
 
     @write
     def trash(self, message_id: str) -> None:
-        """messages.trash: TRASH comes, INBOX and SPAM go; 404."""
-        self.record(self.relabelled(self.message(message_id), ("TRASH",), ("INBOX", "SPAM")))
+        """messages.trash: add TRASH, remove INBOX and SPAM.
+
+        Raises:
+            ApiError: 404.
+        """
+        self.record(self.change_labels(self.message(message_id), ("TRASH",), ("INBOX", "SPAM")))
 
     @write
     def untrash(self, message_id: str) -> None:
-        """messages.untrash: TRASH goes, nothing else comes back; 404."""
-        self.record(self.relabelled(self.message(message_id), (), ("TRASH",)))
+        """messages.untrash: remove TRASH and restore no other label.
+
+        Raises:
+            ApiError: 404.
+        """
+        self.record(self.change_labels(self.message(message_id), (), ("TRASH",)))
 
     @write
     def delete(self, message_id: str) -> None:
-        """messages.delete: gone for ever; 404."""
-        self.record([self.removed(self.message(message_id))])
+        """messages.delete: delete permanently.
+
+        Raises:
+            ApiError: 404.
+        """
+        self.record([self.delete_message(self.message(message_id))])
 
     @write
     def batch_delete(self, message_ids: Sequence[str]) -> None:
-        """messages.batchDelete: up to 1,000, gone for ever; ids that are gone already are passed over.
+        """messages.batchDelete: delete up to 1,000 messages permanently; unknown ids are ignored.
 
         Raises:
             ApiError: 400 for no ids or too many.
         """
         self._check_ids(message_ids)
-        self.record([self.removed(message) for message in self._present(message_ids)])
+        self.record([self.delete_message(message) for message in self._present(message_ids)])
 
     @write
     def modify_thread(self, thread_id: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
-        """threads.modify: the labels of all members; errors as `modify`."""
+        """threads.modify: change the labels of all messages; errors as for `modify`."""
         members = self.thread(thread_id).members
         self._check_labels(add, remove)
-        self.record([change for member in members for change in self.relabelled(member, add, remove)])
+        self.record([change for member in members for change in self.change_labels(member, add, remove)])
 
     @write
     def trash_thread(self, thread_id: str) -> None:
-        """threads.trash; 404."""
+        """threads.trash: `trash` for all messages.
+
+        Raises:
+            ApiError: 404.
+        """
         members = self.thread(thread_id).members
         self.record(
-            [change for one in members for change in self.relabelled(one, ("TRASH",), ("INBOX", "SPAM"))]
+            [change for one in members for change in self.change_labels(one, ("TRASH",), ("INBOX", "SPAM"))]
         )
 
     @write
     def untrash_thread(self, thread_id: str) -> None:
-        """threads.untrash; 404."""
+        """threads.untrash: `untrash` for all messages.
+
+        Raises:
+            ApiError: 404.
+        """
         members = self.thread(thread_id).members
-        self.record([change for one in members for change in self.relabelled(one, (), ("TRASH",))])
+        self.record([change for one in members for change in self.change_labels(one, (), ("TRASH",))])
 
     @write
     def delete_thread(self, thread_id: str) -> None:
-        """threads.delete: all members, gone for ever; 404."""
-        self.record([self.removed(member) for member in list(self.thread(thread_id).members)])
+        """threads.delete: delete all messages permanently.
+
+        Raises:
+            ApiError: 404.
+        """
+        self.record([self.delete_message(member) for member in list(self.thread(thread_id).members)])
 
     @write
     def expire_history(self, upto: str | int | None = None) -> None:
@@ -206,7 +230,7 @@ class MessageWrites(MailboxCore):
     ) -> str:
         thread = self.thread_to_join(content, thread_id)
         dated = content.date_ms if date_source == "dateHeader" else 0
-        message, change = self.added(
+        message, change = self.add_message(
             content,
             labels,
             thread=thread,
@@ -217,14 +241,14 @@ class MessageWrites(MailboxCore):
         return message.id
 
     def thread_to_join(self, content: MessageContent, thread_id: str | None) -> StoredThread | None:
-        """The thread that was asked for, if the subject fits; else the one that References name.
+        """The thread with this id, if the subject matches; without an id the one that References name.
 
         Raises:
-            ApiError: 404 when the thread asked for does not exist.
+            ApiError: 404 when there is no such thread.
         """
         if thread_id:
             thread = self.thread(thread_id)
-            return thread if self.index.fits(thread, content) else None
+            return thread if self.index.subject_matches(thread, content) else None
         return self.index.thread_for(content)
 
     def _arrived(
@@ -271,7 +295,7 @@ class MessageWrites(MailboxCore):
                 values.pop(label_id, None)
             for value in add:
                 if not value.get("labelId"):
-                    raise bad_argument("Classification label needs a labelId")
+                    raise bad_argument("A classification label needs a labelId")
                 values[value["labelId"]] = value
             message.classification = tuple(values.values())
             message.history_id = self.log.advance(self.gap())

@@ -166,7 +166,7 @@ class Renderer:
 
     def snippet(self, thread: StoredThread) -> str:
         """A thread's snippet."""
-        return self._summary(thread.face)[0]
+        return self._summary(thread.snippet_message)[0]
 
     def _summary(self, message: StoredMessage) -> tuple[str, int]:
         """Snippet and size."""

@@ -1,4 +1,4 @@
-"""Which thread a new message joins: `ThreadIndex`, by the thread asked for, else by References and subject."""
+"""Which thread a new message joins: `ThreadIndex`, by References and subject."""
 
 from __future__ import annotations
 
@@ -13,37 +13,41 @@ _PREFIX = re.compile(r"^\s*((re|fwd?|aw|wg|sv|vs|tr|rv)\s*(\[\d+\])?\s*:\s*)+", 
 
 
 def base_subject(subject: str) -> str:
-    """A subject without reply and forward prefixes, case and white space folded."""
+    """A subject without reply and forward prefixes, in lower case, white space collapsed."""
     return " ".join(_PREFIX.sub("", subject).split()).casefold()
 
 
 class ThreadIndex:
-    """Finds threads by Message-ID; the index is made when it is first needed."""
+    """Finds threads by Message-ID; built when first used."""
 
     def __init__(self, store: MessageStore) -> None:
         self._store = store
         self._threads: dict[str, StoredThread] | None = None
 
     def thread_for(self, content: MessageContent) -> StoredThread | None:
-        """The thread that holds a message which this one refers to, under the same subject."""
+        """The thread with a message that this one refers to, under the same subject."""
         for reference in reversed(content.references):
             thread = self._known().get(reference)
-            if thread is not None and thread.id in self._store.threads and self.fits(thread, content):
+            if (
+                thread is not None
+                and thread.id in self._store.threads
+                and self.subject_matches(thread, content)
+            ):
                 return thread
         return None
 
-    def fits(self, thread: StoredThread, content: MessageContent) -> bool:
-        """Whether the subject is that of the thread, as Gmail demands of a threadId too."""
-        wanted = base_subject(content.subject)
-        return any(base_subject(member.content.subject) == wanted for member in thread.members)
+    def subject_matches(self, thread: StoredThread, content: MessageContent) -> bool:
+        """Whether the subject is that of the thread, which Gmail requires of a threadId too."""
+        subject = base_subject(content.subject)
+        return any(base_subject(member.content.subject) == subject for member in thread.members)
 
-    def learn(self, message: StoredMessage) -> None:
-        """Take a new message into the index."""
+    def add(self, message: StoredMessage) -> None:
+        """Add a message to the index."""
         if self._threads is not None and message.content.message_id:
             self._threads[message.content.message_id] = message.thread
 
-    def forget(self, message: StoredMessage) -> None:
-        """Take a deleted message out of the index."""
+    def remove(self, message: StoredMessage) -> None:
+        """Remove a message from the index."""
         if self._threads is not None:
             self._threads.pop(message.content.message_id, None)
 
@@ -51,5 +55,5 @@ class ThreadIndex:
         if self._threads is None:
             self._threads = {}
             for message in self._store.messages.values():
-                self.learn(message)
+                self.add(message)
         return self._threads

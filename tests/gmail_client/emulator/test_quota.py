@@ -38,7 +38,7 @@ class HandClock:
 
 def spend(gate: QuotaLimiter, method: Any = GET, user: str = "a@x") -> ApiError | None:
     try:
-        gate.spend(user, method)
+        gate.charge(user, method)
     except ApiError as error:
         return error
     return None

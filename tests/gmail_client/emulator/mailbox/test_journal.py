@@ -112,7 +112,9 @@ def test_journals_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     with Emulator(messages=3, journal=path):
         pass
-    with pytest.raises(ValueError, match=r"was begun with .*'messages': 3.*use the same arguments"):
+    with pytest.raises(
+        ValueError, match=r"belongs to an emulator with .*'messages': 3.*use the same arguments"
+    ):
         Emulator(messages=4, journal=path)
     path.write_text("hello\nworld\n")
     with pytest.raises(ValueError, match="line 1 is damaged"):
