@@ -166,7 +166,7 @@ def _mail(
             mailbox, lake = gmail.mailbox(context.partition_key), gmail_lake.lake()
             # A retry continues the full refresh of the first attempt instead of starting it over.
             begun = context.retry_number > 0 and any(
-                status.anchor is not None
+                status.load_start is not None
                 for status in partition_statuses(lake, mailbox.address, selected).values()
             )
             brought = Preloaded()

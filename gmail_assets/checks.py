@@ -81,7 +81,7 @@ class CheckContext:
     def members(self, table: str) -> pa.Table:
         """Ids, threads and labels of the rows, without soft-deleted ones (see `MailboxPartition.members`)."""
         if table not in self._members:
-            rows = self.statuses[table].part.members()
+            rows = self.statuses[table].partition.members()
             self._members[table] = rows.filter(pc.invert(rows["marked"]))
         return self._members[table]
 

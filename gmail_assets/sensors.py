@@ -154,9 +154,7 @@ def _mailbox_states(
             return None
         try:
             profile = client.mailbox(name).api.profile()
-            return _MailboxState(
-                int(profile["historyId"]), opened.partition_statuses(str(profile["emailAddress"]))
-            )
+            return _MailboxState(int(profile["historyId"]), opened.statuses_of(str(profile["emailAddress"])))
         except GmailError as error:
             return _MailboxState(error=error)
 

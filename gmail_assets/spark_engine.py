@@ -320,7 +320,7 @@ def _part(lake: Lake, spec: SpecTable, address: str) -> MailboxPartition:
 
 def _empty(lake: Lake, spec: SpecTable, address: str) -> bool:
     part = _part(lake, spec, address)
-    return part.cursor is None and part.count() == 0
+    return part.state.cursor is None and part.count() == 0
 
 
 _WRITTEN = "source string, written long, report string"
@@ -347,7 +347,7 @@ def _writer(
                     new = _rows_of(spec.source_table, rows)
                     new = new.filter(pc.invert(pc.is_in(new["id"], present.combine_chunks())))
                     if new.num_rows:
-                        part.append(new, anchor=anchors[address])
+                        part.append(new, part.state.loading(anchors[address]))
                         counts[spec.source_table] += new.num_rows
         except GmailError as error:
             reports.append(Report(error=error).to_json())

@@ -1,17 +1,12 @@
-"""One mailbox's part of a table: what is stored, and the commits that change it.
+"""One mailbox's partition of a table: what is stored, and the commits that change it.
 
-- Every commit carries a transaction (`gmail/<mailbox>/<table>/writer`) that only its own run may move, so that a
-  second run's commit is refused by Delta itself and leaves no trace.
-- `cursor` is the history id up to which the part equals the mailbox, in the same commit as the data that make it
-  true; `anchor` is the history id from which an unfinished load has to be replayed. Both are named by the options'
-  fingerprint; changed options have neither.
-- `applied` is the history id up to which every stored row is true, whatever the options and though others may be
-  missing: what Gmail changed later has to be read again, and nothing else.
+A partition fences and commits; what a commit means for the sync is in its `SyncState`, which every write takes. Every
+commit carries a fencing transaction that only its own run may move: a second run's commit is refused by Delta itself
+and leaves no trace.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -21,9 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import (
     CommitProperties,
-    DeltaTable,
     QueryBuilder,
-    Transaction,
     WriterProperties,
     write_deltalake,
 )
@@ -32,8 +25,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
 from gmail_assets.delta.restores import brought_back, restores
+from gmail_assets.delta.sync_state import SyncState, read_state, reader, transactions
 
-__all__ = ["MailboxPartition", "place"]
+__all__ = ["MailboxPartition"]
 
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 _MERGE_GROUP_BYTES = 32 * 2**20
@@ -41,82 +35,63 @@ _MERGE_GROUP_BYTES = 32 * 2**20
 
 
 class MailboxPartition:
-    """One mailbox's part of one table, as one run sees and writes it.
+    """One mailbox's partition of one table, as one run sees and writes it.
 
     Args:
         table: The table.
         address: The mailbox's real address.
-        fingerprint: The options' fingerprint: it names the cursor.
+        fingerprint: The options' fingerprint: other options have a state of their own.
         format_: The format in which messages are read: rows of another format have to be read again.
 
     Attributes:
-        cursor: History id up to which the part equals the mailbox; None when it has to be compared.
-        anchor: History id of an unfinished load.
-        applied: History id up to which the rows that are stored are true; 0 when nothing is known of them.
-        restored: Someone restored an older version of the table after this part's last commit.
-        fits: Every row that is stored entered by these options.
-        reread: Where history ids don't tell which threads changed: the history id after which labels were read
-            again, and the `place` of the last thread whose were; None where no such reading is under way.
+        state: The sync state, as of the last commit.
+        written: A commit of this product's was made for this mailbox.
+        restored: Someone restored an older version of the table after this partition's last commit.
+        changed_format: Rows of another format may be stored.
+
+    Raises:
+        NewerStateError: A later release of this product wrote the partition.
     """
 
     def __init__(self, table: LakeTable, address: str, fingerprint: str, format_: str) -> None:
         self.table = table
         self.address = address
+        self._fingerprint = fingerprint
         self._base = f"gmail/{address}/{table.source}"
-        self._named = f"{self._base}/{fingerprint}"
-        self._meaning = {
-            f"{self._base}/options": _number(fingerprint),
-            f"{self._base}/format": _number(format_),
-        }
-        self._fence = self._version(f"{self._base}/writer")
-        written = self._fence is not None
-        same_options = all(self._version(app) == number for app, number in self._meaning.items())
-        self.changed_options = written and not same_options
-        # What a restore brought back is what it was then: the log's transactions stay as they were.
-        found = restores(table, self._fence or 0) if written else []
-        states = [self.table.delta, *(brought_back(table, restore) for restore in found)]
+        self._read = reader(table.delta)
+        self._fence = self._read(f"{self._base}/writer")
+        self.state, version = read_state(self._read, self._base, fingerprint, format_)
+        self.written = version is not None
+        # Transactions survive a restore, but the rows that it brought back are those of then.
+        found = restores(table, self._fence or 0) if self.written else []
         self.restored = bool(found)
-        self.applied = min(self._applied_in(state) for state in states)
-        self.changed_format = any(self._other_format(state) for state in states)
-        trusted = written and same_options and not self.restored
-        self.cursor = self._version(f"{self._named}/history") if trusted else None
-        self.anchor = self._version(f"{self._named}/load") if trusted else None
-        begun = self.cursor is not None or self.anchor is not None
-        self.fits = begun or all(self._fits_in(state) for state in states)
-        since, last = (self._version(f"{self._base}/reread/{name}") for name in ("since", "last"))
-        self.reread = (since, last) if since and last and not self.restored else None
-        self._reread_noted = bool(since)
-        self._untold = not trusted
+        stored_formats = {self._read(f"{self._base}/format")}
+        if self.restored:
+            earlier = [brought_back(table, restore) for restore in found]
+            states = [
+                None if delta is None else read_state(reader(delta), self._base, fingerprint, format_)[0]
+                for delta in earlier
+            ]
+            through = [0 if state is None else state.rows_through for state in states]
+            self.state = SyncState(
+                self.state.options,
+                self.state.format,
+                rows_through=min([self.state.rows_through, *through]),
+                rows_match=self.state.rows_match
+                and all(state is not None and state.rows_match for state in states),
+            )
+            stored_formats |= {
+                -1 if delta is None else delta.transaction_version(f"{self._base}/format")
+                for delta in earlier
+            }
+        self.changed_format = bool(stored_formats - {None, self.state.format})
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a sync of these options has begun here, or a restore put older rows back."""
+        return self.restored or self.state.cursor is not None or self.state.load_start is not None
 
     # Reading
-
-    def _version(self, app: str) -> int | None:
-        version = self.table.delta.transaction_version(app)
-        return version if version is not None and version > 0 else None
-
-    def _applied_in(self, state: DeltaTable | None) -> int:
-        return (state.transaction_version(f"{self._base}/applied") or 0) if state is not None else 0
-
-    def _other_format(self, state: DeltaTable | None) -> bool:
-        """Whether rows of that state may be of another format; a state without a format has no rows."""
-        app = f"{self._base}/format"
-        return state is None or state.transaction_version(app) not in (None, self._meaning[app])
-
-    def _fits_in(self, state: DeltaTable | None) -> bool:
-        """Whether all rows of that state entered by these options."""
-        entered = None if state is None else state.transaction_version(f"{self._base}/entered")
-        return entered == self._meaning[f"{self._base}/options"]
-
-    def forget(self, head: int) -> None:
-        """Have the part compared, by the next run too where this one doesn't reach its end.
-
-        Args:
-            head: The mailbox's head; what is said to be applied beyond it is not.
-        """
-        self.cursor = self.anchor = None
-        if self.applied > head:
-            self.applied, self.reread = 0, None
-        self._untold = True
 
     def members(self, keys: Iterable[str] | None = None) -> pa.Table:
         """What is needed to compare: keys, threads, labels and history ids, without any content.
@@ -197,8 +172,8 @@ class MailboxPartition:
 
     # Writing
 
-    def append(self, rows: pa.Table, *, cursor: int | None = None, anchor: int | None = None) -> None:
-        """Add rows whose keys are not in the part, in one commit."""
+    def append(self, rows: pa.Table, state: SyncState | None = None) -> None:
+        """Add rows whose keys are not in the partition, in one commit; `state` is unchanged where left out."""
         self._write(
             lambda properties: write_deltalake(
                 self.table.delta,
@@ -207,8 +182,7 @@ class MailboxPartition:
                 writer_properties=_WRITER,
                 commit_properties=properties,
             ),
-            cursor=cursor,
-            anchor=anchor,
+            state,
         )
 
     def replace(self, rows: pa.Table) -> None:
@@ -224,11 +198,11 @@ class MailboxPartition:
             )
         )
 
-    def clear(self, *, anchor: int) -> None:
-        """Take the mailbox's rows out and forget its cursor, in one commit: the start of a full refresh.
+    def clear(self, state: SyncState) -> None:
+        """Delete the mailbox's rows, in one commit with a state: the start of a full refresh.
 
-        Where rows are kept after deletion, all stay, marked, until they are read again: what was deleted in Gmail
-        since the last run, or is before its turn comes, Gmail could not give again.
+        Where rows are kept after deletion, all are soft-deleted until they are read again: what was deleted in Gmail
+        since the last run Gmail can't give again.
         """
         predicate = f"{MAILBOX} = {_quoted(self.address)}"
         delta = self.table.delta
@@ -244,15 +218,12 @@ class MailboxPartition:
             else:
                 delta.delete(predicate=predicate, writer_properties=_WRITER, commit_properties=properties)
 
-        self.reread = None
-        self._write(write, cursor=0, anchor=anchor)
-        self.cursor = None
+        self._write(write, state)
+        self.changed_format = False
 
-    def commit(
-        self, *, cursor: int | None = None, anchor: int | None = None, applied: int | None = None
-    ) -> None:
-        """Move the cursor (or set the anchor, what is applied, or `reread`) without data."""
-        self._write(self._commit_alone, cursor=cursor, anchor=anchor, applied=applied)
+    def commit(self, state: SyncState) -> None:
+        """Write a state without rows."""
+        self._write(self._commit_alone, state)
 
     def _commit_alone(self, properties: CommitProperties) -> None:
         delta = self.table.delta
@@ -264,37 +235,40 @@ class MailboxPartition:
         self,
         updates: pa.Table,
         removed: Sequence[str] = (),
-        *,
-        cursor: int | None = None,
-        anchor: int | None = None,
+        inserts: pa.Table | None = None,
+        state: SyncState | None = None,
     ) -> None:
-        """Set columns of rows that are in the part, and take rows out (or mark them, where they are kept).
+        """Set columns of stored rows, delete rows (or mark them as deleted, where they are kept), add new rows.
 
-        Rows are grouped by the files they live in, so that memory is bounded; each group is one commit, and
-        the cursor is in the last one's alone.
+        Rows are grouped by the files they live in, so that memory is bounded; each group is one commit. The new rows
+        and the state are in the last one.
 
         Args:
-            updates: The key and the columns to set, one row per key. A row marked as deleted is back.
-            removed: Keys of rows that leave.
-            cursor: See `MailboxPartition.cursor`.
-            anchor: See `MailboxPartition.anchor`.
+            updates: The key and the columns to set, one row per key. A soft-deleted row is restored.
+            removed: Keys of rows to delete.
+            inserts: Whole rows whose keys are not stored.
+            state: The state once all is written; unchanged where left out.
         """
+        if inserts is not None and not inserts.num_rows:
+            inserts = None
         names = [name for name in updates.schema.names if name not in (self.table.key, MAILBOX)]
         keys = sorted([*updates[self.table.key].to_pylist(), *removed])
         if not keys:
-            self.commit(cursor=cursor, anchor=anchor)
+            if inserts is not None:
+                self.append(inserts, state)
+            elif state is not None and state != self.state:
+                self.commit(state)
             return
-        leaving = set(removed)
+        deleting = set(removed)
         groups = list(self._groups(keys))
         for index, group in enumerate(groups):
-            wanted = pa.array(group, pa.string())
-            part = updates.filter(pc.is_in(updates[self.table.key], wanted))
+            last = index == len(groups) - 1
             self._merge_group(
-                part,
+                updates.filter(pc.is_in(updates[self.table.key], pa.array(group, pa.string()))),
                 names,
-                [key for key in group if key in leaving],
-                cursor=cursor if index == len(groups) - 1 else None,
-                anchor=anchor,
+                [key for key in group if key in deleting],
+                inserts if last else None,
+                state if last else None,
             )
 
     def _merge_group(
@@ -302,29 +276,11 @@ class MailboxPartition:
         updates: pa.Table,
         names: list[str],
         removed: list[str],
-        *,
-        cursor: int | None,
-        anchor: int | None,
+        inserts: pa.Table | None,
+        state: SyncState | None,
     ) -> None:
         key = self.table.key
-        fields = [self.table.schema.field(key), *(self.table.schema.field(name) for name in names)]
-        source_schema = pa.schema([*fields, pa.field("_op", pa.string())])
-        source = pa.concat_tables(
-            [
-                updates.select([key, *names])
-                .cast(pa.schema(fields))
-                .append_column("_op", pa.array(["set"] * updates.num_rows, pa.string()))
-                .cast(source_schema),
-                pa.table(
-                    [
-                        pa.array(removed, pa.string()),
-                        *(pa.nulls(len(removed), field.type) for field in fields[1:]),
-                        pa.array(["leave"] * len(removed), pa.string()),
-                    ],
-                    schema=source_schema,
-                ),
-            ]
-        )
+        source = self._merge_source(updates, names, removed, inserts)
         keys = sorted([*updates[key].to_pylist(), *removed])
         predicate = (
             f"t.{MAILBOX} = {_quoted(self.address)} "
@@ -336,7 +292,7 @@ class MailboxPartition:
 
         def write(properties: CommitProperties) -> None:
             merger = self.table.delta.merge(
-                _fresh(source),
+                source,
                 predicate,
                 source_alias="s",
                 target_alias="t",
@@ -347,15 +303,47 @@ class MailboxPartition:
             if removed and self.table.keeps_deleted:
                 merger = merger.when_matched_update(
                     {DELETED_AT: _now()},
-                    predicate=f"s._op = 'leave' AND t.{DELETED_AT} IS NULL",
+                    predicate=f"s._op = 'delete' AND t.{DELETED_AT} IS NULL",
                 )
             elif removed:
-                merger = merger.when_matched_delete("s._op = 'leave'")
+                merger = merger.when_matched_delete("s._op = 'delete'")
             if updates.num_rows:
                 merger = merger.when_matched_update(setting, predicate="s._op = 'set'")
+            if inserts is not None:
+                columns = {name: f's."{name}"' for name in self.table.schema.names}
+                merger = merger.when_not_matched_insert(columns, predicate="s._op = 'insert'")
             merger.execute()
 
-        self._write(write, cursor=cursor, anchor=anchor)
+        self._write(write, state)
+
+    def _merge_source(
+        self, updates: pa.Table, names: list[str], removed: list[str], inserts: pa.Table | None
+    ) -> pa.Table:
+        """What a MERGE reads: the rows of each kind, with the kind in `_op`."""
+        key = self.table.key
+        if inserts is None:
+            fields = [self.table.schema.field(key), *(self.table.schema.field(name) for name in names)]
+        else:
+            fields = list(self.table.schema)
+        operation = pa.field("_op", pa.string())
+        schema = pa.schema([*fields, operation])
+
+        def rows(table: pa.Table, kind: str) -> pa.Table:
+            columns = [
+                table[field.name].cast(field.type)
+                if field.name in table.schema.names
+                else pa.nulls(table.num_rows, field.type)
+                for field in fields
+            ]
+            return pa.table([*columns, pa.array([kind] * table.num_rows, pa.string())], schema=schema)
+
+        pieces = [
+            rows(updates.select([key, *names]), "set"),
+            rows(pa.table({key: pa.array(removed, pa.string())}), "delete"),
+        ]
+        if inserts is not None:
+            pieces.append(rows(self._in_lake(inserts), "insert"))
+        return _fresh(pa.concat_tables(pieces))
 
     def _groups(self, keys: list[str]) -> Iterator[list[str]]:
         """Cut sorted keys so that each group's range touches at most so many bytes of files."""
@@ -390,84 +378,46 @@ class MailboxPartition:
                 rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
         return _fresh(rows.select(self.table.schema.names))
 
-    def _write(
-        self,
-        write: Callable[[CommitProperties], object],
-        *,
-        cursor: int | None = None,
-        anchor: int | None = None,
-        applied: int | None = None,
-    ) -> None:
+    def _write(self, write: Callable[[CommitProperties], object], state: SyncState | None = None) -> None:
+        """Commit what `write` writes, with the fence and the state."""
         delta = self.table.delta
+        state = self.state if state is None else state
         fence_app = f"{self._base}/writer"
         fence = max(delta.version() + 1, (self._fence or 0) + 1)
-        transactions = [Transaction(fence_app, fence)]
-        transactions += [Transaction(app, number) for app, number in self._meaning.items()]
-        if cursor is None and self._untold:
-            # What these options' cursor said before is not true of these rows any more.
-            cursor = 0
-        # All that a load has stored was read after its anchor.
-        applied = cursor or applied or anchor or self.applied
-        transactions.append(Transaction(f"{self._base}/applied", applied))
-        if cursor or anchor:
-            self.fits = True  # as far as it has come, all was compared with what these options want
-        if cursor:
-            self.reread = None
-        if self.reread or self._reread_noted:
-            for name, number in zip(("since", "last"), self.reread or (0, 0), strict=True):
-                transactions.append(Transaction(f"{self._base}/reread/{name}", number))
-        entered = self._meaning[f"{self._base}/options"] if self.fits else 0
-        transactions.append(Transaction(f"{self._base}/entered", entered))
-        if cursor is not None:
-            transactions.append(Transaction(f"{self._named}/history", cursor))
-        if cursor is not None or anchor is not None:
-            # A load that reached its end has no anchor.
-            transactions.append(Transaction(f"{self._named}/load", 0 if cursor else anchor or 0))
-        before = delta.transaction_version(fence_app)
-        properties = CommitProperties(app_transactions=transactions)
+        before = self._read(fence_app)
+        properties = CommitProperties(
+            app_transactions=transactions(state, self._read, self._base, self._fingerprint, fence)
+        )
         try:
             write(properties)
             delta.update_incremental()
             if delta.transaction_version(fence_app) == before:
-                # A merge or delete that matches nothing makes no commit: the cursor has to move all the same.
+                # A merge or delete that matches nothing makes no commit: the state has to be written all the same.
                 self._commit_alone(properties)
                 delta.update_incremental()
         except CommitFailedError as error:
             raise self._conflict(error) from error
         except (DeltaError, OSError) as error:
             raise unwritable(self.table.delta.table_uri, error) from error
-        if delta.transaction_version(fence_app) != fence:
+        self._read = reader(delta)
+        if self._read(fence_app) != fence:
             raise self._conflict(None)
         self._fence = fence
-        self._reread_noted = self.reread is not None
-        self._untold = False
-        self.applied = applied
-        if cursor is not None:
-            self.cursor = cursor or None
-        if cursor is not None or anchor is not None:
-            self.anchor = None if cursor else anchor
+        self.written = True
+        self.restored = False
+        self.state = state
 
     def _conflict(self, error: Exception | None) -> WriterConflictError:
         detail = f" ({one_line(error)})" if error else ""
         return WriterConflictError(
-            f"Another run wrote {self.address}'s part of {self.table.source!r} at the same time{detail}.",
+            f"Another run wrote {self.address}'s partition of {self.table.source!r} at the same time{detail}.",
             fix="Nothing of this run's last commit was written; let the other run finish and start again.",
         )
-
-
-def place(key: str) -> int:
-    """The place of a row in an order that no row's coming or going changes: a positive number."""
-    return _number(key)
 
 
 def _now() -> str:
     """The present as an SQL expression, in the type of `_deletedAt`."""
     return f"arrow_cast('{datetime.now(UTC).isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
-
-
-def _number(text: str) -> int:
-    """A positive 60-bit number for a text: transaction versions are numbers."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[:15], 16) + 1
 
 
 def _as_schema(piece: pa.Table, schema: pa.Schema) -> pa.Table:

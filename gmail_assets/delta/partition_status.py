@@ -1,4 +1,4 @@
-"""Where a mailbox's tables stand, read from the lake alone: nothing is created, nothing is asked of Gmail."""
+"""How far a mailbox's tables are synced, read from the lake alone: nothing is created, nothing is asked of Gmail."""
 
 from __future__ import annotations
 
@@ -14,23 +14,34 @@ __all__ = ["OpenTables", "PartitionStatus", "partition_statuses"]
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """One mailbox's part of one table that is in use.
+    """One mailbox's partition of one table that is in use.
 
     Attributes:
         spec: What the table is asked for.
-        rows: Rows of the mailbox, ones kept after deletion included.
+        rows: Rows of the mailbox, soft-deleted ones included.
         size: Bytes of their files, roughly.
-        cursor: History id up to which they are true; None for a snapshot, and where a comparison is due.
-        anchor: History id at which an unfinished load began.
-        part: The part itself.
+        partition: The partition itself.
     """
 
     spec: SpecTable
     rows: int
     size: int
-    cursor: int | None
-    anchor: int | None
-    part: MailboxPartition
+    partition: MailboxPartition
+
+    @property
+    def cursor(self) -> int | None:
+        """History id that the table is synced through; None for a snapshot, and where it has to be reconciled."""
+        return self.partition.state.cursor
+
+    @property
+    def load_start(self) -> int | None:
+        """History id from which an unfinished load is replayed."""
+        return self.partition.state.load_start
+
+    @property
+    def unexplained(self) -> int:
+        """Rows too many (or, negative, too few) that a check found and that the next sync reconciles."""
+        return self.partition.state.unexplained
 
 
 class OpenTables:
@@ -38,7 +49,7 @@ class OpenTables:
 
     Args:
         lake: The lake.
-        tables: Which tables, and with which options: these name the cursor. One that is not there is left out.
+        tables: Which tables, and with which options: the sync state belongs to these. One that is missing is left out.
 
     Raises:
         LakeError: A table can't be read.
@@ -56,24 +67,22 @@ class OpenTables:
                 sums[file.mailbox] = rows + file.rows, size + file.size
             self._open.append((spec, table, sums))
 
-    def partition_statuses(self, address: str) -> dict[str, PartitionStatus]:
-        """Where the tables in use stand, by their Gmail names; those that hold nothing of the mailbox are left out.
+    def statuses_of(self, address: str) -> dict[str, PartitionStatus]:
+        """Status of each table in use, by its Gmail name; tables that hold nothing of the mailbox are left out.
 
         Args:
             address: The mailbox's real address.
         """
         statuses = {}
         for spec, table, sums in self._open:
-            part = MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
+            partition = MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
             rows, size = sums.get(address, (0, 0))
             # One that was restored to a time before its rows is in use all the same.
-            if rows or part.restored or part.cursor is not None or part.anchor is not None:
-                statuses[spec.source_table] = PartitionStatus(
-                    spec, rows, size, part.cursor, part.anchor, part
-                )
+            if rows or partition.in_use:
+                statuses[spec.source_table] = PartitionStatus(spec, rows, size, partition)
         return statuses
 
 
 def partition_statuses(lake: Lake, address: str, tables: Iterable[SpecTable]) -> dict[str, PartitionStatus]:
-    """`OpenTables(lake, tables).partition_statuses(address)`, for one mailbox alone."""
-    return OpenTables(lake, tables).partition_statuses(address)
+    """`OpenTables(lake, tables).statuses_of(address)`, for one mailbox alone."""
+    return OpenTables(lake, tables).statuses_of(address)

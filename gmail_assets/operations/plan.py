@@ -1,56 +1,46 @@
-"""What the next sync of a mailbox will cost, told before anything is fetched.
+"""What the next sync of a mailbox costs, before anything is fetched.
 
-`plan_mailbox` makes the same listings as a sync and compares them with what is stored: how many messages and threads
-have to be fetched, for how many quota units, in how long. It costs the listings and some units more, and writes
-nothing.
+`plan_mailbox` looks at Gmail and at the lake as a sync does, makes the same plans (`gmail_assets.syncing.compare`) and
+prices them. It spends the listings and the history pages that the sync spends too, and writes nothing.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import MailboxRegistry
-from gmail_assets.syncing.listing import ListingProgress
-from gmail_assets.syncing.messages import MessagesSync
+from gmail_assets.syncing.lake_content import StoredContent
 from gmail_assets.syncing.results import Progress
+from gmail_assets.syncing.sync_plan import SyncPlan, includes
+from gmail_assets.syncing.sync_run import EXPIRIES, SyncPlanner, open_table
 from gmail_assets.syncing.table import TableSync
-from gmail_assets.syncing.threads import ThreadsSync
+from gmail_assets.syncing.table_plan import MessageIds
 from gmail_client.api import GmailApi
-from gmail_client.changes import (
-    list_message_ids,
-    list_thread_heads,
-    matching,
-    read_changes,
-)
+from gmail_client.changes import read_changes
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError, HistoryExpiredError
-from gmail_client.fetch import FetchRequest, prefers_thread
-from gmail_client.options import MessageFormat
 from gmail_client.quota import QuotaPlan
 from gmail_client.snapshots import SETTINGS_PARTS
 from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
 
-__all__ = ["MailboxPlan", "TablePlan", "plan_mailbox"]
-
-_PROFILE_READS = 3
-"""Profiles that a run of all tables reads besides the tables: for the address, for its head, for `settings`."""
+__all__ = ["MailboxPlan", "TableCost", "plan_mailbox"]
 
 
 @dataclass(frozen=True, slots=True)
-class TablePlan:
+class TableCost:
     """One table.
 
     Attributes:
-        mode: `first load`, `going on with the load`, `comparison`, `changes since the last sync` or `snapshot`.
+        mode: `first load`, `unfinished load`, `reconciliation`, `changes since the last sync` or `snapshot`.
         rows: Rows that are stored.
-        fetch: Messages (for `threads`: threads) to be fetched or completed; None where no listing tells.
+        fetch: Messages (for `threads`: threads) to be fetched or completed; None where no listing says.
+        from_lake: Messages that are taken from the other table of the lake, at no cost.
         units: Units of a snapshot; messages and threads share theirs (`MailboxPlan.content_units`).
     """
 
@@ -58,6 +48,7 @@ class TablePlan:
     rows: int = 0
     fetch: int | None = None
     units: int = 0
+    from_lake: int = 0
 
 
 @dataclass(slots=True)
@@ -82,7 +73,7 @@ class MailboxPlan:
     address: str = ""
     messages: int = 0
     threads: int = 0
-    tables: dict[str, TablePlan] = field(default_factory=dict)
+    tables: dict[str, TableCost] = field(default_factory=dict)
     listing_units: int = 0
     content_units: int = 0
     asked_units: int = 0
@@ -118,7 +109,7 @@ def plan_mailbox(
         mailbox: Which.
         lake: Where its rows are.
         spec: With which options.
-        progress: Told how far the listings are.
+        progress: Progress callback, for the listings.
 
     Raises:
         GmailError: Gmail refused, or the lake can't be read.
@@ -132,43 +123,34 @@ def plan_mailbox(
     plan.threads = int(profile.get("threadsTotal") or 0)
     MailboxRegistry(lake).refuse_other(mailbox.user_id, plan.address)
     changing = [entry for entry in spec.tables if CATALOGUE[entry.source_table].cursor]
-    with ExitStack() as stack:
-        nowhere = Lake(stack.enter_context(TemporaryDirectory()))
-        targets = [_target(entry, plan.address, lake, nowhere) for entry in changing]
-        _Plan(api, plan, targets, ListingProgress(api, profile, progress)).make(int(profile["historyId"]))
-    plan.listing_units = api.usage.since(before).total_units - api.plan.price("getProfile")
-    plan.listing_units += _thread_listings(targets, plan, api)
+    if changing:
+        gmail = _Preview(api, lake, plan.address, spec.tables, profile, progress)
+        with ExitStack() as stack:
+            nowhere = Lake(stack.enter_context(TemporaryDirectory()))
+            _Pricing(gmail, [_open(entry, plan.address, lake, nowhere) for entry in changing], plan).run()
+    profile_price = api.plan.price("getProfile")
+    plan.listing_units = api.usage.since(before).total_units - profile_price
     for entry in spec.tables:
         if entry not in changing:
             plan.tables[entry.source_table] = _snapshot(api, entry, plan.address, lake)
-    plan.listing_units += _PROFILE_READS * api.plan.price("getProfile")
+    # A sync asks for the profile for the mailbox's address, for its head, and for the row of `settings`.
+    names = {entry.source_table for entry in spec.tables}
+    plan.listing_units += profile_price * (1 + bool(changing) + ("settings" in names))
     plan.asked_units = api.usage.since(before).total_units
     return plan
 
 
-def _target(entry: SpecTable, address: str, lake: Lake, nowhere: Lake) -> TableSync:
-    """The table as a sync would see it; one that is not there is made where nobody sees it."""
+def _open(entry: SpecTable, address: str, lake: Lake, nowhere: Lake) -> TableSync:
+    """The table as a sync would see it; one that is missing is made in a temporary place."""
     place = lake if lake.find(entry.table_name) is not None else nowhere
-    table = place.table(entry.source_table, name=entry.table_name, keep_deleted=entry.deletes == "keep")
-    part = MailboxPartition(table, address, entry.options.fingerprint, entry.options.format)
-    if part.changed_format:
-        # Everything is fetched anew: as good as nothing stored.
-        table = nowhere.table(entry.source_table, keep_deleted=entry.deletes == "keep")
-        part = MailboxPartition(table, address, entry.options.fingerprint, entry.options.format)
-    return (MessagesSync if entry.source_table == "messages" else ThreadsSync)(entry, part)
+    table = open_table(place, entry, address)
+    if table.partition.changed_format:
+        # Everything is fetched again: as good as nothing stored.
+        table = open_table(nowhere, entry, address)
+    return table
 
 
-def _thread_listings(targets: Sequence[TableSync], plan: MailboxPlan, api: GmailApi) -> int:
-    """Units of the listing of threads that a load makes and this plan can do without."""
-    loading = [target for target in targets if target.name == "threads" and target.mode == "full_load"]
-    comparing = any(target.mode == "reconcile" for target in targets)
-    if not loading or comparing:
-        return 0
-    threads = plan.tables["threads"].fetch or plan.threads
-    return math.ceil(max(threads, 1) / loading[0].options.page_size) * api.plan.price("threads.list")
-
-
-def _snapshot(api: GmailApi, entry: SpecTable, address: str, lake: Lake) -> TablePlan:
+def _snapshot(api: GmailApi, entry: SpecTable, address: str, lake: Lake) -> TableCost:
     name = entry.source_table
     price = api.plan.price
     if name == "labels":
@@ -182,154 +164,129 @@ def _snapshot(api: GmailApi, entry: SpecTable, address: str, lake: Lake) -> Tabl
         units = price("getProfile")
     delta = lake.find(entry.table_name)
     rows = lake.table(name, name=entry.table_name).count(address) if delta is not None else 0
-    return TablePlan("snapshot", rows, units=units)
+    return TableCost("snapshot", rows, units=units)
 
 
-class _Plan:
-    """The part of a plan that messages and threads share."""
+class _Preview(SyncPlanner):
+    """What a sync would look at, with the lake as its earlier steps would leave it."""
 
     def __init__(
-        self, api: GmailApi, plan: MailboxPlan, targets: Sequence[TableSync], progress: ListingProgress
+        self,
+        api: GmailApi,
+        lake: Lake,
+        address: str,
+        pipeline: Sequence[SpecTable],
+        profile: Mapping[str, Any],
+        on_progress: Callable[[Progress], None],
     ) -> None:
-        self._api = api
-        self._progress = progress
-        self._plan = plan
-        self._targets = targets
-        self._listed: dict[tuple[object, ...], dict[str, str]] = {}
-        self._fetch: dict[str, set[str]] = {}
+        super().__init__(api, lake, address, pipeline, profile, on_progress)
+        self._through: dict[str, int] = {}
+        self._brought: dict[str, set[tuple[str, str]]] = {}
 
-    def make(self, head: int) -> None:
-        """Find out what is to be done, and what it costs."""
-        for target in self._targets:
-            part = target.part
-            if part.cursor is not None and part.cursor <= head:
-                target.mode, target.start = "incremental", part.cursor
-            elif part.anchor is not None and part.anchor <= head:
-                target.mode, target.start = "full_load", part.anchor
-            else:
-                target.mode, target.start = ("reconcile" if part.count() else "full_load"), head
-        self._try(head)
-        for target in self._targets:
-            self._plan.tables[target.name] = TablePlan(
-                _how(target), target.part.count(), len(self._fetch.get(target.name, ()))
-            )
+    def note_applied(self, plan: SyncPlan, through: int) -> None:
+        """Count a step as applied: what it brings is in the lake for the next one."""
+        for table, share in plan.tables.items():
+            self._through[table.name] = through
+            for message_id in share.requested:
+                self._brought.setdefault(message_id, set()).add((table.name, table.options.format))
 
-    def _try(self, head: int) -> None:
-        following = [target for target in self._targets if target.mode == "incremental"]
-        try:
-            followed = self._changed(following) if following else []
-        except HistoryExpiredError:
-            for target in following:
-                target.mode, target.start = "reconcile", head
-            following, followed = [], []
-        others = [target for target in self._targets if target not in following]
-        wants = [*followed, *(self._differing(others) if others else [])]
-        for format_ in dict.fromkeys(target.options.format for target in self._targets):
-            self._plan.content_units += sum(self._cost(want, format_) for want in wants)
+    def labels_since(self, source: StoredContent) -> int:
+        """See `SyncPlanner.labels_since`."""
+        return self._through.get(source.source, source.labels_since)
 
-    def _cost(self, want: FetchRequest, format_: MessageFormat) -> int:
-        message, thread = self._api.plan.price("messages.get"), self._api.plan.price("threads.get")
-        if prefers_thread(want, format_, message, thread):
-            return thread
-        return message * len(want.message_ids)
+    def holding(
+        self, table: TableSync, missing: Mapping[str, Set[str]], *, after: int | None
+    ) -> tuple[MessageIds, int | None]:
+        """See `SyncPlanner.holding`."""
+        found, since = super().holding(table, missing, after=after)
+        for thread_id, ids in missing.items():
+            brought = {message_id for message_id in ids if self._brings(message_id, table)}
+            if brought:
+                found.setdefault(thread_id, set()).update(brought)
+        return found, since
 
-    def _note(self, target: TableSync, keys: Iterable[str]) -> None:
-        self._fetch.setdefault(target.name, set()).update(keys)
-
-    def _changed(self, targets: Sequence[TableSync]) -> list[FetchRequest]:
-        """What the history tells."""
-        changes = read_changes(self._api, min(target.start for target in targets))
-        missing: dict[str, set[str]] = {}
-        whole: set[str] = set()
-        held: set[str] = set()
-        for target in targets:
-            target.load(changes)
-            held |= target.held().keys()
-            candidates = target.candidates(changes)
-            entering = {m for m, thread_id in candidates.items() if not target.holds(thread_id)}
-            wanted = matching(self._api, target.options, entering)
-            for message_id, thread_id in candidates.items():
-                if message_id in entering and message_id not in wanted:
-                    continue
-                missing.setdefault(thread_id, set()).add(message_id)
-                self._note(target, [message_id if target.name == "messages" else thread_id])
-                if target.whole(thread_id):
-                    whole.add(thread_id)
-        return [FetchRequest(t, tuple(ids), t in whole, t in held) for t, ids in missing.items()]
-
-    def _differing(self, targets: Sequence[TableSync]) -> list[FetchRequest]:
-        """What a listing tells, compared with what is stored."""
-        missing: dict[str, set[str]] = {}
-        whole: set[str] = set()
-        held: dict[str, set[str]] = {}
-        for target in targets:
-            target.load(None)
-            for thread_id, members in target.held().items():
-                held.setdefault(thread_id, set()).update(members)
-            wanted = self._wanted(target)
-            if target.name == "threads" and target.options.filtered:
-                new = {thread_id for thread_id in wanted.values() if not target.holds(thread_id)}
-                if target.mode == "full_load" and self._reading_is_cheaper(len(new), target):
-                    whole |= new
-                    self._note(target, new)
-                    continue
-                wanted = self._members(target, set(wanted.values()))
-            for thread_id, ids in target.missing(wanted).items():
-                missing.setdefault(thread_id, set()).update(ids)
-                self._note(target, ids if target.name == "messages" else [thread_id])
-        wants = [
-            FetchRequest(thread_id, tuple(missing.get(thread_id, ())), thread_id in whole, thread_id in held)
-            for thread_id in dict.fromkeys([*missing, *sorted(whole)])
-        ]
-        comparing = [target for target in targets if target.mode == "reconcile"]
-        if comparing:
-            read = {want.thread_id for want in wants if want.whole}
-            self._plan.content_units += self._relabelling(comparing, held, read)
-        return wants
-
-    def _reading_is_cheaper(self, threads: int, target: TableSync) -> bool:
-        """Whether reading these threads whole costs less than listing the mailbox to learn their messages."""
-        price = self._api.plan.price
-        pages = self._plan.messages // target.options.page_size + 1
-        return price("messages.get") * threads < pages * price("messages.list")
-
-    def _members(self, target: TableSync, threads: set[str]) -> dict[str, str]:
-        """All visible messages of these threads: the rows hold also those that the filters do not name."""
-        everyone = self._list((None, (), target.options.include_spam_trash), target)
-        return {message_id: thread_id for message_id, thread_id in everyone.items() if thread_id in threads}
-
-    def _relabelling(self, targets: Sequence[TableSync], held: dict[str, set[str]], read: set[str]) -> int:
-        """Units for the labels of stored threads that moved since they were read."""
-        heads = list_thread_heads(
-            self._api, targets[0].options, everything=True, tell=self._progress.threads()
+    def _brings(self, message_id: str, table: TableSync) -> bool:
+        return any(
+            name != table.name and includes(format_, table.options.format)
+            for name, format_ in self._brought.get(message_id, ())
         )
-        present = self._list((None, (), True), targets[0])
-        changed = {thread_id for target in targets for thread_id in target.moved(target.held(), heads)}
-        wants = [
-            FetchRequest(
-                thread_id, tuple(message_id for message_id in held[thread_id] if message_id in present)
+
+
+class _Pricing:
+    """The steps of a sync of messages and threads, priced instead of applied."""
+
+    def __init__(self, gmail: _Preview, tables: Sequence[TableSync], plan: MailboxPlan) -> None:
+        self._gmail = gmail
+        self._tables = tables
+        self._plan = plan
+        self._fetched: dict[str, set[str]] = {table.name: set() for table in tables}
+        self._from_lake: dict[str, int] = dict.fromkeys(self._fetched, 0)
+
+    def run(self) -> None:
+        """Price every step."""
+        self._gmail.open(self._tables, reconcile=False, replay_from=None)
+        modes = {}
+        for _ in range(EXPIRIES):
+            modes = {table.name: _mode(table) for table in self._tables}
+            try:
+                for tables, incremental in self._gmail.steps(self._tables):
+                    if not incremental:
+                        self._reconcile(tables)
+                    elif all(table.mode == "incremental" for table in tables):
+                        self._follow(tables)
+                    else:
+                        # The tables hold everything by then: only the pages count.
+                        read_changes(self._gmail.api, min(table.start for table in tables))
+                break
+            except HistoryExpiredError:
+                self._gmail.expired(self._tables)
+        for table in self._tables:
+            self._plan.tables[table.name] = TableCost(
+                modes[table.name],
+                table.partition.count(),
+                len(self._fetched[table.name]),
+                from_lake=self._from_lake[table.name],
             )
-            for thread_id in changed - read
-        ]
-        return sum(self._cost(want, "minimal") for want in wants)
 
-    def _wanted(self, target: TableSync) -> dict[str, str]:
-        options = target.options
-        return self._list((options.q, options.label_ids, options.include_spam_trash), target)
+    def _follow(self, tables: Sequence[TableSync]) -> None:
+        plan = self._gmail.incremental(tables)
+        self._price(plan)
+        for table in tables:
+            table.start = plan.changes.head
+        self._gmail.note_applied(plan, plan.changes.head)
 
-    def _list(self, key: tuple[object, ...], target: TableSync) -> dict[str, str]:
-        if key not in self._listed:
-            q, label_ids, include = key
-            asked = target.options.model_copy(
-                update={"q": q, "label_ids": label_ids, "include_spam_trash": include}
-            )
-            self._listed[key] = list_message_ids(self._api, asked, tell=self._progress.messages(asked))
-        return self._listed[key]
+    def _reconcile(self, tables: Sequence[TableSync]) -> None:
+        plan = self._gmail.reconciliation(tables, self._gmail.look(tables))
+        self._price(plan)
+        for table, share in plan.tables.items():
+            if share.labels_since is not None:
+                table.replay_from(share.labels_since)
+            table.needs_listing = False
+        self._gmail.note_applied(plan, self._gmail.head)
+
+    def _price(self, plan: SyncPlan) -> None:
+        self._plan.content_units += plan.units(self._gmail.api.plan)
+        for table, share in plan.tables.items():
+            self._from_lake[table.name] += sum(map(len, share.in_lake.values()))
+            self._fetched[table.name].update(self._keys(table, plan))
+
+    @staticmethod
+    def _keys(table: TableSync, plan: SyncPlan) -> Iterable[str]:
+        """Keys of rows whose content is fetched."""
+        requested = plan.tables[table].requested
+        for group in plan.fetch.groups:
+            if table in group.tables:
+                for thread_id, ids in group.missing.items():
+                    wanted = ids & requested
+                    if wanted and table.name == "threads":
+                        yield thread_id
+                    elif wanted:
+                        yield from wanted
 
 
-def _how(target: TableSync) -> str:
-    if target.mode == "incremental":
+def _mode(table: TableSync) -> str:
+    if table.mode == "incremental":
         return "changes since the last sync"
-    if target.mode == "reconcile":
-        return "comparison"
-    return "going on with the load" if target.part.anchor is not None else "first load"
+    if table.mode == "reconcile":
+        return "reconciliation"
+    return "unfinished load" if table.partition.state.load_start is not None else "first load"

@@ -137,7 +137,7 @@ def _table_status(table: str, partition: PartitionStatus, status: MailboxStatus)
 
 
 def _changed(partition: PartitionStatus, address: str) -> datetime | None:
-    files = pa.table(partition.part.table.delta.get_add_actions(flatten=True))
+    files = pa.table(partition.partition.table.delta.get_add_actions(flatten=True))
     if not files.num_rows:
         return None
     own = files.filter(pc.equal(files[f"partition.{MAILBOX}"], address))

@@ -218,13 +218,13 @@ class _Verification:
         samples: list[_Sampled] = []
         if "messages" in statuses:
             status = statuses["messages"]
-            messages = MessagesSync(status.spec, status.part)
-            messages.load(None)
+            messages = MessagesSync(status.spec, status.partition)
+            messages.read_stored(None)
             samples += self._sample_messages(status, messages, sample)
         if "threads" in statuses:
             status = statuses["threads"]
-            threads = ThreadsSync(status.spec, status.part)
-            threads.load(None)
+            threads = ThreadsSync(status.spec, status.partition)
+            threads.read_stored(None)
             samples += self._sample_threads(status, threads, max(1, sample // 4) if sample else 0)
         label_ids = self._label_differences(messages) if messages is not None else []
         changes = self._changes(statuses)
@@ -244,7 +244,7 @@ class _Verification:
             self._judge_labels(label_ids, moved)
             self._hidden_remark(table, statuses["messages"].spec.options)
         if threads is not None:
-            held = threads.held()
+            held = threads.stored_messages()
             table = self._verdict.tables["threads"]
             table.in_gmail = int(self._profile.get("threadsTotal") or 0)
             listed = wanted["threads"]
@@ -389,7 +389,7 @@ class _Verification:
     ) -> Iterator[_Sampled]:
         ids = sorted(target.stored)
         chosen = self._chance.sample(ids, min(sample, len(ids)))
-        rows = {row["id"]: row for row in status.part.rows(chosen).to_pylist()}
+        rows = {row["id"]: row for row in status.partition.rows(chosen).to_pylist()}
         calls = [self._api.message_call(item, status.spec.options.format) for item in chosen]
         for answer in self._api.get_many(calls):
             if answer.error is not None and not isinstance(answer.error, NotFoundError):
@@ -400,8 +400,10 @@ class _Verification:
     def _sample_threads(
         self, status: PartitionStatus, target: ThreadsSync, sample: int
     ) -> Iterator[_Sampled]:
-        chosen = self._chance.sample(sorted(target.held()), min(sample, len(target.held())))
-        rows = {row["id"]: row for row in status.part.rows(chosen).to_pylist()}
+        chosen = self._chance.sample(
+            sorted(target.stored_messages()), min(sample, len(target.stored_messages()))
+        )
+        rows = {row["id"]: row for row in status.partition.rows(chosen).to_pylist()}
         options = status.spec.options
         for answer in self._api.get_many([self._api.thread_call(item, options.format) for item in chosen]):
             if answer.error is not None and not isinstance(answer.error, NotFoundError):

@@ -1,33 +1,35 @@
-"""A piece of fetched mail on its way into the tables: turned into Arrow once, for both of them."""
+"""A piece of mail on its way into the tables: turned into Arrow once, for all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gmail_client.fetch import FetchedThread
+from gmail_client.options import MessageFormat
 from gmail_client.schema import SCHEMAS, message_array
 
-__all__ = ["Chunk"]
+__all__ = ["Chunk", "projected"]
 
 _SCHEMA = SCHEMAS["messages"]
 
 
 class Chunk:
-    """What a few calls brought.
+    """What a few calls, or a look into another table, brought.
 
     Args:
         fetched: One entry per thread, or several.
+        array: The content of the messages, each once and in their order, where it is not in `fetched`.
 
     Attributes:
         messages: The messages, each id once.
+        place: Their places in `messages` and `array`, by id.
     """
 
-    def __init__(self, fetched: Sequence[FetchedThread]) -> None:
+    def __init__(self, fetched: Sequence[FetchedThread], array: pa.StructArray | None = None) -> None:
         self.fetched = fetched
         self.messages: list[dict[str, Any]] = []
         self.place: dict[str, int] = {}
@@ -35,11 +37,14 @@ class Chunk:
             for message in item.messages:
                 if self.place.setdefault(message["id"], len(self.messages)) == len(self.messages):
                     self.messages.append(message)
+        self._array = array
 
-    @cached_property
+    @property
     def array(self) -> pa.StructArray:
         """The messages as structs, in their order."""
-        return message_array(self.messages)
+        if self._array is None:
+            self._array = message_array(self.messages)
+        return self._array
 
     def rows(self, places: Sequence[int]) -> pa.Table:
         """Rows of `messages` for the messages at these places."""
@@ -49,3 +54,42 @@ class Chunk:
         columns = array.flatten()
         history = columns[array.type.get_field_index("historyId")]
         return pa.Table.from_arrays([*columns, pc.cast(history, pa.int64())], schema=_SCHEMA)
+
+    def projected(self, stored: MessageFormat, wanted: MessageFormat) -> Chunk:
+        """The same messages in a format that theirs includes."""
+        if stored == wanted:
+            return self
+        return Chunk(self.fetched, projected(self.array, wanted))
+
+    def joined(self, other: Chunk) -> Chunk:
+        """The messages of both; those of this one count where both have one."""
+        extra = [place for place, message in enumerate(other.messages) if message["id"] not in self.place]
+        if not extra:
+            return self
+        array = pa.concat_arrays([self.array, other.array.take(pa.array(extra, pa.int64()))])
+        return Chunk([*self.fetched, *other.fetched], array)
+
+
+def projected(messages: pa.StructArray, format_: MessageFormat) -> pa.StructArray:
+    """Messages as Gmail sends them in a poorer format.
+
+    Args:
+        messages: Structs as `threads.messages` holds them.
+        format_: `metadata` keeps the MIME type and the headers of the payload, `minimal` nothing of it.
+    """
+    dropped = ["raw"] if format_ == "metadata" else ["raw", "payload"]
+    fields = list(messages.type)
+    columns = dict(zip([field.name for field in fields], messages.flatten(), strict=True))
+    for name in dropped:
+        if name in columns:
+            columns[name] = pa.nulls(len(messages), columns[name].type)
+    if format_ == "metadata":
+        payload = columns["payload"]
+        inner = [
+            column if field.name in ("mimeType", "headers") else pa.nulls(len(payload), field.type)
+            for field, column in zip(payload.type, payload.flatten(), strict=True)
+        ]
+        columns["payload"] = pa.StructArray.from_arrays(
+            inner, fields=list(payload.type), mask=pc.is_null(payload)
+        )
+    return pa.StructArray.from_arrays(list(columns.values()), fields=fields)

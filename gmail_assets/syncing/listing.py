@@ -1,4 +1,4 @@
-"""What Gmail lists of a mailbox for one comparison, each listing made once and only when it is needed."""
+"""What Gmail lists of a mailbox for one reconciliation, each listing made once and only when it is needed."""
 
 from __future__ import annotations
 
@@ -12,85 +12,97 @@ from gmail_client.changes import ListedThread, list_message_ids, list_thread_hea
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
 
-__all__ = ["Listing", "ListingProgress"]
+__all__ = ["Listing", "ListingProgress", "hidden_messages"]
 
 
 class ListingProgress:
-    """Tells how far a listing is, out of the profile's own counts where no filter narrows it.
+    """Reports how far a listing is, out of the profile's own counts where no filter narrows it.
 
     Args:
-        api: The mailbox; its units since now are told too.
+        api: The mailbox; its units since now are reported too.
         profile: What getProfile says.
-        tell: Whom.
+        on_progress: Progress callback.
     """
 
-    def __init__(self, api: GmailApi, profile: Mapping[str, Any], tell: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, api: GmailApi, profile: Mapping[str, Any], on_progress: Callable[[Progress], None]
+    ) -> None:
         self._usage = api.usage
         self._before = api.usage.snapshot()
         self._totals = {name: int(profile.get(f"{name}Total") or 0) for name in ("messages", "threads")}
-        self._tell = tell
+        self._on_progress = on_progress
 
     def messages(self, options: TableOptions | None = None) -> Callable[[int], None]:
-        """What to call with the number of messages listed with these options (None: all there are)."""
+        """A callback for the number of messages listed with these options (None: all there are)."""
         return self._counting("messages", options)
 
     def threads(self, options: TableOptions | None = None) -> Callable[[int], None]:
-        """What to call with the number of threads listed with these options (None: all there are)."""
+        """A callback for the number of threads listed with these options (None: all there are)."""
         return self._counting("threads", options)
 
     def _counting(self, name: str, options: TableOptions | None) -> Callable[[int], None]:
         total = None if options is not None and options.filtered else self._totals[name]
 
-        def tell(done: int) -> None:
+        def report(done: int) -> None:
             units = self._usage.since(self._before).total_units
             of = None if total is None else max(total, done)
-            self._tell(Progress(f"listing {name}", done, of, units=units))
+            self._on_progress(Progress(f"listing {name}", done, of, units=units))
 
-        return tell
+        return report
 
 
 class Listing:
-    """The listings of one comparison.
+    """The listings of one reconciliation.
 
     Args:
         api: The mailbox.
         options: Gives the page size.
-        verifying: Stored rows are to be compared too, so everything is listed, with the threads' history ids.
-        progress: Told how far they are.
+        total: Messages in the mailbox, by Gmail's count.
+        compared: Stored rows are compared too, so everything is listed, with the threads' history ids.
+        progress: Progress of the listings.
 
     Attributes:
-        everything: Thread id to what threads.list says, spam and trash included; empty unless verifying.
-        present: Message id to thread id of all there is, spam and trash included; empty unless verifying.
+        everything: Thread id to what threads.list says, spam and trash included; empty unless `compared`.
+        present: Message id to thread id of all there is, spam and trash included; empty unless `compared`.
     """
 
     def __init__(
-        self, api: GmailApi, options: TableOptions, *, verifying: bool, progress: ListingProgress
+        self,
+        api: GmailApi,
+        options: TableOptions,
+        *,
+        total: int,
+        compared: bool,
+        progress: ListingProgress,
     ) -> None:
         self._api = api
+        self._total = total
         self._progress = progress
         self._ids: dict[tuple[object, ...], dict[str, str]] = {}
         self._heads: dict[tuple[object, ...], dict[str, ListedThread]] = {}
         self.everything: dict[str, ListedThread] = {}
         self.present: dict[str, str] = {}
-        if verifying:
-            # Heads before ids: a change between the two then shows as a moved head at the next comparison.
+        if compared:
+            # Heads before ids: a change between the two then shows as a moved head at the next reconciliation.
             self.everything = list_thread_heads(api, options, everything=True, tell=progress.threads())
             self.present = list_message_ids(api, options, everything=True, tell=progress.messages())
 
-    def heads(self, target: TableSync) -> Mapping[str, ListedThread]:
+    def heads(self, table: TableSync) -> Mapping[str, ListedThread]:
         """Thread heads for the rows of new threads."""
-        if self.everything or target.name != "threads":
+        if self.everything or table.name != "threads":
             return self.everything
-        key = (target.options.q, target.options.label_ids, target.options.include_spam_trash)
+        key = (table.options.q, table.options.label_ids, table.options.include_spam_trash)
         if key not in self._heads:
             self._heads[key] = list_thread_heads(
-                self._api, target.options, tell=self._progress.threads(target.options)
+                self._api, table.options, tell=self._progress.threads(table.options)
             )
         return self._heads[key]
 
-    def wanted(self, target: TableSync) -> dict[str, str]:
-        """Messages that the filters let in: id to thread id."""
-        options = target.options
+    def matching(self, table: TableSync) -> dict[str, str]:
+        """Messages that match the filters: id to thread id."""
+        return self._list(table.options)
+
+    def _list(self, options: TableOptions) -> dict[str, str]:
         key = (options.q, options.label_ids, options.include_spam_trash)
         if key == (None, (), True) and self.present:
             return self.present
@@ -98,45 +110,45 @@ class Listing:
             self._ids[key] = list_message_ids(self._api, options, tell=self._progress.messages(options))
         return self._ids[key]
 
-    def members(self, target: TableSync, wanted: dict[str, str]) -> tuple[dict[str, str], set[str]]:
-        """What the rows have to hold, and threads that have to be read whole to know.
+    def members(
+        self, table: TableSync, threads: Set[str], new: int, *, in_lake: bool
+    ) -> dict[str, str] | None:
+        """The visible messages of all threads; None where reading `threads` whole costs less than listing.
 
-        A thread's row holds all its visible messages, also those that the filters don't name; and a thread that is
-        there stays, also where `q` has ceased to name it.
+        A thread's row holds all its visible messages, also those that the filters don't name.
+
+        Args:
+            table: A filtered table of threads.
+            threads: Threads that match the filters.
+            new: How many of them have no row.
+            in_lake: Their content may be in the lake, so that a listing alone may do.
         """
-        options = target.options
-        if target.name == "messages" or not options.filtered:
-            return wanted, set()
-        threads = set(wanted.values())
+        options = table.options
         bare = options.model_copy(update={"q": None, "label_ids": ()})
-        key = (None, (), options.include_spam_trash)
-        if key == (None, (), True) and self.present:
-            self._ids[key] = self.present
-        if key not in self._ids:
-            total = int(self._api.profile().get("messagesTotal") or 0)
-            pages = total // options.page_size + 1
-            new = sum(1 for thread_id in threads if not target.holds(thread_id))
-            # Only a listing surely names what is in the trash.
-            if (
-                target.mode == "full_load"
-                and not options.include_spam_trash
-                and new * self._api.plan.price("messages.get") < pages * self._api.plan.price("messages.list")
-            ):
-                return {}, threads
-            self._ids[key] = list_message_ids(self._api, bare, tell=self._progress.messages(bare))
-        members = {m: t for m, t in self._ids[key].items() if t in threads or target.holds(t)}
-        return members, set()
+        price = self._api.plan.price
+        pages = self._total // options.page_size + 1
+        # What one thread costs more when it is read whole than when its messages are known.
+        extra = price("threads.get") if in_lake else price("messages.get")
+        # Only a listing is sure to name what is in the trash.
+        if (
+            table.mode == "full_load"
+            and not options.include_spam_trash
+            and (None, (), False) not in self._ids
+            and new * extra < pages * price("messages.list")
+        ):
+            return None
+        return self._list(bare)
 
-    @staticmethod
-    def hidden(api: GmailApi, target: TableSync, threads: Set[str]) -> dict[str, str]:
-        """Messages of these threads in spam and trash that belong into the rows: threads.get may leave them out."""
-        if not threads or not target.options.include_spam_trash:
-            return {}
-        return {
-            message_id: thread_id
-            for label in sorted(HIDDEN_LABELS)
-            for message_id, thread_id in list_message_ids(
-                api, target.options.model_copy(update={"q": None, "label_ids": (label,)})
-            ).items()
-            if thread_id in threads
-        }
+
+def hidden_messages(api: GmailApi, table: TableSync, threads: Set[str]) -> dict[str, str]:
+    """Messages of these threads in spam and trash that belong into the rows: threads.get may leave them out."""
+    if not threads or not table.options.include_spam_trash:
+        return {}
+    return {
+        message_id: thread_id
+        for label in sorted(HIDDEN_LABELS)
+        for message_id, thread_id in list_message_ids(
+            api, table.options.model_copy(update={"q": None, "label_ids": (label,)})
+        ).items()
+        if thread_id in threads
+    }

@@ -10,17 +10,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.sync_state import SyncState
 from gmail_assets.syncing.chunk import Chunk
-from gmail_assets.syncing.table import Labels, TableSync, merge
+from gmail_assets.syncing.table import Labels, TableSync
+from gmail_assets.syncing.table_plan import MessageIds
 from gmail_client.changes import Changes
 from gmail_client.schema import SCHEMAS
 from gmail_client.spec import SpecTable
 
-__all__ = ["MessagesSync", "StoredMessage"]
+__all__ = ["MessageWithoutContent", "MessagesSync"]
+
+_SCHEMA = SCHEMAS["messages"]
+_CHANGING = pa.schema([_SCHEMA.field(name) for name in ("id", "labelIds", "historyId", "historySequence")])
 
 
 @dataclass(slots=True)
-class StoredMessage:
+class MessageWithoutContent:
     """A row of `messages` without its content."""
 
     thread_id: str
@@ -31,16 +36,19 @@ class StoredMessage:
 class MessagesSync(TableSync):
     """The table of messages."""
 
-    def __init__(self, spec: SpecTable, part: MailboxPartition) -> None:
-        super().__init__(spec, part)
-        self.stored: dict[str, StoredMessage] = {}
+    def __init__(self, spec: SpecTable, partition: MailboxPartition) -> None:
+        super().__init__(spec, partition)
+        self.stored: dict[str, MessageWithoutContent] = {}
+        self._candidates: set[str] | None = None
+        self._pending: pa.Table | None = None
 
-    def _load(self, changes: Changes | None) -> None:
-        table = self.part.members(None if changes is None else changes.messages)
-        self.marked = set(table.filter(table["marked"])["id"].to_pylist())
+    def _read_stored(self, changes: Changes | None) -> None:
+        self._candidates = None if changes is None else set()
+        table = self.partition.members(None if changes is None else changes.messages)
+        self.soft_deleted = set(table.filter(table["marked"])["id"].to_pylist())
         table = table.filter(pc.invert(table["marked"]))
         self.stored = {
-            message_id: StoredMessage(thread_id, labels, sequence or 0)
+            message_id: MessageWithoutContent(thread_id, labels, sequence or 0)
             for message_id, thread_id, labels, sequence in zip(
                 table["id"].to_pylist(),
                 table["threadId"].to_pylist(),
@@ -50,12 +58,11 @@ class MessagesSync(TableSync):
             )
         }
 
-    def held(self) -> dict[str, set[str]]:
-        """Thread id to the messages that are stored, and that are to stay."""
-        threads: dict[str, set[str]] = {}
+    def stored_messages(self) -> MessageIds:
+        """Messages that are stored, by thread."""
+        threads: MessageIds = {}
         for message_id, stored in self.stored.items():
-            if message_id not in self.leaving:
-                threads.setdefault(stored.thread_id, set()).add(message_id)
+            threads.setdefault(stored.thread_id, set()).add(message_id)
         return threads
 
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
@@ -66,14 +73,14 @@ class MessagesSync(TableSync):
             if message_id in self.stored
         }
 
-    def holds(self, thread_id: str) -> bool:
-        """Never: each message enters by itself."""
+    def has_row(self, thread_id: str) -> bool:
+        """Never: each message is a row of its own."""
         return False
 
-    def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
-        """Thread id to the messages that are wanted and not stored."""
-        found: dict[str, set[str]] = {}
-        for message_id, thread_id in wanted.items():
+    def missing(self, listed: Mapping[str, str]) -> MessageIds:
+        """Messages of these that are not stored, by thread."""
+        found: MessageIds = {}
+        for message_id, thread_id in listed.items():
             if message_id not in self.stored:
                 found.setdefault(thread_id, set()).add(message_id)
         return found
@@ -87,61 +94,64 @@ class MessagesSync(TableSync):
             labels = change.labels_after(None)
             if labels is None or self.options.matches_labels(labels):
                 found[message_id] = change.thread_id
-        self.asked = set(found)
+        self._candidates = set(found)
         return found
 
-    def whole(self, thread_id: str) -> bool:
+    def needs_whole(self, thread_id: str) -> bool:
         """Never: a row of messages needs no other."""
         return False
 
+    def outside(self, listed: Mapping[str, str]) -> set[str]:
+        """Keys of rows that a listing does not name."""
+        return self.stored.keys() - listed.keys()
+
+    def would_delete(self, changes: Changes) -> set[str]:
+        """Keys of rows that the changes delete."""
+        gone = {message_id for message_id, change in changes.messages.items() if change.deleted}
+        return self.stored.keys() & gone
+
+    def total(self) -> int:
+        """Rows that are stored, as far as they were read."""
+        return len(self.stored)
+
     def take(self, chunk: Chunk) -> None:
-        """Append the messages that belong here and are not stored; one that was marked as deleted is back."""
-        places = []
-        for place, message in enumerate(chunk.messages):
-            if self._lacks(message):
-                places.append(place)
-            else:
-                self.settle([message["id"]])
-        new = [place for place in places if chunk.messages[place]["id"] not in self.marked]
-        back = [place for place in places if chunk.messages[place]["id"] in self.marked]
+        """Append the messages that belong here and are not stored; a soft-deleted one is restored."""
+        places = [place for place, message in enumerate(chunk.messages) if self._lacks(message)]
+        new = [place for place in places if chunk.messages[place]["id"] not in self.soft_deleted]
+        restored = [place for place in places if chunk.messages[place]["id"] in self.soft_deleted]
+        self._write_pending()
+        if restored:
+            self._merge(chunk.rows(restored), [])
         if new:
-            self.part.append(chunk.rows(new), anchor=self.anchor)
-        if back:
-            self.part.merge(chunk.rows(back), anchor=self.anchor)
-        # Not noted as stored: what was just read needs no change, and a mailbox's worth of notes takes memory.
-        self.settle(chunk.messages[place]["id"] for place in places)
+            self._pending = chunk.rows(new)
+            if self.mode != "incremental":
+                self._write_pending()
+        # Not noted as stored: what was just read needs no change, and notes of a whole mailbox take memory.
+        self.settle(message["id"] for message in chunk.messages)
         self.written += len(places)
+
+    def _write_pending(self) -> None:
+        if self._pending is not None:
+            self.partition.append(self._pending, self.state)
+            self._pending = None
 
     def _lacks(self, message: Mapping[str, Any]) -> bool:
         message_id = message["id"]
-        if message_id in self.stored or (self.asked is not None and message_id not in self.asked):
+        if message_id in self.stored or (self._candidates is not None and message_id not in self._candidates):
             return False  # stored, or it came along in its thread and was not looked up
-        return self.admits(message)
+        return self.matches(message)
 
-    def would_remove(self, changes: Changes) -> set[str]:
-        """Keys of rows that the changes take out, and of those that are to leave."""
-        gone = {message_id for message_id, change in changes.messages.items() if change.deleted}
-        return self.stored.keys() & (gone | self.leaving)
-
-    def outside(self, wanted: Mapping[str, str]) -> set[str]:
-        """Keys of rows that the filters don't name: `wanted` is all that they name."""
-        return self.stored.keys() - wanted.keys()
-
-    def total(self) -> int:
-        """Rows that are stored, as far as they were loaded."""
-        return len(self.stored)
-
-    def finish(self, changes: Changes, *, cursor: int | None, unread: Set[str] = frozenset()) -> None:
-        """Set labels and take out what left, in one merge."""
+    def finish(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
+        """Set labels and delete rows, in one merge with new ones that wait."""
         updates: list[dict[str, Any]] = []
-        removed = sorted(self.leaving)
+        deleted = sorted(self._obsolete)
         for message_id, change in changes.messages.items():
             stored = self.stored.get(message_id)
-            if stored is None or message_id in self.leaving:
+            if stored is None or message_id in self._obsolete:
                 continue
             labels = None if change.deleted else change.labels_after(stored.labels)
             if labels is None or not self.options.matches_labels(labels):
-                removed.append(message_id)
+                deleted.append(message_id)
                 continue
             sequence = max(stored.sequence, change.history_id)
             if set(labels) != set(stored.labels) or sequence != stored.sequence:
@@ -153,17 +163,14 @@ class MessagesSync(TableSync):
                         "historySequence": sequence,
                     }
                 )
-        schema = SCHEMAS["messages"]
-        fields = [schema.field(name) for name in ("id", "labelIds", "historyId", "historySequence")]
-        merge(
-            self.part, pa.Table.from_pylist(updates, schema=pa.schema(fields)), removed, cursor, self.anchor
-        )
+        inserts, self._pending = self._pending, None
+        self._merge(pa.Table.from_pylist(updates, schema=_CHANGING), deleted, inserts, state)
         self.updated += len(updates)
-        self.removed += len(removed)
-        for message_id in removed:
-            self.stored.pop(message_id, None)  # a label must not bring back a row that is only marked
-        self.leaving = set()
-        self.narrowed = False
+        self.deleted += len(deleted)
+        for message_id in deleted:
+            self.stored.pop(message_id, None)  # a label must not restore a row that is only soft-deleted
+        self._obsolete = set()
+        self._narrowed = False
 
 
 def _interned(rows: Iterable[Sequence[str] | None]) -> list[Labels]:

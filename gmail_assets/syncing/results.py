@@ -10,7 +10,7 @@ __all__ = ["MassDeletionError", "Progress", "SyncResult"]
 
 
 class MassDeletionError(LakeError):
-    """A comparison would remove so many rows that a person should look first."""
+    """A reconciliation would delete so many rows that a person should look first."""
 
 
 @dataclass(frozen=True, slots=True)

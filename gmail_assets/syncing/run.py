@@ -1,12 +1,12 @@
-"""Bring one mailbox's tables up to date: the way from Gmail to Delta, below Dagster.
+"""Sync one mailbox's tables: the way from Gmail to Delta, below Dagster.
 
 `sync` is for messages and threads, together or either alone; `snapshot` for each of the other eight.
 
-A sync is a comparison. Where a table has a cursor, Gmail's history says what changed. Where it has none (first load,
-changed options, a restored table) or the history no longer reaches back, a listing is compared with what is stored:
-what is missing is fetched, what is gone is removed, and threads whose history id moved are read again for their
-labels. Then the history is replayed from the moment before the listing. Everything is committed in chunks, the cursor
-with the last one, so that a run that dies anywhere is simply followed by another.
+A sync makes a plan and applies it. Where a table has a cursor, Gmail's history gives the plan (incremental). Where it
+has none (full load, changed options, a restored table) or the history no longer reaches back, a listing is reconciled
+with what is stored: what is missing is fetched, what is gone is deleted, and threads whose history id moved are read
+again for their labels. Then the history is replayed from the moment before the listing. Everything is committed in
+chunks, the cursor with the last one, so that a run that dies anywhere is followed by another that goes on.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.gc_tuning import collected_seldom
-from gmail_assets.syncing.mailbox_run import SyncRun, TimeUpError
 from gmail_assets.syncing.results import MassDeletionError, Progress, SyncResult
+from gmail_assets.syncing.sync_run import SyncRun, TimeUpError
 from gmail_client.client import Mailbox
 from gmail_client.errors import ForbiddenError
 from gmail_client.http.calls import UsageSnapshot
@@ -97,6 +97,7 @@ def sync(
     lake: Lake,
     tables: Iterable[SpecTable],
     *,
+    pipeline: Iterable[SpecTable] = (),
     full_refresh: bool = False,
     reconcile: bool = False,
     replay_from: int | None = None,
@@ -112,51 +113,60 @@ def sync(
         mailbox: Where from.
         lake: Where to.
         tables: What each table is asked for.
-        full_refresh: Take the mailbox's rows out and load them anew.
+        pipeline: All tables of the pipeline: content that one of them holds is not fetched again. The tables of the
+            lake with the default names where it is left out.
+        full_refresh: Delete the mailbox's rows and load them again.
         reconcile: Reconcile with a listing although there is a cursor.
         replay_from: Replay the history from this earlier id; never later than a table's own cursor.
-        allow_mass_delete: Go on where a comparison would remove more than a fifth of the rows.
+        allow_mass_delete: Go on where a reconciliation would delete more than a fifth of the rows.
         deadline: `time.monotonic()` at which to stop cleanly; what is committed stands and the next run goes on.
-        progress: Told how far the run is, from this thread.
-        sample: Chooses the threads that test the comparison.
+        progress: Progress callback; called in this thread.
+        sample: Chooses the unchanged threads that test a reconciliation.
         upkeep: When small files are merged and old ones removed, at the end of the run.
 
     Returns:
         A result for each table.
 
     Raises:
-        MassDeletionError: See `allow_mass_delete`; nothing was removed.
+        MassDeletionError: See `allow_mass_delete`; nothing was deleted.
         WriterConflictError: Another run writes the same mailbox; this one's commit left no trace.
+        IncompleteReadError: A requested message has no outcome: a defect; the cursor stays.
         GmailError: Gmail refused; what is committed stands, and the next run goes on from there.
     """
-    run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample or random.Random())  # noqa: S311 - no secret hangs on it
+    run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample)
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
-    run.open(tables, full_refresh=full_refresh, reconcile=reconcile, replay_from=replay_from)
-    versions = {target.name: target.part.table.delta.version() for target in run.targets}
+    run.open(
+        list(tables),
+        pipeline=list(pipeline),
+        full_refresh=full_refresh,
+        reconcile=reconcile,
+        replay_from=replay_from,
+    )
+    versions = {table.name: table.partition.table.delta.version() for table in run.tables}
     complete = True
     try:
         with collected_seldom():
-            run.go()
+            run.run()
     except TimeUpError:
         complete = False
     results = {}
-    for target in run.targets:
+    for table in run.tables:
         result = SyncResult(
-            target.name,
+            table.name,
             run.address,
-            target.mode,
-            rows_written=target.written,
-            rows_updated=target.updated,
-            rows_deleted=target.removed,
-            rows_total=target.part.count(),
-            history_id=target.part.cursor,
+            table.mode,
+            rows_written=table.written,
+            rows_updated=table.updated,
+            rows_deleted=table.deleted,
+            rows_total=table.partition.count(),
+            history_id=table.partition.state.cursor,
             complete=complete,
-            unfetched=len(target.failed),
+            unfetched=len(table.failed),
             warnings=list(run.warnings),
-            upkeep=keep_up(target.part.table, run.address, upkeep, version_before=versions[target.name]),
+            upkeep=keep_up(table.partition.table, run.address, upkeep, version_before=versions[table.name]),
         )
         _account(result, mailbox, before, started)
-        results[target.name] = result
+        results[table.name] = result
     return results
 
 

@@ -1,7 +1,6 @@
-"""A table that follows the history, as one run sees it: what is stored, what is missing, what to write.
+"""One table in one run: what is stored, what it lacks, and what is written.
 
-`MessagesSync` and `ThreadsSync` answer the same questions, so that `gmail_assets.syncing.mailbox_run` drives either or
-both. None of them talks to Gmail.
+`MessagesSync` and `ThreadsSync` have the same methods, so that a run drives either or both. Neither talks to Gmail.
 """
 
 from __future__ import annotations
@@ -14,13 +13,15 @@ import pyarrow as pa
 
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import Unfetched
+from gmail_assets.delta.sync_state import SyncState
 from gmail_assets.syncing.chunk import Chunk
+from gmail_assets.syncing.table_plan import MessageIds, TablePlan
 from gmail_client.changes import Changes, ListedThread
 from gmail_client.errors import IncompleteReadError
 from gmail_client.options import TableOptions
 from gmail_client.spec import SpecTable
 
-__all__ = ["Labels", "Mode", "TableSync", "merge"]
+__all__ = ["Labels", "Mode", "TableSync"]
 
 Mode = Literal["full_load", "reconcile", "incremental"]
 Labels = tuple[str, ...]
@@ -29,47 +30,47 @@ Labels = tuple[str, ...]
 class TableSync(ABC):
     """One table in one run.
 
-    Attributes:
+    Args:
         spec: What the table is asked for.
-        part: The mailbox's part of it.
+        partition: The mailbox's partition of it.
+
+    Attributes:
         mode: `full_load` fetches what is missing, `reconcile` also compares what is stored, `incremental` only
             replays the history.
-        start: History id from which the replay begins.
-        marked: Keys of rows that are marked as deleted; what comes back is read again and takes their place.
-        leaving: Keys of rows that narrower options let go.
-        narrowed: Rows may be stored that these options don't want.
-        wanted: Ids of messages that the filters let in, as far as a listing told; what `q` says counts only here.
-        sought: Ids of messages that are fetched because this table lacks them.
-        outstanding: Those of them that have no outcome yet: not written, gone, refused or found not to match.
+        needs_listing: A listing has to be applied before the history can be replayed.
+        start: History id from which the history has to be replayed.
+        state: The sync state that the next commit carries.
+        rows_may_mismatch: Rows may be stored that entered under other options.
+        plan: This table's share of the plan that is being applied.
+        outstanding: Requested messages that have no outcome yet: not written, gone, refused or found not to match.
         failed: Messages that Gmail would not give in this run, by id.
-        due: Messages that it would not give earlier and that are tried again.
-        heads: What threads.list says of threads.
-        changed_heads: The history ids of threads that a comparison read again.
-        written: Rows written anew in this run.
-        updated: Rows changed in this run.
-        removed: Rows taken out (or marked) in this run.
+        retries: Messages that it would not give earlier and that are tried again.
+        thread_heads: History ids of threads whose labels a reconciliation read.
+        soft_deleted: Keys of soft-deleted rows; what comes back takes their place.
+        written: New rows of this run.
+        updated: Rows changed by this run.
+        deleted: Rows deleted (or soft-deleted) by this run.
     """
 
-    def __init__(self, spec: SpecTable, part: MailboxPartition) -> None:
+    def __init__(self, spec: SpecTable, partition: MailboxPartition) -> None:
         self.spec = spec
-        self.part = part
+        self.partition = partition
         self.mode: Mode = "incremental"
+        self.needs_listing = False
         self.start = 0
-        self.wanted: set[str] = set()
-        self.sought: set[str] = set()
+        self.state: SyncState = partition.state
+        self.rows_may_mismatch = not partition.state.rows_match
+        self.plan = TablePlan()
+        self._obsolete: set[str] = set()
+        self._narrowed = False
         self.outstanding: set[str] = set()
         self.failed: dict[str, Unfetched] = {}
-        self.due: dict[str, Unfetched] = {}
-        self.heads: Mapping[str, ListedThread] = {}
-        self.changed_heads: dict[str, int] = {}
-        self.marked: set[str] = set()
-        self.leaving: set[str] = set()
-        self.narrowed = False
-        self.fresh: set[str] = set()
-        self.asked: set[str] | None = None
+        self.retries: dict[str, Unfetched] = {}
+        self.thread_heads: dict[str, int] = {}
+        self.soft_deleted: set[str] = set()
         self.written = 0
         self.updated = 0
-        self.removed = 0
+        self.deleted = 0
 
     @property
     def name(self) -> str:
@@ -81,73 +82,114 @@ class TableSync(ABC):
         """The table options."""
         return self.spec.options
 
-    @property
-    def anchor(self) -> int | None:
-        """What a commit before the last one says of the load it belongs to."""
-        return self.start if self.mode == "full_load" and self.part.cursor is None else None
+    # Modes
 
-    def admits(self, message: Mapping[str, Any]) -> bool:
-        """Whether the filters let a message in, as it is now."""
-        listed = not self.options.q or message["id"] in self.wanted
+    def follow(self, start: int) -> None:
+        """Replay the history after `start`."""
+        self.mode, self.start = "incremental", start
+
+    def load(self, start: int) -> None:
+        """Fetch what is missing, then replay the history after `start`."""
+        self.mode, self.start = "full_load", start
+        self.needs_listing = True
+        self.state = self.state.loading(start)
+
+    def reconcile(self, head: int) -> None:
+        """Compare what is stored with a listing, then replay the history after `head`."""
+        self.mode, self.start = "reconcile", head
+        self.needs_listing = True
+        self.state = self.state.unsynced(head)
+
+    def replay_from(self, history_id: int) -> None:
+        """Replay the history from an earlier id: rows are written that are right through that id only."""
+        if history_id >= self.start:
+            return
+        self.start = history_id
+        if self.mode == "full_load":
+            self.state = self.state.loading(history_id)
+        else:
+            self.state = self.state.labels_through(min(self.state.rows_through, history_id))
+
+    # What is stored
+
+    def matches(self, message: Mapping[str, Any]) -> bool:
+        """Whether a message, as it is now, matches the filters."""
+        listed = not self.options.q or message["id"] in self.plan.matches
         return listed and self.options.matches_labels(message.get("labelIds") or ())
 
-    def load(self, changes: Changes | None) -> None:
-        """Learn what is stored: all of it, or only what the changes may touch."""
-        self.fresh = set()
-        self.asked = None if changes is None else set()
-        self._load(changes)
+    def read_stored(self, changes: Changes | None) -> None:
+        """Read what is stored, without content: all of it, or only what the changes may touch."""
+        self._read_stored(changes)
 
     @abstractmethod
-    def _load(self, changes: Changes | None) -> None: ...
+    def _read_stored(self, changes: Changes | None) -> None: ...
 
     @abstractmethod
-    def held(self) -> dict[str, set[str]]:
-        """Thread id to the messages that are stored and to stay. Rows marked as deleted count as not stored."""
+    def stored_messages(self) -> MessageIds:
+        """Messages that are stored, by thread. Soft-deleted rows don't count."""
 
     @abstractmethod
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
         """Stored labels of a thread's messages, of those that are stored."""
 
     @abstractmethod
-    def holds(self, thread_id: str) -> bool:
-        """Whether the table has a row for which the filters have spoken: a thread's, where rows are threads."""
+    def has_row(self, thread_id: str) -> bool:
+        """Whether a row is stored that new messages of the thread join: a thread's, where rows are threads."""
 
     def moved(self, threads: Iterable[str], heads: Mapping[str, ListedThread]) -> set[str]:
-        """Which stored threads changed after what the rows are true up to: their labels have to be read again."""
-        applied = self.part.applied
+        """Which stored threads changed after the rows were right: their labels have to be read again."""
+        through = self.state.rows_through
         return {
             thread_id
             for thread_id in threads
-            if thread_id not in heads or heads[thread_id].history_id > applied
+            if thread_id not in heads or heads[thread_id].history_id > through
         }
 
     @abstractmethod
-    def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
-        """Thread id to the messages that are wanted and not stored."""
+    def missing(self, listed: Mapping[str, str]) -> MessageIds:
+        """Messages of these (id to thread id) that are not stored, by thread."""
 
     @abstractmethod
     def candidates(self, changes: Changes) -> dict[str, str]:
         """Messages that the changes may bring into the table and that are not stored: id to thread id."""
 
     @abstractmethod
-    def whole(self, thread_id: str) -> bool:
+    def needs_whole(self, thread_id: str) -> bool:
         """Whether a candidate's thread has to be read whole, for members that no record names."""
 
-    def request(self, message_ids: Set[str]) -> None:
-        """Note that these messages are fetched for this table."""
-        self.sought |= message_ids
-        self.outstanding |= message_ids
+    @abstractmethod
+    def outside(self, listed: Mapping[str, str]) -> set[str]:
+        """Keys of rows that a listing (message id to thread id) does not name."""
+
+    @abstractmethod
+    def would_delete(self, changes: Changes) -> set[str]:
+        """Keys of rows that the changes delete."""
+
+    @abstractmethod
+    def total(self) -> int:
+        """Rows that are stored, as far as they were read."""
+
+    # What is written
+
+    def begin(self, plan: TablePlan) -> None:
+        """Take over this table's share of a plan."""
+        self.plan = plan
+        self._obsolete = set(plan.obsolete)
+        self._narrowed = plan.narrowed
+        self.outstanding |= plan.requested
 
     def settle(self, message_ids: Iterable[str]) -> None:
         """Note that these messages have an outcome."""
         self.outstanding.difference_update(message_ids)
 
     def check_conserved(self) -> None:
-        """Refuse to go on to the cursor while a requested message has no outcome.
+        """Refuse to go on to the cursor while a requested message has no outcome, or no listing was applied.
 
         Raises:
-            IncompleteReadError: One has none.
+            IncompleteReadError: That is so.
         """
+        if self.needs_listing:
+            raise IncompleteReadError(f"Defect: {self.name} has to be reconciled before its cursor moves.")
         if self.outstanding:
             raise IncompleteReadError(
                 f"Defect: {self.name} lacks requested messages: {len(self.outstanding)} have no outcome, "
@@ -156,41 +198,28 @@ class TableSync(ABC):
 
     @abstractmethod
     def take(self, chunk: Chunk) -> None:
-        """Write what was fetched, and settle what was written or does not belong here."""
+        """Write what was fetched, and settle what was written or does not belong here.
+
+        In incremental mode the last chunk waits for `finish`, so that new mail and its cursor are one commit.
+        """
 
     @abstractmethod
-    def outside(self, wanted: Mapping[str, str]) -> set[str]:
-        """Keys of rows that the filters don't name: `wanted` is all that they name."""
-
-    def narrow(self, wanted: Mapping[str, str]) -> None:
-        """Let rows go that the filters don't name any more: the options are not those of the stored rows."""
-        self.narrowed = True
-        self.leaving = self.outside(wanted)
-
-    @abstractmethod
-    def would_remove(self, changes: Changes) -> set[str]:
-        """Keys of rows that the changes take out, and of those that are to leave."""
-
-    @abstractmethod
-    def total(self) -> int:
-        """Rows that are stored, as far as they were loaded."""
-
-    @abstractmethod
-    def finish(self, changes: Changes, *, cursor: int | None, unread: Set[str] = frozenset()) -> None:
-        """Write labels and deletions, and with the last of them the cursor.
+    def finish(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
+        """Write labels and deletions, and with the last of them the state.
 
         Args:
             changes: What is known of stored messages.
-            cursor: History id up to which all is written then.
-            unread: Threads whose labels are yet to be read again: what is stored of them drops nothing.
+            state: The state once all of it is written.
+            unread: Threads whose labels are yet to be read: their stored labels delete nothing.
         """
 
-
-def merge(
-    part: MailboxPartition, updates: pa.Table, removed: list[str], cursor: int | None, anchor: int | None
-) -> None:
-    """Write changes; with a cursor, the load they end has no anchor any more."""
-    if updates.num_rows or removed:
-        part.merge(updates, removed, cursor=cursor, anchor=anchor)
-    elif cursor is not None and cursor != part.cursor:
-        part.commit(cursor=cursor)
+    def _merge(
+        self,
+        updates: pa.Table,
+        deleted: list[str],
+        inserts: pa.Table | None = None,
+        state: SyncState | None = None,
+    ) -> None:
+        state = self.state if state is None else state
+        self.partition.merge(updates, deleted, inserts, state)
+        self.state = state

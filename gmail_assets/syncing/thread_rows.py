@@ -44,6 +44,11 @@ class ThreadEdit:
     history_id: int = 0
     snippet: str | None = None
 
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to change."""
+        return bool(self.put or self.labels or self.drop or self.history_id or self.snippet)
+
 
 def rebuild(
     stored: pa.Table, edits: Sequence[ThreadEdit], content: pa.StructArray = _NOTHING

@@ -3,45 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.sync_state import SyncState
 from gmail_assets.syncing.chunk import Chunk
-from gmail_assets.syncing.table import Labels, TableSync, merge
+from gmail_assets.syncing.table import Labels, TableSync
+from gmail_assets.syncing.table_plan import MessageIds
 from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
-from gmail_client.changes import Changes
+from gmail_client.changes import Changes, MessageChange
 from gmail_client.fetch import FetchedThread
 from gmail_client.schema import SCHEMAS
 from gmail_client.spec import SpecTable
 
-__all__ = ["StoredThread", "ThreadsSync"]
+__all__ = ["ThreadWithoutContent", "ThreadsSync"]
 
 _EDIT_SLICE = 500
 """Threads rebuilt at once: what bounds the memory of a change that touches many."""
+_NO_ROWS = SCHEMAS["threads"].empty_table()
 
 
 @dataclass(slots=True)
-class StoredThread:
+class ThreadWithoutContent:
     """A row of `threads` without its content: the labels of its messages, by id."""
 
     members: dict[str, Labels]
     sequence: int
 
 
+@dataclass(slots=True)
+class _Pending:
+    """A chunk that waits for the last commit of an incremental sync."""
+
+    content: pa.StructArray
+    new: list[ThreadEdit] = field(default_factory=list)
+    restored: list[ThreadEdit] = field(default_factory=list)
+    grown: list[ThreadEdit] = field(default_factory=list)
+
+
 class ThreadsSync(TableSync):
     """The table of threads: a row holds all the thread's visible messages."""
 
-    def __init__(self, spec: SpecTable, part: MailboxPartition) -> None:
-        super().__init__(spec, part)
-        self.stored: dict[str, StoredThread] = {}
+    def __init__(self, spec: SpecTable, partition: MailboxPartition) -> None:
+        super().__init__(spec, partition)
+        self.stored: dict[str, ThreadWithoutContent] = {}
+        self._fresh: set[str] = set()
+        self._pending: _Pending | None = None
 
-    def _load(self, changes: Changes | None) -> None:
+    def _read_stored(self, changes: Changes | None) -> None:
+        self._fresh = set()
         keys = None if changes is None else {change.thread_id for change in changes.messages.values()}
-        table = self.part.members(keys)
-        self.marked = set(table.filter(table["marked"])["id"].to_pylist())
+        table = self.partition.members(keys)
+        self.soft_deleted = set(table.filter(table["marked"])["id"].to_pylist())
         self.stored = {}
         seen: dict[Labels, Labels] = {}
         for batch in table.filter(pc.invert(table["marked"])).to_batches(max_chunksize=10_000):
@@ -55,15 +72,11 @@ class ThreadsSync(TableSync):
                 for member in members or ():
                     own = tuple(member["labelIds"] or ())
                     labels[member["id"]] = seen.setdefault(own, own)
-                self.stored[thread_id] = StoredThread(labels, sequence or 0)
+                self.stored[thread_id] = ThreadWithoutContent(labels, sequence or 0)
 
-    def held(self) -> dict[str, set[str]]:
-        """Thread id to the messages that are stored, of threads that are to stay."""
-        return {
-            thread: set(stored.members)
-            for thread, stored in self.stored.items()
-            if thread not in self.leaving
-        }
+    def stored_messages(self) -> MessageIds:
+        """Messages that are stored, by thread."""
+        return {thread: set(stored.members) for thread, stored in self.stored.items()}
 
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
         """Stored labels of a thread's messages, of those that are stored."""
@@ -71,14 +84,14 @@ class ThreadsSync(TableSync):
         members = stored.members if stored else {}
         return {message_id: members[message_id] for message_id in message_ids if message_id in members}
 
-    def holds(self, thread_id: str) -> bool:
-        """Whether the thread has a row, one that is to stay."""
-        return thread_id in self.stored and thread_id not in self.leaving
+    def has_row(self, thread_id: str) -> bool:
+        """Whether the thread has a row."""
+        return thread_id in self.stored
 
-    def missing(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
-        """Thread id to the messages that are wanted and not stored."""
-        found: dict[str, set[str]] = {}
-        for message_id, thread_id in wanted.items():
+    def missing(self, listed: Mapping[str, str]) -> MessageIds:
+        """Messages of these that are not stored, by thread."""
+        found: MessageIds = {}
+        for message_id, thread_id in listed.items():
             stored = self.stored.get(thread_id)
             if stored is None or message_id not in stored.members:
                 found.setdefault(thread_id, set()).add(message_id)
@@ -92,84 +105,97 @@ class ThreadsSync(TableSync):
             if change.deleted or (stored is not None and message_id in stored.members):
                 continue
             labels = change.labels_after(None)
-            # A thread that is there takes every visible message; a new one needs a message that the filters want.
+            # A thread that is there takes every visible message; a new one needs a message that matches the filters.
             fits = self.options.is_visible if stored is not None else self.options.matches_labels
             if labels is None or fits(labels):
                 found[message_id] = change.thread_id
         return found
 
-    def whole(self, thread_id: str) -> bool:
+    def needs_whole(self, thread_id: str) -> bool:
         """Whether members that no record names may belong to the row: a filtered thread that enters."""
         return self.options.filtered and thread_id not in self.stored
 
+    def outside(self, listed: Mapping[str, str]) -> set[str]:
+        """Keys of rows that a listing does not name."""
+        return self.stored.keys() - set(listed.values())
+
+    def would_delete(self, changes: Changes) -> set[str]:
+        """Keys of rows that the changes delete: of threads that lose all their messages."""
+        gone: dict[str, int] = {}
+        for message_id, change in changes.messages.items():
+            stored = self.stored.get(change.thread_id)
+            if change.deleted and stored is not None and message_id in stored.members:
+                gone[change.thread_id] = gone.get(change.thread_id, 0) + 1
+        return {thread for thread, count in gone.items() if count == len(self.stored[thread].members)}
+
+    def total(self) -> int:
+        """Rows that are stored, as far as they were read."""
+        return len(self.stored)
+
+    # What is written
+
     def take(self, chunk: Chunk) -> None:
         """Append new threads, and put new messages into stored ones."""
+        self._write_pending()
         by_thread: dict[str, list[FetchedThread]] = {}
         for fetched in chunk.fetched:
             by_thread.setdefault(fetched.thread_id, []).append(fetched)
-        new: list[ThreadEdit] = []
-        back: list[ThreadEdit] = []
-        grown: list[ThreadEdit] = []
+        pending = _Pending(chunk.array)
         for thread_id, pieces in by_thread.items():
-            stored = self.stored.get(thread_id)
-            known = stored.members if stored else {}
-            messages = [
-                message
-                for piece in pieces
-                for message in piece.messages
-                if message["id"] not in known and self.options.is_visible(message.get("labelIds") or ())
-            ]
-            came = {message["id"] for piece in pieces for message in piece.messages}
-            if not messages or (stored is None and not self._enters(messages)):
-                self.settle(came)
+            edit = self._edit_of(thread_id, pieces, chunk)
+            if edit is None:
                 continue
-            self.settle(came - {message["id"] for message in messages})
-            edit = ThreadEdit(thread_id, put=sorted({chunk.place[message["id"]] for message in messages}))
-            self._name_head(edit, pieces)
-            if stored is not None:
-                grown.append(edit)
-            elif thread_id in self.marked:
-                back.append(edit)
+            if thread_id in self.stored:
+                pending.grown.append(edit)
+                self._note_grown(edit, chunk)
+            elif thread_id in self.soft_deleted:
+                pending.restored.append(edit)
             else:
-                new.append(edit)
-        if new:
-            rows, _ = rebuild(SCHEMAS["threads"].empty_table(), new, chunk.array)
-            self.part.append(rows, anchor=self.anchor)
-            self._settle_edits(new, chunk)
-            self.written += len(new)
-        if back:
-            rows, _ = rebuild(SCHEMAS["threads"].empty_table(), back, chunk.array)
-            self.part.merge(rows, anchor=self.anchor)
-            self._settle_edits(back, chunk)
-            self.written += len(back)
-        if grown:
-            self._edit(grown, cursor=None, chunk=chunk)
-            self._settle_edits(grown, chunk)
-        for edit in grown:
-            stored = self.stored[edit.thread_id]
-            stored.sequence = max(stored.sequence, edit.history_id)
-            for message in (chunk.messages[place] for place in edit.put):
-                stored.members[message["id"]] = tuple(message.get("labelIds") or ())
-                self.fresh.add(message["id"])
+                pending.new.append(edit)
+        self.settle(message["id"] for message in chunk.messages)
+        self.written += len(pending.new) + len(pending.restored)
+        self._pending = pending
+        if self.mode != "incremental":
+            self._write_pending()
 
-    def _settle_edits(self, edits: Iterable[ThreadEdit], chunk: Chunk) -> None:
-        self.settle(chunk.messages[place]["id"] for edit in edits for place in edit.put)
+    def _edit_of(self, thread_id: str, pieces: Sequence[FetchedThread], chunk: Chunk) -> ThreadEdit | None:
+        """What the fetched messages change in the thread's row; None for nothing."""
+        stored = self.stored.get(thread_id)
+        known = stored.members if stored else {}
+        messages = [
+            message
+            for piece in pieces
+            for message in piece.messages
+            if message["id"] not in known and self.options.is_visible(message.get("labelIds") or ())
+        ]
+        if not messages or (stored is None and not self._enters(messages)):
+            return None
+        edit = ThreadEdit(thread_id, put=sorted({chunk.place[message["id"]] for message in messages}))
+        self._set_head(edit, pieces)
+        return edit
+
+    def _note_grown(self, edit: ThreadEdit, chunk: Chunk) -> None:
+        stored = self.stored[edit.thread_id]
+        stored.sequence = max(stored.sequence, edit.history_id)
+        for message in (chunk.messages[place] for place in edit.put):
+            stored.members[message["id"]] = tuple(message.get("labelIds") or ())
+            self._fresh.add(message["id"])
 
     def _enters(self, messages: Sequence[Mapping[str, Any]]) -> bool:
         """Whether these messages make a new row.
 
-        What another table's filters fetched may be a part of the thread; where its labels have come to fit ours
-        since, the history says so and the thread is read whole.
+        What another table's filters fetched may be a part of the thread. Where its labels match ours by now, the
+        history says so and the thread is read whole.
         """
-        if self.options.filtered and not any(message["id"] in self.sought for message in messages):
+        if self.options.filtered and not any(message["id"] in self.plan.requested for message in messages):
             return False
-        return any(map(self.admits, messages))
+        return any(map(self.matches, messages))
 
-    def _name_head(self, edit: ThreadEdit, pieces: Iterable[FetchedThread]) -> None:
-        head = self.heads.get(edit.thread_id)
-        said = [int(piece.history_id) for piece in pieces if piece.history_id]
-        if said:
-            edit.history_id = max(said)
+    def _set_head(self, edit: ThreadEdit, pieces: Iterable[FetchedThread]) -> None:
+        head = self.plan.threads.get(edit.thread_id)
+        named = [int(piece.history_id) for piece in pieces if piece.history_id]
+        if named:
+            edit.history_id = max(named)
         elif head is not None:
             edit.history_id = head.history_id
         else:
@@ -181,50 +207,30 @@ class ThreadsSync(TableSync):
         if edit.snippet is None and new and head is not None and head.history_id >= edit.history_id:
             edit.snippet = head.snippet  # the thread is still as it was listed
 
-    def would_remove(self, changes: Changes) -> set[str]:
-        """Keys of rows that the changes take out, and of those that are to leave."""
-        gone: dict[str, int] = {}
-        for message_id, change in changes.messages.items():
-            stored = self.stored.get(change.thread_id)
-            if change.deleted and stored is not None and message_id in stored.members:
-                gone[change.thread_id] = gone.get(change.thread_id, 0) + 1
-        emptied = {thread for thread, count in gone.items() if count == len(self.stored[thread].members)}
-        return emptied | self.leaving
+    def _write_pending(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        if pending.new:
+            self.partition.append(rebuild(_NO_ROWS, pending.new, pending.content)[0], self.state)
+        if pending.restored:
+            self._merge(rebuild(_NO_ROWS, pending.restored, pending.content)[0], [])
+        if pending.grown:
+            self._edit(pending.grown, content=pending.content)
 
-    def outside(self, wanted: Mapping[str, str]) -> set[str]:
-        """Keys of rows that the filters don't name: `wanted` is all that they name."""
-        return self.stored.keys() - set(wanted.values())
-
-    def total(self) -> int:
-        """Rows that are stored, as far as they were loaded."""
-        return len(self.stored)
-
-    def finish(self, changes: Changes, *, cursor: int | None, unread: Set[str] = frozenset()) -> None:
-        """Relabel and take out messages inside their threads, and threads that have none left."""
-        edits: dict[str, ThreadEdit] = {}
+    def finish(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
+        """Relabel and take out messages inside their threads, and delete threads that have none left."""
+        pending, self._pending = self._pending, None
+        edits = {edit.thread_id: edit for edit in pending.grown} if pending else {}
 
         def edit_of(thread_id: str) -> ThreadEdit:
             return edits.setdefault(thread_id, ThreadEdit(thread_id))
 
         for message_id, change in changes.messages.items():
             stored = self.stored.get(change.thread_id)
-            if stored is None:
-                continue
-            if message_id in stored.members and message_id not in self.fresh:
-                before = stored.members[message_id]
-                labels = None if change.deleted else change.labels_after(before)
-                if labels is None or not self.options.is_visible(labels):
-                    edit_of(change.thread_id).drop.add(message_id)
-                    stored.members.pop(message_id)
-                else:
-                    edit_of(change.thread_id).labels[message_id] = (labels, change.history_id)
-                    stored.members[message_id] = labels
-            head = max(change.history_id, self.changed_heads.get(change.thread_id, 0))
-            if head > stored.sequence:
-                edit = edit_of(change.thread_id)
-                edit.history_id = max(edit.history_id, head)
-                stored.sequence = head
-        for thread_id, stored in self.stored.items() if self.narrowed else ():
+            if stored is not None:
+                self._apply(change, message_id, stored, edit_of(change.thread_id))
+        for thread_id, stored in self.stored.items() if self._narrowed else ():
             if thread_id in unread:
                 continue
             unwanted = {
@@ -232,7 +238,7 @@ class ThreadsSync(TableSync):
             }
             if unwanted:
                 edit_of(thread_id).drop.update(unwanted)
-        leaving = {
+        deleted = self._obsolete | {
             thread_id
             for thread_id in edits
             if self.options.label_ids
@@ -241,33 +247,63 @@ class ThreadsSync(TableSync):
                 self.options.matches_labels(labels) for labels in self.stored[thread_id].members.values()
             )
         }
-        for thread_id in self.leaving:
+        for thread_id in self._obsolete:
             edit_of(thread_id)
-        self._edit(list(edits.values()), cursor=cursor, leaving=leaving | self.leaving, last=True)
-        self.leaving = set()
-        self.narrowed = False
+        self._edit(
+            [edit for edit in edits.values() if edit.changes or edit.thread_id in deleted],
+            deleted=deleted,
+            content=pending.content if pending else None,
+            new=rebuild(_NO_ROWS, pending.new, pending.content)[0] if pending and pending.new else None,
+            restored=rebuild(_NO_ROWS, pending.restored, pending.content)[0]
+            if pending and pending.restored
+            else None,
+            state=state,
+        )
+        self._obsolete = set()
+        self._narrowed = False
+
+    def _apply(
+        self, change: MessageChange, message_id: str, stored: ThreadWithoutContent, edit: ThreadEdit
+    ) -> None:
+        """Put one message's change into its thread's edit."""
+        if message_id in stored.members and message_id not in self._fresh:
+            labels = None if change.deleted else change.labels_after(stored.members[message_id])
+            if labels is None or not self.options.is_visible(labels):
+                edit.drop.add(message_id)
+                stored.members.pop(message_id)
+            else:
+                edit.labels[message_id] = (labels, change.history_id)
+                stored.members[message_id] = labels
+        head = max(change.history_id, self.thread_heads.get(change.thread_id, 0))
+        if head > stored.sequence:
+            edit.history_id = max(edit.history_id, head)
+            stored.sequence = head
 
     def _edit(
         self,
         edits: Sequence[ThreadEdit],
         *,
-        cursor: int | None,
-        leaving: Set[str] = frozenset(),
-        last: bool = False,
-        chunk: Chunk | None = None,
+        deleted: Set[str] = frozenset(),
+        content: pa.StructArray | None = None,
+        new: pa.Table | None = None,
+        restored: pa.Table | None = None,
+        state: SyncState | None = None,
     ) -> None:
+        """Write edits of stored rows in slices; new and restored rows and the state go with the last one."""
         ordered = sorted(edits, key=lambda edit: edit.thread_id)
-        slices = [ordered[at : at + _EDIT_SLICE] for at in range(0, len(ordered), _EDIT_SLICE)]
+        slices = [ordered[at : at + _EDIT_SLICE] for at in range(0, len(ordered), _EDIT_SLICE)] or [[]]
         for index, piece in enumerate(slices):
-            stored = self.part.rows([edit.thread_id for edit in piece if edit.thread_id not in leaving])
-            staying = [edit for edit in piece if edit.thread_id not in leaving]
-            rows, emptied = rebuild(stored, staying, *([chunk.array] if chunk else []))
-            removed = [*emptied, *(edit.thread_id for edit in piece if edit.thread_id in leaving)]
-            final = cursor if index == len(slices) - 1 else None
-            merge(self.part, rows, removed, final, self.anchor)
+            last = index == len(slices) - 1
+            staying = [edit for edit in piece if edit.thread_id not in deleted]
+            rows, emptied = _NO_ROWS, list[str]()
+            if staying:
+                stored = self.partition.rows([edit.thread_id for edit in staying])
+                rows, emptied = rebuild(stored, staying, *([] if content is None else [content]))
+            gone = [*emptied, *(edit.thread_id for edit in piece if edit.thread_id in deleted)]
             self.updated += rows.num_rows
-            self.removed += len(removed)
-            for thread_id in removed:
+            self.deleted += len(gone)
+            if last and restored is not None:
+                rows = pa.concat_tables([rows, restored])
+            self._merge(rows, gone, new if last else None, state if last else None)
+            for thread_id in gone:
                 self.stored.pop(thread_id, None)
-        if last and not slices:
-            merge(self.part, SCHEMAS["threads"].empty_table(), [], cursor, self.anchor)

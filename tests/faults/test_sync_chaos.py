@@ -23,7 +23,7 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.syncing import sync
-from gmail_assets.syncing.mailbox_run import SyncRun, TimeUpError
+from gmail_assets.syncing.sync_run import SyncRun, TimeUpError
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import Behavior, Emulator, Fault, Quota
 from gmail_client.errors import GmailError
@@ -378,7 +378,11 @@ def check_a_life(
         mock.patch.dict("gmail_client.fetch.chunks.__kwdefaults__", pieces),
         mock.patch("gmail_assets.delta.partition._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
         mock.patch("gmail_assets.syncing.threads._EDIT_SLICE", rng.choice([1, 500])),
-        mock.patch("gmail_assets.syncing.mailbox_run._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
+        mock.patch("gmail_assets.syncing.labels._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
+        # Where history ids don't tell label changes, a sample finds it: here of all threads, for certainty.
+        mock.patch(
+            "gmail_assets.syncing.labels._SAMPLE", 20 if behavior.thread_history_moves_with_labels else 500
+        ),
         Emulator(
             mailboxes=2,
             messages=messages,

@@ -97,6 +97,11 @@ def _print_plans(out: Output, plans: list[MailboxPlan]) -> None:
         f"\nAt {quota.user_per_minute:,} units per minute and user{together}. "
         f"This plan cost {sum(plan.asked_units for plan in plans):,} units."
     )
+    stored = sum(table.from_lake for plan in plans for table in plan.tables.values())
+    if stored:
+        out.say(
+            f"{stored:,} messages are stored in another table: they are taken from there and cost nothing."
+        )
     if out.verbose:
         for plan in plans:
             _print_details(out, plan)
@@ -113,11 +118,12 @@ def _print_details(out: Output, plan: MailboxPlan) -> None:
             "mode": table.mode,
             "rows": table.rows,
             "to fetch": table.fetch,
+            "from the lake": table.from_lake or None,
             "units": table.units or None,
         }
         for name, table in plan.tables.items()
     ]
-    out.table(["table", "mode", "rows", "to fetch", "units"], rows, text=2)
+    out.table(["table", "mode", "rows", "to fetch", "from the lake", "units"], rows, text=2)
 
 
 def _modes(plan: MailboxPlan) -> str:
@@ -156,7 +162,12 @@ def _as_json(plan: MailboxPlan) -> dict[str, Any]:
         "messages": plan.messages,
         "threads": plan.threads,
         "tables": {
-            name: {"mode": table.mode, "rows": table.rows, "fetch": table.fetch}
+            name: {
+                "mode": table.mode,
+                "rows": table.rows,
+                "fetch": table.fetch,
+                "from_lake": table.from_lake,
+            }
             for name, table in plan.tables.items()
         },
         "units": {

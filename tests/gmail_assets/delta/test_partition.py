@@ -1,4 +1,4 @@
-"""One mailbox's part of a table: commits, cursor, fence, groups, rows kept after deletion."""
+"""One mailbox's partition of a table: commits, cursor, fence, groups, soft-deleted rows."""
 
 from __future__ import annotations
 
@@ -38,6 +38,14 @@ def part(tmp_path: Path, address: str = ADA, fingerprint: str = "all", **table: 
     return MailboxPartition(Lake(str(tmp_path)).table("messages", **table), address, fingerprint, "full")
 
 
+def append(writer: MailboxPartition, rows: pa.Table, cursor: int) -> None:
+    writer.append(rows, writer.state.synced(cursor))
+
+
+def commit(writer: MailboxPartition, cursor: int) -> None:
+    writer.commit(writer.state.synced(cursor))
+
+
 def update(*ids: str, labels: tuple[str, ...] = ("STARRED",)) -> pa.Table:
     schema = pa.schema([("id", pa.string()), ("labelIds", pa.list_(pa.field("element", pa.string())))])
     return pa.Table.from_pylist([{"id": i, "labelIds": list(labels)} for i in ids], schema=schema)
@@ -49,27 +57,27 @@ def ids(tmp_path: Path) -> list[str]:
 
 def test_rows_cursor_and_anchor_survive_reopening(tmp_path: Path) -> None:
     first = part(tmp_path)
-    assert (first.cursor, first.anchor) == (None, None)
-    first.append(messages("a", "b"), anchor=7)
+    assert (first.state.cursor, first.state.load_start) == (None, None)
+    first.append(messages("a", "b"), first.state.loading(7))
     again = part(tmp_path)
-    assert (again.cursor, again.anchor, again.count()) == (None, 7, 2)
-    again.append(messages("c"), cursor=9)
+    assert (again.state.cursor, again.state.load_start, again.count()) == (None, 7, 2)
+    append(again, messages("c"), 9)
     last = part(tmp_path)
-    assert (last.cursor, last.anchor, ids(tmp_path)) == (9, None, ["a", "b", "c"])
+    assert (last.state.cursor, last.state.load_start, ids(tmp_path)) == (9, None, ["a", "b", "c"])
 
 
 def test_a_cursor_moves_without_data(tmp_path: Path) -> None:
     first = part(tmp_path)
-    first.append(messages("a"), cursor=3)
-    first.merge(update("not there"), cursor=4)
-    first.commit(cursor=5)
-    assert part(tmp_path).cursor == 5
+    append(first, messages("a"), 3)
+    first.merge(update("not there"), state=first.state.synced(4))
+    commit(first, 5)
+    assert part(tmp_path).state.cursor == 5
 
 
 def test_a_merge_sets_columns_and_takes_rows_out_and_leaves_the_rest_alone(tmp_path: Path) -> None:
     writer = part(tmp_path)
     writer.append(messages("a", "b", "c", body="kept"))
-    writer.merge(update("a"), ["b"], cursor=8)
+    writer.merge(update("a"), ["b"], state=writer.state.synced(8))
     rows = {row["id"]: row for row in part(tmp_path).rows(["a", "b", "c"]).to_pylist()}
     assert rows.keys() == {"a", "c"}
     assert rows["a"]["labelIds"] == ["STARRED"]
@@ -80,79 +88,78 @@ def test_a_merge_sets_columns_and_takes_rows_out_and_leaves_the_rest_alone(tmp_p
 
 def test_only_this_mailbox_is_touched(tmp_path: Path) -> None:
     ada, bob = part(tmp_path), part(tmp_path, "bob@example.test")
-    ada.append(messages("a", "b"), cursor=1)
-    bob.append(messages("a", "b"), cursor=2)
-    ada.merge(update("a"), ["b"], cursor=3)
-    bob.clear(anchor=4)
+    append(ada, messages("a", "b"), 1)
+    append(bob, messages("a", "b"), 2)
+    ada.merge(update("a"), ["b"], state=ada.state.synced(3))
+    bob.clear(bob.state.loading(4))
     assert part(tmp_path).members()["id"].to_pylist() == ["a"]
-    assert (part(tmp_path).cursor, part(tmp_path, "bob@example.test").cursor) == (3, None)
-    assert part(tmp_path, "bob@example.test").anchor == 4
+    assert (part(tmp_path).state.cursor, part(tmp_path, "bob@example.test").state.cursor) == (3, None)
+    assert part(tmp_path, "bob@example.test").state.load_start == 4
     assert part(tmp_path, "bob@example.test").count() == 0
 
 
 @pytest.mark.parametrize("write", ["append", "merge", "commit", "replace", "clear"])
 def test_a_second_writer_is_refused_and_leaves_no_trace(tmp_path: Path, write: str) -> None:
-    part(tmp_path).append(messages("a"), cursor=1)
+    append(part(tmp_path), messages("a"), 1)
     first, second = part(tmp_path), part(tmp_path)
-    first.append(messages("b"), cursor=2)
+    append(first, messages("b"), 2)
     version = DeltaTable(tmp_path / "messages").version()
     with pytest.raises(WriterConflictError, match="Another run"):
         {
-            "append": lambda: second.append(messages("c"), cursor=3),
-            "merge": lambda: second.merge(update("a"), cursor=3),
-            "commit": lambda: second.commit(cursor=3),
+            "append": lambda: append(second, messages("c"), 3),
+            "merge": lambda: second.merge(update("a"), state=second.state.synced(3)),
+            "commit": lambda: commit(second, 3),
             "replace": lambda: second.replace(messages("c")),
-            "clear": lambda: second.clear(anchor=3),
+            "clear": lambda: second.clear(second.state.loading(3)),
         }[write]()
     assert DeltaTable(tmp_path / "messages").version() == version
-    assert (ids(tmp_path), part(tmp_path).cursor) == (["a", "b"], 2)
+    assert (ids(tmp_path), part(tmp_path).state.cursor) == (["a", "b"], 2)
 
 
 def test_another_mailbox_may_write_in_between(tmp_path: Path) -> None:
     ada, bob = part(tmp_path), part(tmp_path, "bob@example.test")
-    ada.append(messages("a"), cursor=1)
-    bob.append(messages("b"), cursor=1)
-    ada.append(messages("c"), cursor=2)
-    bob.merge(update("b"), cursor=2)
+    append(ada, messages("a"), 1)
+    append(bob, messages("b"), 1)
+    append(ada, messages("c"), 2)
+    bob.merge(update("b"), state=bob.state.synced(2))
     assert ids(tmp_path) == ["a", "c"]
 
 
 def test_a_commit_that_matches_nothing_is_no_conflict_with_another_mailbox(tmp_path: Path) -> None:
     ada, eve = part(tmp_path), part(tmp_path, "eve@example.test")
-    part(tmp_path, "bob@example.test").append(messages("a"), cursor=1)
-    ada.clear(anchor=5)
-    eve.merge(update("not there"), cursor=4)
-    assert (part(tmp_path).anchor, part(tmp_path, "eve@example.test").cursor) == (5, 4)
+    append(part(tmp_path, "bob@example.test"), messages("a"), 1)
+    ada.clear(ada.state.loading(5))
+    eve.merge(update("not there"), state=eve.state.synced(4))
+    assert (part(tmp_path).state.load_start, part(tmp_path, "eve@example.test").state.cursor) == (5, 4)
 
 
 def test_changed_options_have_no_cursor_and_do_not_find_an_old_one_again(tmp_path: Path) -> None:
-    part(tmp_path, fingerprint="all").append(messages("a"), cursor=5)
+    append(part(tmp_path, fingerprint="all"), messages("a"), 5)
     other = part(tmp_path, fingerprint="other")
-    assert other.changed_options
-    assert other.cursor is None
+    assert other.state.cursor is None
     other.append(messages("b"))  # killed before its cursor
     back = part(tmp_path, fingerprint="all")
-    assert back.cursor is None
+    assert back.state.cursor is None
     back.append(messages("c"))  # killed again
-    assert part(tmp_path, fingerprint="all").cursor is None
+    assert part(tmp_path, fingerprint="all").state.cursor is None
 
 
 def test_a_restored_table_has_no_cursor_until_it_was_compared(tmp_path: Path) -> None:
     writer = part(tmp_path)
-    writer.append(messages("a"), cursor=1)
-    writer.append(messages("b"), cursor=2)
+    append(writer, messages("a"), 1)
+    append(writer, messages("b"), 2)
     DeltaTable(tmp_path / "messages").restore(1)
     restored = part(tmp_path)
     assert restored.restored
-    assert restored.cursor is None
+    assert restored.state.cursor is None
     restored.append(messages("b"))  # killed before its cursor
-    assert part(tmp_path).cursor is None
-    part(tmp_path).commit(cursor=7)
-    assert part(tmp_path).cursor == 7
+    assert part(tmp_path).state.cursor is None
+    commit(part(tmp_path), 7)
+    assert part(tmp_path).state.cursor == 7
 
 
 def test_a_table_restored_to_before_its_rows_is_in_use_all_the_same(tmp_path: Path) -> None:
-    part(tmp_path).append(messages("a"), cursor=1)
+    append(part(tmp_path), messages("a"), 1)
     DeltaTable(tmp_path / "messages").restore(0)
     status = partition_statuses(Lake(str(tmp_path)), ADA, [SpecTable(source_table="messages")])
     assert (status["messages"].rows, status["messages"].cursor) == (0, None)
@@ -161,7 +168,7 @@ def test_a_table_restored_to_before_its_rows_is_in_use_all_the_same(tmp_path: Pa
 def test_a_restore_is_found_for_every_mailbox_and_the_log_is_read_about_once(tmp_path: Path) -> None:
     mailboxes = [f"{number}@example.test" for number in range(20)]
     for address in [ADA, *mailboxes]:
-        part(tmp_path, address).append(messages("a"), cursor=1)
+        append(part(tmp_path, address), messages("a"), 1)
     read: list[int] = []
     history = DeltaTable.history
 
@@ -174,7 +181,7 @@ def test_a_restore_is_found_for_every_mailbox_and_the_log_is_read_about_once(tmp
         assert not any(part(tmp_path, address).restored for address in reversed(mailboxes))
         assert sum(read) < 100
         DeltaTable(tmp_path / "messages").restore(10)
-        part(tmp_path).commit(cursor=2)
+        commit(part(tmp_path), 2)
         late = [part(tmp_path, address).restored for address in mailboxes]
         assert all(late)
         assert not part(tmp_path).restored
@@ -184,7 +191,7 @@ def test_a_restore_is_found_for_every_mailbox_and_the_log_is_read_about_once(tmp
 def test_rows_are_kept_with_the_time_of_their_deletion_and_come_back(tmp_path: Path) -> None:
     writer = part(tmp_path, keep_deleted=True)
     writer.append(messages("a", "b"))
-    writer.merge(update(), ["a"], cursor=2)
+    writer.merge(update(), ["a"], state=writer.state.synced(2))
     marked = {row["id"]: row for row in writer.rows(["a", "b"]).to_pylist()}
     assert marked["a"]["_deletedAt"] is not None
     assert marked["b"]["_deletedAt"] is None
@@ -193,17 +200,17 @@ def test_rows_are_kept_with_the_time_of_their_deletion_and_come_back(tmp_path: P
         "a": True,
         "b": False,
     }
-    writer.merge(update("a"), [], cursor=3)
+    writer.merge(update("a"), [], state=writer.state.synced(3))
     assert writer.rows(["a"]).to_pylist()[0]["_deletedAt"] is None
 
 
 def test_keeping_deleted_rows_can_be_switched_on_later(tmp_path: Path) -> None:
-    part(tmp_path).append(messages("a"), cursor=1)
+    append(part(tmp_path), messages("a"), 1)
     writer = part(tmp_path, keep_deleted=True)
-    assert writer.cursor == 1
+    assert writer.state.cursor == 1
     assert writer.members()["marked"].to_pylist() == [False]
     writer.append(messages("b"))
-    writer.merge(update(), ["a"], cursor=2)
+    writer.merge(update(), ["a"], state=writer.state.synced(2))
     assert sorted(part(tmp_path, keep_deleted=True).members()["marked"].to_pylist()) == [False, True]
 
 
@@ -220,9 +227,12 @@ def test_a_merge_over_many_files_is_cut_into_groups_with_the_cursor_in_the_last(
     monkeypatch.setattr(
         MailboxPartition,
         "_merge_group",
-        lambda self, *args, **named: (cursors.append(named["cursor"]), merge_group(self, *args, **named))[1],
+        lambda self, *args, **named: (
+            cursors.append(args[-1] and args[-1].cursor),
+            merge_group(self, *args, **named),
+        )[1],
     )
-    writer.merge(update("a1", "b1", "b2", "d2"), ["c1"], cursor=9)
+    writer.merge(update("a1", "b1", "b2", "d2"), ["c1"], state=writer.state.synced(9))
     assert cursors == [None, None, None, 9]
     assert DeltaTable(tmp_path / "messages").version() == before + 4
     assert ids(tmp_path) == ["a1", "a2", "b1", "b2", "c2", "d1", "d2"]
@@ -238,8 +248,8 @@ def test_members_of_some_keys_read_only_those(tmp_path: Path) -> None:
 
 def test_addresses_with_odd_characters_are_quoted(tmp_path: Path) -> None:
     odd = part(tmp_path, "o'neil+x y@example.test")
-    odd.append(messages("a"), cursor=1)
-    odd.merge(update("a"), cursor=2)
+    append(odd, messages("a"), 1)
+    odd.merge(update("a"), state=odd.state.synced(2))
     assert part(tmp_path, "o'neil+x y@example.test").rows(["a"]).num_rows == 1
 
 

@@ -54,7 +54,8 @@ def test_a_message_that_is_not_written_keeps_the_cursor(
                 lake.table(spec.source_table), gmail.addresses[0], spec.options.fingerprint, "full"
             )
             assert (
-                part.cursor is None or spec.source_table != target.__name__.removesuffix("TableSync").lower()
+                part.state.cursor is None
+                or spec.source_table != target.__name__.removesuffix("TableSync").lower()
             )
         results = sync(client_of(gmail).mailbox(), lake, BOTH)
         assert all(result.complete for result in results.values())

@@ -342,7 +342,7 @@ def test_a_mass_deletion_stops_before_anything_is_removed(lake: Lake) -> None:
         gmail.mailbox().batch_delete(gmail.mailbox().message_ids()[:200])
         gmail.expire_history()
         before = stored_rows(lake, "messages")
-        with pytest.raises(MassDeletionError, match=r"would remove .* of .* rows") as caught:
+        with pytest.raises(MassDeletionError, match=r"would delete .* of .* rows") as caught:
             run(gmail, lake)
         assert "allow_mass_delete" in caught.value.fix
         assert len(stored_rows(lake, "messages")) == len(before)

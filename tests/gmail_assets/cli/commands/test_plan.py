@@ -62,6 +62,7 @@ def test_catching_up_and_comparing_cost_what_was_planned(gmail: Emulator, run) -
         "mode": "changes since the last sync",
         "rows": plan["tables"]["messages"]["rows"],
         "fetch": 3,
+        "from_lake": 0,
     }
     assert plan["units"]["content"] == spent == 60
 
@@ -69,12 +70,11 @@ def test_catching_up_and_comparing_cost_what_was_planned(gmail: Emulator, run) -
     mailbox.insert(b"Subject: newer\r\n\r\nText", label_ids=["INBOX"])
     gmail.expire_history()
     result = run("plan", "--json").json["mailboxes"][0]
-    assert result["tables"]["threads"]["mode"] == "comparison"
+    assert result["tables"]["threads"]["mode"] == "reconciliation"
     gmail.usage.reset()
     assert run("sync", "--quiet").code == 0
     content = gmail.usage.units.get("messages.get", 0) + gmail.usage.units.get("threads.get", 0)
-    # A comparison tests itself on up to 20 unchanged threads.
-    assert result["units"]["content"] <= content <= result["units"]["content"] + 20 * 40
+    assert result["units"]["content"] == content
 
     nothing, spent = _planned_and_spent(gmail, run)
     assert nothing["units"]["content"] == spent == 0

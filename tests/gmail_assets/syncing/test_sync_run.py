@@ -18,6 +18,7 @@ from support.refusing import asking, refusing
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.partition_status import partition_statuses
+from gmail_assets.delta.sync_state import SyncState
 from gmail_assets.syncing import SyncResult, sync
 from gmail_client.client import Mailbox
 from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator
@@ -92,7 +93,7 @@ def test_a_thread_that_grew_before_a_kill_is_no_proof_that_its_labels_are_read(
     with kill_before_merge() if tables != BOTH[1:] else dying_after_growth(), contextlib.suppress(Killed):
         run(gmail, lake, tables)
     gmail.expire_history()
-    with mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 0):
+    with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
         run(gmail, lake, tables)
     assert_lake_is_true(lake, gmail, tables)
 
@@ -102,10 +103,10 @@ def dying_after_growth() -> Iterator[None]:
     """Dies at the commit that carries the cursor."""
     write = MailboxPartition._write
 
-    def dying(self: MailboxPartition, *args: Any, cursor: int | None = None, **named: Any) -> None:
-        if cursor:
+    def dying(self: MailboxPartition, act: Any, state: SyncState | None = None) -> None:
+        if state is not None and state.cursor and state.cursor != self.state.cursor:
             raise Killed
-        write(self, *args, cursor=cursor, **named)
+        write(self, act, state)
 
     with mock.patch.object(MailboxPartition, "_write", dying):
         yield
@@ -129,7 +130,7 @@ def test_a_message_that_is_read_ahead_of_the_cursor_hides_no_change_of_its_threa
     sync(asking(client_of(gmail).mailbox(), meanwhile), lake, BOTH[:1])
     assert told
     gmail.expire_history()
-    with mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 0):
+    with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
         run(gmail, lake, BOTH[:1])
     assert_lake_is_true(lake, gmail, BOTH[:1])
 
@@ -228,7 +229,7 @@ def test_many_messages_that_never_come_do_not_stop_the_runs_to_come(gmail: Emula
     run(gmail, lake)
     mailbox = gmail.mailbox()
     lost: set[str] = set()
-    with mock.patch("gmail_assets.syncing.mailbox_run._MOST_FAILURES", 4):
+    with mock.patch("gmail_assets.syncing.sync_run._MOST_FAILURES", 4):
         for _ in range(3):
             lost |= {mail(mailbox, "lost") for _ in range(3)}
             results = sync(refusing(client_of(gmail).mailbox(), lost), lake, BOTH)
@@ -243,7 +244,7 @@ def test_more_messages_that_never_come_than_an_outage_has_do_not_stop_the_load_f
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     lost = set(sorted(gmail.mailbox().message_ids())[-12:])
-    with mock.patch("gmail_assets.syncing.mailbox_run._MOST_FAILURES", 4):
+    with mock.patch("gmail_assets.syncing.sync_run._MOST_FAILURES", 4):
         for _ in range(2):
             with pytest.raises(GmailError, match="refused by the test"):
                 sync(refusing(client_of(gmail).mailbox(), lost), lake, tables)
@@ -280,7 +281,7 @@ def test_a_load_that_dies_between_the_first_rows_of_both_tables_has_begun_for_bo
         "messages": True,
         "threads": False,
     }
-    assert begun["messages"].anchor == begun["threads"].anchor
+    assert begun["messages"].load_start == begun["threads"].load_start
 
 
 def test_a_failure_is_noted_for_the_table_that_lacks_the_message(gmail: Emulator, lake: Lake) -> None:
@@ -388,7 +389,7 @@ def test_a_history_that_expires_again_and_again_reads_labels_only_once(lake: Lak
         mailbox.receive(mailbox.random_mail())
         gmail.expire_history()
         gmail.usage.reset()
-        with mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 0):
+        with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
             run(gmail, lake)
         assert gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"] == 20 < once
         assert_lake_is_true(lake, gmail, BOTH)
@@ -439,7 +440,7 @@ def test_rows_restored_to_a_moment_within_a_run_get_their_labels(gmail: Emulator
     run(gmail, lake, BOTH[:1])
     delta = DeltaTable(lake.location("messages"))
     delta.restore(delta.version() - 1)  # the reply is there, the star is not
-    with mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 0):
+    with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
         run(gmail, lake, BOTH[:1])
     assert_lake_is_true(lake, gmail, BOTH[:1])
 
@@ -639,7 +640,7 @@ def test_a_profile_that_lags_behind_the_history_reads_no_labels_again(
     gmail.usage.reset()
     mailbox = client_of(gmail).mailbox()
     lagging = Mailbox(mailbox.client, mailbox.user_id, Lagging(mailbox.api, 1))  # type: ignore[arg-type]
-    with mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 0):
+    with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
         results = sync(lagging, lake, tables, allow_mass_delete=True)
     assert results["threads"].mode == "incremental"
     assert not gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"]
@@ -653,7 +654,8 @@ def test_a_cursor_past_the_head_is_not_believed_once_the_head_has_passed_it(
     mailbox = gmail.mailbox()
     past = int(mailbox.head) + 100
     for name in ("messages", "threads"):
-        MailboxPartition(lake.table(name), mailbox.address, "all", "full").commit(cursor=past)
+        partition = MailboxPartition(lake.table(name), mailbox.address, "all", "full")
+        partition.commit(partition.state.synced(past))
     star(mailbox, mailbox.message_ids()[0])
     killed = at_first("list_threads", mock.Mock(side_effect=Killed))
     with pytest.raises(Killed):
@@ -674,8 +676,8 @@ def test_labels_that_only_reading_tells_are_read_on_by_the_next_run(lake: Lake, 
         gmail.expire_history()
         gmail.usage.reset()
         with (
-            mock.patch("gmail_assets.syncing.mailbox_run._LABELS_AT_ONCE", 5),
-            mock.patch("gmail_assets.syncing.mailbox_run._SAMPLE", 2),
+            mock.patch("gmail_assets.syncing.labels._LABELS_AT_ONCE", 5),
+            mock.patch("gmail_assets.syncing.labels._SAMPLE", 2),
         ):
             for _ in range(3):
                 assert not run(gmail, lake, deadline=0.0)["messages"].complete
@@ -688,3 +690,18 @@ def test_labels_that_only_reading_tells_are_read_on_by_the_next_run(lake: Lake, 
         once = sum(min(20 * len(row["messages"]), 40) for row in gmail.truth("threads", format="minimal"))
         if not expires:
             assert gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"] <= once + 2 * 40
+
+
+def test_a_table_that_is_new_when_the_other_one_s_history_is_gone_is_loaded(
+    gmail: Emulator, lake: Lake
+) -> None:
+    run(gmail, lake, BOTH[:1])
+    mailbox = gmail.mailbox()
+    mailbox.receive(mailbox.random_mail())
+    gmail.expire_history()
+    results = run(gmail, lake)
+    assert {name: result.mode for name, result in results.items()} == {
+        "messages": "reconcile",
+        "threads": "full_load",
+    }
+    assert_lake_is_true(lake, gmail, BOTH)

@@ -1,0 +1,241 @@
+"""The sync state of one mailbox in one table: a small value, kept as transactions in the Delta log.
+
+`SyncState` is frozen; its methods are the transitions that a sync makes. `read_state` and `transactions` are its form
+in the log: one transaction id per field, written in the same commit as the rows that make it true. The ids begin with
+`gmail/<mailbox>/<table>/`.
+
+Version 1 (before version ids were written) kept the cursor and the start of a load under the options' fingerprint. It
+is migrated by the first commit: nothing is loaded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from deltalake import DeltaTable, Transaction
+
+from gmail_assets.delta.errors import LakeError
+
+__all__ = [
+    "STATE_VERSION",
+    "LabelReread",
+    "NewerStateError",
+    "SyncState",
+    "number_of",
+    "read_state",
+    "reader",
+    "transactions",
+]
+
+STATE_VERSION = 2
+
+
+class NewerStateError(LakeError):
+    """The table was written by a newer version of this product."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReread:
+    """A reading of all labels that is under way (see `gmail_assets.syncing.labels`).
+
+    Attributes:
+        since: History id after which it began.
+        last: Position (`number_of` its id) of the last thread whose labels were read.
+    """
+
+    since: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyncState:
+    """How far one table holds one mailbox.
+
+    Attributes:
+        options: Number of the options' fingerprint that the state belongs to.
+        format: Number of the format in which messages are stored.
+        cursor: History id that the table is synced through; None when it has to be reconciled or loaded.
+        load_start: History id from which an unfinished load has to be replayed.
+        rows_through: History id through which every stored row is right, whatever the options and though others may
+            be missing: what changed later has to be read again, and nothing else. 0 when nothing is known.
+        rows_match: Every stored row matched the options when it was written.
+        reread: The reading of all labels that is under way, if any.
+        unexplained: Rows too many (or, negative, too few) that a check found and that the next run reconciles.
+        accepted: Such a difference that was left by a reconciliation: it is reported and not reconciled again.
+    """
+
+    options: int
+    format: int
+    cursor: int | None = None
+    load_start: int | None = None
+    rows_through: int = 0
+    rows_match: bool = True
+    reread: LabelReread | None = None
+    unexplained: int = 0
+    accepted: int = 0
+
+    def loading(self, start: int) -> SyncState:
+        """A load is under way whose rows were all read after `start`."""
+        return replace(
+            self,
+            cursor=None,
+            load_start=start,
+            rows_through=start,
+            rows_match=True,
+            reread=None,
+            unexplained=0,
+        )
+
+    def synced(self, cursor: int) -> SyncState:
+        """Everything through `cursor` is applied."""
+        return replace(
+            self, cursor=cursor, load_start=None, rows_through=cursor, rows_match=True, reread=None
+        )
+
+    def unsynced(self, head: int) -> SyncState:
+        """The table has to be reconciled.
+
+        Args:
+            head: The mailbox's head: rows can't be right through a later id.
+        """
+        known = self.rows_through <= head
+        return replace(
+            self,
+            cursor=None,
+            load_start=None,
+            rows_through=self.rows_through if known else 0,
+            reread=self.reread if known else None,
+            unexplained=0,
+            accepted=self.unexplained or self.accepted,
+        )
+
+    def labels_through(self, history_id: int) -> SyncState:
+        """Every stored row is right through `history_id`."""
+        return replace(self, rows_through=history_id)
+
+    def rereading(self, since: int, last: int) -> SyncState:
+        """The labels of all threads up to the position `last` were read after `since`."""
+        return replace(self, reread=LabelReread(since, last))
+
+    def counted(self, difference: int) -> SyncState:
+        """A check counted the rows and found so many too many (or, negative, too few); 0 for none.
+
+        A difference that a reconciliation has left is not reconciled again.
+        """
+        if difference in (0, self.accepted):
+            return replace(self, unexplained=0, accepted=difference)
+        return replace(self, unexplained=difference)
+
+
+def number_of(text: str) -> int:
+    """A positive 60-bit number for a text: transaction versions are numbers."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:15], 16) + 1
+
+
+def read_state(
+    read: Callable[[str], int | None], base: str, fingerprint: str, format_: str
+) -> tuple[SyncState, int | None]:
+    """The state as the log has it, for these options.
+
+    Args:
+        read: Gives a transaction's version, or None.
+        base: Beginning of the ids: `gmail/<mailbox>/<table>`.
+        fingerprint: Fingerprint of the options: of other options there is neither cursor nor load.
+        format_: Format of messages.
+
+    Returns:
+        The state, and its version; None when nothing was ever written.
+
+    Raises:
+        NewerStateError: A later version of this product wrote it.
+    """
+    wanted = SyncState(number_of(fingerprint), number_of(format_))
+    if not read(f"{base}/writer"):
+        return wanted, None
+    version = read(f"{base}/version") or 1
+    if version > STATE_VERSION:
+        raise NewerStateError(
+            f"The lake's sync state has version {version}; this release reads up to {STATE_VERSION}.",
+            fix="Upgrade gmail-assets: a newer release wrote this lake.",
+        )
+    named = base if version > 1 else f"{base}/{fingerprint}"
+    cursor_id, load_id = ("cursor", "load_start") if version > 1 else ("history", "load")
+    same = read(f"{base}/options") == wanted.options and read(f"{base}/format") == wanted.format
+    cursor = read(f"{named}/{cursor_id}") or None if same else None
+    load_start = read(f"{named}/{load_id}") or None if same else None
+    since, last = read(f"{base}/reread/since"), read(f"{base}/reread/last")
+    return (
+        replace(
+            wanted,
+            cursor=cursor,
+            load_start=load_start,
+            rows_through=read(f"{base}/applied") or 0,
+            rows_match=bool(cursor or load_start) or read(f"{base}/entered") == wanted.options,
+            reread=LabelReread(since, last) if since and last else None,
+            unexplained=_signed(read(f"{base}/unexplained")),
+            accepted=_signed(read(f"{base}/accepted")),
+        ),
+        version,
+    )
+
+
+def transactions(
+    state: SyncState, read: Callable[[str], int | None], base: str, fingerprint: str, fence: int
+) -> list[Transaction]:
+    """What a commit has to carry, so that the log says `state` after it.
+
+    Args:
+        state: The new state.
+        read: Gives the present version of a transaction.
+        base: Beginning of the ids.
+        fingerprint: Fingerprint of the options.
+        fence: Number of this commit: it refuses a second writer's.
+    """
+    reread = state.reread or LabelReread(0, 0)
+    fields = {
+        f"{base}/version": STATE_VERSION,
+        f"{base}/options": state.options,
+        f"{base}/format": state.format,
+        f"{base}/cursor": state.cursor or 0,
+        f"{base}/load_start": state.load_start or 0,
+        f"{base}/applied": state.rows_through,
+        f"{base}/entered": state.options if state.rows_match else 0,
+        f"{base}/reread/since": reread.since,
+        f"{base}/reread/last": reread.last,
+        f"{base}/unexplained": _unsigned(state.unexplained),
+        f"{base}/accepted": _unsigned(state.accepted),
+        # Version 1 must not go on from a cursor of its own.
+        f"{base}/{fingerprint}/history": 0,
+        f"{base}/{fingerprint}/load": 0,
+    }
+    return [Transaction(f"{base}/writer", fence), *_changed(fields, read)]
+
+
+def _changed(fields: dict[str, int], read: Callable[[str], int | None]) -> Iterator[Transaction]:
+    """Only what differs: an id that was never written stands for 0."""
+    for app_id, number in fields.items():
+        if (read(app_id) or 0) != number:
+            yield Transaction(app_id, number)
+
+
+def reader(delta: DeltaTable) -> Callable[[str], int | None]:
+    """Transaction versions of a table as of the version that it is loaded at, each looked up once."""
+    known: dict[str, int | None] = {}
+
+    def read(app_id: str) -> int | None:
+        if app_id not in known:
+            known[app_id] = delta.transaction_version(app_id)
+        return known[app_id]
+
+    return read
+
+
+def _unsigned(number: int) -> int:
+    """Transaction versions are kept at 0 and above: twice the amount, one less for a negative one."""
+    return 2 * abs(number) - (number < 0)
+
+
+def _signed(number: int | None) -> int:
+    return (-(number + 1) if number % 2 else number) // 2 if number else 0

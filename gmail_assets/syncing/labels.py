@@ -1,0 +1,187 @@
+"""Labels of stored messages that have to be read again when the history no longer tells.
+
+Gmail documents a thread's historyId as "the last history record that modified this thread". After an expired history,
+threads whose historyId did not move are taken as unchanged. That label changes move it is not documented: so a random
+sample of unchanged threads is read each time, and one mismatch means that the labels of all threads are read.
+Everything that serves this is in this module.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from gmail_assets.delta.sync_state import LabelReread, number_of
+from gmail_assets.syncing.listing import Listing
+from gmail_assets.syncing.sync_plan import SyncPlan
+from gmail_assets.syncing.table import TableSync
+from gmail_assets.syncing.table_plan import MessageIds
+from gmail_client.api import GmailApi
+from gmail_client.changes import Changes, MessageChange
+from gmail_client.errors import GmailError
+from gmail_client.fetch import FetchRequest, fetch
+
+__all__ = ["LabelReader", "as_change", "labels_to_read", "unread_threads"]
+
+_SAMPLE = 20
+"""Unchanged threads that are read to test that history ids tell changes."""
+_LABELS_AT_ONCE = 2_000
+"""Threads whose labels are read and written at once."""
+
+OnFailure = Callable[[str, str, GmailError], None]
+"""Called with thread id, message id and error of a message that Gmail would not give."""
+
+
+def labels_to_read(
+    tables: Sequence[TableSync], stored: MessageIds, listing: Listing, chance: random.Random
+) -> tuple[MessageIds, MessageIds, bool]:
+    """What has to be read to know the labels of stored messages.
+
+    Args:
+        tables: The tables that are reconciled.
+        stored: Stored messages by thread.
+        listing: What Gmail lists.
+        chance: Chooses the sample.
+
+    Returns:
+        The messages whose labels are read; a sample of messages that should be unchanged; whether it is all threads,
+        since history ids don't tell.
+    """
+
+    def present(threads: Iterable[str]) -> MessageIds:
+        found = {thread_id: stored[thread_id] & listing.present.keys() for thread_id in threads}
+        return {thread_id: ids for thread_id, ids in found.items() if ids}
+
+    if any(table.state.reread for table in tables):
+        return present(unread_threads(tables, stored)), {}, True
+    changed = {
+        thread_id
+        for table in tables
+        for thread_id in table.moved(table.stored_messages(), listing.everything)
+    }
+    changed &= stored.keys()
+    unchanged = sorted(stored.keys() - changed)
+    tested = chance.sample(unchanged, min(_SAMPLE, len(unchanged)))
+    return present(sorted(changed)), present(tested), False
+
+
+def unread_threads(tables: Sequence[TableSync], stored: Iterable[str]) -> set[str]:
+    """Stored threads whose labels an earlier run, which read all of them, did not reach."""
+    reached = min(table.state.reread.last if table.state.reread else 0 for table in tables)
+    return {thread_id for thread_id in stored if number_of(thread_id) > reached}
+
+
+class LabelReader:
+    """Reads labels of stored messages, and writes them.
+
+    Args:
+        api: The mailbox.
+        tables: The tables that are reconciled or loaded in this step.
+        on_failure: Called for each message that Gmail would not give.
+        commit_failures: Called before a commit that passes such messages.
+        check_time: Called after each piece; may end the run.
+    """
+
+    def __init__(
+        self,
+        api: GmailApi,
+        tables: Sequence[TableSync],
+        *,
+        on_failure: OnFailure,
+        commit_failures: Callable[[], None],
+        check_time: Callable[[], None],
+    ) -> None:
+        self._api = api
+        self._tables = tables
+        self._on_failure = on_failure
+        self._commit_failures = commit_failures
+        self._check_time = check_time
+
+    def read(self, threads: Mapping[str, set[str]], changes: Changes) -> None:
+        """Read the labels of stored messages into `changes`, without their content."""
+        self._read(threads, changes, self._on_failure)
+
+    def _read(self, threads: Mapping[str, set[str]], changes: Changes, on_failure: OnFailure) -> None:
+        requests = [FetchRequest(thread_id, tuple(ids)) for thread_id, ids in threads.items() if ids]
+        for fetched in fetch(self._api, requests, "minimal"):
+            for message in fetched.messages:
+                if message["id"] in threads[fetched.thread_id]:
+                    changes.messages[message["id"]] = as_change(message)
+            for message_id in fetched.gone:
+                changes.messages[message_id] = MessageChange(fetched.thread_id, 0, deleted=True)
+            for message_id, error in fetched.failed.items():
+                on_failure(fetched.thread_id, message_id, error)
+
+    def sample_agrees(self, sample: Mapping[str, set[str]], tables: Iterable[TableSync]) -> bool:
+        """Whether the sampled messages, whose threads did not move, have the labels that are stored."""
+        found = Changes(start=0, head=0)
+        self._read(sample, found, lambda thread_id, message_id, error: None)
+        for table in tables:
+            for thread_id, ids in sample.items():
+                for message_id, labels in table.labels_of(thread_id, ids).items():
+                    change = found.messages.get(message_id)
+                    if change is None or change.deleted:
+                        continue
+                    if set(change.labels or ()) != set(labels) and change.history_id <= table.start:
+                        return False
+        return True
+
+    def apply(self, plan: SyncPlan, known: Mapping[str, MessageChange], listing: Listing) -> None:
+        """Read and write the labels that the plan names.
+
+        The threads that changed first come first: after each piece all is applied up to the next thread's history id,
+        and a run that ends there is not in vain.
+
+        Args:
+            plan: Names the messages.
+            known: What the fetch of content has told of them already.
+            listing: What Gmail listed.
+        """
+        heads = {thread_id: head.history_id for thread_id, head in listing.everything.items()}
+        threads = sorted(
+            plan.labels_to_read,
+            key=lambda thread_id: (
+                number_of(thread_id) if plan.rereads_all else heads.get(thread_id, 0),
+                thread_id,
+            ),
+        )
+        for at in range(0, len(threads), _LABELS_AT_ONCE):
+            piece, rest = threads[at : at + _LABELS_AT_ONCE], threads[at + _LABELS_AT_ONCE :]
+            ids = {thread_id: plan.labels_to_read[thread_id] for thread_id in piece}
+            changes = Changes(
+                start=0,
+                head=0,
+                messages={m: known[m] for members in ids.values() for m in members if m in known},
+            )
+            self.read({t: members for t, members in ids.items() if not members <= known.keys()}, changes)
+            for table in self._tables:
+                table.thread_heads.update((t, heads[t]) for t in piece if t in heads)
+                table.finish(changes, table.state)
+            if not rest:
+                return
+            self._commit_failures()
+            for table in self._tables:
+                if table.mode == "reconcile":
+                    self._advance(table, piece[-1], heads.get(rest[0], 0) - 1, plan.rereads_all)
+            self._check_time()
+
+    def _advance(self, table: TableSync, last: str, through: int, rereads_all: bool) -> None:
+        """Commit how far the labels have been read."""
+        reread: LabelReread | None = table.state.reread
+        if rereads_all and reread is not None:
+            table.state = table.state.rereading(reread.since, number_of(last))
+        elif not rereads_all and through > table.state.rows_through:
+            table.state = table.state.labels_through(through)
+        else:
+            return
+        table.partition.commit(table.state)
+
+
+def as_change(message: Mapping[str, Any]) -> MessageChange:
+    """A message resource as the change that makes a stored message equal to it."""
+    return MessageChange(
+        message["threadId"],
+        int(message.get("historyId") or 0),
+        labels=tuple(message.get("labelIds") or ()),
+    )

@@ -1,0 +1,181 @@
+"""What one step of a sync has to do, as a value: `SyncPlan`.
+
+`gmail_assets.syncing.compare` makes plans from what Gmail says and what is stored; a run applies them, and
+`gmail_assets.operations.plan` prices the very same values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+
+from gmail_assets.syncing.table import TableSync
+from gmail_assets.syncing.table_plan import MessageIds, TablePlan
+from gmail_client.changes import Changes
+from gmail_client.fetch import FetchRequest, prefers_thread
+from gmail_client.options import MessageFormat
+from gmail_client.quota import QuotaPlan
+
+__all__ = ["FetchGroup", "FetchPlan", "SyncPlan", "includes", "newest_first"]
+
+_INCLUDED: dict[str, tuple[MessageFormat, ...]] = {
+    "full": ("metadata", "minimal"),
+    "metadata": ("minimal",),
+    "raw": ("minimal",),
+}
+
+
+def includes(stored: str, wanted: str) -> bool:
+    """Whether a message in the format `stored` holds all that the format `wanted` has."""
+    return stored == wanted or wanted in _INCLUDED.get(stored, ())
+
+
+def newest_first(thread_ids: Iterable[str]) -> list[str]:
+    """Thread ids, newest first: Gmail's ids grow, and neighbours then lie in the same files."""
+    return sorted(thread_ids, key=lambda name: (len(name), name), reverse=True)
+
+
+class FetchGroup:
+    """What tables that share a format get from Gmail.
+
+    Attributes:
+        format: The richest format that one of them needs.
+        tables: The tables.
+        missing: Messages to be fetched, by thread.
+        whole: Threads of these of which all messages are fetched, also those that nobody named.
+    """
+
+    def __init__(self, format_: MessageFormat) -> None:
+        self.format = format_
+        self.tables: list[TableSync] = []
+        self.missing: MessageIds = {}
+        self.whole: set[str] = set()
+        self._partly_stored: set[str] = set()
+
+    def add(
+        self, table: TableSync, missing: Mapping[str, Set[str]], whole: Set[str], stored: Container[str]
+    ) -> None:
+        """Add what one table lacks."""
+        self.tables.append(table)
+        self.whole |= whole
+        for thread_id, ids in missing.items():
+            self.missing.setdefault(thread_id, set()).update(ids)
+            if thread_id in stored:
+                self._partly_stored.add(thread_id)
+
+    def requests(self) -> Iterator[FetchRequest]:
+        """One request for each thread, newest first."""
+        for thread_id in newest_first(self.missing):
+            yield FetchRequest(
+                thread_id,
+                tuple(sorted(self.missing[thread_id])),
+                thread_id in self.whole,
+                thread_id in self._partly_stored,
+            )
+
+
+class FetchPlan:
+    """What has to be fetched from Gmail, in as few formats as the tables allow.
+
+    Tables share a read where one format includes the other. `raw` shares with none: Gmail has no thread in it.
+    """
+
+    def __init__(self) -> None:
+        self.groups: list[FetchGroup] = []
+
+    def add(
+        self,
+        table: TableSync,
+        missing: Mapping[str, Set[str]],
+        whole: Set[str] = frozenset(),
+        stored: Container[str] = frozenset(),
+    ) -> None:
+        """Add what one table lacks.
+
+        Args:
+            table: The table.
+            missing: Thread id to messages.
+            whole: Threads of these of which all messages are wanted, also those that nobody named.
+            stored: Threads of which the table has other messages.
+        """
+        self._group(table.options.format).add(table, missing, whole, stored)
+
+    def _group(self, format_: MessageFormat) -> FetchGroup:
+        for group in self.groups:
+            if group.format == format_:
+                return group
+            if "raw" not in (group.format, format_):
+                if includes(format_, group.format):
+                    group.format = format_
+                return group
+        self.groups.append(FetchGroup(format_))
+        return self.groups[-1]
+
+    def read_whole(self, labels_to_read: Mapping[str, Set[str]]) -> None:
+        """Read those threads whole where that also brings, at no higher cost, labels that have to be read."""
+        for group in self.groups:
+            if group.format != "raw":
+                group.whole.update(
+                    thread_id
+                    for thread_id, ids in group.missing.items()
+                    if thread_id in labels_to_read and len(ids) + len(labels_to_read[thread_id]) >= 3
+                )
+                return
+
+    def __len__(self) -> int:
+        """Messages to be fetched, counted once for each group."""
+        return sum(len(ids) for group in self.groups for ids in group.missing.values())
+
+    def units(self, quota: QuotaPlan) -> int:
+        """Quota units that the requests cost, if Gmail gives all that is asked for."""
+        return sum(
+            units_of(request, group.format, quota) for group in self.groups for request in group.requests()
+        )
+
+
+def units_of(request: FetchRequest, format_: MessageFormat, quota: QuotaPlan) -> int:
+    """What one request costs."""
+    message, thread = quota.price("messages.get"), quota.price("threads.get")
+    if prefers_thread(request, format_, message, thread):
+        return thread
+    return message * len(request.message_ids)
+
+
+@dataclass(slots=True)
+class SyncPlan:
+    """One step of a sync.
+
+    Attributes:
+        tables: The tables it concerns, each with its share.
+        fetch: Content to be fetched from Gmail.
+        changes: Labels to set and messages to delete.
+        labels_to_read: Stored messages whose labels have to be read, by thread.
+        sample: Unchanged messages whose labels are read to test that history ids tell changes, by thread.
+        rereads_all: The labels of all stored threads are read, from where an earlier run stopped.
+        cursor: History id that is reached once all is applied; None when the history has to be replayed afterwards.
+    """
+
+    tables: dict[TableSync, TablePlan]
+    changes: Changes
+    fetch: FetchPlan = field(default_factory=FetchPlan)
+    labels_to_read: MessageIds = field(default_factory=dict)
+    sample: MessageIds = field(default_factory=dict)
+    rereads_all: bool = False
+    cursor: int | None = None
+
+    def units(self, quota: QuotaPlan) -> int:
+        """Quota units of everything that the plan reads from Gmail, listings excepted."""
+        message, thread = quota.price("messages.get"), quota.price("threads.get")
+        fetched = {
+            request.thread_id
+            for group in self.fetch.groups
+            for request in group.requests()
+            if prefers_thread(request, group.format, message, thread)
+        }
+        labels = [
+            FetchRequest(thread_id, tuple(ids))
+            for threads in (self.labels_to_read, self.sample)
+            for thread_id, ids in threads.items()
+            if ids and not (threads is self.labels_to_read and thread_id in fetched)
+        ]
+        return self.fetch.units(quota) + sum(units_of(request, "minimal", quota) for request in labels)

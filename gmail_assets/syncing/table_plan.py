@@ -1,0 +1,38 @@
+"""One table's share of a plan: `TablePlan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gmail_client.changes import ListedThread
+
+__all__ = ["MessageIds", "TablePlan"]
+
+MessageIds = dict[str, set[str]]
+"""Message ids by their thread's id."""
+
+
+@dataclass(slots=True)
+class TablePlan:
+    """One table's share of a plan.
+
+    Attributes:
+        matches: Ids of messages that `q` names, as far as a listing says.
+        threads: What threads.list says of threads.
+        requested: Messages that are brought for this table.
+        in_lake: Those of them that another table of the lake holds, by thread.
+        labels_since: History id through which the labels of `in_lake` are right; None when nothing is in the lake.
+        obsolete: Keys of rows that no longer match: the options are not those under which they entered.
+        unlisted: Keys of rows that the listing does not name, as far as a listing decides.
+        narrowed: Rows may be stored that these options exclude.
+    """
+
+    matches: set[str] = field(default_factory=set)
+    threads: Mapping[str, ListedThread] = field(default_factory=dict)
+    requested: set[str] = field(default_factory=set)
+    in_lake: MessageIds = field(default_factory=dict)
+    labels_since: int | None = None
+    obsolete: set[str] = field(default_factory=set)
+    unlisted: set[str] = field(default_factory=set)
+    narrowed: bool = False
