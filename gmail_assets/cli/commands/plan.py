@@ -99,7 +99,7 @@ def _print_plans(out: Output, plans: list[MailboxPlan]) -> None:
     )
     stored = sum(table.from_lake for plan in plans for table in plan.tables.values())
     if stored:
-        out.say(
+        out.print(
             f"{stored:,} messages are stored in another table: they are taken from there and cost nothing."
         )
     if out.verbose:
