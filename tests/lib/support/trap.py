@@ -18,11 +18,15 @@ _BODY = b'{"access_token": "ya29.trap", "expires_in": 9}'
 class Trap:
     """Listens on loopback and answers every request as a token endpoint would.
 
+    Args:
+        answer: What it answers instead, status line and headers included.
+
     Attributes:
         received: The first bytes of each connection, headers and form included.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answer: bytes = b"") -> None:
+        self._answer = answer or _ANSWER + _BODY
         self.received: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -46,7 +50,7 @@ class Trap:
             with connection, contextlib.suppress(OSError):
                 connection.settimeout(2)
                 self.received.append(connection.recv(65536))
-                connection.sendall(_ANSWER + _BODY)
+                connection.sendall(self._answer)
 
     def __enter__(self) -> Self:
         self._thread.start()
