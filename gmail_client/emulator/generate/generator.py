@@ -7,10 +7,10 @@ from random import Random
 from gmail_client.emulator.generate import initial_settings
 from gmail_client.emulator.generate.languages import LANGUAGES
 from gmail_client.emulator.generate.message_spec import STYLES, MessageSpec
+from gmail_client.emulator.generate.mime_structures import compose
 from gmail_client.emulator.generate.outline import MailboxOutline
 from gmail_client.emulator.generate.people import LISTS, Person, mailbox_owner, person, pick_language
 from gmail_client.emulator.generate.seeded import SeededMailbox
-from gmail_client.emulator.generate.shapes import compose
 from gmail_client.emulator.mail.content import MessageContent
 
 __all__ = ["END_MS", "GENERATOR_VERSION", "random_mail", "seeded_mailbox"]
@@ -100,7 +100,7 @@ def random_mail(
     if reply_to is not None:
         subject = reply_to.subject.removeprefix("Re: ")
         references = (*reply_to.references, *([reply_to.message_id] if reply_to.message_id else []))
-    letter = MessageSpec(
+    spec = MessageSpec(
         style=style,
         rng=rng,
         owner=owner,
@@ -116,4 +116,4 @@ def random_mail(
         scale=max(0.02, (mean_json_kb - _FIXED_KB) / _TEXT_KB),
         mailing_list=LISTS[int(rng.random() * len(LISTS))] if style == "list" else None,
     )
-    return compose(letter).raw()
+    return compose(spec).raw()

@@ -1,4 +1,4 @@
-"""What a mailbox has besides mail at first: labels, settings, filters, aliases, forwarding, delegates."""
+"""What a generated mailbox has besides mail: labels, settings, filters, aliases, forwarding addresses, delegates."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _COLORS = (
 
 
 def user_labels(rng: Random) -> list[dict[str, Any]]:
-    """User labels as label resources: nested, hidden ones, coloured ones, short and long ids."""
+    """User labels as Label resources: nested, hidden and colored ones, with short and long ids."""
     labels = []
     for number, name in enumerate(_NAMES, start=1):
-        # Labels of old accounts are numbered, newer ones carry a long number.
+        # Old labels have a small number, newer ones a long one.
         label_id = f"Label_{number}" if number <= 9 else f"Label_{int(rng.random() * 9e18) + 10**18}"
         label: dict[str, Any] = {
             "id": label_id,
@@ -57,7 +57,7 @@ def user_labels(rng: Random) -> list[dict[str, Any]]:
 
 
 def settings(rng: Random, owner: Person, end_ms: int) -> dict[str, dict[str, Any]]:
-    """The five settings parts, by name: autoForwarding, imap, pop, language, vacation."""
+    """The five parts of the settings by name: autoForwarding, imap, pop, language, vacation."""
     forwards = rng.random() < 0.4
     away = rng.random() < 0.5
     vacation: dict[str, Any] = {
@@ -93,7 +93,7 @@ def settings(rng: Random, owner: Person, end_ms: int) -> dict[str, dict[str, Any
 
 
 def filters(rng: Random, labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Filters as filter resources: on senders, subjects, sizes and queries; labelling, archiving, trashing."""
+    """Filters as Filter resources, on senders, subjects, sizes and queries, which label, archive and trash."""
     by_name = {label["name"]: label["id"] for label in labels}
     made: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"from": SENDERS[0][1]}, {"addLabelIds": [by_name["Newsletters"]], "removeLabelIds": ["INBOX"]}),
@@ -111,7 +111,7 @@ def filters(rng: Random, labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def send_as(rng: Random, owner: Person) -> list[dict[str, Any]]:
-    """The primary address and two aliases, one of them not verified yet."""
+    """The primary address and two aliases, one of them pending verification."""
     local = owner.address.partition("@")[0]
     return [
         {
@@ -143,7 +143,7 @@ def send_as(rng: Random, owner: Person) -> list[dict[str, Any]]:
 
 
 def forwarding_addresses(rng: Random) -> list[dict[str, Any]]:
-    """Two forwarding addresses, one of them waiting for its confirmation."""
+    """Two forwarding addresses, one of them pending confirmation."""
     return [
         {"forwardingEmail": "archive@example.org", "verificationStatus": "accepted"},
         {"forwardingEmail": person(int(rng.random() * 1000)).address, "verificationStatus": "pending"},
@@ -151,7 +151,7 @@ def forwarding_addresses(rng: Random) -> list[dict[str, Any]]:
 
 
 def delegates(rng: Random) -> list[dict[str, Any]]:
-    """Two delegates, one of them not accepted yet."""
+    """Two delegates, one of them pending."""
     return [
         {"delegateEmail": "assistant@work.example.com", "verificationStatus": "accepted"},
         {"delegateEmail": person(int(rng.random() * 1000)).address, "verificationStatus": "pending"},

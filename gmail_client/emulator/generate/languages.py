@@ -1,7 +1,7 @@
-"""What invented people write: names, greetings, subjects and sentences in twenty languages.
+"""The words of generated mail, as data: names, greetings, subjects and sentences in twenty languages.
 
-Plain data. Every text of a language can be written in each of its charsets (a test proves it), so that a
-mail in KOI8-R or ISO-2022-JP loses nothing on its way to UTF-8.
+Every text of a language can be encoded in each of its charsets (a test checks it), so that a mail in KOI8-R or
+ISO-2022-JP loses nothing when it is converted to UTF-8.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["COMMON_WORDS", "LANGUAGES", "Language"]
 
 @dataclass(frozen=True)
 class Language:
-    """One language. `weight` is its share of the mail, `charsets` are the ones its mailers use, best first."""
+    """One language: `weight` is its share of the mail, `charsets` are those of its mailers, the most common first."""
 
     code: str
     weight: float
@@ -450,4 +450,4 @@ COMMON_WORDS = {
         yesterday young
     """,
 }
-"""Further words of a language, the most common of everyday mail."""
+"""More words of a language that are common in mail."""

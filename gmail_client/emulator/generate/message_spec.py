@@ -1,4 +1,4 @@
-"""Letters: what is known of a message before it is written, and the headers that it then gets."""
+"""What determines a generated message (`MessageSpec`), and the headers that follow from it."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _CHARSET_MARK = "UTF-8''"
 
 @dataclass(slots=True)
 class MessageSpec:
-    """What is known of a message before it is written.
+    """What determines a generated message.
 
     Args:
         style: One of `STYLES`.
-        rng: Decides all the rest.
-        owner: Whose mailbox it lies in.
-        author: Who wrote it.
-        to: Recipients, maybe none for a draft.
+        rng: Determines everything else.
+        owner: The owner of the mailbox.
+        author: The author.
+        to: Recipients, possibly none for a draft.
         cc: More recipients.
         subject: Without "Re:".
-        language: Number of the language it is written in.
+        language: Number of its language.
         message_id: With angle brackets.
         references: Message ids of the thread so far, oldest first; empty for a first message.
         seconds: Date, epoch seconds.
-        incoming: Whether it came by SMTP, else it was sent (or drafted) from this account.
-        draft: Whether it is not sent yet.
-        scale: Factor on the length of texts.
-        mailing_list: Name and id of the list it came through.
+        incoming: Whether it arrived by SMTP; otherwise it was sent (or drafted) from this account.
+        draft: Whether it is a draft.
+        scale: Factor of the length of texts.
+        mailing_list: Name and id of its mailing list.
     """
 
     style: str
@@ -62,40 +62,38 @@ class MessageSpec:
     mailing_list: tuple[str, str] | None = None
 
 
-def write_head(root: MimePart, letter: MessageSpec) -> None:
-    """Write all headers of the message itself: transit first, then the author's."""
-    rng = letter.rng
-    if letter.style == "chat":
-        root.write(f"From: {letter.author.header()}\n")
+def write_head(root: MimePart, spec: MessageSpec) -> None:
+    """Write all headers of the message: first those of its transit, then the author's."""
+    rng = spec.rng
+    if spec.style == "chat":
+        root.write(f"From: {spec.author.header()}\n")
         return
-    listed = letter.mailing_list is not None or letter.style in _BULK
-    if letter.incoming:
+    listed = spec.mailing_list is not None or spec.style in _BULK
+    if spec.incoming:
         root.write(
-            received(
-                rng, letter.seconds, to=letter.owner.address, sender=letter.author.address, listed=listed
-            )
+            received(rng, spec.seconds, to=spec.owner.address, sender=spec.author.address, listed=listed)
         )
-    elif not letter.draft and rng.random() < 0.3:
-        root.write(submitted(rng, letter.seconds))
+    elif not spec.draft and rng.random() < 0.3:
+        root.write(submitted(rng, spec.seconds))
     unusual = rng.random()
     lines = ["Mime-Version: 1.0" if unusual < 0.2 else "MIME-Version: 1.0"]
-    if letter.references:
-        lines.append("References: " + "\f ".join(letter.references))
-        lines.append(f"In-Reply-To: {letter.references[-1]}")
-    prefix = "Re: " if letter.references else ""
+    if spec.references:
+        lines.append("References: " + "\f ".join(spec.references))
+        lines.append(f"In-Reply-To: {spec.references[-1]}")
+    prefix = "Re: " if spec.references else ""
     lines += [
-        f"From: {letter.author.header()}",
-        f"Date: {date_text(letter.seconds, (int(unusual * 25) - 12) * 60)}",
-        f"{'Message-Id' if unusual > 0.7 else 'Message-ID'}: {letter.message_id}",
-        f"Subject: {_subject(prefix + letter.subject, letter)}",
+        f"From: {spec.author.header()}",
+        f"Date: {date_text(spec.seconds, (int(unusual * 25) - 12) * 60)}",
+        f"{'Message-Id' if unusual > 0.7 else 'Message-ID'}: {spec.message_id}",
+        f"Subject: {_subject(prefix + spec.subject, spec)}",
     ]
-    if letter.to:
-        lines.append("To: " + ",\f\t".join([person.header() for person in letter.to]))
-    if letter.cc:
-        lines.append("Cc: " + ",\f\t".join([person.header() for person in letter.cc]))
-    domain = letter.author.address.rpartition("@")[2]
-    if letter.mailing_list:
-        name, list_id = letter.mailing_list
+    if spec.to:
+        lines.append("To: " + ",\f\t".join([person.header() for person in spec.to]))
+    if spec.cc:
+        lines.append("Cc: " + ",\f\t".join([person.header() for person in spec.cc]))
+    domain = spec.author.address.rpartition("@")[2]
+    if spec.mailing_list:
+        name, list_id = spec.mailing_list
         lines += [
             f"List-Id: {name} <{list_id}>",
             f"List-Post: <mailto:{list_id.replace('.', '@', 1)}>",
@@ -114,8 +112,8 @@ def write_head(root: MimePart, letter: MessageSpec) -> None:
     root.write("\n".join(lines) + "\n")
 
 
-def _subject(subject: str, letter: MessageSpec) -> str:
-    charset = charset_of(letter) if letter.rng.random() < 0.3 else "utf-8"
+def _subject(subject: str, spec: MessageSpec) -> str:
+    charset = charset_of(spec) if spec.rng.random() < 0.3 else "utf-8"
     try:
         return encoded(subject, charset)
     except UnicodeEncodeError:
@@ -129,7 +127,7 @@ def describe(
     content_id: str = "",
     options: str = "",
 ) -> MimePart:
-    """Add the content headers that say what a part is."""
+    """Write the content headers of a part; returns the part."""
     if isinstance(part, MultipartPart):
         part.write(f"Content-Type: {part.content_type}\n")
         return part
@@ -148,7 +146,7 @@ def describe(
 
 
 def _named(filename: str) -> tuple[str, str]:
-    """The parameters that name a file, for Content-Type and for Content-Disposition."""
+    """The parameters with the file name, for Content-Type and for Content-Disposition."""
     if not filename:
         return "", ""
     if filename.isascii():
@@ -163,7 +161,7 @@ def _named(filename: str) -> tuple[str, str]:
     return f';\f name="{encoded(filename)}"', continued
 
 
-def charset_of(letter: MessageSpec) -> str:
-    """A charset that the mailers of the letter's language use: mostly the first of them."""
-    charsets = LANGUAGES[letter.language].charsets
-    return charsets[0] if letter.rng.random() < 0.7 else charsets[int(letter.rng.random() * len(charsets))]
+def charset_of(spec: MessageSpec) -> str:
+    """A charset of the message's language, in most cases the first."""
+    charsets = LANGUAGES[spec.language].charsets
+    return charsets[0] if spec.rng.random() < 0.7 else charsets[int(spec.rng.random() * len(charsets))]

@@ -1,8 +1,8 @@
-"""Parts of generated mail: one description, seen both as raw bytes and as Gmail shows it.
+"""The MIME parts of generated mail, which give both raw bytes and Gmail's payload.
 
-A part knows its headers as written and as shown, and its body as pieces of text that remember how they
-look in each charset and transfer encoding. So `payload()` of generated mail parses nothing, its size is
-counted without writing it, and `raw()` is written from the same pieces. Parts satisfy `mail.Node`.
+A part has its headers as sent and as shown, and its body as pieces of text that cache their encoded forms. So the
+payload of generated mail needs no parsing, and its size is counted without building it. Parts implement
+`payload.MimeNode`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TextPiece:
 
 
 class MimePart:
-    """What all parts share: a head, and a body that each kind makes in its own way."""
+    """The base of all parts: headers, and a body that each kind makes in its own way."""
 
     __slots__ = ("_head", "_headers", "children", "filename", "mime_type")
 
@@ -70,7 +70,7 @@ class MimePart:
         self._headers: list[tuple[str, str]] | None = None
 
     def write(self, lines: str) -> None:
-        """Append to the head: whole header lines in ASCII, each closed by a line feed, folds as form feeds."""
+        """Append header lines in ASCII, each ended by a line feed, with form feeds as folds."""
         self._head.append(lines)
         self._headers = None
 
@@ -91,12 +91,12 @@ class MimePart:
         return next((value for key, value in self.headers if key.lower() == name), "")
 
     def raw(self) -> bytes:
-        """The part as it is sent: headers, an empty line, the body."""
+        """The part as sent: headers, an empty line, the body."""
         head = "".join(self._head).replace("\n", "\r\n").replace("\f", "\r\n")
         return head.encode("ascii") + b"\r\n" + self.raw_body()
 
     def raw_size(self) -> int:
-        """The length of `raw()`, without writing it."""
+        """The length of `raw()`, without building it."""
         # A line feed and a form feed become two characters each.
         head = sum(len(lines) + lines.count("\n") + lines.count("\f") for lines in self._head)
         return head + 2 + self.raw_body_size()
@@ -110,7 +110,7 @@ class MimePart:
         raise NotImplementedError
 
     def decoded(self) -> bytes:
-        """The body with its transfer encoding undone."""
+        """The body with its transfer encoding decoded."""
         return self.raw_body()
 
     def decoded_size(self) -> int:
@@ -127,7 +127,7 @@ class MimePart:
 
 
 class TextPart(MimePart):
-    """A text part. `encoding` is 7bit, 8bit, quoted-printable or base64; a charset too small gives way to UTF-8."""
+    """A text part in 7bit, 8bit, quoted-printable or base64; UTF-8 replaces a charset that lacks a character."""
 
     __slots__ = ("_pieces", "charset", "encoding")
 
@@ -160,7 +160,7 @@ class TextPart(MimePart):
         return _base64_size(size) if self.encoding == "base64" else size
 
     def decoded(self) -> bytes:
-        """The body with its transfer encoding undone."""
+        """The body with its transfer encoding decoded."""
         return b"".join([piece.form(self.charset, quoted=False) for piece in self._pieces])
 
     def decoded_size(self) -> int:
@@ -177,7 +177,7 @@ class TextPart(MimePart):
 
 
 class BinaryPart(MimePart):
-    """A part of `size` bytes that begin with `magic` and go on at random, sent in base64."""
+    """A part of `size` bytes, `magic` and then random bytes, sent in base64."""
 
     __slots__ = ("_magic", "_offset", "_size")
 
@@ -196,7 +196,7 @@ class BinaryPart(MimePart):
         return _base64_size(self._size)
 
     def decoded(self) -> bytes:
-        """The body with its transfer encoding undone."""
+        """The body with its transfer encoding decoded."""
         noise = _noise()
         wanted = self._size - len(self._magic)
         begin = self._offset % len(noise)
@@ -209,7 +209,7 @@ class BinaryPart(MimePart):
 
 
 class MultipartPart(MimePart):
-    """Several parts between boundaries."""
+    """A multipart/* part."""
 
     __slots__ = ("_boundary", "_options")
 
@@ -239,7 +239,7 @@ class MultipartPart(MimePart):
 
 
 class EmbeddedMessagePart(MimePart):
-    """A message/* part around the one message inside."""
+    """A message/* part with the message inside."""
 
     __slots__ = ()
 

@@ -1,8 +1,8 @@
-"""The plan of a generated mailbox: which threads there are, and what is known of each of their messages.
+"""The outline of a generated mailbox: its threads, and what determines each of their messages.
 
-A message is described by three numbers (thread, place in the thread, date); everything else is drawn from
-them anew whenever it is asked for, always the same. So half a million messages take some hundred
-megabytes and no time to speak of, whatever their bodies weigh.
+A message is described by three numbers (thread, position in the thread, date); everything else is generated from them
+whenever it is needed, always the same. So half a million messages need some hundred megabytes and little time,
+whatever the size of their bodies.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any
 from gmail_client.emulator.generate.languages import LANGUAGES
 from gmail_client.emulator.generate.message_spec import MessageSpec
 from gmail_client.emulator.generate.mime_parts import MimePart
+from gmail_client.emulator.generate.mime_structures import compose
 from gmail_client.emulator.generate.people import LISTS, SENDERS, SOCIAL_SENDER, Person, person, pick_language
 from gmail_client.emulator.generate.seeded import SeededMessage
-from gmail_client.emulator.generate.shapes import compose
 from gmail_client.emulator.mail.content import ParsedContent
 from gmail_client.emulator.mail.payload import MessageSummary, summary_of
 
 __all__ = ["GeneratedContent", "MailboxOutline", "weighted"]
 
-# The kinds of threads and their shares, by how many messages a thread has.
+# The kinds of threads and their shares, by the number of messages of a thread.
 _SINGLE = {
     "newsletter": 0.26,
     "notification": 0.27,
@@ -61,7 +61,7 @@ _MASK = (1 << 64) - 1
 
 
 def weighted(rng: Random, shares: dict[str, float]) -> str:
-    """One of the keys, by its share."""
+    """A random key, by its share."""
     point = rng.random() * sum(shares.values())
     for name, share in shares.items():
         point -= share
@@ -71,7 +71,7 @@ def weighted(rng: Random, shares: dict[str, float]) -> str:
 
 
 def _mix(*numbers: int) -> int:
-    """64 bits drawn from some integers, the same on every machine."""
+    """64 random bits determined by some integers, the same on every machine."""
     state = 0x9E3779B97F4A7C15
     for number in numbers:
         state = ((state ^ number) * 0xBF58476D1CE4E5B9) & _MASK
@@ -99,12 +99,12 @@ class MailboxOutline:
     """All threads of one generated mailbox.
 
     Args:
-        seed: What everything is drawn from.
-        owner: Whose mailbox it is.
-        messages: How many messages it holds.
-        end_ms: The date of the newest one.
-        scale: Factor on the length of texts.
-        label_ids: User labels that threads may have, the most used first.
+        seed: Determines everything.
+        owner: The owner of the mailbox.
+        messages: Number of messages.
+        end_ms: The date of the newest message.
+        scale: Factor of the length of texts.
+        label_ids: User labels for threads, the most used first.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class MailboxOutline:
         self._order = self._draw_order(messages)
 
     def _draw_order(self, messages: int) -> list[int]:
-        """One integer per message, sorted by date: milliseconds, thread and place, 32 and 8 bits the latter."""
+        """One integer per message, sorted: milliseconds, thread (32 bits), position in the thread (8 bits)."""
         rng = Random(_mix(self._seed, 1))  # noqa: S311
         order: list[int] = []
         thread = 0
@@ -135,10 +135,10 @@ class MailboxOutline:
             self._kinds.append(_KIND_NUMBERS[weighted(rng, shares)])
             self._sizes.append(size)
             moment = self._end_ms - int(_YEARS_MS * rng.random() ** 1.5) - size * 1000
-            for place in range(size):
-                order.append(moment << 40 | thread << 8 | place)
-                # Answers come within minutes or days; those of a long thread leave room for the rest of it.
-                left = size - place - 1
+            for position in range(size):
+                order.append(moment << 40 | thread << 8 | position)
+                # Replies come within minutes or days; in a long thread they leave time for the rest of it.
+                left = size - position - 1
                 room = self._end_ms - moment
                 gap = min(int(math.exp(rng.random() * 9 + 5) * 1000), int(room * rng.random() / (left + 1)))
                 moment = min(moment + max(1000, gap), self._end_ms - left * 1000)
@@ -164,7 +164,7 @@ class MailboxOutline:
             language = 0
         else:
             count = 1 + int(rng.random() ** 2 * (8 if kind == "list" else 4))
-            # A few people write most of the mail.
+            # A few people write most mail.
             others = tuple(
                 dict.fromkeys(
                     person(_mix(self._seed, 3) % 1_000_000 + int(_CORRESPONDENTS * rng.random() ** 2))
@@ -199,62 +199,62 @@ class MailboxOutline:
             draft_reply=kind in _CONVERSATIONS and rng.random() < 0.03,
         )
 
-    def _is_draft(self, thread: _Thread, number: int, place: int) -> bool:
+    def _is_draft(self, thread: _Thread, number: int, position: int) -> bool:
         if thread.kind == "draft":
             return True
-        return thread.draft_reply and place > 0 and place == self._sizes[number] - 1
+        return thread.draft_reply and position > 0 and position == self._sizes[number] - 1
 
-    def _is_sent(self, thread: _Thread, number: int, place: int) -> bool:
+    def _is_sent(self, thread: _Thread, number: int, position: int) -> bool:
         """Whether the owner wrote it (drafts included)."""
         if thread.kind in ("newsletter", "notification", "receipt", "bounce", "spam"):
             return False
-        if self._is_draft(thread, number, place):
+        if self._is_draft(thread, number, position):
             return True
         share = 2 if thread.kind == "list" else 7
-        return _mix(self._seed, 4, number, place) % 20 < (share if place else share // 2)
+        return _mix(self._seed, 4, number, position) % 20 < (share if position else share // 2)
 
-    def _seeded(self, number: int, place: int, moment: int) -> SeededMessage:
+    def _seeded(self, number: int, position: int, moment: int) -> SeededMessage:
         thread = self._thread(number)
-        draft = self._is_draft(thread, number, place)
+        draft = self._is_draft(thread, number, position)
         chat = self.is_chat(number)
-        labels = self._labels(thread, number, place, moment, draft=draft)
-        dice = _mix(self._seed, 5, number)
-        # Google takes a moment to accept what was sent to it.
-        delay = 0 if draft or "SENT" in labels else 1000 + dice % 2000
-        content = GeneratedContent(self, number, place, (moment - delay) // 1000)
+        labels = self._labels(thread, number, position, moment, draft=draft)
+        bits = _mix(self._seed, 5, number)
+        # Google accepts a message a moment after it was sent.
+        delay = 0 if draft or "SENT" in labels else 1000 + bits % 2000
+        content = GeneratedContent(self, number, position, (moment - delay) // 1000)
         classification: tuple[dict[str, Any], ...] = ()
-        if thread.kind == "work" and dice % 100 < 5 and not draft:
-            fields = [{"fieldId": "sensitivity", "selection": ("internal", "secret")[dice >> 8 & 1]}]
+        if thread.kind == "work" and bits % 100 < 5 and not draft:
+            fields = [{"fieldId": "sensitivity", "selection": ("internal", "secret")[bits >> 8 & 1]}]
             classification = ({"labelId": "confidentiality", "fields": fields},)
         return SeededMessage(content, number, labels, moment, draft, chat, classification)
 
     def _labels(
-        self, thread: _Thread, number: int, place: int, moment: int, *, draft: bool
+        self, thread: _Thread, number: int, position: int, moment: int, *, draft: bool
     ) -> tuple[str, ...]:
         if thread.kind == "chat":
             return ("CHAT",)
-        dice = _mix(self._seed, 6, number, place)
+        bits = _mix(self._seed, 6, number, position)
         if draft:
             return (*thread.user_labels, "DRAFT")
         if thread.kind == "spam":
-            return ("SPAM", "UNREAD") if dice % 4 else ("SPAM",)
+            return ("SPAM", "UNREAD") if bits % 4 else ("SPAM",)
         labels = list(thread.user_labels)
-        if self._is_sent(thread, number, place):
+        if self._is_sent(thread, number, position):
             labels.append("SENT")
         else:
             age = self._end_ms - moment
-            if dice % 100 < (60 if age < _RECENT_MS else 12):
+            if bits % 100 < (60 if age < _RECENT_MS else 12):
                 labels.append("UNREAD")
-            if (dice >> 8) % 100 < (90 if age < _RECENT_MS else 45):
+            if (bits >> 8) % 100 < (90 if age < _RECENT_MS else 45):
                 labels.append("INBOX")
             social = thread.others[0].address == SOCIAL_SENDER
             labels.append("CATEGORY_SOCIAL" if social else _CATEGORIES.get(thread.kind, "CATEGORY_PERSONAL"))
-        if thread.kind in _CONVERSATIONS and (dice >> 16) % 100 < 50:
+        if thread.kind in _CONVERSATIONS and (bits >> 16) % 100 < 50:
             labels.append("IMPORTANT")
-        if thread.starred and place == 0:
+        if thread.starred and position == 0:
             labels.append("STARRED")
-        # Whole threads lie in the trash, and here and there a single message of one.
-        if thread.trashed or (dice >> 24) % 100 < 1:
+        # Whole threads are in the trash, and sometimes a single message of a thread.
+        if thread.trashed or (bits >> 24) % 100 < 1:
             labels = [label for label in labels if label != "INBOX"] + ["TRASH"]
         return tuple(labels)
 
@@ -262,41 +262,41 @@ class MailboxOutline:
         """Whether a thread is a chat."""
         return self._kinds[number] == _KIND_NUMBERS["chat"]
 
-    def message_id(self, number: int, place: int) -> str:
+    def message_id(self, number: int, position: int) -> str:
         """The Message-ID of a message; "" for a chat."""
         if self.is_chat(number):
             return ""
-        drawn = _mix(self._seed, 7, number, place)
-        return f"<{drawn:016x}.{number:x}.{place:x}@mail{number % 7}.example.com>"
+        drawn = _mix(self._seed, 7, number, position)
+        return f"<{drawn:016x}.{number:x}.{position:x}@mail{number % 7}.example.com>"
 
-    def references(self, number: int, place: int) -> tuple[str, ...]:
-        """The References of a message: those before it in its thread, the first and the latest of many."""
-        if place == 0 or self._thread(number).kind in ("chat", "draft"):
+    def references(self, number: int, position: int) -> tuple[str, ...]:
+        """The References of a message: the messages before it in its thread, of many the first and the last."""
+        if position == 0 or self._thread(number).kind in ("chat", "draft"):
             return ()
-        latest = range(max(1, place - _MOST_REFERENCES), place)
+        latest = range(max(1, position - _MOST_REFERENCES), position)
         return tuple(self.message_id(number, earlier) for earlier in (0, *latest))
 
-    def subject(self, number: int, place: int) -> str:
-        """The shown Subject of a message."""
+    def subject(self, number: int, position: int) -> str:
+        """The decoded Subject of a message."""
         thread = self._thread(number)
         if thread.kind == "chat":
             return ""
-        return f"Re: {thread.subject}" if self.references(number, place) else thread.subject
+        return f"Re: {thread.subject}" if self.references(number, position) else thread.subject
 
-    def compose(self, number: int, place: int, seconds: int) -> MimePart:
-        """The message itself; the one that was asked for last is kept."""
+    def compose(self, number: int, position: int, seconds: int) -> MimePart:
+        """The message; the last one is cached."""
         last = self._composed
-        if last is not None and last[0] == number and last[1] == place:
+        if last is not None and last[0] == number and last[1] == position:
             return last[2]
-        root = compose(self._spec(number, place, seconds))
-        self._composed = (number, place, root)
+        root = compose(self._spec(number, position, seconds))
+        self._composed = (number, position, root)
         return root
 
-    def _spec(self, number: int, place: int, seconds: int) -> MessageSpec:
+    def _spec(self, number: int, position: int, seconds: int) -> MessageSpec:
         thread = self._thread(number)
-        rng = Random(_mix(self._seed, 9, number, place))  # noqa: S311
-        sent = self._is_sent(thread, number, place)
-        draft = self._is_draft(thread, number, place)
+        rng = Random(_mix(self._seed, 9, number, position))  # noqa: S311
+        sent = self._is_sent(thread, number, position)
+        draft = self._is_draft(thread, number, position)
         others = thread.others
         to: tuple[Person, ...]
         if sent:
@@ -304,7 +304,7 @@ class MailboxOutline:
             if thread.kind == "draft" and rng.random() < 0.3:
                 to, cc = (), ()
         else:
-            author = others[_mix(self._seed, 10, number, place) % len(others)]
+            author = others[_mix(self._seed, 10, number, position) % len(others)]
             rest = tuple(other for other in others if other is not author)
             to, cc = (self.owner, *rest[:1]), rest[1:]
         if thread.mailing_list:
@@ -320,8 +320,8 @@ class MailboxOutline:
             cc=cc,
             subject=thread.subject,
             language=thread.language,
-            message_id=self.message_id(number, place),
-            references=self.references(number, place),
+            message_id=self.message_id(number, position),
+            references=self.references(number, position),
             seconds=seconds,
             incoming=not sent,
             draft=draft,
@@ -331,50 +331,50 @@ class MailboxOutline:
 
 
 class GeneratedContent(ParsedContent):
-    """A generated message: three numbers and the plan that they belong to."""
+    """A generated message: three numbers and the outline they belong to."""
 
-    __slots__ = ("_number", "_place", "_plan", "_seconds")
+    __slots__ = ("_number", "_plan", "_position", "_seconds")
 
-    def __init__(self, plan: MailboxOutline, number: int, place: int, seconds: int) -> None:
+    def __init__(self, plan: MailboxOutline, number: int, position: int, seconds: int) -> None:
         self._plan = plan
         self._number = number
-        self._place = place
+        self._position = position
         self._seconds = seconds
 
     def node(self) -> MimePart:
-        """The message, made anew."""
-        return self._plan.compose(self._number, self._place, self._seconds)
+        """The message."""
+        return self._plan.compose(self._number, self._position, self._seconds)
 
     def raw(self) -> bytes:
-        """The RFC 822 bytes; b"" for a chat, of which Gmail has none."""
+        """The RFC 822 bytes; b"" for a chat."""
         return b"" if self._plan.is_chat(self._number) else self.node().raw()
 
     def summary(self) -> MessageSummary:
-        """The small facts, from the message made anew."""
+        """The summary of the message."""
         root = self.node()
         return summary_of(root, root.raw_size())
 
     @property
     def size(self) -> int:
-        """Bytes of the message, counted without writing it."""
+        """Bytes of the message, counted without building it."""
         return self.node().raw_size()
 
     @property
     def date_ms(self) -> int:
-        """The Date header in epoch milliseconds; 0 for a chat, which has none."""
+        """The Date header in epoch milliseconds; 0 for a chat."""
         return 0 if self._plan.is_chat(self._number) else self._seconds * 1000
 
     @property
     def message_id(self) -> str:
         """The Message-ID with its brackets; "" for a chat."""
-        return self._plan.message_id(self._number, self._place)
+        return self._plan.message_id(self._number, self._position)
 
     @property
     def references(self) -> tuple[str, ...]:
-        """Message-IDs of the thread before it."""
-        return self._plan.references(self._number, self._place)
+        """Message-IDs of the messages before it in its thread."""
+        return self._plan.references(self._number, self._position)
 
     @property
     def subject(self) -> str:
-        """The shown Subject."""
-        return self._plan.subject(self._number, self._place)
+        """The decoded Subject."""
+        return self._plan.subject(self._number, self._position)

@@ -1,7 +1,7 @@
-"""Your own mail in a mailbox of the emulator: `with_own_mail` adds the messages of files to it.
+"""A user's own mail in a mailbox of the emulator: `with_own_mail` adds messages from files.
 
-Threads are Gmail's own where the files name them (Takeout); other messages join the thread of a message that
-they refer to under the same subject. Labels that the mailbox does not have yet are made.
+Threads are Gmail's where the files name them (Takeout); other messages join the thread of a message that they refer to
+under the same subject. Missing labels are created.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gmail_client.emulator.mail.files import (
     read_maildir,
     read_mbox,
 )
-from gmail_client.emulator.mailbox.threading import base_subject
+from gmail_client.emulator.mail.headers import base_subject
 
 __all__ = ["with_own_mail"]
 
@@ -37,7 +37,7 @@ def with_own_mail(
     """A mailbox with the messages of files added in the order of their dates.
 
     Args:
-        mailbox: What it holds else.
+        mailbox: The mailbox to add to.
         eml: Folders with .eml files, at any depth.
         mbox: Files in mbox form, such as a Google Takeout export.
         maildir: Maildir folders.
@@ -75,7 +75,7 @@ def _seeded(item: ImportedMessage, threads: _Threads, labels: _Labels) -> Seeded
 
 
 class _Labels:
-    """Ids for label names; a name without one gets a new label."""
+    """Ids of label names; a label is created for an unknown name."""
 
     def __init__(self, mailbox: SeededMailbox) -> None:
         self.resources = list(mailbox.labels)
@@ -107,14 +107,14 @@ class _Labels:
 
 
 class _Threads:
-    """Ordinals of threads, below zero so that they meet none of a generated mailbox."""
+    """Numbers of threads, negative to differ from those of the generated mailbox."""
 
     def __init__(self) -> None:
         self._known: dict[object, int] = {}
         self._last = 0
 
     def thread_of(self, item: ImportedMessage) -> int:
-        """The thread of a message, older ones having been asked for before."""
+        """The thread of a message; call it for older messages first."""
         if item.thread:
             return self._find([item.thread])
         subject = base_subject(item.subject)

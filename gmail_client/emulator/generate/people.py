@@ -1,4 +1,4 @@
-"""Invented correspondents: people with names from many languages, companies and lists, on reserved domains."""
+"""Fictional correspondents on reserved domains: people with names in many languages, companies, mailing lists."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ _WORD_BYTES = 45
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A name as it is shown, an address, and the number of the language that the person writes."""
+    """A name, an address, and the number of the person's language."""
 
     name: str
     address: str
     language: int
 
     def header(self) -> str:
-        """Name and address as a header writes them: quoted or in encoded words where that is needed."""
+        """Name and address in a header, quoted or in encoded words where needed."""
         if not self.name:
             return self.address
         if not self.name.isascii():
@@ -77,8 +77,7 @@ class Person:
 
 @lru_cache(maxsize=4096)
 def encoded(text: str, charset: str = "utf-8") -> str:
-    """Text as RFC 2047 words of at most 75 characters, with folds (form feeds, see `parts`)
-    between them; ASCII as it is."""
+    """Text as RFC 2047 encoded words, at most 75 characters each, with form feeds as folds; ASCII unchanged."""
     if text.isascii():
         return text
     words: list[str] = []
@@ -93,7 +92,7 @@ def encoded(text: str, charset: str = "utf-8") -> str:
 
 
 def pick_language(rng: Random) -> int:
-    """The number of a language, by its share of the mail."""
+    """The number of a random language, by its share of the mail."""
     point = rng.random() * _TOTAL
     for number, weight in enumerate(_WEIGHTS):
         point -= weight
@@ -104,13 +103,13 @@ def pick_language(rng: Random) -> int:
 
 @lru_cache(maxsize=4096)
 def person(number: int) -> Person:
-    """Correspondent number `number` (any integer): always the same one."""
+    """The correspondent with this number (any integer), always the same."""
     rng = Random(number * 2 + 1)  # noqa: S311
     chosen = pick_language(rng)
     language = LANGUAGES[chosen]
     given = language.given[int(rng.random() * len(language.given))]
     family = language.family[int(rng.random() * len(language.family))]
-    # Readable where the script allows it, and distinct in any case.
+    # Readable where the script allows it, and always distinct.
     local = "".join(
         c for c in f"{given}.{family}".lower() if c.isascii() and (c.isalnum() or c == ".")
     ).strip(".")
@@ -124,7 +123,7 @@ def person(number: int) -> Person:
 
 
 def mailbox_owner(index: int) -> Person:
-    """The owner of mailbox number `index`."""
+    """The owner of the mailbox with this index."""
     local = _OWNERS[index % len(_OWNERS)] + (f"{index // len(_OWNERS)}" if index >= len(_OWNERS) else "")
     name = " ".join(part.capitalize() for part in local.rstrip("0123456789").split("."))
     return Person(name, f"{local}@gmail.test", 0)

@@ -1,4 +1,4 @@
-"""What a mailbox holds at first: `SeededMailbox`, and `SeededMessage`, one message of it."""
+"""The first content of a mailbox: `SeededMailbox`, and `SeededMessage`, one message of it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["SeededMailbox", "SeededMessage"]
 
 @dataclass(frozen=True, slots=True)
 class SeededMessage:
-    """One message of a mailbox as it is at first.
+    """One message of the first content.
 
     Args:
-        content: What it says.
-        thread: The ordinal of its thread, the same for all its messages.
+        content: The content.
+        thread: A number, the same for all messages of a thread.
         label_ids: Its labels.
         internal_date_ms: When it arrived, epoch milliseconds.
-        draft: Whether a draft holds it (it then has the label DRAFT).
-        chat: Whether it is a chat (label CHAT): Gmail has no raw form of it.
+        draft: Whether it is a draft (with the label DRAFT).
+        chat: Whether it is a chat (with the label CHAT), which has no raw form.
         classification: `classificationLabelValues` of the message.
     """
 
@@ -36,13 +36,13 @@ class SeededMessage:
 
 @dataclass
 class SeededMailbox:
-    """What a mailbox holds at first; iterate over it for its messages, oldest first, as often as needed.
+    """The first content of a mailbox; iterate over it for its messages, oldest first, as often as needed.
 
     Args:
         address: The owner's address.
-        messages: How many messages there are.
-        seed: What everything was drawn from.
-        source: Makes the messages.
+        messages: Number of messages.
+        seed: Determines everything.
+        source: Returns the messages.
         labels: User labels as label resources.
         settings: The five parts by name (autoForwarding, imap, pop, language, vacation).
         filters: Filter resources.

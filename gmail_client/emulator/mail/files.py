@@ -119,13 +119,13 @@ class ImportedMessage:
     """One message of a file.
 
     Args:
-        content: What it says.
-        thread: Gmail's own thread id, "" where the file has none.
-        labels: Ids of system labels, and names of the user's own.
-        internal_date_ms: When it arrived, as far as the file tells, epoch milliseconds.
-        message_id: Its Message-ID; "" when absent, or not needed because `thread` is known.
-        references: Message-IDs before it, likewise.
-        subject: Its Subject, likewise.
+        content: The content.
+        thread: Gmail's thread id, "" when the file has none.
+        labels: Ids of system labels, and names of user labels.
+        internal_date_ms: When it arrived, according to the file, epoch milliseconds.
+        message_id: Its Message-ID; "" when it is absent, or `thread` is known.
+        references: Message-IDs it refers to; empty when `thread` is known.
+        subject: Its Subject; "" when `thread` is known.
     """
 
     content: FileContent
@@ -138,10 +138,10 @@ class ImportedMessage:
 
 
 def read_mbox(path: Path) -> Iterator[ImportedMessage]:
-    """The messages of an mbox file, in its order.
+    """The messages of an mbox file, in file order.
 
     Raises:
-        ConfigurationError: There is no such file, or it is no mbox.
+        ConfigurationError: There is no such file, or it is not an mbox file.
     """
     path = _existing(path, "mbox", folder=False)
     if path.stat().st_size == 0:
@@ -161,10 +161,12 @@ def read_mbox(path: Path) -> Iterator[ImportedMessage]:
 
 
 def _next_message(data: mmap, position: int) -> int:
-    """Where the next "From " line begins: behind an empty line, and with a time of day in it."""
+    """The position of the next "From " line: after an empty line, with a time of day in it."""
     while (found := data.find(b"\nFrom ", position)) >= 0:
-        behind_empty = data[max(0, found - 1) : found] == b"\n" or data[max(0, found - 2) : found] == b"\n\r"
-        if behind_empty and _FROM_LINE.match(data, found + 1):
+        after_empty_line = (
+            data[max(0, found - 1) : found] == b"\n" or data[max(0, found - 2) : found] == b"\n\r"
+        )
+        if after_empty_line and _FROM_LINE.match(data, found + 1):
             return found + 1
         position = found + 1
     return len(data)
@@ -207,7 +209,7 @@ def _imported(
 
 
 def _from_line_ms(line: bytes) -> int:
-    """The date in a "From " line, epoch milliseconds; 0 when it can't be read."""
+    """The date in a "From " line, epoch milliseconds; 0 when it is invalid."""
     match = _FROM_DATE.search(line)
     if not match:
         return 0
@@ -264,7 +266,7 @@ def _flag_labels(flags: str) -> Iterator[str]:
 
 
 def _folder_name(name: str) -> str:
-    """A folder's name out of IMAP's modified UTF-7."""
+    """The name of a folder, decoded from IMAP's modified UTF-7."""
     pieces = re.split(r"&([^-]*)-", name)
     for number in range(1, len(pieces), 2):
         coded = pieces[number].replace(",", "/")

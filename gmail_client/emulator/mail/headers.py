@@ -14,6 +14,7 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 __all__ = [
+    "base_subject",
     "content_type",
     "date_ms",
     "decode_bytes",
@@ -32,6 +33,7 @@ _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))
 _CONTINUATION = re.compile(r";\s*[^\s=;\"]+\*\d{1,3}\*?\s*=")
 _QUOTED = re.compile(r"\\([\\\"])")
 _FOLD = re.compile(rb"(?:\r\n|\r|\n)[ \t]")
+_REPLY_PREFIX = re.compile(r"^\s*((re|fwd?|aw|wg|sv|vs|tr|rv)\s*(\[\d+\])?\s*:\s*)+", re.IGNORECASE)
 _MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 _LATEST_MS = 253402300800_000
 
@@ -183,6 +185,11 @@ def _join_pieces(parts: dict[int, tuple[bool, str]]) -> str:
             data += unquote_to_bytes(escaped) + text.encode("utf-8", "replace")
             escaped = ""
     return decode_bytes(data + unquote_to_bytes(escaped), charset)
+
+
+def base_subject(subject: str) -> str:
+    """A subject without reply and forward prefixes, in lower case, white space collapsed."""
+    return " ".join(_REPLY_PREFIX.sub("", subject).split()).casefold()
 
 
 def message_ids(*values: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""Messages, threads and drafts as JSON text: `Renderer`, with a bounded cache of what is costly.
+"""Messages, threads and drafts as JSON text: `Renderer`, with a bounded cache.
 
-A payload never changes but for its attachment ids, which are new in every answer. So the JSON text of a
-payload is kept with gaps at the ids, and an answer is that text, fresh ids in the gaps, and a short head.
+A payload never changes, except for its attachment ids, which are new in every response. So the JSON text of a payload
+is cached without the ids, and a response consists of that text, new ids, and a few other fields.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ _ID_PREFIX = "ANGjdJ8"
 _NONCE = 90
 
 CacheKey = tuple[int, str]
-"""A message by the identity of its content and its id: ids alone are unique in one mailbox only."""
+"""The identity of a message's content, and its id: ids are unique in one mailbox only."""
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def to_json(value: Any) -> bytes:
-    """Compact JSON in ASCII: what is beyond is escaped, as Google's servers partly do, for speed."""
+    """Compact JSON, with characters beyond ASCII escaped."""
     return _encode(value).encode()
 
 
 class Renderer:
-    """Makes API resources of what a mailbox stores.
+    """Makes API resources.
 
     Args:
-        behavior: Behaviour that Gmail leaves open.
-        cache_bytes: How much payload text is kept at most.
-        summaries: How many snippets and sizes are kept at most.
+        behavior: Undocumented behavior.
+        cache_bytes: Most bytes of cached payloads.
+        summaries: Most cached snippets and sizes.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Renderer:
 
         Args:
             message: The message.
-            format: What to show of it.
-            headers: With `metadata`: only headers of these names; empty for all.
+            format: The format.
+            headers: With `metadata`: only headers with these names; empty for all.
         """
         snippet, size = self._summary(message)
         head = self._head(message)
@@ -111,7 +111,7 @@ class Renderer:
         *,
         snippet: bool,
     ) -> bytes:
-        """The JSON text of a Thread resource with these members, with or without its snippet."""
+        """The JSON text of a Thread resource with these messages, with or without its snippet."""
         head: dict[str, Any] = {"id": thread.id}
         if snippet:
             head["snippet"] = self.snippet(thread)
@@ -126,11 +126,11 @@ class Renderer:
         return b'{"id":%b,"message":%b}' % (to_json(message.draft_id), self.message(message, format))
 
     def reference(self, message: StoredMessage) -> dict[str, Any]:
-        """What most writes answer: id, threadId and labelIds."""
+        """The response of most writes: id, threadId and labelIds."""
         return self._head(message)
 
     def attachment(self, message: StoredMessage, attachment_id: str) -> dict[str, Any]:
-        """The MessagePartBody behind an attachment id that was minted for this message.
+        """The MessagePartBody of an attachment id of this message.
 
         Raises:
             ApiError: 400 for an id that is not one of this message's.
@@ -165,7 +165,7 @@ class Renderer:
         return head
 
     def snippet(self, thread: StoredThread) -> str:
-        """A thread's snippet."""
+        """The snippet of a thread."""
         return self._summary(thread.snippet_message)[0]
 
     def _summary(self, message: StoredMessage) -> tuple[str, int]:
@@ -216,7 +216,7 @@ class Renderer:
                 self._held -= sum(map(len, dropped))
 
     def _pieces(self, message: StoredMessage) -> tuple[bytes, ...]:
-        """The payload's JSON cut at its attachment ids: text, partId, text, partId, ..., text."""
+        """The JSON of the payload split at its attachment ids: text, partId, text, partId, ..., text."""
         marker = self._marker
         text = to_json(message.content.payload(lambda part_id: f"{marker}{part_id}{marker}"))
         return tuple(text.split(marker.encode()))

@@ -1,10 +1,9 @@
-"""Gmail's search language: `compile_query(q)` gives a test to call with messages.
+"""Gmail's search language: `compile_query(q)` returns a predicate on messages.
 
-Terms side by side mean AND; OR (or `|`) binds closer than that; braces mean OR, parentheses group, also
-behind an operator (`subject:(dinner movie)`); a minus negates the term or group behind it. Words match whole
-words, quotes phrases. Nothing is malformed: brackets are closed where they are not, an operator that is not
-known is taken for words, one with a value that can't be read matches nothing, one without a value does not
-count. Not offered: AROUND; `+word` is a plain word.
+Adjacent terms mean AND; OR (or `|`) has a higher precedence; braces mean OR, parentheses group, also after an operator
+(`subject:(dinner movie)`); a minus negates the term or group after it. Words match whole words, quotes phrases. No
+query is an error: unclosed brackets are closed, an unknown operator is searched as words, an operator with an invalid
+value matches nothing, and one without a value is ignored. AROUND is not supported; `+word` is a plain word.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ _TOKEN = re.compile(
 
 
 class Query:
-    """A compiled `q`: call it with a message. `reaches_spam_trash` says whether it asks for those by name."""
+    """A compiled `q`, to call with a message. `reaches_spam_trash`: it names spam, trash or `in:anywhere`."""
 
     def __init__(self, test: Predicate, *, reaches_spam_trash: bool) -> None:
         self._test = test
         self.reaches_spam_trash = reaches_spam_trash
 
     def __call__(self, message: Searchable) -> bool:
-        """Whether the message matches; that spam and trash are left out by default is the caller's part."""
+        """Whether the message matches. The caller excludes spam and trash."""
         return self._test(MessageView(message))
 
 
@@ -56,9 +55,9 @@ def compile_query(
     """Compile `q`.
 
     Args:
-        q: Whatever the user wrote; nothing raises.
-        now: The present in epoch seconds.
-        labels: Ids of the mailbox's labels by their names.
+        q: Any text.
+        now: The current time in epoch seconds.
+        labels: Ids of the mailbox's labels by name.
         me: The user's own addresses, for `from:me` and `to:me`.
     """
     scope = SearchContext(now, {label_key(name): label_id for name, label_id in labels.items()}, tuple(me))
@@ -80,12 +79,12 @@ class _Parser:
         terms: list[Predicate] = []
         while self._next < len(self._tokens):
             terms.append(self._terms("(", "", 0, negated=False))
-            # What stopped it was a bracket that nobody opened.
+            # It stopped at a closing bracket without an opening one.
             self._next += 1
         return _every(terms)
 
     def _terms(self, opening: str, operator: str, depth: int, *, negated: bool) -> Predicate:
-        """The terms up to a closing bracket; those joined by OR belong together."""
+        """The terms up to a closing bracket, with those joined by OR as one."""
         groups: list[list[Predicate]] = []
         joined = False
         while self._next < len(self._tokens) and self._tokens[self._next]["bracket"] not in (")", "}"):

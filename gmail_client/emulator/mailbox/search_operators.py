@@ -1,8 +1,8 @@
-"""The operators of Gmail's search language, each a test of one message.
+"""The operators of Gmail's search language, each a predicate on a message.
 
-Decided here, where Gmail documents nothing: months are 30 days and years 365; `to:` also looks at Cc and
-Bcc, as the criteria of filters do; `has:attachment` means any part with a filename; `after` includes its
-moment and `before` does not; `larger` and `size` mean above, `smaller` below.
+Decided here, as it is not documented: months are 30 days and years 365; `to:` also searches Cc and Bcc, as the criteria
+of filters do; `has:attachment` means any part with a file name; `after` includes its moment and `before` does not;
+`larger` and `size` mean above, `smaller` below.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = [
 
 
 class Searchable(Protocol):
-    """A message in its mailbox, as far as `q` looks at it."""
+    """A message in its mailbox, as `q` needs it."""
 
     @property
     def content(self) -> MessageContent:
-        """What the message says."""
+        """The content."""
         ...
 
     @property
@@ -45,12 +45,12 @@ class Searchable(Protocol):
 
     @property
     def internal_date_ms(self) -> int:
-        """When it arrived, in epoch milliseconds."""
+        """The internal date, in epoch milliseconds."""
         ...
 
 
 class MessageView:
-    """One message being looked at: its fields are made once, and only when a term asks for them."""
+    """One message that is matched: its search fields are made once, when a term needs them."""
 
     def __init__(self, message: Searchable) -> None:
         self.labels = message.label_ids
@@ -59,7 +59,7 @@ class MessageView:
 
     @cached_property
     def fields(self) -> SearchFields:
-        """What the message says, as words."""
+        """The search fields."""
         return self.content.search_text()
 
 
@@ -71,9 +71,9 @@ class SearchContext:
     """What the operators of one query refer to.
 
     Args:
-        now: The present in epoch seconds, for `newer_than` and `older_than`.
-        labels: Label ids by name as a query may write it (`label_key`).
-        me: The addresses that `from:me` and `to:me` stand for.
+        now: The current time in epoch seconds, for `newer_than` and `older_than`.
+        labels: Label ids by `label_key`.
+        me: The addresses that `from:me` and `to:me` mean.
     """
 
     now: Callable[[], float]
@@ -120,30 +120,30 @@ _LINKS = {
 
 
 def label_key(name: str) -> str:
-    """A label's name as a query writes it: lower-case, with hyphens for blanks, slashes and brackets."""
+    """The name of a label in a query: lower-case, with hyphens for spaces, slashes and brackets."""
     return _LABEL_KEY.sub("-", name.casefold()).strip("-")
 
 
 def match_none(look: MessageView) -> bool:
-    """The test that no message passes."""
+    """The predicate that no message matches."""
     return False
 
 
 def match_all(look: MessageView) -> bool:
-    """The test of a term that is no restriction; it does not count beside others, nor behind a minus."""
+    """The predicate of a term without effect: it is ignored beside other terms and after a minus."""
     return True
 
 
 def compile_words(text: str) -> Predicate:
-    """A bare word or a quoted phrase, looked for in the headers, the file names and the visible text."""
+    """A word or a quoted phrase, searched in the headers, the file names and the visible text."""
     wanted = words(text)
     return match_all if not wanted.strip() else lambda look: wanted in look.fields.anywhere
 
 
 def compile_operator(name: str, value: str, scope: SearchContext) -> Predicate | None:
-    """The test of `name:value`; None when there is no operator of that name.
+    """The predicate of `name:value`; None when there is no such operator.
 
-    An empty value is no restriction, one that cannot be read matches nothing.
+    An empty value has no effect, an invalid one matches nothing.
     """
     make = _OPERATORS.get(name.lower())
     if make is None:
@@ -219,7 +219,7 @@ def _filename(value: str, scope: SearchContext) -> Predicate:
 
 
 def _moment_ms(value: str) -> int | None:
-    """Midnight in California of a date, or epoch seconds, in epoch milliseconds."""
+    """Epoch milliseconds of a date (midnight in California) or of epoch seconds; None for anything else."""
     if value.isascii() and value.isdigit() and len(value) <= 12:
         return int(value) * 1000
     match = _DATE.fullmatch(value)

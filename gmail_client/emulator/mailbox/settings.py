@@ -1,4 +1,4 @@
-"""The settings of one mailbox: `SettingsStore` with its five parts, filters, aliases, forwarding, delegates."""
+"""The settings of one mailbox: `SettingsStore`, with five parts, filters, aliases, forwarding addresses, delegates."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class SettingsStore:
     """Everything below `settings/`, as API resources.
 
     Args:
-        address: The mailbox's own address, its primary send-as alias.
-        labels: Its labels, which filters may name.
+        address: The mailbox's address, its primary send-as alias.
+        labels: The mailbox's labels, which filters can name.
         parts: Some or all of autoForwarding, imap, pop, language, vacation.
         filters: Filter resources.
         send_as: Aliases; the primary one is added when it is missing.
@@ -116,12 +116,12 @@ class SettingsStore:
         return self.filters[filter_id]
 
     def delete_filter(self, filter_id: str) -> None:
-        """Remove a filter, or 404."""
+        """Remove a filter; 404."""
         self.one(self.filters, filter_id)
         del self.filters[filter_id]
 
     def create_forwarding_address(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Add a forwarding address: accepted at once inside the user's domain, else pending."""
+        """Add a forwarding address: accepted at once in the user's domain, else pending."""
         email = _email(entry.get("forwardingEmail"))
         if email in self.forwarding_addresses:
             raise conflict("Forwarding address already exists")
@@ -130,14 +130,14 @@ class SettingsStore:
         return made
 
     def delete_forwarding_address(self, email: str) -> None:
-        """Remove a forwarding address, or 404; auto-forwarding to it ends."""
+        """Remove a forwarding address, and auto-forwarding to it; 404."""
         self.one(self.forwarding_addresses, email)
         del self.forwarding_addresses[email]
         if self.parts["autoForwarding"].get("emailAddress") == email:
             self.parts["autoForwarding"] = {"enabled": False}
 
     def create_send_as(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Add an alias: accepted at once inside the user's domain, else pending."""
+        """Add an alias: accepted at once in the user's domain, else pending."""
         email = _email(entry.get("sendAsEmail"))
         if email in self.send_as:
             raise conflict("Send-as alias already exists")
@@ -153,7 +153,7 @@ class SettingsStore:
         return self.change_send_as(email, entry, replace=False)
 
     def change_send_as(self, email: str, entry: dict[str, Any], *, replace: bool) -> dict[str, Any]:
-        """Patch an alias, or replace what can be set of it; 404."""
+        """Patch an alias, or replace all its writable fields; 404."""
         present = self.one(self.send_as, email)
         if entry.get("isDefault") is False and present.get("isDefault") and not replace:
             raise bad_argument("The default send-as alias can only be replaced by another")
@@ -178,7 +178,7 @@ class SettingsStore:
         return changed
 
     def delete_send_as(self, email: str) -> None:
-        """Remove an alias, 404, or 400 for the primary one; a deleted default falls back to the primary."""
+        """Remove an alias; 404, 400 for the primary one, which becomes the default when the default is removed."""
         present = self.one(self.send_as, email)
         if present.get("isPrimary"):
             raise bad_argument("Cannot delete the primary send-as alias")
@@ -189,12 +189,12 @@ class SettingsStore:
                     other["isDefault"] = True
 
     def verify_send_as(self, email: str) -> None:
-        """Send the verification mail again: 404, or 400 where nothing is pending."""
+        """Resend the verification mail; 404, 400 when no verification is pending."""
         if self.one(self.send_as, email).get("verificationStatus") != "pending":
             raise failed_precondition("Send-as alias is not pending verification")
 
     def create_delegate(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Add a delegate, accepted at once as the API does; 409 twice."""
+        """Add a delegate, accepted at once; 409 for an existing one."""
         email = _email(entry.get("delegateEmail"))
         if email in self.delegates:
             raise conflict("Delegate already exists")
@@ -202,7 +202,7 @@ class SettingsStore:
         return self.delegates[email]
 
     def delete_delegate(self, email: str) -> None:
-        """Remove a delegate, or 404."""
+        """Remove a delegate; 404."""
         self.one(self.delegates, email)
         del self.delegates[email]
 

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from gmail_client.emulator.mail.content import MessageContent
+from gmail_client.emulator.mail.headers import base_subject
 from gmail_client.emulator.mailbox.message_store import MessageStore, StoredMessage, StoredThread
 
-__all__ = ["ThreadIndex", "base_subject"]
-
-_PREFIX = re.compile(r"^\s*((re|fwd?|aw|wg|sv|vs|tr|rv)\s*(\[\d+\])?\s*:\s*)+", re.IGNORECASE)
-
-
-def base_subject(subject: str) -> str:
-    """A subject without reply and forward prefixes, in lower case, white space collapsed."""
-    return " ".join(_PREFIX.sub("", subject).split()).casefold()
+__all__ = ["ThreadIndex"]
 
 
 class ThreadIndex:
