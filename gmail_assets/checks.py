@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.failures import dagster_failures
+from gmail_assets.operations.completeness import combine_findings, record_findings
 from gmail_assets.resources import ResourceKeys
 from gmail_client.client import Mailbox
 from gmail_client.errors import HistoryExpiredError
@@ -35,12 +37,16 @@ _FULL_PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a check: passed or not, a message, and numbers to plot."""
+    """The result of a check: passed or not, a message, and numbers to plot.
+
+    `unexplained` counts, by table, rows that are too many or (negative) too few: the next sync reconciles such a table.
+    """
 
     passed: bool
     message: str
     numbers: Mapping[str, int] = field(default_factory=dict)
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+    unexplained: Mapping[str, int] = field(default_factory=dict)
 
 
 class CheckContext:
@@ -51,12 +57,19 @@ class CheckContext:
         statuses: Status of its partition of each table.
         max_lag: See `build_checks`.
         now: Current time.
+        unfetched: By table, how many messages Gmail has refused so far.
     """
 
     def __init__(
-        self, mailbox: Mailbox, statuses: Mapping[str, PartitionStatus], max_lag: timedelta, now: datetime
+        self,
+        mailbox: Mailbox,
+        statuses: Mapping[str, PartitionStatus],
+        max_lag: timedelta,
+        now: datetime,
+        unfetched: Mapping[str, int] | None = None,
     ) -> None:
         self.mailbox = mailbox
+        self.unfetched = unfetched or {}
         self.statuses = statuses
         self.max_lag = max_lag
         self.now = now
@@ -111,12 +124,22 @@ def row_count(data: CheckContext, table: str) -> Outcome:
     pending = _FULL_PAGE if data.pending is None else len(data.pending)
     slack = total if pending >= _FULL_PAGE else pending
     # The number of threads that are entirely in spam or trash is unknown, so any number in this range is accepted.
-    lowest, highest = total - hidden - slack, total - (hidden if table == "messages" else 0) + slack
+    refused = data.unfetched.get(table, 0)
+    lowest = total - hidden - slack - refused
+    highest = total - (hidden if table == "messages" else 0) + slack
     passed = lowest <= rows <= highest
     explained = f"{hidden:,} in spam and trash, {pending:,} changes since the last sync"
-    difference = "" if passed else f"; {rows - highest if rows > highest else rows - lowest:+,} unexplained"
+    if refused:
+        explained += f", {refused:,} not fetched"
+    unexplained = 0 if passed else rows - highest if rows > highest else rows - lowest
+    difference = f"; {unexplained:+,} unexplained" if unexplained else ""
     message = f"{rows:,} rows; Gmail counts {total:,} ({explained}){difference}"
-    return Outcome(passed, message, {**numbers, "in_spam_and_trash": hidden, "changes_since": pending})
+    return Outcome(
+        passed,
+        message,
+        {**numbers, "in_spam_and_trash": hidden, "changes_since": pending},
+        unexplained={table: unexplained},
+    )
 
 
 def labels_known(data: CheckContext, table: str) -> Outcome:
@@ -137,6 +160,9 @@ def threads_and_messages_agree(data: CheckContext, table: str) -> Outcome:
     messages, threads = (data.statuses[name].spec.options for name in ("messages", "threads"))
     if messages.fingerprint != threads.fingerprint or messages.filtered:
         return Outcome(True, "not applicable: the tables have filters, or different options")
+    cursors = {status.cursor for status in data.statuses.values()}
+    if len(cursors) > 1 or None in cursors:
+        return Outcome(True, "not applicable: the tables are not synced through the same history id")
     rows = data.members("messages")
     missing_threads = _missing_from(rows["threadId"], data.members("threads")["id"])
     inner = pc.struct_field(pc.list_flatten(data.members("threads")["messages"]), "id")
@@ -147,6 +173,7 @@ def threads_and_messages_agree(data: CheckContext, table: str) -> Outcome:
         not examples,
         f"{message}: {', '.join(examples)}" if examples else message,
         {"missing_threads": len(missing_threads), "missing_messages": len(missing_messages)},
+        unexplained={"threads": -len(missing_threads), "messages": -len(missing_messages)},
     )
 
 
@@ -248,11 +275,15 @@ def build_checks(
             )
         with dagster_failures():
             mailbox = gmail.mailbox(context.partition_key)
-            statuses = partition_statuses(gmail_lake.lake(), mailbox.address, tables)
-            data = CheckContext(mailbox, statuses, max_lag, datetime.now(UTC))
-            for key in sorted(context.selected_asset_check_keys):
-                table, check = by_key[key]
-                outcome = _run_check(check, data, table)
+            lake = gmail_lake.lake()
+            statuses = partition_statuses(lake, mailbox.address, tables)
+            registry = MailboxRegistry(lake)
+            unfetched = {name: len(registry.unfetched(mailbox.address, name)) for name in statuses}
+            data = CheckContext(mailbox, statuses, max_lag, datetime.now(UTC), unfetched)
+            selected = sorted(context.selected_asset_check_keys)
+            outcomes = {key: _run_check(by_key[key][1], data, by_key[key][0]) for key in selected}
+            record_findings(statuses, combine_findings(outcome.unexplained for outcome in outcomes.values()))
+            for key, outcome in outcomes.items():
                 yield dg.AssetCheckResult(
                     passed=outcome.passed,
                     asset_key=key.asset_key,

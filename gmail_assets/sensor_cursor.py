@@ -82,6 +82,7 @@ class Observation:
         begun: A first load was started, so there is a load to resume.
         unfinished: A run of this mailbox is queued or running.
         last_run: Outcome of the run that the sensor requested last; `none` if there is none or it is unknown.
+        incomplete: A check found rows missing or too many, so the tables have to be reconciled.
     """
 
     observed: int
@@ -89,6 +90,7 @@ class Observation:
     begun: bool = False
     unfinished: bool = False
     last_run: RunOutcome = "none"
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,8 @@ def decide(
         updated = replace(updated, committed=tables)
     if tables is None and not observation.begun and not initial_load:
         return Decision(replace(updated, requested=None), None, _not_loaded(entry))
-    if tables is not None and tables == observation.observed and edited is None:
+    current = tables is not None and tables == observation.observed and not observation.incomplete
+    if current and edited is None:
         return Decision(replace(updated, requested=None), None, f"{note}up to date at {tables}")
 
     start = edited if edited is not None else tables
@@ -182,6 +185,8 @@ def _reason(request: Request, observation: Observation) -> str:
         reason = "committed was set to null: reconcile with a listing"
     elif request.start is not None:
         reason = f"committed was set to an earlier id: replay the history from {request.start}"
+    elif observation.incomplete:
+        reason = "a check found rows missing or too many: reconcile"
     elif tables is None:
         reason = "resume the first load" if observation.begun else "start the first load"
     elif tables > observed:

@@ -174,6 +174,7 @@ def _observation(state: _MailboxState, unfinished: bool, last_run: RunOutcome) -
         begun=bool(cursors),
         unfinished=unfinished,
         last_run=last_run,
+        incomplete=any(status.unexplained for status in statuses),
     )
 
 

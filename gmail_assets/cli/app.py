@@ -26,7 +26,7 @@ exit codes:
   2    invalid arguments, settings or pipeline spec
   3    no access: credentials, scope, delegation, or the Gmail API is disabled
   4    stopped cleanly before the end: run the command again
-  5    verify: differences between tables and mailbox that nothing explains
+  5    sync, verify: differences between tables and mailbox that nothing explains
   130  interrupted (Ctrl-C): committed data is kept, run the command again
 
 Credentials come from the environment, from .env, or from the file that `login` writes:

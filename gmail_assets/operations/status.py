@@ -51,6 +51,7 @@ class TableStatus:
         cursor: History id that it is synced through; None for snapshots and unfinished loads.
         behind: History ids between the cursor and the mailbox's current one; None if unknown.
         loading: A first load was started and is not finished.
+        unexplained: Rows too many (or, negative, too few) that a check found and that the next sync reconciles.
         changed: Time of the last write.
         materialized: Time of the last Dagster materialization.
     """
@@ -60,6 +61,7 @@ class TableStatus:
     cursor: int | None = None
     behind: int | None = None
     loading: bool = False
+    unexplained: int = 0
     changed: datetime | None = None
     materialized: datetime | None = None
 
@@ -132,6 +134,7 @@ def _table_status(table: str, partition: PartitionStatus, status: MailboxStatus)
         partition.cursor,
         behind,
         bool(CATALOGUE[table].cursor) and partition.cursor is None,
+        partition.unexplained,
         _changed(partition, status.address),
     )
 

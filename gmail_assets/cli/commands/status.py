@@ -98,6 +98,8 @@ def _state(name: str, table: TableStatus | None) -> str:
         return "load not finished"
     if not CATALOGUE[name].cursor:
         return "snapshot"
+    if table.unexplained:
+        return f"{table.unexplained:+,} rows unexplained; the next sync reconciles"
     if table.behind is None:
         return "lag unknown"
     return f"{table.behind:,} history ids behind" if table.behind else "up to date"
@@ -130,6 +132,7 @@ def _as_json(status: MailboxStatus) -> dict[str, Any]:
                 "state": _state(name, table),
                 "cursor": None if table.cursor is None else str(table.cursor),
                 "behind": table.behind,
+                "unexplained": table.unexplained,
                 "changed": _iso(table.changed),
                 "materialized": _iso(table.materialized),
             }

@@ -83,12 +83,21 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(
             "Stopped before the end; committed data is kept. Run the same command again to continue.\n"
         )
+    if code == ExitCode.DIFFERENCES:
+        sys.stderr.write(
+            "A check found rows missing or too many. The next sync reconciles the table with the mailbox, once; "
+            "`gmail-assets verify` lists what differs.\n"
+        )
     if arguments.json:
         json.dump(
             {"exit_code": int(code), "mailboxes": [_as_json(run) for run in runs]}, sys.stdout, indent=2
         )
         sys.stdout.write("\n")
     return code
+
+
+_COMPLETENESS = ("row_count", "threads_and_messages_agree")
+"""Checks whose failure means that rows are missing or too many."""
 
 
 def _exit_code(runs: list[RunResult]) -> ExitCode:
@@ -100,7 +109,11 @@ def _exit_code(runs: list[RunResult]) -> ExitCode:
             codes,
             key=[ExitCode.INCOMPLETE, ExitCode.FAILURE, ExitCode.INVALID_INPUT, ExitCode.NO_ACCESS].index,
         )
-    return ExitCode.SUCCESS if all(run.complete for run in runs) else ExitCode.INCOMPLETE
+    if not all(run.complete for run in runs):
+        return ExitCode.INCOMPLETE
+    if any(check.check in _COMPLETENESS and not check.passed for run in runs for check in run.checks):
+        return ExitCode.DIFFERENCES
+    return ExitCode.SUCCESS
 
 
 def _print_failures(run: RunResult) -> None:
@@ -116,7 +129,7 @@ def _print_failures(run: RunResult) -> None:
 
 
 def _print_failed_checks(run: RunResult) -> None:
-    """Print the failed checks; they do not change the exit code."""
+    """Print the failed checks."""
     for check in run.checks:
         if not check.passed:
             sys.stderr.write(f"{run.mailbox}: check {check.check} of {check.table}: {check.message}\n")

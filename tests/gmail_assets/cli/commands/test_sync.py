@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 from support.lake import assert_lake_is_true
 
 from gmail_assets.cli.exit_codes import ExitCode
@@ -178,3 +179,20 @@ def test_an_interruption_that_a_library_swallows_is_told_all_the_same(run, monke
     outcome = run("sync", "labels")
     assert outcome.code == ExitCode.INTERRUPTED
     assert "Interrupted; committed data is kept." in outcome.err
+
+
+def test_lost_rows_have_an_exit_code_and_are_brought_back(run, gmail: Emulator, place: Path):
+    assert run("sync", "messages", "threads", "--quiet").code == 0
+    messages = DeltaTable(place / "lake" / "messages")
+    lost = sorted(messages.to_pyarrow_table(columns=["id"])["id"].to_pylist())[:2]
+    messages.delete(f"id IN ('{lost[0]}', '{lost[1]}')")
+    outcome = run("sync", "messages", "threads")
+    assert outcome.code == ExitCode.DIFFERENCES
+    assert "-2 unexplained" in outcome.err
+    assert "next sync reconciles" in outcome.err
+    assert "-2 rows unexplained" in run("status").out
+    outcome = run("sync", "messages", "threads", "--json")
+    assert outcome.json["mailboxes"][0]["tables"]["messages"]["sync_mode"] == "reconcile"
+    assert outcome.code == ExitCode.SUCCESS
+    assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
+    assert "unexplained" not in run("status").out
