@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds, TablePlan
@@ -18,6 +19,7 @@ from gmail_client.quota import QuotaPlan
 
 __all__ = ["FetchGroup", "FetchPlan", "SyncPlan", "includes", "newest_first"]
 
+_RICHEST: tuple[MessageFormat, ...] = ("full", "metadata", "minimal", "raw")
 _INCLUDED: dict[str, tuple[MessageFormat, ...]] = {
     "full": ("metadata", "minimal"),
     "metadata": ("minimal",),
@@ -39,7 +41,7 @@ class FetchGroup:
     """What tables that share a format get from Gmail.
 
     Attributes:
-        format: The richest format that one of them needs.
+        format: The format.
         tables: The tables.
         missing: Messages to be fetched, by thread.
         whole: Threads of these of which all messages are fetched, also those that nobody named.
@@ -77,11 +79,12 @@ class FetchGroup:
 class FetchPlan:
     """What has to be fetched from Gmail, in as few formats as the tables allow.
 
-    Tables share a read where one format includes the other. `raw` shares with none: Gmail has no thread in it.
+    A thread that one table needs in a format is fetched in that format for the others too, where it includes theirs.
+    `raw` is shared with none: Gmail has no thread in it.
     """
 
     def __init__(self) -> None:
-        self.groups: list[FetchGroup] = []
+        self._needs: list[tuple[TableSync, Mapping[str, Set[str]], Set[str], Container[str]]] = []
 
     def add(
         self,
@@ -98,18 +101,29 @@ class FetchPlan:
             whole: Threads of these of which all messages are wanted, also those that nobody named.
             stored: Threads of which the table has other messages.
         """
-        self._group(table.options.format).add(table, missing, whole, stored)
+        self._needs.append((table, missing, whole, stored))
 
-    def _group(self, format_: MessageFormat) -> FetchGroup:
-        for group in self.groups:
-            if group.format == format_:
-                return group
-            if "raw" not in (group.format, format_):
-                if includes(format_, group.format):
-                    group.format = format_
-                return group
-        self.groups.append(FetchGroup(format_))
-        return self.groups[-1]
+    @cached_property
+    def groups(self) -> list[FetchGroup]:
+        """What is fetched, one group for each format. All tables have to be added before."""
+        groups: list[FetchGroup] = []
+        for need in sorted(self._needs, key=lambda need: _RICHEST.index(need[0].options.format)):
+            table, missing, whole, stored = need
+            left = dict(missing)
+            own = next((group for group in groups if group.format == table.options.format), None)
+            for group in groups:
+                if group is not own and "raw" not in (group.format, table.options.format):
+                    shared = {
+                        thread_id: left.pop(thread_id) for thread_id in missing if thread_id in group.missing
+                    }
+                    if shared:
+                        group.add(table, shared, whole & shared.keys(), stored)
+            if left:
+                if own is None:
+                    own = FetchGroup(table.options.format)
+                    groups.append(own)
+                own.add(table, left, whole & left.keys(), stored)
+        return groups
 
     def read_whole(self, labels_to_read: Mapping[str, Set[str]]) -> None:
         """Read those threads whole where that also brings, at no higher cost, labels that have to be read."""

@@ -252,7 +252,7 @@ class Witness:
         But where threads.get hides the trash, a thread may be read for its new message and for the labels of the
         others, and tell the labels alone.
         """
-        full = [spec.source_table for spec in tables if spec.options.format == "full"]
+        full = [spec.source_table for spec in tables if spec.options.format != "raw"]
         before = {table: self._ids(table, marked=False) for table in full}
         for spec in tables:
             if spec.source_table in full and self._other_format(spec):
