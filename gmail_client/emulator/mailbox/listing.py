@@ -82,9 +82,9 @@ class ListingFilter:
 
     def message(self, message: StoredMessage) -> bool:
         """Whether the message matches."""
-        if not self._with_spam_trash and message.hidden:
-            return False
         labels = message.label_ids
+        if not self._with_spam_trash and not SPAM_TRASH.isdisjoint(labels):
+            return False
         for label_id in self._label_ids:
             if label_id not in labels:
                 return False
