@@ -6,7 +6,9 @@ POST usage/reset, faults (a Fault as JSON), faults/clear, expire, revoke, token,
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -26,48 +28,16 @@ ADMIN_ROOT = "/_emulator/"
 
 OPERATIONS = frozenset(
     {
-        "insert",
-        "import_",
-        "receive",
-        "send",
-        "modify",
-        "batch_modify",
-        "trash",
-        "untrash",
-        "delete",
-        "batch_delete",
-        "modify_thread",
-        "trash_thread",
-        "untrash_thread",
-        "delete_thread",
-        "create_draft",
-        "update_draft",
-        "send_draft",
-        "delete_draft",
-        "create_label",
-        "patch_label",
-        "update_label",
-        "delete_label",
-        "update_settings",
-        "create_filter",
-        "delete_filter",
-        "create_forwarding_address",
-        "delete_forwarding_address",
-        "create_send_as",
-        "patch_send_as",
-        "update_send_as",
-        "delete_send_as",
-        "verify_send_as",
-        "create_delegate",
-        "delete_delegate",
-        "expire_history",
-        "message_ids",
-        "thread_ids",
-        "label_ids",
-        "random_mail",
+        name
+        for name, method in inspect.getmembers(EmulatedMailbox, inspect.isfunction)
+        if hasattr(method, "__wrapped__")
     }
+    | {"send", "send_draft", "message_ids", "thread_ids", "label_ids", "random_mail"}
 )
-"""Methods of `EmulatedMailbox` that POST write may call."""
+"""Methods of `EmulatedMailbox` that POST write may call: the decorated writes and a few more."""
+
+Query = dict[str, list[str]]
+Action = Callable[[Backend, Query, dict[str, Any]], Any]
 
 
 class _BadRequestError(Exception):
@@ -82,65 +52,64 @@ def admin_reply(backend: Backend, verb: str, action: str, query: str, body: byte
         return error_reply(error)
     except (_BadRequestError, ValueError, TypeError, KeyError) as error:
         return ServerReply(400, to_json({"error": f"{type(error).__name__}: {error}"}))
-    return ServerReply(200, to_json(value))
+    return ServerReply(200, to_json({} if value is None else value))
 
 
-def _act(backend: Backend, verb: str, action: str, query: dict[str, list[str]], body: dict[str, Any]) -> Any:
-    match (verb, action):
-        case ("GET", "usage"):
-            return backend.usage.as_json()
-        case ("POST", "usage/reset"):
-            backend.usage.reset()
-            return {}
-        case ("GET", "faults"):
-            return backend.faults.listed()
-        case ("POST", "faults"):
-            backend.faults.add(Fault.from_json(body))
-            return {}
-        case ("POST", "faults/clear"):
-            backend.faults.clear()
-            return {}
-        case ("GET", "truth"):
-            return truth_of(
-                _mailbox(backend, _first(query, "mailbox")),
-                backend.renderer,
-                _first(query, "table") or "",
-                q=_first(query, "q"),
-                label_ids=query.get("labelIds", []),
-                include_spam_trash=_first(query, "includeSpamTrash") == "true",
-                format=_format(_first(query, "format")),
-            )
-        case ("GET", "time"):
-            return {"time": backend.clock.time(), "factor": getattr(backend.clock, "factor", 1.0)}
-        case ("GET", "state"):
-            return {"addresses": backend.addresses}
-        case ("POST", "expire"):
-            _mailbox(backend, body.get("mailbox")).expire_history(body.get("upto"))
-            return {}
-        case ("POST", "revoke"):
-            backend.tokens.revoke_mailbox(_mailbox(backend, body.get("mailbox")).address)
-            return {}
-        case ("POST", "token"):
-            mailbox = _mailbox(backend, body.get("mailbox"))
-            scopes = tuple(body.get("scopes") or ("https://mail.google.com/",))
-            expires_in = float(body.get("expires_in", 3600))
-            return {
-                "access_token": backend.tokens.new_access_token(
-                    mailbox.address, scopes, expires_in=expires_in
-                )
-            }
-        case ("POST", "write"):
-            return _write(_mailbox(backend, body.get("mailbox")), body)
-        case _:
-            raise _BadRequestError(f"no such action: {verb} {action}")
+def _act(backend: Backend, verb: str, action: str, query: Query, body: dict[str, Any]) -> Any:
+    run = _ACTIONS.get((verb, action))
+    if run is None:
+        raise _BadRequestError(f"no such action: {verb} {action}")
+    return run(backend, query, body)
 
 
-def _write(mailbox: EmulatedMailbox, body: dict[str, Any]) -> Any:
-    operation = body.get("operation", "")
+def _truth(backend: Backend, query: Query, body: dict[str, Any]) -> Any:
+    return truth_of(
+        _mailbox(backend, _first(query, "mailbox")),
+        backend.renderer,
+        _first(query, "table") or "",
+        q=_first(query, "q"),
+        label_ids=query.get("labelIds", []),
+        include_spam_trash=_first(query, "includeSpamTrash") == "true",
+        format=_format(_first(query, "format")),
+    )
+
+
+def _token(backend: Backend, query: Query, body: dict[str, Any]) -> Any:
+    address = _mailbox(backend, body.get("mailbox")).address
+    scopes = tuple(body.get("scopes") or ("https://mail.google.com/",))
+    expires_in = float(body.get("expires_in", 3600))
+    return {"access_token": backend.tokens.new_access_token(address, scopes, expires_in=expires_in)}
+
+
+def _write(backend: Backend, query: Query, body: dict[str, Any]) -> Any:
+    mailbox, operation = _mailbox(backend, body.get("mailbox")), body.get("operation", "")
     if operation not in OPERATIONS:
         raise _BadRequestError(f"no operation {operation!r}; there are {', '.join(sorted(OPERATIONS))}")
     result = getattr(mailbox, operation)(**decode_arguments(body.get("arguments", {})))
     return {"result": result.decode("latin-1") if isinstance(result, bytes) else result}
+
+
+_ACTIONS: dict[tuple[str, str], Action] = {
+    ("GET", "usage"): lambda backend, query, body: backend.usage.as_json(),
+    ("POST", "usage/reset"): lambda backend, query, body: backend.usage.reset(),
+    ("GET", "faults"): lambda backend, query, body: backend.faults.listed(),
+    ("POST", "faults"): lambda backend, query, body: backend.faults.add(Fault.from_json(body)),
+    ("POST", "faults/clear"): lambda backend, query, body: backend.faults.clear(),
+    ("GET", "truth"): _truth,
+    ("GET", "time"): lambda backend, query, body: {
+        "time": backend.clock.time(),
+        "factor": getattr(backend.clock, "factor", 1.0),
+    },
+    ("GET", "state"): lambda backend, query, body: {"addresses": backend.addresses},
+    ("POST", "expire"): lambda backend, query, body: _mailbox(backend, body.get("mailbox")).expire_history(
+        body.get("upto")
+    ),
+    ("POST", "revoke"): lambda backend, query, body: backend.tokens.revoke_mailbox(
+        _mailbox(backend, body.get("mailbox")).address
+    ),
+    ("POST", "token"): _token,
+    ("POST", "write"): _write,
+}
 
 
 def _mailbox(backend: Backend, address: str | None) -> EmulatedMailbox:
@@ -150,7 +119,7 @@ def _mailbox(backend: Backend, address: str | None) -> EmulatedMailbox:
     return backend.mailboxes[name]
 
 
-def _first(query: dict[str, list[str]], name: str) -> str | None:
+def _first(query: Query, name: str) -> str | None:
     return query[name][0] if name in query else None
 
 

@@ -11,6 +11,8 @@ import gzip
 from collections.abc import Callable
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -26,7 +28,6 @@ __all__ = ["EmulatorApp"]
 
 _API_ROOTS = ("/gmail/v1/", "/upload/gmail/", "/resumable/upload/gmail/")
 _BATCH_PATHS = ("/batch", "/batch/gmail/v1")
-_MOST_BODY = 220 * 2**20
 _SMALL = 1024
 
 
@@ -57,71 +58,59 @@ class EmulatorApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._rest(scope, receive, send)
-            return
-        raw_path = scope.get("raw_path") or scope["path"].encode()
-        path = raw_path.decode("latin-1")
-        if path in _BATCH_PATHS and scope["method"] == "POST":
-            await self._batch(scope, receive, send)
-        elif path.startswith(_API_ROOTS):
-            await self._single(path, scope, receive, send)
+        path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+        if scope["type"] == "http" and path in _BATCH_PATHS and scope["method"] == "POST":
+            await self._batch(Request(scope, receive), send)
+        elif scope["type"] == "http" and path.startswith(_API_ROOTS):
+            await self._single(path, Request(scope, receive), send)
         else:
             await self._rest(scope, receive, send)
 
-    async def _single(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(receive)
-        if body is None:
-            await _respond(scope, send, error_reply(ApiError(413, "uploadTooLarge", "Request is too large.")))
-            return
+    async def _single(self, path: str, request: Request, send: Send) -> None:
+        body = await request.body()
         self.backend.usage.count_request(batch=False)
-        request = ServerRequest(
-            scope["method"], path, scope["query_string"].decode("latin-1"), _headers(scope), body
-        )
-        session = self._uploads.step(request)
-        if isinstance(session, ServerReply):
-            await _respond(scope, send, session)
+        query = request.scope["query_string"].decode("latin-1")
+        step = self._uploads.step(ServerRequest(request.method, path, query, dict(request.headers), body))
+        if isinstance(step, ServerReply):
+            await _respond(request, send, step)
             return
-        ticket = self._gateway.admit(session)
-        await self._wait(ticket.fault)
-        await self._send(scope, send, ticket.finish(), ticket.fault)
+        call = self._gateway.admit(step)
+        await self._wait(call.fault)
+        await self._send(request, send, call.finish(), call.fault)
 
-    async def _batch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(receive)
+    async def _batch(self, request: Request, send: Send) -> None:
+        body = await request.body()
         self.backend.usage.count_request(batch=True)
-        headers = _headers(scope)
         try:
-            if body is None:
-                raise ApiError(413, "uploadTooLarge", "Request is too large.")
-            parts = parse_batch(body, headers.get("content-type", ""))
+            parts = parse_batch(body, request.headers.get("content-type", ""))
         except ApiError as error:
-            await _respond(scope, send, error_reply(error))
+            await _respond(request, send, error_reply(error))
             return
         fault = self.backend.faults.next_for("batch")
         if fault is not None and fault.is_error:
-            await _respond(scope, send, fault_reply(fault))
+            await _respond(request, send, fault_reply(fault))
             return
-        authorization = headers.get("authorization")
-        tickets = []
+        calls = []
         in_flight = 0
         for part in parts:
-            ticket = self._gateway.admit(part.request, in_batch=in_flight, token=authorization)
-            in_flight += ticket.call is not None
-            tickets.append(ticket)
-        faults = [fault, *(ticket.fault for ticket in tickets)]
-        breaking = next((one for one in faults if one and one.breaks_connection), fault)
-        slowest = max((one for one in faults if one), key=lambda one: one.seconds, default=None)
-        await self._wait(slowest)
+            call = self._gateway.admit(
+                part.request, in_batch=in_flight, token=request.headers.get("authorization")
+            )
+            in_flight += call.call is not None
+            calls.append(call)
+        faults = [one for one in (fault, *(call.fault for call in calls)) if one is not None]
+        await self._wait(max(faults, key=lambda one: one.seconds, default=None))
         replies = []
-        for number, ticket in enumerate(tickets):
+        for number, call in enumerate(calls):
             if number % 10 == 9:
                 await asyncio.sleep(0)
-            replies.append(ticket.finish())
+            replies.append(call.finish())
         text, content_type = assemble(parts, replies)
         reply = ServerReply(200, text, content_type=content_type)
         if fault is not None and fault.kind == "content-type":
             reply = ServerReply(200, HTML_PAGE, content_type=HTML)
-        await self._send(scope, send, reply, breaking)
+        breaking = next((one for one in faults if one.breaks_connection), fault)
+        await self._send(request, send, reply, breaking)
 
     async def _wait(self, fault: Fault | None) -> None:
         seconds = self._latency
@@ -130,62 +119,29 @@ class EmulatorApp:
         if seconds > 0:
             await asyncio.sleep(seconds / getattr(self.backend.clock, "factor", 1.0))
 
-    async def _send(self, scope: Scope, send: Send, reply: ServerReply, fault: Fault | None) -> None:
-        if fault is not None and fault.kind == "reset":
-            self._abort(tuple(scope["client"]))
-            # The server notices the closed connection in the next turns of the loop, then it expects no response.
-            for _ in range(3):
-                await asyncio.sleep(0)
+    async def _send(self, request: Request, send: Send, reply: ServerReply, fault: Fault | None) -> None:
+        if fault is None or not fault.breaks_connection:
+            await _respond(request, send, reply)
             return
-        await _respond(scope, send, reply, cut=fault is not None and fault.kind == "truncate")
-        if fault is not None and fault.kind == "truncate":
-            self._abort(tuple(scope["client"]))
-            for _ in range(3):
-                await asyncio.sleep(0)
+        if fault.kind == "truncate":
+            await _respond(request, send, reply, cut=True)
+        self._abort(request.scope["client"])
+        # The server notices the closed connection in the next turns of the loop, then it expects no response.
+        for _ in range(3):
+            await asyncio.sleep(0)
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None when it is larger than the largest that Gmail accepts."""
-    message = await receive()
-    if not message.get("more_body"):
-        return bytes(message.get("body", b""))
-    chunks = [message.get("body", b"")]
-    size = len(chunks[0])
-    while message.get("more_body"):
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size <= _MOST_BODY:
-            chunks.append(message.get("body", b""))
-    return b"".join(chunks) if size <= _MOST_BODY else None
-
-
-async def _respond(scope: Scope, send: Send, reply: ServerReply, *, cut: bool = False) -> None:
+async def _respond(request: Request, send: Send, reply: ServerReply, *, cut: bool = False) -> None:
     body = reply.body
-    headers = [(b"vary", b"Origin, X-Origin, Referer"), (b"server", b"ESF")]
-    if body or reply.status != 204:
-        headers.append((b"content-type", reply.content_type.encode()))
-    if len(body) >= _SMALL and _takes_gzip(scope):
+    headers = {"vary": "Origin, X-Origin, Referer", "server": "ESF", **reply.headers}
+    # Google requires gzip in both Accept-Encoding and User-Agent.
+    asked = (request.headers.get("accept-encoding", ""), request.headers.get("user-agent", ""))
+    if len(body) >= _SMALL and all("gzip" in header for header in asked):
         body = gzip.compress(body, compresslevel=1, mtime=0)
-        headers.append((b"content-encoding", b"gzip"))
-    headers.append((b"content-length", str(len(body)).encode()))
-    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    if cut:
-        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-    else:
-        await send({"type": "http.response.body", "body": body})
-
-
-def _takes_gzip(scope: Scope) -> bool:
-    """Whether both Accept-Encoding and User-Agent contain gzip, which Google requires."""
-    accepts = agent = False
-    for name, value in scope["headers"]:
-        if name == b"accept-encoding":
-            accepts = b"gzip" in value
-        elif name == b"user-agent":
-            agent = b"gzip" in value
-    return accepts and agent
+        headers["content-encoding"] = "gzip"
+    kind = reply.content_type if body or reply.status != 204 else None
+    response = Response(body, reply.status, headers, media_type=kind)
+    start = {"type": "http.response.start", "status": reply.status, "headers": response.raw_headers}
+    await send(start)
+    half = body[: len(body) // 2] if cut else body
+    await send({"type": "http.response.body", "body": half, "more_body": cut})

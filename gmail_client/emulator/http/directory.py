@@ -12,6 +12,7 @@ from gmail_client.emulator.api.errors import (
     missing_token,
     rejected_token,
 )
+from gmail_client.emulator.api.methods import STANDARD_PARAMETERS
 from gmail_client.emulator.backend import Backend, DirectoryUser
 from gmail_client.emulator.http.calls import ServerReply
 from gmail_client.emulator.http.gateway import error_reply
@@ -22,25 +23,9 @@ __all__ = ["directory_reply"]
 
 _METHOD = "directory.users.list"
 _SCOPES = ("https://www.googleapis.com/auth/admin.directory.user.readonly",)
-_KNOWN = frozenset(
-    {
-        "alt",
-        "customer",
-        "domain",
-        "fields",
-        "key",
-        "maxResults",
-        "orderBy",
-        "pageToken",
-        "prettyPrint",
-        "projection",
-        "query",
-        "quotaUser",
-        "showDeleted",
-        "sortOrder",
-        "viewType",
-    }
-)
+_PAGING = ("maxResults", "orderBy", "pageToken", "sortOrder")
+_FILTERS = ("customer", "domain", "projection", "query", "showDeleted", "viewType")
+_KNOWN = frozenset((*STANDARD_PARAMETERS, *_PAGING, *_FILTERS))
 
 
 def directory_reply(backend: Backend, query: str, authorization: str | None) -> ServerReply:
@@ -58,16 +43,7 @@ def directory_reply(backend: Backend, query: str, authorization: str | None) -> 
 
 
 def _users(backend: Backend, query: dict[str, str], authorization: str | None) -> dict[str, Any]:
-    if not authorization:
-        raise missing_token(_METHOD)
-    access = backend.tokens.access(authorization.removeprefix("Bearer ").strip())
-    if access is None:
-        raise rejected_token(_METHOD)
-    if access.scopes.isdisjoint(_SCOPES):
-        raise insufficient_scope(_METHOD, _SCOPES)
-    asking = backend.users.get(access.address)
-    if asking is None or not asking.admin:
-        raise ApiError(403, "forbidden", "Not Authorized to access this resource/api")
+    _check_admin(backend, authorization)
     for name in query:
         if name not in _KNOWN:
             raise bad_argument(f"Invalid Input: {name}")
@@ -76,14 +52,7 @@ def _users(backend: Backend, query: dict[str, str], authorization: str | None) -
     size = query.get("maxResults", "100")
     if not size.isdigit() or not 1 <= int(size) <= 500:
         raise bad_argument(f"Invalid Input: maxResults {size}")
-    users = sorted(backend.users.values(), key=lambda user: user.address)
-    if "domain" in query:
-        users = [user for user in users if user.address.endswith(f"@{query['domain'].lower()}")]
-    state = query.get("query", "").strip()
-    if state in ("isSuspended=true", "isSuspended=false"):
-        users = [user for user in users if user.suspended == state.endswith("true")]
-    elif state:
-        raise bad_argument(f"Invalid Input: query {state} (the emulator knows isSuspended=true and =false)")
+    users = _matching(backend, query)
     start = read_token(query["pageToken"], "users", (int,))[0] if query.get("pageToken") else 0
     page = users[start : start + int(size)]
     answer: dict[str, Any] = {"kind": "admin#directory#users", "etag": '"emulator"'}
@@ -92,6 +61,31 @@ def _users(backend: Backend, query: dict[str, str], authorization: str | None) -
     if start + len(page) < len(users):
         answer["nextPageToken"] = write_token("users", start + len(page))
     return answer
+
+
+def _check_admin(backend: Backend, authorization: str | None) -> None:
+    if not authorization:
+        raise missing_token(_METHOD)
+    access = backend.tokens.access(authorization.removeprefix("Bearer ").strip())
+    if access is None:
+        raise rejected_token(_METHOD)
+    if access.scopes.isdisjoint(_SCOPES):
+        raise insufficient_scope(_METHOD, _SCOPES)
+    user = backend.users.get(access.address)
+    if user is None or not user.admin:
+        raise ApiError(403, "forbidden", "Not Authorized to access this resource/api")
+
+
+def _matching(backend: Backend, query: dict[str, str]) -> list[DirectoryUser]:
+    users = sorted(backend.users.values(), key=lambda user: user.address)
+    if "domain" in query:
+        users = [user for user in users if user.address.endswith(f"@{query['domain'].lower()}")]
+    state = query.get("query", "").strip()
+    if state in ("isSuspended=true", "isSuspended=false"):
+        return [user for user in users if user.suspended == state.endswith("true")]
+    if state:
+        raise bad_argument(f"Invalid Input: query {state} (the emulator knows isSuspended=true and =false)")
+    return users
 
 
 def _resource(user: DirectoryUser) -> dict[str, Any]:

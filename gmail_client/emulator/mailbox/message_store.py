@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from gmail_client.emulator.mail.content import MessageContent
@@ -205,33 +206,31 @@ class MessageStore:
         return self._counts[1]
 
     def _count(self) -> dict[str, dict[str, int]]:
-        messages: dict[tuple[str, ...], int] = {}
-        threads: dict[frozenset[str], int] = {}
-        threads_unread: dict[str, int] = {}
+        messages: Counter[tuple[str, ...]] = Counter()
+        threads: Counter[frozenset[str]] = Counter()
+        threads_unread: Counter[str] = Counter()
         for thread in self.threads.values():
             sets = [member.label_ids for member in thread.members]
-            for labels in sets:
-                messages[labels] = messages.get(labels, 0) + 1
-            union = frozenset(sets[0]) if len(sets) == 1 else frozenset().union(*sets)
-            threads[union] = threads.get(union, 0) + 1
-            if "UNREAD" in union:
-                for label in frozenset().union(*(labels for labels in sets if "UNREAD" in labels)):
-                    threads_unread[label] = threads_unread.get(label, 0) + 1
-        found: dict[str, dict[str, int]] = {}
+            messages.update(sets)
+            threads[frozenset().union(*sets)] += 1
+            threads_unread.update(frozenset().union(*(labels for labels in sets if "UNREAD" in labels)))
+        messages_total, threads_total = _by_label(messages), _by_label(threads)
+        messages_unread = _by_label({labels: n for labels, n in messages.items() if "UNREAD" in labels})
+        return {
+            label: {
+                "messagesTotal": number,
+                "messagesUnread": messages_unread[label],
+                "threadsTotal": threads_total[label],
+                "threadsUnread": threads_unread[label],
+            }
+            for label, number in messages_total.items()
+        }
 
-        def entry(label: str) -> dict[str, int]:
-            return found.setdefault(
-                label, {"messagesTotal": 0, "messagesUnread": 0, "threadsTotal": 0, "threadsUnread": 0}
-            )
 
-        for labels, number in messages.items():
-            for label in labels:
-                entry(label)["messagesTotal"] += number
-                if "UNREAD" in labels:
-                    entry(label)["messagesUnread"] += number
-        for union, number in threads.items():
-            for label in union:
-                entry(label)["threadsTotal"] += number
-        for label, number in threads_unread.items():
-            entry(label)["threadsUnread"] = number
-        return found
+def _by_label(counts: Mapping[Any, int]) -> Counter[str]:
+    """Counts of single labels from counts of label sets."""
+    found: Counter[str] = Counter()
+    for labels, number in counts.items():
+        for label in labels:
+            found[label] += number
+    return found
