@@ -176,6 +176,7 @@ def _mail(
                 mailbox,
                 lake,
                 selected,
+                pipeline=entries,
                 full_refresh=config.full_refresh and not begun,
                 reconcile=config.reconcile,
                 replay_from=_history_id(config.replay_from),

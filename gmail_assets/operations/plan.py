@@ -15,9 +15,9 @@ from typing import Any
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.lake_content import StoredContent
+from gmail_assets.syncing.planner import EXPIRIES, SyncPlanner, open_table
 from gmail_assets.syncing.results import Progress
 from gmail_assets.syncing.sync_plan import SyncPlan, includes
-from gmail_assets.syncing.sync_run import EXPIRIES, SyncPlanner, open_table
 from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds
 from gmail_client.api import GmailApi

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gmail_assets.delta.lake import Lake
+from gmail_assets.syncing.planner import open_table
 from gmail_assets.syncing.sync_plan import FetchPlan, includes, newest_first
-from gmail_assets.syncing.sync_run import open_table
 from gmail_assets.syncing.table import TableSync
 from gmail_client.quota import preset
 from gmail_client.spec import SpecTable

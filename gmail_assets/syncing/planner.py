@@ -1,0 +1,221 @@
+"""What a run looks at, and the plans that follow: `SyncPlanner`. The same for a sync and for its price."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.syncing.compare import plan_incremental, plan_reconciliation
+from gmail_assets.syncing.lake_content import LakeContent, StoredContent
+from gmail_assets.syncing.listing import Listing, ListingProgress, hidden_messages
+from gmail_assets.syncing.messages import MessagesSync
+from gmail_assets.syncing.results import Progress
+from gmail_assets.syncing.sync_plan import SyncPlan
+from gmail_assets.syncing.table import TableSync
+from gmail_assets.syncing.table_plan import MessageIds
+from gmail_assets.syncing.threads import ThreadsSync
+from gmail_client.api import GmailApi
+from gmail_client.changes import matching, read_changes
+from gmail_client.errors import HistoryExpiredError
+from gmail_client.spec import SpecTable
+
+__all__ = ["EXPIRIES", "SyncPlanner", "open_table"]
+
+EXPIRIES = 3
+"""Times that the history may expire while one run reconciles."""
+
+
+def open_table(lake: Lake, spec: SpecTable, address: str) -> TableSync:
+    """One table of one mailbox, created where it is missing."""
+    table = lake.table(spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep")
+    partition = MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
+    return (MessagesSync if spec.source_table == "messages" else ThreadsSync)(spec, partition)
+
+
+class SyncPlanner:
+    """What a run looks at to make its plans: Gmail's profile, listings and history, and the lake's other tables.
+
+    The same for a sync and for its price: nothing here writes.
+
+    Args:
+        api: The mailbox.
+        lake: The lake.
+        address: The mailbox's real address.
+        pipeline: Tables of the pipeline, also those that this run leaves out.
+        profile: What getProfile says.
+        on_progress: Progress callback.
+        chance: Chooses samples.
+    """
+
+    def __init__(
+        self,
+        api: GmailApi,
+        lake: Lake,
+        address: str,
+        pipeline: Sequence[SpecTable],
+        profile: Mapping[str, Any],
+        on_progress: Callable[[Progress], None],
+        chance: random.Random | None = None,
+    ) -> None:
+        self.api = api
+        self.profile = profile
+        self.head = int(profile["historyId"])
+        self._content = LakeContent(lake, address, pipeline)
+        self._on_progress = on_progress
+        # The same threads for a plan as for the sync after it, others as the mailbox moves on.
+        self._chance = chance or random.Random(f"{address} {self.head}")  # noqa: S311 - no secret hangs on it
+        self._sources: dict[TableSync, StoredContent | None] = {}
+        self._planned: dict[str, TableSync] = {}
+        self._reached: dict[int, bool] = {}
+
+    def reaches(self, history_id: int) -> bool:
+        """Whether the history goes back, and the mailbox has come as far, as this id."""
+        if history_id not in self._reached:
+            try:
+                page = next(iter(self.api.history(str(history_id))))
+                self._reached[history_id] = int(page.head) >= history_id
+            except HistoryExpiredError:
+                self._reached[history_id] = False
+        return self._reached[history_id]
+
+    def open(self, tables: Iterable[TableSync], *, reconcile: bool, replay_from: int | None) -> list[str]:
+        """Decide for each table how it is synced; says in words what a reader should know."""
+        remarks = []
+        for table in tables:
+            partition, state = table.partition, table.partition.state
+            known = max(state.cursor or 0, state.rows_through)
+            if known > self.head and self.reaches(known):
+                self.head = known  # the profile lags behind the history
+            if partition.restored:
+                remarks.append(
+                    f"{table.name} was restored to an older version: it is reconciled with the mailbox."
+                )
+            if partition.changed_format:
+                table.load(self.head)
+            elif state.cursor is not None and state.cursor > self.head:
+                remarks.append(
+                    f"{table.name}'s cursor {state.cursor} is past the mailbox's head {self.head}: reconciled."
+                )
+                table.reconcile(self.head)
+            elif state.cursor is not None and state.unexplained:
+                remarks.append(
+                    f"{table.name} was found to have {state.unexplained:+,} rows that nothing explains: reconciled."
+                )
+                table.reconcile(self.head)
+            elif state.cursor is not None and not reconcile:
+                table.follow(min(state.cursor, replay_from or state.cursor))
+            elif state.load_start is not None and state.load_start <= self.head:
+                table.load(state.load_start)
+            elif partition.count():
+                table.reconcile(self.head)
+            else:
+                table.load(self.head)
+            if table.mode == "reconcile" and (reread := table.state.reread):
+                if self.reaches(reread.since):
+                    # What was read then is right through that id: the history says the rest.
+                    table.start = min(table.start, reread.since)
+                else:
+                    table.state = table.state.rereading(table.start, 0)
+        return remarks
+
+    @staticmethod
+    def steps(tables: Sequence[TableSync]) -> Iterator[tuple[Sequence[TableSync], bool]]:
+        """The steps of a sync: tables, and whether the history is replayed for them or a listing is reconciled.
+
+        Tables with a cursor come first, and reconciled ones before loaded ones: what a table lacks is then taken from
+        another one that is up to date.
+        """
+        following = [table for table in tables if table.mode == "incremental"]
+        stored = [table for table in tables if table.mode == "reconcile"]
+        new = [table for table in tables if table.mode == "full_load"]
+        if following and (stored or new):
+            yield following, True
+        if stored:
+            yield stored, False
+        if stored and new:
+            yield stored, True
+        if new:
+            yield new, False
+        yield tables, True
+
+    def expired(self, tables: Sequence[TableSync]) -> list[str]:
+        """Reconcile the tables whose history is gone; says in words which."""
+        self.profile = self.api.profile()
+        self.head = int(self.profile["historyId"])
+        self._reached.clear()
+        oldest = min(table.start for table in tables)
+        remarks = []
+        for table in tables:
+            if table.start == oldest:
+                remarks.append(f"The history no longer reaches back to {oldest}: {table.name} is reconciled.")
+                table.reconcile(self.head)
+            elif not table.needs_listing:
+                table.follow(table.start)
+        return remarks
+
+    def look(self, tables: Sequence[TableSync]) -> Listing:
+        """Read what these tables store, and begin the listings for their reconciliation."""
+        listing = Listing(
+            self.api,
+            tables[0].options,
+            total=int(self.profile.get("messagesTotal") or 0),
+            compared=any(table.mode == "reconcile" for table in tables),
+            progress=ListingProgress(self.api, self.profile, self._on_progress),
+        )
+        for table in tables:
+            listing.heads(table)
+            table.read_stored(None)
+        return listing
+
+    def reconciliation(self, tables: Sequence[TableSync], listing: Listing) -> SyncPlan:
+        """The plan of a full load or a reconciliation, after `look`."""
+        self._begin(tables)
+        return plan_reconciliation(tables, listing, self, self._chance)
+
+    def _begin(self, tables: Sequence[TableSync]) -> None:
+        self._sources.clear()
+        self._planned = {table.name: table for table in tables}
+
+    def incremental(self, tables: Sequence[TableSync]) -> SyncPlan:
+        """The plan that the history gives.
+
+        Raises:
+            HistoryExpiredError: It no longer reaches back.
+        """
+        self._begin(tables)
+        return plan_incremental(
+            tables,
+            read_changes(self.api, min(table.start for table in tables)),
+            self,
+            matching=lambda table, ids: matching(self.api, table.options, ids),
+            hidden=lambda table, threads: hidden_messages(self.api, table, threads),
+        )
+
+    def source(self, table: TableSync) -> StoredContent | None:
+        """The table that holds what another one lacks."""
+        if table not in self._sources:
+            self._sources[table] = self._content.source_for(table)
+        return self._sources[table]
+
+    def labels_since(self, source: StoredContent) -> int:
+        """History id through which the labels of another table's messages are right."""
+        return source.labels_since
+
+    def holding(
+        self, table: TableSync, missing: Mapping[str, Set[str]], *, after: int | None
+    ) -> tuple[MessageIds, int | None]:
+        """See `ContentIndex`."""
+        other = self._planned.get("threads" if table.name == "messages" else "messages")
+        if other is not None and not any(other.labels_of(t, ids) for t, ids in missing.items()):
+            return {}, None  # what it stores has been read already
+        source = self.source(table) if missing else None
+        if source is None:
+            return {}, None
+        since = self.labels_since(source)
+        if since < after if after is not None else since < table.start and not self.reaches(since):
+            return {}, None
+        found = source.holding(missing)
+        return found, since if found else None
