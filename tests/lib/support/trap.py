@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from typing import Self
@@ -15,6 +16,18 @@ _ANSWER = (
 _BODY = b'{"access_token": "ya29.trap", "expires_in": 9}'
 
 
+def _request(connection: socket.socket) -> bytes:
+    """A request with its body; what there is of one that ends early."""
+    text = b""
+    while piece := connection.recv(65536):
+        text += piece
+        head, _, body = text.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", head)
+        if b"\r\n\r\n" in text and len(body) >= int(length[1] if length else 0):
+            break
+    return text
+
+
 class Trap:
     """Listens on loopback and answers every request as a token endpoint would.
 
@@ -22,7 +35,7 @@ class Trap:
         answer: What it answers instead, status line and headers included.
 
     Attributes:
-        received: The first bytes of each connection, headers and form included.
+        received: The first request of each connection, headers and body.
     """
 
     def __init__(self, answer: bytes = b"") -> None:
@@ -49,7 +62,7 @@ class Trap:
                 return
             with connection, contextlib.suppress(OSError):
                 connection.settimeout(2)
-                self.received.append(connection.recv(65536))
+                self.received.append(_request(connection))
                 connection.sendall(self._answer)
 
     def __enter__(self) -> Self:
