@@ -25,6 +25,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
 from gmail_assets.delta.restores import brought_back, restores
+from gmail_assets.delta.sql import literal
 from gmail_assets.delta.sync_state import SyncState, read_state, reader, transactions
 
 __all__ = ["MailboxPartition"]
@@ -140,12 +141,12 @@ class MailboxPartition:
 
     def _paths(self, keys: list[str] | None) -> Iterator[Any]:
         """Open the part's files, only those that may hold one of the (sorted) keys."""
-        predicate = f"{MAILBOX} = {_quoted(self.address)}"
+        predicate = f"{MAILBOX} = {literal(self.address)}"
         if keys is not None:
             if not keys:
                 return
             predicate += (
-                f" AND {self.table.key} >= {_quoted(keys[0])} AND {self.table.key} <= {_quoted(keys[-1])}"
+                f" AND {self.table.key} >= {literal(keys[0])} AND {self.table.key} <= {literal(keys[-1])}"
             )
         dataset = self.table.delta.to_pyarrow_dataset(file_pruning_predicate=predicate)
         for path in dataset.files:
@@ -155,12 +156,12 @@ class MailboxPartition:
         """Whole rows by key, in the lake's schema."""
         if not keys:
             return self.table.schema.empty_table()
-        listed = ",".join(_quoted(key) for key in sorted(set(keys)))
+        listed = ",".join(literal(key) for key in sorted(set(keys)))
         found = (
             QueryBuilder()
             .register("t", self.table.delta)
             .execute(
-                f"SELECT * FROM t WHERE {MAILBOX} = {_quoted(self.address)} "  # noqa: S608 - quoted above
+                f"SELECT * FROM t WHERE {MAILBOX} = {literal(self.address)} "  # noqa: S608 - quoted above
                 f"AND {self.table.key} IN ({listed})"
             )
         )
@@ -192,7 +193,7 @@ class MailboxPartition:
                 self.table.delta,
                 self._in_lake(rows),
                 mode="overwrite",
-                predicate=f"{MAILBOX} = {_quoted(self.address)}",
+                predicate=f"{MAILBOX} = {literal(self.address)}",
                 writer_properties=_WRITER,
                 commit_properties=properties,
             )
@@ -204,7 +205,7 @@ class MailboxPartition:
         Where rows are kept after deletion, all are soft-deleted until they are read again: what was deleted in Gmail
         since the last run Gmail can't give again.
         """
-        predicate = f"{MAILBOX} = {_quoted(self.address)}"
+        predicate = f"{MAILBOX} = {literal(self.address)}"
         delta = self.table.delta
 
         def write(properties: CommitProperties) -> None:
@@ -283,8 +284,8 @@ class MailboxPartition:
         source = self._merge_source(updates, names, removed, inserts)
         keys = sorted([*updates[key].to_pylist(), *removed])
         predicate = (
-            f"t.{MAILBOX} = {_quoted(self.address)} "
-            f"AND t.{key} BETWEEN {_quoted(keys[0])} AND {_quoted(keys[-1])} AND t.{key} = s.{key}"
+            f"t.{MAILBOX} = {literal(self.address)} "
+            f"AND t.{key} BETWEEN {literal(keys[0])} AND {literal(keys[-1])} AND t.{key} = s.{key}"
         )
         setting = {name: f's."{name}"' for name in names}
         if self.table.may_hold_marked:
@@ -436,8 +437,3 @@ def _fresh(table: pa.Table) -> pa.Table:
     if not table.num_rows:
         return table
     return table.take(pa.array(range(table.num_rows), pa.int64()))
-
-
-def _quoted(text: str) -> str:
-    """A SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"

@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.errors import unwritable
 from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.sql import equals
 from gmail_client.errors import ConfigurationError
 
 __all__ = ["MailboxRegistry", "Unfetched"]
@@ -64,7 +65,7 @@ class MailboxRegistry:
         if self.refuse_other(name, address):
             return
         row = pa.Table.from_pylist([{"name": name, "mailbox": address}], schema=_MAILBOXES)
-        self._write("_gmail_mailboxes", row, f"name = {_quoted(name)}")
+        self._write("_gmail_mailboxes", row, equals("name", name))
 
     def refuse_other(self, name: str, address: str) -> bool:
         """Refuse `name` when the lake knows it as another address; says whether it is known as this one.
@@ -83,12 +84,12 @@ class MailboxRegistry:
 
     def address_of(self, name: str) -> str | None:
         """The address that `name` stood for when the lake was last written; None where it never was."""
-        rows = self._rows("_gmail_mailboxes", _MAILBOXES, f"name = {_quoted(name)}")
+        rows = self._rows("_gmail_mailboxes", _MAILBOXES, equals("name", name))
         return str(rows[0]["mailbox"]) if rows else None
 
     def unfetched(self, address: str, table: str) -> dict[str, Unfetched]:
         """Messages of this mailbox and table that are still missing, by id."""
-        where = f'mailbox = {_quoted(address)} AND "table" = {_quoted(table)}'
+        where = f"{equals('mailbox', address)} AND {equals('table', table)}"
         return {
             row["id"]: Unfetched(row["threadId"], row["error"], row["attempts"], row["firstFailed"])
             for row in self._rows("_gmail_unfetched", _UNFETCHED, where)
@@ -111,7 +112,7 @@ class MailboxRegistry:
             }
             for message_id, entry in failed.items()
         ]
-        where = f'mailbox = {_quoted(address)} AND "table" = {_quoted(table)}'
+        where = f"{equals('mailbox', address)} AND {equals('table', table)}"
         self._write("_gmail_unfetched", pa.Table.from_pylist(rows, schema=_UNFETCHED), where)
 
     def _rows(self, name: str, schema: pa.Schema, where: str) -> list[dict[str, Any]]:
@@ -139,7 +140,3 @@ class MailboxRegistry:
                     raise unwritable(location, error) from error
             except (DeltaError, OSError) as error:
                 raise unwritable(location, error) from error
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 import pyarrow as pa
 from deltalake import QueryBuilder
 
-from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.sql import equals, identifier
 from gmail_client.api import GmailApi
 from gmail_client.errors import ForbiddenError
 from gmail_client.spec import SpecTable
@@ -47,8 +48,7 @@ def snapshot_drift(api: GmailApi, lake: Lake, address: str, tables: Iterable[Spe
         if delta is None:
             continue
         key = CATALOGUE[name].primary_key[0]
-        literal = address.replace("'", "''")
-        query = f"SELECT \"{key}\" AS key FROM t WHERE mailbox = '{literal}'"  # noqa: S608 - quoted
+        query = f"SELECT {identifier(key)} AS key FROM t WHERE {equals(MAILBOX, address)}"  # noqa: S608 - quoted
         stored = set(pa.table(QueryBuilder().register("t", delta).execute(query))["key"].to_pylist())
         try:
             present = set(_KEYS[name](api))
