@@ -4,6 +4,7 @@ Every asset is partitioned by mailbox and writes its Delta table itself; it yiel
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -77,7 +78,12 @@ def _prefix(entry: SpecTable, key_prefix: Sequence[str]) -> list[str]:
 
 def mail_step_name(key_prefix: Sequence[str]) -> str:
     """Name of the step that syncs messages and threads, for run config."""
-    return "_".join([*key_prefix, "mail"])
+    return _step_name([*key_prefix, "mail"])
+
+
+def _step_name(parts: Sequence[str]) -> str:
+    """Dagster takes letters, digits and underscores there; an asset's key may have others."""
+    return re.sub(r"\W", "_", "_".join(parts))
 
 
 def build_assets(
@@ -228,7 +234,7 @@ def _snapshot(
     read = read_here if engine is None else engine.read
 
     @dg.multi_asset(
-        name="_".join(spec.key.path),
+        name=_step_name(spec.key.path),
         specs=[spec],
         description=spec.description,
         required_resource_keys=resources.required,

@@ -16,6 +16,7 @@ from gmail_assets.resources import GmailResource, LakeResource, ResourceKeys
 from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
 from gmail_assets.spark_engine import SparkEngine
+from gmail_client.client import checked_mailbox_name
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
@@ -64,7 +65,7 @@ def gmail_definitions(
     settings = Settings()
     automation = AutomationSettings()
     tables = spec if isinstance(spec, Spec) else Spec.load(spec if spec is not None else settings.spec)
-    names = tuple(mailboxes) if mailboxes is not None else settings.mailbox_names
+    names = tuple(map(checked_mailbox_name, settings.mailbox_names if mailboxes is None else mailboxes))
     prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix)
     keys = asset_keys(tables, prefix)
     resources = ResourceKeys.of(group_name)
@@ -81,7 +82,7 @@ def gmail_definitions(
     if changing:
         checks.append(
             build_checks(
-                "_".join([*prefix, "mail", "checks"]),
+                f"{mail_step_name(prefix)}_checks",
                 mail,
                 keys,
                 partitions,

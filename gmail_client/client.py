@@ -22,6 +22,7 @@ from gmail_client.http.sessions import new_session
 from gmail_client.http.transport import Transport
 from gmail_client.mailbox_changes import MailboxChanges, history_id_of
 from gmail_client.options import TableOptions
+from gmail_client.printable import printable, short_repr
 from gmail_client.quota import QuotaPlan, RateLimiter, preset
 from gmail_client.reads import read_pages
 from gmail_client.schema import to_batch
@@ -29,7 +30,7 @@ from gmail_client.schema import to_batch
 if TYPE_CHECKING:
     from gmail_client.settings import Settings
 
-__all__ = ["GmailClient", "Mailbox"]
+__all__ = ["GmailClient", "Mailbox", "checked_mailbox_name"]
 
 
 class GmailClient:
@@ -111,9 +112,9 @@ class GmailClient:
             user_id: `me` or an address. A service account impersonates that address.
 
         Raises:
-            ConfigurationError: `me` with a service account that has no subject.
+            ConfigurationError: Neither `me` nor an address; or `me` with a service account that has no subject.
         """
-        user_id = user_id.strip() or "me"
+        user_id = checked_mailbox_name(user_id)
         with self._lock:
             if user_id not in self._mailboxes:
                 self._mailboxes[user_id] = Mailbox(self, user_id, self._api(user_id))
@@ -201,7 +202,7 @@ class Mailbox:
         """
         if self._address is None:
             address = self.api.profile().get("emailAddress")
-            if not isinstance(address, str) or not address:
+            if not isinstance(address, str) or not _is_address(address):
                 raise UnavailableError(
                     "getProfile: a response without an emailAddress.",
                     fix="Try again later; check GMAIL_API_ROOT.",
@@ -266,3 +267,33 @@ def _options(table: str, options: TableOptions | Mapping[str, Any] | None) -> Ta
 
 def _mailbox(client: GmailClient, user_id: str) -> Mailbox:
     return client.mailbox(user_id)
+
+
+_LONGEST_ADDRESS = 254
+"""Characters of an address (RFC 5321). It becomes the name of a folder, which may have 255 bytes."""
+
+
+def checked_mailbox_name(name: str) -> str:
+    """A mailbox's name without the space around it.
+
+    Raises:
+        ConfigurationError: Neither `me` nor an address.
+    """
+    name = name.strip()
+    if not _is_address(name):
+        raise ConfigurationError(
+            f"{short_repr(name)} is neither `me` nor a mailbox's address.",
+            fix=f"Use an address of at most {_LONGEST_ADDRESS} characters, without spaces and control characters.",
+        )
+    return name
+
+
+def _is_address(text: str) -> bool:
+    short = 0 < len(text) <= _LONGEST_ADDRESS
+    # A dot or two would be taken for a step in the path of a request.
+    return (
+        short
+        and text.strip(".") != ""
+        and printable(text) == text
+        and not any(character.isspace() for character in text)
+    )

@@ -5,12 +5,13 @@ It has the form that the Lakeflow documentation describes, and is read from YAML
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from gmail_client.errors import ConfigurationError
 from gmail_client.options import TableOptions
@@ -18,6 +19,9 @@ from gmail_client.printable import printable, short_repr
 from gmail_client.tables import CATALOGUE, table
 
 __all__ = ["Spec", "SpecTable"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+"""A name becomes a folder, an asset key and SQL. Tables of this product's own begin with an underscore."""
 
 _TABLE_FORM = 'Give each object the form {"table": {"source_table": "labels"}}.'
 
@@ -66,8 +70,19 @@ class SpecTable(BaseModel):
         """Name of the written table."""
         return self.destination_table or self.source_table
 
+    @field_validator("destination_catalog", "destination_schema", "destination_table")
+    @classmethod
+    def _check_name(cls, name: str | None) -> str | None:
+        if name is not None and not _NAME.fullmatch(name):
+            raise ValueError(
+                "a name has letters, digits, _ and - (the first one a letter or a digit), at most 128 of them"
+            )
+        return name
+
     @model_validator(mode="after")
     def _check_for_table(self) -> SpecTable:
+        if self.table_name.lower() in set(CATALOGUE) - {self.source_table}:
+            raise ValueError(f"{self.table_name} is the name of another table")
         schema = table(self.source_table).schema
         columns = schema.names
         named = [*self.primary_keys, *([self.sequence_by] if self.sequence_by else [])]
@@ -197,6 +212,13 @@ class Spec(BaseModel):
                 raise ConfigurationError(
                     f"The spec lists the table {entry.source_table!r} twice.", fix="List each table once."
                 )
+            same = [other for other in tables.values() if _destination(other) == _destination(entry)]
+            if same:
+                raise ConfigurationError(
+                    f"The spec writes {same[0].source_table} and {entry.source_table} to one table, "
+                    f"{entry.table_name!r}.",
+                    fix="Give each its own destination_table.",
+                )
             tables[entry.source_table] = entry
         return cls(connection_name=connection, tables=tuple(tables.values()))
 
@@ -226,6 +248,12 @@ class Spec(BaseModel):
                 fix="Give it the keys connection_name and objects.",
             )
         return cls.parse(value)
+
+
+def _destination(entry: SpecTable) -> tuple[str, ...]:
+    """Where a table is written; neither file systems nor Spark tell upper from lower case everywhere."""
+    parts = (entry.destination_catalog, entry.destination_schema, entry.table_name)
+    return tuple((part or "").lower() for part in parts)
 
 
 def _parsed_yaml(text: str, path: Path) -> object:

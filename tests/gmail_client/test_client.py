@@ -37,7 +37,7 @@ def test_a_profile_without_address_is_an_error(
 
 
 def test_the_same_mailbox_is_the_same_object(client: GmailClient) -> None:
-    assert client.mailbox() is client.mailbox("me") is client.mailbox(" ")
+    assert client.mailbox() is client.mailbox("me") is client.mailbox(" me ")
     assert client.mailbox("ada@b.test") is client.mailbox("ada@b.test")
 
 
@@ -186,3 +186,22 @@ def test_settings_make_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         assert (client.plan.name, client.api_root) == ("legacy", "http://127.0.0.1:9")
         assert client.credentials.kind == "access token"
         assert client.clock is clock
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "\t", ".", "..", "a" * 255, "ada@b.test\x1b[31m", "ada @b.test", "a\u202eda@b.test", "a\x00b"],
+)
+def test_what_is_no_address_is_no_mailbox(client: GmailClient, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="neither `me` nor a mailbox's address") as caught:
+        client.mailbox(name)
+    assert len(str(caught.value)) < 400
+    assert "\x1b" not in str(caught.value)
+    assert client.mailbox(f"{'a' * 246}@b.test ").user_id == f"{'a' * 246}@b.test"
+
+
+@pytest.mark.parametrize("address", ["", "a" * 255, "ada @b.test", "ada\n@b.test", None, 7, ["ada@b.test"]])
+def test_a_profile_with_another_address_is_no_answer(clock: ManualClock, address: object) -> None:
+    wire = Wire(lambda asked: Said(json={"emailAddress": address, "historyId": "5"}))
+    with pytest.raises(UnavailableError, match="emailAddress"):
+        _ = connect(wire, clock).mailbox().address

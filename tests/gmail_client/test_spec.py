@@ -136,3 +136,59 @@ def test_a_table_built_in_code_is_checked_too() -> None:
     assert SpecTable(
         source_table="messages", options=TableOptions(labelIds="TRASH")
     ).options.include_spam_trash
+
+
+@pytest.mark.parametrize("key", ["destination_catalog", "destination_schema", "destination_table"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "..",
+        "../other",
+        "a/b",
+        "a\\b",
+        "/etc",
+        "s3://bucket",
+        "a.b",
+        "a b",
+        "_gmail_mailboxes",
+        "_delta_log",
+        "a`b",
+        "a'b",
+        "a\nb",
+        "a\x00b",
+        "%2e%2e",
+        "-rf",
+        "x" * 129,
+        "mail=1",
+        "~",
+        7,
+        ["a"],
+    ],
+)
+def test_a_name_that_is_a_path_or_worse_is_refused(key: str, name: object) -> None:
+    with pytest.raises(ConfigurationError, match=key):
+        SpecTable(source_table="messages", **{key: name})
+
+
+@pytest.mark.parametrize("name", ["labels", "THREADS", "Profile"])
+def test_a_table_does_not_take_another_s_name(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="the name of another table"):
+        SpecTable(source_table="messages", destination_table=name)
+    assert SpecTable(source_table=name.lower(), destination_table=name).table_name == name
+
+
+@pytest.mark.parametrize("second", ["mail", "MAIL"])
+def test_two_tables_do_not_share_a_name(second: str) -> None:
+    objects = [
+        {"table": {"source_table": "messages", "destination_table": "mail"}},
+        {"table": {"source_table": "threads", "destination_table": second}},
+    ]
+    with pytest.raises(ConfigurationError, match="writes messages and threads to one table"):
+        Spec.parse({"objects": objects})
+    objects[1]["table"]["destination_schema"] = "other"
+    assert len(Spec.parse({"objects": objects}).tables) == 2
+
+
+def test_a_name_may_have_a_hyphen_and_a_digit() -> None:
+    assert SpecTable(source_table="messages", destination_table="2-mail_x").table_name == "2-mail_x"
