@@ -282,7 +282,7 @@ def checked_mailbox_name(name: str) -> str:
     name = name.strip()
     if not _is_address(name):
         raise ConfigurationError(
-            f"{short_repr(name)} is neither `me` nor a mailbox's address.",
+            f"{short_repr(name)} is neither 'me' nor a mailbox's address.",
             fix=f"Use an address of at most {_LONGEST_ADDRESS} characters, without spaces and control characters.",
         )
     return name
