@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -24,6 +25,7 @@ FaultKind = Literal[
     "truncate",
     "content-type",
     "delay",
+    "patch",
 ]
 
 HTML_PAGE = b"<html><head><title>Error</title></head><body><p>Please try again later.</p></body></html>"
@@ -77,8 +79,12 @@ class Fault:
             "precondition" (400 "Precondition check failed."), "mail-not-enabled" (400), and as 429
             "too-many-concurrent", "resource-exhausted", "rate-limit" and "rate-limit-page" (HTML). The others
             break the transport: "reset" closes the connection without a response, "truncate" ends the body
-            early, "content-type" responds 200 with an HTML page, "delay" responds `seconds` late.
+            early, "content-type" responds 200 with an HTML page, "delay" responds `seconds` late. "patch" changes
+            the JSON of a successful response by `patch`.
         seconds: How late, for "delay".
+        patch: A JSON merge patch (RFC 7396), for "patch": an object changes the fields it names, null removes a
+            field, any other value replaces the whole response.
+        id: Only calls for the message, thread, draft, label ... with this id.
         headers: Further response headers, as `{"Retry-After": "2"}`.
         details: The error's `details`.
         mailbox: Only calls for this address.
@@ -98,6 +104,8 @@ class Fault:
     where: FaultPlacement = "any"
     kind: FaultKind = "error"
     seconds: float = 0.0
+    patch: Any = None
+    id: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     details: list[dict[str, Any]] = field(default_factory=list)
     mailbox: str | None = None
@@ -149,6 +157,10 @@ class Fault:
         """Whether the response does not arrive whole."""
         return self.kind in ("reset", "truncate")
 
+    def patched(self, answer: Any) -> Any:
+        """The JSON of a response after `patch`."""
+        return _merged(answer, self.patch)
+
     def error(self) -> ApiError:
         """The error of a fault with `is_error`."""
         reason = self.reason or _REASONS.get(self.status, "backendError")
@@ -167,6 +179,18 @@ class Fault:
         )
 
 
+def _merged(value: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(value) if isinstance(value, dict) else {}
+    for key, inner in patch.items():
+        if inner is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), inner)
+    return merged
+
+
 class _ActiveFault:
     """A fault with its counters."""
 
@@ -176,9 +200,9 @@ class _ActiveFault:
         self.done = 0
         self._random = random.Random(fault.seed)  # noqa: S311
 
-    def applies(self, method: str, address: str | None, batch: bool) -> bool:
+    def applies(self, method: str, address: str | None, batch: bool, ids: Collection[str]) -> bool:
         """Count a call; whether it fails."""
-        if not self._matches(method, address, batch):
+        if not self._matches(method, address, batch, ids):
             return False
         fault = self.fault
         self.seen += 1
@@ -191,12 +215,13 @@ class _ActiveFault:
         self.done += 1
         return True
 
-    def _matches(self, method: str, address: str | None, batch: bool) -> bool:
+    def _matches(self, method: str, address: str | None, batch: bool, ids: Collection[str]) -> bool:
         fault = self.fault
         whole = method in ("batch", "oauth.token")
         named = fault.method == method or (fault.method == "*" and not whole)
         placed = fault.where == "any" or (fault.where == "batch") == batch
-        return named and placed and fault.mailbox in (None, address)
+        chosen = fault.mailbox in (None, address) and (fault.id is None or fault.id in ids)
+        return named and placed and chosen
 
 
 class Faults:
@@ -221,10 +246,19 @@ class Faults:
         with self._lock:
             return [{**one.fault.as_json(), "seen": one.seen, "done": one.done} for one in self._active]
 
-    def next_for(self, method: str, *, address: str | None = None, batch: bool = False) -> Fault | None:
-        """The fault of this call, None when it succeeds. Every matching fault counts the call."""
+    def next_for(
+        self, method: str, *, address: str | None = None, batch: bool = False, ids: Collection[str] = ()
+    ) -> Fault | None:
+        """The fault of this call, None when it succeeds. Every matching fault counts the call.
+
+        Args:
+            method: Its name, see `Fault.method`.
+            address: The mailbox.
+            batch: Whether the call is part of a batch.
+            ids: The ids in its path.
+        """
         if not self._active:
             return None
         with self._lock:
-            applying = [one.fault for one in self._active if one.applies(method, address, batch)]
+            applying = [one.fault for one in self._active if one.applies(method, address, batch, ids)]
         return applying[0] if applying else None

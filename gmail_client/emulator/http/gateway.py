@@ -78,6 +78,8 @@ class PendingCall:
                 self.backend.limiter.leave(call.mailbox.address)
         self.backend.usage.count(self.method, reply.status, self.units, len(reply.body))
         reply.method = self.method
+        if self.fault is not None and self.fault.kind == "patch" and reply.status == 200:
+            reply.body = to_json(self.fault.patched(json.loads(reply.body)))
         if self.fault is not None and self.fault.kind == "content-type":
             return ServerReply(200, HTML_PAGE, content_type=HTML, method=self.method)
         return reply
@@ -135,7 +137,10 @@ class Gateway:
         header = request.headers.get("authorization") or token or ""
         access = backend.tokens.access(header.removeprefix("Bearer ").strip()) if header else None
         fault = backend.faults.next_for(
-            method.name, address=access.address if access else None, batch=in_batch is not None
+            method.name,
+            address=access.address if access else None,
+            batch=in_batch is not None,
+            ids=route.variables.values(),
         )
         if fault is not None and fault.is_error:
             return PendingCall(backend, method.name, fault_reply(fault))

@@ -135,6 +135,36 @@ def test_a_rate_limit_may_be_an_html_page(gmail: Emulator, me: Caller) -> None:
     assert "<html>" in found["0"][1]
 
 
+def test_one_message_that_gmail_refuses(gmail: Emulator, me: Caller) -> None:
+    first, second = gmail.mailbox().message_ids()[:2]
+    gmail.faults.add(Fault("messages.get", status=403, id=first))
+    assert [me.get(f"messages/{one}").status_code for one in (first, second, first)] == [403, 200, 403]
+    _, found = me.batch([f"/gmail/v1/users/me/messages/{one}" for one in (first, second)])
+    assert [found[str(number)][0] for number in range(2)] == [403, 200]
+
+
+@pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        ({"messagesTotal": None}, {"messagesTotal": "absent"}),
+        ({"historyId": 5, "more": {"x": [1]}}, {"historyId": 5, "more": {"x": [1]}, "messagesTotal": 12}),
+    ],
+)
+def test_a_response_can_be_patched(
+    gmail: Emulator, me: Caller, patch: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    gmail.faults.add(Fault("getProfile", kind="patch", patch=patch))
+    answer = me.me("profile")
+    assert {key: answer.get(key, "absent") for key in expected} == expected
+    assert answer["emailAddress"] == gmail.addresses[0]
+    assert me.batch(["/gmail/v1/users/me/profile"])[1]["0"] == (200, answer)
+
+
+def test_a_response_can_be_replaced(gmail: Emulator, me: Caller) -> None:
+    gmail.faults.add(Fault("labels.list", kind="patch", patch=[1, "x"]))
+    assert me.get("labels").json() == [1, "x"]
+
+
 @pytest.mark.parametrize("kind", ["reset", "truncate"])
 @pytest.mark.parametrize("where", ["single", "batch"])
 def test_broken_connections(gmail: Emulator, me: Caller, kind: Any, where: str) -> None:
