@@ -39,13 +39,13 @@ def test_nth_times_and_share(gmail: Emulator, me: Caller) -> None:
     assert statuses(me, "profile", 4) == [503, 503, 200, 200]
     gmail.faults.clear()
     gmail.faults.add(Fault("*", status=429, share=0.5, seed=4))
-    struck = Counter(statuses(me, "profile", 60))
-    assert 15 < struck[429] < 45
+    failed = Counter(statuses(me, "profile", 60))
+    assert 15 < failed[429] < 45
     assert gmail.faults.listed()[0]["seen"] == 60
-    assert gmail.faults.listed()[0]["done"] == struck[429]
+    assert gmail.faults.listed()[0]["done"] == failed[429]
 
 
-def test_error_has_gmails_shape_and_costs_nothing(gmail: Emulator, me: Caller) -> None:
+def test_an_error_has_gmails_form_and_costs_nothing(gmail: Emulator, me: Caller) -> None:
     gmail.faults.add(
         Fault("getProfile", status=403, reason="userRateLimitExceeded", headers={"Retry-After": "2"})
     )
@@ -56,7 +56,7 @@ def test_error_has_gmails_shape_and_costs_nothing(gmail: Emulator, me: Caller) -
     assert gmail.usage.errors == {"getProfile": {403: 1}}
 
 
-def test_only_where_and_whose(gmail: Emulator, me: Caller, call: Call) -> None:
+def test_placement_and_mailbox(gmail: Emulator, me: Caller, call: Call) -> None:
     other = call(gmail, gmail.access_token(gmail.addresses[1]))
     gmail.faults.add(Fault("getProfile", where="batch"))
     gmail.faults.add(Fault("labels.list", where="single"))
@@ -216,7 +216,7 @@ def test_token_endpoint(gmail: Emulator) -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"kind": "explode"}, {"where": "nowhere"}, {"nth": 0}, {"share": 1.5}])
-def test_faults_that_cannot_be(arguments: dict[str, Any]) -> None:
+def test_invalid_faults(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(arguments))):
         Fault(**arguments)
 

@@ -1,4 +1,4 @@
-"""The emulator in a process of its own, from the command line and through `EmulatorProcess`."""
+"""The emulator in its own process, from the command line and through `EmulatorProcess`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_process_and_its_admin_routes(tmp_path: Path) -> None:
             process.truth("mails")
 
 
-def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     with Emulator(messages=0) as gmail:
         port = gmail.url.rpartition(":")[2]
         assert main(["--port", port]) == 1

@@ -1,4 +1,4 @@
-"""The quota: prices, the sliding minute, the project, bursts, the wall, and the shapes of refusals."""
+"""The quota: prices, the sliding minute, the project, bursts, calls in flight, and the forms of errors."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class HandClock:
         self.now += max(0.0, seconds)
 
 
-def spend(gate: QuotaLimiter, method: Any = GET, user: str = "a@x") -> ApiError | None:
+def spend(limiter: QuotaLimiter, method: Any = GET, user: str = "a@x") -> ApiError | None:
     try:
-        gate.charge(user, method)
+        limiter.charge(user, method)
     except ApiError as error:
         return error
     return None
@@ -84,24 +84,24 @@ def test_presets() -> None:
 
 def test_three_hundred_gets_a_minute() -> None:
     clock = HandClock()
-    gate = QuotaLimiter(Quota(burst=None), clock)
-    assert all(spend(gate) is None for _ in range(300))
-    refused = spend(gate)
+    limiter = QuotaLimiter(Quota(burst=None), clock)
+    assert all(spend(limiter) is None for _ in range(300))
+    refused = spend(limiter)
     assert refused is not None
     assert (refused.code, refused.reason, refused.domain) == (403, "rateLimitExceeded", "usageLimits")
-    assert spend(gate, user="b@x") is None
+    assert spend(limiter, user="b@x") is None
     clock.now += 59.9
-    assert spend(gate) is not None
+    assert spend(limiter) is not None
     clock.now += 0.2
-    assert spend(gate) is None
+    assert spend(limiter) is None
 
 
-def test_the_forms_of_refusals() -> None:
+def test_the_forms_of_quota_errors() -> None:
     clock = HandClock(1_800_000_000.5)
-    gate = QuotaLimiter(Quota(per_user=100, burst=None), clock)
+    limiter = QuotaLimiter(Quota(per_user=100, burst=None), clock)
     for _ in range(5):
-        assert spend(gate) is None
-    errors = [spend(gate) for _ in range(6)]
+        assert spend(limiter) is None
+    errors = [spend(limiter) for _ in range(6)]
     starts = []
     for error in errors:
         assert error is not None
@@ -117,37 +117,37 @@ def test_the_forms_of_refusals() -> None:
     assert re.fullmatch(r"User-rate limit exceeded\.  Retry after 2027-01-15T08:01:00\.500Z", dated[0])
 
 
-def test_waiting_as_told_is_enough() -> None:
+def test_waiting_as_long_as_the_error_says_is_enough() -> None:
     clock = HandClock()
-    gate = QuotaLimiter(Quota(per_user=100, burst=None), clock)
+    limiter = QuotaLimiter(Quota(per_user=100, burst=None), clock)
     for _ in range(5):
-        spend(gate)
+        spend(limiter)
         clock.now += 7
     for _ in range(6):
-        error = spend(gate)
+        error = spend(limiter)
         if error is None:
             clock.now += 1
             continue
         if error.details and "window_start_time" in error.details[0]["metadata"]:
             clock.now = int(error.details[0]["metadata"]["window_start_time"]) + 60
-            assert spend(gate) is None
+            assert spend(limiter) is None
 
 
 def test_a_refused_call_costs_nothing() -> None:
     clock = HandClock()
-    gate = QuotaLimiter(Quota(per_user=100, burst=None), clock)
+    limiter = QuotaLimiter(Quota(per_user=100, burst=None), clock)
     for _ in range(50):
-        spend(gate)
+        spend(limiter)
     clock.now += 60
-    assert [spend(gate) is None for _ in range(6)] == [True] * 5 + [False]
+    assert [spend(limiter) is None for _ in range(6)] == [True] * 5 + [False]
 
 
-def test_the_burst_that_was_seen_refused() -> None:
+def test_the_captured_burst_is_refused() -> None:
     clock = HandClock()
-    gate = QuotaLimiter(Quota(), clock)
+    limiter = QuotaLimiter(Quota(), clock)
     passed = 0
     for _ in range(145):
-        passed += spend(gate) is None
+        passed += spend(limiter) is None
         clock.now += 18 / 145
     assert passed * 20 == 2_880
     # A hundred units a second, the pace that Gmail takes, is never refused.
@@ -158,10 +158,10 @@ def test_the_burst_that_was_seen_refused() -> None:
 
 
 def test_the_project() -> None:
-    gate = QuotaLimiter(Quota(per_user=1_000, per_project=1_500, burst=None), HandClock())
-    assert all(spend(gate, user="a@x") is None for _ in range(50))
-    assert all(spend(gate, user="b@x") is None for _ in range(25))
-    refused = [spend(gate, user="b@x") for _ in range(3)]
+    limiter = QuotaLimiter(Quota(per_user=1_000, per_project=1_500, burst=None), HandClock())
+    assert all(spend(limiter, user="a@x") is None for _ in range(50))
+    assert all(spend(limiter, user="b@x") is None for _ in range(25))
+    refused = [spend(limiter, user="b@x") for _ in range(3)]
     assert all(error is not None for error in refused)
     limits = {d["metadata"]["quota_limit"] for error in refused if error for d in error.details}
     assert limits == {"QueriesPerMinute"}
@@ -171,12 +171,12 @@ def test_the_project() -> None:
 @given(st.lists(st.tuples(st.floats(0, 20), st.booleans()), min_size=1, max_size=200))
 def test_no_minute_holds_more_than_the_limit(steps: list[tuple[float, bool]]) -> None:
     clock = HandClock()
-    gate = QuotaLimiter(Quota(per_user=100, burst=None), clock)
+    limiter = QuotaLimiter(Quota(per_user=100, burst=None), clock)
     spent: list[tuple[float, int]] = []
     for pause, big in steps:
         clock.now += pause
         method = GET if big else PROFILE
-        if spend(gate, method) is None:
+        if spend(limiter, method) is None:
             spent.append((clock.now, 20 if big else 1))
     for at, _ in spent:
         # Spending is bundled by a fiftieth of a second, so a window's edge is that wide.
@@ -195,7 +195,7 @@ def test_over_http_in_single_calls_and_batches(start: Start, call: Call) -> None
     assert me.get(f"messages/{ids[0]}").status_code == 200
 
 
-def test_the_wall_on_calls_in_flight(start: Start, call: Call) -> None:
+def test_the_limit_of_calls_in_flight(start: Start, call: Call) -> None:
     gmail = start(messages=1, quota=Quota(per_user=None, per_project=None, burst=None), latency_ms=400)
     token = gmail.access_token()
     callers = [call(gmail, token) for _ in range(64)]

@@ -1,4 +1,4 @@
-"""The truth equals what a patient reader of the API finds."""
+"""The truth equals what a complete read through the API finds."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_messages_and_threads(start: Start, call: Call, filters: dict[str, Any])
     assert threads == {}
 
 
-def test_the_other_eight(start: Start, call: Call) -> None:
+def test_the_other_eight_tables(start: Start, call: Call) -> None:
     gmail = start(messages=40)
     me = call(gmail)
     labels = [me.me(f"labels/{label['id']}") for label in me.me("labels")["labels"]]
@@ -95,7 +95,7 @@ def test_formats(start: Start, form: Any) -> None:
         assert row["sizeEstimate"] >= 0
 
 
-def test_the_truth_counts_nothing(start: Start) -> None:
+def test_the_truth_is_not_counted(start: Start) -> None:
     gmail = start(messages=10)
     gmail.truth("messages")
     assert gmail.usage.total_calls == 0

@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_mailbox() -> None:
     assert [m.content.raw() for m in first] == [m.content.raw() for m in again]
 
 
-def test_messages_come_oldest_first_and_end_at_the_date_asked_for() -> None:
+def test_messages_are_oldest_first_and_end_at_the_given_date() -> None:
     for size in (0, 1, 2, 37, 500):
         dates = [message.internal_date_ms for message in seeded_mailbox(3, 0, size, end_ms=END_MS - 10**9)]
         assert len(dates) == size
@@ -135,7 +135,7 @@ def test_replies_refer_to_the_messages_before_them(messages: list[SeededMessage]
             assert later.content.subject == f"Re: {thread[0].content.subject}"
 
 
-def test_parts_lie_as_deep_as_in_real_mail(messages: list[SeededMessage]) -> None:
+def test_parts_are_nested_as_deep_as_in_real_mail(messages: list[SeededMessage]) -> None:
     def depth(part: dict) -> int:  # type: ignore[type-arg]
         return 1 + max(map(depth, part["parts"])) if part.get("parts") else 0
 
@@ -159,7 +159,7 @@ def test_a_chat_has_a_payload_but_no_raw_form(messages: list[SeededMessage]) -> 
     assert (chat.message_id, chat.date_ms, chat.references, chat.subject) == ("", 0, (), "")
 
 
-def test_payloads_share_nothing_with_each_other(messages: list[SeededMessage]) -> None:
+def test_payloads_share_no_objects(messages: list[SeededMessage]) -> None:
     first = messages[0].content.payload(attachment_id)
     first["headers"].append({"name": "X", "value": "y"})
     first["body"]["size"] = -1
@@ -169,7 +169,7 @@ def test_payloads_share_nothing_with_each_other(messages: list[SeededMessage]) -
 
 
 @pytest.mark.parametrize("wanted", [8, 15, 60, 300])
-def test_the_mean_size_can_be_asked_for(wanted: int) -> None:
+def test_the_mean_size_can_be_chosen(wanted: int) -> None:
     mailbox = list(seeded_mailbox(5, 0, 2000, mean_json_kb=wanted))
     sample = Random(2).sample(mailbox, 250)
     sizes = [len(json.dumps(message.content.payload(attachment_id))) for message in sample]

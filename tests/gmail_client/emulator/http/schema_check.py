@@ -15,7 +15,7 @@ _RANGES = {
 
 
 def problems(document: dict[str, Any], schema: str, value: Any) -> list[str]:
-    """What is wrong with an answer: unknown keys, types, formats, enumerations; [] when all is well."""
+    """The errors of an answer: unknown keys, types, formats, enumerations; [] when it is valid."""
     return list(_check(document, {"$ref": schema}, value, schema))
 
 

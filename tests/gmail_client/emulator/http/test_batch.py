@@ -1,4 +1,4 @@
-"""Batches: both endpoints, ids, order, statuses, limits, and what is no batch."""
+"""Batches: both endpoints, ids, order, statuses, limits, and invalid ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_both_endpoints(start: Start, call: Call) -> None:
         assert "HTTP/1.1 200 OK" in answer.text
 
 
-def test_a_part_may_bring_its_own_token(start: Start, call: Call) -> None:
+def test_a_part_may_have_its_own_token(start: Start, call: Call) -> None:
     gmail = start(mailboxes=2, messages=1)
     token = gmail.access_token(gmail.addresses[1])
     body = (
@@ -79,7 +79,7 @@ def test_writes_in_a_batch(start: Start, call: Call) -> None:
     assert gmail.mailbox().message_ids() == [first]
 
 
-def test_at_most_a_hundred(start: Start, call: Call) -> None:
+def test_a_batch_has_at_most_100_parts(start: Start, call: Call) -> None:
     gmail = start(messages=1)
     me = call(gmail)
     answer, found = me.batch(["/gmail/v1/users/me/profile"] * 100)
@@ -99,14 +99,14 @@ def test_at_most_a_hundred(start: Start, call: Call) -> None:
         ("application/json", "{}"),
     ],
 )
-def test_what_is_no_batch(start: Start, call: Call, content_type: str, body: str) -> None:
+def test_invalid_batches(start: Start, call: Call, content_type: str, body: str) -> None:
     gmail = start(messages=1)
     answer = call(gmail).send("POST", "/batch", data=body, headers={"Content-Type": content_type})
     assert answer.status_code == 400
     assert gmail.usage.total_calls == 0
 
 
-def test_the_wall_bites_inside(start: Start, call: Call) -> None:
+def test_the_limit_of_calls_in_flight_applies_to_parts(start: Start, call: Call) -> None:
     gmail = start(messages=1, quota=Quota(per_user=None, per_project=None, burst=None))
     me = call(gmail)
     for size, refused in ((10, 0), (25, 0), (32, 0), (40, 8), (100, 68)):
@@ -121,7 +121,7 @@ def test_the_wall_bites_inside(start: Start, call: Call) -> None:
     assert gmail.usage.errors == {"getProfile": {429: 76}}
 
 
-def test_bodies_survive_being_taken_apart() -> None:
+def test_bodies_survive_parsing_and_assembly() -> None:
     body = b"--x\r\nContent-ID: <1>\r\n\r\nPOST /p?q=1 HTTP/1.1\r\nA: b\r\nContent-Length: 6\r\n\r\na\r\n\r\nb\r\n--x--"
     (part,) = parse_batch(body, "multipart/mixed; boundary=x")
     assert part.request.body == b"a\r\n\r\nb"

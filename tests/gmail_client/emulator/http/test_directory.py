@@ -76,7 +76,7 @@ def test_wrong_parameters(start: Start, call: Call, params: dict[str, str]) -> N
     assert call(start(messages=0)).send("GET", PATH, params=params).status_code == 400
 
 
-def test_who_has_no_mailbox(start: Start, call: Call) -> None:
+def test_a_user_without_a_mailbox(start: Start, call: Call) -> None:
     gmail = start(messages=0)
     token = gmail._backend.tokens.new_access_token(
         "no.mailbox.example@gmail.test", ("https://mail.google.com/",)

@@ -1,4 +1,4 @@
-"""Who and what is let in: tokens, mailboxes, scopes, parameters, and the shape of refusals."""
+"""Accepted and refused calls: tokens, mailboxes, scopes, parameters, and the form of errors."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_wrong_parameters_are_400(start: Start, call: Call, path: str, params: d
     assert error["errors"][0]["message"] == error["message"]
 
 
-def test_enumerations_are_taken_in_any_case(start: Start, call: Call) -> None:
+def test_enumerations_ignore_case(start: Start, call: Call) -> None:
     gmail = start(messages=1)
     message_id = gmail.mailbox().message_ids()[0]
     assert "payload" not in call(gmail).me(f"messages/{message_id}", format="MINIMAL")
@@ -219,7 +219,7 @@ def test_usage_counts(start: Start, call: Call) -> None:
 
 
 def any_value(rng: random.Random, kind: str, depth: int = 0) -> Any:
-    """A value for a field of this kind, now and then of another."""
+    """A value for a field of this kind, sometimes of another."""
     if rng.random() < 0.1:
         return rng.choice([None, 1, "x", [], {}, True, "\ud800", "\x00", 2**70])
     if kind.endswith("[]"):
@@ -235,7 +235,7 @@ def any_value(rng: random.Random, kind: str, depth: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_request_whatsoever_breaks_the_server(
+def test_no_request_breaks_the_server(
     start: Start, call: Call, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gmail = start(messages=20)

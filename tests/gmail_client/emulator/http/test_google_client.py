@@ -139,7 +139,7 @@ def test_every_method_answers_as_the_document_says(shared: Emulator, client: Any
 
 
 @pytest.mark.parametrize("form", ["full", "metadata", "minimal", "raw"])
-def test_every_format_fits_the_schema(start: Start, google: Google, form: str) -> None:
+def test_every_format_matches_the_schema(start: Start, google: Google, form: str) -> None:
     gmail = start(messages=60)
     users = google(gmail).users()
     for message_id in gmail.mailbox().message_ids():
@@ -162,7 +162,7 @@ def value_for(parameter: Parameter) -> str:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_documented_parameters_are_taken_and_others_refused(
+def test_documented_parameters_are_accepted_and_others_refused(
     shared: Emulator, call: Callable[..., Caller], name: str
 ) -> None:
     method = METHODS[name]
@@ -277,7 +277,7 @@ def test_retry_of_googles_client(start: Start, google: Google, monkeypatch: pyte
     assert gmail.usage.calls["getProfile"] == 3
 
 
-def test_errors_reach_googles_client_in_shape(start: Start, google: Google) -> None:
+def test_googles_client_understands_errors(start: Start, google: Google) -> None:
     gmail = start(messages=1)
     with pytest.raises(HttpError) as caught:
         google(gmail).users().messages().get(userId="me", id="0000000000000000").execute()
@@ -286,6 +286,6 @@ def test_errors_reach_googles_client_in_shape(start: Start, google: Google) -> N
     assert caught.value.error_details[0]["reason"] == "notFound"
 
 
-def test_scopes_are_all_googles() -> None:
+def test_scopes_are_googles() -> None:
     google_scopes = set(DOCUMENT["auth"]["oauth2"]["scopes"])
     assert {scope for scope in SCOPES if "gmail" in scope or "mail.google" in scope} <= google_scopes

@@ -98,7 +98,7 @@ def test_own_mail_joins_a_mailbox_in_order_of_date(takeout: Path) -> None:
     assert next(iter(both)).internal_date_ms == messages[0].internal_date_ms
 
 
-def test_contents_are_read_when_they_are_asked_for(takeout: Path) -> None:
+def test_contents_are_read_when_they_are_needed(takeout: Path) -> None:
     first, *_ = read_mbox(takeout)
     takeout.write_bytes(TAKEOUT.replace(b"body one", b"BODY ONE"))
     assert b"BODY ONE" in first.content.raw()
@@ -170,7 +170,7 @@ def test_eml_files_at_any_depth(tmp_path: Path) -> None:
     assert all(item.labels == ("INBOX",) and item.internal_date_ms > 0 for item in found.values())
 
 
-def test_paths_that_are_not_there_or_not_what_they_should_be(tmp_path: Path) -> None:
+def test_missing_and_invalid_paths(tmp_path: Path) -> None:
     text = tmp_path / "text.mbox"
     text.write_text("no mbox")
     empty = tmp_path / "empty.mbox"
@@ -196,7 +196,7 @@ lines = st.lists(
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(lines, min_size=1, max_size=5), st.sampled_from([b"\n", b"\r\n"]))
-def test_what_is_written_by_the_rules_is_read_back(
+def test_mailbox_module_round_trip(
     tmp_path_factory: pytest.TempPathFactory, bodies: list[list[bytes]], end: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("mbox") / "m.mbox"

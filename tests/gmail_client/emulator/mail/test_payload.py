@@ -49,7 +49,7 @@ def walk(part: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def exercise(content: MessageContent) -> dict[str, Any]:
-    """Everything that the server may ask of a content; returns the payload."""
+    """Use everything that the server needs of a content; returns the payload."""
     minted: list[str] = []
 
     def mint(part_id: str) -> str:
@@ -456,7 +456,7 @@ def test_dates_ids_and_references() -> None:
         assert from_raw(f"Date: {date}\r\n\r\n".encode()).date_ms == 0
 
 
-def test_broken_multiparts_are_leaves_or_end_where_they_end() -> None:
+def test_broken_multiparts() -> None:
     assert text_of(shown("Content-Type: multipart/mixed\r\n\r\nno boundary")) == "no boundary"
     assert text_of(shown("Content-Type: multipart/mixed; boundary=x\r\n\r\nnever")) == "never"
     unclosed = shown("Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\none\r\n--x\r\n\r\ntwo\r\n")

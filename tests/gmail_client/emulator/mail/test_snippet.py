@@ -58,7 +58,7 @@ def test_html_inside_related_counts_as_html() -> None:
     assert snippet(alternative(TEXT, HTML, calendar)) == "from html"
 
 
-def test_empty_parts_and_files_are_passed_over() -> None:
+def test_empty_parts_and_files_are_skipped() -> None:
     assert snippet(alternative(b"\r\n ", HTML), PLAIN) == "from html"
     assert snippet(alternative(TEXT, b"Content-Type: text/html\r\n\r\n<p> </p>")) == "from text"
     assert snippet(alternative(TEXT, b"Content-Type: text/html; name=a.html\r\n\r\nfile")) == "from text"

@@ -1,4 +1,4 @@
-"""The history: from any earlier point, applied to the state of then, it gives the state of now."""
+"""The history: applied to any earlier state, it gives the present one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def state_of(mailbox: EmulatedMailbox) -> State:
 
 
 def any_write(mailbox: EmulatedMailbox, rng: random.Random) -> None:
-    """One write at random, of every kind that touches mail."""
+    """A random write of any kind that changes mail."""
     messages, threads = mailbox.message_ids(), mailbox.thread_ids()
     labels = ["STARRED", "INBOX", "UNREAD", "SPAM", "TRASH"]
     labels += [key for key, label in mailbox.labels.labels.items() if label["type"] == "user"]
@@ -67,7 +67,7 @@ def any_write(mailbox: EmulatedMailbox, rng: random.Random) -> None:
 
 
 def applied(state: State, records: list[dict[str, Any]]) -> State:
-    """What a reader of the history makes of it; label changes give the resulting set."""
+    """The state after the records; label changes carry the resulting set."""
     result = dict(state)
     last = 0
     for record in records:
@@ -217,7 +217,7 @@ def test_about_one_record_in_four_may_have_no_events() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_historyids_of_messages_and_threads_never_lag_behind_their_records(seed: int) -> None:
+def test_history_ids_of_messages_and_threads_are_never_below_their_records(seed: int) -> None:
     mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 12), clock=SYSTEM_CLOCK, behavior=Behavior())
     start = mailbox.log.head
     rng = random.Random(seed)
@@ -244,7 +244,7 @@ def test_ids_have_gaps_and_messages_run_ahead() -> None:
     assert max(ahead) > 0
 
 
-def test_a_draft_save_mints_a_message_and_deletes_the_old_one() -> None:
+def test_a_saved_draft_is_a_new_message() -> None:
     mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 5), clock=SYSTEM_CLOCK, behavior=Behavior())
     draft = mailbox.create_draft(mailbox.random_mail())
     old = mailbox.draft(draft)
@@ -260,7 +260,7 @@ def test_a_draft_save_mints_a_message_and_deletes_the_old_one() -> None:
     assert deleted["messagesDeleted"][0]["message"]["id"] == old.id
 
 
-def test_trash_is_label_changes_and_a_second_one_leaves_nothing() -> None:
+def test_trash_is_label_changes_and_leaves_nothing_when_repeated() -> None:
     mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 0), clock=SYSTEM_CLOCK, behavior=Behavior())
     message_id = mailbox.insert(mailbox.random_mail(), ["INBOX", "UNREAD"])
     start = mailbox.log.head
@@ -286,7 +286,7 @@ def test_labels_settings_and_filters_leave_nothing() -> None:
     assert mailbox.log.head == start
 
 
-def test_deleting_a_label_takes_it_off_its_messages() -> None:
+def test_deleting_a_label_removes_it_from_its_messages() -> None:
     mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, behavior=Behavior())
     label = mailbox.create_label("Trips")
     message_id = mailbox.insert(mailbox.random_mail(), ["INBOX", label])
@@ -298,7 +298,7 @@ def test_deleting_a_label_takes_it_off_its_messages() -> None:
     assert mailbox.label_ids(message_id) == ("INBOX",)
 
 
-def test_filters_work_on_arrival_inside_messages_added() -> None:
+def test_labels_of_filters_are_in_messages_added() -> None:
     mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, behavior=Behavior())
     label = mailbox.create_label("Bills")
     mailbox.create_filter(
@@ -318,7 +318,7 @@ def test_filters_work_on_arrival_inside_messages_added() -> None:
     assert all("labelsAdded" not in record for record in read(mailbox, start, 500))
 
 
-def test_thread_history_may_stay_when_labels_change() -> None:
+def test_thread_history_ids_may_ignore_label_changes() -> None:
     for moves in (True, False):
         behavior = Behavior(thread_history_moves_with_labels=moves)
         mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, behavior=behavior)
@@ -333,7 +333,7 @@ def test_thread_history_may_stay_when_labels_change() -> None:
         assert thread.history_id > before
 
 
-def test_deleting_a_member_moves_its_thread() -> None:
+def test_deleting_a_message_raises_the_history_id_of_its_thread() -> None:
     mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, behavior=Behavior())
     message_id = mailbox.insert(mailbox.random_mail(), ["INBOX"])
     second = mailbox.insert(mailbox.random_mail(reply_to=message_id))
@@ -363,7 +363,7 @@ def test_over_http(start: Callable[..., Emulator], call: Callable[..., Caller]) 
     assert me.get("history").status_code == 400
 
 
-def test_too_old_and_too_new_starts(start: Callable[..., Emulator], call: Callable[..., Caller]) -> None:
+def test_expired_and_future_starts(start: Callable[..., Emulator], call: Callable[..., Caller]) -> None:
     gmail = start(messages=10)
     me, mailbox = call(gmail), gmail.mailbox()
     begin = mailbox.head
@@ -430,7 +430,7 @@ def test_a_message_without_labels(
         assert message.get("labelIds", "absent") == ("absent" if shown == "absent" else [])
 
 
-def test_near_rollover_the_ids_gain_a_digit(
+def test_history_ids_gain_a_digit_near_a_rollover(
     start: Callable[..., Emulator], call: Callable[..., Caller]
 ) -> None:
     gmail = start(messages=20, behavior=Behavior(history_near_rollover=True))
@@ -465,7 +465,7 @@ def test_a_start_in_the_future_may_be_an_empty_page(
     assert call(gmail).me("history", startHistoryId=int(head) + 99) == {"historyId": head}
 
 
-def test_a_record_goes_on_under_its_id_on_the_next_page(
+def test_a_record_continues_on_the_next_page(
     start: Callable[..., Emulator], call: Callable[..., Caller]
 ) -> None:
     gmail = start(messages=0, behavior=Behavior(record_split_across_pages=True))

@@ -1,4 +1,4 @@
-"""The journal: what was written is there again after a restart, down to every id."""
+"""The journal: all writes are there after a restart, down to every id."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def match_all(gmail: Emulator) -> dict[tuple[str, str], Any]:
     return found
 
 
-def test_a_mailbox_lives_on(start: Start, tmp_path: Path) -> None:
+def test_a_mailbox_survives_a_restart(start: Start, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"messages": 20, "mailboxes": 2, "journal": tmp_path / "journal"}
     with Emulator(**arguments) as gmail:
         token = gmail.environment()["GMAIL_REFRESH_TOKEN"]
@@ -61,7 +61,7 @@ def test_a_mailbox_lives_on(start: Start, tmp_path: Path) -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32), cut=st.integers(1, 400))
-def test_a_torn_last_line_costs_one_write(tmp_path_factory: Any, seed: int, cut: int) -> None:
+def test_an_incomplete_last_line_loses_one_write(tmp_path_factory: Any, seed: int, cut: int) -> None:
     path = tmp_path_factory.mktemp("journal") / "journal"
     origin = {"seed": 1}
     journal = Journal(path, origin)
@@ -91,7 +91,7 @@ def test_a_torn_last_line_costs_one_write(tmp_path_factory: Any, seed: int, cut:
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
 
 
-def test_refused_writes_leave_no_trace(start: Start, tmp_path: Path) -> None:
+def test_refused_writes_are_not_in_the_journal(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "journal"
     gmail = start(messages=3, journal=path)
     size = path.stat().st_size
@@ -108,7 +108,7 @@ def test_refused_writes_leave_no_trace(start: Start, tmp_path: Path) -> None:
     assert gmail.mailbox().random_state == state
 
 
-def test_journals_that_do_not_fit(tmp_path: Path) -> None:
+def test_invalid_journals(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     with Emulator(messages=3, journal=path):
         pass

@@ -1,4 +1,4 @@
-"""Listings: pages, tokens, filters, order, and the oddities that behavior bring."""
+"""Listings: pages, tokens, filters, order, and undocumented behavior."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Call = Callable[..., Caller]
 
 @pytest.mark.parametrize("size", [1, 7, 100, 500])
 @pytest.mark.parametrize("order", ["newest", "oldest", "shuffled"])
-def test_pages_hold_everything_once(start: Start, call: Call, size: int, order: Any) -> None:
+def test_pages_contain_everything_once(start: Start, call: Call, size: int, order: Any) -> None:
     gmail = start(messages=60, behavior=Behavior(listing_order=order))
     me, mailbox = call(gmail), gmail.mailbox()
     ids = [item["id"] for item in me.pages("messages", "messages", maxResults=size, includeSpamTrash="true")]
@@ -30,7 +30,7 @@ def test_pages_hold_everything_once(start: Start, call: Call, size: int, order: 
     assert sorted(item["id"] for item in drafts) == sorted(mailbox.store.drafts)
 
 
-def test_spam_and_trash_only_when_asked_for(start: Start, call: Call) -> None:
+def test_spam_and_trash_only_on_request(start: Start, call: Call) -> None:
     gmail = start(messages=0)
     me, mailbox = call(gmail), gmail.mailbox()
     ids = [mailbox.insert(mailbox.random_mail(), [label]) for label in ("INBOX", "SPAM", "TRASH")]
@@ -110,13 +110,13 @@ def test_max_results(start: Start, call: Call) -> None:
     assert call(strict).get("messages", maxResults=500).status_code == 200
 
 
-def test_estimate_is_no_count(start: Start, call: Call) -> None:
+def test_the_estimate_is_not_a_count(start: Start, call: Call) -> None:
     gmail = start(messages=300)
     page = call(gmail).me("messages", maxResults=10, includeSpamTrash="true")
     assert page["resultSizeEstimate"] == 201
 
 
-def test_tokens_of_something_else_are_refused(start: Start, call: Call) -> None:
+def test_tokens_of_other_listings_are_refused(start: Start, call: Call) -> None:
     gmail = start(messages=30)
     me = call(gmail)
     token = me.me("messages", maxResults=2)["nextPageToken"]
@@ -131,7 +131,7 @@ def test_tokens_of_something_else_are_refused(start: Start, call: Call) -> None:
         assert (answer.status_code, reason(answer)) == (400, "invalidArgument")
 
 
-def test_a_listing_goes_on_while_the_mailbox_changes(start: Start, call: Call) -> None:
+def test_a_listing_continues_while_the_mailbox_changes(start: Start, call: Call) -> None:
     gmail = start(messages=0)
     me, mailbox = call(gmail), gmail.mailbox()
     ids = [mailbox.insert(mailbox.random_mail(), ["INBOX"]) for _ in range(10)][::-1]
@@ -160,7 +160,7 @@ def test_empty_pages_with_a_token(start: Start, call: Call) -> None:
     assert ids == gmail.mailbox().message_ids()
 
 
-def test_a_label_that_goes_right_after_it_was_listed(start: Start, call: Call) -> None:
+def test_a_label_deleted_right_after_it_was_listed(start: Start, call: Call) -> None:
     gmail = start(messages=20, behavior=Behavior(label_vanishes_after_list=True))
     me, mailbox = call(gmail), gmail.mailbox()
     mailbox.create_label("Another")

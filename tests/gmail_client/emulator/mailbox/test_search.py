@@ -281,7 +281,7 @@ def test_boolean_algebra(a: str, b: str) -> None:
     st.text(st.sampled_from(list('(){}"-:| abORANDfromis/0129<>@é会\n\\')), max_size=40)
     | st.text(max_size=30)
 )
-def test_nothing_is_malformed(q: str) -> None:
+def test_no_query_is_an_error(q: str) -> None:
     assert matches(q, MESSAGES[0]) in (True, False)
 
 

@@ -1,4 +1,4 @@
-"""Writes over HTTP: bodies, answers, refusals, and what the mailbox holds afterwards."""
+"""Writes over HTTP: bodies, responses, errors, and the mailbox afterwards."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_insert_refuses(gmail: Emulator, me: Caller, body: dict[str, Any], statu
     assert gmail.mailbox().message_ids() == []
 
 
-def test_bodies_that_are_no_json(me: Caller) -> None:
+def test_invalid_json_bodies(me: Caller) -> None:
     for data in (b"{", b"[]", b'"text"'):
         answer = me.send("POST", "/gmail/v1/users/me/messages", data=data)
         assert (answer.status_code, reason(answer)) == (400, "badRequest")
@@ -361,7 +361,7 @@ def test_filter_criteria(gmail: Emulator, criteria: dict[str, Any], hits: bool) 
     assert ("IMPORTANT" in mailbox.label_ids(message_id)) == hits
 
 
-def test_python_writes_refuse_alike(gmail: Emulator) -> None:
+def test_python_writes_raise_the_same_errors(gmail: Emulator) -> None:
     with pytest.raises(ApiError) as caught:
         gmail.mailbox().trash("ffff")
     assert caught.value.code == 404
@@ -370,7 +370,7 @@ def test_python_writes_refuse_alike(gmail: Emulator) -> None:
 
 
 @needs_corpus
-def test_corpus_goes_in_and_comes_out(gmail: Emulator, me: Caller) -> None:
+def test_the_corpus_can_be_inserted_and_read(gmail: Emulator, me: Caller) -> None:
     files = corpus_files()
     assert len(files) > 300
     paths = {}

@@ -1,4 +1,4 @@
-"""The login flow: the consent page, the way back, codes and PKCE."""
+"""The login flow: the consent page, the redirect, codes and PKCE."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ask(gmail: Emulator, **changes: Any) -> requests.Response:
 
 
 def answer_page(gmail: Emulator, page: str, decision: str = "approve", **changes: Any) -> requests.Response:
-    """Press a button of the page, with its boxes as they are unless changed."""
+    """Press a button of the page, with its checkboxes unchanged by default."""
     request = re.search(r'name="request" value="([^"]+)"', page)
     account = re.search(r'name="account" value="([^"]+)" checked', page)
     action = re.search(r'action="([^"]+)"', page)
@@ -119,7 +119,7 @@ def test_deny(gmail: Emulator, changes: dict[str, Any]) -> None:
     assert back == {"error": "access_denied", "state": "s t&te"}
 
 
-def test_a_page_counts_once(gmail: Emulator) -> None:
+def test_a_page_can_be_used_once(gmail: Emulator) -> None:
     page = ask(gmail).text
     assert answer_page(gmail, page).status_code == 302
     assert answer_page(gmail, page).status_code == 400
@@ -149,11 +149,11 @@ def test_nothing_of_the_request_reaches_the_page_as_html(gmail: Emulator) -> Non
 
 
 @pytest.mark.parametrize("uri", ["http://localhost:1/", "http://127.0.0.1:80/x", "http://[::1]:9/"])
-def test_a_desktop_client_may_come_back_to_any_loopback(gmail: Emulator, uri: str) -> None:
+def test_a_desktop_client_may_redirect_to_any_loopback_address(gmail: Emulator, uri: str) -> None:
     assert ask(gmail, redirect_uri=uri).status_code == 200
 
 
-def test_a_web_client_only_to_its_own(gmail: Emulator) -> None:
+def test_a_web_client_only_to_its_own_redirect_uris(gmail: Emulator) -> None:
     client = gmail.add_client("web", ["https://app.example/callback"])["web"]
     ask_web = {"client_id": client["client_id"]}
     assert ask(gmail, **ask_web).status_code == 400
@@ -181,7 +181,7 @@ def test_a_web_client_only_to_its_own(gmail: Emulator) -> None:
         ({"client_secret": "wrong"}, "invalid_client"),
     ],
 )
-def test_codes_refused(gmail: Emulator, changes: dict[str, str], error: str) -> None:
+def test_invalid_codes(gmail: Emulator, changes: dict[str, str], error: str) -> None:
     code = came_back(answer_page(gmail, ask(gmail).text))["code"]
     assert exchange(gmail, **{"code": code, **changes}).json()["error"] == error
 
@@ -195,14 +195,14 @@ def test_plain_challenge_and_none(gmail: Emulator) -> None:
     assert exchange(gmail, none["code"]).status_code == 200
 
 
-def test_a_code_used_twice_takes_its_tokens_back(gmail: Emulator, call: Call) -> None:
+def test_a_code_used_twice_revokes_its_tokens(gmail: Emulator, call: Call) -> None:
     code = came_back(answer_page(gmail, ask(gmail).text))["code"]
     access = exchange(gmail, code).json()["access_token"]
     assert exchange(gmail, code).json()["error"] == "invalid_grant"
     assert call(gmail, access).get("profile").status_code == 401
 
 
-def test_a_code_grows_old(start: Start) -> None:
+def test_a_code_expires(start: Start) -> None:
     gmail = start(messages=0, clock=ScaledClock(3000))
     code = came_back(answer_page(gmail, ask(gmail).text))["code"]
     gmail.clock.sleep(601)

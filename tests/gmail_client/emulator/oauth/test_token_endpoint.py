@@ -1,4 +1,4 @@
-"""The token and revoke endpoints: refresh, service accounts, and every way to be refused."""
+"""The token, revoke and tokeninfo endpoints: refresh, service accounts, and every error."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_refresh_narrows_scopes(gmail: Emulator) -> None:
         ({"grant_type": "password"}, 400, "unsupported_grant_type"),
     ],
 )
-def test_refusals(gmail: Emulator, changes: dict[str, str], status: int, error: str) -> None:
+def test_token_endpoint_errors(gmail: Emulator, changes: dict[str, str], status: int, error: str) -> None:
     answer = token(gmail, refresh_form(gmail, **changes))
     assert (answer.status_code, answer.json()["error"]) == (status, error)
 
@@ -162,7 +162,7 @@ def assertion(key_file: Path, **changes: Any) -> str:
         ({"scope": "https://www.googleapis.com/auth/drive"}, "unauthorized_client", "not authorized"),
     ],
 )
-def test_assertions_refused(
+def test_invalid_assertions(
     gmail: Emulator, key_file: Path, changes: dict[str, Any], error: str, says: str
 ) -> None:
     assert gmail.addresses[0] == "ada.ashdown@gmail.test"
