@@ -6,7 +6,7 @@ What is written to a table is written as one mailbox's part of it: see `gmail_as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import datetime
@@ -19,6 +19,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from gmail_assets.delta.errors import SchemaMismatchError, unreadable, unwritable
 from gmail_client.tables import CATALOGUE
+from gmail_client.views import View
 
 __all__ = [
     "DELETED_AT",
@@ -100,8 +101,29 @@ class Lake:
         """
         entry = CATALOGUE[source]
         schema = with_mailbox(entry.schema, keep_deleted=keep_deleted)
-        location = self.location(name or source)
-        delta = self.find(name or source)
+        delta = self._open(name or source, schema, entry.primary_key, entry.description)
+        in_lake = pa.schema(delta.schema().to_arrow())
+        return LakeTable(source, entry.primary_key[0], in_lake, delta, keep_deleted, self.options)
+
+    def view(self, view: View, *, name: str | None = None) -> LakeTable:
+        """Open a derived table, and create it where it is missing.
+
+        Args:
+            view: Which one.
+            name: Name of the table in the lake, the view's where not given.
+
+        Raises:
+            SchemaMismatchError: Another table has that name.
+            LakeError: The place can't be read or written.
+        """
+        schema = with_mailbox(view.schema)
+        delta = self._open(name or view.name, schema, view.primary_key, view.description)
+        in_lake = pa.schema(delta.schema().to_arrow())
+        return LakeTable(view.name, view.primary_key[0], in_lake, delta, storage_options=self.options)
+
+    def _open(self, name: str, schema: pa.Schema, key: Sequence[str], description: str) -> DeltaTable:
+        location = self.location(name)
+        delta = self.find(name)
         try:
             if delta is None:
                 delta = DeltaTable.create(
@@ -109,19 +131,18 @@ class Lake:
                     schema=schema,
                     mode="ignore",
                     partition_by=[MAILBOX],
-                    name=name or source,
-                    description=entry.description,
+                    name=name,
+                    description=description,
                     configuration={
                         "delta.targetFileSize": str(TARGET_FILE_BYTES),
-                        "delta.dataSkippingStatsColumns": ",".join(entry.primary_key),
+                        "delta.dataSkippingStatsColumns": ",".join(key),
                     },
                     storage_options=self.options,
                 )
             _fit_schema(delta, schema, location)
         except (DeltaError, OSError) as error:
             raise unwritable(location, error) from error
-        in_lake = pa.schema(delta.schema().to_arrow())
-        return LakeTable(source, entry.primary_key[0], in_lake, delta, keep_deleted, self.options)
+        return delta
 
 
 def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:

@@ -12,12 +12,17 @@ from typing import Any
 import pyarrow as pa
 
 from gmail_client.views.attachments import attachment_rows
-from gmail_client.views.emails import Label, Labels, email_row, label_columns
+from gmail_client.views.emails import Label, Labels, email_row, label_columns, label_name
 from gmail_client.views.message_labels import message_label_rows
-from gmail_client.views.schemas import LABEL_COLUMNS, VIEWS, View
+from gmail_client.views.parts import HEADERS, NOTHING, STRUCTURE
+from gmail_client.views.schemas import FORMULA, LABEL_COLUMNS, VIEWS, View
 
 __all__ = [
+    "FORMULA",
+    "HEADERS",
     "LABEL_COLUMNS",
+    "NOTHING",
+    "STRUCTURE",
     "VIEWS",
     "Label",
     "Labels",
@@ -25,6 +30,7 @@ __all__ = [
     "attachment_rows",
     "email_row",
     "label_columns",
+    "label_name",
     "message_label_rows",
     "to_table",
 ]

@@ -21,7 +21,7 @@ _DEEPEST = 100
 def with_payload(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """The message with a payload made from `raw`, where it has only that; else the message itself."""
     raw = message.get("raw")
-    if not raw or content_level(message.get("payload")) != NOTHING:
+    if raw is None or content_level(message.get("payload")) != NOTHING:
         return message
     return {**message, "payload": payload_of(decode_base64url(raw))}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-__all__ = ["LABEL_COLUMNS", "VIEWS", "View"]
+__all__ = ["FORMULA", "LABEL_COLUMNS", "VIEWS", "View"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +167,6 @@ VIEWS: Mapping[str, View] = {
         ),
     )
 }
+
+FORMULA: Mapping[str, int] = {"emails": 1, "message_labels": 1, "attachments": 1}
+"""How rows are computed: a number is raised when a table's rows come out differently; stored rows are then replaced."""

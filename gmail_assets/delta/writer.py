@@ -1,0 +1,194 @@
+"""Commits to one mailbox's partition of a table: fenced, grouped by files, safe for deltalake.
+
+Every commit carries a transaction (`gmail/<mailbox>/<table>/writer`) that only its own run may move, so that a second
+run's commit is refused by Delta itself and leaves no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
+from gmail_assets.delta.lake import MAILBOX, MAILBOX_FIELD, LakeTable
+
+__all__ = ["WRITER_PROPERTIES", "PartitionWriter", "fresh", "quoted"]
+
+WRITER_PROPERTIES = WriterProperties(compression="ZSTD", compression_level=1)
+_MERGE_GROUP_BYTES = 32 * 2**20
+"""Parquet bytes that one MERGE may touch: what bounds its memory."""
+_OPERATION = "_op"
+_SET, _REMOVE = "set", "remove"
+
+
+class PartitionWriter:
+    """Writes one mailbox's rows of one table.
+
+    Args:
+        table: The table.
+        address: The mailbox's real address.
+        primary_key: The columns that identify a row; files are found by the first.
+    """
+
+    def __init__(self, table: LakeTable, address: str, primary_key: Sequence[str]) -> None:
+        self.table = table
+        self.address = address
+        self.primary_key = tuple(primary_key)
+        self._fence_app = f"gmail/{address}/{table.source}/writer"
+        self._fence = table.delta.transaction_version(self._fence_app)
+
+    def append(self, rows: pa.Table, transactions: Iterable[Transaction] = ()) -> None:
+        """Add rows whose keys are not in the partition, in one commit."""
+        rows = rows.add_column(0, MAILBOX_FIELD, pa.array([self.address] * rows.num_rows, pa.string()))
+        self._commit(
+            lambda properties: write_deltalake(
+                self.table.delta,
+                fresh(rows.select(self.table.schema.names)),
+                mode="append",
+                writer_properties=WRITER_PROPERTIES,
+                commit_properties=properties,
+            ),
+            transactions,
+        )
+
+    def merge(self, updates: pa.Table, removed: pa.Table | None = None) -> None:
+        """Set columns of rows that are in the partition, and remove rows.
+
+        Rows are grouped by the files they are in, so that memory is bounded; each group is one commit.
+
+        Args:
+            updates: The primary key and the columns to set, one row per key.
+            removed: Primary keys of the rows to remove.
+        """
+        source = _operations(updates, removed, self.primary_key, self.table.schema)
+        first = self.primary_key[0]
+        for group in self._groups(sorted(pc.unique(source[first]).to_pylist())):
+            inside = pc.is_in(source[first], pa.array(group, pa.string()))
+            self._merge_group(source.filter(inside), group[0], group[-1])
+
+    def commit(self, transactions: Iterable[Transaction]) -> None:
+        """Commit transactions without data."""
+        self._commit(self._commit_alone, transactions)
+
+    def _merge_group(self, source: pa.Table, low: str, high: str) -> None:
+        first = self.primary_key[0]
+        conditions = [
+            f"t.{MAILBOX} = {quoted(self.address)}",
+            f"t.{first} BETWEEN {quoted(low)} AND {quoted(high)}",
+            *(f"t.{name} = s.{name}" for name in self.primary_key),
+        ]
+        setting = {
+            name: f's."{name}"' for name in source.schema.names if name not in (*self.primary_key, _OPERATION)
+        }
+
+        def write(properties: CommitProperties) -> None:
+            merger = self.table.delta.merge(
+                fresh(source),
+                " AND ".join(conditions),
+                source_alias="s",
+                target_alias="t",
+                streamed_exec=False,
+                writer_properties=WRITER_PROPERTIES,
+                commit_properties=properties,
+            ).when_matched_delete(f"s.{_OPERATION} = '{_REMOVE}'")
+            if setting:
+                merger = merger.when_matched_update(setting, predicate=f"s.{_OPERATION} = '{_SET}'")
+            merger.execute()
+
+        self._commit(write, ())
+
+    def _groups(self, keys: list[str]) -> Iterator[list[str]]:
+        """Cut sorted keys so that each group's range touches at most so many bytes of files."""
+        files = [
+            (file.low or "", file.high, file.size)
+            for file in self.table.files()
+            if file.mailbox == self.address
+        ]
+
+        def touched(low: str, high: str) -> int:
+            return sum(size for begin, end, size in files if begin <= high and (end is None or end >= low))
+
+        group: list[str] = []
+        size = 0
+        for key in keys:
+            grown = touched(group[0] if group else key, key)
+            if group and grown > size and grown > _MERGE_GROUP_BYTES:
+                yield group
+                group = []
+                grown = touched(key, key)
+            group.append(key)
+            size = grown
+        if group:
+            yield group
+
+    def _commit_alone(self, properties: CommitProperties) -> None:
+        delta = self.table.delta
+        delta.create_write_transaction(
+            [], "append", delta.schema(), partition_by=[MAILBOX], commit_properties=properties
+        )
+
+    def _commit(
+        self, write: Callable[[CommitProperties], object], transactions: Iterable[Transaction]
+    ) -> None:
+        delta = self.table.delta
+        fence = max(delta.version() + 1, (self._fence or 0) + 1)
+        properties = CommitProperties(app_transactions=[Transaction(self._fence_app, fence), *transactions])
+        before = delta.transaction_version(self._fence_app)
+        try:
+            write(properties)
+            delta.update_incremental()
+            if delta.transaction_version(self._fence_app) == before:
+                # A merge that matches nothing makes no commit.
+                self._commit_alone(properties)
+                delta.update_incremental()
+        except CommitFailedError as error:
+            raise self._conflict(error) from error
+        except (DeltaError, OSError) as error:
+            raise unwritable(delta.table_uri, error) from error
+        if delta.transaction_version(self._fence_app) != fence:
+            raise self._conflict(None)
+        self._fence = fence
+
+    def _conflict(self, error: Exception | None) -> WriterConflictError:
+        detail = f" ({one_line(error)})" if error else ""
+        return WriterConflictError(
+            f"Another run wrote {self.address}'s part of {self.table.source!r} at the same time{detail}.",
+            fix="Nothing of this run's last commit was written; let the other run finish and start again.",
+        )
+
+
+def _operations(
+    updates: pa.Table, removed: pa.Table | None, primary_key: Sequence[str], schema: pa.Schema
+) -> pa.Table:
+    """Updates and removals as one MERGE source."""
+    fields = [schema.field(name) for name in updates.schema.names]
+    source_schema = pa.schema([*fields, pa.field(_OPERATION, pa.string())])
+    sources = [
+        updates.cast(pa.schema(fields)).append_column(
+            source_schema.field(_OPERATION), pa.array([_SET] * updates.num_rows, pa.string())
+        )
+    ]
+    if removed is not None and removed.num_rows:
+        count = removed.num_rows
+        columns = [
+            removed[field.name] if field.name in primary_key else pa.nulls(count, field.type)
+            for field in fields
+        ]
+        sources.append(pa.table([*columns, pa.array([_REMOVE] * count)], schema=source_schema))
+    return pa.concat_tables(sources)
+
+
+def fresh(table: pa.Table) -> pa.Table:
+    """A copy whose arrays start at offset 0: deltalake aborts on sliced nested arrays."""
+    if not table.num_rows:
+        return table
+    return table.take(pa.array(range(table.num_rows), pa.int64()))
+
+
+def quoted(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,348 @@
+"""Bring one mailbox's derived tables up to date with `messages` and `labels`.
+
+Labels, removals and new names are set by MERGE; content is read only of messages whose row is missing, in slices of
+bounded size, each slice one commit. Nothing else is remembered than by which formula the rows were computed, so a run
+that ends anywhere is followed by one that finds the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import Transaction
+
+from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
+from gmail_assets.delta.scan import read_columns
+from gmail_assets.delta.writer import PartitionWriter
+from gmail_assets.sync.gc_tuning import collected_seldom
+from gmail_assets.sync.results import Progress, SyncResult
+from gmail_assets.views.differences import (
+    attachments_to_replace,
+    email_differences,
+    label_differences,
+    label_rows,
+)
+from gmail_assets.views.source import MessageSource, read_labels
+from gmail_client.options import SpecTable
+from gmail_client.views import (
+    FORMULA,
+    LABEL_COLUMNS,
+    VIEWS,
+    Labels,
+    attachment_rows,
+    email_row,
+    label_columns,
+    to_table,
+)
+
+__all__ = ["ViewSources", "derive"]
+
+Row = dict[str, Any]
+
+_SLICE_ROWS = 2_000
+_SLICE_CHARACTERS = 16 * 2**20
+"""Texts of one commit: what bounds memory."""
+_LABEL_ROWS = 250_000
+_RELABELLED_ROWS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSources:
+    """Where derived tables come from and go to.
+
+    Attributes:
+        messages: The table of messages.
+        labels: The table of labels; None where it is not in use: names are then ids.
+        names: Name in the lake of each derived table in use, by the view's name.
+    """
+
+    messages: SpecTable
+    labels: SpecTable | None
+    names: Mapping[str, str]
+
+
+def derive(
+    lake: Lake,
+    address: str,
+    sources: ViewSources,
+    views: Iterable[str] | None = None,
+    *,
+    deadline: float | None = None,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    upkeep: Upkeep = DEFAULT_UPKEEP,
+) -> dict[str, SyncResult]:
+    """Bring derived tables of one mailbox up to date.
+
+    Args:
+        lake: Where the tables are.
+        address: The mailbox's real address.
+        sources: What they are computed from.
+        views: Which ones; all of `sources.names` where not given.
+        deadline: `time.monotonic()` at which to stop cleanly; the next run finds the rest.
+        progress: Progress callback, called from this thread.
+        upkeep: When small files are merged and old ones removed, at the end.
+
+    Returns:
+        A result for each table; `how` is `derived`.
+
+    Raises:
+        WriterConflictError: Another run writes the same tables of this mailbox.
+        LakeError: A table can't be read or written.
+    """
+    started = time.monotonic()
+    chosen = [name for name in VIEWS if name in (sources.names if views is None else set(views))]
+    results = {name: SyncResult(name, address, "derived") for name in chosen}
+    if lake.find(sources.messages.table_name) is None:
+        for result in results.values():
+            result.warnings.append(f"There is no table {sources.messages.table_name!r} to compute it from.")
+        return results
+    run = _Derivation(lake, address, sources, results, deadline, progress)
+    versions = {name: run.tables[name].delta.version() for name in chosen}
+    with collected_seldom():
+        run.derive()
+    for name, result in results.items():
+        result.upkeep = keep_up(run.tables[name], address, upkeep, version_before=versions[name])
+        result.rows_total = run.tables[name].count(address)
+        result.seconds = time.monotonic() - started
+    return results
+
+
+@dataclass(slots=True)
+class _Content:
+    """Messages whose content has to be read: ids for each table that needs them."""
+
+    new: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
+    attachments: frozenset[str] = frozenset()
+
+    def ids(self) -> list[str]:
+        return sorted(self.new | self.changed | self.attachments)
+
+
+@dataclass(slots=True)
+class _Slice:
+    """Rows on their way into one commit of each table."""
+
+    messages: int = 0
+    characters: int = 0
+    new: list[Row] = field(default_factory=list)
+    changed: list[Row] = field(default_factory=list)
+    attachments: list[Row] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+
+    @property
+    def is_full(self) -> bool:
+        return self.messages >= _SLICE_ROWS or self.characters >= _SLICE_CHARACTERS
+
+
+class _Derivation:
+    """One run over one mailbox."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        address: str,
+        sources: ViewSources,
+        results: Mapping[str, SyncResult],
+        deadline: float | None,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self.address = address
+        self.results = results
+        self._deadline = deadline
+        self._progress = progress
+        messages = lake.table(
+            "messages", name=sources.messages.table_name, keep_deleted=sources.messages.deletes == "keep"
+        )
+        self._source = MessageSource(messages, address)
+        named = sources.labels is not None and lake.find(sources.labels.table_name) is not None
+        self._labels: Labels = read_labels(
+            lake.table("labels", name=sources.labels.table_name) if named and sources.labels else None,
+            address,
+        )
+        self.tables: dict[str, LakeTable] = {
+            name: lake.view(VIEWS[name], name=in_lake) for name, in_lake in sources.names.items()
+        }
+        self._stored_attachments = self._no_attachment_keys()
+        self._writers = {
+            name: PartitionWriter(self.tables[name], address, VIEWS[name].primary_key) for name in results
+        }
+
+    def derive(self) -> None:
+        """Bring every chosen table up to date."""
+        states = self._source.states()
+        if "message_labels" in self.results:
+            self._derive_message_labels(states)
+        content = _Content()
+        if "emails" in self.results:
+            self._derive_emails(states, content)
+        if "attachments" in self.results:
+            self._derive_attachments(content)
+        ids = content.ids()
+        if ids:
+            self._write_content(content, ids)
+        for name, result in self.results.items():
+            if result.complete and self._recompute(name):
+                self._writers[name].commit([Transaction(self._formula_app(name), _formula(name))])
+
+    # By which formula the rows were computed
+
+    def _formula_app(self, name: str) -> str:
+        return f"gmail/{self.address}/{name}/formula"
+
+    def _recompute(self, name: str) -> bool:
+        """Whether the table's rows may have been computed by another formula, or none are there yet."""
+        return self.tables[name].delta.transaction_version(self._formula_app(name)) != _formula(name)
+
+    # What has to change
+
+    def _derive_message_labels(self, states: pa.Table) -> None:
+        name, writer, result = (
+            "message_labels",
+            self._writers["message_labels"],
+            self.results["message_labels"],
+        )
+        stored = read_columns(self.tables[name], self.address, VIEWS[name].schema.names, VIEWS[name].schema)
+        differences = label_differences(label_rows(states, self._labels), stored)
+        del stored
+        if differences.changed.num_rows or differences.removed.num_rows:
+            writer.merge(differences.changed, differences.removed)
+        for start in range(0, differences.added.num_rows, _LABEL_ROWS):
+            writer.append(differences.added.slice(start, _LABEL_ROWS))
+        result.rows_written = differences.added.num_rows
+        result.rows_updated = differences.changed.num_rows
+        result.rows_deleted = differences.removed.num_rows
+
+    def _derive_emails(self, states: pa.Table, content: _Content) -> None:
+        writer, result = self._writers["emails"], self.results["emails"]
+        columns = ["message_id", "label_ids", "label_names", "history_id", "is_bulk", "attachment_count"]
+        schema = pa.schema([VIEWS["emails"].schema.field(name) for name in columns])
+        stored = read_columns(self.tables["emails"], self.address, columns, schema)
+        differences = email_differences(states, stored, self._labels, recompute=self._recompute("emails"))
+        for start in range(0, max(differences.relabelled.num_rows, 1), _RELABELLED_ROWS):
+            updates = self._relabelled(differences.relabelled.slice(start, _RELABELLED_ROWS))
+            removed = None if start else differences.removed
+            if updates.num_rows or (removed is not None and removed.num_rows):
+                writer.merge(updates, removed)
+        result.rows_updated = differences.relabelled.num_rows
+        result.rows_deleted = differences.removed.num_rows
+        content.new = frozenset(differences.new.to_pylist())
+        content.changed = frozenset(differences.changed.to_pylist())
+
+    def _relabelled(self, rows: pa.Table) -> pa.Table:
+        changed = [
+            {
+                "message_id": row["message_id"],
+                **label_columns(row["label_ids"] or (), row["history_id"], self._labels),
+            }
+            for row in rows.to_pylist()
+        ]
+        schema = VIEWS["emails"].schema
+        fields = [schema.field(name) for name in ("message_id", *LABEL_COLUMNS)]
+        return pa.Table.from_pylist(changed, pa.schema(fields))
+
+    def _derive_attachments(self, content: _Content) -> None:
+        counted = pa.schema(
+            [VIEWS["emails"].schema.field(name) for name in ("message_id", "attachment_count")]
+        )
+        emails = read_columns(self.tables["emails"], self.address, counted.names, counted)
+        stored = self._attachment_keys()
+        replace, gone = attachments_to_replace(emails, stored)
+        if gone.num_rows:
+            self._writers["attachments"].merge(gone.slice(0, 0), gone)
+        self.results["attachments"].rows_deleted = gone.num_rows
+        again = emails["message_id"] if self._recompute("attachments") else replace
+        content.attachments = frozenset(again.to_pylist()) | content.new | content.changed
+        inside = pc.is_in(stored["message_id"], pa.array(sorted(content.attachments), pa.string()))
+        self._stored_attachments = stored.filter(inside)
+
+    def _attachment_keys(self) -> pa.Table:
+        schema = self._no_attachment_keys().schema
+        return read_columns(self.tables["attachments"], self.address, schema.names, schema)
+
+    @staticmethod
+    def _no_attachment_keys() -> pa.Table:
+        view = VIEWS["attachments"]
+        return pa.schema([view.schema.field(name) for name in view.primary_key]).empty_table()
+
+    # Content
+
+    def _write_content(self, content: _Content, ids: Sequence[str]) -> None:
+        done = 0
+        self._progress(Progress("deriving", 0, len(ids)))
+        for batch in self._slices(content, ids):
+            self._write_emails(batch)
+            self._write_attachments(batch)
+            done += batch.messages
+            self._progress(Progress("deriving", done, len(ids), rows=done))
+            if done < len(ids) and self._deadline is not None and time.monotonic() > self._deadline:
+                for result in self.results.values():
+                    result.complete = False
+                return
+
+    def _slices(self, content: _Content, ids: Sequence[str]) -> Iterator[_Slice]:
+        batch = _Slice()
+        for messages in self._source.contents(pa.array(ids, pa.string())):
+            for message in messages:
+                self._add(batch, message, content)
+                if batch.is_full:
+                    yield batch
+                    batch = _Slice()
+        if batch.messages:
+            yield batch
+
+    def _add(self, batch: _Slice, message: Row, content: _Content) -> None:
+        message_id = message["id"]
+        batch.messages += 1
+        if message_id in content.new or message_id in content.changed:
+            row = email_row(message, self._labels)
+            batch.characters += len(row["body_text"] or "") + len(row["body_html"] or "")
+            (batch.new if message_id in content.new else batch.changed).append(row)
+        if message_id in content.attachments:
+            batch.replaced.append(message_id)
+            batch.attachments += attachment_rows(message)
+
+    def _write_emails(self, batch: _Slice) -> None:
+        if batch.changed:
+            self._writers["emails"].merge(to_table("emails", batch.changed))
+            self.results["emails"].rows_updated += len(batch.changed)
+        if batch.new:
+            self._writers["emails"].append(to_table("emails", batch.new))
+            self.results["emails"].rows_written += len(batch.new)
+
+    def _write_attachments(self, batch: _Slice) -> None:
+        if not batch.replaced:
+            return
+        writer, result = self._writers["attachments"], self.results["attachments"]
+        rows = to_table("attachments", batch.attachments)
+        keys = self._stored_attachments
+        keys = keys.filter(pc.is_in(keys["message_id"], pa.array(batch.replaced, pa.string())))
+        if keys.num_rows:
+            stored = set(zip(*(column.to_pylist() for column in keys.columns), strict=True))
+            computed = [(row["message_id"], row["part_id"]) for row in batch.attachments]
+            known = pa.array([key in stored for key in computed], pa.bool_())
+            removed = pa.Table.from_pylist(
+                [{"message_id": m, "part_id": p} for m, p in sorted(stored.difference(computed))], keys.schema
+            )
+            if pc.any(known).as_py() or removed.num_rows:
+                writer.merge(rows.filter(known), removed)
+            result.rows_updated += len(computed) - known.false_count
+            result.rows_deleted += removed.num_rows
+            rows = rows.filter(pc.invert(known))
+        if rows.num_rows:
+            writer.append(rows)
+            result.rows_written += rows.num_rows
+
+
+def _formula(name: str) -> int:
+    """A number for how the table's rows are computed: another one has them all computed again."""
+    columns = ",".join(f"{column.name}:{column.type}" for column in VIEWS[name].schema)
+    digest = hashlib.sha256(f"{FORMULA[name]}|{columns}".encode()).hexdigest()
+    return int(digest[:15], 16) + 1

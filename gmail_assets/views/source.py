@@ -1,0 +1,142 @@
+"""What derived tables are computed from: one mailbox's rows of `messages`, and its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gmail_assets.delta.lake import DELETED_AT, LakeTable
+from gmail_assets.delta.scan import as_schema, open_files, read_columns
+from gmail_client.views import HEADERS, NOTHING, STRUCTURE, Label, Labels
+
+__all__ = ["MessageSource", "read_labels"]
+
+_BATCH_ROWS = 500
+_BATCH_COLUMNS = (
+    *("id", "threadId", "labelIds", "historyId", "internalDate", "sizeEstimate", "snippet", "payload", "raw"),
+)
+
+
+class MessageSource:
+    """One mailbox's rows of `messages`, soft-deleted ones left out.
+
+    Args:
+        table: The table.
+        address: The mailbox's real address.
+    """
+
+    def __init__(self, table: LakeTable, address: str) -> None:
+        self._table = table
+        self._address = address
+
+    def states(self) -> pa.Table:
+        """Of every message what tells whether its derived rows are right, without any content.
+
+        Returns:
+            `id`, `label_ids`, `history_id`, and `level`: how much of it was read (`gmail_client.views.NOTHING` ...).
+        """
+        pieces = [_no_states()]
+        pieces += [self._file_states(file) for file in open_files(self._table, self._address)]
+        return pa.concat_tables(pieces)
+
+    def _file_states(self, file: pq.ParquetFile) -> pa.Table:
+        leaves = [
+            "id",
+            "historySequence",
+            "labelIds",
+            "payload.mimeType",
+            "payload.partId",
+            "payload.body.size",
+        ]
+        if self._table.may_hold_marked:
+            leaves.append(DELETED_AT)
+        piece = file.read(columns=leaves)
+        payload = piece["payload"]
+        body_size = pc.struct_field(pc.struct_field(payload, "body"), "size")
+        structure = pc.or_(pc.is_valid(pc.struct_field(payload, "partId")), pc.is_valid(body_size))
+        structure = pc.or_(structure, _has_raw(file))
+        headers = pc.is_valid(pc.struct_field(payload, "mimeType"))
+        level = pc.if_else(structure, STRUCTURE, pc.if_else(headers, HEADERS, NOTHING))
+        states = as_schema(
+            pa.table(
+                {
+                    "id": piece["id"],
+                    "label_ids": piece["labelIds"],
+                    "history_id": piece["historySequence"],
+                    "level": level,
+                }
+            ),
+            _no_states().schema,
+        )
+        return states.filter(_present(piece))
+
+    def contents(self, ids: pa.Array) -> Iterator[list[dict[str, Any]]]:
+        """Whole messages, in the order of the files that hold them, some hundred at a time.
+
+        Args:
+            ids: Which messages.
+        """
+        wanted_schema = pa.schema([field for field in self._table.schema if field.name in _BATCH_COLUMNS])
+        columns = [*wanted_schema.names, *([DELETED_AT] if self._table.may_hold_marked else [])]
+        for file in open_files(self._table, self._address):
+            ids_inside = file.read(columns=["id"])["id"].cast(pa.string())
+            if not pc.any(pc.is_in(ids_inside, ids)).as_py():
+                continue
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+                rows = pa.Table.from_batches([batch])
+                present = _present(rows)
+                rows = as_schema(
+                    rows, wanted_schema
+                )  # first: files of merges have strings that can't be filtered
+                rows = rows.filter(pc.and_(pc.is_in(rows["id"], ids), present))
+                if rows.num_rows:
+                    yield rows.to_pylist()
+
+
+def _present(rows: pa.Table) -> Any:
+    """Which rows are not soft-deleted."""
+    if DELETED_AT not in rows.schema.names:
+        return pa.array([True] * rows.num_rows, pa.bool_())
+    return pc.is_null(rows[DELETED_AT])
+
+
+def _no_states() -> pa.Table:
+    fields = [
+        ("id", pa.string()),
+        ("label_ids", pa.list_(pa.field("element", pa.string()))),
+        ("history_id", pa.int64()),
+        ("level", pa.int8()),
+    ]
+    return pa.schema(fields).empty_table()
+
+
+def _has_raw(file: pq.ParquetFile) -> pa.Array:
+    """Which rows hold `raw`; the column, as large as the mails, is read only where a row group mixes both."""
+    found: list[pa.Array] = []
+    metadata = file.metadata
+    column = next((n for n in range(metadata.num_columns) if metadata.schema.column(n).path == "raw"), None)
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group).num_rows
+        if column is None:
+            nulls = rows
+        else:
+            statistics = metadata.row_group(group).column(column).statistics
+            nulls = statistics.null_count if statistics is not None and statistics.has_null_count else None
+        if nulls in (0, rows):
+            found.append(pa.array([nulls == 0] * rows, pa.bool_()))
+        else:
+            found.append(pc.is_valid(file.read_row_group(group, columns=["raw"])["raw"]).combine_chunks())
+    return pa.concat_arrays([pa.array([], pa.bool_()), *found])
+
+
+def read_labels(table: LakeTable | None, address: str) -> Labels:
+    """The mailbox's labels by id; none where the table is not in use."""
+    if table is None:
+        return {}
+    schema = pa.schema([("id", pa.string()), ("name", pa.string()), ("type", pa.string())])
+    rows = read_columns(table, address, schema.names, schema).to_pylist()
+    return {row["id"]: Label(row["name"] or row["id"], row["type"]) for row in rows}

@@ -1,0 +1,394 @@
+"""Derived tables equal what the row functions make of every message, after any life of the tables they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.mail import leaf, mail, multipart
+
+from gmail_assets.delta.errors import WriterConflictError
+from gmail_assets.delta.lake import DELETED_AT, Lake
+from gmail_assets.delta.maintenance import Upkeep
+from gmail_assets.delta.writer import PartitionWriter
+from gmail_assets.sync.results import SyncResult
+from gmail_assets.views import ViewSources, derive
+from gmail_client.options import SpecTable
+from gmail_client.schema import to_batch
+from gmail_client.views import VIEWS, Label, attachment_rows, email_row, message_label_rows, to_table
+
+ADA, BEN = "ada@example.test", "ben@example.test"
+NO_UPKEEP = Upkeep(small_files=0, retention=None)
+NAMES = dict(zip(VIEWS, VIEWS, strict=True))
+Row = dict[str, Any]
+
+
+class Tables:
+    """A lake whose `messages` and `labels` are written by hand, and what they hold."""
+
+    def __init__(self, folder: Path, *, keep_deleted: bool = False) -> None:
+        self.lake = Lake(str(folder))
+        spec = SpecTable(source_table="messages", deletes="keep" if keep_deleted else "remove")
+        self.sources = ViewSources(spec, SpecTable(source_table="labels"), NAMES)
+        self.messages: dict[str, dict[str, Row]] = {ADA: {}, BEN: {}}
+        self.labels: dict[str, dict[str, Label]] = {ADA: {}, BEN: {}}
+
+    def writer(self, address: str, table: str = "messages") -> PartitionWriter:
+        keep = table == "messages" and self.sources.messages.deletes == "keep"
+        return PartitionWriter(self.lake.table(table, keep_deleted=keep), address, ["id"])
+
+    def add(self, *messages: Row, address: str = ADA) -> None:
+        writer = self.writer(address)
+        rows = pa.Table.from_batches([to_batch("messages", list(messages))])
+        if DELETED_AT in writer.table.schema.names:
+            field = writer.table.schema.field(DELETED_AT)
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+        writer.append(rows)
+        self.messages[address].update({message["id"]: message for message in messages})
+
+    def set(self, *messages: Row, columns: tuple[str, ...], address: str = ADA) -> None:
+        rows = pa.Table.from_batches([to_batch("messages", list(messages))])
+        self.writer(address).merge(rows.select(["id", *columns]))
+        self.messages[address].update({message["id"]: message for message in messages})
+
+    def relabel(self, message_id: str, labels: list[str], history: int, address: str = ADA) -> None:
+        message = {**self.messages[address][message_id], "labelIds": labels, "historyId": str(history)}
+        self.set(message, columns=("labelIds", "historyId", "historySequence"), address=address)
+
+    def remove(self, *ids: str, address: str = ADA) -> None:
+        writer = self.writer(address)
+        keys = pa.table({"id": pa.array(ids, pa.string())})
+        if writer.table.keeps_deleted:
+            moment = pa.array([0] * len(ids), pa.timestamp("us", tz="UTC"))
+            writer.merge(keys.append_column(DELETED_AT, moment))
+        else:
+            writer.merge(keys.slice(0, 0), keys)
+        for message_id in ids:
+            del self.messages[address][message_id]
+
+    def name(self, address: str = ADA, **names: str) -> None:
+        """Set all labels of a mailbox: `Label_1="Work"`."""
+        rows = [{"id": label, "name": name, "type": "user"} for label, name in names.items()]
+        writer = self.writer(address, "labels")
+        stored = [row["id"] for row in self.stored("labels", address)]
+        if stored:
+            keys = pa.table({"id": pa.array(stored, pa.string())})
+            writer.merge(keys.slice(0, 0), keys)
+        if rows:
+            writer.append(pa.Table.from_batches([to_batch("labels", rows)]))
+        self.labels[address] = {label: Label(name, "user") for label, name in names.items()}
+
+    def derive(self, address: str = ADA, **more: Any) -> dict[str, SyncResult]:
+        return derive(self.lake, address, self.sources, upkeep=NO_UPKEEP, **more)
+
+    def stored(self, name: str, address: str = ADA) -> list[Row]:
+        delta = self.lake.find(name)
+        rows = [] if delta is None else delta.to_pyarrow_table().to_pylist()
+        return [row for row in rows if row.pop("mailbox") == address]
+
+    def check(self, address: str = ADA) -> None:
+        """Every derived table is what the row functions make of every message."""
+        messages = self.messages[address].values()
+        labels = self.labels[address]
+        expected = {
+            "emails": [email_row(message, labels) for message in messages],
+            "message_labels": [
+                row for m in messages for row in message_label_rows(m["id"], m.get("labelIds") or (), labels)
+            ],
+            "attachments": [row for message in messages for row in attachment_rows(message)],
+        }
+        for name, rows in expected.items():
+            assert ordered(name, self.stored(name, address)) == ordered(
+                name, to_table(name, rows).to_pylist()
+            ), name
+
+    def versions(self) -> list[int]:
+        return [delta.version() for name in VIEWS if (delta := self.lake.find(name)) is not None]
+
+
+def ordered(name: str, rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: [row[key] for key in VIEWS[name].primary_key])
+
+
+def message(message_id: str, *labels: str, attachments: int = 0, **more: Any) -> Row:
+    files = [leaf("image/png", filename=f"{n}.png", attachment="x", size=n) for n in range(attachments)]
+    payload = multipart("mixed", leaf("text/plain", f"Text of {message_id}"), *files)
+    return mail(payload, id=message_id, labelIds=list(labels), headers={"Subject": message_id}, **more)
+
+
+def metadata(row: Row) -> Row:
+    return {**row, "payload": {"mimeType": row["payload"]["mimeType"], "headers": row["payload"]["headers"]}}
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Tables:
+    return Tables(tmp_path)
+
+
+def test_a_first_run_and_one_with_nothing_to_do(tables: Tables) -> None:
+    tables.add(message("a", "INBOX", "Label_1", attachments=2), message("b"), message("c", "Label_1"))
+    tables.name(Label_1="Work")
+    results = tables.derive()
+    tables.check()
+    assert {name: (r.how, r.rows_written, r.rows_total) for name, r in results.items()} == {
+        "emails": ("derived", 3, 3),
+        "message_labels": ("derived", 3, 3),
+        "attachments": ("derived", 2, 2),
+    }
+    versions = tables.versions()
+    idle = tables.derive()
+    assert tables.versions() == versions
+    assert all((r.rows_written, r.rows_updated, r.rows_deleted) == (0, 0, 0) for r in idle.values())
+
+
+def test_changes_touch_their_rows_alone(tables: Tables) -> None:
+    tables.add(*(message(f"m{n:03}", "INBOX", attachments=n % 2) for n in range(50)))
+    tables.derive()
+    tables.relabel("m007", ["INBOX", "STARRED"], 900)
+    tables.remove("m011", "m012")
+    tables.add(message("n1", "UNREAD", attachments=1))
+    with mock.patch("gmail_assets.views.derive.email_row", side_effect=email_row) as computed:
+        results = tables.derive()
+    assert [call.args[0]["id"] for call in computed.call_args_list] == ["n1"]
+    tables.check()
+    emails = results["emails"]
+    assert (emails.rows_written, emails.rows_updated, emails.rows_deleted) == (1, 1, 2)
+    assert (results["attachments"].rows_written, results["attachments"].rows_deleted) == (1, 1)
+
+
+def test_a_renamed_label_changes_the_rows_that_carry_it(tables: Tables) -> None:
+    tables.add(message("a", "Label_1", "INBOX"), message("b", "Label_2"), message("c"))
+    tables.name(Label_1="Old", Label_2="Other")
+    tables.derive()
+    tables.name(Label_1="New", Label_2="Other")
+    results = tables.derive()
+    tables.check()
+    assert results["emails"].rows_updated == 1
+    assert results["message_labels"].rows_updated == 1
+
+
+def test_one_mailbox_leaves_the_others_alone(tables: Tables) -> None:
+    tables.add(message("a", "INBOX", attachments=1))
+    tables.add(message("a", "UNREAD"), address=BEN)
+    tables.derive()
+    tables.derive(BEN)
+    tables.remove("a", address=BEN)
+    tables.derive(BEN)
+    tables.check()
+    tables.check(BEN)
+    assert tables.stored("emails", BEN) == []
+
+
+def test_rows_kept_after_deletion_leave_the_derived_tables(tmp_path: Path) -> None:
+    tables = Tables(tmp_path, keep_deleted=True)
+    tables.add(message("a", "INBOX", attachments=1), message("b", "INBOX"))
+    tables.derive()
+    tables.remove("a")
+    results = tables.derive()
+    tables.check()
+    assert [results[name].rows_deleted for name in VIEWS] == [1, 1, 1]
+    assert len(tables.stored("messages")) == 2
+
+
+def test_content_that_is_read_in_another_format_replaces_the_row(tables: Tables) -> None:
+    full = message("a", "INBOX", attachments=1)
+    tables.add(metadata(full), message("b"))
+    tables.derive()
+    tables.check()
+    tables.set(full, columns=("payload",))
+    results = tables.derive()
+    tables.check()
+    assert (results["emails"].rows_updated, results["attachments"].rows_written) == (1, 1)
+    tables.set(metadata(full), columns=("payload",))
+    tables.derive()
+    tables.check()
+
+
+def test_raw_messages(tables: Tables) -> None:
+    raw = {"id": "a", "threadId": "t", "historyId": "5", "raw": "U3ViamVjdDogSGkNCg0KSGVsbG8="}
+    tables.add(raw, message("b", "INBOX"))
+    tables.derive()
+    tables.check()
+    assert {row["subject"] for row in tables.stored("emails")} == {"Hi", "b"}
+    versions = tables.versions()
+    tables.derive()
+    assert tables.versions() == versions
+
+
+def test_another_formula_computes_every_row_again(tables: Tables) -> None:
+    tables.add(message("a", "INBOX", attachments=2), message("b"))
+    tables.derive()
+    changed = to_table("emails", [email_row(message("a", "INBOX", attachments=2), {})])
+    wrong = changed.set_column(
+        changed.schema.get_field_index("subject"), changed.schema.field("subject"), [["x"]]
+    )
+    view = VIEWS["emails"]
+    PartitionWriter(tables.lake.view(view), ADA, view.primary_key).merge(
+        wrong.select(["message_id", "subject"])
+    )
+    with mock.patch.dict("gmail_assets.views.derive.FORMULA", {"emails": 2, "attachments": 2}):
+        results = tables.derive()
+        assert results["emails"].rows_updated == 2
+        assert tables.derive()["emails"].rows_updated == 0
+    tables.check()
+
+
+def test_without_labels_the_names_are_the_ids(tmp_path: Path) -> None:
+    tables = Tables(tmp_path)
+    tables.sources = ViewSources(tables.sources.messages, None, {"emails": "mail"})
+    tables.add(message("a", "INBOX", "Label_1"))
+    (result,) = tables.derive().values()
+    assert result.rows_written == 1
+    assert [row["label_names"] for row in tables.stored("mail")] == [["INBOX", "Label_1"]]
+    assert tables.lake.find("attachments") is None
+
+
+def test_without_messages_there_is_nothing_to_do(tables: Tables) -> None:
+    results = tables.derive()
+    assert all("messages" in result.warnings[0] for result in results.values())
+    assert tables.lake.find("emails") is None
+
+
+def test_the_time_budget_ends_a_run_and_the_next_finds_the_rest(tables: Tables) -> None:
+    tables.add(*(message(f"m{n}", "INBOX", attachments=1) for n in range(10)))
+    told: list[int] = []
+    with mock.patch("gmail_assets.views.derive._SLICE_ROWS", 3):
+        first = tables.derive(deadline=0.0, progress=lambda progress: told.append(progress.done))
+        assert not first["emails"].complete
+        assert first["emails"].rows_written == 3
+        assert told == [0, 3]
+        second = tables.derive()
+    assert (second["emails"].complete, second["emails"].rows_written) == (True, 7)
+    tables.check()
+
+
+def test_two_writers_of_one_mailbox_are_refused(tables: Tables) -> None:
+    tables.add(message("a", "INBOX"))
+    tables.derive()
+    view = VIEWS["emails"]
+    writers = [PartitionWriter(tables.lake.view(view), ADA, view.primary_key) for _ in range(2)]
+    rows = to_table("emails", [email_row(message("b"), {})])
+    writers[0].append(rows)
+    with pytest.raises(WriterConflictError):
+        writers[1].append(rows)
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+@contextmanager
+def killed_after(commits: int) -> Iterator[None]:
+    """The run ends before the commit after so many."""
+    commit = PartitionWriter._commit
+    left = commits
+
+    def counted(self: PartitionWriter, *arguments: Any) -> None:
+        nonlocal left
+        if not left:
+            raise KilledError
+        left -= 1
+        commit(self, *arguments)
+
+    with mock.patch.object(PartitionWriter, "_commit", counted), suppress(KilledError):
+        yield
+
+
+LABELS = st.lists(st.sampled_from(["INBOX", "UNREAD", "Label_1", "Label_2", "CATEGORY_SOCIAL"]), unique=True)
+STEP = st.one_of(
+    st.tuples(st.just("add"), LABELS, st.integers(0, 2), st.integers(1, 3)),
+    st.tuples(st.just("relabel"), LABELS, st.integers(0, 9)),
+    st.tuples(st.just("remove"), st.integers(0, 9)),
+    st.tuples(st.just("reformat"), st.integers(0, 9)),
+    st.tuples(st.just("rename"), st.sampled_from(["Work", "Home", "Label_2"])),
+    st.tuples(st.just("restore messages"), st.integers(1, 3)),
+    st.tuples(st.just("restore"), st.sampled_from(sorted(VIEWS)), st.integers(1, 3)),
+    st.tuples(st.just("killed"), st.integers(0, 4)),
+    st.tuples(st.just("derive")),
+)
+
+
+def live(tables: Tables, steps: list[tuple[Any, ...]]) -> None:
+    count = 0
+    past: list[dict[str, Row]] = [{}, {}]  # the messages at each version of their table
+    table = tables.lake.table("messages", keep_deleted=tables.sources.messages.deletes == "keep")
+    past = [dict(tables.messages[ADA])] * (table.delta.version() + 1)
+    for kind, *values in steps:
+        ids = sorted(tables.messages[ADA])
+        if kind == "add":
+            labels, attachments, number = values
+            new = [
+                message(f"m{(count + n) * 7919 % 1000:03}", *labels, attachments=attachments)
+                for n in range(number)
+            ]
+            count += number
+            tables.add(*(m for m in new if m["id"] not in tables.messages[ADA]))
+        elif kind == "relabel" and ids:
+            tables.relabel(ids[values[1] % len(ids)], values[0], 1_000 + count)
+        elif kind == "remove" and ids:
+            tables.remove(ids[values[0] % len(ids)])
+        elif kind == "reformat" and ids:
+            row = tables.messages[ADA][ids[values[0] % len(ids)]]
+            tables.set(metadata(row) if "body" in row["payload"] else row, columns=("payload",))
+        elif kind == "rename":
+            tables.name(Label_1=values[0])
+        elif kind == "restore messages":
+            delta = tables.lake.find("messages")
+            assert delta is not None
+            target = max(delta.version() - values[0], 0)
+            delta.restore(target)
+            tables.messages[ADA] = dict(past[target])
+        elif kind == "restore":
+            delta = tables.lake.find(values[0])
+            if delta is not None and delta.version() > 0:
+                delta.restore(max(delta.version() - values[1], 0))
+        elif kind == "killed":
+            with killed_after(values[0]):
+                tables.derive()
+        elif kind == "derive":
+            tables.derive()
+            tables.check()
+        delta = tables.lake.find("messages")
+        assert delta is not None
+        past += [dict(tables.messages[ADA])] * (delta.version() + 1 - len(past))
+
+
+@pytest.mark.parametrize("keep_deleted", [False, True])
+def test_a_life_of_every_kind_of_step(tmp_path: Path, keep_deleted: bool) -> None:
+    tables = Tables(tmp_path, keep_deleted=keep_deleted)
+    live(
+        tables,
+        [
+            ("add", ["INBOX", "Label_1"], 1, 3),
+            ("derive",),
+            ("rename", "Work"),
+            ("relabel", ["UNREAD"], 1),
+            ("reformat", 0),
+            ("killed", 1),
+            ("add", ["Label_1"], 2, 2),
+            ("remove", 1),
+            ("killed", 2),
+            ("restore messages", 1),
+            ("derive",),
+            ("restore", "emails", 2),
+            ("restore", "attachments", 1),
+            ("derive",),
+        ],
+    )
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEP, min_size=3, max_size=12), keep_deleted=st.booleans())
+def test_any_life_ends_as_a_whole_computation_would(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, ...]], keep_deleted: bool
+) -> None:
+    tables = Tables(tmp_path_factory.mktemp("lake"), keep_deleted=keep_deleted)
+    live(tables, [*steps, ("derive",)])
