@@ -343,7 +343,8 @@ def live(tables: Tables, steps: list[tuple[Any, ...]]) -> None:
             delta = tables.lake.find("messages")
             assert delta is not None
             target = max(delta.version() - values[0], 0)
-            delta.restore(target)
+            if target < delta.version():
+                delta.restore(target)
             tables.messages[ADA] = dict(past[target])
         elif kind == "restore":
             delta = tables.lake.find(values[0])
