@@ -5,6 +5,6 @@
 run, a restored table, a renamed label and a first computation are all the same case.
 """
 
-from gmail_assets.views.derive import ViewSources, derive
+from gmail_assets.views.derivation import ViewSources, derive
 
 __all__ = ["ViewSources", "derive"]

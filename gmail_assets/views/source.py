@@ -92,7 +92,9 @@ class MessageSource:
                 rows = as_schema(
                     rows, wanted_schema
                 )  # first: files of merges have strings that can't be filtered
-                rows = rows.filter(pc.and_(pc.is_in(rows["id"], ids), present))
+                keep = pc.and_(pc.is_in(rows["id"], ids), present)
+                if not pc.all(keep).as_py():
+                    rows = rows.filter(keep)
                 if rows.num_rows:
                     yield rows.to_pylist()
 

@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
+_NOT_IN_LINES = re.compile(f"{_CONTROL.pattern[:-1]}\u202a-\u202e\u2066-\u2069]")
 _BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
 
 _UNSUITABLE_CODECS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
@@ -53,10 +54,10 @@ def decode_clean(data: bytes) -> str:
 
 
 def clean_line(text: str) -> str:
-    """Text on one line, without control characters and without white space around it."""
+    """Text on one line, without control characters, bidirectional overrides and white space around it."""
     if text.isprintable():
         return text.strip()
-    return _unicode(_CONTROL.sub("", _BREAKS.sub(" ", text))).strip()
+    return _unicode(_NOT_IN_LINES.sub("", _BREAKS.sub(" ", text))).strip()
 
 
 def _unicode(text: str) -> str:

@@ -108,6 +108,10 @@ def test_clean_text_and_lines(text: str) -> None:
     assert clean_line(clean_line(text)) == clean_line(text)
 
 
+def test_a_line_has_no_bidirectional_overrides() -> None:
+    assert clean_line("invoice\u202efdp.exe \u05d0\u200f") == "invoicefdp.exe \u05d0\u200f"
+
+
 @settings(deadline=None)
 @given(st.text().filter(lambda text: not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff]", text)))
 def test_clean_text_stays(text: str) -> None:

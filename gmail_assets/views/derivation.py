@@ -21,8 +21,8 @@ from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.scan import read_columns
 from gmail_assets.delta.writer import PartitionWriter
-from gmail_assets.sync.gc_tuning import collected_seldom
-from gmail_assets.sync.results import Progress, SyncResult
+from gmail_assets.syncing.gc_tuning import collected_seldom
+from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.views.differences import (
     attachments_to_replace,
     email_differences,
@@ -30,7 +30,7 @@ from gmail_assets.views.differences import (
     label_rows,
 )
 from gmail_assets.views.source import MessageSource, read_labels
-from gmail_client.options import SpecTable
+from gmail_client.spec import SpecTable
 from gmail_client.views import (
     FORMULA,
     LABEL_COLUMNS,

@@ -18,10 +18,10 @@ from gmail_assets.delta.errors import WriterConflictError
 from gmail_assets.delta.lake import DELETED_AT, Lake
 from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.delta.writer import PartitionWriter
-from gmail_assets.sync.results import SyncResult
+from gmail_assets.syncing.results import SyncResult
 from gmail_assets.views import ViewSources, derive
-from gmail_client.options import SpecTable
 from gmail_client.schema import to_batch
+from gmail_client.spec import SpecTable
 from gmail_client.views import VIEWS, Label, attachment_rows, email_row, message_label_rows, to_table
 
 ADA, BEN = "ada@example.test", "ben@example.test"
@@ -154,7 +154,7 @@ def test_changes_touch_their_rows_alone(tables: Tables) -> None:
     tables.relabel("m007", ["INBOX", "STARRED"], 900)
     tables.remove("m011", "m012")
     tables.add(message("n1", "UNREAD", attachments=1))
-    with mock.patch("gmail_assets.views.derive.email_row", side_effect=email_row) as computed:
+    with mock.patch("gmail_assets.views.derivation.email_row", side_effect=email_row) as computed:
         results = tables.derive()
     assert [call.args[0]["id"] for call in computed.call_args_list] == ["n1"]
     tables.check()
@@ -233,7 +233,7 @@ def test_another_formula_computes_every_row_again(tables: Tables) -> None:
     PartitionWriter(tables.lake.view(view), ADA, view.primary_key).merge(
         wrong.select(["message_id", "subject"])
     )
-    with mock.patch.dict("gmail_assets.views.derive.FORMULA", {"emails": 2, "attachments": 2}):
+    with mock.patch.dict("gmail_assets.views.derivation.FORMULA", {"emails": 2, "attachments": 2}):
         results = tables.derive()
         assert results["emails"].rows_updated == 2
         assert tables.derive()["emails"].rows_updated == 0
@@ -259,7 +259,7 @@ def test_without_messages_there_is_nothing_to_do(tables: Tables) -> None:
 def test_the_time_budget_ends_a_run_and_the_next_finds_the_rest(tables: Tables) -> None:
     tables.add(*(message(f"m{n}", "INBOX", attachments=1) for n in range(10)))
     told: list[int] = []
-    with mock.patch("gmail_assets.views.derive._SLICE_ROWS", 3):
+    with mock.patch("gmail_assets.views.derivation._SLICE_ROWS", 3):
         first = tables.derive(deadline=0.0, progress=lambda progress: told.append(progress.done))
         assert not first["emails"].complete
         assert first["emails"].rows_written == 3
