@@ -90,7 +90,7 @@ def derive(
         upkeep: When small files are merged and old ones removed, at the end.
 
     Returns:
-        A result for each table; `how` is `derived`.
+        A result for each table; `mode` is `derived`.
 
     Raises:
         WriterConflictError: Another run writes the same tables of this mailbox.

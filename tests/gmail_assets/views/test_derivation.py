@@ -137,7 +137,7 @@ def test_a_first_run_and_one_with_nothing_to_do(tables: Tables) -> None:
     tables.name(Label_1="Work")
     results = tables.derive()
     tables.check()
-    assert {name: (r.how, r.rows_written, r.rows_total) for name, r in results.items()} == {
+    assert {name: (r.mode, r.rows_written, r.rows_total) for name, r in results.items()} == {
         "emails": ("derived", 3, 3),
         "message_labels": ("derived", 3, 3),
         "attachments": ("derived", 2, 2),
