@@ -17,8 +17,9 @@ from gmail_client.errors import ConfigurationError
 from gmail_client.options import TableOptions
 from gmail_client.printable import printable, short_repr
 from gmail_client.tables import CATALOGUE, table
+from gmail_client.views import VIEWS
 
-__all__ = ["Spec", "SpecTable"]
+__all__ = ["Spec", "SpecTable", "SpecView"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 """A name becomes a folder, an asset key and SQL. Tables of this product's own begin with an underscore."""
@@ -61,7 +62,7 @@ class SpecTable(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            failure = _invalid(error, values)
+            failure = _invalid(error, values, type(self))
         if failure is not None:
             raise failure
 
@@ -140,7 +141,70 @@ class SpecTable(BaseModel):
         return cls(**entry, options=TableOptions.parse(name, configuration))
 
 
-def _invalid(error: ValidationError, values: Mapping[str, Any]) -> ConfigurationError:
+class SpecView(BaseModel):
+    """One derived table of a pipeline spec, computed from `messages` and `labels`.
+
+    Attributes:
+        source_table: `emails`, `message_labels` or `attachments`.
+        destination_catalog: The table's catalog on Databricks.
+        destination_schema: The table's schema on Databricks; elsewhere the last part of the key prefix.
+        destination_table: Name of the written table; by default the derived table's name.
+
+    Raises:
+        ConfigurationError: An unknown key.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source_table: str
+    destination_catalog: str | None = None
+    destination_schema: str | None = None
+    destination_table: str | None = None
+
+    def __init__(self, **values: Any) -> None:
+        failure: ConfigurationError | None = None
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            failure = _invalid(error, values, type(self))
+        if failure is not None:
+            raise failure
+
+    @property
+    def table_name(self) -> str:
+        """Name of the written table."""
+        return self.destination_table or self.source_table
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> SpecView:
+        """Validate one `{"table": {...}}` entry of a spec (with or without the outer key).
+
+        Raises:
+            ConfigurationError: An invalid key or value; the message names it.
+        """
+        entry = {str(key): item for key, item in _entry_of(value).items()}
+        configuration = entry.pop("table_configuration", None)
+        if configuration:
+            raise ConfigurationError(
+                f"The spec's table {entry.get('source_table')!r} has a table_configuration, "
+                f"but a derived table has no options: {short_repr(configuration)}.",
+                fix="Set options on messages: derived tables follow it.",
+            )
+        return cls(**entry)
+
+
+def _entry_of(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `{"table": {...}}` holds, or the mapping itself; empty where it is no mapping."""
+    entry = value.get("table", value)
+    return entry if isinstance(entry, Mapping) else {}
+
+
+def _is_view(value: Mapping[str, Any]) -> bool:
+    name = _entry_of(value).get("source_table")
+    return isinstance(name, str) and name in VIEWS
+
+
+def _invalid(error: ValidationError, values: Mapping[str, Any], model: type[BaseModel]) -> ConfigurationError:
     first = error.errors(include_url=False)[0]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, ConfigurationError):
@@ -153,7 +217,7 @@ def _invalid(error: ValidationError, values: Mapping[str, Any]) -> Configuration
             f"{first['msg'].removeprefix('Value error, ')}"
             f"{f' (value {short_repr(values[key])})' if key in values else ''}."
         ),
-        fix=f"Correct it; known keys: {', '.join(sorted(set(SpecTable.model_fields) - {'options'}))}, "
+        fix=f"Correct it; known keys: {', '.join(sorted(set(model.model_fields) - {'options'}))}, "
         "table_configuration.",
     )
 
@@ -164,17 +228,26 @@ class Spec(BaseModel):
     Attributes:
         connection_name: Name of the Unity Catalog (or local) connection; Dagster ignores it.
         tables: The tables in the order of the spec, each at most once.
+        views: The derived tables, each at most once; a spec that lists none has none.
     """
 
     model_config = ConfigDict(frozen=True)
 
     connection_name: str | None = None
     tables: tuple[SpecTable, ...]
+    views: tuple[SpecView, ...] = ()
 
     @classmethod
     def default(cls) -> Spec:
-        """All ten tables with default options."""
-        return cls(tables=tuple(SpecTable(source_table=name) for name in CATALOGUE))
+        """All ten tables with default options, and the derived tables."""
+        return cls(
+            tables=tuple(SpecTable(source_table=name) for name in CATALOGUE),
+            views=tuple(SpecView(source_table=name) for name in VIEWS),
+        )
+
+    def table(self, name: str) -> SpecTable | None:
+        """The spec's entry of one of the ten tables; None where it is not listed."""
+        return next((entry for entry in self.tables if entry.source_table == name), None)
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Spec:
@@ -201,26 +274,37 @@ class Spec(BaseModel):
                 f"The spec's connection_name is {short_repr(connection)}, not text.",
                 fix="Set it to the connection's name.",
             )
-        tables: dict[str, SpecTable] = {}
+        listed: dict[str, SpecTable | SpecView] = {}
         for item in objects:
             if not isinstance(item, Mapping):
                 raise ConfigurationError(
                     f"The spec's objects contain {short_repr(item)}, which is not a table.", fix=_TABLE_FORM
                 )
-            entry = SpecTable.parse(item)
-            if entry.source_table in tables:
+            entry = SpecView.parse(item) if _is_view(item) else SpecTable.parse(item)
+            if entry.source_table in listed:
                 raise ConfigurationError(
                     f"The spec lists the table {entry.source_table!r} twice.", fix="List each table once."
                 )
-            same = [other for other in tables.values() if _destination(other) == _destination(entry)]
+            same = [other for other in listed.values() if _destination(other) == _destination(entry)]
             if same:
                 raise ConfigurationError(
                     f"The spec writes {same[0].source_table} and {entry.source_table} to one table, "
                     f"{entry.table_name!r}.",
                     fix="Give each its own destination_table.",
                 )
-            tables[entry.source_table] = entry
-        return cls(connection_name=connection, tables=tuple(tables.values()))
+            listed[entry.source_table] = entry
+        for name in listed:
+            for source in VIEWS[name].sources if name in VIEWS else ():
+                if source not in listed:
+                    raise ConfigurationError(
+                        f"The spec lists {name!r} without {source!r}, which it is computed from.",
+                        fix=f"List {source} too.",
+                    )
+        return cls(
+            connection_name=connection,
+            tables=tuple(entry for entry in listed.values() if isinstance(entry, SpecTable)),
+            views=tuple(entry for entry in listed.values() if isinstance(entry, SpecView)),
+        )
 
     @classmethod
     def load(cls, source: str | Path | Mapping[str, Any] | None) -> Spec:

@@ -21,12 +21,14 @@ class View:
         name: Its name in the lake, in Dagster and in Spark.
         description: One sentence.
         primary_key: The columns that identify a row within one mailbox.
+        sources: Tables without which it can't be computed; `labels` gives names to all where it is in use.
         schema: Its Arrow schema, without the lake's `mailbox` column.
     """
 
     name: str
     description: str
     primary_key: tuple[str, ...]
+    sources: tuple[str, ...]
     schema: pa.Schema
 
 
@@ -152,17 +154,19 @@ _MESSAGE_LABELS = pa.schema(
 VIEWS: Mapping[str, View] = {
     view.name: view
     for view in (
-        View("emails", "One row per message, ready for queries.", ("message_id",), _EMAILS),
+        View("emails", "One row per message, with flat columns.", ("message_id",), ("messages",), _EMAILS),
         View(
             "message_labels",
             "One row per message and label.",
             ("message_id", "label_id"),
+            ("messages",),
             _MESSAGE_LABELS,
         ),
         View(
             "attachments",
             "One row per attachment, at any depth.",
             ("message_id", "part_id"),
+            ("messages", "emails"),
             _ATTACHMENTS,
         ),
     )

@@ -10,8 +10,6 @@ import codecs
 import re
 from html import unescape
 
-from lxml import etree
-
 __all__ = [
     "clean_line",
     "clean_text",
@@ -183,6 +181,8 @@ def html_to_text(html: str) -> str:
 
     Style sheets, scripts, hidden elements and the document's title are left out, links and images too.
     """
+    from lxml import etree  # a Lakeflow source without derived tables needs no lxml
+
     collector = _Collector()
     parser = etree.HTMLParser(target=collector, encoding="utf-8", huge_tree=True)
     try:
