@@ -13,7 +13,7 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from gmail_assets.columns import column_schema
-from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.failures import dagster_failures
 from gmail_assets.resources import ResourceKeys
@@ -23,10 +23,10 @@ from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.run import read_here, snapshot, sync
 from gmail_client.errors import ConfigurationError
-from gmail_client.spec import Spec, SpecTable
+from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 
-__all__ = ["SyncConfig", "asset_keys", "build_assets", "mail_step_name"]
+__all__ = ["SyncConfig", "asset_keys", "build_assets", "log_progress", "mail_step_name", "materialized"]
 
 _KINDS = {"gmail", "deltalake"}
 _LOG_SECONDS = 60.0
@@ -60,17 +60,17 @@ class SyncConfig(BaseModel):
 
 
 def asset_keys(spec: Spec, key_prefix: Sequence[str]) -> dict[str, dg.AssetKey]:
-    """The asset key of every table in the spec, by the table's Gmail name.
+    """The asset key of every table in the spec, derived ones included, by the name of its source table.
 
     `destination_schema` replaces the last component of the prefix, `destination_table` replaces the table name.
     """
     return {
         entry.source_table: dg.AssetKey([*_prefix(entry, key_prefix), entry.table_name])
-        for entry in spec.tables
+        for entry in spec.entries
     }
 
 
-def _prefix(entry: SpecTable, key_prefix: Sequence[str]) -> list[str]:
+def _prefix(entry: SpecTable | SpecView, key_prefix: Sequence[str]) -> list[str]:
     if entry.destination_schema is None:
         return list(key_prefix)
     return [*key_prefix[:-1], entry.destination_schema]
@@ -188,7 +188,7 @@ def _mail(
                 replay_from=_history_id(config.replay_from),
                 allow_mass_delete=config.allow_mass_delete,
                 deadline=time.monotonic() + config.time_budget_minutes * 60,
-                progress=reporter.progress if reporter else _log_progress(context),
+                progress=reporter.progress if reporter else log_progress(context),
                 upkeep=gmail_lake.upkeep(),
             )
         for result in results.values():
@@ -202,7 +202,7 @@ def _mail(
     return mail
 
 
-def _log_progress(context: dg.AssetExecutionContext) -> Callable[[Progress], None]:
+def log_progress(context: dg.AssetExecutionContext) -> Callable[[Progress], None]:
     """Log progress: a line per phase, then at most one per minute."""
     phase, logged = "", 0.0
 
@@ -255,24 +255,34 @@ def _snapshot(
 def _materialized(
     context: dg.AssetExecutionContext, key: dg.AssetKey, entry: SpecTable, result: SyncResult, lake: Lake
 ) -> dg.MaterializeResult[None]:
+    table = lake.table(entry.source_table, name=entry.table_name, keep_deleted=entry.deletes == "keep")
+    place = {"dagster/uri": lake.location(entry.table_name), "dagster/table_name": entry.table_name}
+    columns = column_schema(CATALOGUE[entry.source_table])
+    return materialized(context, key, table, {**place, "dagster/column_schema": columns}, result)
+
+
+def materialized(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    table: LakeTable,
+    described: Mapping[str, Any],
+    result: SyncResult,
+) -> dg.MaterializeResult[None]:
+    """What Dagster keeps of a table that was brought up to date: its description, and what became of it."""
     if not result.complete:
         context.log.warning(
             "The time budget ended this run; committed data is kept and the next run continues."
         )
     reporter = current_reporter()
     if reporter:
-        reporter.finished(entry.source_table, result)
-    return dg.MaterializeResult(asset_key=key, metadata=_metadata(entry, result, lake))
+        reporter.finished(result.table, result)
+    return dg.MaterializeResult(asset_key=key, metadata={**described, **_metadata(table, result)})
 
 
-def _metadata(entry: SpecTable, result: SyncResult, lake: Lake) -> dict[str, Any]:
-    table = lake.table(entry.source_table, name=entry.table_name, keep_deleted=entry.deletes == "keep")
+def _metadata(table: LakeTable, result: SyncResult) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "dagster/row_count": table.count(),
         "dagster/partition_row_count": result.rows_total,
-        "dagster/column_schema": column_schema(CATALOGUE[entry.source_table]),
-        "dagster/uri": lake.location(entry.table_name),
-        "dagster/table_name": entry.table_name,
         "mailbox": result.address,
         "sync_mode": result.mode,
         "rows_written": result.rows_written,

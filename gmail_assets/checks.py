@@ -26,7 +26,7 @@ from gmail_client.errors import HistoryExpiredError
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.spec import SpecTable
 
-__all__ = ["DEFAULT_MAX_LAG", "build_checks"]
+__all__ = ["DEFAULT_MAX_LAG", "NOTHING_STORED", "Outcome", "build_checks", "require_partition"]
 
 DEFAULT_MAX_LAG = timedelta(hours=1)
 """Age of the oldest unsynced message at which `up_to_date` fails."""
@@ -47,6 +47,9 @@ class Outcome:
     numbers: Mapping[str, int] = field(default_factory=dict)
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
     unexplained: Mapping[str, int] = field(default_factory=dict)
+
+
+NOTHING_STORED = Outcome(False, "the table has no rows of this mailbox", severity=dg.AssetCheckSeverity.WARN)
 
 
 class CheckContext:
@@ -266,13 +269,7 @@ def build_checks(
     )
     def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         gmail, gmail_lake = resources.of_run(context.resources)
-        if not context.has_partition_key:
-            raise dg.Failure(
-                "The checks need a mailbox, and this run has no partition key.\n"
-                "Fix: materialize the asset for a mailbox, which also runs its checks; or launch the job of the checks "
-                "with the tag dagster/partition set to the mailbox.",
-                allow_retries=False,
-            )
+        require_partition(context)
         with dagster_failures():
             mailbox = gmail.mailbox(context.partition_key)
             lake = gmail_lake.lake()
@@ -296,8 +293,20 @@ def build_checks(
     return checks
 
 
+def require_partition(context: dg.AssetCheckExecutionContext) -> None:
+    """End a run of checks that has no partition key.
+
+    Raises:
+        dagster.Failure: It has none.
+    """
+    if not context.has_partition_key:
+        raise dg.Failure(
+            "The checks need a mailbox, and this run has no partition key.\n"
+            "Fix: materialize the asset for a mailbox, which also runs its checks; or launch the job of the checks "
+            "with the tag dagster/partition set to the mailbox.",
+            allow_retries=False,
+        )
+
+
 def _run_check(check: Check, data: CheckContext, table: str) -> Outcome:
-    if table not in data.statuses:
-        message = "the table has no rows of this mailbox"
-        return Outcome(False, message, severity=dg.AssetCheckSeverity.WARN)
-    return check(data, table)
+    return check(data, table) if table in data.statuses else NOTHING_STORED

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from gmail_client.schema import describe
 from gmail_client.tables import Table
+from gmail_client.views import View
 
 __all__ = ["MAILBOX_DESCRIPTION", "column_schema", "type_text"]
 
@@ -26,7 +27,7 @@ def type_text(kind: pa.DataType) -> str:
     return str(kind)
 
 
-def column_schema(table: Table) -> dg.TableSchema:
+def column_schema(table: Table | View) -> dg.TableSchema:
     """The columns of `table` in the lake; `mailbox` is the first."""
     key = {"mailbox", *table.primary_key}
     columns = [dg.TableColumn("mailbox", "string", MAILBOX_DESCRIPTION, constraints=_constraints(True))]

@@ -12,6 +12,8 @@ import dagster as dg
 from gmail_assets.assets import asset_keys, build_assets, mail_step_name
 from gmail_assets.automation_settings import AutomationSettings
 from gmail_assets.checks import DEFAULT_MAX_LAG, build_checks
+from gmail_assets.derived_assets import build_derived_assets
+from gmail_assets.derived_checks import build_derived_checks
 from gmail_assets.resources import GmailResource, LakeResource, ResourceKeys
 from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
@@ -69,8 +71,11 @@ def gmail_definitions(
     prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix)
     keys = asset_keys(tables, prefix)
     resources = ResourceKeys.of(group_name)
-    changing = [keys[name] for name in keys if CATALOGUE[name].cursor]
-    snapshots = [keys[name] for name in keys if not CATALOGUE[name].cursor]
+    changing = [keys[entry.source_table] for entry in tables.tables if CATALOGUE[entry.source_table].cursor]
+    snapshots = [
+        keys[entry.source_table] for entry in tables.tables if not CATALOGUE[entry.source_table].cursor
+    ]
+    derived = [keys[entry.source_table] for entry in tables.views]
 
     assets = dg.AssetSelection.assets
     jobs = [_job(f"{group_name}_all", assets(*keys.values()), "Syncs all tables of a mailbox.")]
@@ -93,13 +98,13 @@ def gmail_definitions(
         jobs += [
             _job(
                 f"{group_name}_sync",
-                assets(*changing),
-                "Syncs messages and threads of a mailbox, then runs their checks.",
+                assets(*changing, *derived),
+                "Syncs messages, threads and the derived tables of a mailbox, then runs their checks.",
             ),
             _job(
                 f"{group_name}_checks",
-                dg.AssetSelection.checks_for_assets(*changing),
-                "Runs the checks of messages and threads for the mailbox in the tag dagster/partition.",
+                dg.AssetSelection.checks_for_assets(*changing, *derived),
+                "Runs the checks of messages, threads and derived tables for the mailbox in the tag dagster/partition.",
             ),
         ]
         sensors.append(
@@ -117,7 +122,12 @@ def gmail_definitions(
         )
     if snapshots:
         jobs.append(
-            _job(f"{group_name}_snapshots", assets(*snapshots), "Refreshes the snapshot tables of a mailbox.")
+            _job(
+                f"{group_name}_snapshots",
+                # Derived tables contain label names.
+                assets(*snapshots, *derived),
+                "Refreshes the snapshot tables of a mailbox, then its derived tables.",
+            )
         )
         schedules.append(
             snapshot_schedule(
@@ -128,16 +138,25 @@ def gmail_definitions(
                 running=automation.schedule,
             )
         )
+    built = build_assets(
+        tables,
+        partitions,
+        key_prefix=prefix,
+        group_name=group_name,
+        owners=owners,
+        engine=SparkEngine.chosen(),
+        resources=resources,
+    )
+    if derived:
+        step = "_".join([*prefix, "views"])
+        built.append(
+            build_derived_assets(
+                step, tables, keys, partitions, group_name=group_name, owners=owners, resources=resources
+            )
+        )
+        checks.append(build_derived_checks(f"{step}_checks", tables, keys, partitions, resources=resources))
     return dg.Definitions(
-        assets=build_assets(
-            tables,
-            partitions,
-            key_prefix=prefix,
-            group_name=group_name,
-            owners=owners,
-            engine=SparkEngine.chosen(),
-            resources=resources,
-        ),
+        assets=built,
         asset_checks=checks,
         jobs=jobs,
         schedules=schedules,

@@ -245,6 +245,11 @@ class Spec(BaseModel):
             views=tuple(SpecView(source_table=name) for name in VIEWS),
         )
 
+    @property
+    def entries(self) -> tuple[SpecTable | SpecView, ...]:
+        """The tables, then the derived tables."""
+        return (*self.tables, *self.views)
+
     def table(self, name: str) -> SpecTable | None:
         """The spec's entry of one of the ten tables; None where it is not listed."""
         return next((entry for entry in self.tables if entry.source_table == name), None)

@@ -22,6 +22,7 @@ from gmail_client.errors import ConfigurationError
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
+from gmail_client.views import VIEWS
 
 __all__ = ["CheckResult", "RunResult", "Runner", "StepFailure"]
 
@@ -89,15 +90,16 @@ class Runner:
         self.mailboxes = settings.mailbox_names
 
     def tables(self, names: Sequence[str]) -> list[str]:
-        """The named tables, or all of the spec, in catalogue order.
+        """The named tables, or all of the spec, in catalogue order, derived tables last.
 
         Raises:
-            UnknownTableError: Not one of the ten tables.
+            UnknownTableError: Neither one of the ten tables nor a derived table.
         """
         for name in names:
-            table(name)
-        in_spec = [entry.source_table for entry in self.spec.tables]
-        return [name for name in CATALOGUE if name in (names or in_spec)]
+            if name not in VIEWS:
+                table(name)
+        in_spec = [entry.source_table for entry in self.spec.entries]
+        return [name for name in (*CATALOGUE, *VIEWS) if name in (names or in_spec)]
 
     def run_mailbox(
         self, mailbox: str, tables: Sequence[str], *, mail_config: Mapping[str, Any] | None = None
@@ -109,24 +111,12 @@ class Runner:
             tables: Names of tables. A table that is not in the spec has default options.
             mail_config: Run config of the step that syncs messages and threads (`SyncConfig`).
         """
-        missing = [name for name in tables if name not in {entry.source_table for entry in self.spec.tables}]
-        spec = (
-            self.spec
-            if not missing
-            else self.spec.model_copy(
-                update={
-                    "tables": (
-                        *self.spec.tables,
-                        *(e for e in Spec.default().tables if e.source_table in missing),
-                    )
-                }
-            )
-        )
+        spec = _with_tables(self.spec, tables)
         definitions = gmail_definitions(spec=spec, key_prefix=_KEY_PREFIX, mailboxes=[mailbox])
         keys = asset_keys(spec, _KEY_PREFIX)
         by_key = {key: name for name, key in keys.items()}
         run_config: dict[str, Any] = {"loggers": _SILENT}
-        if any(CATALOGUE[name].cursor for name in tables) and mail_config:
+        if any(name in CHANGE_TABLES for name in tables) and mail_config:
             run_config["ops"] = {mail_step_name(_KEY_PREFIX): {"config": dict(mail_config)}}
         with _instance() as instance, watching_for_interrupts() as interrupted:
             result = definitions.resolve_job_def("gmail_all").execute_in_process(
@@ -161,6 +151,19 @@ class Runner:
         if not result.success and not run.failures:
             run.failures["run"] = StepFailure("Error", _run_failure(result))
         return run
+
+
+def _with_tables(spec: Spec, names: Sequence[str]) -> Spec:
+    """The spec, with the named tables and what they are computed from added by default options where it lacks them."""
+    known = {entry.source_table for entry in spec.entries}
+    needed = {*names, *(source for name in names if name in VIEWS for source in VIEWS[name].sources)} - known
+    default = Spec.default()
+    return spec.model_copy(
+        update={
+            "tables": (*spec.tables, *(entry for entry in default.tables if entry.source_table in needed)),
+            "views": (*spec.views, *(entry for entry in default.views if entry.source_table in needed)),
+        }
+    )
 
 
 def _instance() -> dg.DagsterInstance:

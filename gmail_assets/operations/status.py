@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.lake import MAILBOX, Lake, LakeTable
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
+from gmail_client.views import VIEWS
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -101,7 +102,8 @@ def mailbox_status(name: str, lake: Lake, spec: Spec, client: GmailClient | None
     Raises:
         LakeError: The lake can't be read.
     """
-    status = MailboxStatus(name, tables=dict.fromkeys(entry.source_table for entry in spec.tables))
+    names = [entry.source_table for entry in spec.entries]
+    status = MailboxStatus(name, tables=dict.fromkeys(names))
     registry = MailboxRegistry(lake)
     if client is not None:
         try:
@@ -111,8 +113,12 @@ def mailbox_status(name: str, lake: Lake, spec: Spec, client: GmailClient | None
             status.error = error
     status.address = status.address or registry.address_of(name) or ("" if name == "me" else name)
     if status.address:
-        for table, partition in partition_statuses(lake, status.address, spec.tables).items():
-            status.tables[table] = _table_status(table, partition, status)
+        for source, partition in partition_statuses(lake, status.address, spec.tables).items():
+            status.tables[source] = _table_status(source, partition, status)
+        for view in spec.views:
+            if lake.find(view.table_name) is not None:
+                table = lake.view(VIEWS[view.source_table], name=view.table_name)
+                status.tables[view.source_table] = _view_status(table, status.address)
         failed: set[str] = set()
         for entry in spec.tables:
             if CATALOGUE[entry.source_table].cursor:
@@ -135,12 +141,17 @@ def _table_status(table: str, partition: PartitionStatus, status: MailboxStatus)
         behind,
         bool(CATALOGUE[table].cursor) and partition.cursor is None,
         partition.unexplained,
-        _changed(partition, status.address),
+        _changed(partition.partition.table, status.address),
     )
 
 
-def _changed(partition: PartitionStatus, address: str) -> datetime | None:
-    files = pa.table(partition.partition.table.delta.get_add_actions(flatten=True))
+def _view_status(table: LakeTable, address: str) -> TableStatus | None:
+    changed = _changed(table, address)
+    return TableStatus(table.count(address), table.size(address), changed=changed) if changed else None
+
+
+def _changed(table: LakeTable, address: str) -> datetime | None:
+    files = pa.table(table.delta.get_add_actions(flatten=True))
     if not files.num_rows:
         return None
     own = files.filter(pc.equal(files[f"partition.{MAILBOX}"], address))

@@ -21,6 +21,8 @@ from gmail_assets.syncing.listing import ListingProgress
 from gmail_assets.syncing.messages import MessagesSync
 from gmail_assets.syncing.results import Progress
 from gmail_assets.syncing.threads import ThreadsSync
+from gmail_assets.views import ViewSources
+from gmail_assets.views.verification import ViewVerdict, verify_views
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, list_message_ids, read_changes
 from gmail_client.client import Mailbox
@@ -115,6 +117,7 @@ class MailboxVerdict:
         address: Its real address.
         tables: Verdicts on messages and threads, as far as they are in the spec.
         labels: Verdicts on labels, where `messages` is in the spec.
+        views: Verdicts on the derived tables of the spec, compared with messages and labels in the lake.
         examples: Some of what nothing explains.
         remarks: What else there is to know.
         units: Quota units that it cost.
@@ -125,6 +128,7 @@ class MailboxVerdict:
     address: str = ""
     tables: dict[str, TableVerdict] = field(default_factory=dict)
     labels: list[LabelVerdict] = field(default_factory=list)
+    views: dict[str, ViewVerdict] = field(default_factory=dict)
     examples: list[Difference] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     units: int = 0
@@ -133,14 +137,18 @@ class MailboxVerdict:
     @property
     def unexplained(self) -> int:
         """Differences that nothing explains."""
-        return sum(table.unexplained for table in self.tables.values()) + sum(
-            label.unexplained for label in self.labels
+        return (
+            sum(table.unexplained for table in self.tables.values())
+            + sum(label.unexplained for label in self.labels)
+            + sum(view.differing for view in self.views.values())
         )
 
     @property
     def unfinished(self) -> bool:
         """Whether a table can't be judged before its next sync."""
-        return any(table.unfinished for table in self.tables.values())
+        return any(table.unfinished for table in self.tables.values()) or any(
+            view.outdated for view in self.views.values()
+        )
 
 
 def verify_mailbox(
@@ -185,6 +193,8 @@ def verify_mailbox(
         work = _Verification(mailbox.api, verdict, lake, chance, thorough, progress)
         work.judge(judged, sample)
     verdict.remarks += snapshot_drift(mailbox.api, lake, verdict.address, spec.tables)
+    if spec.views:
+        verdict.views = verify_views(lake, verdict.address, ViewSources.of(spec), sample=sample, rng=chance)
     verdict.units = mailbox.api.usage.snapshot().total_units - before
     return verdict
 

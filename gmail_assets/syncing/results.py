@@ -39,7 +39,8 @@ class SyncResult:
     Attributes:
         table: Its Gmail name.
         address: The mailbox's real address.
-        mode: `full_load`, `reconcile` (with a listing), `incremental` (from the history), `snapshot` or `refused`.
+        mode: `full_load`, `reconcile` (with a listing), `incremental` (from the history), `snapshot`,
+            `derived` (from other tables) or `refused`.
         rows_written: Rows that are new.
         rows_updated: Rows that changed.
         rows_deleted: Rows that left.

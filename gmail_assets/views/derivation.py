@@ -30,7 +30,7 @@ from gmail_assets.views.differences import (
     label_rows,
 )
 from gmail_assets.views.source import MessageSource, read_labels
-from gmail_client.spec import SpecTable
+from gmail_client.spec import Spec, SpecTable
 from gmail_client.views import (
     FORMULA,
     LABEL_COLUMNS,
@@ -66,6 +66,26 @@ class ViewSources:
     messages: SpecTable
     labels: SpecTable | None
     names: Mapping[str, str]
+
+    @classmethod
+    def of(cls, spec: Spec) -> ViewSources:
+        """Those of a spec that lists derived tables, and so messages."""
+        messages = spec.table("messages") or SpecTable(source_table="messages")
+        return cls(
+            messages, spec.table("labels"), {entry.source_table: entry.table_name for entry in spec.views}
+        )
+
+    def open_messages(self, lake: Lake) -> LakeTable:
+        """The table of messages."""
+        return lake.table(
+            "messages", name=self.messages.table_name, keep_deleted=self.messages.deletes == "keep"
+        )
+
+    def open_labels(self, lake: Lake) -> LakeTable | None:
+        """The table of labels; None where it is not in use or not there yet."""
+        if self.labels is None or lake.find(self.labels.table_name) is None:
+            return None
+        return lake.table("labels", name=self.labels.table_name)
 
 
 def derive(
@@ -158,15 +178,8 @@ class _Derivation:
         self.results = results
         self._deadline = deadline
         self._progress = progress
-        messages = lake.table(
-            "messages", name=sources.messages.table_name, keep_deleted=sources.messages.deletes == "keep"
-        )
-        self._source = MessageSource(messages, address)
-        named = sources.labels is not None and lake.find(sources.labels.table_name) is not None
-        self._labels: Labels = read_labels(
-            lake.table("labels", name=sources.labels.table_name) if named and sources.labels else None,
-            address,
-        )
+        self._source = MessageSource(sources.open_messages(lake), address)
+        self._labels: Labels = read_labels(sources.open_labels(lake), address)
         self.tables: dict[str, LakeTable] = {
             name: lake.view(VIEWS[name], name=in_lake) for name, in_lake in sources.names.items()
         }

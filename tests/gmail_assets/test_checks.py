@@ -22,9 +22,11 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.resources import GmailResource
 from gmail_assets.syncing import sync
+from gmail_assets.views import ViewSources, derive
 from gmail_client.emulator import Behavior, Emulator
 from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CHANGE_TABLES
+from gmail_client.views import VIEWS
 
 MAIL = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]
 
@@ -54,7 +56,7 @@ def test_they_pass_after_a_run(environment: Emulator):
         job = definitions.resolve_job_def("gmail_sync")
         result = job.execute_in_process(partition_key=environment.addresses[0], instance=instance)
         evaluations = result.get_asset_check_evaluations()
-    assert len(evaluations) == 8
+    assert len(evaluations) == 8 + 2 * len(VIEWS)
     assert all(evaluation.passed for evaluation in evaluations), evaluations
     assert {evaluation.partition for evaluation in evaluations} == {environment.addresses[0]}
 
@@ -177,8 +179,9 @@ def on_demand(tags: dict[str, str]) -> dg.ExecuteInProcessResult:
 
 def test_they_run_on_demand(environment: Emulator, lake_of_test: Lake):
     load(lake_of_test)
+    derive(lake_of_test, environment.addresses[0], ViewSources.of(Spec.default()))
     evaluations = on_demand({"dagster/partition": environment.addresses[0]}).get_asset_check_evaluations()
-    assert len(evaluations) == 8
+    assert len(evaluations) == 8 + 2 * len(VIEWS)
     assert all(evaluation.passed for evaluation in evaluations)
 
 
@@ -192,5 +195,7 @@ def test_nothing_loaded_is_a_warning(environment: Emulator):
 @pytest.mark.usefixtures("environment")
 def test_without_a_mailbox_they_say_what_to_do():
     result = on_demand({})
-    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    assert "dagster/partition" in failure.user_failure_data.description
+    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert len(failures) == 2
+    for failure in failures:
+        assert "dagster/partition" in failure.user_failure_data.description

@@ -15,6 +15,7 @@ from gmail_client.emulator import Emulator
 from gmail_client.errors import ConfigurationError
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
+from gmail_client.views import VIEWS
 
 
 def specs_of(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
@@ -22,11 +23,11 @@ def specs_of(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_ten_assets_in_one_group_partitioned_by_mailbox():
+def test_an_asset_for_each_table_in_one_group_partitioned_by_mailbox():
     definitions = gmail_definitions(mailboxes=["a@gmail.test", "b@gmail.test"])
     dg.Definitions.validate_loadable(definitions)
     specs = specs_of(definitions)
-    assert specs.keys() == {f"gmail/{name}" for name in CATALOGUE}
+    assert specs.keys() == {f"gmail/{name}" for name in (*CATALOGUE, *VIEWS)}
     for spec in specs.values():
         assert spec.group_name == "gmail"
         assert spec.kinds == {"gmail", "deltalake"}
@@ -40,7 +41,8 @@ def test_every_column_is_described():
     for name, spec in specs_of(gmail_definitions()).items():
         schema = spec.metadata["dagster/column_schema"]
         assert schema.columns[0].name == "mailbox"
-        assert len(schema.columns) == len(CATALOGUE[name.removeprefix("gmail/")].schema) + 1
+        table = {**CATALOGUE, **VIEWS}[name.removeprefix("gmail/")]
+        assert len(schema.columns) == len(table.schema) + 1
         assert all(column.description for column in schema.columns)
         assert spec.description
 
@@ -75,7 +77,7 @@ def test_two_sets_of_mailboxes_in_one_project():
     second = gmail_definitions(key_prefix="work", group_name="work", mailboxes=["b@gmail.test"])
     both = dg.Definitions.merge(first, second)
     dg.Definitions.validate_loadable(both)
-    assert len(specs_of(both)) == 20
+    assert len(specs_of(both)) == 2 * (len(CATALOGUE) + len(VIEWS))
 
 
 @pytest.mark.usefixtures("clean_environment")

@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _words(commands: Sequence[Command]) -> dict[str, dict[str, str]]:
     """Completion words of each command: options, positional choices and tables, with their help."""
     from gmail_client.tables import CATALOGUE
+    from gmail_client.views import VIEWS
 
     found: dict[str, dict[str, str]] = {}
     for command in commands:
@@ -52,6 +53,7 @@ def _words(commands: Sequence[Command]) -> dict[str, dict[str, str]]:
                 words.update(dict.fromkeys(map(str, action.choices), action.help or ""))
             if action.dest == "tables":
                 words.update({name: entry.description for name, entry in CATALOGUE.items()})
+                words.update({name: view.description for name, view in VIEWS.items()})
         found[command.NAME] = words
     return found
 

@@ -94,6 +94,8 @@ def _state(name: str, table: TableStatus | None) -> str:
 
     if table is None:
         return "no rows"
+    if name not in CATALOGUE:
+        return "derived"
     if table.loading:
         return "load not finished"
     if not CATALOGUE[name].cursor:

@@ -21,6 +21,7 @@ Sync the tables of one or more mailboxes: the first run loads everything, later 
 stopped or killed resumes where it ended. If DAGSTER_HOME is set, the runs are recorded there.
 
 tables: messages threads labels drafts profile settings filters forwarding_addresses send_as delegates
+derived tables: emails message_labels attachments
 """
 PASSES_ON = False
 

@@ -19,7 +19,8 @@ HELP = "compare messages and threads with the mailbox"
 DESCRIPTION = """\
 Compare the tables messages and threads with Gmail: every id with a listing, every label with Gmail's counts, and a
 random sample of rows field by field. Table options (spam, trash, filters) and changes since the last sync explain
-some differences. With unexplained differences, the exit code is 5.
+some differences. With unexplained differences, the exit code is 5. Derived tables are compared with the messages and
+labels of the lake.
 
 Costs 5 units per 500 messages, 1 per label, 20 per message in the sample, and 40 per thread in the sample (a quarter
 as many). Exit code 4: a load is not finished, or the last sync is too old; run `sync` first.
@@ -123,6 +124,7 @@ def _print_verdict(out: Output, verdict: MailboxVerdict) -> None:
                 style="yellow",
             )
     _print_labels(out, verdict)
+    _print_views(out, verdict)
     for remark in verdict.remarks:
         out.print(remark, style="yellow")
     for example in verdict.examples:
@@ -157,6 +159,28 @@ def _print_labels(out: Output, verdict: MailboxVerdict) -> None:
         out.table(["label", "rows", "in Gmail", "since sync", "differing"], rows)
 
 
+def _print_views(out: Output, verdict: MailboxVerdict) -> None:
+    if not verdict.views:
+        return
+    rows = [
+        {
+            "derived table": name,
+            "rows": view.rows,
+            "outdated": view.outdated,
+            "sampled": view.sampled,
+            "differing": view.differing,
+        }
+        for name, view in verdict.views.items()
+    ]
+    out.table(list(rows[0]), rows)
+    outdated = [name for name, view in verdict.views.items() if view.outdated]
+    if outdated:
+        out.print(
+            f"{', '.join(outdated)}: not yet computed from the present messages. Run `gmail-assets sync` first.",
+            style="yellow",
+        )
+
+
 def _as_json(verdict: MailboxVerdict) -> dict[str, Any]:
     if verdict.error is not None:
         problem = {
@@ -176,6 +200,7 @@ def _as_json(verdict: MailboxVerdict) -> dict[str, Any]:
             for name, table in verdict.tables.items()
         },
         "labels": [asdict(label) for label in verdict.labels],
+        "views": {name: asdict(view) for name, view in verdict.views.items()},
         "examples": [asdict(example) for example in verdict.examples],
         "remarks": verdict.remarks,
         "units": verdict.units,

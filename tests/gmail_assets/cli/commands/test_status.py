@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gmail_client.emulator import Emulator
 from gmail_client.tables import CATALOGUE
+from gmail_client.views import VIEWS
 
 NEW = b"Subject: new\r\n\r\nText"
 
@@ -15,7 +16,7 @@ def test_before_and_after_a_sync_and_behind(gmail: Emulator, place: Path, run) -
     assert result.code == 0
     (before,) = result.json["mailboxes"]
     assert before["address"] == gmail.addresses[0]
-    assert list(before["tables"]) == list(CATALOGUE)
+    assert list(before["tables"]) == [*CATALOGUE, *VIEWS]
     assert not any(before["tables"].values())
     assert before["last_run"] is None
     assert not (place / "lake").exists()
@@ -29,6 +30,8 @@ def test_before_and_after_a_sync_and_behind(gmail: Emulator, place: Path, run) -
     assert after["tables"]["messages"]["cursor"] == after["head"]
     assert after["tables"]["messages"]["rows"] == len(gmail.truth("messages"))
     assert after["tables"]["labels"]["state"] == "snapshot"
+    assert after["tables"]["emails"]["state"] == "derived"
+    assert after["tables"]["emails"]["rows"] == after["tables"]["messages"]["rows"]
     assert after["tables"]["messages"]["changed"]
 
     gmail.mailbox().insert(NEW)

@@ -1,0 +1,119 @@
+"""The derived assets, `emails`, `message_labels` and `attachments`: one step, downstream of messages and labels.
+
+They are computed in the lake and use nothing of Gmail's, neither credentials nor quota.
+"""
+
+# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import dagster as dg
+from pydantic import BaseModel, Field
+
+from gmail_assets.assets import log_progress, materialized
+from gmail_assets.columns import column_schema
+from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.failures import dagster_failures
+from gmail_assets.resources import ResourceKeys
+from gmail_assets.run_config import config_schema
+from gmail_assets.syncing.progress import current_reporter
+from gmail_assets.views import ViewSources, derive
+from gmail_client.spec import Spec, SpecView
+from gmail_client.views import VIEWS
+
+__all__ = ["DeriveConfig", "build_derived_assets"]
+
+_KINDS = {"gmail", "deltalake"}
+
+
+class DeriveConfig(BaseModel):
+    """Run config of the step that computes the derived tables."""
+
+    time_budget_minutes: float = Field(
+        default=10.0,
+        gt=0,
+        description="Stop cleanly after so long, progress committed; the next run goes on.",
+    )
+
+
+def build_derived_assets(
+    name: str,
+    spec: Spec,
+    keys: Mapping[str, dg.AssetKey],
+    partitions: dg.PartitionsDefinition[str],
+    *,
+    group_name: str,
+    owners: Sequence[str],
+    resources: ResourceKeys | None = None,
+) -> dg.AssetsDefinition:
+    """One asset for each derived table of the spec.
+
+    Args:
+        name: Name of the step.
+        spec: Which tables.
+        keys: The asset keys of all tables, by source table.
+        partitions: The mailboxes.
+        group_name: The assets' group.
+        owners: Their owners.
+        resources: Names of the resources.
+    """
+    resources = resources or ResourceKeys()
+    sources = ViewSources.of(spec)
+
+    def asset_spec(entry: SpecView) -> dg.AssetSpec:
+        view = VIEWS[entry.source_table]
+        return dg.AssetSpec(
+            keys[view.name],
+            deps=[keys[source] for source in (*view.sources, "labels") if source in keys],
+            description=f"{view.description} Computed from messages and labels in the lake, without Gmail.",
+            group_name=group_name,
+            kinds=_KINDS,
+            owners=list(owners),
+            partitions_def=partitions,
+            skippable=True,
+            tags={"gmail/ingestion": "derived"},
+            metadata={
+                "dagster/column_schema": column_schema(view),
+                "dagster/table_name": entry.table_name,
+                "dagster/storage_kind": "deltalake",
+                "primary_key": ", ".join(["mailbox", *view.primary_key]),
+            },
+        )
+
+    @dg.multi_asset(
+        name=name,
+        specs=[asset_spec(entry) for entry in spec.views],
+        can_subset=True,
+        description="Computes the derived tables from messages and labels; only rows that changed.",
+        config_schema=config_schema(DeriveConfig),
+        required_resource_keys={resources.lake},
+    )
+    def views(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        config = DeriveConfig.model_validate(context.op_execution_context.op_config)
+        gmail_lake = getattr(context.resources, resources.lake)
+        selected = [entry for entry in spec.views if keys[entry.source_table] in context.selected_asset_keys]
+        reporter = current_reporter()
+        with dagster_failures():
+            lake = gmail_lake.lake()
+            results = derive(
+                lake,
+                MailboxRegistry(lake).address_of(context.partition_key) or context.partition_key,
+                sources,
+                [entry.source_table for entry in selected],
+                deadline=time.monotonic() + config.time_budget_minutes * 60,
+                progress=reporter.progress if reporter else log_progress(context),
+                upkeep=gmail_lake.upkeep(),
+            )
+        for entry in selected:
+            result, view = results[entry.source_table], VIEWS[entry.source_table]
+            for warning in result.warnings:
+                context.log.warning(warning)
+            described = {
+                "dagster/column_schema": column_schema(view),
+                "dagster/uri": lake.location(entry.table_name),
+                "dagster/table_name": entry.table_name,
+            }
+            table = lake.view(view, name=entry.table_name)
+            yield materialized(context, keys[view.name], table, described, result)
+
+    return views

@@ -1,0 +1,203 @@
+"""Whether derived tables are what `messages` and `labels` give: by counts, by columns, and row by row in a sample."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import QueryBuilder
+
+from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.scan import as_schema, read_columns
+from gmail_assets.delta.writer import quoted
+from gmail_assets.views.derivation import ViewSources
+from gmail_assets.views.differences import (
+    attachments_to_replace,
+    email_differences,
+    label_differences,
+    label_rows,
+)
+from gmail_assets.views.source import MessageSource, read_labels
+from gmail_client.views import VIEWS, Labels, attachment_rows, email_row, to_table
+
+__all__ = ["ViewCounts", "ViewVerdict", "count_views", "verify_views"]
+
+Row = dict[str, Any]
+
+_EMAIL_COLUMNS = ("message_id", "label_ids", "label_names", "history_id", "is_bulk", "attachment_count")
+_MOST_EXAMPLES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ViewCounts:
+    """Rows of a derived table: stored, stored under a key that another row has too, and expected."""
+
+    rows: int
+    doubled: int
+    expected: int
+
+
+@dataclass(slots=True)
+class ViewVerdict:
+    """What is wrong with a derived table.
+
+    Attributes:
+        rows: Rows stored.
+        outdated: Rows that are missing, too many, or have other labels than `messages` and `labels` say.
+        sampled: Messages whose rows were computed again and compared.
+        differing: Rows of those that differ.
+        examples: Message ids of some of both.
+    """
+
+    rows: int = 0
+    outdated: int = 0
+    sampled: int = 0
+    differing: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def note(self, message_ids: Iterable[str]) -> None:
+        """Keep some ids as examples."""
+        self.examples += sorted(set(message_ids))[: _MOST_EXAMPLES - len(self.examples)]
+
+
+class _Stored:
+    """The derived tables' cheap columns, and what they are computed from."""
+
+    def __init__(self, lake: Lake, address: str, sources: ViewSources) -> None:
+        self.lake, self.address, self.sources = lake, address, sources
+        self.source = MessageSource(sources.open_messages(lake), address)
+        self.labels: Labels = read_labels(sources.open_labels(lake), address)
+        self.states = self.source.states()
+
+    def columns(self, name: str, columns: Iterable[str]) -> pa.Table:
+        """Columns of a derived table, without rows where it isn't there yet."""
+        schema = pa.schema([VIEWS[name].schema.field(column) for column in columns])
+        in_lake = self.sources.names[name]
+        if self.lake.find(in_lake) is None:
+            return schema.empty_table()
+        return read_columns(self.lake.view(VIEWS[name], name=in_lake), self.address, schema.names, schema)
+
+
+def count_views(lake: Lake, address: str, sources: ViewSources) -> dict[str, ViewCounts]:
+    """Count the rows of every derived table in use; one that isn't there yet is left out.
+
+    Args:
+        lake: Where the tables are.
+        address: The mailbox's real address.
+        sources: What they are computed from.
+
+    Raises:
+        LakeError: A table can't be read.
+    """
+    if lake.find(sources.messages.table_name) is None:
+        return {}
+    stored = _Stored(lake, address, sources)
+    counts = {}
+    for name, in_lake in sources.names.items():
+        if lake.find(in_lake) is None:
+            continue
+        keys = stored.columns(name, VIEWS[name].primary_key)
+        distinct = keys.group_by(list(VIEWS[name].primary_key)).aggregate([]).num_rows
+        if name == "emails":
+            expected = stored.states.num_rows
+        elif name == "message_labels":
+            expected = label_rows(stored.states, stored.labels).num_rows
+        else:
+            expected = pc.sum(stored.columns("emails", ["attachment_count"])["attachment_count"]).as_py() or 0
+        counts[name] = ViewCounts(keys.num_rows, keys.num_rows - distinct, expected)
+    return counts
+
+
+def verify_views(
+    lake: Lake, address: str, sources: ViewSources, *, sample: int, rng: random.Random
+) -> dict[str, ViewVerdict]:
+    """Compare every derived table in use with `messages` and `labels`.
+
+    Args:
+        lake: Where the tables are.
+        address: The mailbox's real address.
+        sources: What they are computed from.
+        sample: Messages whose rows are computed again and compared in full.
+        rng: Chooses them.
+
+    Raises:
+        LakeError: A table can't be read.
+    """
+    verdicts = {name: ViewVerdict() for name in sources.names}
+    if lake.find(sources.messages.table_name) is None:
+        return verdicts
+    stored = _Stored(lake, address, sources)
+    if "emails" in verdicts:
+        _verify_emails(stored, verdicts["emails"])
+    if "message_labels" in verdicts:
+        _verify_labels(stored, verdicts["message_labels"])
+    if "attachments" in verdicts:
+        _verify_attachments(stored, verdicts["attachments"])
+    ids = sorted(stored.states["id"].to_pylist())
+    chosen = rng.sample(ids, min(sample, len(ids)))
+    messages = [m for batch in stored.source.contents(pa.array(chosen, pa.string())) for m in batch]
+    for name, verdict in verdicts.items():
+        if name != "message_labels":  # compared whole
+            _compare(stored, name, messages, verdict)
+    return verdicts
+
+
+def _verify_emails(stored: _Stored, verdict: ViewVerdict) -> None:
+    emails = stored.columns("emails", _EMAIL_COLUMNS)
+    found = email_differences(stored.states, emails, stored.labels, recompute=False)
+    wrong = [
+        *found.new.to_pylist(),
+        *found.changed.to_pylist(),
+        *found.relabelled["message_id"].to_pylist(),
+        *found.removed["message_id"].to_pylist(),
+    ]
+    verdict.rows, verdict.outdated = emails.num_rows, len(wrong)
+    verdict.note(wrong)
+
+
+def _verify_labels(stored: _Stored, verdict: ViewVerdict) -> None:
+    rows = stored.columns("message_labels", VIEWS["message_labels"].schema.names)
+    found = label_differences(label_rows(stored.states, stored.labels), rows)
+    parts = (found.added, found.changed, found.removed)
+    verdict.rows, verdict.outdated = rows.num_rows, sum(part.num_rows for part in parts)
+    for part in parts:
+        verdict.note(part["message_id"].to_pylist())
+
+
+def _verify_attachments(stored: _Stored, verdict: ViewVerdict) -> None:
+    keys = stored.columns("attachments", VIEWS["attachments"].primary_key)
+    emails = stored.columns("emails", ["message_id", "attachment_count"])
+    replace, gone = attachments_to_replace(emails, keys)
+    verdict.rows, verdict.outdated = keys.num_rows, len(replace) + gone.num_rows
+    verdict.note([*replace.to_pylist(), *gone["message_id"].to_pylist()])
+
+
+def _compare(stored: _Stored, name: str, messages: list[Row], verdict: ViewVerdict) -> None:
+    if name == "emails":
+        computed = [email_row(message, stored.labels) for message in messages]
+    else:
+        computed = [row for message in messages for row in attachment_rows(message)]
+    ours = _by_key(name, _rows_of(stored, name, [message["id"] for message in messages]))
+    theirs = _by_key(name, to_table(name, computed))
+    differing = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
+    verdict.sampled, verdict.differing = len(messages), len(differing)
+    verdict.note(str(key[0]) for key in differing)
+
+
+def _rows_of(stored: _Stored, name: str, message_ids: list[str]) -> pa.Table:
+    schema = VIEWS[name].schema
+    delta = stored.lake.find(stored.sources.names[name])
+    if delta is None or not message_ids:
+        return schema.empty_table()
+    listed = ",".join(map(quoted, message_ids))
+    where = f"{MAILBOX} = {quoted(stored.address)} AND message_id IN ({listed})"
+    found = QueryBuilder().register("t", delta).execute(f"SELECT * FROM t WHERE {where}")  # noqa: S608 - quoted
+    return as_schema(pa.table(found), schema)
+
+
+def _by_key(name: str, rows: pa.Table) -> dict[tuple[Any, ...], Row]:
+    return {tuple(row[key] for key in VIEWS[name].primary_key): row for row in rows.to_pylist()}
