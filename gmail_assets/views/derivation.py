@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,8 +142,8 @@ class _Content:
     changed: frozenset[str] = frozenset()
     attachments: frozenset[str] = frozenset()
 
-    def ids(self) -> list[str]:
-        return sorted(self.new | self.changed | self.attachments)
+    def ids(self) -> frozenset[str]:
+        return self.new | self.changed | self.attachments
 
 
 @dataclass(slots=True)
@@ -225,6 +225,7 @@ class _Derivation:
         stored = read_columns(self.tables[name], self.address, VIEWS[name].schema.names, VIEWS[name].schema)
         differences = label_differences(label_rows(states, self._labels), stored)
         del stored
+        pa.default_memory_pool().release_unused()  # before a MERGE takes memory of its own
         if differences.changed.num_rows or differences.removed.num_rows:
             writer.merge(differences.changed, differences.removed)
         for start in range(0, differences.added.num_rows, _LABEL_ROWS):
@@ -287,7 +288,7 @@ class _Derivation:
 
     # Content
 
-    def _write_content(self, content: _Content, ids: Sequence[str]) -> None:
+    def _write_content(self, content: _Content, ids: frozenset[str]) -> None:
         done = 0
         self._progress(Progress("deriving", 0, len(ids)))
         for batch in self._slices(content, ids):
@@ -300,9 +301,9 @@ class _Derivation:
                     result.complete = False
                 return
 
-    def _slices(self, content: _Content, ids: Sequence[str]) -> Iterator[_Slice]:
+    def _slices(self, content: _Content, ids: frozenset[str]) -> Iterator[_Slice]:
         batch = _Slice()
-        for messages in self._source.contents(pa.array(ids, pa.string())):
+        for messages in self._source.contents(ids):
             for message in messages:
                 self._add(batch, message, content)
                 if batch.is_full:

@@ -9,6 +9,7 @@ import pytest
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from gmail_client.emulator import Emulator
+from gmail_client.views import VIEWS
 
 NEW = b"From: a@b.test\r\nSubject: new\r\n\r\nText"
 
@@ -164,3 +165,16 @@ def test_bad_input_and_another_account(gmail: Emulator, loaded: Path, run, monke
     result = run("verify")
     assert result.code == 2
     assert f"in this lake it was {gmail.addresses[0]}" in result.err
+
+
+def test_derived_tables_are_compared_with_the_lake(loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+    (verdict,) = run("verify", "--json").json["mailboxes"]
+    assert verdict["equal"]
+    assert {name: view["outdated"] for name, view in verdict["views"].items()} == dict.fromkeys(VIEWS, 0)
+    emails = DeltaTable(str(loaded / "emails"))
+    emails.update(updates={"subject": "'forged'"})
+    assert run("verify", "--json").code == 5
+    emails.update(updates={"is_unread": "NOT is_unread", "label_ids": "make_array('X')"})
+    result = run("verify", "--sample", "0")
+    assert result.code == 4
+    assert "emails: not yet computed from the present messages" in result.out
