@@ -74,16 +74,11 @@ class SpecTable(BaseModel):
     @field_validator("destination_catalog", "destination_schema", "destination_table")
     @classmethod
     def _check_name(cls, name: str | None) -> str | None:
-        if name is not None and not _NAME.fullmatch(name):
-            raise ValueError(
-                "a name has letters, digits, _ and - (the first one a letter or a digit), at most 128 of them"
-            )
-        return name
+        return _checked_name(name)
 
     @model_validator(mode="after")
     def _check_for_table(self) -> SpecTable:
-        if self.table_name.lower() in set(CATALOGUE) - {self.source_table}:
-            raise ValueError(f"{self.table_name} is the name of another table")
+        _check_free(self.table_name, self.source_table)
         schema = table(self.source_table).schema
         columns = schema.names
         named = [*self.primary_keys, *([self.sequence_by] if self.sequence_by else [])]
@@ -175,6 +170,18 @@ class SpecView(BaseModel):
         """Name of the written table."""
         return self.destination_table or self.source_table
 
+    @field_validator("destination_catalog", "destination_schema", "destination_table")
+    @classmethod
+    def _check_name(cls, name: str | None) -> str | None:
+        return _checked_name(name)
+
+    @model_validator(mode="after")
+    def _check_for_view(self) -> SpecView:
+        if self.source_table not in VIEWS:
+            raise ValueError(f"{self.source_table} is not a derived table")
+        _check_free(self.table_name, self.source_table)
+        return self
+
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> SpecView:
         """Validate one `{"table": {...}}` entry of a spec (with or without the outer key).
@@ -191,6 +198,20 @@ class SpecView(BaseModel):
                 fix="Set options on messages: derived tables follow it.",
             )
         return cls(**entry)
+
+
+def _checked_name(name: str | None) -> str | None:
+    if name is not None and not _NAME.fullmatch(name):
+        raise ValueError(
+            "a name has letters, digits, _ and - (the first one a letter or a digit), at most 128 of them"
+        )
+    return name
+
+
+def _check_free(name: str, source: str) -> None:
+    """Refuse a name that another table has of itself."""
+    if name.lower() in {*CATALOGUE, *VIEWS} - {source}:
+        raise ValueError(f"{name} is the name of another table")
 
 
 def _entry_of(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -339,7 +360,7 @@ class Spec(BaseModel):
         return cls.parse(value)
 
 
-def _destination(entry: SpecTable) -> tuple[str, ...]:
+def _destination(entry: SpecTable | SpecView) -> tuple[str, ...]:
     """Where a table is written; neither file systems nor Spark tell upper from lower case everywhere."""
     parts = (entry.destination_catalog, entry.destination_schema, entry.table_name)
     return tuple((part or "").lower() for part in parts)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from gmail_assets.columns import MAILBOX_DESCRIPTION
 from gmail_client.schema import PARTS_DEPTH, describe
 from gmail_client.tables import CATALOGUE, Table
+from gmail_client.views import VIEWS, View
 
 _INTRODUCTION = f"""\
 # The tables
@@ -36,11 +37,47 @@ counts are 64-bit integers, nested objects are structs, and what Gmail leaves ou
 _MESSAGE_COLUMNS = {"threads": "messages", "drafts": "message"}
 
 
+_DERIVED = """\
+# Derived tables
+
+Flat tables for queries, computed from `messages` and `labels` in the lake: they use no quota.
+Each run of the sync changes the rows whose message or label changed. Names are snake_case, times are timestamps in UTC.
+
+- What was not read is null: with `format: metadata` there are no bodies and no attachments, with `format: minimal` no
+  headers either. A list of recipients is empty where the mail has none, and null where its headers were not read.
+- What can't be read is null too: a Date header that is no date, an address without a name.
+- Texts have no control characters but line feeds and tabs, and those only in bodies. Addresses are in lower case.
+- `body_text` is made from HTML where a mail has no text part, without hidden text, links and images. Quoted text is
+  part of it: the libraries that split replies take over 2 ms per message and miss most languages.
+- Rows of a message that is deleted, soft-deleted or filtered out leave.
+- Threads have no summary of their own: `GROUP BY thread_id` over `emails` is one line.
+"""
+
+
 def render() -> str:
     """The page."""
-    names = ", ".join(f"[{name}](#{name})" for name in CATALOGUE)
+    names = ", ".join(f"[{name}](#{name})" for name in (*CATALOGUE, *VIEWS))
     sections = [_section(table) for table in CATALOGUE.values()]
-    return "\n".join([_INTRODUCTION, names + ".\n", *sections])
+    derived = [_view_section(view) for view in VIEWS.values()]
+    return "\n".join([_INTRODUCTION, names + ".\n", *sections, _DERIVED, *derived])
+
+
+def _view_section(view: View) -> str:
+    lines = [
+        f"## {view.name}",
+        "",
+        view.description,
+        "",
+        f"Key: {', '.join(f'`{name}`' for name in view.primary_key)}.",
+        "",
+        "| Column | Type | What it is |",
+        "|---|---|---|",
+        f"| `mailbox` | string | {MAILBOX_DESCRIPTION} |",
+    ]
+    lines += [
+        f"| `{path}` | {kind} | {text} |" for field in view.schema for path, kind, text in _rows(field, "")
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _section(table: Table) -> str:

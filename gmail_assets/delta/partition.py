@@ -17,22 +17,24 @@ import pyarrow.parquet as pq
 from deltalake import (
     CommitProperties,
     QueryBuilder,
-    WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import CommitFailedError, DeltaError
 
-from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
 from gmail_assets.delta.restores import brought_back, restores
+from gmail_assets.delta.scan import as_schema
 from gmail_assets.delta.sql import literal
 from gmail_assets.delta.sync_state import SyncState, read_state, reader, transactions
+from gmail_assets.delta.writer import (
+    WRITER_PROPERTIES,
+    commit_alone,
+    commit_fenced,
+    fresh,
+    merge_groups,
+    next_fence,
+)
 
 __all__ = ["MailboxPartition"]
-
-_WRITER = WriterProperties(compression="ZSTD", compression_level=1)
-_MERGE_GROUP_BYTES = 32 * 2**20
-"""Parquet bytes that one MERGE may touch: what bounds its memory."""
 
 
 class MailboxPartition:
@@ -115,7 +117,7 @@ class MailboxPartition:
         empty = self._no_members()
         pieces = [empty]
         for path in self._paths(None if wanted is None else wanted.to_pylist()):
-            piece = _as_schema(pq.ParquetFile(path).read(columns=leaves), empty.schema)
+            piece = as_schema(pq.ParquetFile(path).read(columns=leaves), empty.schema)
             if wanted is not None:
                 piece = piece.filter(pc.is_in(piece["id"], wanted))
             pieces.append(piece)
@@ -180,7 +182,7 @@ class MailboxPartition:
                 self.table.delta,
                 self._in_lake(rows),
                 mode="append",
-                writer_properties=_WRITER,
+                writer_properties=WRITER_PROPERTIES,
                 commit_properties=properties,
             ),
             state,
@@ -194,7 +196,7 @@ class MailboxPartition:
                 self._in_lake(rows),
                 mode="overwrite",
                 predicate=f"{MAILBOX} = {literal(self.address)}",
-                writer_properties=_WRITER,
+                writer_properties=WRITER_PROPERTIES,
                 commit_properties=properties,
             )
         )
@@ -213,24 +215,20 @@ class MailboxPartition:
                 delta.update(
                     predicate=f"{predicate} AND {DELETED_AT} IS NULL",
                     updates={DELETED_AT: _now()},
-                    writer_properties=_WRITER,
+                    writer_properties=WRITER_PROPERTIES,
                     commit_properties=properties,
                 )
             else:
-                delta.delete(predicate=predicate, writer_properties=_WRITER, commit_properties=properties)
+                delta.delete(
+                    predicate=predicate, writer_properties=WRITER_PROPERTIES, commit_properties=properties
+                )
 
         self._write(write, state)
         self.changed_format = False
 
     def commit(self, state: SyncState) -> None:
         """Write a state without rows."""
-        self._write(self._commit_alone, state)
-
-    def _commit_alone(self, properties: CommitProperties) -> None:
-        delta = self.table.delta
-        delta.create_write_transaction(
-            [], "append", delta.schema(), partition_by=[MAILBOX], commit_properties=properties
-        )
+        self._write(lambda properties: commit_alone(self.table, properties), state)
 
     def merge(
         self,
@@ -261,7 +259,7 @@ class MailboxPartition:
                 self.commit(state)
             return
         deleting = set(removed)
-        groups = list(self._groups(keys))
+        groups = list(merge_groups(self.table, self.address, keys))
         for index, group in enumerate(groups):
             last = index == len(groups) - 1
             self._merge_group(
@@ -298,7 +296,7 @@ class MailboxPartition:
                 source_alias="s",
                 target_alias="t",
                 streamed_exec=False,
-                writer_properties=_WRITER,
+                writer_properties=WRITER_PROPERTIES,
                 commit_properties=properties,
             )
             if removed and self.table.keeps_deleted:
@@ -344,31 +342,7 @@ class MailboxPartition:
         ]
         if inserts is not None:
             pieces.append(rows(self._in_lake(inserts), "insert"))
-        return _fresh(pa.concat_tables(pieces))
-
-    def _groups(self, keys: list[str]) -> Iterator[list[str]]:
-        """Cut sorted keys so that each group's range touches at most so many bytes of files."""
-        files = [
-            (file.low or "", file.high, file.size)
-            for file in self.table.files()
-            if file.mailbox == self.address
-        ]
-
-        def touched(first: str, last: str) -> int:
-            return sum(size for low, high, size in files if low <= last and (high is None or high >= first))
-
-        group: list[str] = []
-        size = 0
-        for key in keys:
-            grown = touched(group[0] if group else key, key)
-            if group and grown > size and grown > _MERGE_GROUP_BYTES:
-                yield group
-                group = []
-                grown = touched(key, key)
-            group.append(key)
-            size = grown
-        if group:
-            yield group
+        return fresh(pa.concat_tables(pieces))
 
     def _in_lake(self, rows: pa.Table) -> pa.Table:
         if MAILBOX not in rows.schema.names:
@@ -377,63 +351,21 @@ class MailboxPartition:
             if name not in rows.schema.names:
                 field = self.table.schema.field(name)
                 rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
-        return _fresh(rows.select(self.table.schema.names))
+        return fresh(rows.select(self.table.schema.names))
 
     def _write(self, write: Callable[[CommitProperties], object], state: SyncState | None = None) -> None:
         """Commit what `write` writes, with the fence and the state."""
-        delta = self.table.delta
         state = self.state if state is None else state
-        fence_app = f"{self._base}/writer"
-        fence = max(delta.version() + 1, (self._fence or 0) + 1)
-        before = self._read(fence_app)
-        properties = CommitProperties(
-            app_transactions=transactions(state, self._read, self._base, self._fingerprint, fence)
-        )
-        try:
-            write(properties)
-            delta.update_incremental()
-            if delta.transaction_version(fence_app) == before:
-                # A merge or delete that matches nothing makes no commit: the state has to be written all the same.
-                self._commit_alone(properties)
-                delta.update_incremental()
-        except CommitFailedError as error:
-            raise self._conflict(error) from error
-        except (DeltaError, OSError) as error:
-            raise unwritable(self.table.delta.table_uri, error) from error
-        self._read = reader(delta)
-        if self._read(fence_app) != fence:
-            raise self._conflict(None)
+        fence = next_fence(self.table, self._fence)
+        written = transactions(state, self._read, self._base, self._fingerprint, fence)
+        commit_fenced(self.table, self.address, write, written, fence_app=f"{self._base}/writer")
+        self._read = reader(self.table.delta)
         self._fence = fence
         self.written = True
         self.restored = False
         self.state = state
 
-    def _conflict(self, error: Exception | None) -> WriterConflictError:
-        detail = f" ({one_line(error)})" if error else ""
-        return WriterConflictError(
-            f"Another run wrote {self.address}'s partition of {self.table.source!r} at the same time{detail}.",
-            fix="Nothing of this run's last commit was written; let the other run finish and start again.",
-        )
-
 
 def _now() -> str:
     """The present as an SQL expression, in the type of `_deletedAt`."""
     return f"arrow_cast('{datetime.now(UTC).isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
-
-
-def _as_schema(piece: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A file's columns as the table has them now.
-
-    A file may be older than a column, and files of merges and of appends differ in how Arrow reads their strings.
-    """
-    for field in schema:
-        if field.name not in piece.schema.names:
-            piece = piece.append_column(field, pa.nulls(piece.num_rows, field.type))
-    return piece.select(schema.names).cast(schema)
-
-
-def _fresh(table: pa.Table) -> pa.Table:
-    """A copy whose arrays start at offset 0: deltalake aborts on sliced nested arrays."""
-    if not table.num_rows:
-        return table
-    return table.take(pa.array(range(table.num_rows), pa.int64()))

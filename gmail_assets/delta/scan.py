@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError
 
 from gmail_assets.delta.errors import unreadable
 from gmail_assets.delta.lake import MAILBOX, LakeTable
-from gmail_assets.delta.writer import quoted
+from gmail_assets.delta.sql import literal
 
 __all__ = ["as_schema", "open_files", "read_columns"]
 
@@ -26,7 +26,7 @@ def open_files(table: LakeTable, address: str) -> Iterator[pq.ParquetFile]:
         LakeError: The table can't be read.
     """
     try:
-        dataset = table.delta.to_pyarrow_dataset(file_pruning_predicate=f"{MAILBOX} = {quoted(address)}")
+        dataset = table.delta.to_pyarrow_dataset(file_pruning_predicate=f"{MAILBOX} = {literal(address)}")
         for path in dataset.files:
             with dataset.filesystem.open_input_file(path) as file:
                 yield pq.ParquetFile(file)

@@ -15,8 +15,17 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import MAILBOX, MAILBOX_FIELD, LakeTable
+from gmail_assets.delta.sql import literal
 
-__all__ = ["WRITER_PROPERTIES", "PartitionWriter", "fresh", "quoted"]
+__all__ = [
+    "WRITER_PROPERTIES",
+    "PartitionWriter",
+    "commit_alone",
+    "commit_fenced",
+    "fresh",
+    "merge_groups",
+    "next_fence",
+]
 
 WRITER_PROPERTIES = WriterProperties(compression="ZSTD", compression_level=1)
 _MERGE_GROUP_BYTES = 32 * 2**20
@@ -66,19 +75,20 @@ class PartitionWriter:
         """
         source = _operations(updates, removed, self.primary_key, self.table.schema)
         first = self.primary_key[0]
-        for group in self._groups(sorted(pc.unique(source[first]).to_pylist())):
+        keys = sorted(pc.unique(source[first]).to_pylist())
+        for group in merge_groups(self.table, self.address, keys):
             inside = pc.is_in(source[first], pa.array(group, pa.string()))
             self._merge_group(source.filter(inside), group[0], group[-1])
 
     def commit(self, transactions: Iterable[Transaction]) -> None:
         """Commit transactions without data."""
-        self._commit(self._commit_alone, transactions)
+        self._commit(lambda properties: commit_alone(self.table, properties), transactions)
 
     def _merge_group(self, source: pa.Table, low: str, high: str) -> None:
         first = self.primary_key[0]
         conditions = [
-            f"t.{MAILBOX} = {quoted(self.address)}",
-            f"t.{first} BETWEEN {quoted(low)} AND {quoted(high)}",
+            f"t.{MAILBOX} = {literal(self.address)}",
+            f"t.{first} BETWEEN {literal(low)} AND {literal(high)}",
             *(f"t.{name} = s.{name}" for name in self.primary_key),
         ]
         setting = {
@@ -101,64 +111,88 @@ class PartitionWriter:
 
         self._commit(write, ())
 
-    def _groups(self, keys: list[str]) -> Iterator[list[str]]:
-        """Cut sorted keys so that each group's range touches at most so many bytes of files."""
-        files = [
-            (file.low or "", file.high, file.size)
-            for file in self.table.files()
-            if file.mailbox == self.address
-        ]
-
-        def touched(low: str, high: str) -> int:
-            return sum(size for begin, end, size in files if begin <= high and (end is None or end >= low))
-
-        group: list[str] = []
-        size = 0
-        for key in keys:
-            grown = touched(group[0] if group else key, key)
-            if group and grown > size and grown > _MERGE_GROUP_BYTES:
-                yield group
-                group = []
-                grown = touched(key, key)
-            group.append(key)
-            size = grown
-        if group:
-            yield group
-
-    def _commit_alone(self, properties: CommitProperties) -> None:
-        delta = self.table.delta
-        delta.create_write_transaction(
-            [], "append", delta.schema(), partition_by=[MAILBOX], commit_properties=properties
-        )
-
     def _commit(
         self, write: Callable[[CommitProperties], object], transactions: Iterable[Transaction]
     ) -> None:
-        delta = self.table.delta
-        fence = max(delta.version() + 1, (self._fence or 0) + 1)
-        properties = CommitProperties(app_transactions=[Transaction(self._fence_app, fence), *transactions])
-        before = delta.transaction_version(self._fence_app)
-        try:
-            write(properties)
-            delta.update_incremental()
-            if delta.transaction_version(self._fence_app) == before:
-                # A merge that matches nothing makes no commit.
-                self._commit_alone(properties)
-                delta.update_incremental()
-        except CommitFailedError as error:
-            raise self._conflict(error) from error
-        except (DeltaError, OSError) as error:
-            raise unwritable(delta.table_uri, error) from error
-        if delta.transaction_version(self._fence_app) != fence:
-            raise self._conflict(None)
+        fence = next_fence(self.table, self._fence)
+        written = [Transaction(self._fence_app, fence), *transactions]
+        commit_fenced(self.table, self.address, write, written, fence_app=self._fence_app)
         self._fence = fence
 
-    def _conflict(self, error: Exception | None) -> WriterConflictError:
-        detail = f" ({one_line(error)})" if error else ""
-        return WriterConflictError(
-            f"Another run wrote {self.address}'s part of {self.table.source!r} at the same time{detail}.",
-            fix="Nothing of this run's last commit was written; let the other run finish and start again.",
-        )
+
+def next_fence(table: LakeTable, fence: int | None) -> int:
+    """The number that the next commit puts in the fencing transaction, after the one that this run knows."""
+    return max(table.delta.version() + 1, (fence or 0) + 1)
+
+
+def commit_fenced(
+    table: LakeTable,
+    address: str,
+    write: Callable[[CommitProperties], object],
+    transactions: Sequence[Transaction],
+    *,
+    fence_app: str,
+) -> None:
+    """Commit what `write` writes, with transactions; the one of id `fence_app` is the fence.
+
+    Raises:
+        WriterConflictError: Another run moved the fence; nothing was written.
+        LakeError: The table can't be written.
+    """
+    delta = table.delta
+    fence = next(entry.version for entry in transactions if entry.app_id == fence_app)
+    before = delta.transaction_version(fence_app)
+    properties = CommitProperties(app_transactions=list(transactions))
+    try:
+        write(properties)
+        delta.update_incremental()
+        if delta.transaction_version(fence_app) == before:
+            # A merge or delete that matches nothing makes no commit: the transactions have to be written all the same.
+            commit_alone(table, properties)
+            delta.update_incremental()
+    except CommitFailedError as error:
+        raise _conflict(table, address, error) from error
+    except (DeltaError, OSError) as error:
+        raise unwritable(delta.table_uri, error) from error
+    if delta.transaction_version(fence_app) != fence:
+        raise _conflict(table, address, None)
+
+
+def commit_alone(table: LakeTable, properties: CommitProperties) -> None:
+    """Commit transactions without rows."""
+    delta = table.delta
+    delta.create_write_transaction(
+        [], "append", delta.schema(), partition_by=[MAILBOX], commit_properties=properties
+    )
+
+
+def _conflict(table: LakeTable, address: str, error: Exception | None) -> WriterConflictError:
+    detail = f" ({one_line(error)})" if error else ""
+    return WriterConflictError(
+        f"Another run wrote {address}'s partition of {table.source!r} at the same time{detail}.",
+        fix="Nothing of this run's last commit was written; let the other run finish and start again.",
+    )
+
+
+def merge_groups(table: LakeTable, address: str, keys: list[str]) -> Iterator[list[str]]:
+    """Cut sorted keys into groups, so that each group's range touches at most so many bytes of files."""
+    files = [(file.low or "", file.high, file.size) for file in table.files() if file.mailbox == address]
+
+    def touched(low: str, high: str) -> int:
+        return sum(size for begin, end, size in files if begin <= high and (end is None or end >= low))
+
+    group: list[str] = []
+    size = 0
+    for key in keys:
+        grown = touched(group[0] if group else key, key)
+        if group and grown > size and grown > _MERGE_GROUP_BYTES:
+            yield group
+            group = []
+            grown = touched(key, key)
+        group.append(key)
+        size = grown
+    if group:
+        yield group
 
 
 def _operations(
@@ -187,8 +221,3 @@ def fresh(table: pa.Table) -> pa.Table:
     if not table.num_rows:
         return table
     return table.take(pa.array(range(table.num_rows), pa.int64()))
-
-
-def quoted(text: str) -> str:
-    """A SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"

@@ -13,7 +13,7 @@ from deltalake import QueryBuilder
 
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.scan import as_schema, read_columns
-from gmail_assets.delta.writer import quoted
+from gmail_assets.delta.sql import literal
 from gmail_assets.views.derivation import ViewSources
 from gmail_assets.views.differences import (
     attachments_to_replace,
@@ -193,8 +193,8 @@ def _rows_of(stored: _Stored, name: str, message_ids: list[str]) -> pa.Table:
     delta = stored.lake.find(stored.sources.names[name])
     if delta is None or not message_ids:
         return schema.empty_table()
-    listed = ",".join(map(quoted, message_ids))
-    where = f"{MAILBOX} = {quoted(stored.address)} AND message_id IN ({listed})"
+    listed = ",".join(map(literal, message_ids))
+    where = f"{MAILBOX} = {literal(stored.address)} AND message_id IN ({listed})"
     found = QueryBuilder().register("t", delta).execute(f"SELECT * FROM t WHERE {where}")  # noqa: S608 - quoted
     return as_schema(pa.table(found), schema)
 

@@ -376,7 +376,7 @@ def check_a_life(
     pieces = {"messages": rng.choice([3, 1000]), "size": 2**24}
     with (
         mock.patch.dict("gmail_client.fetch.chunks.__kwdefaults__", pieces),
-        mock.patch("gmail_assets.delta.partition._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
+        mock.patch("gmail_assets.delta.writer._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
         mock.patch("gmail_assets.syncing.threads._EDIT_SLICE", rng.choice([1, 500])),
         mock.patch("gmail_assets.syncing.labels._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
         # Where history ids don't tell label changes, a sample finds it: here of all threads, for certainty.

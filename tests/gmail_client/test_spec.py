@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gmail_client.errors import ConfigurationError, OptionError, UnknownTableError
 from gmail_client.options import TableOptions
 from gmail_client.spec import Spec, SpecTable
+from gmail_client.views import VIEWS
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join(f'*{below}' for _ in range(9))}]\n"
@@ -192,3 +193,42 @@ def test_two_tables_do_not_share_a_name(second: str) -> None:
 
 def test_a_name_may_have_a_hyphen_and_a_digit() -> None:
     assert SpecTable(source_table="messages", destination_table="2-mail_x").table_name == "2-mail_x"
+
+
+def objects(*names: str) -> dict[str, Any]:
+    return {"objects": [{"table": {"source_table": name}} for name in names]}
+
+
+def test_derived_tables_are_listed_like_others() -> None:
+    spec = Spec.parse(
+        {
+            "objects": [
+                {"table": {"source_table": "emails", "destination_table": "mail"}},
+                {"table": {"source_table": "messages"}},
+            ]
+        }
+    )
+    assert [entry.table_name for entry in spec.entries] == ["messages", "mail"]
+    assert [view.source_table for view in spec.views] == ["emails"]
+    assert Spec.parse(objects("messages")).views == ()
+    assert {view.source_table for view in Spec.default().views} == set(VIEWS)
+    assert spec.table("messages") == spec.tables[0]
+    assert spec.table("labels") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (objects("emails"), "'emails' without 'messages'"),
+        (objects("messages", "attachments"), "'attachments' without 'emails'"),
+        (objects("messages", "emails", "emails"), "'emails' twice"),
+        (
+            {"objects": [{"source_table": "emails", "table_configuration": {"q": "x"}}]},
+            "a derived table has no options",
+        ),
+        ({"objects": [{"source_table": "emails", "deletes": "keep"}]}, "'deletes'"),
+    ],
+)
+def test_a_derived_table_that_is_not_valid(value: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Spec.parse(value)

@@ -217,7 +217,7 @@ def test_keeping_deleted_rows_can_be_switched_on_later(tmp_path: Path) -> None:
 def test_a_merge_over_many_files_is_cut_into_groups_with_the_cursor_in_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gmail_assets.delta.partition._MERGE_GROUP_BYTES", 1)
+    monkeypatch.setattr("gmail_assets.delta.writer._MERGE_GROUP_BYTES", 1)
     writer = part(tmp_path)
     for first in "abcd":
         writer.append(messages(f"{first}1", f"{first}2"))
