@@ -36,8 +36,8 @@ OPERATIONS = frozenset(
 )
 """Methods of `EmulatedMailbox` that POST write may call: the decorated writes and a few more."""
 
-Query = dict[str, list[str]]
-Action = Callable[[Backend, Query, dict[str, Any]], Any]
+AdminQuery = dict[str, list[str]]
+Action = Callable[[Backend, AdminQuery, dict[str, Any]], Any]
 
 
 class _BadRequestError(Exception):
@@ -55,14 +55,14 @@ def admin_reply(backend: Backend, verb: str, action: str, query: str, body: byte
     return ServerReply(200, to_json({} if value is None else value))
 
 
-def _act(backend: Backend, verb: str, action: str, query: Query, body: dict[str, Any]) -> Any:
+def _act(backend: Backend, verb: str, action: str, query: AdminQuery, body: dict[str, Any]) -> Any:
     run = _ACTIONS.get((verb, action))
     if run is None:
         raise _BadRequestError(f"no such action: {verb} {action}")
     return run(backend, query, body)
 
 
-def _truth(backend: Backend, query: Query, body: dict[str, Any]) -> Any:
+def _truth(backend: Backend, query: AdminQuery, body: dict[str, Any]) -> Any:
     return truth_of(
         _mailbox(backend, _first(query, "mailbox")),
         backend.renderer,
@@ -74,14 +74,14 @@ def _truth(backend: Backend, query: Query, body: dict[str, Any]) -> Any:
     )
 
 
-def _token(backend: Backend, query: Query, body: dict[str, Any]) -> Any:
+def _token(backend: Backend, query: AdminQuery, body: dict[str, Any]) -> Any:
     address = _mailbox(backend, body.get("mailbox")).address
     scopes = tuple(body.get("scopes") or ("https://mail.google.com/",))
     expires_in = float(body.get("expires_in", 3600))
     return {"access_token": backend.tokens.new_access_token(address, scopes, expires_in=expires_in)}
 
 
-def _write(backend: Backend, query: Query, body: dict[str, Any]) -> Any:
+def _write(backend: Backend, query: AdminQuery, body: dict[str, Any]) -> Any:
     mailbox, operation = _mailbox(backend, body.get("mailbox")), body.get("operation", "")
     if operation not in OPERATIONS:
         raise _BadRequestError(f"no operation {operation!r}; there are {', '.join(sorted(OPERATIONS))}")
@@ -119,7 +119,7 @@ def _mailbox(backend: Backend, address: str | None) -> EmulatedMailbox:
     return backend.mailboxes[name]
 
 
-def _first(query: Query, name: str) -> str | None:
+def _first(query: AdminQuery, name: str) -> str | None:
     return query[name][0] if name in query else None
 
 

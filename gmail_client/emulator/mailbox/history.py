@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple
 
 from gmail_client.emulator.behavior import Behavior
 
-__all__ = ["HistoryChange", "HistoryLog", "HistoryPage", "HistoryRecord"]
+__all__ = ["HistoryChange", "HistoryLog", "HistoryRecord", "RecordPage"]
 
-ChangeKind = Literal["messageAdded", "messageDeleted", "labelAdded", "labelRemoved"]
+HistoryChangeKind = Literal["messageAdded", "messageDeleted", "labelAdded", "labelRemoved"]
 
-_KEYS: dict[ChangeKind, str] = {
+_KEYS: dict[HistoryChangeKind, str] = {
     "messageAdded": "messagesAdded",
     "messageDeleted": "messagesDeleted",
     "labelAdded": "labelsAdded",
@@ -30,7 +30,7 @@ _WITHOUT_EVENTS_EVERY = 4
 class HistoryChange(NamedTuple):
     """One change of one message: `labels` is the resulting set, `changed` what was added or removed."""
 
-    kind: ChangeKind
+    kind: HistoryChangeKind
     message_id: str
     thread_id: str
     labels: tuple[str, ...]
@@ -45,7 +45,7 @@ class HistoryRecord(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryPage:
+class RecordPage:
     """A page of history.
 
     Attributes:
@@ -111,7 +111,7 @@ class HistoryLog:
         kinds: frozenset[str] = frozenset(),
         label_id: str | None = None,
         offset: int = 0,
-    ) -> HistoryPage:
+    ) -> RecordPage:
         """At most `size` records after `start`.
 
         Args:
@@ -134,16 +134,16 @@ class HistoryLog:
             if not shown:
                 continue
             if len(found) == size:
-                return HistoryPage(found, (record.id, begin) if begin else (last_id, 0))
+                return RecordPage(found, (record.id, begin) if begin else (last_id, 0))
             last_id = record.id
             half = len(part) // 2
             if split and len(found) == size - 1 and not begin and half and _names_several(part):
                 first_half = [change for change in part[:half] if change in shown]
                 if first_half:
                     found.append(self._resource(record.id, first_half))
-                    return HistoryPage(found, (record.id, begin + half))
+                    return RecordPage(found, (record.id, begin + half))
             found.append(self._resource(record.id, shown))
-        return HistoryPage(found, None)
+        return RecordPage(found, None)
 
     def _parts(self, start: int, offset: int) -> Iterator[tuple[HistoryRecord, int, Sequence[HistoryChange]]]:
         """What is shown as one record: the record, where in its changes the part begins, the changes of the part."""

@@ -17,6 +17,9 @@ __all__ = ["MessageWrites"]
 DateSource = Literal["receivedTime", "dateHeader"]
 
 _MOST_LABELS = 100
+# What is added and what is removed.
+_TO_TRASH = (("TRASH",), ("INBOX", "SPAM"))
+_OUT_OF_TRASH = ((), ("TRASH",))
 _MOST_IDS = 1000
 
 
@@ -143,7 +146,7 @@ class MessageWrites(MailboxCore):
         Raises:
             ApiError: 404.
         """
-        self.record(self.change_labels(self.message(message_id), ("TRASH",), ("INBOX", "SPAM")))
+        self.record(self.change_labels(self.message(message_id), *_TO_TRASH))
 
     @write
     def untrash(self, message_id: str) -> None:
@@ -152,7 +155,7 @@ class MessageWrites(MailboxCore):
         Raises:
             ApiError: 404.
         """
-        self.record(self.change_labels(self.message(message_id), (), ("TRASH",)))
+        self.record(self.change_labels(self.message(message_id), *_OUT_OF_TRASH))
 
     @write
     def delete(self, message_id: str) -> None:
@@ -188,9 +191,7 @@ class MessageWrites(MailboxCore):
             ApiError: 404.
         """
         members = self.thread(thread_id).members
-        self.record(
-            [change for one in members for change in self.change_labels(one, ("TRASH",), ("INBOX", "SPAM"))]
-        )
+        self.record([change for one in members for change in self.change_labels(one, *_TO_TRASH)])
 
     @write
     def untrash_thread(self, thread_id: str) -> None:
@@ -200,7 +201,7 @@ class MessageWrites(MailboxCore):
             ApiError: 404.
         """
         members = self.thread(thread_id).members
-        self.record([change for one in members for change in self.change_labels(one, (), ("TRASH",))])
+        self.record([change for one in members for change in self.change_labels(one, *_OUT_OF_TRASH)])
 
     @write
     def delete_thread(self, thread_id: str) -> None:

@@ -48,14 +48,18 @@ def test_a_process_and_its_admin_routes(tmp_path: Path) -> None:
         assert process.usage()["calls"] == {"messages.list": 1}
         process.reset_usage()
         assert process.usage()["totalCalls"] == 0
-        process.add_fault(Fault("getProfile", status=500, times=1))
+        process.add_fault(Fault("getProfile", kind="precondition", times=1))
         profile = f"{process.url}/gmail/v1/users/me/profile"
-        assert [session.get(profile, timeout=10).status_code for _ in range(2)] == [500, 200]
+        assert [session.get(profile, timeout=10).status_code for _ in range(2)] == [400, 200]
         process.clear_faults()
         head = session.get(profile, timeout=10).json()["historyId"]
-        process.expire_history()
         history = f"{process.url}/gmail/v1/users/me/history?startHistoryId={head}"
+        process.expire_history(upto=head)
+        assert session.get(history, timeout=10).status_code == 200
+        process.expire_history()
         assert session.get(history, timeout=10).status_code == 404
+        with pytest.raises(RuntimeError, match="upto is at most the head"):
+            process.expire_history(upto=10**15)
         first = process.time()
         assert process.time() > first
         process.revoke_tokens()
