@@ -193,7 +193,7 @@ def test_settings_make_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     ["", " ", "\t", ".", "..", "a" * 255, "ada@b.test\x1b[31m", "ada @b.test", "a\u202eda@b.test", "a\x00b"],
 )
 def test_what_is_no_address_is_no_mailbox(client: GmailClient, name: str) -> None:
-    with pytest.raises(ConfigurationError, match="neither `me` nor a mailbox's address") as caught:
+    with pytest.raises(ConfigurationError, match="neither 'me' nor a mailbox's address") as caught:
         client.mailbox(name)
     assert len(str(caught.value)) < 400
     assert "\x1b" not in str(caught.value)
