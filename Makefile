@@ -14,7 +14,7 @@ ui: runtime  ## start the Dagster UI for the tables and the emulated mailbox of 
 	@$(PYTHON_IN_VENV) -m gmail_assets.demo ui $(if $(PORT),--port $(PORT))
 
 dagster: runtime  ## start the Dagster UI for your own Gmail (credentials: environment, .env or login file)
-	@mkdir -p .dagster && cp dagster.yaml .dagster/dagster.yaml
+	@mkdir -p -m 700 .dagster && cp dagster.yaml .dagster/dagster.yaml
 	@DAGSTER_HOME="$(CURDIR)/.dagster" .venv/bin/dagster dev $(if $(PORT),--port $(PORT))
 
 lakeflow-demo: dev  ## run the Lakeflow pipeline on local Spark (needs Java) for an emulated mailbox

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -18,6 +21,7 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from gmail_assets.delta.errors import SchemaMismatchError, unreadable, unwritable
+from gmail_client.private_files import make_private_folder
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import View
 
@@ -69,6 +73,26 @@ class Lake:
     def options(self) -> dict[str, str] | None:
         """The storage options as deltalake takes them."""
         return dict(self.storage_options) or None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine; None for an object store."""
+        if self.uri.startswith("file://"):
+            return Path(url2pathname(urlsplit(self.uri).path))
+        return None if "://" in self.uri else Path(self.uri)
+
+    def make_folder(self) -> None:
+        """Create the folder where it is missing, for its owner only: what comes into it is mail.
+
+        Raises:
+            LakeError: It can't be created.
+        """
+        if self.folder is None:
+            return
+        try:
+            make_private_folder(self.folder)
+        except OSError as error:
+            raise unwritable(self.uri, error) from error
 
     def location(self, table_name: str) -> str:
         """URI of one table."""
@@ -126,6 +150,7 @@ class Lake:
         delta = self.find(name)
         try:
             if delta is None:
+                self.make_folder()
                 delta = DeltaTable.create(
                     location,
                     schema=schema,

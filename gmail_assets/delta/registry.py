@@ -128,6 +128,7 @@ class MailboxRegistry:
         for attempt in range(_ATTEMPTS):
             try:
                 if self._lake.find(name) is None:
+                    self._lake.make_folder()
                     write_deltalake(location, rows, mode="append", storage_options=self._lake.options)
                 else:
                     write_deltalake(

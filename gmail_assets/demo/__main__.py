@@ -26,6 +26,7 @@ from urllib.parse import unquote
 
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_client.errors import ConfigurationError, GmailError
+from gmail_client.private_files import make_private_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -149,7 +150,7 @@ def _reset(setup: _Setup) -> None:
         )
     for folder in (_LAKE, _STATE):
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        make_private_folder(folder)
     _MARKER.write_text("`make demo` deletes and recreates this folder.\n", "utf-8")
     _SETUP.write_text(json.dumps(asdict(setup)), "utf-8")
 
@@ -165,7 +166,7 @@ def _gmail(setup: _Setup) -> Iterator[Emulator]:
     """Run the emulator, with environment variables that connect every Dagster process to it."""
     from gmail_client.emulator import Emulator
 
-    _HOME.mkdir(exist_ok=True)
+    make_private_folder(_HOME)
     shutil.copyfile(_PROJECT / "dagster.yaml", _HOME / "dagster.yaml")
     try:
         emulator = Emulator(

@@ -6,6 +6,7 @@ removes a small file, `versions` returns the versions of installed packages.
 
 from __future__ import annotations
 
+import os
 import platform
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -21,11 +22,21 @@ from gmail_client.api import GmailApi
 from gmail_client.client import Mailbox
 from gmail_client.errors import ForbiddenError, GmailError
 from gmail_client.options import TableOptions
+from gmail_client.private_files import make_private_folder, open_to_others
+from gmail_client.settings import Settings, credentials_file
 from gmail_client.snapshots import SETTINGS_PARTS
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 
-__all__ = ["LakeAccess", "MailboxAccess", "TableAccess", "check_lake", "check_mailbox", "versions"]
+__all__ = [
+    "LakeAccess",
+    "MailboxAccess",
+    "TableAccess",
+    "check_lake",
+    "check_mailbox",
+    "open_to_others_of",
+    "versions",
+]
 
 _ANYTHING = "in:anywhere"
 """A search that matches everything. Gmail refuses any search to a token that may read headers only (gmail.metadata)."""
@@ -221,7 +232,7 @@ def _write_and_remove(lake: Lake) -> None:
             return
         folder = Path(lake.uri)
         created = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         try:
             (folder / name).write_bytes(b"check")
             (folder / name).unlink()
@@ -230,6 +241,20 @@ def _write_and_remove(lake: Lake) -> None:
                 path.rmdir()
     except Exception as error:  # object stores raise many kinds of errors
         raise unwritable(lake.uri, error) from error
+
+
+def open_to_others_of(settings: Settings, lake: Lake) -> dict[str, str]:
+    """What holds mail or secrets and is not its owner's alone: mode by path, such as `{"lake": "0755"}`."""
+    places = [
+        lake.folder,
+        os.environ.get("DAGSTER_HOME"),
+        credentials_file(),
+        settings.service_account_file,
+        os.environ.get("GMAIL_CONNECTIONS_FILE"),
+        Path(".env"),
+    ]
+    modes = {str(place): open_to_others(place) for place in places if place}
+    return {place: mode for place, mode in modes.items() if mode is not None}
 
 
 def versions() -> dict[str, str]:

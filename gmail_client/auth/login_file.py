@@ -17,6 +17,7 @@ from typing import Any
 from gmail_client.auth.endpoints import GOOGLE
 from gmail_client.auth.login import Granted
 from gmail_client.errors import ConfigurationError
+from gmail_client.private_files import make_private_folder
 
 __all__ = ["env_lines", "read_login", "remove_login", "store_login"]
 
@@ -39,7 +40,7 @@ def store_login(path: Path, granted: Granted) -> None:
     }
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import TableNotFoundError
+
+from gmail_client.private_files import make_private_folder
 
 __all__ = ["DELETED_AT", "END_AT", "START_AT", "DeltaSink", "Scd"]
 
@@ -69,6 +72,8 @@ class DeltaSink:
 
     def open(self) -> DeltaTable:
         """The table, created where it is missing."""
+        if "://" not in self.location:
+            make_private_folder(Path(self.location).parent)
         DeltaTable.create(self.location, schema=self.table_schema, mode="ignore")
         return DeltaTable(self.location)
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from gmail_client.errors import ConfigurationError, GmailError
+from gmail_client.private_files import make_private_folder
 from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.datasource import FORMAT
@@ -173,7 +174,7 @@ class _Table:
         """A name for the streams that dies with their checkpoints."""
         file = self.folder / "identity"
         if not file.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
             file.write_text(uuid.uuid4().hex)
         return file.read_text()
 
