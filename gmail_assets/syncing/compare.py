@@ -18,7 +18,7 @@ from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds, TablePlan
 from gmail_client.changes import Changes, MessageChange
 
-__all__ = ["ContentIndex", "plan_incremental", "plan_reconciliation"]
+__all__ = ["ContentIndex", "kept_messages", "plan_incremental", "plan_reconciliation"]
 
 
 class ContentIndex(Protocol):
@@ -56,7 +56,7 @@ def plan_reconciliation(
     stored: MessageIds = {}
     for table, share in plan.tables.items():
         _add_listed(plan.fetch, table, share, listing, content)
-        for thread_id, members in _kept(table, share).items():
+        for thread_id, members in kept_messages(table, share).items():
             stored.setdefault(thread_id, set()).update(members)
     reconciled = [table for table in tables if table.mode == "reconcile"]
     if reconciled:
@@ -70,7 +70,7 @@ def plan_reconciliation(
     return plan
 
 
-def _kept(table: TableSync, share: TablePlan) -> MessageIds:
+def kept_messages(table: TableSync, share: TablePlan) -> MessageIds:
     """Stored messages of rows that stay, by thread."""
     stored = table.stored_messages()
     if not share.obsolete:
@@ -133,7 +133,7 @@ def _request(
     single = {thread_id: ids for thread_id, ids in missing.items() if thread_id not in whole}
     share.in_lake, share.labels_since = content.holding(table, single, after=after)
     rest = {thread_id: ids - share.in_lake.get(thread_id, frozenset()) for thread_id, ids in missing.items()}
-    stored = _kept(table, share).keys() | share.in_lake.keys()
+    stored = kept_messages(table, share).keys() | share.in_lake.keys()
     fetch.add(table, {thread_id: ids for thread_id, ids in rest.items() if ids}, whole, stored)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import MailboxRegistry, Unfetched
 from gmail_assets.syncing.chunk import Chunk
+from gmail_assets.syncing.compare import kept_messages
 from gmail_assets.syncing.labels import LabelReader, as_change
 from gmail_assets.syncing.lake_content import chunk_of, read_stored_content
 from gmail_assets.syncing.listing import Listing
@@ -219,9 +220,8 @@ class SyncRun:
         self._reread_all(plan)
         plan.labels_to_read = {}
         for table, share in plan.tables.items():
-            for thread_id, ids in table.stored_messages().items():
-                present = ids & listing.present.keys() - share.obsolete
-                if present and thread_id not in share.obsolete:
+            for thread_id, ids in kept_messages(table, share).items():
+                if present := ids & listing.present.keys():
                     plan.labels_to_read.setdefault(thread_id, set()).update(present)
         plan.fetch.read_whole(plan.labels_to_read)
 
@@ -284,6 +284,8 @@ class SyncRun:
         for table in group.tables:
             own = mail.projected(group.format, table.options.format)
             share = in_lake[table]
+            if table.name == "messages":
+                _drop_fetched(share, chunk)
             # A thread is one row: what the lake holds of it is written together with what was fetched.
             joining = {
                 fetched.thread_id: share.pop(fetched.thread_id)
@@ -380,3 +382,10 @@ class SyncRun:
                 f"{len(failed)} messages could not be fetched ({next(iter(failed.values())).error}); "
                 "they are in _gmail_unfetched and every run tries them again."
             )
+
+
+def _drop_fetched(in_lake: MessageIds, chunk: Sequence[FetchedThread]) -> None:
+    """Take no message from the lake that has come along in its thread."""
+    for fetched in chunk:
+        if fetched.thread_id in in_lake:
+            in_lake[fetched.thread_id] = in_lake[fetched.thread_id] - {m["id"] for m in fetched.messages}

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 from deltalake import DeltaTable
 from support.chaos import Killed, client_of
-from support.lake import assert_lake_is_true, stored_rows
+from support.lake import assert_lake_holds, assert_lake_is_true, stored_rows
 from support.refusing import asking, refusing
 
 from gmail_assets.delta.lake import Lake
@@ -705,3 +705,31 @@ def test_a_table_that_is_new_when_the_other_one_s_history_is_gone_is_loaded(
         "threads": "full_load",
     }
     assert_lake_is_true(lake, gmail, BOTH)
+
+
+def test_a_thread_whose_first_message_leaves_has_its_other_labels_read(lake: Lake) -> None:
+    """Its id is the thread's: a key of a row that leaves must not be taken for the thread."""
+    with Emulator(
+        messages=12, seed=5, mean_json_kb=2, behavior=Behavior(thread_history_moves_with_labels=False)
+    ) as gmail:
+        mailbox = gmail.mailbox()
+        first = mailbox.receive(mailbox.random_mail())
+        second = mailbox.receive(mailbox.random_mail(reply_to=first))
+        run(gmail, lake, BOTH[:1])
+        mailbox.trash(second)
+        trashed = [spec("messages", labelIds="TRASH")]
+        sync(client_of(gmail).mailbox(), lake, trashed, allow_mass_delete=True)
+        assert_lake_holds(lake, gmail, trashed, gmail.addresses[0])
+
+
+def test_a_message_that_comes_along_in_its_thread_is_not_taken_from_the_lake_too(lake: Lake) -> None:
+    with Emulator(messages=10, seed=5, mean_json_kb=2) as gmail:
+        mailbox = gmail.mailbox()
+        first = mailbox.receive(mailbox.random_mail())
+        for _ in range(2):
+            mailbox.receive(mailbox.random_mail(reply_to=first))
+        run(gmail, lake, BOTH[1:])
+        for _ in range(3):  # three new ones: the thread is read whole
+            mailbox.receive(mailbox.random_mail(reply_to=first))
+        run(gmail, lake, BOTH[:1])
+        assert_lake_is_true(lake, gmail, BOTH[:1])
