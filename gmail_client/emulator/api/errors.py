@@ -124,12 +124,12 @@ def unknown_parameter(name: str) -> ApiError:
 
 
 def conflict(message: str) -> ApiError:
-    """409: a name that is taken."""
+    """409: a name that is in use."""
     return ApiError(409, "aborted", message)
 
 
 def failed_precondition(message: str) -> ApiError:
-    """400 FAILED_PRECONDITION: the account or resource is not in a state for this."""
+    """400 FAILED_PRECONDITION: the state of the account or resource does not allow the call."""
     return ApiError(400, "failedPrecondition", message, status="FAILED_PRECONDITION")
 
 

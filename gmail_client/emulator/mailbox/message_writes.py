@@ -91,7 +91,7 @@ class MessageWrites(MailboxCore):
     def store_sent(
         self, mail: bytes | MessageContent, *, thread_id: str | None = None, to_self: bool = False
     ) -> str:
-        """The sender's copy of sent mail: SENT, and INBOX and UNREAD too when it went to oneself."""
+        """The sender's copy of sent mail: SENT, with INBOX and UNREAD when the sender is a recipient."""
         content = as_content(mail)
         labels: tuple[str, ...] = ("SENT",)
         if to_self:

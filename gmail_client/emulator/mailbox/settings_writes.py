@@ -77,7 +77,7 @@ class SettingsWrites(MailboxCore):
 
     @write
     def create_forwarding_address(self, email: str) -> dict[str, Any]:
-        """settings.forwardingAddresses.create: accepted inside the domain, else pending; 400, 409."""
+        """settings.forwardingAddresses.create: accepted in the user's domain, else pending; 400, 409."""
         return self.settings.create_forwarding_address({"forwardingEmail": email})
 
     @write
@@ -87,7 +87,7 @@ class SettingsWrites(MailboxCore):
 
     @write
     def create_send_as(self, email: str, **rest: Any) -> dict[str, Any]:
-        """settings.sendAs.create: accepted inside the domain, else pending; 400, 409."""
+        """settings.sendAs.create: accepted in the user's domain, else pending; 400, 409."""
         return self.settings.create_send_as({"sendAsEmail": email, **rest})
 
     @write
@@ -102,7 +102,7 @@ class SettingsWrites(MailboxCore):
 
     @write
     def verify_send_as(self, email: str) -> None:
-        """settings.sendAs.verify; 404, 400 when nothing is pending."""
+        """settings.sendAs.verify; 404, 400 when no verification is pending."""
         self.settings.verify_send_as(email)
 
     @write

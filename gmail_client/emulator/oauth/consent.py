@@ -48,10 +48,10 @@ class _AuthorizationRequest:
 
 
 class Consent:
-    """Logins that are waiting for a decision.
+    """The pending logins.
 
     Args:
-        world: Clients, accounts and tokens.
+        backend: Clients, accounts and tokens.
     """
 
     def __init__(self, backend: Backend) -> None:
