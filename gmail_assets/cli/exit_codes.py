@@ -7,11 +7,11 @@ from enum import IntEnum
 
 from gmail_client import errors
 
-__all__ = ["ExitCode", "exit_code_of", "most_severe"]
+__all__ = ["MEANINGS", "ExitCode", "exit_code_of", "most_severe"]
 
 
 class ExitCode(IntEnum):
-    """Exit code of a command; `gmail-assets --help` explains each."""
+    """Exit code of a command; MEANINGS explains each."""
 
     SUCCESS = 0
     FAILURE = 1
@@ -20,6 +20,17 @@ class ExitCode(IntEnum):
     INCOMPLETE = 4
     DIFFERENCES = 5
     INTERRUPTED = 130
+
+
+MEANINGS = {
+    ExitCode.SUCCESS: "Success: every requested table is up to date.",
+    ExitCode.FAILURE: "Failure: an unexpected error, or one that may pass with a retry.",
+    ExitCode.INVALID_INPUT: "Invalid arguments, settings or pipeline spec.",
+    ExitCode.NO_ACCESS: "No access: credentials, scope, delegation, or the Gmail API is disabled.",
+    ExitCode.INCOMPLETE: "Stopped cleanly before the end: run the command again.",
+    ExitCode.DIFFERENCES: "sync, verify: differences between tables and mailbox that nothing explains.",
+    ExitCode.INTERRUPTED: "Interrupted (Ctrl-C): committed data is kept, run the command again.",
+}
 
 
 def exit_code_of(error_name: str) -> ExitCode:

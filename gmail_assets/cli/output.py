@@ -5,9 +5,9 @@ Colors appear only on a terminal, and not with NO_COLOR set.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,45 +18,29 @@ if TYPE_CHECKING:
 
     from gmail_assets.syncing.results import Progress
 
-__all__ = ["Output", "add_mailbox_argument", "add_output_arguments"]
+__all__ = ["Output"]
 
 _WIDTH_WITHOUT_TERMINAL = 200
 """Columns of output to a file or pipe: wide enough that no table cell is cut off."""
-
-
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare --json, --quiet and --verbose."""
-    parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
-    loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("--quiet", action="store_true", help="print errors only")
-    loudness.add_argument(
-        "--verbose", action="store_true", help="print more details, and log the Gmail API calls"
-    )
-
-
-def add_mailbox_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare --mailbox."""
-    parser.add_argument(
-        "--mailbox",
-        action="append",
-        metavar="ADDRESS",
-        help="mailbox: an address or `me`; repeatable (default: GMAIL_MAILBOXES, else GMAIL_USER_ID)",
-    )
 
 
 class Output:
     """The output of one command.
 
     Args:
-        arguments: Parsed arguments with `json`, `quiet` and `verbose`.
+        json: Print the result as JSON instead of text.
+        quiet: Print errors only.
+        verbose: Print more details, and log the Gmail API calls to standard error.
     """
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self.json: bool = arguments.json
-        self.quiet: bool = arguments.quiet
-        self.verbose: bool = arguments.verbose
-        if self.verbose:
-            logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.json = json
+        self.quiet = quiet
+        self.verbose = verbose
+        if verbose:
+            # A file descriptor of its own: during a run, Dagster redirects standard error to a log file.
+            stream = os.fdopen(os.dup(2), "w", encoding="utf-8", buffering=1)
+            logging.basicConfig(stream=stream, format="%(name)s: %(message)s")
             logging.getLogger("gmail_client").setLevel(logging.DEBUG)
 
     def print(self, text: Any = "", style: str | None = None) -> None:

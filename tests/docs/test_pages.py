@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
@@ -16,7 +15,7 @@ import yaml
 from support.pages import PAGES, ROOT, blocks, commands, name, prose
 
 from gmail_assets.automation_settings import AutomationSettings
-from gmail_assets.cli.commands import COMMANDS
+from gmail_assets.cli.app import cli
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.sensor_cursor import parse_cursor
 from gmail_assets.spark_engine import EngineSettings
@@ -81,18 +80,14 @@ def test_commands_are_understood(page: Path, words: list[str]) -> None:
 
 
 def _parse(arguments: list[str]) -> None:
-    command = next((command for command in COMMANDS if arguments[0] == command.NAME), None)
-    assert command is not None or arguments[0] in ("--help", "-h"), f"no command {arguments[0]!r}"
+    if arguments[0] in ("--help", "-h", "--version"):
+        return
+    assert arguments[0] in cli.commands, f"no command {arguments[0]!r}"
     rest = [word for word in arguments[1:] if word not in (">", "|", "source", "--help")]
-    if command is None:
-        return
-    if command.PASSES_ON:
-        if command.NAME == "emulator":
-            make_parser().parse_args(rest)
-        return
-    parser = argparse.ArgumentParser(prog=command.NAME)
-    command.add_arguments(parser)
-    parser.parse_args(rest)
+    if arguments[0] == "emulator":
+        make_parser().parse_args(rest)
+    else:
+        cli.commands[arguments[0]].make_context(arguments[0], rest)
 
 
 @cache
@@ -183,8 +178,8 @@ def test_every_option_and_key_of_the_spec_is_documented() -> None:
 
 def test_every_command_and_exit_code_is_documented() -> None:
     page = (ROOT / "docs" / "options.md").read_text("utf-8")
-    for command in COMMANDS:
-        assert f"`gmail-assets {command.NAME}" in page, command.NAME
+    for command in cli.commands:
+        assert f"`gmail-assets {command}" in page, command
     codes = page.partition("Exit codes:")[2]
     for code in ExitCode:
         assert re.search(rf"\b{int(code)} ", codes), code

@@ -1,31 +1,34 @@
-"""The commands of `gmail-assets`: one module each, in the order of `--help`.
+"""The commands of `gmail-assets`: one module with one Click command each, in the order of `--help`.
 
-A command module has NAME, HELP (one line), DESCRIPTION (paragraphs), PASSES_ON (whether it parses its arguments
-itself, from `arguments.rest`), `add_arguments(parser)` and `run(arguments) -> exit code`. `run` imports whatever is
-slow to import.
+A command returns its exit code. Whatever is slow to import, it imports in its function.
 """
 
 from __future__ import annotations
 
-from typing import cast
+import click
 
-from gmail_assets.cli.command import Command
-from gmail_assets.cli.commands import (
-    bundle,
-    check,
-    completion,
-    emulator,
-    login,
-    logout,
-    plan,
-    status,
-    sync,
-    verify,
-)
+from gmail_assets.cli.commands.bundle import bundle
+from gmail_assets.cli.commands.check import check
+from gmail_assets.cli.commands.completion import completion
+from gmail_assets.cli.commands.emulator import emulator
+from gmail_assets.cli.commands.login import login
+from gmail_assets.cli.commands.logout import logout
+from gmail_assets.cli.commands.plan import plan
+from gmail_assets.cli.commands.status import status
+from gmail_assets.cli.commands.sync import sync
+from gmail_assets.cli.commands.verify import verify
 
 __all__ = ["COMMANDS"]
 
-COMMANDS: tuple[Command, ...] = tuple(
-    cast(Command, module)
-    for module in (login, check, plan, sync, status, verify, logout, emulator, bundle, completion)
+COMMANDS: tuple[click.Command, ...] = (
+    login,
+    check,
+    plan,
+    sync,
+    status,
+    verify,
+    logout,
+    emulator,
+    bundle,
+    completion,
 )

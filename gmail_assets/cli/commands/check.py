@@ -2,52 +2,47 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, most_severe
-from gmail_assets.cli.output import Output, add_mailbox_argument, add_output_arguments
+from gmail_assets.cli.options import mailbox_option, output_options
+from gmail_assets.cli.output import Output
 
 if TYPE_CHECKING:
     from gmail_assets.operations.access_check import LakeAccess, MailboxAccess
     from gmail_client.errors import GmailError
 
-__all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
-
-NAME = "check"
-HELP = "check access: can each table be read, can the lake be written"
-DESCRIPTION = """\
-Request the first item of each of the ten tables and print whether it can be read; if not, why, and how to fix it.
-Write a small file to the lake and remove it. Print the installed versions. Costs 31 quota units per mailbox.
-
-`delegates` can be read by service accounts with domain-wide delegation only. With your own login, a refusal of that
-table is expected and not an error.
-"""
-PASSES_ON = False
+__all__ = ["check"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    add_mailbox_argument(parser)
-    add_output_arguments(parser)
+@click.command
+@mailbox_option
+@output_options
+def check(mailboxes: tuple[str, ...], out: Output) -> int:
+    """Check the access to Gmail and to the lake.
 
+    Requests the first item of each of the ten tables and prints whether it can be read; if not, why, and how to fix
+    it. Writes a small file to the lake and removes it. Prints the installed versions. Costs 31 quota units per
+    mailbox.
 
-def run(arguments: argparse.Namespace) -> int:
-    """Check all mailboxes and the lake; a failed check does not end the others."""
+    `delegates` can be read by service accounts with domain-wide delegation only. With your own login, a refusal of
+    that table is expected and not an error.
+    """
     from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.access_check import check_lake, check_mailbox, versions
     from gmail_client.errors import GmailError
 
-    out = Output(arguments)
     environment = Environment.load()
-    mailboxes: list[MailboxAccess] = []
+    checked: list[MailboxAccess] = []
     problem: GmailError | None = None
     try:
         client = environment.client()
-        names = arguments.mailbox or environment.settings.mailbox_names
+        names = mailboxes or environment.settings.mailbox_names
         for name in names:
             with out.status(f"{name}: reading the ten tables"):
-                mailboxes.append(check_mailbox(client.mailbox(name), environment.spec, environment.lake))
+                checked.append(check_mailbox(client.mailbox(name), environment.spec, environment.lake))
     except GmailError as error:
         problem = error
     lake = check_lake(environment.lake, environment.spec)
@@ -55,19 +50,19 @@ def run(arguments: argparse.Namespace) -> int:
 
     if problem is not None:
         out.print(str(problem), style="red")
-    for access in mailboxes:
+    for access in checked:
         _print_mailbox(out, access)
     _print_lake(out, lake)
     out.print("\nVersions: " + ", ".join(f"{name} {number}" for name, number in installed.items()))
     out.print_json(
         {
             "problem": None if problem is None else _error_as_json(problem),
-            "mailboxes": [_mailbox_as_json(access) for access in mailboxes],
+            "mailboxes": [_mailbox_as_json(access) for access in checked],
             "lake": _lake_as_json(lake),
             "versions": installed,
         }
     )
-    return _exit_code(problem, mailboxes, lake, {entry.source_table for entry in environment.spec.tables})
+    return _exit_code(problem, checked, lake, {entry.source_table for entry in environment.spec.tables})
 
 
 def _exit_code(

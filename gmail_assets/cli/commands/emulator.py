@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
-__all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
-
-NAME = "emulator"
-HELP = "run a Gmail API emulator on this machine, to try things without an account"
-DESCRIPTION = HELP
-PASSES_ON = True
+__all__ = ["emulator"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Nothing: the emulator parses its own arguments."""
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Pass the arguments to the emulator's own command line."""
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+    short_help="Run a Gmail API emulator on this machine.",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def emulator(arguments: tuple[str, ...]) -> int:
+    """Run the emulator, which parses its own arguments."""
     from gmail_client.emulator.__main__ import main
 
-    return int(main(arguments.rest) or 0)
+    return main(arguments, prog="gmail-assets emulator")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
+import click
+
 from gmail_assets.cli.exit_codes import ExitCode
-from gmail_assets.cli.output import Output, add_output_arguments
+from gmail_assets.cli.options import output_options
+from gmail_assets.cli.output import Output
 
 if TYPE_CHECKING:
     from gmail_client.auth.endpoints import Endpoints
@@ -15,96 +17,89 @@ if TYPE_CHECKING:
     from gmail_client.auth.oauth_client import OAuthClient
     from gmail_client.settings import Settings
 
-__all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
-
-NAME = "login"
-HELP = "log in to Google in the browser and store the credentials"
-DESCRIPTION = """\
-Log in to Google in the browser, grant read access to mail (scope gmail.readonly), and store the credentials in a
-file that only you can read. This needs an OAuth client of the type "Desktop app"; docs/google-cloud.md explains how
-to create one in a few minutes.
-
-On a machine without a browser, `--no-browser` prints the URL to open elsewhere. Either forward a port
-(`ssh -L 8085:127.0.0.1:8085 host` and `--port 8085`), or paste the URL of the browser's last page.
-"""
-PASSES_ON = False
+__all__ = ["login"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument(
-        "--client-file",
-        metavar="FILE",
-        help="JSON file of the OAuth client, downloaded from the Cloud console",
-    )
-    parser.add_argument("--client-id", metavar="ID", help="client id (default: GMAIL_CLIENT_ID)")
-    parser.add_argument(
-        "--client-secret", metavar="SECRET", help="client secret (default: GMAIL_CLIENT_SECRET)"
-    )
-    parser.add_argument(
-        "--account", metavar="ADDRESS", help="expected account; a login with another account fails"
-    )
-    parser.add_argument(
-        "--no-browser",
-        action="store_true",
-        help="print the URL instead of opening a browser; the response can be pasted",
-    )
-    parser.add_argument(
-        "--port", type=int, default=0, help="local port that receives the response (default: any free port)"
-    )
-    parser.add_argument(
-        "--redirect-uri",
-        metavar="URI",
-        help="registered redirect URI of a 'Web application' client that is given by id and secret",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=300.0,
-        metavar="SECONDS",
-        help="wait this long for the response (default: 300)",
-    )
-    parser.add_argument(
-        "--print-env",
-        action="store_true",
-        help="print lines for .env, including the secrets, and store nothing",
-    )
-    add_output_arguments(parser)
+@click.command
+@click.option(
+    "--client-file", metavar="FILE", help="JSON file of the OAuth client, downloaded from the Cloud console."
+)
+@click.option("--client-id", metavar="ID", help="Client id. Default: GMAIL_CLIENT_ID.")
+@click.option("--client-secret", metavar="SECRET", help="Client secret. Default: GMAIL_CLIENT_SECRET.")
+@click.option("--account", metavar="ADDRESS", help="Expected account; a login with another account fails.")
+@click.option(
+    "--no-browser",
+    is_flag=True,
+    help="Print the URL, open no browser; the response can be pasted.",
+)
+@click.option(
+    "--port", type=int, default=0, help="Local port that receives the response. Default: any free port."
+)
+@click.option(
+    "--redirect-uri",
+    metavar="URI",
+    help="Registered redirect URI of a 'Web application' client that is given by id and secret.",
+)
+@click.option(
+    "--timeout",
+    type=float,
+    default=300.0,
+    show_default="300",
+    metavar="SECONDS",
+    help="Maximum time to wait for the response.",
+)
+@click.option(
+    "--print-env", is_flag=True, help="Print lines for .env, including the secrets, and store nothing."
+)
+@output_options
+def login(
+    client_file: str | None,
+    client_id: str | None,
+    client_secret: str | None,
+    account: str | None,
+    no_browser: bool,
+    port: int,
+    redirect_uri: str | None,
+    timeout: float,
+    print_env: bool,
+    out: Output,
+) -> int:
+    """Log in to Google in the browser and store the credentials.
 
+    Grants read access to mail (scope gmail.readonly) and stores the credentials in a file that only you can read. This
+    needs an OAuth client of the type "Desktop app"; docs/google-cloud.md explains how to create one in a few minutes.
 
-def run(arguments: argparse.Namespace) -> int:
-    """Log in."""
+    On a machine without a browser, --no-browser prints the URL to open elsewhere. Either forward a port
+    (`ssh -L 8085:127.0.0.1:8085 host` and `--port 8085`), or paste the URL of the browser's last page.
+    """
     from gmail_client.auth.login import Login, consent
     from gmail_client.auth.login_file import env_lines, store_login
     from gmail_client.errors import ConfigurationError, CredentialsError
     from gmail_client.settings import credentials_file
 
-    out = Output(arguments)
-    if arguments.json and arguments.print_env:
+    if out.json and print_env:
         raise ConfigurationError("--json and --print-env contradict each other.", fix="Use one of them.")
-    client, endpoints = _target(arguments)
-    login = Login(
-        client, oauth_root=endpoints.oauth_root, api_root=endpoints.api_root, hint=arguments.account
-    )
+    client, endpoints = _target(client_file, client_id, client_secret)
+    flow = Login(client, oauth_root=endpoints.oauth_root, api_root=endpoints.api_root, hint=account)
 
     def show(url: str, paste: bool) -> None:
-        _show(url, paste, arguments.no_browser)
+        _show(url, paste, no_browser)
 
     granted = consent(
-        login,
-        port=arguments.port,
-        redirect_uri=arguments.redirect_uri,
+        flow,
+        port=port,
+        redirect_uri=redirect_uri,
         show=show,
-        read_line=_read_line if arguments.no_browser or _in_terminal() else None,
+        read_line=_read_line if no_browser or _in_terminal() else None,
         complain=lambda text: _prompt(f"{text}\n"),
-        timeout=arguments.timeout,
+        timeout=timeout,
     )
-    if arguments.account and granted.address.lower() != arguments.account.lower():
+    if account and granted.address.lower() != account.lower():
         raise CredentialsError(
-            f"The browser logged in as {granted.address}, not {arguments.account}; nothing was stored.",
-            fix=f"Log in again and choose {arguments.account} on Google's page.",
+            f"The browser logged in as {granted.address}, not {account}; nothing was stored.",
+            fix=f"Log in again and choose {account} on Google's page.",
         )
-    if arguments.print_env:
+    if print_env:
         sys.stdout.write(env_lines(granted))
         out.note(f"Logged in as {granted.address}; nothing was stored.")
         return ExitCode.SUCCESS
@@ -122,20 +117,22 @@ def run(arguments: argparse.Namespace) -> int:
     return ExitCode.SUCCESS
 
 
-def _target(arguments: argparse.Namespace) -> tuple[OAuthClient, Endpoints]:
+def _target(
+    client_file: str | None, client_id: str | None, client_secret: str | None
+) -> tuple[OAuthClient, Endpoints]:
     """The OAuth client (from options, environment or last login) and the endpoints it belongs to."""
     from gmail_client.auth.oauth_client import OAuthClient
     from gmail_client.errors import ConfigurationError
     from gmail_client.settings import login_target
 
-    if not arguments.client_file:
-        return login_target(client_id=arguments.client_id, client_secret=arguments.client_secret)
-    if arguments.client_id or arguments.client_secret:
+    if not client_file:
+        return login_target(client_id=client_id, client_secret=client_secret)
+    if client_id or client_secret:
         raise ConfigurationError(
             "--client-file and --client-id or --client-secret contradict each other.",
             fix="Use the file, or id and secret.",
         )
-    return login_target(client=OAuthClient.from_file(arguments.client_file))
+    return login_target(client=OAuthClient.from_file(client_file))
 
 
 def _show(url: str, paste: bool, no_browser: bool) -> None:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
 from gmail_assets.cli.exit_codes import ExitCode
-from gmail_assets.cli.output import Output, add_output_arguments
+from gmail_assets.cli.options import output_options
+from gmail_assets.cli.output import Output
 
-__all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
-
-NAME = "logout"
-HELP = "revoke and remove the stored credentials"
-DESCRIPTION = """\
-Revoke the stored refresh token at Google and remove the login file. Google then revokes the account's whole consent
-for the OAuth client: other machines with the same client and account have to log in again. With `--keep-consent`,
-only the file is removed.
-"""
-PASSES_ON = False
+__all__ = ["logout"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument(
-        "--keep-consent", action="store_true", help="remove the file, but keep the token valid at Google"
-    )
-    add_output_arguments(parser)
+@click.command
+@click.option("--keep-consent", is_flag=True, help="Remove the file, but keep the token valid at Google.")
+@output_options
+def logout(keep_consent: bool, out: Output) -> int:
+    """Revoke and remove the stored credentials.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Log out."""
+    Google then revokes the account's whole consent for the OAuth client: other machines with the same client and
+    account have to log in again. With --keep-consent, only the login file is removed.
+    """
     from pydantic import SecretStr
 
     from gmail_client.auth.endpoints import OAUTH_ROOT
@@ -36,12 +27,11 @@ def run(arguments: argparse.Namespace) -> int:
     from gmail_client.auth.login_file import read_login, remove_login
     from gmail_client.settings import credentials_file
 
-    out = Output(arguments)
     path = credentials_file()
     login = read_login(path)
     token = login.get("refresh_token")
     revoked = False
-    if isinstance(token, str) and token and not arguments.keep_consent:
+    if isinstance(token, str) and token and not keep_consent:
         revoked = revoke(SecretStr(token), oauth_root=str(login.get("oauth_root") or OAUTH_ROOT))
         out.print("Revoked the token at Google." if revoked else "The token was already invalid at Google.")
     removed = remove_login(path)

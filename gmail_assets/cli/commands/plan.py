@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, most_severe
-from gmail_assets.cli.output import Output, add_mailbox_argument, add_output_arguments
+from gmail_assets.cli.options import mailbox_option, output_options
+from gmail_assets.cli.output import Output
 
 if TYPE_CHECKING:
     from gmail_assets.operations.plan import MailboxPlan
 
-__all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
-
-NAME = "plan"
-HELP = "show what the next sync fetches, in quota units and hours"
-DESCRIPTION = """\
-Show what the next sync of each mailbox fetches, its cost in quota units, and the time that Gmail's quota imposes:
-for a first load, a resumed load, an incremental sync or a reconciliation. Fetches no content and writes nothing. The
-plan itself costs the listings (5 units per 500 messages) and about 10 units.
-"""
-PASSES_ON = False
+__all__ = ["plan"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    add_mailbox_argument(parser)
-    add_output_arguments(parser)
+@click.command
+@mailbox_option
+@output_options
+def plan(mailboxes: tuple[str, ...], out: Output) -> int:
+    """Show what the next sync fetches, in quota units and hours.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Plan each mailbox; a failed one does not end the others."""
+    Shows for each mailbox the cost in quota units, and the time that Gmail's quota imposes: for a first load, a
+    resumed load, an incremental sync or a reconciliation. Fetches no content and writes nothing. The plan itself costs
+    the listings (5 units per 500 messages) and about 10 units.
+    """
     from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.plan import MailboxPlan, plan_mailbox
     from gmail_client.errors import GmailError
 
-    out = Output(arguments)
     environment = Environment.load()
     client = environment.client()
     plans: list[MailboxPlan] = []
-    for name in arguments.mailbox or environment.settings.mailbox_names:
+    for name in mailboxes or environment.settings.mailbox_names:
         try:
             with out.status(f"{name}: listing the mailbox") as progress:
                 mailbox = client.mailbox(name)

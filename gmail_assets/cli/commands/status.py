@@ -2,51 +2,45 @@
 
 from __future__ import annotations
 
-import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from gmail_assets.cli.exit_codes import exit_code_of, most_severe
-from gmail_assets.cli.output import Output, add_mailbox_argument, add_output_arguments
+from gmail_assets.cli.options import mailbox_option, output_options
+from gmail_assets.cli.output import Output
 
 if TYPE_CHECKING:
     from gmail_assets.operations.status import MailboxStatus, TableStatus
 
-__all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
-
-NAME = "status"
-HELP = "show rows, cursors, lag and the last run of each mailbox"
-DESCRIPTION = """\
-Show for each mailbox and table the number of rows, the history id that it is synced through, how far that is behind
-the mailbox, and the result of the last run (if DAGSTER_HOME is set). Costs one quota unit per mailbox, none with
-`--offline`.
-"""
-PASSES_ON = False
+__all__ = ["status"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    add_mailbox_argument(parser)
-    parser.add_argument("--offline", action="store_true", help="read the lake only, do not call Gmail")
-    add_output_arguments(parser)
+@click.command
+@mailbox_option
+@click.option("--offline", is_flag=True, help="Read the lake only, do not call Gmail.")
+@output_options
+def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
+    """Show rows, cursors, lag and the last run of each mailbox.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Print the status; if Gmail can't be reached, from the lake alone."""
+    Shows for each table the number of rows, the history id that it is synced through, how far that is behind the
+    mailbox, and the result of the last run (if DAGSTER_HOME is set). Costs one quota unit per mailbox, none with
+    --offline.
+    """
     from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.status import mailbox_status
     from gmail_client.errors import GmailError
 
-    out = Output(arguments)
     environment = Environment.load()
     client, problem = None, None
-    if not arguments.offline:
+    if not offline:
         try:
             client = environment.client()
         except GmailError as error:
             problem = error
             out.note(str(error))
-    names = arguments.mailbox or environment.settings.mailbox_names
+    names = mailboxes or environment.settings.mailbox_names
     found = []
     for name in names:
         status = mailbox_status(name, environment.lake, environment.spec, client)

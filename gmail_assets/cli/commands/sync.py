@@ -2,74 +2,68 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of
+from gmail_assets.cli.options import DERIVED_TABLES, TABLES, mailbox_option, output_options
+from gmail_assets.cli.output import Output
 
 if TYPE_CHECKING:
     from gmail_assets.operations.run_in_process import RunResult
 
-__all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
-
-NAME = "sync"
-HELP = "load or update tables"
-DESCRIPTION = """\
-Sync the tables of one or more mailboxes: the first run loads everything, later runs only what changed. A run that was
-stopped or killed resumes where it ended. If DAGSTER_HOME is set, the runs are recorded there.
-
-tables: messages threads labels drafts profile settings filters forwarding_addresses send_as delegates
-derived tables: emails message_labels attachments
-"""
-PASSES_ON = False
+__all__ = ["sync"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument(
-        "tables", nargs="*", metavar="TABLE", help="table to sync (default: all tables of the spec)"
-    )
-    parser.add_argument(
-        "--mailbox",
-        action="append",
-        metavar="ADDRESS",
-        help="mailbox: an address or `me`; repeatable (default: GMAIL_MAILBOXES, else GMAIL_USER_ID)",
-    )
-    parser.add_argument(
-        "--full-refresh",
-        action="store_true",
-        help="fetch all messages and threads again; costs as much as a first load",
-    )
-    parser.add_argument(
-        "--allow-mass-delete",
-        action="store_true",
-        help="allow a reconciliation to delete more than a fifth of the rows",
-    )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
+@click.command
+@click.argument("tables", nargs=-1, metavar="[TABLE]...", type=click.Choice(TABLES + DERIVED_TABLES))
+@mailbox_option
+@click.option(
+    "--full-refresh",
+    is_flag=True,
+    help="Fetch all messages and threads again; costs as much as a first load.",
+)
+@click.option(
+    "--allow-mass-delete",
+    is_flag=True,
+    help="Allow a reconciliation to delete more than a fifth of the rows.",
+)
+@output_options
+def sync(
+    tables: tuple[str, ...],
+    mailboxes: tuple[str, ...],
+    full_refresh: bool,
+    allow_mass_delete: bool,
+    out: Output,
+) -> int:
+    """Load or update tables.
 
+    The first run loads everything, later runs only what changed. A run that was stopped or killed resumes where it
+    ended. If DAGSTER_HOME is set, the runs are recorded there.
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the assets, one mailbox after the other; a failed one does not end the others."""
+    TABLE is one of: messages, threads, labels, drafts, profile, settings, filters, forwarding_addresses, send_as,
+    delegates; or a derived table: emails, message_labels, attachments. Default: all tables of the spec (GMAIL_SPEC),
+    else all ten, and the derived tables.
+    """
     from gmail_assets.cli.display import SyncDisplay, terminal_console
     from gmail_assets.operations.run_in_process import Runner
     from gmail_assets.syncing.progress import reporting
 
     runner = Runner()
-    tables = runner.tables(arguments.tables)
+    selected = runner.tables(tables)
     runs = []
-    with SyncDisplay(terminal_console(sys.stderr), quiet=arguments.quiet) as display, reporting(display):
-        for mailbox in arguments.mailbox or runner.mailboxes:
+    with SyncDisplay(terminal_console(sys.stderr), quiet=out.quiet) as display, reporting(display):
+        for mailbox in mailboxes or runner.mailboxes:
             display.start_mailbox(mailbox)
             runs.append(
                 runner.run_mailbox(
                     mailbox,
-                    tables,
+                    selected,
                     mail_config={
-                        "full_refresh": arguments.full_refresh,
-                        "allow_mass_delete": arguments.allow_mass_delete,
+                        "full_refresh": full_refresh,
+                        "allow_mass_delete": allow_mass_delete,
                     },
                 )
             )
@@ -78,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     code = _exit_code(runs)
     for run in runs:
         _print_failures(run)
-        if not arguments.quiet:
+        if not out.quiet:
             _print_failed_checks(run)
     if code == ExitCode.INCOMPLETE:
         sys.stderr.write(
@@ -89,11 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
             "A check found rows missing or too many. The next sync reconciles the table with the mailbox, once; "
             "`gmail-assets verify` lists what differs.\n"
         )
-    if arguments.json:
-        json.dump(
-            {"exit_code": int(code), "mailboxes": [_as_json(run) for run in runs]}, sys.stdout, indent=2
-        )
-        sys.stdout.write("\n")
+    out.print_json({"exit_code": int(code), "mailboxes": [_as_json(run) for run in runs]})
     return code
 
 

@@ -2,76 +2,64 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, most_severe
-from gmail_assets.cli.output import Output, add_mailbox_argument, add_output_arguments
+from gmail_assets.cli.options import mailbox_option, output_options
+from gmail_assets.cli.output import Output
 
 if TYPE_CHECKING:
     from gmail_assets.operations.verify import MailboxVerdict
 
-__all__ = ["DESCRIPTION", "HELP", "NAME", "PASSES_ON", "add_arguments", "run"]
-
-NAME = "verify"
-HELP = "compare messages and threads with the mailbox"
-DESCRIPTION = """\
-Compare the tables messages and threads with Gmail: every id with a listing, every label with Gmail's counts, and a
-random sample of rows field by field. Table options (spam, trash, filters) and changes since the last sync explain
-some differences. With unexplained differences, the exit code is 5. Derived tables are compared with the messages and
-labels of the lake.
-
-Costs 5 units per 500 messages, 1 per label, 20 per message in the sample, and 40 per thread in the sample (a quarter
-as many). Exit code 4: a load is not finished, or the last sync is too old; run `sync` first.
-"""
-PASSES_ON = False
+__all__ = ["verify"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    add_mailbox_argument(parser)
-    parser.add_argument(
-        "--sample",
-        type=int,
-        default=20,
-        metavar="N",
-        help="number of messages to compare field by field (default: 20)",
-    )
-    parser.add_argument(
-        "--thorough",
-        action="store_true",
-        help="list the messages of every label, even if its counts agree",
-    )
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of the random sample, to repeat it")
-    add_output_arguments(parser)
+@click.command
+@mailbox_option
+@click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Number of messages to compare field by field.",
+)
+@click.option("--thorough", is_flag=True, help="List the messages of every label, even if its counts agree.")
+@click.option("--seed", type=int, metavar="N", help="Seed of the random sample, to repeat it.")
+@output_options
+def verify(mailboxes: tuple[str, ...], sample: int, thorough: bool, seed: int | None, out: Output) -> int:
+    """Compare messages and threads with the mailbox.
 
+    Compares every id with a listing, every label with Gmail's counts, and a random sample of rows field by field.
+    Table options (spam, trash, filters) and changes since the last sync explain some differences. With unexplained
+    differences, the exit code is 5. Derived tables are compared with the messages and labels of the lake.
 
-def run(arguments: argparse.Namespace) -> int:
-    """Verify each mailbox; a failed one does not end the others."""
+    Costs 5 units per 500 messages, 1 per label, 20 per message in the sample, and 40 per thread in the sample (a
+    quarter as many). Exit code 4: a load is not finished, or the last sync is too old; run `sync` first.
+    """
     import random
 
     from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.verify import MailboxVerdict, verify_mailbox
-    from gmail_client.errors import ConfigurationError, GmailError
+    from gmail_client.errors import GmailError
 
-    out = Output(arguments)
-    if arguments.sample < 0:
-        raise ConfigurationError(f"--sample {arguments.sample} is negative.", fix="Use 0 or more.")
     environment = Environment.load()
     client = environment.client()
-    chance = random.Random(arguments.seed)  # noqa: S311 - not a secret
+    chance = random.Random(seed)  # noqa: S311 - not a secret
     verdicts: list[MailboxVerdict] = []
-    for name in arguments.mailbox or environment.settings.mailbox_names:
+    for name in mailboxes or environment.settings.mailbox_names:
         try:
             with out.status(f"{name}: comparing with the mailbox") as progress:
                 verdict = verify_mailbox(
                     client.mailbox(name),
                     environment.lake,
                     environment.spec,
-                    sample=arguments.sample,
+                    sample=sample,
                     chance=chance,
-                    thorough=arguments.thorough,
+                    thorough=thorough,
                     progress=progress,
                 )
             verdicts.append(verdict)

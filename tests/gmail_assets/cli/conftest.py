@@ -64,10 +64,7 @@ def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
     def call(*arguments: str) -> Outcome:
         capsys.readouterr()
-        try:
-            code = main(arguments)
-        except SystemExit as end:
-            code = int(end.code or 0)
+        code = main(arguments)
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

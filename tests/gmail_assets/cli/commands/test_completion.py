@@ -1,15 +1,18 @@
-"""The completion scripts are understood by their shells and offer what there is."""
+"""The completion scripts are valid for their shells and complete commands, options and tables."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gmail_assets.cli import main
-from gmail_assets.cli.commands import COMMANDS
+from gmail_assets.cli.app import cli
 
 
 def _script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -17,31 +20,45 @@ def _script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """`gmail-assets` as an executable of these sources."""
+    path = tmp_path / "gmail-assets"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gmail_assets.cli "$@"\n', "utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        (["gmail-assets", "ver"], {"verify"}),
-        (["gmail-assets", ""], {command.NAME for command in COMMANDS}),
-        (["gmail-assets", "login", "--no"], {"--no-browser"}),
-        (["gmail-assets", "sync", "th"], {"threads"}),
-        (["gmail-assets", "completion", "z"], {"zsh"}),
+        (["ver"], {"verify"}),
+        ([""], set(cli.commands)),
+        (["login", "--no"], {"--no-browser"}),
+        (["sync", "th"], {"threads"}),
+        (["completion", "z"], {"zsh"}),
     ],
 )
-def test_bash_completes(typed: list[str], offered: set[str], capsys: pytest.CaptureFixture[str]) -> None:
-    words = " ".join(f"'{word}'" for word in typed)
+def test_bash_completes(
+    typed: list[str], offered: set[str], program: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = " ".join(f"'{word}'" for word in ["gmail-assets", *typed])
     script = _script("bash", capsys)
-    asked = (
-        f"{script}\nCOMP_WORDS=({words}); COMP_CWORD={len(typed) - 1}; _gmail_assets; echo ${{COMPREPLY[@]}}"
+    request = (
+        f"{script}\nCOMP_WORDS=({words}); COMP_CWORD={len(typed)}\n"
+        "_gmail_assets_completion gmail-assets; echo ${COMPREPLY[@]}"
     )
-    answer = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
-    assert set(answer.stdout.split()) == offered
+    environment = {**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+    result = subprocess.run(
+        ["bash", "-c", request], capture_output=True, text=True, check=True, env=environment, timeout=60
+    )
+    assert set(result.stdout.split()) == offered
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shell_reads_its_script(shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = _script(shell, capsys)
-    for command in COMMANDS:
-        assert command.NAME in script
+    assert "_GMAIL_ASSETS_COMPLETE" in script
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     path = tmp_path / "script"

@@ -160,7 +160,7 @@ def test_without_a_browser_the_answer_is_pasted_or_comes_by_the_port(gmail: Emul
         (["--client-secret", "wrong"], 3, "its secret is wrong"),
         (["--port", "99999"], 2, "Can't listen on port 99999"),
         (["--no-browser", "--timeout", "0.1"], 3, "No response from the browser"),
-        (["--port", "many"], 2, "invalid int value"),
+        (["--port", "many"], 2, "is not a valid integer"),
     ],
 )
 def test_bad_input_is_said_plainly(run, arguments: list[str], code: int, said: str) -> None:  # type: ignore[no-untyped-def]

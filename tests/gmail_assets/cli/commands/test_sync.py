@@ -95,7 +95,7 @@ def test_many_mailboxes_and_one_in_trouble(run, gmail: Emulator):
 @pytest.mark.parametrize(
     ("arguments", "variables", "code", "complaint"),
     [
-        (["mesages"], {}, ExitCode.INVALID_INPUT, "Table not supported: 'mesages'"),
+        (["mesages"], {}, ExitCode.INVALID_INPUT, "'mesages' is not one of 'messages'"),
         (["labels"], {"GMAIL_REFRESH_TOKEN": ""}, ExitCode.INVALID_INPUT, "GMAIL_REFRESH_TOKEN"),
         (["labels"], {"GMAIL_REFRESH_TOKEN": "1//gone"}, ExitCode.NO_ACCESS, "invalid_grant"),
         (["labels"], {"GMAIL_CLIENT_SECRET": "wrong"}, ExitCode.NO_ACCESS, "invalid_client"),
@@ -113,7 +113,7 @@ def test_a_mistake_is_two_lines_and_no_traceback(run, monkeypatch, arguments, va
     outcome = run("sync", *arguments)
     assert outcome.code == code
     assert complaint in outcome.err
-    assert "Fix: " in outcome.err or "usage: " in outcome.err
+    assert "Fix: " in outcome.err or "Error: " in outcome.err
     assert "Traceback" not in outcome.err
 
 
