@@ -7,8 +7,8 @@ Dagster instance that DAGSTER_HOME names; without it, in memory.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,8 @@ import dagster as dg
 from gmail_assets.assets import asset_keys, mail_step_name
 from gmail_assets.factory import gmail_definitions
 from gmail_assets.failures import ERROR_KEY
+from gmail_assets.operations.dagster_instance import dagster_instance
 from gmail_assets.operations.interrupts import watching_for_interrupts
-from gmail_client.errors import ConfigurationError
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
@@ -166,19 +166,16 @@ def _with_tables(spec: Spec, names: Sequence[str]) -> Spec:
     )
 
 
-def _instance() -> dg.DagsterInstance:
+@contextmanager
+def _instance() -> Iterator[dg.DagsterInstance]:
     # Ctrl-C during the close of a connection makes the pool log a traceback before it raises.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    home = os.environ.get("DAGSTER_HOME")
-    if not home:
-        return dg.DagsterInstance.ephemeral()
-    try:
-        return dg.DagsterInstance.get()
-    except dg.DagsterError as error:
-        raise ConfigurationError(
-            f"The Dagster instance in DAGSTER_HOME={home!r} can't be opened: {' '.join(str(error).split())}",
-            fix="Set DAGSTER_HOME to the absolute path of an existing folder, or unset it.",
-        ) from None
+    with dagster_instance() as persistent:
+        if persistent is not None:
+            yield persistent
+            return
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
 
 
 def _step_text(step: str) -> str:

@@ -6,9 +6,7 @@ DAGSTER_HOME is set. It writes nothing.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -19,6 +17,7 @@ import pyarrow.compute as pc
 from gmail_assets.delta.lake import MAILBOX, Lake, LakeTable
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.operations.dagster_instance import dagster_instance
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
 from gmail_client.spec import Spec
@@ -124,7 +123,7 @@ def mailbox_status(name: str, lake: Lake, spec: Spec, client: GmailClient | None
             if CATALOGUE[entry.source_table].cursor:
                 failed.update(registry.unfetched(status.address, entry.source_table))
         status.unfetched = len(failed)
-    with _instance() as instance:
+    with dagster_instance() as instance:
         if instance is not None:
             _add_dagster_status(instance, status, spec)
     return status
@@ -163,17 +162,6 @@ def _changed(table: LakeTable, address: str) -> datetime | None:
         return datetime.fromtimestamp(newest / 1000, UTC)
     moment: datetime = newest
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-@contextmanager
-def _instance() -> Iterator[dg.DagsterInstance | None]:
-    if not os.environ.get("DAGSTER_HOME"):
-        yield None
-        return
-    import dagster as dg
-
-    with dg.DagsterInstance.get() as instance:
-        yield instance
 
 
 def _add_dagster_status(instance: dg.DagsterInstance, status: MailboxStatus, spec: Spec) -> None:
