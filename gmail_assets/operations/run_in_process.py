@@ -19,8 +19,9 @@ from gmail_assets.factory import gmail_definitions
 from gmail_assets.failures import ERROR_KEY
 from gmail_assets.operations.dagster_instance import dagster_instance
 from gmail_assets.operations.interrupts import watching_for_interrupts
+from gmail_client.options import TableOptions
 from gmail_client.settings import Settings
-from gmail_client.spec import Spec
+from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 from gmail_client.views import VIEWS
 
@@ -79,15 +80,17 @@ class Runner:
 
     Args:
         spec: Tables and their options. None: GMAIL_SPEC, else all ten tables.
+        filters: Table options by name (`q`, `labelIds`) that override those of `messages` and `threads`.
 
     Raises:
         ConfigurationError: The spec or a setting is invalid.
     """
 
-    def __init__(self, spec: Spec | None = None) -> None:
+    def __init__(self, spec: Spec | None = None, *, filters: Mapping[str, Any] | None = None) -> None:
         settings = Settings()
         self.spec = spec if spec is not None else Spec.load(settings.spec)
         self.mailboxes = settings.mailbox_names
+        self._filters = dict(filters or {})
 
     def tables(self, names: Sequence[str]) -> list[str]:
         """The named tables, or all of the spec, in catalogue order, derived tables last.
@@ -101,6 +104,18 @@ class Runner:
         in_spec = [entry.source_table for entry in self.spec.entries]
         return [name for name in (*CATALOGUE, *VIEWS) if name in (names or in_spec)]
 
+    def _spec_with(self, tables: Sequence[str]) -> Spec:
+        """The spec, extended by the named tables that it lacks, with the filters applied."""
+        spec = _with_tables(self.spec, tables)
+        return spec.model_copy(update={"tables": tuple(self._filtered(entry) for entry in spec.tables)})
+
+    def _filtered(self, entry: SpecTable) -> SpecTable:
+        if not self._filters or entry.source_table not in CHANGE_TABLES:
+            return entry
+        options = entry.options.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+        parsed = TableOptions.parse(entry.source_table, {**options, **self._filters})
+        return entry.model_copy(update={"options": parsed})
+
     def run_mailbox(
         self, mailbox: str, tables: Sequence[str], *, mail_config: Mapping[str, Any] | None = None
     ) -> RunResult:
@@ -111,7 +126,7 @@ class Runner:
             tables: Names of tables. A table that is not in the spec has default options.
             mail_config: Run config of the step that syncs messages and threads (`SyncConfig`).
         """
-        spec = _with_tables(self.spec, tables)
+        spec = self._spec_with(tables)
         definitions = gmail_definitions(spec=spec, key_prefix=_KEY_PREFIX, mailboxes=[mailbox])
         keys = asset_keys(spec, _KEY_PREFIX)
         by_key = {key: name for name, key in keys.items()}
@@ -154,7 +169,7 @@ class Runner:
 
 
 def _with_tables(spec: Spec, names: Sequence[str]) -> Spec:
-    """The spec, with the named tables and what they are computed from added by default options where it lacks them."""
+    """Add the named tables, and the sources of derived tables, with default options unless the spec has them."""
     known = {entry.source_table for entry in spec.entries}
     needed = {*names, *(source for name in names if name in VIEWS for source in VIEWS[name].sources)} - known
     default = Spec.default()

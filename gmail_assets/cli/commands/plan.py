@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["plan"]
 
+_SHORT_MODES = {
+    "unfinished load": "resume",
+    "reconciliation": "reconcile",
+    "changes since the last sync": "incremental",
+}
+"""Modes of `TableCost` that are too long for a table of 80 columns."""
+
 
 @click.command
 @mailbox_option
@@ -58,39 +65,18 @@ def plan(mailboxes: tuple[str, ...], out: Output) -> int:
 
 
 def _print_plans(out: Output, plans: list[MailboxPlan]) -> None:
-    rows = [
-        {
-            "mailbox": plan.address,
-            "mode": _modes(plan),
-            "messages": plan.messages,
-            "threads": plan.threads,
-            "to fetch": _to_fetch(plan),
-            "units": plan.units,
-            "at least": duration_text(plan.minutes),
-            "daily quota": _share(plan.share_of_day),
-        }
-        for plan in plans
-    ]
+    rows = [_row(plan.address, _modes(plan), [plan]) for plan in plans]
     if len(plans) > 1:
-        shares = [plan.share_of_day for plan in plans]
-        rows.append(
-            {
-                "mailbox": "total",
-                "messages": sum(plan.messages for plan in plans),
-                "threads": sum(plan.threads for plan in plans),
-                "to fetch": sum(_to_fetch(plan) for plan in plans),
-                "units": sum(plan.units for plan in plans),
-                "at least": duration_text(sum(plan.minutes for plan in plans)),
-                "daily quota": _share(None if None in shares else sum(share or 0 for share in shares)),
-            }
-        )
-    out.table([name for name in rows[0] if name != "daily quota" or rows[0][name]], rows, text=2)
+        rows.append(_row("total", "", plans))
+    out.table(list(rows[0]), rows, text=2)
     quota = plans[0].quota
-    together = ", one mailbox after the other (in parallel: the longest of them)" if len(plans) > 1 else ""
-    out.print(
-        f"\nAt {quota.user_per_minute:,} units per minute and user{together}. "
-        f"This plan cost {sum(plan.asked_units for plan in plans):,} units."
-    )
+    out.print(f"\nThe time is a lower bound, at {quota.user_per_minute:,} units per minute and user.")
+    if len(plans) > 1:
+        out.print("The total is for one mailbox after the other; mailboxes can load in parallel.")
+    if quota.project_per_day is not None:
+        share = sum(plan.units for plan in plans) / quota.project_per_day
+        out.print(f"That is {_percent(share)} of the project's {quota.project_per_day:,} units per day.")
+    out.print(f"This plan cost {sum(plan.asked_units for plan in plans):,} units.")
     stored = sum(table.from_lake for plan in plans for table in plan.tables.values())
     if stored:
         out.print(
@@ -101,6 +87,17 @@ def _print_plans(out: Output, plans: list[MailboxPlan]) -> None:
             _print_details(out, plan)
 
 
+def _row(mailbox: str, mode: str, plans: list[MailboxPlan]) -> dict[str, Any]:
+    return {
+        "mailbox": mailbox,
+        "mode": mode,
+        "messages": sum(plan.messages for plan in plans),
+        "to fetch": sum(_to_fetch(plan) for plan in plans),
+        "units": sum(plan.units for plan in plans),
+        "time": duration_text(sum(plan.minutes for plan in plans)),
+    }
+
+
 def _print_details(out: Output, plan: MailboxPlan) -> None:
     out.print(
         f"\n{plan.address}: content {plan.content_units:,}, listings {plan.listing_units:,}, "
@@ -109,21 +106,20 @@ def _print_details(out: Output, plan: MailboxPlan) -> None:
     rows = [
         {
             "table": name,
-            "mode": table.mode,
+            "mode": _SHORT_MODES.get(table.mode, table.mode),
             "rows": table.rows,
             "to fetch": table.fetch,
-            "from the lake": table.from_lake or None,
+            "from lake": table.from_lake or None,
             "units": table.units or None,
         }
         for name, table in plan.tables.items()
     ]
-    out.table(["table", "mode", "rows", "to fetch", "from the lake", "units"], rows, text=2)
+    out.table(["table", "mode", "rows", "to fetch", "from lake", "units"], rows, text=2)
 
 
 def _modes(plan: MailboxPlan) -> str:
-    modes = dict.fromkeys(table.mode for table in plan.tables.values())
-    changing = [mode for mode in modes if mode != "snapshot"]
-    return ", ".join(changing) or "snapshots"
+    modes = dict.fromkeys(table.mode for table in plan.tables.values() if table.mode != "snapshot")
+    return ", ".join(_SHORT_MODES.get(mode, mode) for mode in modes) or "snapshots"
 
 
 def _to_fetch(plan: MailboxPlan) -> int:
@@ -133,16 +129,14 @@ def _to_fetch(plan: MailboxPlan) -> int:
 
 
 def duration_text(minutes: float) -> str:
-    """Format minutes: `a minute`, `12 min` or `3.4 h`."""
+    """Format minutes: `< 1 min`, `12 min` or `3.4 h`."""
     if minutes < 1:
-        return "a minute"
+        return "< 1 min"
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def _share(share: float | None) -> str:
-    if share is None:
-        return ""
-    return "< 0.1 %" if share < 0.001 else f"{share * 100:.1f} %"
+def _percent(share: float) -> str:
+    return "less than 0.1 %" if share < 0.001 else f"{share * 100:.1f} %"
 
 
 def _as_json(plan: MailboxPlan) -> dict[str, Any]:

@@ -24,9 +24,9 @@ __all__ = ["status"]
 def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
     """Show rows, cursors, lag and the last run of each mailbox.
 
-    Shows for each table the number of rows, the history id that it is synced through, how far that is behind the
-    mailbox, and the result of the last run (if DAGSTER_HOME is set). Costs one quota unit per mailbox, none with
-    --offline.
+    Shows for each table the number of rows, the history id that it is synced through (cursor), how many history ids
+    that is behind the mailbox, and the result of the last run (if DAGSTER_HOME is set). Costs one quota unit per
+    mailbox, none with --offline.
     """
     from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.status import mailbox_status
@@ -63,12 +63,10 @@ def _print_status(out: Output, status: MailboxStatus) -> None:
             "rows": None if table is None else table.rows,
             "cursor": "" if table is None or table.cursor is None else str(table.cursor),
             "changed": _ago(None if table is None else table.changed),
-            "materialized": _ago(None if table is None else table.materialized),
         }
         for name, table in status.tables.items()
     ]
-    shown = [name for name in rows[0] if name != "materialized" or any(row["materialized"] for row in rows)]
-    out.table(shown, rows, text=2)
+    out.table(["table", "state", "rows", "cursor", "changed"], rows, text=2)
     if status.unfetched:
         out.print(
             f"{status.unfetched:,} messages could not be fetched; the table _gmail_unfetched lists them.",
@@ -91,14 +89,14 @@ def _state(name: str, table: TableStatus | None) -> str:
     if name not in CATALOGUE:
         return "derived"
     if table.loading:
-        return "load not finished"
+        return "load unfinished"
     if not CATALOGUE[name].cursor:
         return "snapshot"
     if table.unexplained:
         return f"{table.unexplained:+,} rows unexplained; the next sync reconciles"
     if table.behind is None:
         return "lag unknown"
-    return f"{table.behind:,} history ids behind" if table.behind else "up to date"
+    return f"{table.behind:,} behind" if table.behind else "up to date"
 
 
 def _ago(moment: datetime | None) -> str:

@@ -21,6 +21,18 @@ __all__ = ["sync"]
 @click.argument("tables", nargs=-1, metavar="[TABLE]...", type=click.Choice(TABLES + DERIVED_TABLES))
 @mailbox_option
 @click.option(
+    "--q",
+    metavar="SEARCH",
+    help="Sync only messages and threads that match this Gmail search, for example newer_than:30d.",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="ID",
+    help="Sync only messages and threads with this label id, for example INBOX; repeatable.",
+)
+@click.option(
     "--full-refresh",
     is_flag=True,
     help="Fetch all messages and threads again; costs as much as a first load.",
@@ -34,6 +46,8 @@ __all__ = ["sync"]
 def sync(
     tables: tuple[str, ...],
     mailboxes: tuple[str, ...],
+    q: str | None,
+    labels: tuple[str, ...],
     full_refresh: bool,
     allow_mass_delete: bool,
     out: Output,
@@ -46,13 +60,19 @@ def sync(
     TABLE is one of: messages, threads, labels, drafts, profile, settings, filters, forwarding_addresses, send_as,
     delegates; or a derived table: emails, message_labels, attachments. Default: all tables of the spec (GMAIL_SPEC),
     else all ten, and the derived tables.
+
+    --q and --label override the options of the spec for this run. A table that was synced with other options is
+    reconciled: messages that do not match are deleted from it. To keep a filter, set it in a spec.
     """
     from gmail_assets.cli.display import SyncDisplay, terminal_console
     from gmail_assets.operations.run_in_process import Runner
     from gmail_assets.syncing.progress import reporting
 
-    runner = Runner()
+    filters = _filters(q, labels)
+    runner = Runner(filters=filters)
     selected = runner.tables(tables)
+    if filters and not any(table in ("messages", "threads") for table in selected):
+        raise click.UsageError("--q and --label apply to messages and threads only.")
     runs = []
     with SyncDisplay(terminal_console(sys.stderr), quiet=out.quiet) as display, reporting(display):
         for mailbox in mailboxes or runner.mailboxes:
@@ -85,6 +105,15 @@ def sync(
         )
     out.print_json({"exit_code": int(code), "mailboxes": [_as_json(run) for run in runs]})
     return code
+
+
+def _filters(q: str | None, labels: tuple[str, ...]) -> dict[str, Any]:
+    filters: dict[str, Any] = {}
+    if q is not None:
+        filters["q"] = q
+    if labels:
+        filters["labelIds"] = list(labels)
+    return filters
 
 
 _COMPLETENESS = ("row_count", "threads_and_messages_agree")

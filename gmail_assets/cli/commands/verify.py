@@ -16,6 +16,22 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
+_COUNTS = {
+    "rows": "rows",
+    "in_gmail": "in Gmail",
+    "left_out": "excluded by options",
+    "since_sync": "changed since sync",
+    "not_fetched": "unfetched",
+    "kept": "kept",
+    "missing": "missing",
+    "extra": "extra",
+    "sampled": "sampled",
+    "differing": "differing",
+}
+"""Counts of a table, by attribute of `TableVerdict`, in the order of the output."""
+
+_SHOWN_IF_NOT_ZERO = ("changed since sync", "unfetched", "kept")
+
 
 @click.command
 @mailbox_option
@@ -84,27 +100,16 @@ def _print_verdict(out: Output, verdict: MailboxVerdict) -> None:
         out.note(f"{verdict.name}: {verdict.error}")
         return
     out.print(verdict.address, style="bold")
-    judged = {name: table for name, table in verdict.tables.items() if not table.unfinished}
-    if judged:
-        names = {
-            "rows": "rows",
-            "in_gmail": "in Gmail",
-            "left_out": "excluded",
-            "since_sync": "since sync",
-            "not_fetched": "unfetched",
-            "kept": "kept",
-            "missing": "missing",
-            "extra": "extra",
-            "sampled": "sampled",
-            "differing": "differing",
-        }
+    verified = {name: table for name, table in verdict.tables.items() if not table.unfinished}
+    if verified:
         rows = [
-            {"table": name, **{text: getattr(table, key) for key, text in names.items()}}
-            for name, table in judged.items()
+            {"": text, **{name: getattr(table, key) for name, table in verified.items()}}
+            for key, text in _COUNTS.items()
         ]
-        always = ("rows", "in_gmail", "left_out", "missing", "extra", "sampled", "differing")
-        shown = [text for key, text in names.items() if key in always or any(row[text] for row in rows)]
-        out.table(["table", *shown], rows)
+        shown = [
+            row for row in rows if row[""] not in _SHOWN_IF_NOT_ZERO or any(row[name] for name in verified)
+        ]
+        out.table(["", *verified], shown)
     for name, table in verdict.tables.items():
         if table.unfinished:
             out.print(
@@ -123,7 +128,7 @@ def _print_verdict(out: Output, verdict: MailboxVerdict) -> None:
             "repairs them; please report this as a bug.",
             style="red",
         )
-    elif judged:
+    elif verified:
         out.print("The tables match the mailbox.", style="green")
     out.print(f"Quota units spent: {verdict.units:,}\n")
 

@@ -58,6 +58,38 @@ def test_the_second_sync_brings_only_changes(run, gmail: Emulator, place: Path):
     assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
 
 
+def test_a_quick_try_needs_no_spec(run, gmail: Emulator, place: Path):
+    outcome = run("sync", "messages", "labels", "--q", "is:unread", "--label", "INBOX", "--json")
+    assert outcome.code == ExitCode.SUCCESS
+    rows = Lake(str(place / "lake")).table("messages").delta.to_pyarrow_table().to_pylist()
+    expected = {m["id"] for m in gmail.truth("messages") if {"UNREAD", "INBOX"} <= set(m["labelIds"])}
+    assert {row["id"] for row in rows} == expected != set()
+    assert outcome.json["mailboxes"][0]["tables"]["labels"]["rows_written"] > 0
+
+    outcome = run("sync", "messages", "--json")
+    said = outcome.json["mailboxes"][0]["tables"]["messages"]
+    assert said["sync_mode"] == "reconcile"
+    assert said["rows_written"] == len(gmail.truth("messages")) - len(expected)
+
+
+def test_a_quick_try_keeps_the_other_options_of_the_spec(run, gmail: Emulator, place: Path, monkeypatch):
+    (place / "spec.yaml").write_text(
+        "objects: [{table: {source_table: messages, destination_table: mail,"
+        " table_configuration: {labelIds: SENT, includeSpamTrash: true}}}]"
+    )
+    monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
+    assert run("sync", "--label", "TRASH").code == ExitCode.SUCCESS
+    rows = Lake(str(place / "lake")).table("mail").delta.to_pyarrow_table().to_pylist()
+    assert rows
+    assert all("TRASH" in row["labelIds"] for row in rows)
+
+
+def test_filters_for_snapshots_are_a_mistake(run):
+    outcome = run("sync", "labels", "--q", "is:unread")
+    assert outcome.code == ExitCode.INVALID_INPUT
+    assert "messages and threads only" in outcome.err
+
+
 def test_full_refresh(run):
     run("sync", "messages")
     outcome = run("sync", "messages", "--full-refresh", "--json")
