@@ -54,9 +54,10 @@ _BROADER = ("https://mail.google.com/", "https://www.googleapis.com/auth/gmail.m
 
 _REFUSALS = {
     "access_denied": (
-        "access was denied in the browser",
-        "Log in again and allow it. While the OAuth app is in 'Testing', the account must be one of its test "
-        "users (Google Auth Platform > Audience).",
+        f"access was denied in the browser, so the scope {READONLY_SCOPE} was not granted",
+        "Log in again, select the checkbox 'View your email messages and settings' if there is one, and allow access. "
+        "While the OAuth app is in 'Testing', the account must be one of its test users (Google Auth Platform > "
+        "Audience).",
     ),
     "admin_policy_enforced": (
         "the Workspace administrator does not allow this app or its scopes",

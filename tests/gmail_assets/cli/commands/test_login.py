@@ -171,6 +171,28 @@ def test_bad_input_is_said_plainly(run, arguments: list[str], code: int, said: s
     assert not credentials_file().exists()
 
 
+@pytest.mark.usefixtures("without_login")
+def test_an_unselected_scope_is_named() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gmail_assets.cli", "login", "--no-browser", "--timeout", "30"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    url = ""
+    while not url:
+        found = re.search(r"http://\S+/o/oauth2/v2/auth\?\S+", process.stderr.readline())
+        url = found[0] if found else ""
+    requests.get(decide(url, scopes=False), timeout=10)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 3
+    assert "the scope https://www.googleapis.com/auth/gmail.readonly was not granted" in err
+    assert "select the checkbox" in err
+    assert not credentials_file().exists()
+
+
 def test_logout_can_keep_the_consent(gmail: Emulator, without_login: Path, run) -> None:  # type: ignore[no-untyped-def]
     token = gmail.environment()["GMAIL_REFRESH_TOKEN"]
     path = credentials_file()
