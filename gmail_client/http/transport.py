@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,7 +156,9 @@ class Transport:
             try:
                 response = self._send("GET", call.target, call.method, token)
             except UnavailableError as error:
+                _LOG.debug("%s: no response", call.method)
                 return ApiResult(call, None, error, 0), token
+        _LOG.debug("%s: HTTP %d, %d bytes", call.method, response.status, len(response.content))
         return self.to_result(call, response, permit.generation), token
 
     def post(
@@ -174,7 +177,12 @@ class Transport:
             UnavailableError: No response, or a truncated one.
         """
         self.usage.sent(*(call.method for call in calls))
-        return self._send("POST", path, "batch", token, body, {"Content-Type": content_type})
+        response = self._send("POST", path, "batch", token, body, {"Content-Type": content_type})
+        if _LOG.isEnabledFor(logging.DEBUG):
+            counts = Counter(call.method for call in calls)
+            summary = ", ".join(f"{count} {method}" for method, count in counts.items())
+            _LOG.debug("batch of %s: HTTP %d, %d bytes", summary, response.status, len(response.content))
+        return response
 
     def wait(
         self, retry_policy: RetryPolicy, errors: Sequence[GmailError], stop: threading.Event | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,6 +89,16 @@ def test_filters_for_snapshots_are_a_mistake(run):
     outcome = run("sync", "labels", "--q", "is:unread")
     assert outcome.code == ExitCode.INVALID_INPUT
     assert "messages and threads only" in outcome.err
+
+
+@pytest.mark.usefixtures("place")
+def test_verbose_logs_each_request_and_no_secret(gmail: Emulator):
+    command = [sys.executable, "-m", "gmail_assets.cli", "sync", "messages", "labels", "--verbose"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "gmail_client.http.transport: messages.list: HTTP 200" in done.stderr
+    assert re.search(r"transport: batch of \d+ \w+\.get", done.stderr)
+    assert gmail.environment()["GMAIL_REFRESH_TOKEN"] not in done.stderr
+    assert "Bearer" not in done.stderr
 
 
 def test_full_refresh(run):
