@@ -27,6 +27,7 @@ SHOWN = [
     "sync --quiet",
     "sync --full-refresh messages threads",
     "sync --allow-mass-delete",
+    "sync messages --q newer_than:30d --label INBOX",
     "completion bash",
     "completion zsh",
     "completion fish",
