@@ -67,6 +67,11 @@ def _print_status(out: Output, status: MailboxStatus) -> None:
         for name, table in status.tables.items()
     ]
     out.table(["table", "state", "rows", "cursor", "changed"], rows, text=2)
+    if any(table is not None and table.unexplained for table in status.tables.values()):
+        out.print(
+            "Unexplained: rows missing (-) or too many (+), compared with Gmail's count. The next sync reconciles.",
+            style="yellow",
+        )
     if status.unfetched:
         out.print(
             f"{status.unfetched:,} messages could not be fetched; the table _gmail_unfetched lists them.",
@@ -93,7 +98,7 @@ def _state(name: str, table: TableStatus | None) -> str:
     if not CATALOGUE[name].cursor:
         return "snapshot"
     if table.unexplained:
-        return f"{table.unexplained:+,} rows unexplained; the next sync reconciles"
+        return f"{table.unexplained:+,} unexplained"
     if table.behind is None:
         return "lag unknown"
     return f"{table.behind:,} behind" if table.behind else "up to date"

@@ -80,7 +80,7 @@ def test_a_quick_try_keeps_the_other_options_of_the_spec(run, gmail: Emulator, p
     )
     monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
     assert run("sync", "--label", "TRASH").code == ExitCode.SUCCESS
-    rows = Lake(str(place / "lake")).table("mail").delta.to_pyarrow_table().to_pylist()
+    rows = DeltaTable(place / "lake" / "mail").to_pyarrow_table().to_pylist()
     assert rows
     assert all("TRASH" in row["labelIds"] for row in rows)
 
