@@ -55,7 +55,7 @@ def test_status(capsys: pytest.CaptureFixture[str]) -> None:
     table = TableStatus(MANY, MANY, 12_345_678_901, MANY, False, changed, changed)
     found = MailboxStatus("me", ADDRESS, MANY, dict.fromkeys(CATALOGUE, table))
     module(status)._print_status(Output(), found)
-    assert max(map(len, lines(capsys))) <= 80
+    assert max(len(line) for line in lines(capsys) if "  " in line) <= 80
 
 
 def test_verify(capsys: pytest.CaptureFixture[str]) -> None:

@@ -233,7 +233,7 @@ def test_lost_rows_have_an_exit_code_and_are_brought_back(run, gmail: Emulator, 
     assert outcome.code == ExitCode.DIFFERENCES
     assert "-2 unexplained" in outcome.err
     assert "next sync reconciles" in outcome.err
-    assert "-2 rows unexplained" in run("status").out
+    assert "-2 unexplained" in run("status").out
     outcome = run("sync", "messages", "threads", "--json")
     assert outcome.json["mailboxes"][0]["tables"]["messages"]["sync_mode"] == "reconcile"
     assert outcome.code == ExitCode.SUCCESS
