@@ -1,7 +1,8 @@
 """Take the screenshots in docs/screenshots: `python scripts/screenshots.py` (needs Chromium and chromedriver).
 
 It runs `make demo` and `make ui` in a temporary folder and captures the terminal and pages of the Dagster UI: assets,
-one asset with columns, plots and checks, the sensor with its cursor.
+one asset with columns, plots and checks, the sensor with its cursor. `report.png` is what examples/mailbox_report.py
+draws.
 """
 
 from __future__ import annotations
@@ -99,6 +100,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="gmail-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         output = _terminal([*demo, "run", "--messages", arguments.messages], folder)
+        subprocess.run(  # noqa: S603 - our own command
+            [
+                sys.executable,
+                ROOT / "examples" / "mailbox_report.py",
+                folder / "lake",
+                arguments.target / "report.png",
+            ],
+            check=True,
+        )
         with Chromium(1680, 1050) as browser:
             _capture_terminal(browser, "make demo", output, arguments.target / "demo.png")
         ui = subprocess.Popen(  # noqa: S603 - our own command

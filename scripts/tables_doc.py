@@ -40,7 +40,7 @@ _MESSAGE_COLUMNS = {"threads": "messages", "drafts": "message"}
 _DERIVED = """\
 # Derived tables
 
-Flat tables for queries, computed from `messages` and `labels` in the lake: they use no quota.
+Flat tables for queries ([examples](querying.md)), computed from `messages` and `labels` in the lake: they use no quota.
 Each run of the sync changes the rows whose message or label changed. Names are snake_case, times are timestamps in UTC.
 
 - What was not read is null: with `format: metadata` there are no bodies and no attachments, with `format: minimal` no

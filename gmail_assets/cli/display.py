@@ -131,11 +131,11 @@ def size_text(size: float) -> str:
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
-def summary_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A table without borders: first column left-aligned, the others right-aligned, with thousands separators."""
+def summary_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, text: int = 1) -> Table:
+    """A table without borders: the first `text` columns left-aligned, the others right-aligned, thousands separated."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(column, justify="left" if index < text else "right")
     for row in rows:
         table.add_row(*[_cell(row.get(column)) for column in columns])
     return table

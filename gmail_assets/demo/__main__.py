@@ -114,7 +114,7 @@ def _run(console: Console, setup: _Setup) -> int:
 
         address = gmail.addresses[0]
         console.print(f"A Gmail emulator serves {address} at {gmail.url}.")
-        console.print(f"Dagster loads it into ten Delta tables in ./{_LAKE} ...\n")
+        console.print(f"Dagster loads it into Delta tables in ./{_LAKE} ...\n")
         started = time.monotonic()
         runner = Runner()
         with SyncDisplay(terminal_console(sys.stdout), lines=False) as display, reporting(display):
@@ -130,9 +130,9 @@ def _run(console: Console, setup: _Setup) -> int:
         lake = Lake(str(_LAKE))
         console.print()
         show_tables(console, run)
-        show_senders(console, lake)
         show_cost(console, run, seconds)
         show_changes(console, gmail, lake, _WORKSPACE, _STATE / "daemon.log")
+        show_senders(console, lake)
         show_next_steps(console)
     return ExitCode.SUCCESS
 

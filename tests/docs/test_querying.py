@@ -1,0 +1,87 @@
+"""Every query of docs/querying.md runs, in every engine that it is written for, and gives the result shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, QueryBuilder
+from support.queries import PAGE, Question, evaluate, make_lake, questions, rendered, setup_blocks
+
+from gmail_client.views import VIEWS
+
+duckdb = pytest.importorskip("duckdb")
+TEXT = PAGE.read_text("utf-8")
+QUESTIONS = {question.heading: question for question in questions(TEXT)}
+IN_SPARK = ("1", "2", "8")
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What the page's first blocks define, in a folder whose `lake` they read."""
+    folder = tmp_path_factory.mktemp("querying")
+    make_lake(folder / "lake")
+    found: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for block in setup_blocks(TEXT):
+            evaluate(block, found)
+        yield found
+
+
+def rows_of(frame: Any) -> str:
+    if isinstance(frame, found_in_polars()):
+        return rendered(frame.columns, frame.rows())
+    return rendered(list(frame.columns), [tuple(row) for row in frame.itertuples(index=False)])
+
+
+def found_in_polars() -> Any:
+    import polars as pl
+
+    return pl.DataFrame
+
+
+def test_there_are_ten() -> None:
+    assert len(QUESTIONS) == 10
+    assert sum(len(question.python) == 2 for question in QUESTIONS.values()) == 3
+    # Nearly all fit into 120 characters.
+    assert max(len(" ".join(question.sql.split())) for question in QUESTIONS.values()) < 170
+
+
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+def test_a_question_has_the_same_answer_in_every_engine(question: Question, names: dict[str, Any]) -> None:
+    found = duckdb.sql(question.sql)
+    assert rendered(found.columns, found.fetchall()) == question.result, "run scripts/querying_doc.py"
+    for block in question.python:
+        assert rows_of(evaluate(block, names)) == question.result
+
+
+@pytest.mark.usefixtures("names")
+def test_datafusion_reads_the_tables() -> None:
+    for name in VIEWS:
+        table = DeltaTable(f"lake/{name}")
+        counted = QueryBuilder().register("t", table).execute("SELECT count(*) AS n FROM t")
+        assert pa.table(counted)["n"].to_pylist() == [table.to_pyarrow_dataset().count_rows()]
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+@pytest.mark.usefixtures("names")
+def test_spark_sql_gives_the_same() -> None:
+    from lakeflow_entry.pipelines.session import local_session
+
+    spark = local_session("querying")
+    try:
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
+        table = DeltaTable("lake/emails").to_pyarrow_table(
+            columns=["received_at", "from_email", "from_domain"]
+        )
+        spark.createDataFrame(table.to_pandas()).createOrReplaceTempView("emails")
+        for heading, question in QUESTIONS.items():
+            if heading.split(".")[0] in IN_SPARK:
+                found = spark.sql(question.sql)
+                assert rendered(found.columns, [tuple(row) for row in found.collect()]) == question.result
+    finally:
+        spark.stop()
