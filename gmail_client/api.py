@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-from gmail_client.errors import ConfigurationError, UnavailableError
+from gmail_client.errors import ConfigurationError
 from gmail_client.http.batch import BatchFetcher
 from gmail_client.http.calls import ApiCall, ApiResult, QuotaUsage, UsageSnapshot
 from gmail_client.http.transport import Transport
+from gmail_client.paging import pages_of
 from gmail_client.quota import QuotaPlan
 
 __all__ = ["ApiCall", "ApiResult", "GmailApi", "HistoryPage", "QuotaUsage", "UsageSnapshot"]
 
 Resource = dict[str, Any]
 Format = Literal["full", "metadata", "minimal", "raw"]
-
-_EMPTY_PAGES = 200
-"""Pages in a row without an item after which a listing counts as endless."""
 
 _SETTINGS = {
     "autoForwarding": "settings.getAutoForwarding",
@@ -130,19 +128,22 @@ class GmailApi:
         Raises:
             HistoryExpiredError: Gmail no longer keeps the history back to `start`.
         """
-        params = {"startHistoryId": start, "maxResults": page_size, "pageToken": page_token}
-        for document in self._documents("history.list", "/history", "history", params):
-            head = document.get("historyId")
-            if not isinstance(head, str | int):
-                raise UnavailableError(
-                    "history.list: a response without the mailbox's historyId.",
-                    fix="Try again later; check GMAIL_API_ROOT.",
-                    method="history.list",
-                )
+
+        def get(page_token: str | None) -> Resource:
+            params = {"startHistoryId": start, "maxResults": page_size, "pageToken": page_token}
+            return self._get("history.list", "/history", params)
+
+        # One history id may have records on several pages, so an id alone does not identify a record.
+        documents = pages_of(
+            get,
+            method="history.list",
+            key="history",
+            page_token=page_token,
+            identity=lambda record: hash(str(record)),
+        )
+        for document in documents:
             yield HistoryPage(
-                _items(document, "history", "history.list"),
-                str(head),
-                document.get("nextPageToken") or None,
+                document.get("history", []), document["historyId"], document.get("nextPageToken")
             )
 
     def labels(self) -> list[Resource]:
@@ -223,9 +224,8 @@ class GmailApi:
         return self._batches.get_many(calls, ordered=ordered)
 
     def _item(self, method: str, collection: str, item: str, params: Mapping[str, Any]) -> ApiCall:
-        return ApiCall(
-            method, f"{self._root}/{collection}/{quote(item, safe='')}", {**params, **_COMPACT}, key=item
-        )
+        path = f"{self._root}/{collection}/{quote(item, safe='')}"
+        return ApiCall(method, path, {**params, **_COMPACT}, key=item, item_id=item)
 
     def _get(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> Resource:
         return self._json(self._transport.get(method, self._root + path, params))
@@ -234,30 +234,14 @@ class GmailApi:
         return result.json if result.json is not None else {}
 
     def _list(self, method: str, path: str, key: str) -> list[Resource]:
-        return _items(self._get(method, path), key, method)
+        items: list[Resource] = self._get(method, path).get(key, [])
+        return items
 
     def _pages(self, method: str, path: str, key: str, params: Mapping[str, Any]) -> Iterator[list[Resource]]:
-        for document in self._documents(method, path, key, params):
-            yield _items(document, key, method)
+        def get(page_token: str | None) -> Resource:
+            return self._get(method, path, {**params, "pageToken": page_token})
 
-    def _documents(self, method: str, path: str, key: str, params: Mapping[str, Any]) -> Iterator[Resource]:
-        seen: set[str] = set()
-        empty = 0
-        token = params.get("pageToken")
-        while True:
-            document = self._get(method, path, {**params, "pageToken": token})
-            empty = 0 if document.get(key) else empty + 1
-            token = document.get("nextPageToken") or None
-            if token is not None and (token in seen or empty > _EMPTY_PAGES):
-                raise UnavailableError(
-                    f"{method}: the listing does not end (a repeated page token, or only empty pages).",
-                    fix="Try again later.",
-                    method=method,
-                )
-            yield document
-            if token is None:
-                return
-            seen.add(token)
+        return (document.get(key, []) for document in pages_of(get, method=method, key=key))
 
 
 _COMPACT = {"prettyPrint": False}
@@ -273,17 +257,3 @@ def _filters(
         "labelIds": list(label_ids),
         "includeSpamTrash": True if include_spam_trash else None,
     }
-
-
-def _items(document: Resource, key: str, method: str) -> list[Resource]:
-    """The list under `key`; a response of another shape is an error, never an empty list."""
-    items = document.get(key)
-    if items is None:
-        return []
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise UnavailableError(
-            f"{method}: {key!r} is not a list of objects.",
-            fix="Try again later; check GMAIL_API_ROOT.",
-            method=method,
-        )
-    return items

@@ -14,7 +14,7 @@ from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, Endpoints, checked_root
 from gmail_client.auth.tokens import TokenSource
 from gmail_client.changes import read_changes
-from gmail_client.errors import ConfigurationError, UnavailableError
+from gmail_client.errors import ConfigurationError, ResponseError
 from gmail_client.http.calls import QuotaUsage
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
 from gmail_client.http.concurrency import ConcurrencyLimiter
@@ -201,11 +201,11 @@ class Mailbox:
             GmailError: It can't be read.
         """
         if self._address is None:
-            address = self.api.profile().get("emailAddress")
-            if not isinstance(address, str) or not _is_address(address):
-                raise UnavailableError(
-                    "getProfile: a response without an emailAddress.",
-                    fix="Try again later; check GMAIL_API_ROOT.",
+            address = str(self.api.profile()["emailAddress"])
+            if not _is_address(address):
+                raise ResponseError(
+                    f"getProfile: emailAddress is {short_repr(address)}, not an address.",
+                    fix="Try again later; check the proxy and GMAIL_API_ROOT.",
                     method="getProfile",
                 )
             self._address = address

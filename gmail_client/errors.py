@@ -12,6 +12,7 @@
     │   ├── ForbiddenError          this account may not use this method (delegates, a policy)
     │   └── NoMailboxError          the account has no Gmail mailbox
     ├── RequestError                Gmail calls the request malformed (400): a defect or an invalid option
+    ├── ResponseError               Gmail's response is malformed: a field is missing or of the wrong type
     ├── NotFoundError               404: deleted since, or never there
     │   └── HistoryExpiredError     the history no longer reaches back to the start: reconcile instead
     ├── QuotaError                  refused for quota
@@ -19,6 +20,7 @@
     │   ├── ConcurrencyError        too many requests at once; fewer at once help
     │   └── DailyLimitError         the daily quota is used up: stop, keep the stored rows
     ├── UnavailableError            5xx, timeouts, resets, truncated responses; retrying helps
+    │   └── PreconditionError       400 "Precondition check failed.": usually transient
     └── IncompleteReadError         a requested item has no outcome: a defect of this product
 
 `str(error)` is one line that says what happened and, after a newline, `Fix:` with one line that says what to do. No
@@ -28,6 +30,8 @@ error contains a token, a secret or the text of a mail.
 from __future__ import annotations
 
 from typing import Any
+
+from gmail_client.printable import printable
 
 __all__ = [
     "AccessError",
@@ -44,9 +48,11 @@ __all__ = [
     "NoMailboxError",
     "NotFoundError",
     "OptionError",
+    "PreconditionError",
     "QuotaError",
     "RateLimitError",
     "RequestError",
+    "ResponseError",
     "ScopeError",
     "UnavailableError",
     "UnknownTableError",
@@ -77,9 +83,10 @@ class GmailError(Exception):
         method: str | None = None,
         retry_at: float | None = None,
     ) -> None:
+        what = printable(what)
         super().__init__(what)
         self.what = what
-        self.fix = fix
+        self.fix = printable(fix)
         self.status = status
         self.reason = reason
         self.method = method
@@ -143,6 +150,10 @@ class RequestError(GmailError):
     """Gmail rejected the request as malformed."""
 
 
+class ResponseError(GmailError):
+    """Gmail's response can't be used: a field is missing, of the wrong type or out of range, or it is too large."""
+
+
 class NotFoundError(GmailError):
     """The requested item does not exist, or no longer exists."""
 
@@ -197,6 +208,10 @@ class UnavailableError(GmailError):
     """No response from Gmail, or an incomplete or unusable one."""
 
     retryable = True
+
+
+class PreconditionError(UnavailableError):
+    """400 "Precondition check failed.": transient on single calls; on getProfile, the account has no mailbox."""
 
 
 class IncompleteReadError(GmailError):

@@ -14,11 +14,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from gmail_client.auth.endpoints import BATCH_PATH
 from gmail_client.errors import (
     CredentialsError,
+    ForbiddenError,
     GmailError,
     IncompleteReadError,
     NotFoundError,
     QuotaError,
     RequestError,
+    ResponseError,
     UnavailableError,
 )
 from gmail_client.http.calls import ApiCall, ApiResult
@@ -26,6 +28,7 @@ from gmail_client.http.clock import Clock
 from gmail_client.http.multipart import BatchPart, decode_batch, encode_batch
 from gmail_client.http.retry import RetryPolicy
 from gmail_client.http.transport import HttpResponse, Transport
+from gmail_client.http.waiting import Stopped
 from gmail_client.http.worker_pool import WorkerPool
 
 __all__ = ["BatchFetcher"]
@@ -39,8 +42,14 @@ _BATCH_BYTES = 4 << 20
 _FIRST_ESTIMATE = 15_000.0
 """Bytes of JSON of a message, until results give a better estimate."""
 
-_MAX_CONSECUTIVE_FAILURES = 5
-"""Failed calls in a row after which Gmail counts as unavailable, rather than a few messages."""
+_MAX_UNAVAILABLE = 5
+"""Calls in a row that fail as unavailable, retries included, after which Gmail is unavailable, not a few messages."""
+
+_MAX_REFUSED = 100
+"""Calls that are refused, before any is served, after which all are refused, not a few messages."""
+
+_OF_ONE_CALL = (NotFoundError, RequestError, ResponseError, ForbiddenError)
+"""Errors that may concern one message only."""
 
 
 class BatchFetcher:
@@ -67,11 +76,12 @@ class BatchFetcher:
             ordered: Yield the results in the order of `calls`.
 
         Yields:
-            One result per call. An error of that call alone (deleted since, malformed, Gmail can't serve it) is the
-            result's `error`.
+            One result per call. An error of that call alone (deleted since, malformed, refused, Gmail can't serve it)
+            is the result's `error`.
 
         Raises:
-            GmailError: What concerns all calls: credentials, access, quota, Gmail out of reach.
+            GmailError: What concerns all calls: credentials, access, quota, Gmail out of reach; or the error of one
+                call if all of the first 100 fail.
             IncompleteReadError: Fewer results than calls.
         """
         source = _CallSource(calls, self._transport)
@@ -121,18 +131,22 @@ class BatchFetcher:
         results: dict[int, ApiResult] = {}
         pending = list(range(len(calls)))
         retry_policy = RetryPolicy(transport.clock)
-        renewed = False
+        renewed = too_large = False
         while pending:
             chunk = pending[: transport.concurrency.batch_size]
-            if len(chunk) == 1 or not self._endpoint.usable():
+            token = transport.tokens.token()
+            if len(chunk) == 1 or too_large or not self._endpoint.begin(stop):
                 results[chunk[0]] = failures.record(self._single(calls[chunk[0]], stop))
                 pending.remove(chunk[0])
                 continue
-            token = transport.tokens.token()
-            responses = self._exchange([calls[number] for number in chunk], token, stop)
+            try:
+                responses = self._exchange([calls[number] for number in chunk], token, stop)
+            except ResponseError:
+                too_large = True
+                continue
             refused: dict[int, GmailError] = {}
             for number, result in zip(chunk, responses, strict=False):
-                if result.error is None or isinstance(result.error, NotFoundError | RequestError):
+                if result.error is None or isinstance(result.error, _OF_ONE_CALL):
                     results[number] = failures.record(result)
                 else:
                     refused[number] = result.error
@@ -148,9 +162,9 @@ class BatchFetcher:
             if refused:
                 try:
                     transport.wait(retry_policy, list(refused.values()), stop)
-                except UnavailableError:
+                except UnavailableError as spent:
                     for number, error in refused.items():
-                        if isinstance(error, UnavailableError):
+                        if type(error) is type(spent):
                             results[number] = failures.record(ApiResult(calls[number], None, error, 0))
                     pending = [number for number in pending if number not in results]
         return [results[number] for number in range(len(calls))]
@@ -159,7 +173,7 @@ class BatchFetcher:
         """One call as a request of its own, with retries of its own."""
         try:
             return self._transport.fetch(call, stop)
-        except (NotFoundError, RequestError, UnavailableError) as error:
+        except (*_OF_ONE_CALL, UnavailableError) as error:
             return ApiResult(call, None, error, 0)
 
     def _exchange(
@@ -168,31 +182,41 @@ class BatchFetcher:
         """Send one batch: the results of the first of `calls`, as many as quota allowed to send.
 
         None at all when the endpoint failed; it is then not used for a while.
+
+        Raises:
+            ResponseError: The response is too large, or too slow.
         """
         transport = self._transport
         boundary = f"batch_{secrets.token_hex(12)}"
-        with transport.permit([transport.plan.price(call.method) for call in calls], stop) as permit:
-            calls = calls[: permit.count]
-            body = encode_batch([call.target for call in calls], boundary)
-            try:
-                response = transport.post(
-                    BATCH_PATH, body, f"multipart/mixed; boundary={boundary}", calls, token
-                )
-            except UnavailableError:
-                self._endpoint.failed()
-                return []
+        try:
+            with transport.permit([transport.plan.price(call.method) for call in calls], stop) as permit:
+                calls = calls[: permit.count]
+                body = encode_batch([call.target for call in calls], boundary)
+                content_type = f"multipart/mixed; boundary={boundary}"
+                response = transport.post(BATCH_PATH, body, content_type, calls, token)
+            return self._results_of(response, calls, permit.generation)
+        except UnavailableError:
+            self._endpoint.failed()
+            return []
+        finally:
+            self._endpoint.end()
+
+    def _results_of(
+        self, response: HttpResponse, calls: Sequence[ApiCall], generation: int
+    ) -> list[ApiResult]:
+        transport = self._transport
         content_type = response.headers.get("Content-Type", "")
         parts = decode_batch(response.content, content_type) if response.status == 200 else {}
         if any(number < len(calls) for number in parts):
             self._endpoint.worked()
             return [
-                transport.to_result(call, _response(part), permit.generation)
+                transport.to_result(call, _response(part), generation)
                 if (part := parts.get(number)) is not None
                 else ApiResult(call, None, _missing(call.method), 0)
                 for number, call in enumerate(calls)
             ]
         if response.status in (401, 403, 429):
-            error = transport.to_error("batch", response, permit.generation)
+            error = transport.to_error("batch", response, generation)
             if isinstance(error, CredentialsError | QuotaError):
                 return [ApiResult(call, None, error, 0) for call in calls]
         self._endpoint.failed()
@@ -239,41 +263,88 @@ class _CallSource:
 
 
 class _BatchEndpoint:
-    """Whether to use the batch endpoint: after a failure it rests, longer after each further failure."""
+    """Whether to use the batch endpoint.
+
+    Calls that went out in a batch that failed are sent, and paid, again. So until a batch has worked, only one at a
+    time is sent, while the other workers wait for its result; after a failure the endpoint rests, longer each time.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._works = False
+        self._probing: int | None = None
         self._failures = 0
         self._unused_until = 0.0
 
-    def usable(self) -> bool:
-        return self._clock.time() >= self._unused_until
+    def begin(self, stop: threading.Event | None) -> bool:
+        """Whether a batch may be sent now; if so, `end` has to follow.
+
+        Raises:
+            Stopped: `stop` was set.
+        """
+        with self._changed:
+            while not self._works:
+                if self._clock.time() < self._unused_until:
+                    return False
+                if self._probing is None:
+                    self._probing = threading.get_ident()
+                    return True
+                self._changed.wait(0.1)
+                if stop is not None and stop.is_set():
+                    raise Stopped
+            return True
+
+    def end(self) -> None:
+        with self._changed:
+            if self._probing == threading.get_ident():
+                self._probing = None
+                self._changed.notify_all()
 
     def failed(self) -> None:
-        with self._lock:
+        with self._changed:
             now = self._clock.time()
             if now >= self._unused_until:
+                self._works = False
                 self._failures += 1
                 self._unused_until = now + min(1800.0, 15.0 * 2 ** (self._failures - 1))
 
     def worked(self) -> None:
-        self._failures = 0
+        with self._changed:
+            self._works = True
+            self._failures = 0
+            self._changed.notify_all()
 
 
 class _FailureStreak:
-    """Distinguishes single failing messages from an unavailable Gmail; the workers of one `get_many` share it."""
+    """Distinguishes trouble with single messages from trouble with all; the workers of one `get_many` share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._consecutive = 0
+        self._unavailable = 0
+        self._refused = 0
+        self._served = False
 
     def record(self, result: ApiResult) -> ApiResult:
+        """`result`, unless all calls are failing.
+
+        Raises:
+            GmailError: The result's error.
+        """
+        error = result.error
         with self._lock:
-            failed = isinstance(result.error, UnavailableError)
-            self._consecutive = self._consecutive + 1 if failed else 0
-            if result.error is not None and self._consecutive >= _MAX_CONSECUTIVE_FAILURES:
-                raise result.error
+            if error is None or isinstance(error, NotFoundError):
+                self._served = True
+            if isinstance(error, UnavailableError):
+                self._unavailable += 1
+                if self._unavailable >= _MAX_UNAVAILABLE:
+                    raise error
+                return result
+            self._unavailable = 0
+            if isinstance(error, _OF_ONE_CALL) and not self._served:
+                self._refused += 1
+                if self._refused >= _MAX_REFUSED:
+                    raise error
         return result
 
 

@@ -26,12 +26,14 @@ class ApiCall:
         path: Path from the API root, ids quoted (`/gmail/v1/users/me/messages/18c`).
         params: Query parameters. None is left out, a list repeats its key, booleans become `true` or `false`.
         key: The caller's own id, returned with the result.
+        item_id: The id that the resource must have; empty for methods that don't get one item.
     """
 
     method: str
     path: str
     params: Params = field(default_factory=dict)
     key: str = ""
+    item_id: str = ""
 
     @property
     def target(self) -> str:

@@ -26,34 +26,43 @@ from gmail_client.errors import (
     HistoryExpiredError,
     NoMailboxError,
     NotFoundError,
+    PreconditionError,
     RateLimitError,
     RequestError,
     ScopeError,
     UnavailableError,
 )
+from gmail_client.printable import printable
 
-__all__ = ["error_from_response", "redact"]
+__all__ = ["error_from_response", "no_mailbox", "redact"]
 
 _API_LIBRARY = "https://console.cloud.google.com/apis/library/gmail.googleapis.com"
 
 _SECRETS = re.compile(
-    r"ya29\.[\w.\-]+|\b1//[\w\-]+|\bGOCSPX-[\w\-]+|\b[Bb]earer\s+\S+|\beyJ[\w\-]+\.[\w\-]+(?:\.[\w\-]+)?"
+    r"ya29\.[\w.\-]+|\b1//[\w\-]+|\bGOCSPX-[\w\-]+|\b[Bb]earer\s+\S+|\beyJ[\w\-]{5,}(?:\.[\w\-]+)*"
     r"|-----BEGIN[\s\S]+?(?:-----END[^-]*-----|$)"
 )
 _URL = re.compile(r"https://\S+?(?=[\s\"'<>]|\.?(?:\s|$))")
 _RETRY_AFTER = re.compile(r"[Rr]etry after (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))")
 _WINDOW_START = re.compile(r"window_start_time\D{1,5}(\d+(?:\.\d+)?)")
 _LONGEST_MESSAGE = 300
+_LONGEST_INPUT = 20_000
 
 _DAILY = {"dailyLimitExceeded", "quotaExceeded", "dailyLimitExceededUnreg"}
 _RATE = {"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
 _SCOPE = {"insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"}
 _DISABLED = {"accessNotConfigured", "SERVICE_DISABLED"}
+_PRECONDITION = {"failedPrecondition", "FAILED_PRECONDITION"}
+
+_NO_MAILBOX_FIX = (
+    "The account has no Gmail, or a service account is used without a mailbox as its subject: "
+    "set GMAIL_USER_ID to a mailbox, or remove this account from GMAIL_MAILBOXES."
+)
 
 
 def redact(text: str) -> str:
     """`text` on one line, shortened, without anything that looks like a token, a secret or a key."""
-    line = " ".join(_SECRETS.sub("[removed]", text).split())
+    line = printable(" ".join(_SECRETS.sub("[removed]", text[:_LONGEST_INPUT]).split()))
     return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
 
 
@@ -75,7 +84,7 @@ class _ErrorBody:
     @property
     def limit(self) -> int | None:
         value = self.metadata.get("quota_limit_value", "")
-        return int(value) if value.isascii() and value.isdigit() and int(value) > 0 else None
+        return int(value) if re.fullmatch("0*[1-9][0-9]{0,8}", value) else None
 
     @property
     def scope_of_limit(self) -> str:
@@ -131,14 +140,19 @@ def error_from_response(
         return _quota(what, body, status, headers, now, known)
     if status == 403:
         return _forbidden(what, body, method, known)
-    if status == 400 and _is_no_mailbox(body):
-        return NoMailboxError(
-            what,
-            fix="The account has no Gmail, or a service account is used without a mailbox as its subject: "
-            "set GMAIL_USER_ID to a mailbox, or remove this account from GMAIL_MAILBOXES.",
-            **known,
-        )
+    if status == 400 and body.has(_PRECONDITION):
+        if "mail service" in body.message.lower():
+            return NoMailboxError(what, fix=_NO_MAILBOX_FIX, **known)
+        if "precondition check failed" in body.message.lower():
+            return PreconditionError(what, fix="Try again later; it is usually transient.", **known)
     return RequestError(what, fix="Check the table's options (q, labelIds, maxResults).", **known)
+
+
+def no_mailbox(error: PreconditionError) -> NoMailboxError:
+    """What a lasting precondition error of getProfile means."""
+    return NoMailboxError(
+        error.what, fix=_NO_MAILBOX_FIX, status=error.status, reason=error.reason, method=error.method
+    )
 
 
 def _quota(
@@ -152,8 +166,7 @@ def _quota(
             **known,
         )
     retry_at = _retry_at(body, headers, now)
-    timed = retry_at is not None or body.limit is not None or bool(body.scope_of_limit)
-    if status == 429 and ("concurrent" in body.message.lower() or not timed):
+    if "concurrent" in body.message.lower():
         return ConcurrencyError(
             what, fix="Run fewer syncs of this mailbox at the same time.", retry_at=retry_at, **known
         )
@@ -170,7 +183,9 @@ def _quota(
 
 def _forbidden(what: str, body: _ErrorBody, method: str, known: dict[str, Any]) -> GmailError:
     if body.has(_DISABLED):
-        link = body.metadata.get("activationUrl") or next(iter(_URL.findall(body.message)), _API_LIBRARY)
+        link = redact(body.metadata.get("activationUrl", "")) or next(
+            iter(_URL.findall(body.message)), _API_LIBRARY
+        )
         return ApiDisabledError(
             what,
             fix=f"Enable the Gmail API in the client's Cloud project: {link} (it takes a few minutes).",
@@ -203,14 +218,11 @@ def _not_found(what: str, method: str, known: dict[str, Any]) -> GmailError:
         return HistoryExpiredError(
             what, fix="The next run reconciles the table with the whole mailbox.", **known
         )
+    if not method.endswith(".get"):
+        return NotFoundError(
+            what, fix="The server does not have this method: check GMAIL_API_ROOT and GMAIL_USER_ID.", **known
+        )
     return NotFoundError(what, fix="It was deleted after it was listed, or never existed.", **known)
-
-
-def _is_no_mailbox(body: _ErrorBody) -> bool:
-    message = body.message.lower()
-    return body.has({"failedPrecondition", "FAILED_PRECONDITION"}) and (
-        "mail service" in message or "precondition check failed" in message
-    )
 
 
 def _read(content: bytes) -> _ErrorBody | None:
@@ -223,21 +235,26 @@ def _read(content: bytes) -> _ErrorBody | None:
         return None
     error = document.get("error")
     if isinstance(error, str):
-        return _ErrorBody(redact(str(document.get("error_description", ""))), (redact(error),), {})
+        return _ErrorBody(redact(_str(document.get("error_description"))), (redact(error),), {})
     if not isinstance(error, dict):
         return _ErrorBody("", (), {})
     reasons: list[str] = []
     metadata: dict[str, str] = {}
     for item in _dicts(error.get("errors")):
-        reasons.append(str(item.get("reason", "")))
+        reasons.append(_str(item.get("reason")))
     for item in _dicts(error.get("details")):
-        reasons.append(str(item.get("reason", "")))
+        reasons.append(_str(item.get("reason")))
         found = item.get("metadata")
         if isinstance(found, dict):
-            metadata.update({str(key): str(value) for key, value in found.items()})
-    reasons.append(str(error.get("status", "")))
+            metadata.update({key: _str(value) for key, value in found.items()})
+    reasons.append(_str(error.get("status")))
     unique = tuple(dict.fromkeys(redact(reason) for reason in reasons if reason))
-    return _ErrorBody(redact(str(error.get("message", ""))), unique, metadata)
+    return _ErrorBody(redact(_str(error.get("message"))), unique, metadata)
+
+
+def _str(value: object) -> str:
+    """Text or a number as text; anything else is not part of an error."""
+    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else ""
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:
@@ -253,7 +270,7 @@ def _retry_at(body: _ErrorBody | None, headers: Mapping[str, str], now: float) -
         if started is not None:
             times.append(started + 60)
         for text in _RETRY_AFTER.findall(body.message):
-            times.append(datetime.fromisoformat(text).timestamp())
+            times.extend(_iso_date(text))
     header = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
     if header:
         seconds = _number(header)
@@ -272,9 +289,16 @@ def _number(text: str) -> float | None:
     return value if 0 <= value < 1e11 else None
 
 
+def _iso_date(text: str) -> list[float]:
+    try:
+        return [datetime.fromisoformat(text).timestamp()]
+    except (ValueError, OverflowError):
+        return []
+
+
 def _http_date(text: str) -> list[float]:
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        return [(moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()]
+    except (ValueError, TypeError, OverflowError):
         return []
-    return [(moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()]

@@ -17,7 +17,8 @@ _CONTENT_ID = re.compile(
     rb"^content-id[ \t]*:[ \t]*<?response-part-(\d{1,4})>?[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
 _STATUS = re.compile(rb"HTTP/[\d.]+ (\d{3})\b")
-_LENGTH = re.compile(rb"\ncontent-length\s*:\s*(\d+)", re.IGNORECASE)
+_LENGTH = re.compile(rb"\ncontent-length[ \t]*:[ \t]*(\d+)", re.IGNORECASE)
+_MAX_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def _part(content: bytes, start: int, end: int) -> tuple[int, BatchPart] | None:
     head_end, body_start = _blank_line(content, inner_start, end)
     head = content[status.end() : head_end]
     length = _LENGTH.search(head)
-    if length is not None and int(length[1]) > end - body_start:
+    if length is not None and (len(length[1]) > _MAX_DIGITS or int(length[1]) > end - body_start):
         return None
     return int(number[1]), BatchPart(int(status[1]), head, content[body_start:end])
 

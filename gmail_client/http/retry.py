@@ -9,7 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 
-from gmail_client.errors import ConcurrencyError, GmailError, RateLimitError, UnavailableError
+from gmail_client.errors import (
+    ConcurrencyError,
+    GmailError,
+    PreconditionError,
+    RateLimitError,
+    UnavailableError,
+)
 from gmail_client.http.clock import Clock
 
 __all__ = ["RetryPolicy"]
@@ -23,9 +29,11 @@ LONGEST = 1800.0
 _ATTEMPTS: dict[type[GmailError], tuple[int, float]] = {
     RateLimitError: (12, 1.0),
     ConcurrencyError: (12, 1.0),
+    PreconditionError: (5, 0.5),
     UnavailableError: (8, 0.5),
 }
-"""By error class: the highest number of attempts, and the first backoff's ceiling in seconds."""
+"""By error class: the highest number of attempts, and the first backoff's ceiling in seconds. The first class that fits
+an error counts. A precondition error that is transient is gone at the next attempt, so it gets few."""
 
 _uniform = random.SystemRandom().random
 

@@ -5,9 +5,9 @@ Nothing here depends on retries or hooks mounted on the session.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,14 +21,23 @@ import urllib3
 
 from gmail_client.auth.endpoints import API_ROOT, checked_root
 from gmail_client.auth.tokens import TokenSource
-from gmail_client.errors import ConcurrencyError, GmailError, RateLimitError, UnavailableError
+from gmail_client.errors import (
+    ConcurrencyError,
+    GmailError,
+    PreconditionError,
+    RateLimitError,
+    ResponseError,
+    UnavailableError,
+)
+from gmail_client.http.body import read_body
 from gmail_client.http.calls import ApiCall, ApiResult, QuotaUsage
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
 from gmail_client.http.concurrency import ConcurrencyLimiter
-from gmail_client.http.error_mapping import error_from_response
+from gmail_client.http.error_mapping import error_from_response, no_mailbox
 from gmail_client.http.retry import RetryPolicy
-from gmail_client.http.sessions import route_to
+from gmail_client.http.sessions import DEADLINE, route_to
 from gmail_client.http.waiting import pause
+from gmail_client.parsing import parse_json, parse_response
 from gmail_client.quota import QuotaPlan, RateLimiter
 
 __all__ = ["HttpResponse", "Permit", "Transport"]
@@ -146,8 +155,15 @@ class Transport:
             if result.error.status == 401 and not renewed:
                 renewed = True
                 self.tokens.renew(token)
-            else:
+                continue
+            try:
                 self.wait(retry_policy, [result.error], stop)
+            except PreconditionError as error:
+                if call.method == "getProfile":
+                    raise no_mailbox(error) from None
+                # Raises NoMailboxError when the whole account is refused, not only this call.
+                self.fetch(ApiCall("getProfile", _profile_path(call.path)), stop)
+                raise
 
     def _once(self, call: ApiCall, stop: threading.Event | None) -> tuple[ApiResult, str]:
         token = self.tokens.token()
@@ -155,7 +171,7 @@ class Transport:
             self.usage.sent(call.method)
             try:
                 response = self._send("GET", call.target, call.method, token)
-            except UnavailableError as error:
+            except (UnavailableError, ResponseError) as error:
                 _LOG.debug("%s: no response", call.method)
                 return ApiResult(call, None, error, 0), token
         _LOG.debug("%s: HTTP %d, %d bytes", call.method, response.status, len(response.content))
@@ -175,6 +191,7 @@ class Transport:
 
         Raises:
             UnavailableError: No response, or a truncated one.
+            ResponseError: A response that is too large or too slow.
         """
         self.usage.sent(*(call.method for call in calls))
         response = self._send("POST", path, "batch", token, body, {"Content-Type": content_type})
@@ -241,21 +258,21 @@ class Transport:
             response: Its response, of a single request or of one part of a batch.
             generation: The `Permit`'s.
         """
+        size = len(response.content)
         if response.status == 200:
             try:
-                document = json.loads(response.content)
-            except (ValueError, RecursionError):
-                document = None
-            if isinstance(document, dict):
-                size = len(response.content)
+                document = parse_json(response.content, call.method)
+                if document is None:
+                    return ApiResult(call, None, _unreadable(call.method), size)
                 self.usage.spent(call.method, self.plan.price(call.method), size)
                 self.concurrency.increase(1)
-                return ApiResult(call, document, None, size)
-            return ApiResult(call, None, _unreadable(call.method), len(response.content))
+                return ApiResult(call, parse_response(call.method, document, call.item_id), None, size)
+            except ResponseError as malformed:
+                return ApiResult(call, None, malformed, size)
         error = self.to_error(call.method, response, generation)
         if not error.retryable and response.status != 401:
             self.usage.spent(call.method, self.plan.price(call.method), 0)
-        return ApiResult(call, None, error, len(response.content))
+        return ApiResult(call, None, error, size)
 
     def to_error(self, method: str, response: HttpResponse, generation: int) -> GmailError:
         """The error that `response` stands for. Adjusts the limiters to what it says about the limits."""
@@ -284,6 +301,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
     ) -> HttpResponse:
         problem = ""
+        started = time.monotonic()
         try:
             response = self._session().request(
                 verb,
@@ -294,10 +312,18 @@ class Transport:
                 allow_redirects=False,
                 proxies=self._route.proxies,
                 verify=self._route.verify,
+                stream=True,
             )
-            return HttpResponse(response.status_code, response.headers, response.content)
-        except (OSError, HTTPException, urllib3.exceptions.HTTPError) as error:
+            return HttpResponse(response.status_code, response.headers, read_body(response, method))
+        except (OSError, HTTPException, urllib3.exceptions.HTTPError, UnicodeError) as error:
+            # Raised below, outside of this block: the original error has the request, and so the token.
             problem = type(error).__name__
+        if time.monotonic() - started >= DEADLINE:
+            raise ResponseError(
+                f"{method}: the response did not arrive within {DEADLINE:.0f} seconds.",
+                fix="Check the network and the proxy; if it is one large mail, the connection is too slow for it.",
+                method=method,
+            )
         raise UnavailableError(
             f"{method}: no complete response from Gmail ({problem}).",
             fix="Check the network, the proxy and GMAIL_API_ROOT; a lasting failure is rarely Gmail's.",
@@ -316,6 +342,11 @@ def _fitting(prices: Sequence[int], units: int) -> tuple[int, int]:
         spent += prices[count]
         count += 1
     return count, spent
+
+
+def _profile_path(path: str) -> str:
+    """The path of getProfile for the user of another call's path (`/gmail/v1/users/me/...`)."""
+    return "/".join([*path.split("/")[:5], "profile"])
 
 
 def _unreadable(method: str) -> UnavailableError:

@@ -14,6 +14,7 @@ from gmail_client.errors import (
     GmailError,
     HistoryExpiredError,
     NotFoundError,
+    ResponseError,
     UnavailableError,
 )
 
@@ -38,6 +39,12 @@ def api(client: GmailClient) -> GmailApi:
     return client.mailbox().api
 
 
+def item(number: int | str) -> dict[str, Any]:
+    """An item that any listing may have."""
+    address = dict.fromkeys(("forwardingEmail", "sendAsEmail", "delegateEmail"), "a@b.test")
+    return {"id": str(number), "threadId": "1", **address}
+
+
 def page(asked: Asked, pages: list[dict[str, Any]]) -> Said:
     """Page n under the token n; the history's head on every page."""
     number = int(asked.params.get("pageToken", ["0"])[0])
@@ -58,14 +65,14 @@ def flat(result: Any) -> list[Any]:
 @pytest.mark.parametrize("name", PAGED)
 def test_pages_are_followed_to_the_last(wire: Wire, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
-    wire.answer = lambda asked: page(asked, [{key: [{"id": "1"}, {"id": "2"}]}, {key: [{"id": "3"}]}])
+    wire.answer = lambda asked: page(asked, [{key: [item(1), item(2)]}, {key: [item(3)]}])
     assert [item["id"] for item in flat(ask(api))] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("name", PAGED)
 def test_a_page_without_items_is_no_end(wire: Wire, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
-    wire.answer = lambda asked: page(asked, [{}, {key: []}, {key: [{"id": "1"}]}, {}])
+    wire.answer = lambda asked: page(asked, [{}, {key: []}, {key: [item(1)]}, {}])
     assert [item["id"] for item in flat(ask(api))] == ["1"]
     assert len(wire.asked) == 4
 
@@ -88,7 +95,7 @@ def test_a_refused_listing_is_never_no_rows(wire: Wire, api: GmailApi, name: str
 def test_a_listing_refused_midway_is_never_a_short_one(wire: Wire, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
     wire.answer = lambda asked: (
-        refused(403, "forbidden") if "pageToken" in asked.params else page(asked, [{key: [{"id": "1"}]}, {}])
+        refused(403, "forbidden") if "pageToken" in asked.params else page(asked, [{key: [item(1)]}, {}])
     )
     with pytest.raises(ForbiddenError):
         ask(api)
@@ -99,14 +106,14 @@ def test_a_listing_refused_midway_is_never_a_short_one(wire: Wire, api: GmailApi
 def test_a_list_of_another_shape_is_an_error(wire: Wire, api: GmailApi, name: str, items: Any) -> None:
     ask, key = LISTINGS[name]
     wire.answer = lambda _: Said(json={"historyId": "99", key: items})
-    with pytest.raises(UnavailableError, match=key):
+    with pytest.raises(ResponseError, match=rf": {key}.* is .*, not "):
         ask(api)
 
 
 @pytest.mark.parametrize("name", PAGED)
 def test_a_token_that_comes_again_is_an_error(wire: Wire, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
-    wire.answer = lambda _: Said(json={"historyId": "99", key: [{"id": "1"}], "nextPageToken": "again"})
+    wire.answer = lambda _: Said(json={"historyId": "99", key: [item(1)], "nextPageToken": "again"})
     with pytest.raises(UnavailableError, match="does not end"):
         ask(api)
     assert len(wire.asked) < 5
@@ -118,6 +125,35 @@ def test_empty_pages_without_end_are_an_error(wire: Wire, api: GmailApi, name: s
     with pytest.raises(UnavailableError, match="does not end"):
         LISTINGS[name][0](api)
     assert len(wire.asked) < 1_000
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_pages_of_known_items_without_end_are_an_error(wire: Wire, api: GmailApi, name: str) -> None:
+    ask, key = LISTINGS[name]
+    wire.answer = lambda asked: Said(
+        json={
+            "historyId": "99",
+            key: [item(1 + len(wire.asked) % 7), item(1)],
+            "nextPageToken": f"t{len(wire.asked)}",
+        }
+    )
+    with pytest.raises(UnavailableError, match="does not end"):
+        ask(api)
+    assert len(wire.asked) < 30
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_items_that_move_between_pages_do_not_end_a_listing(wire: Wire, api: GmailApi, name: str) -> None:
+    ask, key = LISTINGS[name]
+    pages = [{key: [item(n // 10)]} for n in range(100)]
+    wire.answer = lambda asked: page(asked, pages)
+    assert len(flat(ask(api))) == 100
+
+
+def test_one_history_id_may_fill_many_pages(wire: Wire, api: GmailApi) -> None:
+    pages = [{"history": [{"id": "8", "messages": [{"id": f"{n:x}"}]}]} for n in range(60)]
+    wire.answer = lambda asked: page(asked, pages)
+    assert len(flat(api.history("7"))) == 60
 
 
 def test_listings_send_what_they_were_given(wire: Wire, api: GmailApi) -> None:
@@ -157,7 +193,7 @@ def test_an_expired_history_is_an_error_of_its_own(wire: Wire, api: GmailApi) ->
 
 def test_a_history_without_head_is_an_error(wire: Wire, api: GmailApi) -> None:
     wire.answer = lambda _: Said(json={"history": []})
-    with pytest.raises(UnavailableError, match="historyId"):
+    with pytest.raises(ResponseError, match=r"history\.list: historyId is missing"):
         list(api.history("1"))
 
 
@@ -181,7 +217,7 @@ def test_a_history_without_head_is_an_error(wire: Wire, api: GmailApi) -> None:
 def test_each_read_has_its_path_and_costs_a_unit(
     wire: Wire, api: GmailApi, ask: Callable[[GmailApi], Any], path: str
 ) -> None:
-    wire.answer = lambda _: Said(json={})
+    wire.answer = lambda _: Said(json={"id": "Label_1", "emailAddress": "a@b.test", "historyId": "1"})
     ask(api)
     assert wire.asked[0].path == f"/gmail/v1/users/me/{path}"
     assert api.usage.snapshot().total_units == 1
@@ -203,6 +239,7 @@ def test_a_label_that_is_gone(wire: Wire, api: GmailApi) -> None:
     [("message", "messages.get", 20), ("thread", "threads.get", 40), ("draft", "drafts.get", 20)],
 )
 def test_calls_for_items(wire: Wire, api: GmailApi, name: str, method: str, units: int) -> None:
+    wire.answer = lambda _: Said(json={"id": "a/b?c"})
     call = getattr(api, f"{name}_call")("a/b?c", "metadata")
     assert (call.method, call.key) == (method, "a/b?c")
     [answer] = api.get_many([call])
@@ -219,11 +256,11 @@ def test_the_mailbox_is_quoted_in_paths(wire: Wire, clock: ManualClock) -> None:
 
 
 def test_usage_is_counted_per_mailbox(wire: Wire, client: GmailClient) -> None:
-    wire.answer = lambda _: Said(json={"messages": [{"id": "1"}]})
+    wire.answer = lambda _: Said(json={"messages": [{"id": "1", "threadId": "1"}]})
     api = client.mailbox().api
     before = api.usage.snapshot()
     list(api.list_messages())
     since = api.usage.since(before)
     assert (since.calls, since.units) == ({"messages.list": 1}, {"messages.list": 5})
-    assert since.total_bytes == len(b'{"messages": [{"id": "1"}]}')
+    assert since.total_bytes == len(b'{"messages": [{"id": "1", "threadId": "1"}]}')
     assert api.plan.price("messages.list") == 5

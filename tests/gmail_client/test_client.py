@@ -11,7 +11,7 @@ from support.wire import API, OAUTH, ManualClock, Said, Wire, connect
 
 from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient
-from gmail_client.errors import ConfigurationError, OptionError, UnavailableError, UnknownTableError
+from gmail_client.errors import ConfigurationError, OptionError, ResponseError, UnknownTableError
 from gmail_client.mailbox_changes import MailboxChange
 from gmail_client.options import TableOptions
 from gmail_client.quota import preset
@@ -32,7 +32,7 @@ def test_a_profile_without_address_is_an_error(
     wire: Wire, client: GmailClient, profile: dict[str, str]
 ) -> None:
     wire.answer = lambda _: Said(json=profile)
-    with pytest.raises(UnavailableError, match="emailAddress"):
+    with pytest.raises(ResponseError, match=r"getProfile: emailAddress is missing"):
         _ = client.mailbox().address
 
 
@@ -203,5 +203,5 @@ def test_what_is_no_address_is_no_mailbox(client: GmailClient, name: str) -> Non
 @pytest.mark.parametrize("address", ["", "a" * 255, "ada @b.test", "ada\n@b.test", None, 7, ["ada@b.test"]])
 def test_a_profile_with_another_address_is_no_answer(clock: ManualClock, address: object) -> None:
     wire = Wire(lambda asked: Said(json={"emailAddress": address, "historyId": "5"}))
-    with pytest.raises(UnavailableError, match="emailAddress"):
+    with pytest.raises(ResponseError, match="emailAddress"):
         _ = connect(wire, clock).mailbox().address

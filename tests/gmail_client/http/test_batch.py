@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -19,14 +20,18 @@ from gmail_client.errors import (
     ApiDisabledError,
     CredentialsError,
     DailyLimitError,
+    ForbiddenError,
     GmailError,
     IncompleteReadError,
     NotFoundError,
+    PreconditionError,
     RateLimitError,
     RequestError,
+    ResponseError,
     UnavailableError,
 )
-from gmail_client.http import batch
+from gmail_client.http import batch, transport
+from gmail_client.http.body import read_body
 from gmail_client.http.worker_pool import WorkerPool
 from gmail_client.quota import QuotaPlan, preset
 
@@ -229,8 +234,114 @@ def test_when_batches_fail_calls_go_singly_at_once(
     answers = list(api.get_many(calls(api, 300)))
     assert all(answer.json is not None for answer in answers)
     assert len(wire.asked) == 300
-    assert len(wire.batches) <= 5
+    assert len(wire.batches) == 1
     assert clock.slept == []
+
+
+def test_one_batch_finds_out_whether_batches_work(wire: Wire, api: GmailApi) -> None:
+    """Calls of a batch that can't be matched are paid twice, so no second one is sent before the first is back."""
+    wire.order = lambda parts: [(f"other-{name}", said) for name, said in parts]
+    results = list(api.get_many(calls(api, 300)))
+    assert all(result.json is not None for result in results)
+    assert wire.batches == [20]
+    assert len(wire.asked) == 300 + 20
+
+
+def test_a_probe_that_is_refused_for_quota_does_not_end_batches(
+    wire: Wire, clock: ManualClock, api: GmailApi
+) -> None:
+    answers: list[Said] = [refused(403, "rateLimitExceeded"), refused(401, "authError")]
+
+    def batch() -> Said:
+        if len(answers) == 1:
+            wire.batch_answer = None
+        return answers.pop()
+
+    wire.batch_answer = batch
+    assert all(result.json is not None for result in api.get_many(calls(api, 200)))
+    assert all(asked.batched for asked in wire.asked)
+
+
+def test_calls_of_a_batch_that_is_too_large_go_singly_and_batches_go_on(
+    wire: Wire, api: GmailApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "read_body", lambda response, method: read_body(response, method, 20_000))
+    wire.answer = lambda asked: Said(
+        json={"id": asked.id, "snippet": "x" * (15_000 if asked.id in ("7", "8") else 1)}
+    )
+    results = {result.call.key: result for result in api.get_many(calls(api, 60))}
+    assert [key for key, result in results.items() if result.error is not None] == []
+    assert sum(not asked.batched for asked in wire.asked) == 20
+    wire.answer = lambda asked: Said(
+        json={"id": asked.id, "snippet": "x" * (20_000 if asked.id == "7" else 1)}
+    )
+    results = {result.call.key: result for result in api.get_many(calls(api, 60))}
+    assert {key for key, result in results.items() if isinstance(result.error, ResponseError)} == {"7"}
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (refused(403, "forbidden"), ForbiddenError),
+        (refused(400, "invalidArgument", "Invalid id value"), RequestError),
+        (Said(json={}), ResponseError),
+        (Said(json={"id": "other"}), ResponseError),
+        (Said(json={"id": "7", "labelIds": 7}), ResponseError),
+        (Said(raw=b'{"id": ' + b"[" * 100_000), ResponseError),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+@pytest.mark.parametrize("batched", [True, False])
+def test_trouble_with_one_message_is_its_own(
+    wire: Wire, clock: ManualClock, api: GmailApi, said: Said, kind: type[GmailError], batched: bool
+) -> None:
+    if not batched:
+        wire.batch_answer = lambda: Said(503, {})
+    wire.answer = lambda asked: said if asked.id in ("7", "19") else message(asked)
+    results = {result.call.key: result for result in api.get_many(calls(api, 60))}
+    assert {key for key, result in results.items() if isinstance(result.error, kind)} == {"7", "19"}
+    assert sum(result.error is None for result in results.values()) == 58
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("said", [refused(403, "forbidden"), Said(json={}), refused(400, "invalidArgument")])
+def test_the_same_trouble_with_all_messages_is_raised_before_much_is_spent(
+    wire: Wire, api: GmailApi, said: Said
+) -> None:
+    wire.answer = lambda _: said
+    with pytest.raises((ForbiddenError, ResponseError, RequestError)):
+        list(api.get_many(calls(api, 1_000)))
+    assert len(wire.asked) <= 400
+    few = list(api.get_many(calls(api, 50)))
+    assert all(result.error is not None for result in few)
+
+
+def test_trouble_with_many_messages_after_a_good_one_is_theirs(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda asked: message(asked) if asked.id == "0" else refused(403, "forbidden")
+    results = list(api.get_many(calls(api, 500)))
+    assert sum(result.error is None for result in results) == 1
+
+
+PRECONDITION = refused(400, "failedPrecondition", "Precondition check failed.")
+
+
+def test_precondition_errors_are_retried_and_then_are_one_messages_own(
+    wire: Wire, clock: ManualClock, api: GmailApi
+) -> None:
+    seen: Counter[str] = Counter()
+
+    def answer(asked: Asked) -> Said:
+        seen[asked.id] += 1
+        if asked.id == "profile":
+            return Said(json={"emailAddress": "ada@b.test", "historyId": "1"})
+        return PRECONDITION if asked.id == "7" or seen[asked.id] == 1 else message(asked)
+
+    wire.answer = answer
+    results = {result.call.key: result for result in api.get_many(calls(api, 60))}
+    assert {key for key, result in results.items() if result.error is not None} == {"7"}
+    assert isinstance(results["7"].error, PreconditionError)
+    assert seen["7"] < 12
+    assert api.usage.snapshot().units["messages.get"] == 59 * 20
 
 
 def test_the_batch_endpoint_is_tried_again_but_rarely(wire: Wire, clock: ManualClock, api: GmailApi) -> None:

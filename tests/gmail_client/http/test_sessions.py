@@ -1,7 +1,17 @@
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
 import pytest
 
+from gmail_client.auth.credentials import Credentials
+from gmail_client.client import GmailClient
+from gmail_client.emulator import Emulator
+from gmail_client.errors import ResponseError
+from gmail_client.http import sessions, transport
 from gmail_client.http.sessions import new_session, route_to
 
 
@@ -55,3 +65,64 @@ def test_certificates_of_the_company_are_trusted(monkeypatch: pytest.MonkeyPatch
 
 def test_sessions_take_nothing_from_netrc() -> None:
     assert new_session().trust_env is False
+
+
+@pytest.fixture
+def slow_server() -> Iterator[tuple[str, list[bytes]]]:
+    """Sends the first of its texts at once and then one space again and again, until nobody listens."""
+    texts: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        ended = threading.Event()
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while not ended.is_set():
+                    connection, _ = server.accept()
+                    with connection, contextlib.suppress(OSError):
+                        connection.recv(65_536)
+                        connection.sendall(texts[0])
+                        while not ended.wait(0.02):
+                            connection.sendall(b" ")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", texts
+        ended.set()
+    thread.join(5)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"HTTP/1.1 200 OK\r\nX-Slow: ",
+        HEAD + b"Content-Length: 100000\r\n\r\n{",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffff\r\n{",
+        HEAD + b"\r\n{",
+    ],
+    ids=["head", "length", "chunked", "until-closed"],
+)
+def test_a_response_that_never_ends_ends_at_the_deadline(
+    slow_server: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    url, texts = slow_server
+    texts.append(text)
+    for module in (sessions, transport):
+        monkeypatch.setattr(module, "DEADLINE", 0.3)
+    client = GmailClient(Credentials.from_access_token("ya29.x"), api_root=url, oauth_root=url)
+    with pytest.raises(ResponseError, match=r"labels\.get: the response did not arrive within 0 seconds"):
+        client.mailbox().api.label("INBOX")
+
+
+def test_a_connection_is_used_again_after_a_response() -> None:
+    with Emulator(messages=3) as gmail:
+        session = new_session()
+        for _ in range(3):
+            assert session.get(f"{gmail.url}/nothing").status_code == 404
+        pools = session.get_adapter(gmail.url).poolmanager.pools  # type: ignore[attr-defined]
+        (key,) = pools.keys()
+        assert pools[key].num_connections == 1
+        session.close()

@@ -22,7 +22,9 @@ from gmail_client.errors import (
     DailyLimitError,
     ForbiddenError,
     GmailError,
+    NoMailboxError,
     NotFoundError,
+    PreconditionError,
     RateLimitError,
     RequestError,
     UnavailableError,
@@ -72,7 +74,6 @@ TRANSIENT: list[Said | BaseException] = [
     Said(200, raw=b""),
     Said(200, raw=b"[]"),
     Said(200, raw=b"<html>Sign in to the network</html>"),
-    Said(200, raw=b"[" * 100_000),
     Said(302, raw=b"", headers={"Location": "https://login.test"}),
     requests.ConnectionError("reset"),
     requests.ReadTimeout("late"),
@@ -132,6 +133,51 @@ def test_what_waiting_cannot_mend_fails_at_once(
         get(api)
     assert len(wire.asked) == 1
     assert clock.slept == []
+
+
+def precondition_on(wire: Wire, *paths: str, times: int = 1_000) -> None:
+    """Refuse these calls so many times; getProfile and the others are served."""
+    left = dict.fromkeys(paths, times)
+
+    def answer(asked: Asked) -> Said:
+        if left.get(asked.id, 0) > 0:
+            left[asked.id] -= 1
+            return refused(400, "failedPrecondition", "Precondition check failed.")
+        return Said(json={"id": asked.id, "emailAddress": "ada@b.test", "historyId": "1"})
+
+    wire.answer = answer
+
+
+def test_a_precondition_error_that_passes_is_waited_out(
+    wire: Wire, clock: ManualClock, api: GmailApi
+) -> None:
+    precondition_on(wire, "messages", "profile", times=2)
+    assert list(api.list_messages()) == [[]]
+    assert api.profile()["emailAddress"] == "ada@b.test"
+    assert len(wire.asked) == 6
+    assert 0 < sum(clock.slept) < 4
+
+
+def test_a_lasting_precondition_error_means_no_mailbox_only_if_getprofile_has_it_too(
+    wire: Wire, clock: ManualClock, api: GmailApi
+) -> None:
+    precondition_on(wire, "messages")
+    with pytest.raises(PreconditionError, match=r"messages\.list: 400 failedPrecondition") as caught:
+        list(api.list_messages())
+    assert "transient" in caught.value.fix
+    assert [asked.id for asked in wire.asked] == ["messages"] * 5 + ["profile"]
+    precondition_on(wire, "messages", "profile")
+    for ask in (lambda: list(api.list_messages()), api.profile):
+        with pytest.raises(NoMailboxError) as gone:
+            ask()
+        assert "GMAIL_MAILBOXES" in gone.value.fix
+
+
+def test_a_server_without_the_method_is_named(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda _: refused(404, "notFound", "Not found")
+    with pytest.raises(NotFoundError, match=r"getProfile: 404") as caught:
+        api.profile()
+    assert "GMAIL_API_ROOT" in caught.value.fix
 
 
 def test_it_waits_for_the_time_that_was_told(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
@@ -229,7 +275,7 @@ def test_neither_token_nor_mail_is_logged(
     wire: Wire, clock: ManualClock, api: GmailApi, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    first(wire, refused(401, "authError"), Said(500, {}), Said(json={"snippet": "dear diary"}))
+    first(wire, refused(401, "authError"), Said(500, {}), Said(json={"id": "INBOX", "name": "dear diary"}))
     get(api)
     list(api.get_many([api.message_call("1"), api.message_call("2")]))
     assert "ya29" not in caplog.text

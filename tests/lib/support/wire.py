@@ -8,6 +8,7 @@ own reader and writer meet another's.
 from __future__ import annotations
 
 import email
+import io
 import json
 import threading
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import requests
+import urllib3
 from requests.adapters import BaseAdapter
 
 from gmail_client.auth.credentials import Credentials
@@ -186,7 +188,9 @@ def _response(request: requests.PreparedRequest, said: Said) -> requests.Respons
     response = requests.Response()
     response.status_code = said.status
     response.headers.update({"Content-Type": "application/json; charset=UTF-8", **said.headers})
-    response._content = said.content
+    response.raw = urllib3.HTTPResponse(
+        io.BytesIO(said.content), headers=response.headers, preload_content=False, decode_content=False
+    )
     response.request = request
     response.url = request.url or ""
     return response

@@ -1,0 +1,283 @@
+"""Gmail's JSON at the boundary: what passes unchanged, what is converted, and what each error names."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gmail_client.errors import ResponseError
+from gmail_client.parsing import MAX_NESTING, parse_json, parse_response
+from gmail_client.quota import PRICES
+from gmail_client.schema import SCHEMAS, to_batch
+
+MESSAGE: dict[str, Any] = {
+    "id": "18c",
+    "threadId": "18b",
+    "labelIds": ["INBOX", "UNREAD"],
+    "snippet": "dear diary",
+    "historyId": "1234",
+    "internalDate": "1700000000000",
+    "sizeEstimate": 1000,
+    "payload": {
+        "partId": "",
+        "mimeType": "multipart/mixed",
+        "filename": "",
+        "headers": [{"name": "Subject", "value": "dear diary"}],
+        "body": {"size": 0},
+        "parts": [{"partId": "0", "mimeType": "text/plain", "body": {"size": 5, "data": "ZGlhcnk="}}],
+    },
+    "newField": {"deep": [1]},
+}
+
+
+def with_value(path: str, value: Any) -> dict[str, Any]:
+    """The message with another value at a path such as `payload.body.size`; without the field for `...`."""
+    copy: dict[str, Any] = json.loads(json.dumps(MESSAGE))
+    *parents, last = path.split(".")
+    target: Any = copy
+    for name in parents:
+        target = target[int(name) if isinstance(target, list) else name]
+    if value is ...:
+        del target[last]
+    else:
+        target[int(last) if isinstance(target, list) else last] = value
+    return copy
+
+
+def nested(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def deep_parts(levels: int) -> dict[str, Any]:
+    part: dict[str, Any] = {"partId": "leaf"}
+    for _ in range(levels):
+        part = {"partId": "x", "parts": [part]}
+    return part
+
+
+def test_a_correct_message_passes_as_the_same_object() -> None:
+    message = {name: value for name, value in MESSAGE.items() if name != "newField"}
+    assert parse_response("messages.get", message, "18c") is message
+
+
+def test_unknown_fields_are_kept() -> None:
+    assert parse_response("messages.get", MESSAGE, "18c") == MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("internalDate", 1_700_000_000_000, "1700000000000"),
+        ("internalDate", 1.7e12, "1700000000000"),
+        ("internalDate", "-86400000", "-86400000"),
+        ("historyId", 1234, "1234"),
+        ("id", 18, "18"),
+        ("threadId", 18, "18"),
+        ("sizeEstimate", "1000", 1000),
+        ("sizeEstimate", 1000.0, 1000),
+        ("snippet", 7, "7"),
+        ("labelIds", ["INBOX", "INBOX", "UNREAD"], ["INBOX", "UNREAD"]),
+        ("payload.body.size", "5", 5),
+        ("payload.headers.0.value", 7, "7"),
+    ],
+)
+def test_what_has_a_clear_meaning_is_converted(path: str, value: Any, expected: Any) -> None:
+    message = with_value(path, value)
+    assert parse_response("messages.get", message) == with_value(path, expected)
+
+
+@pytest.mark.parametrize("path", ["threadId", "labelIds", "snippet", "historyId", "sizeEstimate", "payload"])
+def test_null_counts_as_absent(path: str) -> None:
+    assert parse_response("messages.get", with_value(path, None)) == with_value(path, ...)
+
+
+def test_a_thread_id_of_no_characters_counts_as_absent() -> None:
+    assert "threadId" not in parse_response("messages.get", with_value("threadId", ""))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("id", ..., "id is missing"),
+        ("id", None, "id is missing"),
+        ("id", "", "id is missing"),
+        ("id", {}, "id is {}, not an id"),
+        ("id", "a\ud800", "id is 'a\\ud800', not an id"),
+        ("id", "x" * 501, "not an id"),
+        ("id", "a\x1bb", "not an id"),
+        ("threadId", [], "threadId is [], not an id"),
+        ("labelIds", "INBOX", "labelIds is text, not a list"),
+        ("labelIds", [None], "labelIds[0] is None, not an id"),
+        ("labelIds", [{}], "labelIds[0] is {}, not an id"),
+        ("historyId", "abc", "historyId is 'abc', not a history id"),
+        ("historyId", "9" * 30, "not a history id"),
+        ("historyId", 2**63, "not a history id"),
+        ("historyId", -1, "historyId is -1, not a history id"),
+        ("historyId", "-1", "not a history id"),
+        ("historyId", True, "historyId is True, not a history id"),
+        ("historyId", "١", "not a history id"),
+        ("internalDate", "abc", "internalDate is 'abc', not epoch milliseconds"),
+        ("internalDate", 1e300, "not epoch milliseconds"),
+        ("sizeEstimate", 2**63, "sizeEstimate is 9223372036854775808, not a whole number of 64 bits"),
+        ("sizeEstimate", 1.5, "sizeEstimate is 1.5, not a whole number"),
+        ("sizeEstimate", "dear diary", "sizeEstimate is text, not a whole number"),
+        ("snippet", ["dear diary"], "snippet is a list, not text"),
+        ("snippet", True, "snippet is true or false, not text"),
+        ("payload", ["dear diary"], "payload is a list, not an object"),
+        ("payload.headers", {"dear": "diary"}, "payload.headers is an object, not a list"),
+        ("payload.headers.0", "dear diary", "payload.headers[0] is text, not an object"),
+        ("payload.headers.0.value", {"dear": "diary"}, "payload.headers[0].value is an object, not text"),
+        ("payload.parts.0.body.size", [], "payload.parts[0].body.size is [], not a whole number"),
+        ("payload.parts.0.parts", "dear diary", "payload.parts[0].parts is text, not a list"),
+    ],
+)
+def test_what_has_none_is_named_without_the_text_of_a_mail(path: str, value: Any, said: str) -> None:
+    with pytest.raises(ResponseError) as caught:
+        parse_response("messages.get", with_value(path, value))
+    assert caught.value.what.startswith(f"messages.get: {path.partition('.')[0]}")
+    assert said in caught.value.what
+    assert (caught.value.method, caught.value.status) == ("messages.get", 200)
+    assert "diary" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_response_about_another_item_is_an_error() -> None:
+    with pytest.raises(ResponseError, match=r"messages\.get: the response is about '18c', not '18d'"):
+        parse_response("messages.get", MESSAGE, "18d")
+
+
+def test_messages_of_a_thread_get_its_id() -> None:
+    thread = {"id": "18b", "messages": [{"id": "1"}, {"id": "2", "threadId": "18a"}]}
+    parsed = parse_response("threads.get", thread, "18b")
+    assert [message["threadId"] for message in parsed["messages"]] == ["18b", "18a"]
+
+
+@pytest.mark.parametrize(
+    ("method", "document", "said"),
+    [
+        ("getProfile", {"historyId": "1"}, "emailAddress is missing"),
+        ("getProfile", {"emailAddress": "a@b.test"}, "historyId is missing"),
+        (
+            "getProfile",
+            {"emailAddress": "a", "historyId": "1", "messagesTotal": "NaN"},
+            "messagesTotal is text, not a whole number",
+        ),
+        ("messages.list", {"messages": [{"threadId": "1"}]}, "messages[0].id is missing"),
+        ("messages.list", {"messages": [{"id": "1"}]}, "messages[0].threadId is missing"),
+        ("messages.list", {"messages": [{"id": {}, "threadId": "1"}]}, "messages[0].id is {}"),
+        ("messages.list", {"nextPageToken": {"a": 1}}, "nextPageToken is an object, not a page token"),
+        ("messages.list", {"nextPageToken": "a\udc00"}, "nextPageToken is text, not a page token"),
+        ("threads.list", {"threads": ["18c"]}, "threads[0] is text, not an object"),
+        ("history.list", {"history": []}, "historyId is missing"),
+        ("history.list", {"historyId": "9", "history": [{}]}, "history[0].id is missing"),
+        (
+            "history.list",
+            {"historyId": "9", "history": [{"id": "8", "messages": ["18c"]}]},
+            "history[0].messages[0] is text, not an object",
+        ),
+        (
+            "history.list",
+            {"historyId": "9", "history": [{"id": "8", "labelsAdded": [{"labelIds": ["A"]}]}]},
+            "history[0].labelsAdded[0].message is missing",
+        ),
+        ("labels.list", {"labels": [{"name": "x"}]}, "labels[0].id is missing"),
+        ("settings.getImap", {"enabled": "yes"}, "enabled is text, not true or false"),
+        ("settings.filters.list", {"filter": [{"id": "1", "action": []}]}, "filter[0].action is a list"),
+        ("settings.sendAs.list", {"sendAs": [{}]}, "sendAs[0].sendAsEmail is missing"),
+    ],
+)
+def test_other_responses_are_checked_too(method: str, document: dict[str, Any], said: str) -> None:
+    with pytest.raises(ResponseError) as caught:
+        parse_response(method, document)
+    assert caught.value.what.startswith(f"{method}: {said}")
+
+
+@pytest.mark.parametrize("records", [[{"id": 8, "messages": [{"id": 1, "threadId": ""}]}], None])
+def test_history_of_numbers(records: Any) -> None:
+    parsed = parse_response("history.list", {"historyId": 9, "history": records})
+    assert parsed["historyId"] == "9"
+    assert parsed.get("history", []) == ([] if records is None else [{"id": "8", "messages": [{"id": "1"}]}])
+
+
+def test_nesting_below_the_typed_levels_is_bounded() -> None:
+    at_the_limit = {"id": "1", "payload": deep_parts(5 + MAX_NESTING // 2)}
+    assert parse_response("messages.get", at_the_limit) == at_the_limit
+    to_batch("messages", [at_the_limit])
+    with pytest.raises(ResponseError, match=r"parts\[0\]\.parts is nested too deeply"):
+        parse_response("messages.get", {"id": "1", "payload": deep_parts(6 + MAX_NESTING // 2)})
+
+
+def test_deep_unknown_fields_are_dropped() -> None:
+    assert parse_response("labels.get", {"id": "1", "x": nested(900), "y": nested(5)}) == {
+        "id": "1",
+        "y": nested(5),
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"7", b'{"id": "1"', b"\xff", b"<html>", b"null", b'"x"'])
+def test_what_is_not_a_json_object(content: bytes) -> None:
+    assert parse_json(content, "messages.get") is None
+
+
+def test_json_that_is_nested_too_deeply_is_named() -> None:
+    with pytest.raises(ResponseError, match=r"messages\.get: the response is nested too deeply"):
+        parse_json(b'{"a": ' + b"[" * 100_000, "messages.get")
+
+
+def test_not_a_number_is_no_number() -> None:
+    assert parse_json(b'{"a": NaN, "b": -Infinity}', "x") == {"a": "NaN", "b": "-Infinity"}
+
+
+def test_every_method_that_is_read_has_a_shape() -> None:
+    unread = {"watch", "stop", "messages.attachments.get"} | {
+        method
+        for method in PRICES
+        if method.count(".") == 3 or (method.startswith("settings.") and method.endswith(".get"))
+    }
+    for method in PRICES.keys() - unread:
+        with pytest.raises(ResponseError):
+            parse_response(method, [])  # type: ignore[arg-type]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+PATHS = [
+    "id",
+    "threadId",
+    "labelIds",
+    "labelIds.0",
+    "snippet",
+    "historyId",
+    "internalDate",
+    "sizeEstimate",
+    "payload",
+    "payload.headers",
+    "payload.headers.0",
+    "payload.headers.0.name",
+    "payload.body",
+    "payload.body.size",
+    "payload.parts",
+    "payload.parts.0",
+    "payload.parts.0.body.data",
+    "newField",
+]
+
+
+@given(path=st.sampled_from(PATHS), value=JSON)
+def test_any_value_in_any_field_is_a_row_or_an_error(path: str, value: Any) -> None:
+    try:
+        parsed = parse_response("messages.get", with_value(path, value))
+    except ResponseError:
+        return
+    assert to_batch("messages", [parsed]).schema == SCHEMAS["messages"]
+    assert parse_response("messages.get", parsed) == parsed
