@@ -12,6 +12,7 @@ from typing import Any
 from gmail_client.api import GmailApi
 from gmail_client.errors import ForbiddenError, NotFoundError, UnavailableError
 from gmail_client.fetch import CHUNK_BYTES, CHUNK_MESSAGES
+from gmail_client.http.calls import ApiResult
 from gmail_client.options import TableOptions
 
 __all__ = ["SETTINGS_PARTS", "read_snapshot"]
@@ -44,9 +45,9 @@ def read_snapshot(
         GmailError: The read can't be completed.
     """
     if table == "drafts":
-        yield from _drafts(api, options)
+        yield from _drafts(api, options, warn)
     elif table == "labels":
-        yield _labels(api)
+        yield _labels(api, warn)
     elif table == "profile":
         yield [api.profile()]
     elif table == "settings":
@@ -63,22 +64,20 @@ def read_snapshot(
         raise KeyError(table)
 
 
-def _labels(api: GmailApi) -> list[Row]:
+def _labels(api: GmailApi, warn: Warn) -> list[Row]:
     """labels.list has the ids, labels.get counts and colours.
 
     If a label is deleted between the two calls, the list is read again.
     """
     known: dict[str, Row] = {}
     for _ in range(_LISTINGS):
-        listed = [label["id"] for label in api.labels()]
+        listed = {label["id"]: label for label in api.labels()}
         vanished = False
         for result in api.get_many(api.label_call(label_id) for label_id in listed if label_id not in known):
             if isinstance(result.error, NotFoundError):
                 vanished = True
-            elif result.error is not None:
-                raise result.error
-            elif result.json is not None:
-                known[result.call.key] = result.json
+            else:
+                known[result.call.key] = _row(result, listed[result.call.key], "labels", warn)
         if not vanished:
             return [known[label_id] for label_id in listed]
     raise UnavailableError(
@@ -88,22 +87,34 @@ def _labels(api: GmailApi) -> list[Row]:
     )
 
 
-def _drafts(api: GmailApi, options: TableOptions) -> Iterator[list[Row]]:
-    ids = [draft["id"] for page in api.list_drafts(page_size=options.page_size) for draft in page]
+def _drafts(api: GmailApi, options: TableOptions, warn: Warn) -> Iterator[list[Row]]:
+    listed = {draft["id"]: draft for page in api.list_drafts(page_size=options.page_size) for draft in page}
     page: list[Row] = []
     size = 0
-    for result in api.get_many(api.draft_call(draft_id, options.format) for draft_id in ids):
+    for result in api.get_many(api.draft_call(draft_id, options.format) for draft_id in listed):
         if isinstance(result.error, NotFoundError):
             continue  # sent or discarded after it was listed
-        if result.error is not None:
-            raise result.error
-        if result.json is not None:
-            page.append(result.json)
-            size += result.size
+        page.append(_row(result, listed[result.call.key], "drafts", warn))
+        size += result.size
         if len(page) >= CHUNK_MESSAGES or size >= CHUNK_BYTES:
             yield page
             page, size = [], 0
     yield page
+
+
+def _row(result: ApiResult, listed: Row, table: str, warn: Warn) -> Row:
+    """The item that was read; what the listing has of it, if this one item can't be read.
+
+    Raises:
+        UnavailableError: Gmail did not respond.
+    """
+    if result.json is not None:
+        return result.json
+    if isinstance(result.error, UnavailableError):
+        raise result.error
+    reason = result.error.what if result.error is not None else "no content"
+    warn(f"{table}: only the listed fields of {result.call.key}, which Gmail refused: {reason}")
+    return listed
 
 
 def _settings(api: GmailApi, warn: Warn) -> Row:

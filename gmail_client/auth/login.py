@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from google_auth_oauthlib.flow import Flow
 from pydantic import SecretStr
 
@@ -37,7 +38,8 @@ from gmail_client.auth.oauth_callback import AuthorizationResponse, OAuthCallbac
 from gmail_client.auth.oauth_client import OAuthClient
 from gmail_client.client import GmailClient
 from gmail_client.errors import ConfigurationError, CredentialsError, ScopeError, UnavailableError
-from gmail_client.http.error_mapping import redact
+from gmail_client.http.body import MAX_TOKEN_BODY_BYTES, read_body
+from gmail_client.http.error_mapping import as_text, redact
 from gmail_client.http.sessions import new_session, route_to
 
 __all__ = ["TESTING_DAYS", "Granted", "Login", "consent", "revoke"]
@@ -202,26 +204,26 @@ class Login:
         token = self._ask(
             code=answer.get("code", ""), redirect_uri=self._redirect_uri, code_verifier=self._verifier
         )
-        if "access_token" not in token:
+        if not as_text(token.get("access_token")):
             raise _refused(token)
-        scopes = tuple(str(token.get("scope") or answer.get("scope") or "").split())
+        scopes = tuple((as_text(token.get("scope")) or answer.get("scope", "")).split())
         if not {READONLY_SCOPE, *_BROADER}.intersection(scopes):
             raise ScopeError(
                 f"The scope {READONLY_SCOPE} was not granted, only {' '.join(scopes) or 'nothing'}.",
                 fix="Log in again and select the checkbox 'View your email messages and settings'.",
             )
-        if not token.get("refresh_token"):
+        if not as_text(token.get("refresh_token")):
             raise CredentialsError(
                 "Google returned no refresh token.",
                 fix="Remove the app at https://myaccount.google.com/permissions and log in again.",
             )
-        access = Credentials.from_access_token(str(token["access_token"]))
+        access = Credentials.from_access_token(as_text(token["access_token"]))
         client = GmailClient(
             access, api_root=self._api_root, oauth_root=self._oauth_root, session=self._session
         )
         address = client.mailbox("me").address
         endpoints = Endpoints(self._api_root, self._oauth_root)
-        return Granted(self.client, address, SecretStr(str(token["refresh_token"])), scopes, endpoints)
+        return Granted(self.client, address, SecretStr(as_text(token["refresh_token"])), scopes, endpoints)
 
     def _ask(self, **fields: str) -> dict[str, Any]:
         """The token endpoint's response to an authorization code; errors contain no secrets."""
@@ -247,16 +249,18 @@ def _posted(session: Callable[[], requests.Session], url: str, form: Mapping[str
                 allow_redirects=False,
                 proxies=route.proxies,
                 verify=route.verify,
+                stream=True,
             )
-        status, content = response.status_code, response.content
-    except requests.RequestException as error:
+            content = read_body(response, "The OAuth server", MAX_TOKEN_BODY_BYTES)
+        status = response.status_code
+    except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as error:
         # Raised again outside: the original holds the request, and so the secret.
         problem = type(error).__name__
     document: Any = None
     if not problem:
         try:
             document = json.loads(content or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             problem = f"status {status} without JSON"
     if not problem and (not isinstance(document, dict) or status >= 500 or status == 429):
         problem = f"status {status}"
@@ -269,11 +273,13 @@ def _posted(session: Callable[[], requests.Session], url: str, form: Mapping[str
 
 
 def _refused(answer: Mapping[str, Any]) -> CredentialsError:
-    reason = str(answer.get("error_subtype") or answer.get("error") or "no token")
+    reason = as_text(answer.get("error_subtype")) or as_text(answer.get("error")) or "no token"
     what, fix = _REFUSALS.get(reason, ("Google refused", "Log in again."))
-    said = redact(str(answer.get("error_description") or ""))
+    said = redact(as_text(answer.get("error_description")))
     return CredentialsError(
-        f"The login failed: {what} ({redact(reason)}{f': {said}' if said else ''}).", fix=fix, reason=reason
+        f"The login failed: {what} ({redact(reason)}{f': {said}' if said else ''}).",
+        fix=fix,
+        reason=redact(reason),
     )
 
 

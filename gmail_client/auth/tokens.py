@@ -20,8 +20,9 @@ from google.auth import transport as google_transport
 from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import OAUTH_ROOT, READONLY_SCOPE, TOKEN_PATH, checked_root
 from gmail_client.errors import ConfigurationError, CredentialsError, GmailError, UnavailableError
+from gmail_client.http.body import MAX_TOKEN_BODY_BYTES, read_body
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
-from gmail_client.http.error_mapping import redact
+from gmail_client.http.error_mapping import as_text, redact
 from gmail_client.http.retry import RetryPolicy
 from gmail_client.http.sessions import route_to
 
@@ -35,6 +36,9 @@ _EARLY = 120.0
 
 _LIFE = 3600.0
 """Lifetime of a token in seconds when the endpoint does not state it."""
+
+_LONGEST_LIFE = 86_400.0
+"""Seconds: a longer lifetime is not Google's."""
 
 _RELOGIN = "Run `gmail-assets login` again."
 
@@ -124,7 +128,7 @@ class TokenSource:
             UnavailableError: The token endpoint can't be reached.
         """
         if self._credentials.kind == "access token":
-            return self._credentials.access_token.get_secret_value()
+            return _sendable(self._credentials.access_token.get_secret_value())
         kept = self._kept.get(scopes)
         if kept is not None and self._clock.time() < kept[1]:
             return kept[0]
@@ -186,14 +190,16 @@ class TokenSource:
                 f"The token endpoint did not respond: {type(error).__name__}.",
                 fix="Check the network, the proxy and GMAIL_OAUTH_ROOT.",
             )
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError):
+            # google-auth converts some fields of the response without checking them.
             failure = self._explained(exchange)
         if failure is not None:
             raise failure
         if not isinstance(maker.token, str) or not maker.token:
             raise self._explained(exchange)
         life = exchange.document.get("expires_in")
-        return maker.token, float(life) if isinstance(life, int | float) and life > 0 else _LIFE
+        stated = float(life) if isinstance(life, int | float) and 0 < life <= _LONGEST_LIFE else _LIFE
+        return _sendable(maker.token), stated
 
     def _maker(self, scopes: tuple[str, ...]) -> Any:
         credentials = self._credentials
@@ -201,7 +207,7 @@ class TokenSource:
             from google.oauth2 import service_account
 
             info = json.loads(credentials.service_account.get_secret_value())
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
                 return service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
                     {**info, "token_uri": self._token_uri}, scopes=list(scopes), subject=credentials.subject
                 )
@@ -221,11 +227,11 @@ class TokenSource:
 
     def _explained(self, exchange: _Exchange) -> GmailError:
         status, document = exchange.status, exchange.document
-        reason = str(document.get("error_subtype") or document.get("error") or "")
-        described = redact(str(document.get("error_description") or ""))
+        reason = redact(as_text(document.get("error_subtype")) or as_text(document.get("error")))
+        described = redact(as_text(document.get("error_description")))
         service = self._credentials.kind == "service account"
         cause = (_SERVICE_CAUSES.get(reason) if service else None) or _CAUSES.get(reason)
-        said = f"{redact(reason)}{f' ({described})' if described else ''}"
+        said = f"{reason}{f' ({described})' if described else ''}"
         if cause is None and (status in (0, 200, 408, 429) or status >= 500 or reason in _BUSY or not reason):
             return UnavailableError(
                 f"The token endpoint issued no token: {f'status {status}' if status else 'no response'}"
@@ -236,6 +242,16 @@ class TokenSource:
             )
         what, fix = cause or ("the token endpoint refused", _RELOGIN)
         return CredentialsError(f"No access token: {said}: {what}.", fix=fix, status=status, reason=reason)
+
+
+def _sendable(token: str) -> str:
+    """`token`, if it can stand in a header."""
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise CredentialsError(
+            "The access token contains characters that no token has.",
+            fix="Set GMAIL_ACCESS_TOKEN to a token without blanks and quotes, or check GMAIL_OAUTH_ROOT.",
+        )
+    return token
 
 
 class _Refused(google_errors.TransportError):
@@ -269,16 +285,18 @@ class _Exchange(google_transport.Request):
             allow_redirects=False,
             proxies=route.proxies,
             verify=route.verify,
+            stream=True,
         )
         self.status = response.status_code
+        content = read_body(response, "The token endpoint", MAX_TOKEN_BODY_BYTES)
         try:
-            document = json.loads(response.content)
+            document = json.loads(content)
         except (ValueError, RecursionError):
             document = None
         self.document = document if isinstance(document, dict) else {}
         if self.status != 200:
             raise _Refused
-        return _Reply(self.status, response.headers, response.content)
+        return _Reply(self.status, response.headers, content)
 
 
 class _Reply(google_transport.Response):

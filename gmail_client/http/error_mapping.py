@@ -34,7 +34,7 @@ from gmail_client.errors import (
 )
 from gmail_client.printable import printable
 
-__all__ = ["error_from_response", "no_mailbox", "redact"]
+__all__ = ["as_text", "error_from_response", "no_mailbox", "redact"]
 
 _API_LIBRARY = "https://console.cloud.google.com/apis/library/gmail.googleapis.com"
 
@@ -235,25 +235,25 @@ def _read(content: bytes) -> _ErrorBody | None:
         return None
     error = document.get("error")
     if isinstance(error, str):
-        return _ErrorBody(redact(_str(document.get("error_description"))), (redact(error),), {})
+        return _ErrorBody(redact(as_text(document.get("error_description"))), (redact(error),), {})
     if not isinstance(error, dict):
         return _ErrorBody("", (), {})
     reasons: list[str] = []
     metadata: dict[str, str] = {}
     for item in _dicts(error.get("errors")):
-        reasons.append(_str(item.get("reason")))
+        reasons.append(as_text(item.get("reason")))
     for item in _dicts(error.get("details")):
-        reasons.append(_str(item.get("reason")))
+        reasons.append(as_text(item.get("reason")))
         found = item.get("metadata")
         if isinstance(found, dict):
-            metadata.update({key: _str(value) for key, value in found.items()})
-    reasons.append(_str(error.get("status")))
+            metadata.update({key: as_text(value) for key, value in found.items()})
+    reasons.append(as_text(error.get("status")))
     unique = tuple(dict.fromkeys(redact(reason) for reason in reasons if reason))
-    return _ErrorBody(redact(_str(error.get("message"))), unique, metadata)
+    return _ErrorBody(redact(as_text(error.get("message"))), unique, metadata)
 
 
-def _str(value: object) -> str:
-    """Text or a number as text; anything else is not part of an error."""
+def as_text(value: object) -> str:
+    """Text, or a number as text; anything else, which a server's error does not have, is empty."""
     return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else ""
 
 

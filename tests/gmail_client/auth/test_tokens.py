@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -10,13 +11,22 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
-from support.wire import OAUTH, ManualClock, Said, Wire
+from support.lives import lives
+from support.wire import OAUTH, ManualClock, Said, Wire, message
 
 from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import DIRECTORY_SCOPE, READONLY_SCOPE
 from gmail_client.auth.tokens import TokenSource
-from gmail_client.errors import ConfigurationError, CredentialsError, GmailError, UnavailableError
+from gmail_client.errors import (
+    ConfigurationError,
+    CredentialsError,
+    GmailError,
+    ResponseError,
+    UnavailableError,
+)
 
 USER = Credentials.from_refresh_token("client-7", "hush-secret", "1//hush-refresh")
 
@@ -285,3 +295,51 @@ def test_lasting_trouble_ends_as_unavailable(wire: Wire, clock: ManualClock, tro
 def test_http_to_another_machine_is_refused(wire: Wire, clock: ManualClock) -> None:
     with pytest.raises(ConfigurationError, match="GMAIL_OAUTH_ROOT"):
         TokenSource(USER, session=wire.session, oauth_root="http://evil.test", clock=clock)
+
+
+@pytest.mark.parametrize(
+    "life", [float("nan"), float("inf"), 10**400, "soon", True, [], {}, "9" * 5_000, 1e300]
+)
+def test_an_impossible_life_is_an_hour_or_an_error_of_ours(wire: Wire, clock: ManualClock, life: Any) -> None:
+    wire.token_answer = lambda _: Said(json={"access_token": "ya29.x", "expires_in": life})
+    with contextlib.suppress(GmailError):
+        assert source(wire, clock).token() == "ya29.x"
+        clock.now += 90_000
+        source(wire, clock).token()
+        assert len(wire.token_requests) == 2
+
+
+@pytest.mark.parametrize("token", ["ya29.\u65e5", "ya29.x\r\nX-Evil: 1", "ya29.x y", "ya29.\ud800"])
+def test_a_token_that_cannot_stand_in_a_header_is_refused(wire: Wire, clock: ManualClock, token: str) -> None:
+    wire.token_answer = lambda _: Said(json={"access_token": token})
+    for credentials in (USER, Credentials.from_access_token(token)):
+        with pytest.raises(CredentialsError, match="characters that no token has") as caught:
+            source(wire, clock, credentials).token()
+        assert "ya29" not in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = ["access_token", "expires_in", "scope", "token_type", "id_token", "refresh_token", "error"]
+
+
+@lives(60)
+@given(
+    status=st.sampled_from([200, 200, 200, 400, 401, 429, 503]),
+    document=st.dictionaries(st.sampled_from([*FIELDS, "error_subtype", "error_description"]), JSON) | JSON,
+)
+def test_any_json_of_the_token_endpoint_is_a_token_or_one_of_ours(status: int, document: Any) -> None:
+    clock = ManualClock()
+    wire = Wire(message)
+    wire.token_answer = lambda _: Said(status, document)
+    with contextlib.suppress(GmailError):
+        assert source(wire, clock).token().isprintable()
+
+
+def test_a_large_answer_of_the_token_endpoint_is_not_read(wire: Wire, clock: ManualClock) -> None:
+    wire.token_answer = lambda _: Said(json={"access_token": "x" * (2 << 20)})
+    with pytest.raises(ResponseError, match="larger than 1 MB"):
+        source(wire, clock).token()

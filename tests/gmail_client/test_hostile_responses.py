@@ -1,0 +1,217 @@
+"""Any JSON in any field of any response ends in rows or in one of our errors, and takes no other message along."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.gmail_api import Caller
+from support.lives import lives
+from support.wire import Asked, ManualClock, Said, Wire, connect, refused
+
+from gmail_client.client import Mailbox
+from gmail_client.emulator import Emulator
+from gmail_client.errors import GmailError
+from gmail_client.options import TableOptions
+from gmail_client.quota import preset
+from gmail_client.reads import read_pages
+from gmail_client.schema import SCHEMAS, json_row, to_batch
+from gmail_client.snapshots import SETTINGS_PARTS
+from gmail_client.tables import CATALOGUE
+
+ROOT = "/gmail/v1/users/me/"
+LISTS = ["messages", "threads", "drafts", "labels", "history"]
+SETTINGS = [f"settings/{name}" for name in (*SETTINGS_PARTS, "filters", "sendAs", "forwardingAddresses")]
+
+
+@cache
+def recorded() -> dict[str, dict[str, Any]]:
+    """Real responses of the emulator by path, for a mailbox of a few messages."""
+    with Emulator(messages=8, seed=5) as gmail:
+        caller = Caller(gmail)
+        start = gmail.mailbox().head
+        gmail.mailbox().create_draft(gmail.mailbox().random_mail())
+        for message_id in gmail.mailbox().message_ids()[:3]:
+            gmail.mailbox().modify(message_id, ["STARRED"])
+        gmail.mailbox().delete(gmail.mailbox().message_ids()[-1])
+        found = {"profile": caller.me("profile"), "history": caller.me("history", startHistoryId=start)}
+        for path in ("messages", "threads", "drafts", "labels"):
+            found[path] = caller.me(path, includeSpamTrash="true") if path != "labels" else caller.me(path)
+            for item in found[path].get(path, []):
+                found[f"{path}/{item['id']}"] = caller.me(f"{path}/{item['id']}")
+        for path in SETTINGS:
+            found[path] = caller.me(path)
+        caller.close()
+    return found
+
+
+def serve(change: Callable[[str, dict[str, Any]], Any]) -> Mailbox:
+    """A mailbox on the recorded responses, each of which goes through a function."""
+
+    def answer(asked: Asked) -> Said:
+        path = asked.path.removeprefix(ROOT)
+        if path not in recorded():
+            return refused(404, "notFound")
+        document = change(path, json.loads(json.dumps(recorded()[path])))
+        return document if isinstance(document, Said) else Said(json=document)
+
+    return connect(Wire(answer), ManualClock(), quota=preset(1_200_000)).mailbox()
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all values in a document."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield from places(item, (*path, key))
+
+
+def replaced(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    *parents, last = path
+    target = document
+    for key in parents:
+        target = target[key]
+    if value is ...:
+        del target[last]
+    else:
+        target[last] = value
+    return document
+
+
+def use(mailbox: Mailbox) -> None:
+    """Everything that a reader does with a mailbox; each part ends in rows or in one of our errors."""
+    tables = {name: TableOptions(skip_refused=True) for name in ("messages", "threads")}
+    for name in CATALOGUE:
+        try:
+            for page in read_pages(mailbox.api, name, tables.get(name), lambda text: None):
+                assert to_batch(name, page).schema == SCHEMAS[name]
+                for row in page:
+                    assert pa.array([json_row(name, row)], pa.struct(list(SCHEMAS[name])))
+        except GmailError as error:
+            problem = str(error)
+        else:
+            problem = ""
+        assert len(problem) < 2_000
+    for ask in (lambda: mailbox.address, mailbox.history_id, lambda: list(mailbox.changes(1))):
+        try:
+            assert ask() is not None
+        except GmailError as error:
+            problem = str(error)
+        assert len(problem) < 2_000
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(
+        [2**63, -(2**63) - 1, 10**30, float("nan"), float("inf"), 1e300, "", "abc", "-1", "\ud800"]
+    )
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+) | st.sampled_from([..., "9" * 30, "9" * 5_000, ["INBOX", "INBOX"], "x\x1b[2J", "\u202e"])
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[str, tuple[Any, ...], Any]:
+    path = draw(st.sampled_from(sorted(recorded())))
+    place = draw(st.sampled_from(sorted(places(recorded()[path]), key=str)))
+    return path, place, draw(JSON.filter(lambda value: value is not ... or place != ()))
+
+
+@lives(60)
+@given(change=changes())
+def test_any_json_in_any_field_is_rows_or_one_of_our_errors(
+    change: tuple[str, tuple[Any, ...], Any],
+) -> None:
+    path, place, value = change
+    use(serve(lambda asked, document: replaced(document, place, value) if asked == path else document))
+
+
+def test_without_a_change_all_tables_are_read() -> None:
+    mailbox = serve(lambda path, document: document)
+    for name in CATALOGUE.keys() - {"delegates"}:
+        assert list(mailbox.rows(name)), name
+    assert {change.kind for change in mailbox.changes(1)} == {"added", "updated", "deleted"}
+
+
+def gets(collection: str) -> list[str]:
+    return sorted(path for path in recorded() if path.startswith(f"{collection}/"))
+
+
+BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "forbidden": lambda document: refused(403, "forbidden"),
+    "empty": lambda document: {},
+    "no id": lambda document: replaced(document, ("id",), ...),
+    "another id": lambda document: replaced(document, ("id",), "18c"),
+    "a lone surrogate in the id": lambda document: replaced(document, ("id",), "\ud800"),
+    "a large size": lambda document: replaced(document, ("sizeEstimate",), 2**63),
+    "a list for the payload": lambda document: replaced(document, ("payload",), [1]),
+    "a history id of 30 digits": lambda document: replaced(document, ("historyId",), "9" * 30),
+    "precondition": lambda document: refused(400, "failedPrecondition", "Precondition check failed."),
+    "not JSON": lambda document: Said(raw=b"<html>"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_the_other_messages_land(how: str) -> None:
+    broken = gets("messages")[2]
+
+    def change(path: str, document: dict[str, Any]) -> Any:
+        holds = path.startswith("threads/") and any(
+            f"messages/{message['id']}" == broken for message in document["messages"]
+        )
+        return BROKEN[how](document) if path == broken or holds else document
+
+    rows = list(serve(change).rows("messages", {"skip_refused": True}))
+    assert {f"messages/{row['id']}" for row in rows} == {
+        f"messages/{item['id']}" for item in recorded()["messages"]["messages"]
+    } - {broken}
+    to_batch("messages", rows)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("internalDate", 1_700_000_000_000, "1700000000000"),
+        ("sizeEstimate", "77", 77),
+        ("labelIds", ["INBOX", "INBOX"], ["INBOX"]),
+        ("threadId", None, None),
+    ],
+)
+def test_what_has_a_clear_meaning_lands(field: str, value: Any, expected: Any) -> None:
+    def change(path: str, document: dict[str, Any]) -> Any:
+        for message in document.get("messages", []) if path.startswith("threads/") else [document]:
+            if path.startswith(("messages/", "threads/")):
+                message[field] = value
+        return document
+
+    batch = pa.Table.from_batches(serve(change).read("messages"))
+    assert batch.num_rows == len(recorded()["messages"]["messages"])
+    assert set(map(str, batch[field].to_pylist())) <= {str(expected), *map(str, thread_ids())}
+
+
+def thread_ids() -> list[str]:
+    return [path.removeprefix("threads/") for path in gets("threads")]
+
+
+@pytest.mark.parametrize("table", ["labels", "drafts"])
+@pytest.mark.parametrize("how", ["forbidden", "empty", "another id"])
+def test_a_label_or_draft_that_cannot_be_read_keeps_its_row(table: str, how: str) -> None:
+    broken, warnings = gets(table)[0], list[str]()
+    mailbox = serve(lambda path, document: BROKEN[how](document) if path == broken else document)
+    rows = [row for page in read_pages(mailbox.api, table, None, warnings.append) for row in page]
+    (row,) = [row for row in rows if f"{table}/{row['id']}" == broken]
+    assert row in recorded()[table][table]
+    assert [row["id"] for row in rows] == [item["id"] for item in recorded()[table][table]]
+    assert len(warnings) == 1
+    assert broken.rpartition("/")[2] in warnings[0]
