@@ -23,8 +23,8 @@ from gmail_client.schema import json_row
 from gmail_client.tables import CATALOGUE, table
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.spark_schema import struct_type
-from lakeflow_entry.stream.changes import Feed, head_of, read_batch
-from lakeflow_entry.stream.deletes import Departures
+from lakeflow_entry.stream.changes import ChangeReader, head_of, read_batch
+from lakeflow_entry.stream.deletes import DeleteReader
 from lakeflow_entry.stream.offsets import NEW, Offset
 from lakeflow_entry.table_options import table_options
 
@@ -188,8 +188,8 @@ class _Flow:
     """One stream of this instance, and the head at which it ends."""
 
     def __init__(self, mailbox: Mailbox, table_name: str, options: TableOptions) -> None:
-        self.feed = Feed(mailbox.api, table_name, options)
-        self.departures = Departures(mailbox.api, table_name, options)
+        self.feed = ChangeReader(mailbox.api, table_name, options)
+        self.departures = DeleteReader(mailbox.api, table_name, options)
         self._head: int | None = None
 
     def head(self, mailbox: Mailbox) -> int:

@@ -42,8 +42,8 @@ from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.report import REPORT, Report
 from lakeflow_entry.spark_schema import struct_type
-from lakeflow_entry.stream.changes import DEFAULT_CAP, Batch, Feed, head_of, read_batch
-from lakeflow_entry.stream.deletes import Departures
+from lakeflow_entry.stream.changes import DEFAULT_CAP, Batch, ChangeReader, head_of, read_batch
+from lakeflow_entry.stream.deletes import DeleteReader
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.table_options import find, table_options
 from lakeflow_entry.virtual_tables import VIRTUAL_TABLES, read_virtual
@@ -250,7 +250,7 @@ class _Stream:
     def __init__(self, request: _Request) -> None:
         self._request = request
         self._head: int | None = None
-        self._feed: Feed | None = None
+        self._feed: ChangeReader | None = None
         self._planned: tuple[Offset, Offset, Batch] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -262,7 +262,7 @@ class _Stream:
     def _plan(self, start: Offset) -> Offset:
         feed = self._live()
         if self._request.deletes:
-            return Departures(feed.api, feed.table, feed.options).plan(start, self._head)
+            return DeleteReader(feed.api, feed.table, feed.options).plan(start, self._head)
         end, batch = feed.plan(start, self._head)
         self._planned = (start, end, batch)
         return end
@@ -273,16 +273,16 @@ class _Stream:
             return self._planned[2]
         return self._live().between(start, end)
 
-    def _live(self) -> Feed:
+    def _live(self) -> ChangeReader:
         if self._feed is None:
-            self._feed = Feed(self._request.mailbox().api, self._request.table, self._request.options)
+            self._feed = ChangeReader(self._request.mailbox().api, self._request.table, self._request.options)
         return self._feed
 
     def _read(self, value: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
         request = self._request
         api = request.mailbox().api
         if request.deletes:
-            departures = Departures(api, request.table, request.options)
+            departures = DeleteReader(api, request.table, request.options)
             rows = departures.between(Offset.parse(value["start"]), Offset.parse(value["end"]))
             if rows:
                 yield pa.RecordBatch.from_pylist(rows, schema=SCHEMAS[request.table])

@@ -1,4 +1,4 @@
-"""One table of one mailbox as a stream: what the next batch brings (`Feed.plan`), and its rows (`read_batch`).
+"""One table of one mailbox as a stream: what the next batch brings (`ChangeReader.plan`), and its rows (`read_batch`).
 
 Planning is cheap (listings and history, no bodies) and gives the batch's end together with a `Batch`, a small value
 that can travel to another process; reading it is where messages are fetched. Both entries stand on it: the class that
@@ -27,10 +27,10 @@ from gmail_client.fetch import CHUNK_BYTES, FetchedThread, FetchRequest, chunks,
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
 from gmail_client.reads import failure_policy, thread_resource
-from lakeflow_entry.stream.first_load import LoadPlan
-from lakeflow_entry.stream.offsets import LoadPlace, Offset
+from lakeflow_entry.stream.load_plan import LoadPlan
+from lakeflow_entry.stream.offsets import LoadPosition, Offset
 
-__all__ = ["DEFAULT_CAP", "Batch", "Feed", "head_of", "read_batch"]
+__all__ = ["DEFAULT_CAP", "Batch", "ChangeReader", "head_of", "read_batch"]
 
 Row = dict[str, Any]
 
@@ -62,7 +62,7 @@ def head_of(api: GmailApi) -> int:
     return int(api.profile()["historyId"])
 
 
-class Feed:
+class ChangeReader:
     """The stream of `messages` or `threads`.
 
     Args:
@@ -152,7 +152,7 @@ class Feed:
         place = listing.plan.first(self.cap)
         return Offset(anchor, load=place), self._loaded(listing, listing.plan.between(None, place))
 
-    def _go_on(self, start: Offset, load: LoadPlace) -> tuple[Offset, Batch]:
+    def _go_on(self, start: Offset, load: LoadPosition) -> tuple[Offset, Batch]:
         listing = self._listed(start.history_id or 0)
         place = listing.plan.after(load, self.cap)
         batch = self._loaded(listing, listing.plan.between(load, place))
@@ -264,7 +264,7 @@ def read_batch(
         api: The mailbox.
         table: `messages` or `threads`.
         options: The table's options.
-        batch: What `Feed.plan` gave.
+        batch: What `ChangeReader.plan` gave.
         messages: Messages after which a page ends; it ends at 16 MB of JSON in any case.
 
     Yields:

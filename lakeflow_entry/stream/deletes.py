@@ -1,4 +1,4 @@
-"""The delete flow of a table: which rows have to leave, from the history (`Departures.plan`).
+"""The delete flow of a table: which rows have to leave, from the history (`DeleteReader.plan`).
 
 A message's row leaves when it is deleted for ever, or when its labels no longer fit the filters (trash and spam
 included). A thread's row leaves only with its last message that fits. The flow has a checkpoint of its own.
@@ -26,17 +26,17 @@ from gmail_client.options import TableOptions
 from gmail_client.reads import raise_for_failures
 from gmail_client.schema import SCHEMAS
 from lakeflow_entry.stream.changes import DEFAULT_CAP, head_of
-from lakeflow_entry.stream.known_ids import pack, unpack
 from lakeflow_entry.stream.offsets import Offset
+from lakeflow_entry.stream.packed_ids import pack, unpack
 
-__all__ = ["Departures"]
+__all__ = ["DeleteReader"]
 
 Row = dict[str, Any]
 
 _log = logging.getLogger(__name__)
 
 
-class Departures:
+class DeleteReader:
     """The rows that leave `messages` or `threads`.
 
     Args:

@@ -10,7 +10,7 @@
 
     {"historyId": "950", "known": "eJw..."}           ... and, for the delete flow, the rows that the table may have
 
-Spark compares offsets as text, so the keys always come in this order. `LoadPlace` explains those of a load.
+Spark compares offsets as text, so the keys always come in this order. `LoadPosition` explains those of a load.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 
 from gmail_client.errors import ConfigurationError
 
-__all__ = ["NEW", "LoadPlace", "Offset"]
+__all__ = ["NEW", "LoadPosition", "Offset"]
 
 
 @dataclass(frozen=True, slots=True)
-class LoadPlace:
+class LoadPosition:
     """Where in the descending order of positions a load stands.
 
     Attributes:
@@ -59,7 +59,7 @@ class Offset:
 
     history_id: int | None = None
     seen: int = 0
-    load: LoadPlace | None = None
+    load: LoadPosition | None = None
     reloaded: int | None = None
     known: str | None = None
 
@@ -75,7 +75,7 @@ class Offset:
         try:
             load = None
             if "place" in value:
-                load = LoadPlace(
+                load = LoadPosition(
                     str(value["place"]), str(value["until"]), str(value["top"]), int(value.get("taken", 0))
                 )
             reloaded = int(value["reloaded"]) if "reloaded" in value else None

@@ -177,7 +177,7 @@ def test_an_expired_history_costs_no_truth_and_is_said(
 def test_a_table_too_large_for_its_delete_flow_says_what_stays(
     gmail: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakeflow_entry.stream.known_ids.MOST", 5)
+    monkeypatch.setattr("lakeflow_entry.stream.packed_ids.MOST", 5)
     pipeline = loaded(gmail)
     victim = gmail.mailbox().message_ids()[0]
     gmail.mailbox().delete(victim)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakeflow_entry.stream.known_ids import MOST, pack, unpack
+from lakeflow_entry.stream.packed_ids import MOST, pack, unpack
 
 
 @given(st.sets(st.integers(0, 2**64 - 1).map(lambda number: f"{number:x}"), max_size=200))

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lakeflow_entry.stream.offsets import LoadPlace
+from lakeflow_entry.stream.offsets import LoadPosition
 
 __all__ = ["LoadPlan"]
 
@@ -55,27 +55,27 @@ class LoadPlan:
     def _of(cls, positions: Iterable[str]) -> LoadPlan:
         return cls(sorted(positions, key=_rank, reverse=True))
 
-    def first(self, cap: int) -> LoadPlace | None:
+    def first(self, cap: int) -> LoadPosition | None:
         """Where the first batch ends; None when it takes everything."""
         if len(self.positions) <= max(1, int(cap * _WHOLE)):
             return None
         taken = self._cut(0, max(1, cap // 2))
         place = self.positions[taken - 1]
         room = cap - taken
-        return LoadPlace(
+        return LoadPosition(
             place,
             self._until(taken, room) if room else place,
             _newest(position.rpartition("/")[2] for position in self.positions),
             taken,
         )
 
-    def after(self, load: LoadPlace, cap: int) -> LoadPlace | None:
+    def after(self, load: LoadPosition, cap: int) -> LoadPosition | None:
         """Where the batch that begins at `load` ends, with the end of the one after it; None when it is the last."""
         if not load.until:
             return None
-        return LoadPlace(load.until, self._until(self._below(load.until), cap, load.top), load.top)
+        return LoadPosition(load.until, self._until(self._below(load.until), cap, load.top), load.top)
 
-    def between(self, start: LoadPlace | None, end: LoadPlace | None) -> list[str]:
+    def between(self, start: LoadPosition | None, end: LoadPosition | None) -> list[str]:
         """The positions that a batch delivers.
 
         Args:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakeflow_entry.stream.first_load import LoadPlan
-from lakeflow_entry.stream.offsets import LoadPlace, Offset
+from lakeflow_entry.stream.load_plan import LoadPlan
+from lakeflow_entry.stream.offsets import LoadPosition, Offset
 
 IDS = st.integers(1, 2**40).map(lambda number: f"{number:x}")
 MAILBOXES = st.dictionaries(IDS, IDS, max_size=60)
@@ -48,7 +48,7 @@ def test_a_replayed_batch_loses_nothing_whatever_arrived_meanwhile(
     after = {**{m: t for m, t in before.items() if m not in deleted}, **later}
     old, new = LoadPlan.of_messages(before), LoadPlan.of_messages(after)
     came: set[str] = set()
-    start: LoadPlace | None = None
+    start: LoadPosition | None = None
     for number in range(200):
         plan = old if number <= crash_at else new
         end = plan.first(cap) if start is None else plan.after(start, cap)
@@ -70,11 +70,11 @@ def test_a_replayed_batch_loses_nothing_whatever_arrived_meanwhile(
 @given(
     st.integers(0, 10**18),
     st.integers(0, 10**6),
-    st.none() | st.builds(LoadPlace, IDS, IDS | st.just(""), IDS, st.integers(0, 99)),
+    st.none() | st.builds(LoadPosition, IDS, IDS | st.just(""), IDS, st.integers(0, 99)),
     st.none() | st.integers(1, 10**18),
 )
 def test_offsets_survive_their_json(
-    history_id: int, seen: int, load: LoadPlace | None, reloaded: int | None
+    history_id: int, seen: int, load: LoadPosition | None, reloaded: int | None
 ) -> None:
     offset = Offset(history_id, seen, load, reloaded)
     assert Offset.parse(offset.to_json()) == offset
