@@ -13,18 +13,22 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pyspark import TaskContext
 from pyspark.sql.types import StructType
 
+from gmail_client.api import GmailApi
 from gmail_client.client import Mailbox
-from gmail_client.errors import ConfigurationError
+from gmail_client.errors import ConfigurationError, HistoryExpiredError
 from gmail_client.options import TableOptions
 from gmail_client.reads import read_pages
 from gmail_client.schema import json_row
 from gmail_client.tables import CATALOGUE, table
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.spark_schema import struct_type
-from lakeflow_entry.stream.changes import ChangeReader, head_of, read_batch
-from lakeflow_entry.stream.deletes import DeleteReader
+from lakeflow_entry.stream.batch import read_batch
+from lakeflow_entry.stream.changes import ChangeReader
+from lakeflow_entry.stream.deletes import DeleteReader, delete_rows
+from lakeflow_entry.stream.history import HistoryRange, head_of
 from lakeflow_entry.stream.offsets import NEW, Offset
 from lakeflow_entry.table_options import table_options
 
@@ -52,6 +56,8 @@ class GmailLakeflowConnect:
 
     def _start(self) -> None:
         self._live: Mailbox | None = None
+        self._shared_history: HistoryRange | None = None
+        self._head: int | None = None
         self._flows: dict[tuple[str, str, TableOptions], _Flow] = {}
         self._instance = uuid.uuid4().hex
 
@@ -109,15 +115,20 @@ class GmailLakeflowConnect:
             return self._snapshot(table_name, start_offset, options)
         if start_offset is None:
             # The head comes before the listing, so that a stream can go on from here.
-            end = Offset(head_of(api)).to_json()
-            return self._rows(table_name, options), end
+            return self._rows(table_name, options), Offset(head_of(api)).to_json()
         start = Offset.parse(start_offset)
-        flow = self._flow("upserts", table_name, options, start)
-        end_offset, batch = flow.feed.plan(start, flow.head(self._mailbox))
-        if flow.ended(start, end_offset):
-            return iter(()), dict(start_offset)
+        flow = self._flow("changes", table_name, options, start)
+        reader = flow.change_reader(api, table_name, options, self._history)
+        repeated = _in_spark_task()
+        end, batch = reader.plan(
+            start, self._head_for(flow), confirmed=flow.delivered == start, repeated=repeated
+        )
+        if end == start:
+            return self._nothing(flow, start_offset)
+        _refuse_lost_batch(table_name, start, end, repeated)
         pages = read_batch(api, table_name, options, batch)
-        return (json_row(table_name, row) for page in pages for row in page), end_offset.to_json()
+        rows = (json_row(table_name, row) for page in pages for row in page)
+        return flow.delivering(rows, end), end.to_json()
 
     def read_table_deletes(
         self, table_name: str, start_offset: Mapping[str, Any] | None, table_options: Options
@@ -138,10 +149,15 @@ class GmailLakeflowConnect:
             )
         start = Offset.parse(start_offset)
         flow = self._flow("deletes", table_name, options, start)
-        end = flow.departures.plan(start, flow.head(self._mailbox))
-        if flow.ended(start, end):
-            return iter(()), dict(start_offset or {})
-        return iter(flow.departures.between(start, end)), end.to_json()
+        reader = DeleteReader(self._mailbox.api, table_name, options, self._history)
+        repeated = _in_spark_task()
+        end, deleted = reader.plan(
+            start, self._head_for(flow), confirmed=flow.delivered == start, repeated=repeated
+        )
+        if end == start:
+            return self._nothing(flow, start_offset or {})
+        _refuse_lost_batch(table_name, start, end, repeated)
+        return flow.delivering(iter(delete_rows(table_name, deleted)), end), end.to_json()
 
     @property
     def _mailbox(self) -> Mailbox:
@@ -152,11 +168,27 @@ class GmailLakeflowConnect:
     def _parsed(self, table_name: str, options: Options | None) -> TableOptions:
         return table_options(table_name, options, self.options)
 
+    @property
+    def _history(self) -> HistoryRange:
+        if self._shared_history is None:
+            self._shared_history = HistoryRange(self._mailbox.api)
+        return self._shared_history
+
     def _flow(self, kind: str, table_name: str, options: TableOptions, start: Offset) -> _Flow:
         key = (kind, table_name, options)
         if key not in self._flows or start == NEW:
-            self._flows[key] = _Flow(self._mailbox, table_name, options)
+            self._flows[key] = _Flow()
         return self._flows[key]
+
+    def _head_for(self, flow: _Flow) -> int:
+        """The head at which all flows of this instance end; a newer one for a flow that ended there."""
+        if self._head is None or flow.ended_at == self._head:
+            self._head = head_of(self._mailbox.api)
+        return self._head
+
+    def _nothing(self, flow: _Flow, start: Mapping[str, Any]) -> tuple[Iterator[Row], dict[str, Any]]:
+        flow.ended_at = self._head
+        return iter(()), dict(start)
 
     def _rows(self, table_name: str, options: TableOptions) -> Iterator[Row]:
         for page in read_pages(self._mailbox.api, table_name, options, messages=1):
@@ -173,7 +205,7 @@ class GmailLakeflowConnect:
         return self._rows(table_name, options), end
 
     def __getstate__(self) -> dict[str, Any]:
-        fresh = ("_live", "_flows", "_instance")
+        fresh = ("_live", "_shared_history", "_head", "_flows", "_instance")
         return {name: value for name, value in self.__dict__.items() if name not in fresh}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -185,21 +217,47 @@ class GmailLakeflowConnect:
 
 
 class _Flow:
-    """One stream of this instance, and the head at which it ends."""
+    """One stream of this instance.
 
-    def __init__(self, mailbox: Mailbox, table_name: str, options: TableOptions) -> None:
-        self.feed = ChangeReader(mailbox.api, table_name, options)
-        self.departures = DeleteReader(mailbox.api, table_name, options)
-        self._head: int | None = None
+    Attributes:
+        delivered: End of the last batch of which every row was consumed.
+        ended_at: The head at which there was nothing more.
+    """
 
-    def head(self, mailbox: Mailbox) -> int:
-        if self._head is None:
-            self._head = head_of(mailbox.api)
-        return self._head
+    def __init__(self) -> None:
+        self.delivered: Offset | None = None
+        self.ended_at: int | None = None
+        self._reader: ChangeReader | None = None
 
-    def ended(self, start: Offset, end: Offset) -> bool:
-        """Whether there is nothing more; the next call then looks at the mailbox afresh."""
-        if start != end:
-            return False
-        self._head = None
-        return True
+    def change_reader(
+        self, api: GmailApi, table_name: str, options: TableOptions, history: HistoryRange
+    ) -> ChangeReader:
+        """The flow's reader, which keeps the listing of a load from batch to batch."""
+        if self._reader is None:
+            self._reader = ChangeReader(api, table_name, options, history)
+        return self._reader
+
+    def delivering(self, rows: Iterator[Row], end: Offset) -> Iterator[Row]:
+        """The rows; once all are consumed, the batch that ends at `end` is delivered."""
+        yield from rows
+        self.delivered = end
+
+
+def _in_spark_task() -> bool:
+    """Whether a Spark task calls. The framework plans batches on the driver, repeats a lost one in a task, and then
+    goes on from the end in its log, whatever the repeated call returns as its end."""
+    return TaskContext.get() is not None
+
+
+def _refuse_lost_batch(table_name: str, start: Offset, end: Offset, repeated: bool) -> None:
+    """Refuse to repeat a batch of version 1 whose history has expired: its end does not show that it may be missing.
+
+    Raises:
+        HistoryExpiredError: This is such a batch.
+    """
+    if repeated and end.reload and start.version == 1:
+        raise HistoryExpiredError(
+            f"Gmail no longer keeps the history after {start.history_id}, so a batch of {table_name} that an earlier "
+            "version of gmail-assets planned can't be repeated.",
+            fix=f"Run a full refresh of {table_name}.",
+        )

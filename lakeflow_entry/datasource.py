@@ -42,10 +42,12 @@ from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.report import REPORT, Report
 from lakeflow_entry.spark_schema import struct_type
-from lakeflow_entry.stream.changes import DEFAULT_CAP, Batch, ChangeReader, head_of, read_batch
-from lakeflow_entry.stream.deletes import DeleteReader
+from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch, read_batch
+from lakeflow_entry.stream.changes import ChangeReader
+from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader, delete_rows
+from lakeflow_entry.stream.history import head_of
 from lakeflow_entry.stream.offsets import Offset
-from lakeflow_entry.table_options import find, table_options
+from lakeflow_entry.table_options import RECONCILED, find, table_options
 from lakeflow_entry.virtual_tables import VIRTUAL_TABLES, read_virtual
 
 if TYPE_CHECKING:
@@ -146,6 +148,7 @@ class _Request:
             )
         self.options = TableOptions() if self.virtual else table_options(name, given, given)
         self.deletes = (find(given, "isDeleteFlow") or "").lower() == "true"
+        self.reconciled = (find(given, RECONCILED) or "").lower() == "true"
         self.reports = (find(given, "report") or "").lower() == "true"
         named = (find(given, "mailboxes") or "").split(",")
         self.mailboxes = tuple(dict.fromkeys(part.strip() for part in named if part.strip()))
@@ -249,45 +252,66 @@ class _Stream:
 
     def __init__(self, request: _Request) -> None:
         self._request = request
+        self._forget()
+
+    def _forget(self) -> None:
         self._head: int | None = None
-        self._feed: ChangeReader | None = None
-        self._planned: tuple[Offset, Offset, Batch] | None = None
+        self._reader: ChangeReader | DeleteReader | None = None
+        self._planned: tuple[Offset, Offset, dict[str, Any]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_request": self._request, "_head": None, "_feed": None, "_planned": None}
+        return {"_request": self._request}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
 
     def initialOffset(self) -> dict[str, Any]:  # noqa: N802 - Spark's name
         return {}
 
     def _plan(self, start: Offset) -> Offset:
-        feed = self._live()
-        if self._request.deletes:
-            return DeleteReader(feed.api, feed.table, feed.options).plan(start, self._head)
-        end, batch = feed.plan(start, self._head)
-        self._planned = (start, end, batch)
+        """The end of the next batch. Spark asks for it only after the batch before it was delivered."""
+        confirmed = self._planned is not None and self._planned[1] == start
+        reader = self._live()
+        if isinstance(reader, DeleteReader):
+            end, deleted = reader.plan(start, self._head, confirmed=confirmed)
+            self._planned = (start, end, {"deleted": deleted})
+        else:
+            end, batch = reader.plan(start, self._head, confirmed=confirmed)
+            self._planned = (start, end, _packed(batch))
         return end
 
-    def _batch(self, start: Offset, end: Offset) -> Batch:
-        """The planned batch; planned anew after a restart."""
+    def _contents(self, start: Offset, end: Offset) -> dict[str, Any]:
+        """What a worker reads for a batch: as planned by this process, or as another one planned it."""
         if self._planned is not None and self._planned[:2] == (start, end):
             return self._planned[2]
-        return self._live().between(start, end)
+        self._planned = None
+        reader = self._live()
+        if isinstance(reader, DeleteReader):
+            return {"deleted": reader.between(start, end)}
+        return _packed(reader.between(start, end))
 
-    def _live(self) -> ChangeReader:
-        if self._feed is None:
-            self._feed = ChangeReader(self._request.mailbox().api, self._request.table, self._request.options)
-        return self._feed
+    def _live(self) -> ChangeReader | DeleteReader:
+        if self._reader is None:
+            request = self._request
+            api = request.mailbox().api
+            if request.deletes:
+                self._reader = DeleteReader(
+                    api, request.table, request.options, reconciled=request.reconciled
+                )
+            else:
+                self._reader = ChangeReader(api, request.table, request.options)
+        return self._reader
 
-    def _read(self, value: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+    def _read(self, contents: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
         request = self._request
-        api = request.mailbox().api
         if request.deletes:
-            departures = DeleteReader(api, request.table, request.options)
-            rows = departures.between(Offset.parse(value["start"]), Offset.parse(value["end"]))
+            rows = delete_rows(request.table, (DeletedRow(*one) for one in contents["deleted"]))
             if rows:
                 yield pa.RecordBatch.from_pylist(rows, schema=SCHEMAS[request.table])
             return
-        for page in read_batch(api, request.table, request.options, _unpacked(value), messages=_PAGE):
+        api = request.mailbox().api
+        for page in read_batch(api, request.table, request.options, _unpacked(contents), messages=_PAGE):
             yield request.arrow(page)
 
 
@@ -300,7 +324,7 @@ if _LIMITS_READS:
             self._head = head_of(self._live().api)
 
         def getDefaultReadLimit(self) -> ReadLimit:  # noqa: N802 - Spark's name
-            return ReadMaxRows(self._request.options.max_records_per_batch or DEFAULT_CAP)
+            return ReadMaxRows(self._request.options.max_records_per_batch or DEFAULT_LIMIT)
 
         def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:  # noqa: N802
             begin = Offset.parse(start)
@@ -310,9 +334,7 @@ if _LIMITS_READS:
         def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> Sequence[InputPartition]:
             if start == end:
                 return []
-            if self._request.deletes:
-                return [InputPartition({"start": start, "end": end})]
-            return [InputPartition(_packed(self._batch(Offset.parse(start), Offset.parse(end))))]
+            return [InputPartition(self._contents(Offset.parse(start), Offset.parse(end)))]
 
         def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
             return self._read(partition.value)
@@ -334,9 +356,20 @@ class _SimpleStreamReader(_Stream, SimpleDataSourceStreamReader):
         return self._between(Offset.parse(start), Offset.parse(end))
 
     def _between(self, start: Offset, end: Offset) -> Iterator[pa.RecordBatch]:
-        if self._request.deletes:
-            return self._read({"start": start.to_json(), "end": end.to_json()})
-        return self._read(_packed(self._batch(start, end)))
+        return _Rows(self._read(self._contents(start, end)))
+
+
+class _Rows(Iterator[pa.RecordBatch]):
+    """An iterator that Spark may copy: it copies what it prefetched, which a generator does not allow."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+
+    def __next__(self) -> pa.RecordBatch:
+        return next(self._batches)
+
+    def __copy__(self) -> _Rows:
+        return self
 
 
 def _packed(batch: Batch) -> dict[str, Any]:
@@ -345,9 +378,10 @@ def _packed(batch: Batch) -> dict[str, Any]:
         "sequence": dict(batch.sequence),
         "heads": {thread: (head.history_id, head.snippet) for thread, head in batch.heads.items()},
         "changed": batch.changed,
+        "floor": batch.floor,
     }
 
 
 def _unpacked(value: Mapping[str, Any]) -> Batch:
     heads = {thread: ListedThread(*head) for thread, head in value["heads"].items()}
-    return Batch(value["threads"], value["sequence"], heads, value["changed"])
+    return Batch(value["threads"], value["sequence"], heads, value["changed"], value["floor"])

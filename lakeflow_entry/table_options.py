@@ -14,7 +14,10 @@ from gmail_client.options import TableOptions
 from gmail_client.tables import CATALOGUE, table
 from lakeflow_entry.connection import CONNECTION_OPTIONS
 
-__all__ = ["ALLOW_LIST", "FRAMEWORK_OPTIONS", "find", "option_strings", "table_options"]
+__all__ = ["ALLOW_LIST", "FRAMEWORK_OPTIONS", "RECONCILED", "find", "option_strings", "table_options"]
+
+RECONCILED = "reconciled"
+"""Says that the reader of a delete flow compares the table with Gmail's listing by itself."""
 
 FRAMEWORK_OPTIONS = (
     "tableName",
@@ -28,6 +31,7 @@ FRAMEWORK_OPTIONS = (
     "externalOptionsAllowList",
     "path",
     "report",
+    RECONCILED,
 )
 """Options that travel along and are not the table's."""
 

@@ -30,7 +30,7 @@ from gmail_client.tables import CATALOGUE
 from lakeflow_entry.datasource import FORMAT
 from lakeflow_entry.pipelines.declarative import declare
 from lakeflow_entry.stream.offsets import Offset
-from lakeflow_entry.table_options import option_strings
+from lakeflow_entry.table_options import RECONCILED, option_strings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 _SHARE = 0.2
 _FEW = 100
-"""A comparison that would take out more than this share of the rows, and more rows than this, is not believed."""
+"""A reconciliation that would take out more than this share of the rows, and more rows than this, is not believed."""
 
 
 class MassDeletionError(GmailError):
@@ -152,23 +152,32 @@ class _Table:
         return IngestedTable(self.sink.location, self.upserted, self.deleted, self.sink.count())
 
     def _streams(self) -> None:
-        existed = self.sink.exists()
-        if not existed and self.folder.exists():
-            _log.warning("%s: the table %s is gone, so it is loaded anew.", self.name, self.sink.location)
+        if not self.sink.exists() and self.folder.exists():
+            _log.warning("%s: the table %s is gone, so it is loaded again.", self.name, self.sink.location)
             shutil.rmtree(self.folder)
-        begun = self.folder.exists()
+        unfinished = self.folder / "unfinished"
+        due = unfinished.exists() or not (self.folder / "deletes").exists()
         identity = self._identity()
-        if existed and not begun:
-            # What was deleted in Gmail before the rows are all read again, no history tells any more.
-            self._mark("reloaded", 1)
-        end = self._stream("upserts", identity)
-        if self.sink.scd == "APPEND_ONLY":
-            return
-        if end is not None and end.reloaded is not None:
-            self._mark("reloaded", end.reloaded)
-        # Before the delete flow, which would take out the same rows without asking whether they are too many.
-        self._compare()
-        self._stream("deletes", identity)
+        unfinished.touch()
+        ends = {"upserts": self._stream("upserts", identity)}
+        if self.sink.scd != "APPEND_ONLY":
+            ends["deletes"] = self._stream("deletes", identity)
+            self._reconcile_if(due, ends)
+        unfinished.unlink()
+
+    def _reconcile_if(self, due: bool, ends: Mapping[str, Offset | None]) -> None:
+        """Compare the table with Gmail's listing where a flow can't know all deletes.
+
+        That is so when the delete flow is new, when an earlier run did not come to its end, and when the history had
+        expired, so that a flow read everything again.
+        """
+        file = self.folder / "reconciled"
+        before = json.loads(file.read_text()) if file.exists() else {}
+        reloads = {flow: before.get(flow) if end is None else end.reloaded for flow, end in ends.items()}
+        reloaded = any(reload != before.get(flow) for flow, reload in reloads.items())
+        if due or reloaded or not file.exists():
+            self._reconcile(reloaded)
+            file.write_text(json.dumps(reloads))
 
     def _identity(self) -> str:
         """A name for the streams that dies with their checkpoints."""
@@ -191,7 +200,7 @@ class _Table:
         deletes = flow == "deletes"
         options = {**self.connection, "tableName": self.name, **self.given}
         if deletes:
-            options["isDeleteFlow"] = "true"
+            options |= {"isDeleteFlow": "true", RECONCILED: "true"}
         stream = f"gmail/{self.name}/{flow}/{identity}"
 
         def write(frame: DataFrame, batch_id: int) -> None:
@@ -221,24 +230,14 @@ class _Table:
         ends = json.loads(progress.json)["sources"][0]["endOffset"]
         return Offset.parse(ends)
 
-    def _mark(self, name: str, history_id: int) -> None:
-        (self.folder / name).write_text(str(history_id))
-
-    def _marked(self, name: str) -> int:
-        file = self.folder / name
-        return int(file.read_text()) if file.exists() else 0
-
-    def _compare(self) -> None:
-        """Take out the rows that Gmail no longer lists, once for each time that everything was read again."""
-        loaded = self._marked("reloaded")
-        if loaded == self._marked("compared"):
-            return
+    def _reconcile(self, reloaded: bool) -> None:
+        """Delete the rows that Gmail no longer lists."""
         if self.sink.keys != ("id",):
-            _log.warning(
-                "%s: its keys are not Gmail's, so rows that were deleted before history id %s stay.",
-                self.name,
-                loaded,
-            )
+            if reloaded:
+                _log.warning(
+                    "%s: its keys are not Gmail's, so rows that were deleted before the history expired stay.",
+                    self.name,
+                )
             return
         options = {
             "tableNameList": json.dumps([self.name]),
@@ -254,4 +253,3 @@ class _Table:
             )
         self.sink.leave(gone, max((sequence or 0 for sequence in present.values()), default=0))
         self.deleted += len(gone)
-        self._mark("compared", loaded)

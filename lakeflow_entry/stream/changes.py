@@ -1,65 +1,28 @@
-"""One table of one mailbox as a stream: what the next batch brings (`ChangeReader.plan`), and its rows (`read_batch`).
+"""New and changed rows of one table of one mailbox as a stream: `ChangeReader`.
 
-Planning is cheap (listings and history, no bodies) and gives the batch's end together with a `Batch`, a small value
-that can travel to another process; reading it is where messages are fetched. Both entries stand on it: the class that
-Lakeflow's framework calls, and the Spark data source. What changed is told by `gmail_client.changes`, whatever is
-fetched comes through `gmail_client.fetch`; an engine needs whole rows, so a changed message is read again.
+Planning is cheap (listings and history, no bodies) and gives the end of the next batch together with a `Batch`, which
+`read_batch` fetches. The class that Lakeflow's framework calls and the Spark data source both use it.
+An engine needs whole rows, so a changed message is fetched again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
 from gmail_client.api import GmailApi
-from gmail_client.changes import (
-    Changes,
-    ListedThread,
-    list_message_ids,
-    list_thread_heads,
-    matching,
-    read_changes,
-)
+from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads, matching
 from gmail_client.errors import HistoryExpiredError
-from gmail_client.fetch import CHUNK_BYTES, FetchedThread, FetchRequest, chunks, fetch
-from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
-from gmail_client.reads import failure_policy, thread_resource
+from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch
+from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of
 from lakeflow_entry.stream.load_plan import LoadPlan
-from lakeflow_entry.stream.offsets import LoadPosition, Offset
+from lakeflow_entry.stream.offsets import VERSION, LoadPosition, Offset
 
-__all__ = ["DEFAULT_CAP", "Batch", "ChangeReader", "head_of", "read_batch"]
-
-Row = dict[str, Any]
-
-DEFAULT_CAP = 1_000
-"""Rows of a micro-batch where `max_records_per_batch` is not set: some 15 MB of usual mail."""
+__all__ = ["ChangeReader"]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one micro-batch fetches.
-
-    Attributes:
-        threads: Thread id to the messages to fetch of it.
-        sequence: For changes, the last record that names the row, by the row's id.
-        heads: For a load of threads, what the listing says of them.
-        changed: Changes, not a load.
-    """
-
-    threads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    sequence: Mapping[str, int] = field(default_factory=dict)
-    heads: Mapping[str, ListedThread] = field(default_factory=dict)
-    changed: bool = False
-
-
-def head_of(api: GmailApi) -> int:
-    """The mailbox's newest history id."""
-    return int(api.profile()["historyId"])
 
 
 class ChangeReader:
@@ -69,110 +32,113 @@ class ChangeReader:
         api: The mailbox.
         table: `messages` or `threads`.
         options: The table's options.
+        history: The mailbox's history, shared with a delete reader; a new one when left out.
     """
 
-    def __init__(self, api: GmailApi, table: str, options: TableOptions) -> None:
+    def __init__(
+        self, api: GmailApi, table: str, options: TableOptions, history: HistoryRange | None = None
+    ) -> None:
         self.api = api
         self.table = table
         self.options = options
-        self.cap = options.max_records_per_batch or DEFAULT_CAP
+        self.limit = options.max_records_per_batch or DEFAULT_LIMIT
+        self.history = history or HistoryRange(api)
         self._listing: _Listing | None = None
 
-    def plan(self, start: Offset, head: int | None = None) -> tuple[Offset, Batch]:
+    def plan(
+        self, start: Offset, head: int | None = None, *, confirmed: bool = False, repeated: bool = False
+    ) -> tuple[Offset, Batch]:
         """The next batch.
 
         Args:
-            start: Where it begins.
-            head: Nothing after this history id is looked at.
+            start: Where it starts.
+            head: Changes after this history id are left to a later run.
+            confirmed: This process knows that the batch that ended at `start` was delivered.
+            repeated: An earlier call planned this batch, and its end counts.
 
         Returns:
             Where the batch ends, and the batch. An end equal to `start` means that there is nothing more.
 
         Raises:
-            GmailError: It can't be told.
+            GmailError: Gmail can't be asked.
         """
-        if start.history_id is None:
-            return self._begin(head)
+        if start.starts_load:
+            return self._start_load(start, head)
         if start.load is not None:
-            return self._go_on(start, start.load)
-        if head is not None and head <= start.history_id:
-            return start, Batch()
-        try:
-            changes = read_changes(self.api, start.history_id, limit=self.cap, head=head)
-        except HistoryExpiredError:
-            _log.warning(
-                "%s: Gmail no longer keeps the history after %s, so everything is read again. Rows that were deleted "
-                "in Gmail meanwhile are the delete flow's to name.",
-                self.table,
-                start.history_id,
-            )
-            self._listing = None
-            end, batch = self._begin(head)
-            return replace(end, reloaded=end.history_id), batch
-        units = self._units(changes)
-        end = replace(start, history_id=changes.head, seen=0)
-        if start.seen + self.cap < len(units):
-            end = replace(start, seen=start.seen + self.cap)
-        return end, self._changed(changes, units[start.seen : start.seen + self.cap])
+            return self._continue_load(start, start.load, confirmed)
+        return self._follow(start, head, confirmed, start.batch_limit(self.limit, repeated))
 
     def between(self, start: Offset, end: Offset) -> Batch:
-        """The batch from `start` to `end`, as far as its rows still exist: what a crash left undelivered."""
-        if end.load is not None or start.load is not None or start.history_id is None:
-            anchor = start if start.load is not None else end
-            listing = self._listed(anchor.history_id or 0)
-            return self._loaded(listing, listing.plan.between(start.load, end.load))
-        try:
-            if end.history_id == start.history_id:
-                changes = read_changes(self.api, start.history_id, limit=1)
-            else:
-                changes = read_changes(self.api, start.history_id, head=end.history_id)
-        except HistoryExpiredError:
-            _log.warning(
-                "%s: Gmail no longer keeps the history after %s; the next batch reads everything again.",
-                self.table,
-                start.history_id,
-            )
+        """The batch from `start` to `end`, which was planned earlier and may not have been delivered.
+
+        Where its history has expired the batch is empty, and the one after `end` finds that out. An end of version 1
+        does not lead to that, so its batch contains everything.
+
+        Raises:
+            GmailError: Gmail can't be asked.
+        """
+        if start.starts_load or start.load is not None or _reloads_at_once(start, end):
+            load = _load_between(start, end)
+            return Batch() if load is None else self._loaded(end, load)
+        if end.reload or start.same_place(end):
             return Batch()
-        units = self._units(changes)
-        return self._changed(changes, units[start.seen : end.seen or None])
+        try:
+            return self._changed(self.history.between(self.table, start, end))
+        except HistoryExpiredError:
+            self._warn(start.history_id)
+            return Batch() if end.version > 1 else self._loaded(end, _EVERYTHING)
 
     # Loading
 
-    def _begin(self, head: int | None) -> tuple[Offset, Batch]:
-        # The anchor comes before the listing: what changes in between is told again by the history.
-        anchor = head if head is not None else head_of(self.api)
-        listing = self._listed(anchor)
-        if not listing.plan.positions and self.options.filtered:
-            _log.warning(
-                "%s: the filters q=%r and labelIds=%r match nothing.",
-                self.table,
-                self.options.q,
-                ",".join(self.options.label_ids),
-            )
-        place = listing.plan.first(self.cap)
-        return Offset(anchor, load=place), self._loaded(listing, listing.plan.between(None, place))
+    def _start_load(self, start: Offset, head: int | None) -> tuple[Offset, Batch]:
+        # The head comes before the listing: what changes in between is in the history after it.
+        started = head if head is not None else head_of(self.api)
+        end = Offset(started, limit=self.limit, reloaded=started if start.reload else None)
+        listing = self._listing_of(end)
+        if not listing.plan.positions:
+            if self.options.filtered:
+                _log.warning(
+                    "%s: the filters q=%r and labelIds=%r match nothing.",
+                    self.table,
+                    self.options.q,
+                    ",".join(self.options.label_ids),
+                )
+            return end, Batch()
+        load = listing.plan.start(self.limit)
+        return replace(end, load=load), self._loaded(end, load)
 
-    def _go_on(self, start: Offset, load: LoadPosition) -> tuple[Offset, Batch]:
-        listing = self._listed(start.history_id or 0)
-        place = listing.plan.after(load, self.cap)
-        batch = self._loaded(listing, listing.plan.between(load, place))
-        if place is None:
+    def _continue_load(self, start: Offset, load: LoadPosition, confirmed: bool) -> tuple[Offset, Batch]:
+        """The batch at `load`. The first one contains what the start of the load already delivered from a listing of
+        that time, so it is empty where that is `confirmed`."""
+        delivered = load.is_first and confirmed
+        end = replace(start, load=None, limit=self.limit, version=VERSION)
+        if delivered and not load.until:
             self._listing = None
-        return replace(start, load=place), batch
+            return end, Batch()
+        listing = self._listing_of(start)
+        batch = Batch() if delivered else self._loaded(start, load)
+        following = listing.plan.next(load, self.limit)
+        if following is None:
+            self._listing = None
+        return replace(end, load=following), batch
 
-    def _listed(self, anchor: int) -> _Listing:
-        """The listing of the load with this anchor, made once for all its batches."""
-        if self._listing is None or self._listing.anchor != anchor:
+    def _listing_of(self, offset: Offset) -> _Listing:
+        """The listing of the load that started at this offset's history id, made once for all its batches."""
+        if self._listing is None or self._listing.started != offset.history_id:
             heads = list_thread_heads(self.api, self.options) if self.table == "threads" else {}
             messages = list_message_ids(self.api, self.options)
-            self._listing = _Listing(anchor, self.table, messages, heads)
+            self._listing = _Listing(offset.history_id, self.table, messages, heads)
         return self._listing
 
-    def _loaded(self, listing: _Listing, positions: list[str]) -> Batch:
+    def _loaded(self, offset: Offset, load: LoadPosition) -> Batch:
+        """The batch at `load` of the load that started at this offset's history id."""
+        listing = self._listing_of(offset)
+        positions = listing.plan.batch(load)
         if self.table == "threads":
             return Batch(
                 {thread_id: listing.members[thread_id] for thread_id in positions},
                 heads={t: listing.heads[t] for t in positions if t in listing.heads},
+                floor=offset.reloaded or 0,
             )
         threads: dict[str, list[str]] = {}
         for position in positions:
@@ -182,21 +148,40 @@ class ChangeReader:
 
     # Changes
 
-    def _units(self, changes: Changes) -> list[str]:
-        """What a batch counts: ids of messages or of threads, in the order of their first record."""
-        if self.table == "messages":
-            return list(changes.messages)
-        return list(dict.fromkeys(change.thread_id for change in changes.messages.values()))
+    def _follow(self, start: Offset, head: int | None, confirmed: bool, limit: int) -> tuple[Offset, Batch]:
+        lost = start.since is not None and not confirmed and not self.history.reaches(start.since)
+        try:
+            part = self.history.next(self.table, start, limit, head)
+        except HistoryExpiredError:
+            self._warn(start.history_id)
+            return start.expired(), Batch()
+        # Even when all is read again afterwards: a repeated read from `start` has to contain what the first one did.
+        batch = self._changed(part)
+        if lost:
+            self._warn(start.since)
+            return start.expired(), batch
+        if part.end.same_place(start):
+            return start.confirmed(), Batch()
+        began = start.history_id if batch.threads else None
+        return part.end.after(began, self.limit), batch
 
-    def _changed(self, changes: Changes, units: list[str]) -> Batch:
-        if self.table == "messages":
-            return self._changed_messages(changes, units)
-        return self._changed_threads(changes, units)
+    def _warn(self, history_id: int | None) -> None:
+        _log.warning(
+            "%s: Gmail no longer keeps the history after %s, so the stream reads everything again. The delete flow "
+            "deletes the rows that Gmail no longer has.",
+            self.table,
+            history_id,
+        )
 
-    def _changed_messages(self, changes: Changes, units: list[str]) -> Batch:
+    def _changed(self, part: HistorySlice) -> Batch:
+        if self.table == "messages":
+            return self._changed_messages(part)
+        return self._changed_threads(part)
+
+    def _changed_messages(self, part: HistorySlice) -> Batch:
         candidates = {}
-        for message_id in units:
-            change = changes.messages[message_id]
+        for message_id in part.keys:
+            change = part.changes.messages[message_id]
             labels = change.labels_after(None)
             if not change.deleted and (labels is None or self.options.matches_labels(labels)):
                 candidates[message_id] = change
@@ -211,10 +196,10 @@ class ChangeReader:
             changed=True,
         )
 
-    def _changed_threads(self, changes: Changes, units: list[str]) -> Batch:
-        touched: dict[str, dict[str, None]] = {thread_id: {} for thread_id in units}
-        sequence = dict.fromkeys(units, 0)
-        for message_id, change in changes.messages.items():
+    def _changed_threads(self, part: HistorySlice) -> Batch:
+        touched: dict[str, dict[str, None]] = {thread_id: {} for thread_id in part.keys}
+        sequence = dict.fromkeys(part.keys, 0)
+        for message_id, change in part.changes.messages.items():
             if change.thread_id in touched:
                 sequence[change.thread_id] = max(sequence[change.thread_id], change.history_id)
                 if not change.deleted:
@@ -224,7 +209,7 @@ class ChangeReader:
             touched = {thread_id: ids for thread_id, ids in touched.items() if thread_id in listed}
         if self.options.include_spam_trash and touched:
             # threads.get may leave out what is in the trash or in spam.
-            for label_id in sorted(HIDDEN_LABELS):
+            for label_id in ("TRASH", "SPAM"):
                 for page in self.api.list_messages(label_ids=(label_id,), include_spam_trash=True):
                     for item in page:
                         if item["threadId"] in touched:
@@ -236,13 +221,35 @@ class ChangeReader:
         )
 
 
+_EVERYTHING = LoadPosition("", "", "")
+
+
+def _reloads_at_once(start: Offset, end: Offset) -> bool:
+    """Whether the batch is the first of a load after changes, without an offset between, as in version 1."""
+    return end.version == 1 and end.reloaded != start.reloaded
+
+
+def _load_between(start: Offset, end: Offset) -> LoadPosition | None:
+    """The part of a load that a batch contains; None for nothing."""
+    if start.load is not None:
+        return start.load
+    if end.version > 1:
+        return end.load
+    # The first batch of version 1: up to the end's position, or everything.
+    return _EVERYTHING if end.load is None else LoadPosition("", end.load.after, end.load.newest)
+
+
 class _Listing:
-    """What a load has to bring, as Gmail listed it."""
+    """The rows that a load has to deliver, as Gmail listed them."""
 
     def __init__(
-        self, anchor: int, table: str, messages: Mapping[str, str], heads: Mapping[str, ListedThread]
+        self,
+        started: int | None,
+        table: str,
+        messages: Mapping[str, str],
+        heads: Mapping[str, ListedThread],
     ) -> None:
-        self.anchor = anchor
+        self.started = started
         self.heads = heads
         self.members: dict[str, tuple[str, ...]] = {}
         if table == "messages":
@@ -253,58 +260,3 @@ class _Listing:
             members.setdefault(thread_id, []).append(message_id)
         self.members = {thread_id: tuple(ids) for thread_id, ids in members.items()}
         self.plan = LoadPlan.of_threads(members)
-
-
-def read_batch(
-    api: GmailApi, table: str, options: TableOptions, batch: Batch, *, messages: int = 1
-) -> Iterator[list[Row]]:
-    """The rows of a batch.
-
-    Args:
-        api: The mailbox.
-        table: `messages` or `threads`.
-        options: The table's options.
-        batch: What `ChangeReader.plan` gave.
-        messages: Messages after which a page ends; it ends at 16 MB of JSON in any case.
-
-    Yields:
-        Pages of resources as Gmail sends them. What was deleted since, or fits the filters no more, is left out.
-
-    Raises:
-        GmailError: A message can't be had; nothing of the batch counts as delivered then. With `skip_refused` such a
-            message (in threads: its thread) is left out and named in the log.
-    """
-    whole = table == "threads" and (batch.changed or options.filtered)
-    wants = (
-        FetchRequest(thread_id, ids, whole=whole, held=batch.changed and not whole)
-        for thread_id, ids in batch.threads.items()
-    )
-    rows = _message_rows if table == "messages" else _thread_rows
-    pieces = filter(
-        None, map(failure_policy(table, options, _log.warning), fetch(api, wants, options.format))
-    )
-    for chunk in chunks(pieces, messages=messages, size=CHUNK_BYTES):
-        page = [row for fetched in chunk for row in rows(fetched, options, batch)]
-        if page:
-            yield page
-
-
-def _message_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
-    wanted = batch.threads[fetched.thread_id]
-    for message in fetched.messages:
-        if message["id"] in wanted and options.matches_labels(message.get("labelIds") or ()):
-            yield _at_least(message, batch.sequence.get(message["id"], 0))
-
-
-def _thread_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
-    row = thread_resource(fetched, batch.heads.get(fetched.thread_id), options)
-    # What `q` says was asked when the batch was planned; labels are known only now.
-    if any(options.matches_labels(message.get("labelIds") or ()) for message in row["messages"]):
-        yield _at_least(row, batch.sequence.get(fetched.thread_id, 0))
-
-
-def _at_least(row: Row, record: int) -> Row:
-    """The row with a history id that is not below the record that brought it."""
-    if int(row.get("historyId") or 0) >= record:
-        return row
-    return {**row, "historyId": str(record)}

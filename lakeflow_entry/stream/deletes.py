@@ -1,157 +1,257 @@
-"""The delete flow of a table: which rows have to leave, from the history (`DeleteReader.plan`).
+"""The delete flow of a table: the rows to delete from the target, from the history (`DeleteReader`).
 
-A message's row leaves when it is deleted for ever, or when its labels no longer fit the filters (trash and spam
-included). A thread's row leaves only with its last message that fits. The flow has a checkpoint of its own.
+A message's row is deleted when the message was deleted permanently, or when its labels no longer match the filters
+(trash and spam included). A thread's row is deleted only with its last message that matches. The flow has a checkpoint
+of its own.
 """
 
 from __future__ import annotations
 
 import logging
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from gmail_client.api import GmailApi
-from gmail_client.changes import (
-    Changes,
-    MessageChange,
-    list_message_ids,
-    list_thread_heads,
-    read_changes,
-)
+from gmail_client.changes import Changes, MessageChange, list_message_ids, list_thread_heads
 from gmail_client.errors import ConfigurationError, HistoryExpiredError
 from gmail_client.fetch import FetchedThread, FetchRequest, fetch
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
 from gmail_client.reads import raise_for_failures
 from gmail_client.schema import SCHEMAS
-from lakeflow_entry.stream.changes import DEFAULT_CAP, head_of
+from lakeflow_entry.stream.batch import DEFAULT_LIMIT
+from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.stream.packed_ids import pack, unpack
 
-__all__ = ["DeleteReader"]
+__all__ = ["DeleteReader", "DeletedRow", "delete_rows"]
 
 Row = dict[str, Any]
 
 _log = logging.getLogger(__name__)
 
 
+class DeletedRow(NamedTuple):
+    """A row to delete.
+
+    Attributes:
+        id: Its key.
+        history_id: The record that deletes it, or a history id after that.
+        thread_id: For a message, its thread where known.
+    """
+
+    id: str
+    history_id: int
+    thread_id: str | None = None
+
+
+def delete_rows(table: str, deleted: Iterable[DeletedRow]) -> list[Row]:
+    """Delete records with key and cursor (and a message's threadId), all other columns null."""
+    empty = dict.fromkeys(SCHEMAS[table].names)
+    rows = []
+    for one in deleted:
+        row: Row = {
+            **empty,
+            "id": one.id,
+            "historyId": str(one.history_id),
+            "historySequence": one.history_id,
+        }
+        if one.thread_id is not None:
+            row["threadId"] = one.thread_id
+        rows.append(row)
+    return rows
+
+
 class DeleteReader:
-    """The rows that leave `messages` or `threads`.
+    """The rows to delete of `messages` or `threads`.
 
     Args:
         api: The mailbox.
         table: `messages` or `threads`.
         options: The table's options.
+        history: The mailbox's history, shared with a change reader; a new one when left out.
+        reconciled: The caller compares the target with the mailbox itself, at the start of the flow and whenever an
+            offset says `reloaded`. The offsets then hold no ids.
     """
 
-    def __init__(self, api: GmailApi, table: str, options: TableOptions) -> None:
+    def __init__(
+        self,
+        api: GmailApi,
+        table: str,
+        options: TableOptions,
+        history: HistoryRange | None = None,
+        *,
+        reconciled: bool = False,
+    ) -> None:
         self.api = api
         self.table = table
         self.options = options
-        self.cap = options.max_records_per_batch or DEFAULT_CAP
+        self.limit = options.max_records_per_batch or DEFAULT_LIMIT
+        self.history = history or HistoryRange(api)
+        self.reconciled = reconciled
 
-    def plan(self, start: Offset, head: int | None = None) -> Offset:
-        """Where the next batch ends; equal to `start` when there is nothing more.
+    def plan(
+        self, start: Offset, head: int | None = None, *, confirmed: bool = False, repeated: bool = False
+    ) -> tuple[Offset, list[DeletedRow]]:
+        """The next batch.
 
         Args:
-            start: Where it begins.
-            head: Nothing after this history id is looked at.
-        """
-        if start.history_id is None:
-            return Offset(self._earliest(head), known=pack(self._present()))
-        if head is not None and head <= start.history_id:
-            return start
-        try:
-            changes = read_changes(self.api, start.history_id, limit=self.cap, head=head)
-        except HistoryExpiredError:
-            return self._begin_again(start, head)
-        known = self._known_after(start, changes)
-        units = len(self._units(changes))
-        if start.seen + self.cap < units:
-            return replace(start, seen=start.seen + self.cap, known=known)
-        return replace(start, history_id=changes.head, seen=0, known=known)
+            start: Where it starts.
+            head: Changes after this history id are left to a later run.
+            confirmed: This process knows that the batch that ended at `start` was delivered.
+            repeated: An earlier call planned this batch, and its end counts.
 
-    def between(self, start: Offset, end: Offset) -> list[Row]:
-        """The rows that leave between two offsets, with their key and cursor and all else null."""
-        if start.history_id is None or start == end:
-            return []
-        if end.reloaded is not None and end.reloaded != start.reloaded:
-            missing = _unpacked(start) - _unpacked(end) if start.known and end.known else set()
-            return [self._row(key, end.reloaded) for key in sorted(missing)]
+        Returns:
+            Where the batch ends, and the rows to delete. An end equal to `start` means that there is nothing more.
+
+        Raises:
+            HistoryExpiredError: The history has expired, and the offset does not hold the table's ids.
+            GmailError: Gmail can't be asked.
+        """
+        if start.is_new:
+            return self._start(head), []
+        if start.reload:
+            return self._reload(start, head)
+        lost = start.since is not None and not confirmed and not self.history.reaches(start.since)
         try:
-            if end.history_id == start.history_id:
-                changes = read_changes(self.api, start.history_id, limit=1)
-            else:
-                changes = read_changes(self.api, start.history_id, head=end.history_id)
+            part = self.history.next(self.table, start, start.batch_limit(self.limit, repeated), head)
         except HistoryExpiredError:
+            return self._expired(start, start.history_id), []
+        # Even when the ids are compared afterwards: a repeated read from `start` has to contain what the first one did.
+        rows = self._rows(part)
+        if lost:
+            return self._expired(start, start.since), rows
+        if part.end.same_place(start):
+            return start.confirmed(), []
+        end = part.end.after(start.history_id if rows else None, self.limit)
+        gone = {row.id for row in rows}
+        return replace(end, known=self._known(start, part, gone), gone=pack(gone) if gone else None), rows
+
+    def between(self, start: Offset, end: Offset) -> list[DeletedRow]:
+        """The rows of the batch from `start` to `end`, which was planned earlier and may not have been delivered.
+
+        Where its history has expired the batch is empty, and the one after `end` finds that out. An end of version 1
+        does not lead to that: its batch contains every row that Gmail no longer lists.
+
+        Raises:
+            HistoryExpiredError: The history has expired, and the offset does not hold the table's ids.
+            GmailError: Gmail can't be asked.
+        """
+        if start.is_new:
             return []
-        units = set(self._units(changes)[start.seen : end.seen or None])
-        rows = self._messages if self.table == "messages" else self._threads
-        return rows(changes, units)
+        if self.reconciled and (start.reload or end.reloaded != start.reloaded):
+            return []
+        if start.reload or (end.version == 1 and end.reloaded != start.reloaded):
+            return self._missing(start, self._present(), end.reloaded or 0)
+        if end.reload or start.same_place(end):
+            return []
+        try:
+            return self._rows(self.history.between(self.table, start, end))
+        except HistoryExpiredError:
+            if end.version > 1 or self.reconciled:
+                return []
+        self._require_ids(start, start.history_id)
+        head = head_of(self.api)
+        return self._missing(start, self._present(), head)
+
+    # Start and expiry
+
+    def _start(self, head: int | None) -> Offset:
+        earliest = self._earliest(head)
+        known = None if self.reconciled else pack(self._present())
+        _log.info(
+            "%s: the delete flow starts at history id %s. If the target is older than this flow, rows whose messages "
+            "were deleted before that stay in it until a full refresh.",
+            self.table,
+            earliest,
+        )
+        if known is None and not self.reconciled:
+            _log.warning(
+                "%s: the ids of its rows are too many for the delete flow's offset. If Gmail's history expires before "
+                "a run, the flow fails and asks for a full refresh.",
+                self.table,
+            )
+        return Offset(earliest, limit=self.limit, known=known)
+
+    def _expired(self, start: Offset, history_id: int | None) -> Offset:
+        """The offset from which the next batch compares ids, as the history after `history_id` has expired."""
+        self._require_ids(start, history_id)
+        _log.warning(
+            "%s: Gmail no longer keeps the history after %s. %s",
+            self.table,
+            history_id,
+            "The table is compared with Gmail's listing."
+            if self.reconciled
+            else "Rows of that time that Gmail no longer lists are deleted. If rows were written later while this flow "
+            "did not run, run a full refresh: those of them that are gone by now are not known here.",
+        )
+        known = None if start.known is None else pack(_ids(start.known) | _ids(start.gone))
+        return replace(start.expired(), known=known, gone=None)
+
+    def _require_ids(self, start: Offset, history_id: int | None) -> None:
+        if start.known is None and not self.reconciled:
+            raise HistoryExpiredError(
+                f"Gmail no longer keeps the history after {history_id}, and the delete flow of {self.table} can't "
+                "say which rows were deleted since: the table is too large for its offset.",
+                fix=f"Run a full refresh of {self.table}. Run the pipeline more often than once a week to avoid it.",
+            )
+
+    def _reload(self, start: Offset, head: int | None) -> tuple[Offset, list[DeletedRow]]:
+        self._require_ids(start, start.history_id)
+        # The head comes before the listing: a row that comes back after it has a higher history id than its deletion.
+        reloaded = head if head is not None else head_of(self.api)
+        earliest = self._earliest(reloaded)
+        if self.reconciled:
+            return Offset(earliest, limit=self.limit, reloaded=reloaded), []
+        present = self._present()
+        end = Offset(earliest, limit=self.limit, reloaded=reloaded, known=pack(present))
+        return end, self._missing(start, present, reloaded)
+
+    def _missing(self, start: Offset, present: set[str], record: int) -> list[DeletedRow]:
+        return [DeletedRow(key, record) for key in sorted(_ids(start.known) - present)]
 
     def _present(self) -> set[str]:
         """The rows that the table may have; what entered by `q` stays until it is deleted."""
         listed = list_message_ids(self.api, self.options.model_copy(update={"q": None}))
         return set(listed if self.table == "messages" else listed.values())
 
-    def _known_after(self, start: Offset, changes: Changes) -> str | None:
-        """The rows that the table may have after the changes: rather one too many than one too few."""
-        if start.known is None:
+    def _known(self, start: Offset, part: HistorySlice, gone: set[str]) -> str | None:
+        """The rows that the table may have after the batch: rather one too many than one too few."""
+        if start.known is None or self.reconciled:
             return None
-        known = _unpacked(start)
-        for message_id, change in changes.messages.items():
+        known = _ids(start.known)
+        for message_id, change in part.changes.messages.items():
             labels = change.labels_after(None)
             if not change.deleted and (labels is None or self.options.matches_labels(labels)):
                 known.add(message_id if self.table == "messages" else change.thread_id)
-            elif change.deleted and self.table == "messages":
-                known.discard(message_id)
-        return pack(known)
-
-    def _begin_again(self, start: Offset, head: int | None) -> Offset:
-        """Where the flow goes on after the history has expired; the rows that are missing by now leave with it."""
-        anchor = head if head is not None else head_of(self.api)
-        known = pack(self._present())
-        told = start.known is not None and known is not None
-        _log.warning(
-            "%s: Gmail no longer keeps the history after %s. %s",
-            self.table,
-            start.history_id,
-            "Rows that Gmail does not list any more are deleted."
-            if told
-            else "Rows that were deleted in Gmail meanwhile can't be named by this flow, the table is too large for "
-            "it: refresh the target in full, or compare it with the mailbox.",
-        )
-        return Offset(self._earliest(head), reloaded=anchor, known=known)
-
-    def _units(self, changes: Changes) -> list[str]:
-        if self.table == "messages":
-            return list(changes.messages)
-        return list(dict.fromkeys(change.thread_id for change in changes.messages.values()))
+        return pack(known - gone)
 
     def _earliest(self, head: int | None) -> int:
-        """A history id from which the flow can begin.
+        """A history id from which the flow can start.
 
-        The other flow may have read rows that are deleted before this one first asks, so it begins as far back as
+        The change flow may have read rows that are deleted before this one first asks, so it starts as far back as
         Gmail keeps the history: deleting a row that is not there does no harm. Ids that Gmail has named are tried
-        first; whether it takes others is not documented, and one that it refuses is passed over.
+        first; whether it accepts others is not documented, and one that it refuses is passed over.
         """
         newest = head if head is not None else head_of(self.api)
         page = next(iter(self.api.list_threads(include_spam_trash=True)), [])
         named = sorted({int(item.get("historyId") or newest) for item in page})
         named = [history_id for history_id in named if history_id < newest]
-        place = bisect_left(named, True, key=self._kept)
+        place = bisect_left(named, True, key=self.history.reaches)
         kept = named[place] if place < len(named) else newest
         between = range(named[place - 1] + 1 if place else 1, kept)
-        place = bisect_left(between, True, key=self._kept)
+        place = bisect_left(between, True, key=self.history.reaches)
         return between[place] if place < len(between) else kept
 
-    def _kept(self, history_id: int) -> bool:
-        try:
-            next(self.api.history(str(history_id), page_size=1))
-        except HistoryExpiredError:
-            return False
-        return True
+    # Deleted rows
+
+    def _rows(self, part: HistorySlice) -> list[DeletedRow]:
+        keys = set(part.keys)
+        if self.table == "messages":
+            return self._messages(part.changes, keys)
+        return self._threads(part.changes, keys)
 
     def _left(self, change: MessageChange, labels: tuple[str, ...] | None) -> bool:
         """Whether the records took a message out of what the filters name."""
@@ -164,9 +264,9 @@ class DeleteReader:
             telling |= HIDDEN_LABELS
         return bool(change.moved & telling)
 
-    def _labels(self, changes: Changes, units: set[str]) -> dict[str, tuple[str, ...] | None]:
+    def _labels(self, changes: Changes, keys: set[str]) -> dict[str, tuple[str, ...] | None]:
         """Each message's labels after the changes; read where no record names the whole set."""
-        labels = {m: change.labels_after(None) for m, change in changes.messages.items() if m in units}
+        labels = {m: change.labels_after(None) for m, change in changes.messages.items() if m in keys}
         unknown: dict[str, list[str]] = {}
         for message_id, known in labels.items():
             change = changes.messages[message_id]
@@ -179,26 +279,26 @@ class DeleteReader:
                     labels[message["id"]] = tuple(message.get("labelIds") or ())
         return labels
 
-    def _messages(self, changes: Changes, units: set[str]) -> list[Row]:
-        labels = self._labels(changes, units)
+    def _messages(self, changes: Changes, keys: set[str]) -> list[DeletedRow]:
+        labels = self._labels(changes, keys)
         return [
-            self._row(message_id, change.history_id, change.thread_id)
+            DeletedRow(message_id, change.history_id, change.thread_id)
             for message_id, change in changes.messages.items()
-            if message_id in units and self._left(change, labels[message_id])
+            if message_id in keys and self._left(change, labels[message_id])
         ]
 
-    def _threads(self, changes: Changes, units: set[str]) -> list[Row]:
-        members = {m for m, change in changes.messages.items() if change.thread_id in units}
+    def _threads(self, changes: Changes, keys: set[str]) -> list[DeletedRow]:
+        members = {m for m, change in changes.messages.items() if change.thread_id in keys}
         labels = self._labels(changes, members)
         shrunk: set[str] = set()
-        sequence = dict.fromkeys(units, 0)
+        sequence = dict.fromkeys(keys, 0)
         for message_id in members:
             change = changes.messages[message_id]
             sequence[change.thread_id] = max(sequence[change.thread_id], change.history_id)
             if self._left(change, labels[message_id]):
                 shrunk.add(change.thread_id)
         living = self._living(shrunk)
-        return [self._row(t, sequence[t]) for t in sequence if t in shrunk and t not in living]
+        return [DeletedRow(t, sequence[t]) for t in sequence if t in shrunk and t not in living]
 
     def _living(self, threads: set[str]) -> set[str]:
         """Which of the threads still have a message that the filters let in, by whichever calls cost less."""
@@ -235,17 +335,12 @@ class DeleteReader:
             )
         return fetched
 
-    def _row(self, key: str, record: int, thread_id: str | None = None) -> Row:
-        row: Row = dict.fromkeys(SCHEMAS[self.table].names)
-        row |= {"id": key, "historyId": str(record), "historySequence": record}
-        if thread_id is not None:
-            row["threadId"] = thread_id
-        return row
 
-
-def _unpacked(offset: Offset) -> set[str]:
+def _ids(packed: str | None) -> set[str]:
+    if packed is None:
+        return set()
     try:
-        return unpack(offset.known or "")
+        return unpack(packed)
     except ValueError:
         raise ConfigurationError(
             "The delete flow's offset is damaged: the ids in it can't be read.",

@@ -1,111 +1,207 @@
 """How far a stream has come: `Offset`, and its form in Spark's checkpoint.
 
-    {}                                                a new stream
-    {"historyId": "812"}                              all changes up to record 812 are delivered
-    {"historyId": "812", "seen": 100}                 and the first 100 rows of the next record, which is a large one
-    {"historyId": "812", "place": ..., "until": ..., "top": ..., "taken": ...}
-                                                      a load under way, anchored at record 812
-    {"historyId": "950", "reloaded": "812"}           ... everything was read again at record 812, because Gmail no
-                                                      longer kept the history that the stream needed
+    {}                                                                a new stream
+    {"version": 2, "historyId": "812", "limit": 1000}                 all changes up to history id 812 are delivered
+    {..., "historyId": "812", "seen": 100}                            ... and the first 100 rows of the next record
+    {..., "historyId": "950", "since": "812"}                         the batch before it started at 812
+    {..., "historyId": "812", "reload": true}                         the history after 812 has expired: read everything
+    {..., "historyId": "960", "position": "", "until": ..., "newest": ...}
+                                                                      a load, started at history id 960
+    {..., "reloaded": "960"}                                          the last load, not the first one, started at 960
+    {..., "known": "eJw...", "gone": "eJw..."}                        delete flow: ids that the table may hold
 
-    {"historyId": "950", "known": "eJw..."}           ... and, for the delete flow, the rows that the table may have
+The offset alone decides what the next batch contains, never what a process remembers. A batch that Spark repeats after
+a crash, in another process and perhaps without naming its end, so contains at least what it contained before. Only the
+history can be missing by then: `since` lets the next batch find that out, and the stream reads everything again.
 
-Spark compares offsets as text, so the keys always come in this order. `LoadPosition` explains those of a load.
+Spark compares offsets as text, so the keys always have this order. Offsets of version 1 (without `version`) are read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gmail_client.errors import ConfigurationError
 
-__all__ = ["NEW", "LoadPosition", "Offset"]
+__all__ = ["NEW", "VERSION", "LoadPosition", "Offset"]
+
+VERSION = 2
+"""Version of the offsets that are written."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPosition:
-    """Where in the descending order of positions a load stands.
+    """How far a load has come in the descending order of positions.
 
     Attributes:
-        place: Position of the last row delivered; the next ones are below it.
-        until: Position of the last row of the next batch, empty where that batch takes all the rest. A batch that is
-            replayed after a crash so takes the same range, whatever arrived meanwhile.
-        top: The greatest id at the load's beginning: what is above it came later and is left to the history.
-        taken: Rows of the first batch, in the second batch's offset only. A first batch that is replayed after a crash
-            counts from the newest row again, so rows that arrived meanwhile push others out of it; the second
-            batch delivers whatever lies beyond so many rows.
+        after: Position of the last row delivered, empty at the start; the next rows are below it.
+        until: Position of the last row of the next batch; empty when that batch takes all the rest.
+        newest: The greatest id at the start of the load. What is above it came later and is in the history.
+        taken: Version 1 only: rows of the first batch. The batch after it starts at the row of this index, if
+            that is above `after`.
     """
 
-    place: str
+    after: str
     until: str
-    top: str
+    newest: str
     taken: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the next batch starts with the newest row."""
+        return not self.after
 
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """A place in a mailbox's stream of changes.
+    """A position in a mailbox's stream of changes.
 
     Attributes:
-        history_id: History id up to which all is delivered, or at which a load is anchored; None for a new stream.
+        history_id: History id up to which all is delivered, or at which a load started; None for a new stream.
         seen: Rows delivered of the record after it.
-        load: Where a load stands; None once it is through.
-        reloaded: Anchor of the last load that was not the first: rows deleted before it may still be in the target.
-        known: For the delete flow of a table that is not too large, the packed ids of its rows: what is missing of
-            them after the history has expired was deleted meanwhile.
+        since: Where the batch that ended here started. None once a later batch has shown that nothing of it is missing.
+        limit: Largest number of rows that the next batch may have, whatever the table option says by then.
+        reload: The history after `history_id` has expired, so the next batch starts a load.
+        load: How far a load has come; None when none is under way.
+        reloaded: Start of the last load that was not the first. Rows deleted before it may still be in the target.
+        known: For the delete flow, the packed ids of the rows that the target may hold; None when they are too many.
+        gone: For the delete flow, the packed ids that the last batch deleted.
+        version: Version of the form in which it was read.
     """
 
     history_id: int | None = None
     seen: int = 0
+    since: int | None = None
+    limit: int | None = None
+    reload: bool = False
     load: LoadPosition | None = None
     reloaded: int | None = None
     known: str | None = None
+    gone: str | None = None
+    version: int = VERSION
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is the start of a new stream."""
+        return self.history_id is None
+
+    @property
+    def starts_load(self) -> bool:
+        """Whether the next batch is the first of a load."""
+        return self.is_new or self.reload
+
+    def same_place(self, other: Offset) -> bool:
+        """Whether no change lies between the two."""
+        return (self.history_id, self.seen) == (other.history_id, other.seen)
+
+    def batch_limit(self, option: int, repeated: bool) -> int:
+        """Largest number of rows of the batch that starts here.
+
+        A repeated batch must not be smaller than the first one: it has the offset's limit, the first one never more.
+        """
+        if self.limit is None:
+            return option
+        return self.limit if repeated else min(option, self.limit)
+
+    def confirmed(self) -> Offset:
+        """This offset, once the batch before it is known to be delivered."""
+        if self.since is None and self.gone is None:
+            return self
+        return replace(self, since=None, gone=None, version=VERSION)
+
+    def expired(self) -> Offset:
+        """This offset, from which the stream can't go on by the history."""
+        return replace(self, since=None, reload=True, version=VERSION)
+
+    def after(self, began: int | None, limit: int) -> Offset:
+        """This offset as the end of a batch that started at `began` (None: it contains no row)."""
+        since = began if began != self.history_id else None
+        return replace(self, since=since, limit=limit, version=VERSION)
 
     @classmethod
     def parse(cls, value: Mapping[str, Any] | None) -> Offset:
         """Read an offset as Spark hands it over.
 
         Raises:
-            ConfigurationError: It is none of this connector's.
+            ConfigurationError: It is not one of this connector's, or of a later version.
         """
         if not value:
             return NEW
         try:
-            load = None
-            if "place" in value:
-                load = LoadPosition(
-                    str(value["place"]), str(value["until"]), str(value["top"]), int(value.get("taken", 0))
+            version = int(value.get("version", 1))
+            if version > VERSION:
+                raise ConfigurationError(
+                    f"The stream's offset has version {version}; this gmail-assets knows versions up to {VERSION}.",
+                    fix="Install the gmail-assets that wrote the checkpoint, or start with a new checkpoint.",
                 )
-            reloaded = int(value["reloaded"]) if "reloaded" in value else None
-            known = str(value["known"]) if "known" in value else None
-            return cls(int(value["historyId"]), int(value.get("seen", 0)), load, reloaded, known)
-        except (KeyError, TypeError, ValueError):
+            return cls(
+                history_id=int(value["historyId"]),
+                seen=int(value.get("seen", 0)),
+                since=_number(value, "since"),
+                limit=_number(value, "limit"),
+                reload=bool(value.get("reload", False)),
+                load=_load_v1(value) if version == 1 else _load(value),
+                reloaded=_number(value, "reloaded"),
+                known=_text(value, "known"),
+                gone=_text(value, "gone"),
+                version=version,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, ConfigurationError):
+                raise
             raise ConfigurationError(
                 f"The stream's offset {dict(value)!r:.200} is not one of this connector's.",
                 fix="Let the stream go on from its own checkpoint, or start with a new checkpoint.",
             ) from None
 
     def to_json(self) -> dict[str, Any]:
-        """The offset as Spark stores it."""
+        """The offset as Spark stores it, in the present version."""
         if self.history_id is None:
             return {}
-        value: dict[str, Any] = {"historyId": str(self.history_id)}
-        if self.seen:
-            value["seen"] = self.seen
-        if self.load is not None:
-            value["place"] = self.load.place
-            value["until"] = self.load.until
-            value["top"] = self.load.top
-            if self.load.taken:
-                value["taken"] = self.load.taken
-        if self.reloaded is not None:
-            value["reloaded"] = str(self.reloaded)
-        if self.known is not None:
-            value["known"] = self.known
-        return value
+        load = self.load
+        value = {
+            "version": VERSION,
+            "historyId": str(self.history_id),
+            "seen": self.seen or None,
+            "since": None if self.since is None else str(self.since),
+            "limit": self.limit,
+            "reload": self.reload or None,
+            "position": load.after if load else None,
+            "until": load.until if load else None,
+            "newest": load.newest if load else None,
+            "taken": load.taken or None if load else None,
+            "reloaded": None if self.reloaded is None else str(self.reloaded),
+            "known": self.known,
+            "gone": self.gone,
+        }
+        return {key: one for key, one in value.items() if one is not None}
+
+
+def _number(value: Mapping[str, Any], key: str) -> int | None:
+    return int(value[key]) if key in value else None
+
+
+def _text(value: Mapping[str, Any], key: str) -> str | None:
+    return str(value[key]) if key in value else None
+
+
+def _load(value: Mapping[str, Any]) -> LoadPosition | None:
+    if "position" not in value:
+        return None
+    return LoadPosition(
+        str(value["position"]), str(value["until"]), str(value["newest"]), int(value.get("taken", 0))
+    )
+
+
+def _load_v1(value: Mapping[str, Any]) -> LoadPosition | None:
+    if "place" not in value:
+        return None
+    return LoadPosition(
+        str(value["place"]), str(value["until"]), str(value["top"]), int(value.get("taken", 0))
+    )
 
 
 NEW = Offset()
-"""Where a new stream begins."""
+"""The start of a new stream."""

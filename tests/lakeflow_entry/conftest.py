@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import streams
 from support.lakeflow import options_of
 
 from gmail_client.emulator import Emulator
@@ -51,6 +52,13 @@ def spark(connections_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     )
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="module")
+def gmail_in_memory() -> Iterator[None]:
+    """Connections lead to mailboxes in memory."""
+    with streams.gmail_in_memory():
+        yield
 
 
 @pytest.fixture

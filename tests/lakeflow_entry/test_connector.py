@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
-from support.lakeflow import comparable, connector_of, options_of
+from support.lakeflow import comparable, connector_of, drained, options_of
 
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.errors import ConfigurationError, OptionError, RequestError, UnknownTableError
@@ -170,8 +170,7 @@ def test_a_failing_batch_endpoint_is_left_at_once(gmail: Emulator) -> None:
 
 
 def test_a_message_that_cannot_be_had_fails_the_batch_and_nothing_is_lost(gmail: Emulator) -> None:
-    connector = connector_of(gmail)
-    _, offset = connector.read_table("messages", {}, {})
+    offset = drained(connector_of(gmail), "messages")
     mailbox = gmail.mailbox()
     arrived = mailbox.insert(mailbox.random_mail(), ("INBOX",))
     gmail.faults.add(Fault("messages.get", status=400, times=1))
@@ -185,7 +184,7 @@ def test_a_message_that_is_refused_for_good_can_be_passed_over(
     gmail: Emulator, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = {"skip_refused": "true"}
-    _, offset = connector_of(gmail).read_table(table, {}, options)
+    offset = drained(connector_of(gmail), table, **options)
     mailbox = gmail.mailbox()
     arrived = {mailbox.insert(mailbox.random_mail(), ("INBOX",)) for _ in range(3)}
     gmail.faults.add(Fault(f"{table}.get", status=400, nth=2))
@@ -198,6 +197,8 @@ def test_a_message_that_is_refused_for_good_can_be_passed_over(
     assert len(delivered) == 2
     (refused,) = arrived - delivered
     assert f"skipped the message {refused}" in caplog.text
+    records, end = connector.read_table(table, end, options)
+    assert list(records) == []
     assert connector.read_table(table, end, options)[1] == end
     mailbox.modify(refused, ["STARRED"], [])
     assert [row["id"] for row in connector_of(gmail).read_table(table, end, options)[0]] == [refused]

@@ -167,6 +167,42 @@ def test_a_stream_loads_in_bounded_batches_and_follows_changes(
     assert set(gone) <= set(target.deleted)
 
 
+@pytest.mark.slow
+def test_a_batch_that_was_lost_and_whose_history_expired_is_read_again(
+    spark: SparkSession, connect: Connect, tmp_path: Path
+) -> None:
+    """The driver dies when a batch is in Spark's log; at the restart the history reaches its end, not its start."""
+    with Emulator(messages=30, seed=4, mean_json_kb=2.0) as gmail:
+        target = TableSync()
+        options = {"connection": connect(gmail), "tableName": "messages", "format": "minimal"}
+        deletes = {**options, "isDeleteFlow": "true"}
+
+        def run() -> None:
+            run_stream(spark, tmp_path / "upserts", target.upsert, **options)
+            run_stream(spark, tmp_path / "deletes", target.delete, **deletes)
+
+        run()
+        mailbox = gmail.mailbox()
+        ids = mailbox.message_ids()
+        mailbox.batch_delete(ids[:4])
+        mailbox.batch_modify(ids[4:9], add=["STARRED"])
+        mailbox.insert(mailbox.random_mail(), ("INBOX",))
+
+        def die(frame: DataFrame, batch_id: int) -> None:
+            raise RuntimeError("the driver dies")
+
+        for checkpoint, given in (("upserts", options), ("deletes", deletes)):
+            with pytest.raises(Exception, match="the driver dies"):
+                run_stream(spark, tmp_path / checkpoint, die, **given)
+        gmail.expire_history(upto=mailbox.head)
+        run()
+        truth = {
+            row["id"]: comparable(json_row("messages", row))
+            for row in gmail.truth("messages", format="minimal")
+        }
+        assert {key: comparable(row) for key, row in target.rows.items()} == truth
+
+
 def test_a_snapshot_table_is_no_stream(
     spark: SparkSession, connect: Connect, gmail: Emulator, tmp_path: Path
 ) -> None:

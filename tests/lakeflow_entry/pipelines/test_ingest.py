@@ -17,7 +17,7 @@ from gmail_client.schema import json_row
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.pipelines.declarative import declare
-from lakeflow_entry.pipelines.ingest import MassDeletionError, ingest
+from lakeflow_entry.pipelines.ingest import MassDeletionError, _Table, ingest
 from lakeflow_entry.table_options import option_strings
 
 if TYPE_CHECKING:
@@ -106,6 +106,29 @@ def test_a_lost_checkpoint_or_table_costs_a_load_and_nothing_else(
     shutil.rmtree(tmp_path / "threads")
     ingest(spark, pipeline, lake=str(tmp_path))
     assert stored(tmp_path, "threads") == truth(gmail, "threads")
+
+
+@pytest.mark.slow
+def test_a_delete_flow_that_starts_after_the_history_expired_leaves_no_rows(
+    spark: SparkSession, gmail: Emulator, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = spec(connect(gmail), "messages")
+    stream = _Table._stream
+
+    def die_before_deletes(table: _Table, flow: str, identity: str) -> Any:
+        if flow == "deletes":
+            raise KeyboardInterrupt
+        return stream(table, flow, identity)
+
+    monkeypatch.setattr(_Table, "_stream", die_before_deletes)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(spark, pipeline, lake=str(tmp_path))
+    monkeypatch.setattr(_Table, "_stream", stream)
+    mailbox = gmail.mailbox()
+    mailbox.batch_delete(mailbox.message_ids()[:3])
+    gmail.expire_history(upto=mailbox.head)
+    ingest(spark, pipeline, lake=str(tmp_path))
+    assert stored(tmp_path, "messages") == truth(gmail, "messages")
 
 
 @pytest.mark.slow

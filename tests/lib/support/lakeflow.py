@@ -26,6 +26,17 @@ def connector_of(gmail: Emulator, address: str | None = None) -> GmailLakeflowCo
     return GmailLakeflowConnect(options_of(gmail, address))
 
 
+def drained(connector: GmailLakeflowConnect, table: str, **options: str) -> dict[str, Any]:
+    """The offset at which a new stream of a table comes to its end."""
+    offset: dict[str, Any] = {}
+    while True:
+        records, end = connector.read_table(table, offset, options)
+        list(records)
+        if end == offset:
+            return offset
+        offset = end
+
+
 class Pipeline:
     """Two flows into one target, as AUTO CDC keeps it: the highest sequence wins, a delete is remembered.
 

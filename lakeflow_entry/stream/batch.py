@@ -1,0 +1,101 @@
+"""The rows of a micro-batch: `Batch` says what to fetch, `read_batch` fetches it.
+
+A batch is a small value that can travel to another process. Messages are fetched where it is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gmail_client.api import GmailApi
+from gmail_client.changes import ListedThread
+from gmail_client.fetch import CHUNK_BYTES, FetchedThread, FetchRequest, chunks, fetch
+from gmail_client.options import TableOptions
+from gmail_client.reads import failure_policy, thread_resource
+
+__all__ = ["DEFAULT_LIMIT", "Batch", "read_batch"]
+
+Row = dict[str, Any]
+
+DEFAULT_LIMIT = 1_000
+"""Rows of a micro-batch where `max_records_per_batch` is not set: some 15 MB of usual mail."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one micro-batch fetches.
+
+    Attributes:
+        threads: Thread id to the messages to fetch of it.
+        sequence: For changes, the last record that names the row, by the row's id.
+        heads: For a load of threads, each thread as listed.
+        changed: Changes, not a load.
+        floor: Least history id of a row that `sequence` does not name: a row that is loaded again must count as newer
+            than the stored one, though Gmail may give a thread a lower history id once a message has left it.
+    """
+
+    threads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sequence: Mapping[str, int] = field(default_factory=dict)
+    heads: Mapping[str, ListedThread] = field(default_factory=dict)
+    changed: bool = False
+    floor: int = 0
+
+
+def read_batch(
+    api: GmailApi, table: str, options: TableOptions, batch: Batch, *, messages: int = 1
+) -> Iterator[list[Row]]:
+    """The rows of a batch.
+
+    Args:
+        api: The mailbox.
+        table: `messages` or `threads`.
+        options: The table's options.
+        batch: What the reader planned.
+        messages: Messages after which a page ends; it ends at 16 MB of JSON in any case.
+
+    Yields:
+        Pages of resources as Gmail sends them. What was deleted since, or no longer matches the filters, is left out.
+
+    Raises:
+        GmailError: A message can't be fetched; nothing of the batch counts as delivered then. With `skip_refused`
+            such a message (in threads: its thread) is left out and named in the log.
+    """
+    whole = table == "threads" and (batch.changed or options.filtered)
+    requests = (
+        FetchRequest(thread_id, ids, whole=whole, held=batch.changed and not whole)
+        for thread_id, ids in batch.threads.items()
+    )
+    rows = _message_rows if table == "messages" else _thread_rows
+    fetched_threads = filter(
+        None, map(failure_policy(table, options, _log.warning), fetch(api, requests, options.format))
+    )
+    for chunk in chunks(fetched_threads, messages=messages, size=CHUNK_BYTES):
+        page = [row for fetched in chunk for row in rows(fetched, options, batch)]
+        if page:
+            yield page
+
+
+def _message_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
+    wanted = batch.threads[fetched.thread_id]
+    for message in fetched.messages:
+        if message["id"] in wanted and options.matches_labels(message.get("labelIds") or ()):
+            yield _at_least(message, batch.sequence.get(message["id"], batch.floor))
+
+
+def _thread_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
+    row = thread_resource(fetched, batch.heads.get(fetched.thread_id), options)
+    # `q` was judged when the batch was planned; labels are known only now.
+    if any(options.matches_labels(message.get("labelIds") or ()) for message in row["messages"]):
+        yield _at_least(row, batch.sequence.get(fetched.thread_id, batch.floor))
+
+
+def _at_least(row: Row, record: int) -> Row:
+    """The row with a history id that is not below the record that brought it."""
+    if int(row.get("historyId") or 0) >= record:
+        return row
+    return {**row, "historyId": str(record)}

@@ -1,0 +1,154 @@
+"""A stream loses nothing, wherever its process is killed and whatever of the history has expired by the restart."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.lives import lives
+from support.memory_gmail import MemoryGmail
+from support.streams import FILTERS, FLOWS, READERS, Streams
+
+EXPIRIES = ("nothing", "everything", "start of the last batch", "start of the one before", "half")
+
+pytestmark = pytest.mark.usefixtures("gmail_in_memory")
+
+
+def write(gmail: MemoryGmail, seed: int, count: int) -> None:
+    """Let `count` things happen in the mailbox."""
+    chance = random.Random(seed)
+    for _ in range(count):
+        ids = list(gmail.messages)
+        some = chance.sample(ids, min(len(ids), chance.choice((1, 2, 6))))
+        kind = chance.randrange(7) if len(ids) > 4 else 0
+        if kind == 0:
+            gmail.insert(chance.choice([("INBOX",), (), ("INBOX", "STARRED")]))
+        elif kind == 1:
+            gmail.insert(("INBOX",), gmail.messages[some[0]]["threadId"])
+        elif kind == 2:
+            gmail.modify(some, add=["INBOX", "STARRED"], remove=["UNREAD"])
+        elif kind == 3:
+            gmail.modify(some, remove=["INBOX"])
+        elif kind == 4:
+            gmail.modify(some[:1], add=["TRASH"], remove=["INBOX"])
+        elif kind == 5:
+            gmail.modify(some[:1], add=["INBOX"], remove=["TRASH"])
+        else:
+            gmail.delete(some)
+
+
+@dataclass(frozen=True)
+class Life:
+    """One run of both flows, and what happens before it.
+
+    Attributes:
+        seed: Of what happens in the mailbox.
+        writes: How much happens before the run.
+        expires: What the history no longer reaches by then.
+        of_flow: The flow whose position that is.
+        changes_die: Step at which the process of the changes dies; None for never.
+        deletes_die: Likewise for the deletes.
+        limit: Rows of a batch.
+    """
+
+    seed: int
+    writes: int
+    expires: str
+    of_flow: str
+    changes_die: int | None
+    deletes_die: int | None
+    limit: int
+
+
+STEPS = st.none() | st.integers(0, 22)
+LIVES = st.lists(
+    st.builds(
+        Life,
+        st.integers(0, 999),
+        st.integers(0, 4),
+        st.sampled_from(["nothing", *EXPIRIES]),
+        st.sampled_from(FLOWS),
+        STEPS,
+        STEPS,
+        st.sampled_from([1, 3, 8, 1_000]),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("table", ["messages", "threads"])
+@lives(60)
+@given(filters=st.sampled_from(sorted(FILTERS)), several=LIVES)
+def test_killed_at_random_the_target_equals_the_mailbox(
+    table: str, reader: str, filters: str, several: list[Life]
+) -> None:
+    gmail = MemoryGmail(14)
+    streams = Streams(gmail, reader, table, filters)
+    streams.deletes.run()  # both flows start with the pipeline's first run
+    for life in several:
+        write(gmail, life.seed, life.writes)
+        streams.expire(life.expires, life.of_flow)
+        streams.limit = life.limit
+        streams.run(life.changes_die, life.deletes_die)
+    streams.run()
+    streams.run()
+    streams.assert_equal()
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("table", ["messages", "threads"])
+def test_killed_at_every_step_of_a_load_the_target_equals_the_mailbox(table: str, reader: str) -> None:
+    for limit, arrivals, reloads in itertools.product((5, 1_000), (0, 6), (False, True)):
+        for step in range(100):
+            gmail = MemoryGmail(14)
+            streams = Streams(gmail, reader, table)
+            streams.deletes.run()
+            if reloads:
+                streams.run()
+                gmail.expire()
+            streams.limit = limit
+            streams.run(step)
+            died = streams.changes.died
+            for _ in range(arrivals):
+                gmail.insert(("INBOX",))
+            gmail.delete(list(gmail.messages)[-4:-2])
+            streams.limit = 3
+            streams.run()
+            streams.assert_equal()
+            if not died:
+                break
+        else:
+            raise AssertionError("the load has more steps than were tried")
+
+
+@pytest.mark.parametrize("reader", ["stream reader", "framework"])
+@pytest.mark.parametrize("table", ["messages", "threads"])
+@pytest.mark.parametrize("flow", FLOWS)
+def test_killed_at_every_step_of_a_run_the_target_equals_the_mailbox(
+    table: str, reader: str, flow: str
+) -> None:
+    for seed, expires in itertools.product(range(2), EXPIRIES):
+        for step in range(100):
+            gmail = MemoryGmail(14)
+            streams = Streams(gmail, reader, table)
+            streams.run()
+            write(gmail, seed, 4)
+            gmail.delete(list(gmail.messages)[:3])
+            streams.limit = 3
+            streams.run(*((step, None) if flow == "changes" else (None, step)))
+            died = streams.changes.died or streams.deletes.died
+            write(gmail, seed + 10, 1)
+            streams.expire(expires, flow)
+            streams.run()
+            streams.run()
+            streams.assert_equal()
+            if not died:
+                break
+        else:
+            raise AssertionError("the run has more steps than were tried")
