@@ -376,6 +376,7 @@ class SyncRun:
             table.start = plan.changes.head
             if not table.failed or not table.retries.keys() <= table.failed.keys():
                 self.registry.set_unfetched(self.address, table.name, table.failed)
+            table.retries = {}  # what is left of them has failed again
         failed = {m: entry for table in tables for m, entry in table.failed.items()}
         if failed:
             self.warnings.append(

@@ -733,3 +733,13 @@ def test_a_message_that_comes_along_in_its_thread_is_not_taken_from_the_lake_too
             mailbox.receive(mailbox.random_mail(reply_to=first))
         run(gmail, lake, BOTH[:1])
         assert_lake_is_true(lake, gmail, BOTH[:1])
+
+
+def test_a_message_that_was_refused_and_is_hidden_now_is_not_read_again(gmail: Emulator, lake: Lake) -> None:
+    lost = gmail.truth("messages", format="minimal")[0]["id"]
+    sync(refusing(client_of(gmail).mailbox(), {lost}), lake, BOTH[:1])
+    gmail.mailbox().trash(lost)
+    gmail.usage.reset()
+    run(gmail, lake)
+    assert not gmail.usage.units.get("messages.get")
+    assert_lake_is_true(lake, gmail, BOTH)
