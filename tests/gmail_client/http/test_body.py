@@ -63,3 +63,13 @@ def test_damaged_data_is_an_error_of_the_connection(content: bytes) -> None:
 
 def test_an_empty_body_is_empty() -> None:
     assert read_body(response(b"", content_encoding="gzip"), "x") == b""
+
+
+def test_a_response_that_was_read_already_is_taken_as_it_is() -> None:
+    """Lakeflow's shared tests replace `Session.send`: their responses have content and no connection."""
+    response = requests.Response()
+    response.status_code = 200
+    response._content = b'{"id": "1"}'
+    assert read_body(response, "messages.get") == b'{"id": "1"}'
+    with pytest.raises(ResponseError, match="larger"):
+        read_body(response, "messages.get", limit=5)
