@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
 import click
 
-from gmail_assets.cli.output import Output
+from gmail_assets.cli.output import Output, logged_calls
 
 __all__ = ["DERIVED_TABLES", "TABLES", "mailbox_option", "output_options"]
 
@@ -48,6 +49,7 @@ def output_options(command: Callable[..., int]) -> Callable[..., int]:
     def with_output(*args: Any, as_json: bool, quiet: bool, verbose: bool, **named: Any) -> int:
         if quiet and verbose:
             raise click.UsageError("--quiet and --verbose are mutually exclusive.")
-        return command(*args, out=Output(json=as_json, quiet=quiet, verbose=verbose), **named)
+        with logged_calls() if verbose else nullcontext():
+            return command(*args, out=Output(json=as_json, quiet=quiet, verbose=verbose), **named)
 
     return with_output

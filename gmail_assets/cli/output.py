@@ -18,10 +18,28 @@ if TYPE_CHECKING:
 
     from gmail_assets.syncing.results import Progress
 
-__all__ = ["Output"]
+__all__ = ["Output", "logged_calls"]
 
 _WIDTH_WITHOUT_TERMINAL = 200
 """Columns of output to a file or pipe: wide enough that no table cell is cut off."""
+
+
+@contextmanager
+def logged_calls() -> Iterator[None]:
+    """Log the Gmail API calls to standard error."""
+    logger = logging.getLogger("gmail_client")
+    level = logger.level
+    # A file descriptor of its own: during a run, Dagster redirects standard error to a log file.
+    with os.fdopen(os.dup(2), "w", encoding="utf-8", buffering=1) as stream:
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
 
 class Output:
@@ -30,18 +48,13 @@ class Output:
     Args:
         json: Print the result as JSON instead of text.
         quiet: Print errors only.
-        verbose: Print more details, and log the Gmail API calls to standard error.
+        verbose: Print more details.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
-        if verbose:
-            # A file descriptor of its own: during a run, Dagster redirects standard error to a log file.
-            stream = os.fdopen(os.dup(2), "w", encoding="utf-8", buffering=1)
-            logging.basicConfig(stream=stream, format="%(name)s: %(message)s")
-            logging.getLogger("gmail_client").setLevel(logging.DEBUG)
 
     def print(self, text: Any = "", style: str | None = None) -> None:
         """Print a line (or a rich renderable) of the human-readable result."""
