@@ -57,7 +57,7 @@ def test_a_click_on_cancel_is_told_on_both_sides(gmail: Emulator, browser: Chrom
 
     with pytest.raises(CredentialsError, match="access was denied in the browser"):
         consent(_login(gmail), show=show, timeout=60)
-    assert "No access was given" in browser.text()
+    assert "Access was not granted" in browser.text()
 
 
 def test_an_unticked_scope_gives_no_access(gmail: Emulator, browser: Chromium) -> None:
