@@ -269,6 +269,10 @@ class _Derivation:
         emails = read_columns(self.tables["emails"], self.address, counted.names, counted)
         stored = self._attachment_keys()
         replace, gone = attachments_to_replace(emails, stored)
+        # A message without a row in `emails` is gone, unless its row is about to be computed (a restore may have
+        # removed it): then its attachments are compared with the stored ones.
+        computed = pa.array(sorted(content.new | content.changed), pa.string())
+        gone = gone.filter(pc.invert(pc.is_in(gone["message_id"], computed)))
         if gone.num_rows:
             self._writers["attachments"].merge(gone.slice(0, 0), gone)
         self.results["attachments"].rows_deleted = gone.num_rows
