@@ -98,7 +98,7 @@ class CheckContext:
         """Ids, threads and labels of the rows, without soft-deleted ones (see `MailboxPartition.members`)."""
         if table not in self._members:
             rows = self.statuses[table].partition.members()
-            self._members[table] = rows.filter(pc.invert(rows["marked"]))
+            self._members[table] = rows.filter(pc.invert(rows["soft_deleted"]))
         return self._members[table]
 
 

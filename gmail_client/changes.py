@@ -192,7 +192,7 @@ def list_message_ids(
     *,
     everything: bool = False,
     until: set[str] | None = None,
-    tell: Callable[[int], None] = lambda listed: None,
+    on_progress: Callable[[int], None] = lambda listed: None,
 ) -> dict[str, str]:
     """List messages: id to thread id, in Gmail's order.
 
@@ -201,7 +201,7 @@ def list_message_ids(
         options: The filters and the page size.
         everything: Leave the filters out and include spam and trash: what exists at all.
         until: Stop as soon as all of these were seen.
-        tell: Told after each page how many were listed.
+        on_progress: Called after each page with the number listed so far.
     """
     threads: dict[str, str] = {}
     listed: dict[str, str] = {}
@@ -220,7 +220,7 @@ def list_message_ids(
         for item in page:
             thread = item["threadId"]
             listed[item["id"]] = threads.setdefault(thread, thread)
-        tell(len(listed))
+        on_progress(len(listed))
         if missing is not None:
             missing.difference_update(item["id"] for item in page)
             if not missing:
@@ -233,11 +233,11 @@ def list_thread_heads(
     options: TableOptions,
     *,
     everything: bool = False,
-    tell: Callable[[int], None] = lambda listed: None,
+    on_progress: Callable[[int], None] = lambda listed: None,
 ) -> dict[str, ListedThread]:
     """List threads with their history ids and snippets, filtered as the options say or `everything`.
 
-    `tell` is told after each page how many were listed.
+    `on_progress` is called after each page with the number listed so far.
     """
     pages = (
         api.list_threads(include_spam_trash=True, page_size=options.page_size)
@@ -253,7 +253,7 @@ def list_thread_heads(
     for page in pages:
         for item in page:
             heads[item["id"]] = ListedThread(int(item.get("historyId") or 0), item.get("snippet", ""))
-        tell(len(heads))
+        on_progress(len(heads))
     return heads
 
 

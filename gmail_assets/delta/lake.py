@@ -222,7 +222,7 @@ class LakeTable:
     storage_options: dict[str, str] | None = dataclass_field(default=None, repr=False)
 
     @property
-    def may_hold_marked(self) -> bool:
+    def may_hold_soft_deleted(self) -> bool:
         """Whether the table has the `_deletedAt` column, now or from a time when deleted rows were kept."""
         return DELETED_AT in self.schema.names
 

@@ -104,14 +104,14 @@ class MailboxPartition:
 
         Returns:
             For messages: id, threadId, labelIds, historySequence. For threads: id, historySequence, messages
-            as a list of structs of id and labelIds. In both, `marked` is true for rows kept after deletion.
+            as a list of structs of id and labelIds. In both, `soft_deleted` is true for soft-deleted rows.
         """
         leaves = ["id", "historySequence"]
         if self.table.source == "messages":
             leaves += ["threadId", "labelIds.list.element"]
         else:
             leaves += [f"messages.list.element.{leaf}" for leaf in ("id", "labelIds.list.element")]
-        if self.table.may_hold_marked:
+        if self.table.may_hold_soft_deleted:
             leaves.append(DELETED_AT)
         wanted = None if keys is None else pa.array(sorted(set(keys)), pa.string())
         empty = self._no_members()
@@ -122,12 +122,12 @@ class MailboxPartition:
                 piece = piece.filter(pc.is_in(piece["id"], wanted))
             pieces.append(piece)
         table = pa.concat_tables(pieces)
-        marked = (
+        soft_deleted = (
             pc.is_valid(table[DELETED_AT])
-            if self.table.may_hold_marked
+            if self.table.may_hold_soft_deleted
             else pa.array([False] * table.num_rows, pa.bool_())
         )
-        return table.append_column("marked", marked)
+        return table.append_column("soft_deleted", soft_deleted)
 
     def _no_members(self) -> pa.Table:
         text = pa.string()
@@ -137,7 +137,7 @@ class MailboxPartition:
         else:
             member = pa.struct([("id", text), ("labelIds", labels)])
             fields = [("id", text), ("historySequence", pa.int64()), ("messages", pa.list_(member))]
-        if self.table.may_hold_marked:
+        if self.table.may_hold_soft_deleted:
             fields.append((DELETED_AT, pa.timestamp("us", tz="UTC")))
         return pa.schema(fields).empty_table()
 
@@ -286,7 +286,7 @@ class MailboxPartition:
             f"AND t.{key} BETWEEN {literal(keys[0])} AND {literal(keys[-1])} AND t.{key} = s.{key}"
         )
         setting = {name: f's."{name}"' for name in names}
-        if self.table.may_hold_marked:
+        if self.table.may_hold_soft_deleted:
             setting[DELETED_AT] = "NULL"
 
         def write(properties: CommitProperties) -> None:

@@ -256,7 +256,7 @@ class _Pricing:
         self._gmail.note_applied(plan, plan.changes.head)
 
     def _reconcile(self, tables: Sequence[TableSync]) -> None:
-        plan = self._gmail.reconciliation(tables, self._gmail.look(tables))
+        plan = self._gmail.reconciliation(tables, self._gmail.read_inputs(tables))
         self._price(plan)
         for table, share in plan.tables.items():
             if share.labels_since is not None:

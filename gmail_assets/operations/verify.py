@@ -270,7 +270,7 @@ class _Verification:
         key = (options.q, every, options.include_spam_trash)
         if key not in self._listed:
             asked = options.model_copy(update={"label_ids": every})
-            self._listed[key] = list_message_ids(self._api, asked, tell=self._progress.messages(asked))
+            self._listed[key] = list_message_ids(self._api, asked, on_progress=self._progress.messages(asked))
         return self._listed[key]
 
     def _changes(self, statuses: Mapping[str, PartitionStatus]) -> Changes | None:
@@ -305,7 +305,7 @@ class _Verification:
         missing -= known
         if extra and status.spec.options.q:
             present = list_message_ids(
-                self._api, status.spec.options, everything=True, tell=self._progress.messages()
+                self._api, status.spec.options, everything=True, on_progress=self._progress.messages()
             )
             there = set(present if name == "messages" else present.values())
             table.kept = len(extra & there)

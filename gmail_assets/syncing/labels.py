@@ -157,7 +157,7 @@ class LabelReader:
             self.read({t: members for t, members in ids.items() if not members <= known.keys()}, changes)
             for table in self._tables:
                 table.thread_heads.update((t, heads[t]) for t in piece if t in heads)
-                table.finish(changes, table.state)
+                table.write_changes(changes, table.state)
             if not rest:
                 return
             self._commit_failures()

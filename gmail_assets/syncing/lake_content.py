@@ -65,13 +65,13 @@ class StoredContent:
         few = sum(map(len, missing.values())) <= _FEW
         if self.source == "threads":
             rows = self.partition.members(missing if few else None)
-            rows = rows.filter(pc.invert(rows["marked"]))
+            rows = rows.filter(pc.invert(rows["soft_deleted"]))
             lists = zip(rows["id"].to_pylist(), rows["messages"].to_pylist(), strict=True)
             found = ((thread, {member["id"] for member in members or ()}) for thread, members in lists)
         else:
             keys = {message_id for ids in missing.values() for message_id in ids} if few else None
             rows = self.partition.members(keys)
-            rows = rows.filter(pc.invert(rows["marked"]))
+            rows = rows.filter(pc.invert(rows["soft_deleted"]))
             pairs = zip(rows["threadId"].to_pylist(), rows["id"].to_pylist(), strict=True)
             found = ((thread, {message_id}) for thread, message_id in pairs)
         held: MessageIds = {}

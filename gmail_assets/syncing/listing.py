@@ -84,8 +84,8 @@ class Listing:
         self.present: dict[str, str] = {}
         if compared:
             # Heads before ids: a change between the two then shows as a moved head at the next reconciliation.
-            self.everything = list_thread_heads(api, options, everything=True, tell=progress.threads())
-            self.present = list_message_ids(api, options, everything=True, tell=progress.messages())
+            self.everything = list_thread_heads(api, options, everything=True, on_progress=progress.threads())
+            self.present = list_message_ids(api, options, everything=True, on_progress=progress.messages())
 
     def heads(self, table: TableSync) -> Mapping[str, ListedThread]:
         """Thread heads for the rows of new threads."""
@@ -94,7 +94,7 @@ class Listing:
         key = (table.options.q, table.options.label_ids, table.options.include_spam_trash)
         if key not in self._heads:
             self._heads[key] = list_thread_heads(
-                self._api, table.options, tell=self._progress.threads(table.options)
+                self._api, table.options, on_progress=self._progress.threads(table.options)
             )
         return self._heads[key]
 
@@ -107,7 +107,9 @@ class Listing:
         if key == (None, (), True) and self.present:
             return self.present
         if key not in self._ids:
-            self._ids[key] = list_message_ids(self._api, options, tell=self._progress.messages(options))
+            self._ids[key] = list_message_ids(
+                self._api, options, on_progress=self._progress.messages(options)
+            )
         return self._ids[key]
 
     def members(

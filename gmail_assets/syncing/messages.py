@@ -45,8 +45,8 @@ class MessagesSync(TableSync):
     def _read_stored(self, changes: Changes | None) -> None:
         self._candidates = None if changes is None else set()
         table = self.partition.members(None if changes is None else changes.messages)
-        self.soft_deleted = set(table.filter(table["marked"])["id"].to_pylist())
-        table = table.filter(pc.invert(table["marked"]))
+        self.soft_deleted = set(table.filter(table["soft_deleted"])["id"].to_pylist())
+        table = table.filter(pc.invert(table["soft_deleted"]))
         self.stored = {
             message_id: MessageWithoutContent(thread_id, labels, sequence or 0)
             for message_id, thread_id, labels, sequence in zip(
@@ -114,7 +114,7 @@ class MessagesSync(TableSync):
         """Rows that are stored, as far as they were read."""
         return len(self.stored)
 
-    def take(self, chunk: Chunk) -> None:
+    def write_content(self, chunk: Chunk) -> None:
         """Append the messages that belong here and are not stored; a soft-deleted one is restored."""
         places = [place for place, message in enumerate(chunk.messages) if self._lacks(message)]
         new = [place for place in places if chunk.messages[place]["id"] not in self.soft_deleted]
@@ -141,7 +141,7 @@ class MessagesSync(TableSync):
             return False  # stored, or it came along in its thread and was not looked up
         return self.matches(message)
 
-    def finish(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
+    def write_changes(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
         """Set labels and delete rows, in one merge with new ones that wait."""
         updates: list[dict[str, Any]] = []
         deleted = sorted(self._obsolete)

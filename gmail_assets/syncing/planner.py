@@ -156,7 +156,7 @@ class SyncPlanner:
                 table.follow(table.start)
         return remarks
 
-    def look(self, tables: Sequence[TableSync]) -> Listing:
+    def read_inputs(self, tables: Sequence[TableSync]) -> Listing:
         """Read what these tables store, and begin the listings for their reconciliation."""
         listing = Listing(
             self.api,
@@ -171,7 +171,7 @@ class SyncPlanner:
         return listing
 
     def reconciliation(self, tables: Sequence[TableSync], listing: Listing) -> SyncPlan:
-        """The plan of a full load or a reconciliation, after `look`."""
+        """The plan of a full load or a reconciliation, after `read_inputs`."""
         self._begin(tables)
         return plan_reconciliation(tables, listing, self, self._chance)
 

@@ -146,7 +146,7 @@ class SyncRun:
             if table.mode == "full_load" and table.partition.state.load_start != table.start:
                 # For all tables, before the first rows of any: wherever this run dies, the sensor goes on with all.
                 table.partition.commit(table.state)
-        listing = self.gmail.look(tables)
+        listing = self.gmail.read_inputs(tables)
         for table in tables:
             self._drop_obsolete_retries(table, listing)
         plan = self.gmail.reconciliation(tables, listing)
@@ -168,7 +168,7 @@ class SyncRun:
         known = self._fetch(plan)
         if plan.changes.messages or any(share.narrowed for share in plan.tables.values()):
             for table in tables:
-                table.finish(plan.changes, table.state, unread=plan.labels_to_read.keys())
+                table.write_changes(plan.changes, table.state, unread=plan.labels_to_read.keys())
         reader.apply(plan, known, listing)
         for table in tables:
             table.needs_listing = False
@@ -266,7 +266,7 @@ class SyncRun:
             if source is None:
                 continue
             for piece in read_stored_content(source, table.options.format, share, changes):
-                table.take(piece)
+                table.write_content(piece)
                 for message in piece.messages:
                     table.retries.pop(message["id"], None)
                 self._check_time()
@@ -295,14 +295,14 @@ class SyncRun:
             source = self.gmail.source(table) if joining else None
             if source is not None:
                 own = own.joined(chunk_of(source, table.options.format, joining, changes))
-            table.take(own)
+            table.write_content(own)
 
     def _fetch_vanished(self, table: TableSync, share: MessageIds) -> None:
         """Fetch what was in the other table when the plan was made and is not any more."""
         vanished = {thread_id: rest for thread_id, ids in share.items() if (rest := ids & table.outstanding)}
         requests = [FetchRequest(thread_id, tuple(sorted(ids))) for thread_id, ids in vanished.items()]
         for chunk in chunks(fetch(self.api, requests, table.options.format)):
-            table.take(Chunk(chunk))
+            table.write_content(Chunk(chunk))
             for fetched in chunk:
                 self._note_outcome(table, fetched)
 
@@ -372,7 +372,7 @@ class SyncRun:
             # What failed is recorded before the cursor passes it, and struck off only when that is committed.
             self._record_failures(table)
             table.check_conserved()
-            table.finish(plan.changes, table.state.synced(plan.changes.head))
+            table.write_changes(plan.changes, table.state.synced(plan.changes.head))
             table.start = plan.changes.head
             if not table.failed or not table.retries.keys() <= table.failed.keys():
                 self.registry.set_unfetched(self.address, table.name, table.failed)

@@ -197,14 +197,14 @@ class TableSync(ABC):
             )
 
     @abstractmethod
-    def take(self, chunk: Chunk) -> None:
+    def write_content(self, chunk: Chunk) -> None:
         """Write what was fetched, and settle what was written or does not belong here.
 
-        In incremental mode the last chunk waits for `finish`, so that new mail and its cursor are one commit.
+        In incremental mode the last chunk waits for `write_changes`, so that new mail and its cursor are one commit.
         """
 
     @abstractmethod
-    def finish(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
+    def write_changes(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
         """Write labels and deletions, and with the last of them the state.
 
         Args:

@@ -58,10 +58,10 @@ class ThreadsSync(TableSync):
         self._fresh = set()
         keys = None if changes is None else {change.thread_id for change in changes.messages.values()}
         table = self.partition.members(keys)
-        self.soft_deleted = set(table.filter(table["marked"])["id"].to_pylist())
+        self.soft_deleted = set(table.filter(table["soft_deleted"])["id"].to_pylist())
         self.stored = {}
         seen: dict[Labels, Labels] = {}
-        for batch in table.filter(pc.invert(table["marked"])).to_batches(max_chunksize=10_000):
+        for batch in table.filter(pc.invert(table["soft_deleted"])).to_batches(max_chunksize=10_000):
             for thread_id, members, sequence in zip(
                 batch["id"].to_pylist(),
                 batch["messages"].to_pylist(),
@@ -134,7 +134,7 @@ class ThreadsSync(TableSync):
 
     # What is written
 
-    def take(self, chunk: Chunk) -> None:
+    def write_content(self, chunk: Chunk) -> None:
         """Append new threads, and put new messages into stored ones."""
         self._write_pending()
         by_thread: dict[str, list[FetchedThread]] = {}
@@ -218,7 +218,7 @@ class ThreadsSync(TableSync):
         if pending.grown:
             self._edit(pending.grown, content=pending.content)
 
-    def finish(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
+    def write_changes(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
         """Relabel and take out messages inside their threads, and delete threads that have none left."""
         pending, self._pending = self._pending, None
         edits = {edit.thread_id: edit for edit in pending.grown} if pending else {}

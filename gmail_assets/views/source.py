@@ -52,7 +52,7 @@ class MessageSource:
             "payload.partId",
             "payload.body.size",
         ]
-        if self._table.may_hold_marked:
+        if self._table.may_hold_soft_deleted:
             leaves.append(DELETED_AT)
         piece = file.read(columns=leaves)
         payload = piece["payload"]
@@ -81,7 +81,7 @@ class MessageSource:
             ids: Which messages.
         """
         wanted_schema = pa.schema([field for field in self._table.schema if field.name in _BATCH_COLUMNS])
-        columns = [*wanted_schema.names, *([DELETED_AT] if self._table.may_hold_marked else [])]
+        columns = [*wanted_schema.names, *([DELETED_AT] if self._table.may_hold_soft_deleted else [])]
         for file in open_files(self._table, self._address):
             if ids.isdisjoint(file.read(columns=["id"])["id"].to_pylist()):
                 continue

@@ -213,9 +213,9 @@ class Witness:
         self._lake = lake
         self._kept: dict[str, set[str]] = {}
 
-    def _ids(self, table: str, *, marked: bool) -> set[str]:
-        """Messages that the table holds; with `marked`, keys of all its rows, those of deleted messages too."""
-        if marked:
+    def _ids(self, table: str, *, soft_deleted: bool) -> set[str]:
+        """Messages that the table holds; with `soft_deleted`, keys of all its rows, those of deleted messages too."""
+        if soft_deleted:
             delta = self._lake.find(table)
             rows = delta.to_pyarrow_table(columns=["mailbox", "id"]).to_pylist() if delta else []
             return {row["id"] for row in rows if row["mailbox"] == self._address}
@@ -240,7 +240,7 @@ class Witness:
             if step.deletes != "keep":
                 self._kept.pop(table, None)
                 continue
-            ids = self._ids(table, marked=True)
+            ids = self._ids(table, soft_deleted=True)
             gone = self._kept.get(table, set()) - ids
             assert not gone, f"{table} kept no row of {sorted(gone)}"
             self._kept[table] = ids
@@ -253,7 +253,7 @@ class Witness:
         others, and tell the labels alone.
         """
         full = [spec.source_table for spec in tables if spec.options.format != "raw"]
-        before = {table: self._ids(table, marked=False) for table in full}
+        before = {table: self._ids(table, soft_deleted=False) for table in full}
         for spec in tables:
             if spec.source_table in full and self._other_format(spec):
                 before[spec.source_table] = set()
@@ -267,7 +267,7 @@ class Witness:
             return answer
 
         yield answering(mailbox, noted)
-        new = set[str]().union(*(self._ids(table, marked=False) - before[table] for table in full))
+        new = set[str]().union(*(self._ids(table, soft_deleted=False) - before[table] for table in full))
         for key, ids in read:
             assert ids & new, f"{key} was read in vain: {sorted(ids)}"
 

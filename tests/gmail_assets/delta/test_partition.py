@@ -195,8 +195,8 @@ def test_rows_are_kept_with_the_time_of_their_deletion_and_come_back(tmp_path: P
     marked = {row["id"]: row for row in writer.rows(["a", "b"]).to_pylist()}
     assert marked["a"]["_deletedAt"] is not None
     assert marked["b"]["_deletedAt"] is None
-    told = writer.members()
-    assert dict(zip(told["id"].to_pylist(), told["marked"].to_pylist(), strict=True)) == {
+    members = writer.members()
+    assert dict(zip(members["id"].to_pylist(), members["soft_deleted"].to_pylist(), strict=True)) == {
         "a": True,
         "b": False,
     }
@@ -208,10 +208,10 @@ def test_keeping_deleted_rows_can_be_switched_on_later(tmp_path: Path) -> None:
     append(part(tmp_path), messages("a"), 1)
     writer = part(tmp_path, keep_deleted=True)
     assert writer.state.cursor == 1
-    assert writer.members()["marked"].to_pylist() == [False]
+    assert writer.members()["soft_deleted"].to_pylist() == [False]
     writer.append(messages("b"))
     writer.merge(update(), ["a"], state=writer.state.synced(2))
-    assert sorted(part(tmp_path, keep_deleted=True).members()["marked"].to_pylist()) == [False, True]
+    assert sorted(part(tmp_path, keep_deleted=True).members()["soft_deleted"].to_pylist()) == [False, True]
 
 
 def test_a_merge_over_many_files_is_cut_into_groups_with_the_cursor_in_the_last(

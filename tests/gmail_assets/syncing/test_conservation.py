@@ -38,15 +38,15 @@ def test_a_message_that_is_not_written_keeps_the_cursor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: type[MessagesSync] | type[ThreadsSync]
 ) -> None:
     """The writer of a table forgets one of what it was given: the run says so, and the next one brings it."""
-    take = target.take
+    write_content = target.write_content
 
     def forgetful(self: MessagesSync | ThreadsSync, chunk: Chunk) -> None:
-        take(self, Chunk(chunk.fetched[:-1]))
+        write_content(self, Chunk(chunk.fetched[:-1]))
 
     lake = Lake(str(tmp_path))
     with Emulator(messages=30, seed=3, mean_json_kb=2) as gmail:
         with monkeypatch.context() as broken:
-            broken.setattr(target, "take", forgetful)
+            broken.setattr(target, "write_content", forgetful)
             with pytest.raises(IncompleteReadError, match="lacks requested messages"):
                 sync(client_of(gmail).mailbox(), lake, BOTH)
         for spec in BOTH:

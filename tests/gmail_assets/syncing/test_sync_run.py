@@ -272,7 +272,7 @@ def test_a_load_that_dies_between_the_first_rows_of_both_tables_has_begun_for_bo
     gmail: Emulator, lake: Lake
 ) -> None:
     with (
-        mock.patch("gmail_assets.syncing.threads.ThreadsSync.take", side_effect=Killed),
+        mock.patch("gmail_assets.syncing.threads.ThreadsSync.write_content", side_effect=Killed),
         pytest.raises(Killed),
     ):
         run(gmail, lake)
