@@ -1,4 +1,4 @@
-"""What can go wrong with the lake, as errors that say what to do."""
+"""Errors of the lake; each says what to do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class LakeError(GmailError):
 
 
 class SchemaMismatchError(LakeError):
-    """A table of that name is there, with columns that are not ours."""
+    """A table of that name exists with other columns."""
 
 
 class WriterConflictError(LakeError):
-    """Another run wrote the same mailbox's part of the table; this one's commit was refused."""
+    """Another run wrote the same mailbox's partition; this run's commit was refused."""
 
     retryable = True
 

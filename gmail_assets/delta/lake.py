@@ -1,7 +1,7 @@
-"""Delta Lake: a place for tables, and the tables in it.
+"""`Lake`, a location of Delta tables, and `LakeTable`, one table in it.
 
-`Lake` is a folder or an object-store URI. `Lake.table` opens one of its tables and creates it where it is missing.
-What is written to a table is written as one mailbox's part of it: see `gmail_assets.delta.partition`.
+A lake is a folder or an object-store URI. `Lake.table` opens a table and creates it if it is missing.
+Rows are written to one mailbox's partition of a table: see `gmail_assets.delta.partition`.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ TARGET_FILE_BYTES = 4 * 2**20
 
 
 def with_mailbox(schema: pa.Schema, *, keep_deleted: bool = False) -> pa.Schema:
-    """The lake's schema of a table: `mailbox` first, and `_deletedAt` last where deleted rows are kept."""
+    """A table's schema in the lake: `mailbox` first, and `_deletedAt` last if deleted rows are kept."""
     fields = [MAILBOX_FIELD, *schema]
     return pa.schema([*fields, _DELETED_AT_FIELD] if keep_deleted else fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """A place for Delta tables.
+    """A location of Delta tables.
 
     Attributes:
         uri: A folder or an `s3://`, `gs://` or `abfss://` URI.
@@ -82,7 +82,7 @@ class Lake:
         return None if "://" in self.uri else Path(self.uri)
 
     def make_folder(self) -> None:
-        """Create the folder where it is missing, for its owner only: what comes into it is mail.
+        """Create the folder if it is missing, readable by its owner only because it will hold mail.
 
         Raises:
             LakeError: It can't be created.
@@ -102,7 +102,7 @@ class Lake:
         """The Delta table of that name, or None where there is none.
 
         Raises:
-            LakeError: It can't be told.
+            LakeError: The location can't be read.
         """
         try:
             return DeltaTable(self.location(table_name), storage_options=self.options)
@@ -112,16 +112,16 @@ class Lake:
             raise unreadable(self.location(table_name), error) from error
 
     def table(self, source: str, *, name: str | None = None, keep_deleted: bool = False) -> LakeTable:
-        """Open one of the ten tables, and create it where it is missing.
+        """Open one of the ten tables; create it if it is missing.
 
         Args:
             source: One of the ten names.
-            name: Name of the table in the lake, the same where not given.
-            keep_deleted: Whether rows that leave the mailbox stay, marked with `_deletedAt`.
+            name: Name of the table in the lake; default: `source`.
+            keep_deleted: Soft-delete rows (set `_deletedAt`) instead of deleting them.
 
         Raises:
             SchemaMismatchError: Another table has that name.
-            LakeError: The place can't be read or written.
+            LakeError: The lake can't be read or written.
         """
         entry = CATALOGUE[source]
         schema = with_mailbox(entry.schema, keep_deleted=keep_deleted)
@@ -130,15 +130,15 @@ class Lake:
         return LakeTable(source, entry.primary_key[0], in_lake, delta, keep_deleted, self.options)
 
     def view(self, view: View, *, name: str | None = None) -> LakeTable:
-        """Open a derived table, and create it where it is missing.
+        """Open a derived table; create it if it is missing.
 
         Args:
             view: Which one.
-            name: Name of the table in the lake, the view's where not given.
+            name: Name of the table in the lake; default: the view's name.
 
         Raises:
             SchemaMismatchError: Another table has that name.
-            LakeError: The place can't be read or written.
+            LakeError: The lake can't be read or written.
         """
         schema = with_mailbox(view.schema)
         delta = self._open(name or view.name, schema, view.primary_key, view.description)
@@ -171,7 +171,7 @@ class Lake:
 
 
 def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
-    """Add top-level columns that a table of an older version lacks; refuse one with other types."""
+    """Add top-level columns that are missing in a table of an older version; refuse other types."""
     present = {field.name: field for field in pa.schema(delta.schema().to_arrow())}
     for field in schema:
         if field.name in present and not present[field.name].type.equals(field.type):
@@ -192,7 +192,7 @@ def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
 
 
 class TableFile(NamedTuple):
-    """One file of a table: the range of its keys, its size in bytes, its rows, and whose they are."""
+    """One file of a table: its key range, size in bytes, number of rows, and mailbox."""
 
     low: str | None
     high: str | None
@@ -206,12 +206,12 @@ class LakeTable:
     """One table of the lake.
 
     Attributes:
-        source: Which of the ten it is.
+        source: Its name in the catalogue, one of the ten.
         key: Its primary key within a mailbox.
         schema: Its Arrow schema in the lake, `mailbox` included.
         delta: The Delta table as of the last commit seen.
-        keeps_deleted: Whether rows that leave the mailbox stay, marked with `_deletedAt`.
-        storage_options: As the lake has them.
+        keeps_deleted: Rows are soft-deleted (`_deletedAt` is set) instead of deleted.
+        storage_options: Those of the lake.
     """
 
     source: str
@@ -223,14 +223,14 @@ class LakeTable:
 
     @property
     def may_hold_soft_deleted(self) -> bool:
-        """Whether the table has the `_deletedAt` column, now or from a time when deleted rows were kept."""
+        """Whether the table has the `_deletedAt` column, also from a time when deleted rows were kept."""
         return DELETED_AT in self.schema.names
 
     def at(self, version: int | datetime) -> DeltaTable:
         """The Delta table as of an earlier version or time.
 
         Raises:
-            DeltaError: The log no longer reaches back so far.
+            DeltaError: The log no longer reaches back that far.
         """
         delta = DeltaTable(self.delta.table_uri, storage_options=self.storage_options)
         delta.load_as_version(version)
@@ -241,7 +241,7 @@ class LakeTable:
         return sorted({partition[MAILBOX] for partition in self.delta.partitions()})
 
     def files(self) -> Iterator[TableFile]:
-        """The table's present files, from the log alone."""
+        """The table's present files; reads only the log."""
         actions = pa.table(self.delta.get_add_actions(flatten=True))
         if not actions.num_rows:
             return
@@ -257,7 +257,7 @@ class LakeTable:
         )
 
     def count(self, address: str | None = None) -> int:
-        """Rows, of one mailbox or of all, from the log alone (rows kept after deletion included)."""
+        """Number of rows of one mailbox or of all, soft-deleted ones included; reads only the log."""
         return sum(file.rows for file in self.files() if address in (None, file.mailbox))
 
     def size(self, address: str | None = None) -> int:

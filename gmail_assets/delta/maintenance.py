@@ -1,7 +1,7 @@
-"""Upkeep of the tables: small files are merged into large ones, and files that no version needs are removed.
+"""Table maintenance: compaction of small files, and vacuum of files that no retained version needs.
 
-It is done after a sync, in the same run (a compaction beside a merge would be a conflict), for one mailbox's part of
-a table, and only where it is worth while. Readers of earlier versions are not disturbed within the retention.
+It runs after a sync, in the same run (a compaction beside a merge would conflict), on one mailbox's partition of a
+table, and only when enough has accumulated. Within the retention, earlier versions stay readable.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _SMALL_BYTES = TARGET_FILE_BYTES // 4
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """When upkeep is worth while.
+    """When tables are compacted and vacuumed.
 
     Attributes:
-        small_files: Compact a mailbox's part once it has so many small files; 0 never compacts.
+        small_files: Compact a mailbox's partition once it has this many small files; 0 never compacts.
         retention: Age at which files of earlier versions are removed; None never removes any.
-        vacuum_every: Remove them each time the table's version passes a multiple of this; 0 never does.
+        vacuum_every: Vacuum each time the table's version passes a multiple of this; 0 never does.
     """
 
     small_files: int = 16
@@ -38,12 +38,12 @@ DEFAULT_UPKEEP = Upkeep()
 
 
 def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: int) -> str | None:
-    """Compact one mailbox's part of a table and remove old files, where worth while.
+    """Compact one mailbox's partition of a table and remove old files, if due.
 
     Args:
         table: The table.
         address: The mailbox.
-        upkeep: When it is worth while.
+        upkeep: When each is due.
         version_before: The table's version when the run began.
 
     Returns:
@@ -74,7 +74,7 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: i
                 f"removed {len(removed)} files that no version of the last {upkeep.retention.days} days needs"
             )
     except CommitFailedError:
-        # Somebody else tidied or wrote the same files; there is another time.
+        # Another run compacted or wrote the same files; a later run compacts.
         return None
     except (DeltaError, OSError) as error:
         return f"could not be tidied: {' '.join(str(error).split())[:200]}"

@@ -1,8 +1,7 @@
-"""One mailbox's partition of a table: what is stored, and the commits that change it.
+"""One mailbox's partition of a table: reads of its rows, and the commits that change them.
 
-A partition fences and commits; what a commit means for the sync is in its `SyncState`, which every write takes. Every
-commit carries a fencing transaction that only its own run may move: a second run's commit is refused by Delta itself
-and leaves no trace.
+Every write takes a `SyncState` that the commit carries. Every commit also carries a fencing transaction that only its
+own run may move: Delta refuses a second run's commit, and nothing of it is visible.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ class MailboxPartition:
     Args:
         table: The table.
         address: The mailbox's real address.
-        fingerprint: The options' fingerprint: other options have a state of their own.
-        format_: The format in which messages are read: rows of another format have to be read again.
+        fingerprint: Fingerprint of the options; other options have their own state.
+        format_: Format in which messages are read; rows of another format have to be read again.
 
     Attributes:
         state: The sync state, as of the last commit.
-        written: A commit of this product's was made for this mailbox.
+        written: This product has committed for this mailbox.
         restored: Someone restored an older version of the table after this partition's last commit.
         changed_format: Rows of another format may be stored.
 
@@ -65,7 +64,7 @@ class MailboxPartition:
         self._fence = self._read(f"{self._base}/writer")
         self.state, version = read_state(self._read, self._base, fingerprint, format_)
         self.written = version is not None
-        # Transactions survive a restore, but the rows that it brought back are those of then.
+        # Transactions survive a restore; the rows that it brought back are older.
         found = restores(table, self._fence or 0) if self.written else []
         self.restored = bool(found)
         stored_formats = {self._read(f"{self._base}/format")}
@@ -91,13 +90,13 @@ class MailboxPartition:
 
     @property
     def in_use(self) -> bool:
-        """Whether a sync of these options has begun here, or a restore put older rows back."""
+        """Whether a sync with these options has begun, or a restore brought older rows back."""
         return self.restored or self.state.cursor is not None or self.state.load_start is not None
 
     # Reading
 
     def members(self, keys: Iterable[str] | None = None) -> pa.Table:
-        """What is needed to compare: keys, threads, labels and history ids, without any content.
+        """The columns that a comparison needs: keys, threads, labels and history ids, without content.
 
         Args:
             keys: Only these rows; None for all.
@@ -142,7 +141,7 @@ class MailboxPartition:
         return pa.schema(fields).empty_table()
 
     def _paths(self, keys: list[str] | None) -> Iterator[Any]:
-        """Open the part's files, only those that may hold one of the (sorted) keys."""
+        """Open the partition's files, only those that may hold one of the (sorted) keys."""
         predicate = f"{MAILBOX} = {literal(self.address)}"
         if keys is not None:
             if not keys:
@@ -170,7 +169,7 @@ class MailboxPartition:
         return pa.table(found).select(self.table.schema.names).cast(self.table.schema)
 
     def count(self) -> int:
-        """Rows of this mailbox, from the log alone."""
+        """Number of rows of this mailbox; reads only the log."""
         return self.table.count(self.address)
 
     # Writing
@@ -189,7 +188,7 @@ class MailboxPartition:
         )
 
     def replace(self, rows: pa.Table) -> None:
-        """Put these rows in the place of all that the mailbox has in the table, in one commit."""
+        """Replace all rows of the mailbox with these, in one commit."""
         self._write(
             lambda properties: write_deltalake(
                 self.table.delta,
@@ -204,8 +203,8 @@ class MailboxPartition:
     def clear(self, state: SyncState) -> None:
         """Delete the mailbox's rows, in one commit with a state: the start of a full refresh.
 
-        Where rows are kept after deletion, all are soft-deleted until they are read again: what was deleted in Gmail
-        since the last run Gmail can't give again.
+        With soft deletes, all rows are soft-deleted until they are read again: Gmail cannot return messages that were
+        deleted since the last run.
         """
         predicate = f"{MAILBOX} = {literal(self.address)}"
         delta = self.table.delta
@@ -237,7 +236,7 @@ class MailboxPartition:
         inserts: pa.Table | None = None,
         state: SyncState | None = None,
     ) -> None:
-        """Set columns of stored rows, delete rows (or mark them as deleted, where they are kept), add new rows.
+        """Set columns of stored rows, delete (or soft-delete) rows, and add new rows.
 
         Rows are grouped by the files they live in, so that memory is bounded; each group is one commit. The new rows
         and the state are in the last one.
@@ -318,7 +317,7 @@ class MailboxPartition:
     def _merge_source(
         self, updates: pa.Table, names: list[str], removed: list[str], inserts: pa.Table | None
     ) -> pa.Table:
-        """What a MERGE reads: the rows of each kind, with the kind in `_op`."""
+        """The source of a MERGE: the rows of each kind, with the kind in `_op`."""
         key = self.table.key
         if inserts is None:
             fields = [self.table.schema.field(key), *(self.table.schema.field(name) for name in names)]
@@ -367,5 +366,5 @@ class MailboxPartition:
 
 
 def _now() -> str:
-    """The present as an SQL expression, in the type of `_deletedAt`."""
+    """The present time as an SQL expression, in the type of `_deletedAt`."""
     return f"arrow_cast('{datetime.now(UTC).isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"

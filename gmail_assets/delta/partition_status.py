@@ -1,4 +1,4 @@
-"""How far a mailbox's tables are synced, read from the lake alone: nothing is created, nothing is asked of Gmail."""
+"""Sync status of a mailbox's tables, read from the lake: creates nothing and does not call Gmail."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class PartitionStatus:
     """One mailbox's partition of one table that is in use.
 
     Attributes:
-        spec: What the table is asked for.
+        spec: Name and options of the table.
         rows: Rows of the mailbox, soft-deleted ones included.
-        size: Bytes of their files, roughly.
+        size: Approximate bytes of their files.
         partition: The partition itself.
     """
 
@@ -45,7 +45,7 @@ class PartitionStatus:
 
 
 class OpenTables:
-    """Tables of the lake as they are at one moment, opened once for any number of mailboxes.
+    """Tables of the lake at one moment, opened once for any number of mailboxes.
 
     Args:
         lake: The lake.
@@ -68,7 +68,7 @@ class OpenTables:
             self._open.append((spec, table, sums))
 
     def statuses_of(self, address: str) -> dict[str, PartitionStatus]:
-        """Status of each table in use, by its Gmail name; tables that hold nothing of the mailbox are left out.
+        """Status of each table in use, by its catalogue name; tables without rows of the mailbox are left out.
 
         Args:
             address: The mailbox's real address.
@@ -77,12 +77,12 @@ class OpenTables:
         for spec, table, sums in self._open:
             partition = MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
             rows, size = sums.get(address, (0, 0))
-            # One that was restored to a time before its rows is in use all the same.
+            # A table that was restored to a time before its rows is in use, too.
             if rows or partition.in_use:
                 statuses[spec.source_table] = PartitionStatus(spec, rows, size, partition)
         return statuses
 
 
 def partition_statuses(lake: Lake, address: str, tables: Iterable[SpecTable]) -> dict[str, PartitionStatus]:
-    """`OpenTables(lake, tables).statuses_of(address)`, for one mailbox alone."""
+    """`OpenTables(lake, tables).statuses_of(address)`, for one mailbox."""
     return OpenTables(lake, tables).statuses_of(address)

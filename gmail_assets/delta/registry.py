@@ -1,6 +1,6 @@
-"""What the lake has to remember that is no mail.
+"""`MailboxRegistry`: two small Delta tables beside the ten, for mailbox names and failed messages.
 
-Two small Delta tables beside the ten: `_gmail_mailboxes` (which address a configured name stood for, so that another
+The tables are `_gmail_mailboxes` (which address a configured name stood for, so that another
 account's token never continues this account's tables) and `_gmail_unfetched` (messages that Gmail would not give,
 to be tried again by every run and to be seen by people).
 """
@@ -42,7 +42,7 @@ _ATTEMPTS = 100
 
 @dataclass(frozen=True, slots=True)
 class Unfetched:
-    """A message that Gmail would not give: its thread, why, how often it was tried, since when."""
+    """A message that could not be fetched: its thread, the reason, the number of attempts, and the first time."""
 
     thread_id: str
     error: str
@@ -51,16 +51,16 @@ class Unfetched:
 
 
 class MailboxRegistry:
-    """The lake's memory of names and failures."""
+    """Mailbox names and failed messages of the lake."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
 
     def check_name(self, name: str, address: str) -> None:
-        """Note that `name` stands for `address`, or refuse.
+        """Record that `name` stands for `address`.
 
         Raises:
-            ConfigurationError: The lake knows the name as another address.
+            ConfigurationError: The name is recorded for another address.
         """
         if self.refuse_other(name, address):
             return
@@ -68,10 +68,10 @@ class MailboxRegistry:
         self._write("_gmail_mailboxes", row, equals("name", name))
 
     def refuse_other(self, name: str, address: str) -> bool:
-        """Refuse `name` when the lake knows it as another address; says whether it is known as this one.
+        """Refuse `name` if it is recorded for another address; returns whether it is recorded for this one.
 
         Raises:
-            ConfigurationError: The lake knows the name as another address.
+            ConfigurationError: The name is recorded for another address.
         """
         known = self.address_of(name)
         if known is not None and known != address:
@@ -83,7 +83,7 @@ class MailboxRegistry:
         return known is not None
 
     def address_of(self, name: str) -> str | None:
-        """The address that `name` stood for when the lake was last written; None where it never was."""
+        """The recorded address of `name`; None if there is none."""
         rows = self._rows("_gmail_mailboxes", _MAILBOXES, equals("name", name))
         return str(rows[0]["mailbox"]) if rows else None
 
@@ -96,7 +96,7 @@ class MailboxRegistry:
         }
 
     def set_unfetched(self, address: str, table: str, failed: Mapping[str, Unfetched]) -> None:
-        """Replace what is known to be missing; writes only where something changed."""
+        """Replace the list of missing messages; writes only if it changed."""
         if not failed and not self.unfetched(address, table):
             return
         now = datetime.now(UTC)
@@ -136,7 +136,7 @@ class MailboxRegistry:
                     )
                 return
             except CommitFailedError as error:
-                # A run of another mailbox wrote at the same time: its rows are not ours, so once more.
+                # A run of another mailbox wrote at the same time; its rows are independent, so try again.
                 if attempt == _ATTEMPTS - 1:
                     raise unwritable(location, error) from error
             except (DeltaError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Earlier versions of a table that someone restored: which commits did so, and what they brought back."""
+"""Finds commits that restored an earlier version of a table, and the version that they restored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def restores(table: LakeTable, after: int) -> list[Commit]:
 
 
 def brought_back(table: LakeTable, restore: Commit) -> DeltaTable | None:
-    """The version that a restore brought back; None when its log is gone."""
+    """The version that a restore brought back; None if its log entry was cleaned up."""
     source = restore.get("operationParameters") or {}
     try:
         if "version" in source:
@@ -34,10 +34,10 @@ def brought_back(table: LakeTable, restore: Commit) -> DeltaTable | None:
 
 
 class _Logs:
-    """Which commits of each table restored an earlier version; each commit's log entry is read once in a process.
+    """Commits of each table that restored an earlier version; each log entry is read once per process.
 
-    A table that hundreds of mailboxes share has many commits since an idle one's last, and a sensor that looks at all
-    of them every half minute.
+    A table that hundreds of mailboxes share has many commits since the last one of an idle mailbox, and a sensor looks
+    at all mailboxes every half minute.
     """
 
     def __init__(self) -> None:
@@ -45,16 +45,16 @@ class _Logs:
         self._known: dict[tuple[str, str], tuple[int, int, list[Commit]]] = {}
 
     def restores(self, delta: DeltaTable, after: int) -> list[Commit]:
-        """Those after a version, newest first."""
+        """Restores after a version, newest first."""
         version = delta.version()
         table = (delta.table_uri, str(delta.metadata().id))
         with self._lock:
             low, high, found = self._known.get(table, (version, version, []))
             if version < high:
-                # Its files were put back from a copy, or it is an old view.
+                # The table's files were replaced by a copy, or this is an older snapshot.
                 low, high, found = version, version, []
             if after < low:
-                # Twice as far as ever before: mailboxes come in any order, and each would go a little further.
+                # Read twice as far as before: mailboxes come in any order, and each would need a little more.
                 low, high = min(after, version - 2 * (version - low)), 0
                 found = []
             if version > high:

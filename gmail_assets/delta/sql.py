@@ -1,7 +1,7 @@
 """Text of SQL for Delta tables, built in this one place: `literal`, `identifier`, `equals`, `one_of`.
 
 deltalake's predicates and its query engine (DataFusion) take no parameters, so values stand in the text. A value is an
-address, an id or a table's name, which may hold any character that Gmail lets through.
+address, an id or a table's name, which may hold any character that Gmail accepts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["equals", "identifier", "literal", "one_of"]
 
 
 def literal(text: str) -> str:
-    """A text as a SQL literal: DataFusion knows no escape in it but the doubled quote."""
+    """A text as a SQL literal: DataFusion's only escape in it is the doubled quote."""
     return "'" + text.replace("'", "''") + "'"
 
 

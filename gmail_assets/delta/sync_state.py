@@ -38,7 +38,7 @@ class NewerStateError(LakeError):
 
 @dataclass(frozen=True, slots=True)
 class LabelReread:
-    """A reading of all labels that is under way (see `gmail_assets.syncing.labels`).
+    """A re-reading of all labels in progress (see `gmail_assets.syncing.labels`).
 
     Attributes:
         since: History id after which it began.
@@ -51,19 +51,19 @@ class LabelReread:
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
-    """How far one table holds one mailbox.
+    """Sync state of one mailbox in one table.
 
     Attributes:
         options: Number of the options' fingerprint that the state belongs to.
         format: Number of the format in which messages are stored.
         cursor: History id that the table is synced through; None when it has to be reconciled or loaded.
         load_start: History id from which an unfinished load has to be replayed.
-        rows_through: History id through which every stored row is right, whatever the options and though others may
-            be missing: what changed later has to be read again, and nothing else. 0 when nothing is known.
+        rows_through: History id through which every stored row is right, whatever the options, although rows may be
+            missing: only later changes have to be read again. 0 if unknown.
         rows_match: Every stored row matched the options when it was written.
-        reread: The reading of all labels that is under way, if any.
-        unexplained: Rows too many (or, negative, too few) that a check found and that the next run reconciles.
-        accepted: Such a difference that was left by a reconciliation: it is reported and not reconciled again.
+        reread: The re-reading of all labels in progress, if any.
+        unexplained: Surplus (negative: missing) rows that a check found; the next run reconciles.
+        accepted: A difference that remained after a reconciliation; it is reported and not reconciled again.
     """
 
     options: int
@@ -77,7 +77,7 @@ class SyncState:
     accepted: int = 0
 
     def loading(self, start: int) -> SyncState:
-        """A load is under way whose rows were all read after `start`."""
+        """A load is in progress; all its rows are read after `start`."""
         return replace(
             self,
             cursor=None,
@@ -120,9 +120,9 @@ class SyncState:
         return replace(self, reread=LabelReread(since, last))
 
     def counted(self, difference: int) -> SyncState:
-        """A check counted the rows and found so many too many (or, negative, too few); 0 for none.
+        """A check found this many surplus (negative: missing) rows; 0 for none.
 
-        A difference that a reconciliation has left is not reconciled again.
+        A difference that remained after a reconciliation is not reconciled again.
         """
         if difference in (0, self.accepted):
             return replace(self, unexplained=0, accepted=difference)
@@ -140,7 +140,7 @@ def read_state(
     """The state as the log has it, for these options.
 
     Args:
-        read: Gives a transaction's version, or None.
+        read: Returns a transaction's version, or None.
         base: Beginning of the ids: `gmail/<mailbox>/<table>`.
         fingerprint: Fingerprint of the options: of other options there is neither cursor nor load.
         format_: Format of messages.
@@ -184,11 +184,11 @@ def read_state(
 def transactions(
     state: SyncState, read: Callable[[str], int | None], base: str, fingerprint: str, fence: int
 ) -> list[Transaction]:
-    """What a commit has to carry, so that the log says `state` after it.
+    """The transactions that a commit needs to store `state`.
 
     Args:
         state: The new state.
-        read: Gives the present version of a transaction.
+        read: Returns the present version of a transaction.
         base: Beginning of the ids.
         fingerprint: Fingerprint of the options.
         fence: Number of this commit: it refuses a second writer's.
@@ -214,7 +214,7 @@ def transactions(
 
 
 def _changed(fields: dict[str, int], read: Callable[[str], int | None]) -> Iterator[Transaction]:
-    """Only what differs: an id that was never written stands for 0."""
+    """The entries that differ; an id that was never written counts as 0."""
     for app_id, number in fields.items():
         if (read(app_id) or 0) != number:
             yield Transaction(app_id, number)

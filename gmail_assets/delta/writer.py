@@ -1,7 +1,7 @@
 """Commits to one mailbox's partition of a table: fenced, grouped by files, safe for deltalake.
 
-Every commit carries a transaction (`gmail/<mailbox>/<table>/writer`) that only its own run may move, so that a second
-run's commit is refused by Delta itself and leaves no trace.
+Every commit carries a transaction (`gmail/<mailbox>/<table>/writer`) that only its own run may move: Delta refuses a
+second run's commit, and nothing of it is visible.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class PartitionWriter:
 
 
 def next_fence(table: LakeTable, fence: int | None) -> int:
-    """The number that the next commit puts in the fencing transaction, after the one that this run knows."""
+    """The next number of the fencing transaction."""
     return max(table.delta.version() + 1, (fence or 0) + 1)
 
 
@@ -147,7 +147,7 @@ def commit_fenced(
         write(properties)
         delta.update_incremental()
         if delta.transaction_version(fence_app) == before:
-            # A merge or delete that matches nothing makes no commit: the transactions have to be written all the same.
+            # A merge or delete without a match makes no commit, but the transactions have to be written.
             commit_alone(table, properties)
             delta.update_incremental()
     except CommitFailedError as error:
@@ -175,7 +175,7 @@ def _conflict(table: LakeTable, address: str, error: Exception | None) -> Writer
 
 
 def merge_groups(table: LakeTable, address: str, keys: list[str]) -> Iterator[list[str]]:
-    """Cut sorted keys into groups, so that each group's range touches at most so many bytes of files."""
+    """Split sorted keys into groups; the range of each group touches a bounded number of bytes in files."""
     files = [(file.low or "", file.high, file.size) for file in table.files() if file.mailbox == address]
 
     def touched(low: str, high: str) -> int:

@@ -1,4 +1,4 @@
-"""A piece of mail on its way into the tables: turned into Arrow once, for all of them."""
+"""A chunk of fetched messages, converted to Arrow once for all tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCHEMA = SCHEMAS["messages"]
 
 
 class Chunk:
-    """What a few calls, or a look into another table, brought.
+    """Messages that a few API calls returned or that were read from another table.
 
     Args:
         fetched: One entry per thread, or several.
@@ -26,7 +26,7 @@ class Chunk:
 
     Attributes:
         messages: The messages, each id once.
-        place: Their places in `messages` and `array`, by id.
+        place: Message id to its index in `messages` and `array`.
     """
 
     def __init__(self, fetched: Sequence[FetchedThread], array: pa.StructArray | None = None) -> None:
@@ -47,7 +47,7 @@ class Chunk:
         return self._array
 
     def rows(self, places: Sequence[int]) -> pa.Table:
-        """Rows of `messages` for the messages at these places."""
+        """Rows of `messages` for the messages at these indexes."""
         array = (
             self.array if len(places) == len(self.array) else self.array.take(pa.array(places, pa.int64()))
         )
@@ -56,13 +56,13 @@ class Chunk:
         return pa.Table.from_arrays([*columns, pc.cast(history, pa.int64())], schema=_SCHEMA)
 
     def projected(self, stored: MessageFormat, wanted: MessageFormat) -> Chunk:
-        """The same messages in a format that theirs includes."""
+        """The same messages in a format that their present format includes."""
         if stored == wanted:
             return self
         return Chunk(self.fetched, projected(self.array, wanted))
 
     def joined(self, other: Chunk) -> Chunk:
-        """The messages of both; those of this one count where both have one."""
+        """Both chunks in one; this chunk wins where both hold a message."""
         extra = [place for place, message in enumerate(other.messages) if message["id"] not in self.place]
         if not extra:
             return self
@@ -71,11 +71,11 @@ class Chunk:
 
 
 def projected(messages: pa.StructArray, format_: MessageFormat) -> pa.StructArray:
-    """Messages as Gmail sends them in a poorer format.
+    """Messages as Gmail returns them in a smaller format.
 
     Args:
         messages: Structs as `threads.messages` holds them.
-        format_: `metadata` keeps the MIME type and the headers of the payload, `minimal` nothing of it.
+        format_: `metadata` keeps the payload's MIME type and headers, `minimal` drops the payload.
     """
     dropped = ["raw"] if format_ == "metadata" else ["raw", "payload"]
     fields = list(messages.type)

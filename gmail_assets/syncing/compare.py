@@ -1,7 +1,7 @@
-"""The one comparison: what Gmail says against what is stored, as a `SyncPlan`.
+"""Compares Gmail with the stored rows; the result is a `SyncPlan`.
 
 `plan_reconciliation` compares a listing with the stored rows, `plan_incremental` applies the history to them. Both only
-compute; what they look at (listings, stored keys and labels, other tables of the lake) is handed in. A sync applies the
+compute; their inputs (listings, stored keys and labels, other tables of the lake) are arguments. A sync applies the
 plans, `gmail_assets.operations.plan` prices them.
 """
 
@@ -22,16 +22,16 @@ __all__ = ["ContentIndex", "kept_messages", "plan_incremental", "plan_reconcilia
 
 
 class ContentIndex(Protocol):
-    """Says which missing messages the lake holds."""
+    """Finds missing messages in other tables of the lake."""
 
     def holding(
         self, table: TableSync, missing: Mapping[str, Set[str]], *, after: int | None
     ) -> tuple[MessageIds, int | None]:
-        """Messages that another table can give to `table`, by thread.
+        """Messages for `table` that another table stores, by thread.
 
         Args:
-            table: The table that lacks them.
-            missing: What it lacks, by thread.
+            table: The table in which they are missing.
+            missing: The missing messages, by thread.
             after: Labels must be right through this history id; None when the history can be replayed from an
                 earlier one.
 
@@ -44,12 +44,12 @@ class ContentIndex(Protocol):
 def plan_reconciliation(
     tables: Sequence[TableSync], listing: Listing, content: ContentIndex, chance: random.Random
 ) -> SyncPlan:
-    """Compare a listing with what is stored.
+    """Compare a listing with the stored rows.
 
     Args:
-        tables: Tables to be loaded or reconciled; what they store has been read.
-        listing: What Gmail lists.
-        content: What other tables hold.
+        tables: Tables to load or reconcile; their stored keys have been read.
+        listing: Gmail's listing.
+        content: Messages that other tables store.
         chance: Chooses the sample of unchanged threads.
     """
     plan = SyncPlan({table: TablePlan(threads=listing.heads(table)) for table in tables}, Changes(0, 0))
@@ -83,7 +83,7 @@ def kept_messages(table: TableSync, share: TablePlan) -> MessageIds:
 def _add_listed(
     fetch: FetchPlan, table: TableSync, share: TablePlan, listing: Listing, content: ContentIndex
 ) -> None:
-    """What one table lacks of the listing."""
+    """Add the listed messages that are missing in one table."""
     listed = listing.matching(table)
     share.matches = set(listed) if table.options.q else set()
     if table.mode == "reconcile":
@@ -107,7 +107,7 @@ def _thread_members(
     listing: Listing,
     content: ContentIndex,
 ) -> tuple[dict[str, str], set[str]]:
-    """The messages that the rows of filtered threads hold, and threads that are read whole to know them."""
+    """The messages in rows of filtered threads, and the threads that have to be read whole to know them."""
     threads = set(listed.values())
     stays = {thread_id for thread_id in table.stored_messages() if thread_id not in share.obsolete}
     new = threads - stays
@@ -128,7 +128,7 @@ def _request(
     *,
     after: int | None,
 ) -> None:
-    """Split what a table lacks into what the lake holds and what has to be fetched."""
+    """Split missing messages into those the lake stores and those that have to be fetched."""
     share.requested = {message_id for ids in missing.values() for message_id in ids}
     single = {thread_id: ids for thread_id, ids in missing.items() if thread_id not in whole}
     share.in_lake, share.labels_since = content.holding(table, single, after=after)
@@ -145,12 +145,12 @@ def plan_incremental(
     matching: Callable[[TableSync, set[str]], set[str]],
     hidden: Callable[[TableSync, Set[str]], Mapping[str, str]],
 ) -> SyncPlan:
-    """Apply the history to what is stored.
+    """Apply the history to the stored rows.
 
     Args:
         tables: The tables.
-        changes: What the history says; messages that earlier runs could not fetch are added to it.
-        content: What other tables hold.
+        changes: Changes from the history; messages that earlier runs could not fetch are added.
+        content: Messages that other tables store.
         matching: Which of these messages match the table's `q`.
         hidden: Messages of these threads in spam and trash that belong into the table's rows: id to thread id.
     """

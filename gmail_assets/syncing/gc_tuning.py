@@ -1,7 +1,7 @@
-"""Python's cycle collector, asked to look less often while mail is loaded.
+"""Runs Python's cycle collector less often while mail is loaded.
 
-Parsed mail is some two hundred small objects a message without a cycle among them: counting frees them, and the
-collector looks through them again and again for nothing, a tenth of a load's CPU time.
+Parsed mail is about two hundred small objects a message, without reference cycles: reference counting frees them. The
+collector would scan them again and again without effect, for a tenth of a load's CPU time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _before = (0, 0, 0)
 
 @contextmanager
 def collected_seldom() -> Iterator[None]:
-    """Within the block, and those of other threads, the collector waits for more new objects; off, it stays off."""
+    """Raise the collector's threshold inside the block, for all threads; a disabled collector stays disabled."""
     global _inside, _before
     with _lock:
         if not _inside:

@@ -1,9 +1,9 @@
-"""Labels of stored messages that have to be read again when the history no longer tells.
+"""Re-reads the labels of stored messages when the history no longer covers their changes.
 
 Gmail documents a thread's historyId as "the last history record that modified this thread". After an expired history,
-threads whose historyId did not move are taken as unchanged. That label changes move it is not documented: so a random
+threads whose historyId did not move count as unchanged. It is not documented that label changes move it. So a random
 sample of unchanged threads is read each time, and one mismatch means that the labels of all threads are read.
-Everything that serves this is in this module.
+This module holds everything that serves this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gmail_client.fetch import FetchRequest, fetch
 __all__ = ["LabelReader", "as_change", "labels_to_read", "unread_threads"]
 
 _SAMPLE = 20
-"""Unchanged threads that are read to test that history ids tell changes."""
+"""Unchanged threads that are read to test that history ids show label changes."""
 _LABELS_AT_ONCE = 2_000
 """Threads whose labels are read and written at once."""
 
@@ -36,17 +36,17 @@ OnFailure = Callable[[str, str, GmailError], None]
 def labels_to_read(
     tables: Sequence[TableSync], stored: MessageIds, listing: Listing, chance: random.Random
 ) -> tuple[MessageIds, MessageIds, bool]:
-    """What has to be read to know the labels of stored messages.
+    """Choose the stored messages whose labels have to be read.
 
     Args:
         tables: The tables that are reconciled.
         stored: Stored messages by thread.
-        listing: What Gmail lists.
+        listing: Gmail's listing.
         chance: Chooses the sample.
 
     Returns:
-        The messages whose labels are read; a sample of messages that should be unchanged; whether it is all threads,
-        since history ids don't tell.
+        The messages whose labels are read; a sample of messages that should be unchanged; whether all threads are
+        read because history ids do not show label changes.
     """
 
     def present(threads: Iterable[str]) -> MessageIds:
@@ -67,7 +67,7 @@ def labels_to_read(
 
 
 def unread_threads(tables: Sequence[TableSync], stored: Iterable[str]) -> set[str]:
-    """Stored threads whose labels an earlier run, which read all of them, did not reach."""
+    """Stored threads that an earlier re-reading of all labels did not reach."""
     reached = min(table.state.reread.last if table.state.reread else 0 for table in tables)
     return {thread_id for thread_id in stored if number_of(thread_id) > reached}
 
@@ -79,8 +79,8 @@ class LabelReader:
         api: The mailbox.
         tables: The tables that are reconciled or loaded in this step.
         on_failure: Called for each message that Gmail would not give.
-        commit_failures: Called before a commit that passes such messages.
-        check_time: Called after each piece; may end the run.
+        commit_failures: Called before a commit that moves past such messages.
+        check_time: Called after each batch; may end the run.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class LabelReader:
         self._check_time = check_time
 
     def read(self, threads: Mapping[str, set[str]], changes: Changes) -> None:
-        """Read the labels of stored messages into `changes`, without their content."""
+        """Read the labels of stored messages into `changes`, without content."""
         self._read(threads, changes, self._on_failure)
 
     def _read(self, threads: Mapping[str, set[str]], changes: Changes, on_failure: OnFailure) -> None:
@@ -130,13 +130,13 @@ class LabelReader:
     def apply(self, plan: SyncPlan, known: Mapping[str, MessageChange], listing: Listing) -> None:
         """Read and write the labels that the plan names.
 
-        The threads that changed first come first: after each piece all is applied up to the next thread's history id,
-        and a run that ends there is not in vain.
+        Threads are read in the order of their changes: after each batch everything up to the next thread's history
+        id is applied, so a run that ends there has made progress.
 
         Args:
             plan: Names the messages.
-            known: What the fetch of content has told of them already.
-            listing: What Gmail listed.
+            known: Labels that the fetch of content returned already.
+            listing: Gmail's listing.
         """
         heads = {thread_id: head.history_id for thread_id, head in listing.everything.items()}
         threads = sorted(

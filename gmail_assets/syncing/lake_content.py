@@ -1,4 +1,4 @@
-"""Content that another table of the mailbox holds: it is taken from there and not fetched again.
+"""Reads message content from another table of the mailbox, so that it is not fetched again.
 
 `messages` and `threads` hold the same messages. A message that one of them stores in the same or a richer format costs
 no quota for the other: its content never changes, and its labels are right through the history id that the table's
@@ -40,7 +40,7 @@ _FEW = 10_000
 
 @dataclass(frozen=True, slots=True)
 class StoredContent:
-    """A table that may hold what another one lacks.
+    """A table that may store messages that another table needs.
 
     Attributes:
         partition: The mailbox's partition.
@@ -61,7 +61,7 @@ class StoredContent:
         return self.partition.state.rows_through
 
     def holding(self, missing: Mapping[str, Set[str]]) -> MessageIds:
-        """Which of these messages it holds, by thread."""
+        """Which of these messages it stores, by thread."""
         few = sum(map(len, missing.values())) <= _FEW
         if self.source == "threads":
             rows = self.partition.members(missing if few else None)
@@ -82,7 +82,7 @@ class StoredContent:
         return held
 
     def read(self, wanted: Mapping[str, Set[str]]) -> pa.StructArray:
-        """The content of these messages (by thread), as structs in no order; those that are gone are left out."""
+        """The content of these messages (by thread), as structs in any order, without those no longer stored."""
         ids = pa.array(sorted({message_id for ids in wanted.values() for message_id in ids}), pa.string())
         if self.source == "threads":
             rows = self.partition.rows(list(wanted))
@@ -102,12 +102,12 @@ class StoredContent:
 
 
 class LakeContent:
-    """What the other tables of a mailbox hold.
+    """Message content in the tables of a mailbox.
 
     Args:
         lake: The lake.
         address: The mailbox's real address.
-        tables: Tables of the pipeline that may be there; a spec that is not given has the default name.
+        tables: Tables of the pipeline that may exist; one without a spec has its default name.
     """
 
     def __init__(self, lake: Lake, address: str, tables: Sequence[SpecTable]) -> None:
@@ -117,9 +117,9 @@ class LakeContent:
         self._names = names | {spec.source_table: spec.table_name for spec in tables}
 
     def source_for(self, table: TableSync) -> StoredContent | None:
-        """The table that may hold what `table` lacks; None where there is none that can serve.
+        """The table that may store messages for `table`; None if there is none.
 
-        It has to exist, in a format that includes the table's, with rows that are known to be right through some
+        It has to exist, in a format that includes the format of `table`, with rows that are right through a known
         history id.
         """
         other = "threads" if table.name == "messages" else "messages"
@@ -146,10 +146,10 @@ def read_stored_content(
     """Read messages from another table in chunks of bounded size, newest threads first.
 
     Args:
-        source: The table that holds them.
-        format_: The format to give them in.
+        source: The table that stores them.
+        format_: The format to return them in.
         in_lake: Messages by thread.
-        changes: Changes of labels after `source.labels_since`, as far as they are known already.
+        changes: Label changes after `source.labels_since` that are known already.
     """
     for threads in _batches(in_lake, source):
         yield chunk_of(source, format_, threads, changes)
@@ -158,7 +158,7 @@ def read_stored_content(
 def chunk_of(
     source: StoredContent, format_: MessageFormat, wanted: MessageIds, changes: Changes | None
 ) -> Chunk:
-    """Stored messages (by thread) as a chunk, with labels as the changes say."""
+    """Stored messages (by thread) as a chunk, with the changed labels applied."""
     array = source.read(wanted)
     if format_ != source.format:
         array = projected(array, format_)
@@ -193,7 +193,7 @@ def chunk_of(
 
 
 def _batches(in_lake: MessageIds, source: StoredContent) -> Iterator[MessageIds]:
-    """Threads in pieces of bounded size, by the mean size of the source's rows."""
+    """Threads in batches of bounded size, by the mean size of the source's rows."""
     partition = source.partition
     mean = partition.table.size(partition.address) / max(1, partition.count())
     most = max(20, min(CHUNK_MESSAGES, int(_CHUNK_BYTES / max(mean, 1))))

@@ -1,4 +1,4 @@
-"""What Gmail lists of a mailbox for one reconciliation, each listing made once and only when it is needed."""
+"""The listings of a mailbox for one reconciliation; each is read once, when it is first needed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Listing", "ListingProgress", "hidden_messages"]
 
 
 class ListingProgress:
-    """Reports how far a listing is, out of the profile's own counts where no filter narrows it.
+    """Reports the progress of a listing; without filters the total is the profile's count.
 
     Args:
-        api: The mailbox; its units since now are reported too.
-        profile: What getProfile says.
+        api: The mailbox; the units spent from now on are reported too.
+        profile: The answer of getProfile.
         on_progress: Progress callback.
     """
 
@@ -33,11 +33,11 @@ class ListingProgress:
         self._on_progress = on_progress
 
     def messages(self, options: TableOptions | None = None) -> Callable[[int], None]:
-        """A callback for the number of messages listed with these options (None: all there are)."""
+        """A callback for the number of messages listed with these options (None: all)."""
         return self._counting("messages", options)
 
     def threads(self, options: TableOptions | None = None) -> Callable[[int], None]:
-        """A callback for the number of threads listed with these options (None: all there are)."""
+        """A callback for the number of threads listed with these options (None: all)."""
         return self._counting("threads", options)
 
     def _counting(self, name: str, options: TableOptions | None) -> Callable[[int], None]:
@@ -58,12 +58,12 @@ class Listing:
         api: The mailbox.
         options: Gives the page size.
         total: Messages in the mailbox, by Gmail's count.
-        compared: Stored rows are compared too, so everything is listed, with the threads' history ids.
+        compared: Stored rows are compared too: everything is listed, with the threads' history ids.
         progress: Progress of the listings.
 
     Attributes:
-        everything: Thread id to what threads.list says, spam and trash included; empty unless `compared`.
-        present: Message id to thread id of all there is, spam and trash included; empty unless `compared`.
+        everything: Thread id to its entry in threads.list, spam and trash included; empty unless `compared`.
+        present: Message id to thread id of all messages, spam and trash included; empty unless `compared`.
     """
 
     def __init__(
@@ -115,15 +115,15 @@ class Listing:
     def members(
         self, table: TableSync, threads: Set[str], new: int, *, in_lake: bool
     ) -> dict[str, str] | None:
-        """The visible messages of all threads; None where reading `threads` whole costs less than listing.
+        """The visible messages of all threads; None if reading `threads` whole costs less than a listing.
 
-        A thread's row holds all its visible messages, also those that the filters don't name.
+        A thread's row holds all its visible messages, also those that do not match the filters.
 
         Args:
             table: A filtered table of threads.
             threads: Threads that match the filters.
             new: How many of them have no row.
-            in_lake: Their content may be in the lake, so that a listing alone may do.
+            in_lake: Their content may be in the lake, so that a listing may be enough.
         """
         options = table.options
         bare = options.model_copy(update={"q": None, "label_ids": ()})
@@ -143,7 +143,7 @@ class Listing:
 
 
 def hidden_messages(api: GmailApi, table: TableSync, threads: Set[str]) -> dict[str, str]:
-    """Messages of these threads in spam and trash that belong into the rows: threads.get may leave them out."""
+    """Messages of these threads in spam and trash that belong to the rows; threads.get may leave them out."""
     if not threads or not table.options.include_spam_trash:
         return {}
     return {

@@ -59,14 +59,14 @@ class MessagesSync(TableSync):
         }
 
     def stored_messages(self) -> MessageIds:
-        """Messages that are stored, by thread."""
+        """Stored messages, by thread."""
         threads: MessageIds = {}
         for message_id, stored in self.stored.items():
             threads.setdefault(stored.thread_id, set()).add(message_id)
         return threads
 
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
-        """Stored labels of a thread's messages, of those that are stored."""
+        """Labels of a thread's stored messages."""
         return {
             message_id: self.stored[message_id].labels
             for message_id in message_ids
@@ -74,7 +74,7 @@ class MessagesSync(TableSync):
         }
 
     def has_row(self, thread_id: str) -> bool:
-        """Never: each message is a row of its own."""
+        """False: each message is a row of its own."""
         return False
 
     def missing(self, listed: Mapping[str, str]) -> MessageIds:
@@ -98,11 +98,11 @@ class MessagesSync(TableSync):
         return found
 
     def needs_whole(self, thread_id: str) -> bool:
-        """Never: a row of messages needs no other."""
+        """False: a row of messages needs no other message."""
         return False
 
     def outside(self, listed: Mapping[str, str]) -> set[str]:
-        """Keys of rows that a listing does not name."""
+        """Keys of rows that are not in a listing."""
         return self.stored.keys() - listed.keys()
 
     def would_delete(self, changes: Changes) -> set[str]:
@@ -111,11 +111,11 @@ class MessagesSync(TableSync):
         return self.stored.keys() & gone
 
     def total(self) -> int:
-        """Rows that are stored, as far as they were read."""
+        """Number of stored rows that were read."""
         return len(self.stored)
 
     def write_content(self, chunk: Chunk) -> None:
-        """Append the messages that belong here and are not stored; a soft-deleted one is restored."""
+        """Append messages that match and are not stored; restore soft-deleted ones."""
         places = [place for place, message in enumerate(chunk.messages) if self._lacks(message)]
         new = [place for place in places if chunk.messages[place]["id"] not in self.soft_deleted]
         restored = [place for place in places if chunk.messages[place]["id"] in self.soft_deleted]
@@ -126,7 +126,7 @@ class MessagesSync(TableSync):
             self._pending = chunk.rows(new)
             if self.mode != "incremental":
                 self._write_pending()
-        # Not noted as stored: what was just read needs no change, and notes of a whole mailbox take memory.
+        # Not added to the stored ids: these rows need no change, and a whole mailbox of ids takes memory.
         self.settle(message["id"] for message in chunk.messages)
         self.written += len(places)
 
@@ -142,7 +142,7 @@ class MessagesSync(TableSync):
         return self.matches(message)
 
     def write_changes(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
-        """Set labels and delete rows, in one merge with new ones that wait."""
+        """Set labels and delete rows, in one merge with the new rows that wait."""
         updates: list[dict[str, Any]] = []
         deleted = sorted(self._obsolete)
         for message_id, change in changes.messages.items():
@@ -174,6 +174,6 @@ class MessagesSync(TableSync):
 
 
 def _interned(rows: Iterable[Sequence[str] | None]) -> list[Labels]:
-    """Label sets as tuples, one object for each distinct set: mailboxes have few."""
+    """Label sets as tuples, one object for each distinct set: a mailbox has few of them."""
     seen: dict[Labels, Labels] = {}
     return [seen.setdefault(labels, labels) for labels in (tuple(row or ()) for row in rows)]

@@ -1,4 +1,4 @@
-"""What a run looks at, and the plans that follow: `SyncPlanner`. The same for a sync and for its price."""
+"""`SyncPlanner` reads the inputs of a run and makes its plans, for `sync` and `plan` alike."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ EXPIRIES = 3
 
 
 def open_table(lake: Lake, spec: SpecTable, address: str) -> TableSync:
-    """One table of one mailbox, created where it is missing."""
+    """Open one mailbox's partition of a table; create the table if it is missing."""
     table = lake.table(spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep")
     partition = MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
     return (MessagesSync if spec.source_table == "messages" else ThreadsSync)(spec, partition)
 
 
 class SyncPlanner:
-    """What a run looks at to make its plans: Gmail's profile, listings and history, and the lake's other tables.
+    """Reads Gmail's profile, listings and history and the other tables of the lake, and makes plans from them.
 
-    The same for a sync and for its price: nothing here writes.
+    `sync` and `plan` use it alike: it writes nothing.
 
     Args:
         api: The mailbox.
         lake: The lake.
         address: The mailbox's real address.
         pipeline: Tables of the pipeline, also those that this run leaves out.
-        profile: What getProfile says.
+        profile: The answer of getProfile.
         on_progress: Progress callback.
         chance: Chooses samples.
     """
@@ -65,14 +65,14 @@ class SyncPlanner:
         self.head = int(profile["historyId"])
         self._content = LakeContent(lake, address, pipeline)
         self._on_progress = on_progress
-        # The same threads for a plan as for the sync after it, others as the mailbox moves on.
+        # `plan` and the sync after it draw the same threads; a later head draws others.
         self._chance = chance or random.Random(f"{address} {self.head}")  # noqa: S311 - no secret hangs on it
         self._sources: dict[TableSync, StoredContent | None] = {}
         self._planned: dict[str, TableSync] = {}
         self._reached: dict[int, bool] = {}
 
     def reaches(self, history_id: int) -> bool:
-        """Whether the history goes back, and the mailbox has come as far, as this id."""
+        """Whether the history reaches back to this id and the mailbox's head is not before it."""
         if history_id not in self._reached:
             try:
                 page = next(iter(self.api.history(str(history_id))))
@@ -82,7 +82,7 @@ class SyncPlanner:
         return self._reached[history_id]
 
     def open(self, tables: Iterable[TableSync], *, reconcile: bool, replay_from: int | None) -> list[str]:
-        """Decide for each table how it is synced; says in words what a reader should know."""
+        """Decide for each table how it is synced; returns warnings for the user."""
         remarks = []
         for table in tables:
             partition, state = table.partition, table.partition.state
@@ -115,7 +115,7 @@ class SyncPlanner:
                 table.load(self.head)
             if table.mode == "reconcile" and (reread := table.state.reread):
                 if self.reaches(reread.since):
-                    # What was read then is right through that id: the history says the rest.
+                    # Rows read then are right through that id; the history has what changed later.
                     table.start = min(table.start, reread.since)
                 else:
                     table.state = table.state.rereading(table.start, 0)
@@ -125,8 +125,8 @@ class SyncPlanner:
     def steps(tables: Sequence[TableSync]) -> Iterator[tuple[Sequence[TableSync], bool]]:
         """The steps of a sync: tables, and whether the history is replayed for them or a listing is reconciled.
 
-        Tables with a cursor come first, and reconciled ones before loaded ones: what a table lacks is then taken from
-        another one that is up to date.
+        Tables with a cursor come first, and reconciled ones before loaded ones, so that missing content is read from
+        a table that is up to date.
         """
         following = [table for table in tables if table.mode == "incremental"]
         stored = [table for table in tables if table.mode == "reconcile"]
@@ -142,7 +142,7 @@ class SyncPlanner:
         yield tables, True
 
     def expired(self, tables: Sequence[TableSync]) -> list[str]:
-        """Reconcile the tables whose history is gone; says in words which."""
+        """Reconcile the tables whose history expired; returns a warning that names them."""
         self.profile = self.api.profile()
         self.head = int(self.profile["historyId"])
         self._reached.clear()
@@ -157,7 +157,7 @@ class SyncPlanner:
         return remarks
 
     def read_inputs(self, tables: Sequence[TableSync]) -> Listing:
-        """Read what these tables store, and begin the listings for their reconciliation."""
+        """Read the stored keys of these tables and prepare the listings for their reconciliation."""
         listing = Listing(
             self.api,
             tables[0].options,
@@ -180,10 +180,10 @@ class SyncPlanner:
         self._planned = {table.name: table for table in tables}
 
     def incremental(self, tables: Sequence[TableSync]) -> SyncPlan:
-        """The plan that the history gives.
+        """The plan that follows from the history.
 
         Raises:
-            HistoryExpiredError: It no longer reaches back.
+            HistoryExpiredError: The history no longer reaches back to the start.
         """
         self._begin(tables)
         return plan_incremental(
@@ -195,13 +195,13 @@ class SyncPlanner:
         )
 
     def source(self, table: TableSync) -> StoredContent | None:
-        """The table that holds what another one lacks."""
+        """The table that stores content which another table needs."""
         if table not in self._sources:
             self._sources[table] = self._content.source_for(table)
         return self._sources[table]
 
     def labels_since(self, source: StoredContent) -> int:
-        """History id through which the labels of another table's messages are right."""
+        """History id through which the labels in the other table are right."""
         return source.labels_since
 
     def holding(

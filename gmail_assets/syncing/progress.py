@@ -1,8 +1,7 @@
-"""How far a sync is, told while it runs: from deep below Dagster to whoever shows it.
+"""Progress of a running sync, passed from the sync to the terminal past Dagster.
 
-A step's assets and the terminal live in one process where runs are headless, yet Dagster stands between them. A
-`Reporter` that is installed by `reporting` is what `current_reporter` finds there; in a run of Dagster's own there is
-none, and nothing is told.
+In a headless run the assets and the terminal share one process, but Dagster calls the assets. `reporting` installs a
+`Reporter`, and `current_reporter` finds it. A run that Dagster starts has none and reports nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ __all__ = ["Reporter", "current_reporter", "reporting"]
 
 
 class Reporter(Protocol):
-    """Whoever shows how far a sync is. Called from one thread."""
+    """Shows the progress of a sync. Called from one thread."""
 
     def progress(self, progress: Progress) -> None:
-        """Messages and threads are so far."""
+        """Progress of messages and threads."""
         ...
 
     def finished(self, table: str, result: SyncResult) -> None:
@@ -40,7 +39,7 @@ def current_reporter() -> Reporter | None:
 
 @contextmanager
 def reporting(reporter: Reporter) -> Iterator[None]:
-    """Install `reporter` for what runs inside."""
+    """Install `reporter` inside the block."""
     token = _CURRENT.set(reporter)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on, and what it leaves: `Progress`, `SyncResult`."""
+"""Progress of a run and its result: `Progress`, `SyncResult`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["MassDeletionError", "Progress", "SyncResult"]
 
 
 class MassDeletionError(LakeError):
-    """A reconciliation would delete so many rows that a person should look first."""
+    """A reconciliation would delete so many rows that a person has to confirm it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
         phase: `listing messages`, `listing threads`, `fetching`, `applying` or `done`.
         done: Messages (or threads) listed or fetched in this phase.
-        total: How many there are to do in this phase; None while unknown.
+        total: Total of this phase; None while unknown.
         rows: Rows written so far, over all tables.
         units: Quota units spent so far.
     """
@@ -34,26 +34,26 @@ class Progress:
 
 @dataclass(slots=True)
 class SyncResult:
-    """What became of one table.
+    """Result of one table.
 
     Attributes:
-        table: Its Gmail name.
+        table: Its name in Gmail's catalogue, for example `messages`.
         address: The mailbox's real address.
         mode: `full_load`, `reconcile` (with a listing), `incremental` (from the history), `snapshot`,
             `derived` (from other tables) or `refused`.
         rows_written: Rows that are new.
         rows_updated: Rows that changed.
-        rows_deleted: Rows that left.
+        rows_deleted: Rows deleted or soft-deleted.
         rows_total: Rows of this mailbox afterwards.
         units: Quota units spent, for all tables of the run together.
         calls: API calls made, likewise.
         bytes: Bytes of JSON received, likewise.
         seconds: Time taken, likewise.
-        history_id: The cursor; None for snapshots and for a load that goes on in the next run.
+        history_id: The cursor; None for snapshots and for a load that the next run continues.
         complete: False when the time budget ended the run before the work was done.
-        unfetched: Messages that Gmail would not give; later runs try them again.
-        upkeep: What was tidied in the table, in words; None for nothing.
-        warnings: What a reader of the table should know.
+        unfetched: Messages that could not be fetched; later runs try them again.
+        upkeep: Maintenance done on the table, in words; None for none.
+        warnings: Warnings for people who query the table.
     """
 
     table: str

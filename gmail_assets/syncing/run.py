@@ -1,12 +1,12 @@
-"""Sync one mailbox's tables: the way from Gmail to Delta, below Dagster.
+"""Sync the tables of one mailbox from Gmail to Delta, without Dagster.
 
 `sync` is for messages and threads, together or either alone; `snapshot` for each of the other eight.
 
 A sync makes a plan and applies it. Where a table has a cursor, Gmail's history gives the plan (incremental). Where it
 has none (full load, changed options, a restored table) or the history no longer reaches back, a listing is reconciled
-with what is stored: what is missing is fetched, what is gone is deleted, and threads whose history id moved are read
-again for their labels. Then the history is replayed from the moment before the listing. Everything is committed in
-chunks, the cursor with the last one, so that a run that dies anywhere is followed by another that goes on.
+with the stored rows: missing messages are fetched, deleted ones are removed, and labels of threads whose history id
+moved are read again. Then the history is replayed from the moment before the listing. Everything is committed in
+chunks, the cursor with the last one, so that the run after a crash continues.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def snapshot(
     A table that this account may not read keeps its rows, and the result says so.
 
     Args:
-        mailbox: Where from.
-        lake: Where to.
-        spec: What the table is asked for.
-        read: How its rows are read: here, or by Spark's workers.
-        upkeep: When small files are merged and old ones removed.
+        mailbox: The source.
+        lake: The destination.
+        spec: Name and options of the table.
+        read: Reads the rows: in this process, or on Spark's workers.
+        upkeep: When small files are compacted and old ones removed.
 
     Raises:
-        GmailError: The read or the write failed; nothing was replaced.
+        GmailError: The read or the write failed; the stored rows are unchanged.
     """
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
     address = mailbox.address
@@ -110,28 +110,28 @@ def sync(
     """Make messages and threads (or one of them) equal to the mailbox.
 
     Args:
-        mailbox: Where from.
-        lake: Where to.
-        tables: What each table is asked for.
+        mailbox: The source.
+        lake: The destination.
+        tables: Name and options of each table.
         pipeline: All tables of the pipeline: content that one of them holds is not fetched again. The tables of the
             lake with the default names where it is left out.
         full_refresh: Delete the mailbox's rows and load them again.
         reconcile: Reconcile with a listing although there is a cursor.
         replay_from: Replay the history from this earlier id; never later than a table's own cursor.
-        allow_mass_delete: Go on where a reconciliation would delete more than a fifth of the rows.
-        deadline: `time.monotonic()` at which to stop cleanly; what is committed stands and the next run goes on.
+        allow_mass_delete: Allow a reconciliation to delete more than a fifth of the rows.
+        deadline: `time.monotonic()` at which to stop cleanly; commits stay and the next run continues.
         progress: Progress callback; called in this thread.
         sample: Chooses the unchanged threads that test a reconciliation.
-        upkeep: When small files are merged and old ones removed, at the end of the run.
+        upkeep: When small files are compacted and old ones removed, at the end of the run.
 
     Returns:
         A result for each table.
 
     Raises:
         MassDeletionError: See `allow_mass_delete`; nothing was deleted.
-        WriterConflictError: Another run writes the same mailbox; this one's commit left no trace.
+        WriterConflictError: Another run writes the same mailbox; this run's commit was refused.
         IncompleteReadError: A requested message has no outcome: a defect; the cursor stays.
-        GmailError: Gmail refused; what is committed stands, and the next run goes on from there.
+        GmailError: A request failed; commits stay, and the next run continues from there.
     """
     run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample)
     started, before = time.monotonic(), mailbox.api.usage.snapshot()

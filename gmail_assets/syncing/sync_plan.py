@@ -1,7 +1,7 @@
-"""What one step of a sync has to do, as a value: `SyncPlan`.
+"""`SyncPlan`: what one step of a sync has to do, as a value.
 
-`gmail_assets.syncing.compare` makes plans from what Gmail says and what is stored; a run applies them, and
-`gmail_assets.operations.plan` prices the very same values.
+`gmail_assets.syncing.compare` makes plans, a run applies them, and
+`gmail_assets.operations.plan` prices the same values.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ _INCLUDED: dict[str, tuple[MessageFormat, ...]] = {
 
 
 def includes(stored: str, wanted: str) -> bool:
-    """Whether a message in the format `stored` holds all that the format `wanted` has."""
+    """Whether the format `stored` includes the format `wanted`."""
     return stored == wanted or wanted in _INCLUDED.get(stored, ())
 
 
 def newest_first(thread_ids: Iterable[str]) -> list[str]:
-    """Thread ids, newest first: Gmail's ids grow, and neighbours then lie in the same files."""
+    """Thread ids, newest first: Gmail's ids grow with time, and neighbours are then in the same files."""
     return sorted(thread_ids, key=lambda name: (len(name), name), reverse=True)
 
 
 class FetchGroup:
-    """What tables that share a format get from Gmail.
+    """Messages to fetch for the tables that share a format.
 
     Attributes:
         format: The format.
         tables: The tables.
         missing: Messages to be fetched, by thread.
-        whole: Threads of these of which all messages are fetched, also those that nobody named.
+        whole: Threads of these that are fetched whole, messages that were not requested included.
     """
 
     def __init__(self, format_: MessageFormat) -> None:
@@ -57,7 +57,7 @@ class FetchGroup:
     def add(
         self, table: TableSync, missing: Mapping[str, Set[str]], whole: Set[str], stored: Container[str]
     ) -> None:
-        """Add what one table lacks."""
+        """Add the missing messages of one table."""
         self.tables.append(table)
         self.whole |= whole
         for thread_id, ids in missing.items():
@@ -77,10 +77,10 @@ class FetchGroup:
 
 
 class FetchPlan:
-    """What has to be fetched from Gmail, in as few formats as the tables allow.
+    """Messages to fetch from Gmail, in as few formats as the tables allow.
 
-    A thread that one table needs in a format is fetched in that format for the others too, where it includes theirs.
-    `raw` is shared with none: Gmail has no thread in it.
+    A thread that one table needs in a format is fetched in that format for the others too, if it includes theirs.
+    `raw` is not shared: threads.get does not offer it.
     """
 
     def __init__(self) -> None:
@@ -93,19 +93,19 @@ class FetchPlan:
         whole: Set[str] = frozenset(),
         stored: Container[str] = frozenset(),
     ) -> None:
-        """Add what one table lacks.
+        """Add the missing messages of one table.
 
         Args:
             table: The table.
             missing: Thread id to messages.
-            whole: Threads of these of which all messages are wanted, also those that nobody named.
-            stored: Threads of which the table has other messages.
+            whole: Threads of these of which all messages are needed, messages that were not requested included.
+            stored: Threads of which the table stores other messages.
         """
         self._needs.append((table, missing, whole, stored))
 
     @cached_property
     def groups(self) -> list[FetchGroup]:
-        """What is fetched, one group for each format. All tables have to be added before."""
+        """The groups, one for each format. Add all tables before."""
         groups: list[FetchGroup] = []
         for need in sorted(self._needs, key=lambda need: _RICHEST.index(need[0].options.format)):
             table, missing, whole, stored = need
@@ -126,7 +126,7 @@ class FetchPlan:
         return groups
 
     def read_whole(self, labels_to_read: Mapping[str, Set[str]]) -> None:
-        """Read those threads whole where that also brings, at no higher cost, labels that have to be read."""
+        """Read those threads whole whose labels have to be read anyway, if that costs no more."""
         for group in self.groups:
             if group.format != "raw":
                 group.whole.update(
@@ -141,14 +141,14 @@ class FetchPlan:
         return sum(len(ids) for group in self.groups for ids in group.missing.values())
 
     def units(self, quota: QuotaPlan) -> int:
-        """Quota units that the requests cost, if Gmail gives all that is asked for."""
+        """Quota units of the requests, if all succeed."""
         return sum(
             units_of(request, group.format, quota) for group in self.groups for request in group.requests()
         )
 
 
 def units_of(request: FetchRequest, format_: MessageFormat, quota: QuotaPlan) -> int:
-    """What one request costs."""
+    """Quota units of one request."""
     message, thread = quota.price("messages.get"), quota.price("threads.get")
     if prefers_thread(request, format_, message, thread):
         return thread
@@ -164,9 +164,9 @@ class SyncPlan:
         fetch: Content to be fetched from Gmail.
         changes: Labels to set and messages to delete.
         labels_to_read: Stored messages whose labels have to be read, by thread.
-        sample: Unchanged messages whose labels are read to test that history ids tell changes, by thread.
-        rereads_all: The labels of all stored threads are read, from where an earlier run stopped.
-        cursor: History id that is reached once all is applied; None when the history has to be replayed afterwards.
+        sample: Unchanged messages whose labels are read to test that history ids show changes, by thread.
+        rereads_all: The labels of all stored threads are read, from the position where an earlier run stopped.
+        cursor: History id once the plan is applied; None if the history has to be replayed afterwards.
     """
 
     tables: dict[TableSync, TablePlan]
@@ -178,7 +178,7 @@ class SyncPlan:
     cursor: int | None = None
 
     def units(self, quota: QuotaPlan) -> int:
-        """Quota units of everything that the plan reads from Gmail, listings excepted."""
+        """Quota units of all reads of the plan, except listings."""
         message, thread = quota.price("messages.get"), quota.price("threads.get")
         fetched = {
             request.thread_id

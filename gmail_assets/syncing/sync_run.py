@@ -1,4 +1,4 @@
-"""One run over one mailbox: make plans, apply them in chunks, commit the cursor with the last one."""
+"""One run over one mailbox: make plans, apply them in chunks, commit the cursor with the last chunk."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ _PROGRESS_SECONDS = 0.5
 
 
 class TimeUpError(Exception):
-    """The run's time budget is spent; what is committed stands."""
+    """The run's time budget is spent; commits stay."""
 
 
 class SyncRun:
-    """One run over one mailbox: `open` decides what is to be done, `run` does it.
+    """One run over one mailbox: `open` decides what to do, `run` does it.
 
     Args:
-        mailbox: Where from.
-        lake: Where to.
-        allow_mass_delete: Go on where a reconciliation would delete more than a fifth of the rows.
+        mailbox: The source.
+        lake: The destination.
+        allow_mass_delete: Allow a reconciliation to delete more than a fifth of the rows.
         deadline: `time.monotonic()` at which to stop.
         on_progress: Progress callback.
         chance: Chooses the threads that test a reconciliation.
 
     Attributes:
         tables: The tables, once opened.
-        warnings: What a reader of the tables should know.
+        warnings: Warnings for people who query the tables.
         address: The mailbox's real address.
     """
 
@@ -86,7 +86,7 @@ class SyncRun:
         reconcile: bool,
         replay_from: int | None,
     ) -> None:
-        """Open the tables and decide for each what is to be done."""
+        """Open the tables and decide for each how it is synced."""
         self.address = self.mailbox.address
         self.registry.check_name(self.mailbox.user_id, self.address)
         self.gmail = SyncPlanner(
@@ -107,11 +107,11 @@ class SyncRun:
                 table.load(self.gmail.head)
                 table.partition.clear(table.state)
             elif table.mode == "reconcile" and table.partition.state.cursor is not None:
-                # Now: a head that has passed the cursor by the next run would make it look right.
+                # Before anything else: at the next run the head may be past the cursor, which would look valid.
                 table.partition.commit(table.state)
 
     def run(self) -> None:
-        """Reconcile what has to be reconciled and replay the history, until the cursor is committed."""
+        """Reconcile tables where needed and replay the history until the cursor is committed."""
         for _ in range(EXPIRIES):
             try:
                 for tables, incremental in list(self.gmail.steps(self.tables)):
@@ -144,7 +144,7 @@ class SyncRun:
     def _reconcile(self, tables: Sequence[TableSync]) -> None:
         for table in tables:
             if table.mode == "full_load" and table.partition.state.load_start != table.start:
-                # For all tables, before the first rows of any: wherever this run dies, the sensor goes on with all.
+                # For all tables before the first rows of any: after a crash the sensor continues with all of them.
                 table.partition.commit(table.state)
         listing = self.gmail.read_inputs(tables)
         for table in tables:
@@ -174,7 +174,7 @@ class SyncRun:
             table.needs_listing = False
 
     def _drop_obsolete_retries(self, table: TableSync, listing: Listing) -> None:
-        """Under changed options the listing says what is requested; labels that could not be read stay to be read."""
+        """Drop retries that other options requested; labels that could not be read stay in the retry queue."""
         if table.rows_may_mismatch and table.retries:
             listed = listing.matching(table)
             table.retries = {
@@ -242,10 +242,10 @@ class SyncRun:
     # Fetching
 
     def _fetch(self, plan: SyncPlan) -> dict[str, MessageChange]:
-        """Bring what the tables lack into them, chunk by chunk: from Gmail, and from other tables of the lake.
+        """Write missing messages chunk by chunk, from Gmail and from other tables of the lake.
 
         Returns:
-            What the content has told of stored messages whose labels are to be read.
+            Labels that the content returned, of stored messages whose labels have to be read.
         """
         known: dict[str, MessageChange] = {}
         changes = None if plan.cursor is None else plan.changes
@@ -286,7 +286,7 @@ class SyncRun:
             share = in_lake[table]
             if table.name == "messages":
                 _drop_fetched(share, chunk)
-            # A thread is one row: what the lake holds of it is written together with what was fetched.
+            # A thread is one row: its messages from the lake are written together with the fetched ones.
             joining = {
                 fetched.thread_id: share.pop(fetched.thread_id)
                 for fetched in chunk
@@ -298,7 +298,7 @@ class SyncRun:
             table.write_content(own)
 
     def _fetch_vanished(self, table: TableSync, share: MessageIds) -> None:
-        """Fetch what was in the other table when the plan was made and is not any more."""
+        """Fetch messages that another table stored when the plan was made and no longer stores."""
         vanished = {thread_id: rest for thread_id, ids in share.items() if (rest := ids & table.outstanding)}
         requests = [FetchRequest(thread_id, tuple(sorted(ids))) for thread_id, ids in vanished.items()]
         for chunk in chunks(fetch(self.api, requests, table.options.format)):
@@ -330,7 +330,7 @@ class SyncRun:
                 self._note_failure(table, fetched.thread_id, message_id, error)
 
     def _reporting(self, arriving: Iterator[FetchedThread], total: int) -> Iterator[FetchedThread]:
-        """Pass on what arrives, and report now and then how much it is: a chunk takes minutes at Gmail's pace."""
+        """Yield results and report progress between them: a chunk takes minutes at Gmail's rate."""
         done, due = self._done, 0.0
         for fetched in arriving:
             done += len(fetched.messages)
@@ -353,7 +353,7 @@ class SyncRun:
             raise error
 
     def _record_failures(self, table: TableSync) -> None:
-        """Record what failed besides what failed before, ahead of a commit that passes it."""
+        """Add new failures to the retry queue, before a commit that moves past them."""
         if table.failed:
             self.registry.set_unfetched(self.address, table.name, {**table.retries, **table.failed})
 
@@ -369,7 +369,7 @@ class SyncRun:
         self._label_reader(tables).read(plan.labels_to_read, plan.changes)
         self.on_progress(self._progress("applying"))
         for table in tables:
-            # What failed is recorded before the cursor passes it, and struck off only when that is committed.
+            # Failures are recorded before the cursor moves past them, and removed only after that commit.
             self._record_failures(table)
             table.check_conserved()
             table.write_changes(plan.changes, table.state.synced(plan.changes.head))
@@ -386,7 +386,7 @@ class SyncRun:
 
 
 def _drop_fetched(in_lake: MessageIds, chunk: Sequence[FetchedThread]) -> None:
-    """Take no message from the lake that has come along in its thread."""
+    """Drop messages from the lake copy that were fetched along with their thread."""
     for fetched in chunk:
         if fetched.thread_id in in_lake:
             in_lake[fetched.thread_id] = in_lake[fetched.thread_id] - {m["id"] for m in fetched.messages}

@@ -1,6 +1,6 @@
-"""One table in one run: what is stored, what it lacks, and what is written.
+"""One table in one run: stored rows, missing messages, and writes.
 
-`MessagesSync` and `ThreadsSync` have the same methods, so that a run drives either or both. Neither talks to Gmail.
+`MessagesSync` and `ThreadsSync` have the same methods, so that a run handles either or both. Neither calls Gmail.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ class TableSync(ABC):
     """One table in one run.
 
     Args:
-        spec: What the table is asked for.
-        partition: The mailbox's partition of it.
+        spec: Name and options of the table.
+        partition: The mailbox's partition of the table.
 
     Attributes:
-        mode: `full_load` fetches what is missing, `reconcile` also compares what is stored, `incremental` only
+        mode: `full_load` fetches missing messages, `reconcile` also compares the stored ones, `incremental` only
             replays the history.
         needs_listing: A listing has to be applied before the history can be replayed.
         start: History id from which the history has to be replayed.
         state: The sync state that the next commit carries.
         rows_may_mismatch: Rows may be stored that entered under other options.
         plan: This table's share of the plan that is being applied.
-        outstanding: Requested messages that have no outcome yet: not written, gone, refused or found not to match.
-        failed: Messages that Gmail would not give in this run, by id.
-        retries: Messages that it would not give earlier and that are tried again.
+        outstanding: Requested messages without an outcome (written, deleted, failed, or not matching).
+        failed: Messages that could not be fetched in this run, by id.
+        retries: Messages that failed earlier and are tried again.
         thread_heads: History ids of threads whose labels a reconciliation read.
-        soft_deleted: Keys of soft-deleted rows; what comes back takes their place.
+        soft_deleted: Keys of soft-deleted rows; a message that comes back replaces its row.
         written: New rows of this run.
         updated: Rows changed by this run.
         deleted: Rows deleted (or soft-deleted) by this run.
@@ -89,19 +89,19 @@ class TableSync(ABC):
         self.mode, self.start = "incremental", start
 
     def load(self, start: int) -> None:
-        """Fetch what is missing, then replay the history after `start`."""
+        """Fetch missing messages, then replay the history after `start`."""
         self.mode, self.start = "full_load", start
         self.needs_listing = True
         self.state = self.state.loading(start)
 
     def reconcile(self, head: int) -> None:
-        """Compare what is stored with a listing, then replay the history after `head`."""
+        """Compare the stored rows with a listing, then replay the history after `head`."""
         self.mode, self.start = "reconcile", head
         self.needs_listing = True
         self.state = self.state.unsynced(head)
 
     def replay_from(self, history_id: int) -> None:
-        """Replay the history from an earlier id: rows are written that are right through that id only."""
+        """Replay the history from an earlier id: rows written until then are right through that id only."""
         if history_id >= self.start:
             return
         self.start = history_id
@@ -113,12 +113,12 @@ class TableSync(ABC):
     # What is stored
 
     def matches(self, message: Mapping[str, Any]) -> bool:
-        """Whether a message, as it is now, matches the filters."""
+        """Whether a message matches the filters in its present state."""
         listed = not self.options.q or message["id"] in self.plan.matches
         return listed and self.options.matches_labels(message.get("labelIds") or ())
 
     def read_stored(self, changes: Changes | None) -> None:
-        """Read what is stored, without content: all of it, or only what the changes may touch."""
+        """Read stored rows without content: all, or only those that the changes may touch."""
         self._read_stored(changes)
 
     @abstractmethod
@@ -126,18 +126,18 @@ class TableSync(ABC):
 
     @abstractmethod
     def stored_messages(self) -> MessageIds:
-        """Messages that are stored, by thread. Soft-deleted rows don't count."""
+        """Stored messages by thread. Soft-deleted rows do not count."""
 
     @abstractmethod
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
-        """Stored labels of a thread's messages, of those that are stored."""
+        """Labels of a thread's stored messages."""
 
     @abstractmethod
     def has_row(self, thread_id: str) -> bool:
-        """Whether a row is stored that new messages of the thread join: a thread's, where rows are threads."""
+        """Whether a stored row takes new messages of the thread: true for rows of `threads` only."""
 
     def moved(self, threads: Iterable[str], heads: Mapping[str, ListedThread]) -> set[str]:
-        """Which stored threads changed after the rows were right: their labels have to be read again."""
+        """Stored threads that changed after the rows were right: their labels have to be read again."""
         through = self.state.rows_through
         return {
             thread_id
@@ -155,11 +155,11 @@ class TableSync(ABC):
 
     @abstractmethod
     def needs_whole(self, thread_id: str) -> bool:
-        """Whether a candidate's thread has to be read whole, for members that no record names."""
+        """Whether a candidate's thread has to be read whole, for messages that no history record names."""
 
     @abstractmethod
     def outside(self, listed: Mapping[str, str]) -> set[str]:
-        """Keys of rows that a listing (message id to thread id) does not name."""
+        """Keys of rows that are not in a listing (message id to thread id)."""
 
     @abstractmethod
     def would_delete(self, changes: Changes) -> set[str]:
@@ -167,26 +167,26 @@ class TableSync(ABC):
 
     @abstractmethod
     def total(self) -> int:
-        """Rows that are stored, as far as they were read."""
+        """Number of stored rows that were read."""
 
     # What is written
 
     def begin(self, plan: TablePlan) -> None:
-        """Take over this table's share of a plan."""
+        """Start with this table's share of a plan."""
         self.plan = plan
         self._obsolete = set(plan.obsolete)
         self._narrowed = plan.narrowed
         self.outstanding |= plan.requested
 
     def settle(self, message_ids: Iterable[str]) -> None:
-        """Note that these messages have an outcome."""
+        """Record that these messages have an outcome."""
         self.outstanding.difference_update(message_ids)
 
     def check_conserved(self) -> None:
-        """Refuse to go on to the cursor while a requested message has no outcome, or no listing was applied.
+        """Check that the cursor may be committed.
 
         Raises:
-            IncompleteReadError: That is so.
+            IncompleteReadError: A requested message has no outcome, or no listing was applied.
         """
         if self.needs_listing:
             raise IncompleteReadError(f"Defect: {self.name} has to be reconciled before its cursor moves.")
@@ -198,7 +198,7 @@ class TableSync(ABC):
 
     @abstractmethod
     def write_content(self, chunk: Chunk) -> None:
-        """Write what was fetched, and settle what was written or does not belong here.
+        """Write fetched messages; those written and those that do not match have their outcome.
 
         In incremental mode the last chunk waits for `write_changes`, so that new mail and its cursor are one commit.
         """
@@ -208,8 +208,8 @@ class TableSync(ABC):
         """Write labels and deletions, and with the last of them the state.
 
         Args:
-            changes: What is known of stored messages.
-            state: The state once all of it is written.
+            changes: Changes of stored messages.
+            state: The state once all of them are written.
             unread: Threads whose labels are yet to be read: their stored labels delete nothing.
         """
 

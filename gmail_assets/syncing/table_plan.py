@@ -18,13 +18,13 @@ class TablePlan:
     """One table's share of a plan.
 
     Attributes:
-        matches: Ids of messages that `q` names, as far as a listing says.
-        threads: What threads.list says of threads.
-        requested: Messages that are brought for this table.
-        in_lake: Those of them that another table of the lake holds, by thread.
-        labels_since: History id through which the labels of `in_lake` are right; None when nothing is in the lake.
-        obsolete: Keys of rows that no longer match: the options are not those under which they entered.
-        unlisted: Keys of rows that the listing does not name, as far as a listing decides.
+        matches: Ids of messages that match `q`, as far as a listing shows.
+        threads: Entries of threads.list, by thread id.
+        requested: Messages that the plan brings into this table.
+        in_lake: Those of them that another table of the lake stores, by thread.
+        labels_since: History id through which the labels of `in_lake` are right; None if it is empty.
+        obsolete: Keys of rows that no longer match, because the options changed after they were written.
+        unlisted: Keys of rows that are not in the listing, if the listing decides.
         narrowed: Rows may be stored that these options exclude.
     """
 

@@ -1,7 +1,7 @@
-"""Rows of `threads`, rebuilt in Arrow: messages put in, taken out and relabelled without touching their content.
+"""Rebuilds rows of `threads` in Arrow: adds, removes and relabels messages without copying their content to Python.
 
 A thread's row holds all its messages, so every change of a message changes the row. `rebuild` takes the stored rows
-and what is to change, and gives the rows as they should be; content goes through untouched, as Arrow arrays.
+and the edits and returns the new rows; content stays in Arrow arrays.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _NOTHING: pa.StructArray = pa.array([], _MESSAGE)
 
 @dataclass(slots=True)
 class ThreadEdit:
-    """What is to change in one thread's row.
+    """The edit of one thread's row.
 
     Attributes:
         thread_id: The thread.
-        put: Messages to put in, in the place of stored ones with the same id: their places in the new content.
-        labels: Labels to set, by message id, with the history id of the record that says so.
-        drop: Ids of messages to take out.
-        history_id: The thread's history id as Gmail or a record says it; never lowers the stored one.
-        snippet: The snippet as Gmail says it; where it says nothing, the newest message's.
+        put: Messages to add, replacing stored ones of the same id: id to index in the new content.
+        labels: Labels to set, by message id, with the history id of their record.
+        drop: Ids of messages to remove.
+        history_id: The thread's history id from Gmail or a record; never lowers the stored one.
+        snippet: The snippet from Gmail; without one, the newest message's.
     """
 
     thread_id: str
@@ -56,13 +56,13 @@ def rebuild(
     """Apply edits to threads.
 
     Args:
-        stored: The present rows of the edited threads (`id`, `historySequence`, `messages`, ...); a thread that
-            isn't there is new.
+        stored: The present rows of the edited threads (`id`, `historySequence`, `messages`, ...); a thread without
+            a row is new.
         edits: One per thread.
         content: New messages, to which the edits' `put` refers.
 
     Returns:
-        The rows as they should be, in the schema of `threads`, and the ids of threads that have no message left.
+        The new rows, in the schema of `threads`, and the ids of threads without messages.
     """
     kept = stored.select(["id", "historySequence", "messages"])
     old = _flat(kept["messages"])

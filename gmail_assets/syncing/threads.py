@@ -29,7 +29,7 @@ _NO_ROWS = SCHEMAS["threads"].empty_table()
 
 @dataclass(slots=True)
 class ThreadWithoutContent:
-    """A row of `threads` without its content: the labels of its messages, by id."""
+    """A row of `threads` without its content: message id to labels."""
 
     members: dict[str, Labels]
     sequence: int
@@ -75,11 +75,11 @@ class ThreadsSync(TableSync):
                 self.stored[thread_id] = ThreadWithoutContent(labels, sequence or 0)
 
     def stored_messages(self) -> MessageIds:
-        """Messages that are stored, by thread."""
+        """Stored messages, by thread."""
         return {thread: set(stored.members) for thread, stored in self.stored.items()}
 
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
-        """Stored labels of a thread's messages, of those that are stored."""
+        """Labels of a thread's stored messages."""
         stored = self.stored.get(thread_id)
         members = stored.members if stored else {}
         return {message_id: members[message_id] for message_id in message_ids if message_id in members}
@@ -105,18 +105,18 @@ class ThreadsSync(TableSync):
             if change.deleted or (stored is not None and message_id in stored.members):
                 continue
             labels = change.labels_after(None)
-            # A thread that is there takes every visible message; a new one needs a message that matches the filters.
+            # A stored thread takes every visible message; a new one needs a message that matches the filters.
             fits = self.options.is_visible if stored is not None else self.options.matches_labels
             if labels is None or fits(labels):
                 found[message_id] = change.thread_id
         return found
 
     def needs_whole(self, thread_id: str) -> bool:
-        """Whether members that no record names may belong to the row: a filtered thread that enters."""
+        """True for a filtered thread that is new: messages that no record names may belong to its row."""
         return self.options.filtered and thread_id not in self.stored
 
     def outside(self, listed: Mapping[str, str]) -> set[str]:
-        """Keys of rows that a listing does not name."""
+        """Keys of rows that are not in a listing."""
         return self.stored.keys() - set(listed.values())
 
     def would_delete(self, changes: Changes) -> set[str]:
@@ -129,13 +129,13 @@ class ThreadsSync(TableSync):
         return {thread for thread, count in gone.items() if count == len(self.stored[thread].members)}
 
     def total(self) -> int:
-        """Rows that are stored, as far as they were read."""
+        """Number of stored rows that were read."""
         return len(self.stored)
 
     # What is written
 
     def write_content(self, chunk: Chunk) -> None:
-        """Append new threads, and put new messages into stored ones."""
+        """Append new threads, and add new messages to stored ones."""
         self._write_pending()
         by_thread: dict[str, list[FetchedThread]] = {}
         for fetched in chunk.fetched:
@@ -159,7 +159,7 @@ class ThreadsSync(TableSync):
             self._write_pending()
 
     def _edit_of(self, thread_id: str, pieces: Sequence[FetchedThread], chunk: Chunk) -> ThreadEdit | None:
-        """What the fetched messages change in the thread's row; None for nothing."""
+        """The edit that the fetched messages make to the thread's row; None for no change."""
         stored = self.stored.get(thread_id)
         known = stored.members if stored else {}
         messages = [
@@ -184,8 +184,8 @@ class ThreadsSync(TableSync):
     def _enters(self, messages: Sequence[Mapping[str, Any]]) -> bool:
         """Whether these messages make a new row.
 
-        What another table's filters fetched may be a part of the thread. Where its labels match ours by now, the
-        history says so and the thread is read whole.
+        A fetch for another table's filters may hold only some of the thread's messages. If one of them matches this
+        table's filters since then, a history record says so and the thread is read whole.
         """
         if self.options.filtered and not any(message["id"] in self.plan.requested for message in messages):
             return False
@@ -219,7 +219,7 @@ class ThreadsSync(TableSync):
             self._edit(pending.grown, content=pending.content)
 
     def write_changes(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
-        """Relabel and take out messages inside their threads, and delete threads that have none left."""
+        """Relabel and remove messages inside their threads, and delete threads without messages."""
         pending, self._pending = self._pending, None
         edits = {edit.thread_id: edit for edit in pending.grown} if pending else {}
 
@@ -265,7 +265,7 @@ class ThreadsSync(TableSync):
     def _apply(
         self, change: MessageChange, message_id: str, stored: ThreadWithoutContent, edit: ThreadEdit
     ) -> None:
-        """Put one message's change into its thread's edit."""
+        """Add one message's change to its thread's edit."""
         if message_id in stored.members and message_id not in self._fresh:
             labels = None if change.deleted else change.labels_after(stored.members[message_id])
             if labels is None or not self.options.is_visible(labels):
