@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from gmail_assets.columns import column_schema
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.partition_status import partition_statuses
-from gmail_assets.failures import dagster_failures
+from gmail_assets.failures import dagster_failures, skip_after_failure
 from gmail_assets.resources import ResourceKeys
 from gmail_assets.run_config import config_schema
 from gmail_assets.spark_engine import Preloaded, SparkEngine
@@ -164,11 +164,13 @@ def _mail(
         required_resource_keys=resources.required,
     )
     def mail(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        if skip_after_failure(context):
+            return
         config = SyncConfig.model_validate(context.op_execution_context.op_config)
         gmail, gmail_lake = resources.of_run(context.resources)
         selected = [entry for entry in entries if keys[entry.source_table] in context.selected_asset_keys]
         reporter = current_reporter()
-        with dagster_failures():
+        with dagster_failures(context):
             mailbox, lake = gmail.mailbox(context.partition_key), gmail_lake.lake()
             # A retry continues the full refresh of the first attempt instead of starting it over.
             begun = context.retry_number > 0 and any(
@@ -239,15 +241,17 @@ def _snapshot(
         description=spec.description,
         required_resource_keys=resources.required,
     )
-    def read_snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def read_snapshot(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        if skip_after_failure(context):
+            return
         gmail, gmail_lake = resources.of_run(context.resources)
-        with dagster_failures():
+        with dagster_failures(context):
             lake = gmail_lake.lake()
             mailbox = gmail.mailbox(context.partition_key)
             result = snapshot(mailbox, lake, entry, read=read, upkeep=gmail_lake.upkeep())
         for warning in result.warnings:
             context.log.warning(warning)
-        return _materialized(context, spec.key, entry, result, lake)
+        yield _materialized(context, spec.key, entry, result, lake)
 
     return read_snapshot
 

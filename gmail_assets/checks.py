@@ -270,7 +270,7 @@ def build_checks(
     def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         gmail, gmail_lake = resources.of_run(context.resources)
         require_partition(context)
-        with dagster_failures():
+        with dagster_failures(context):
             mailbox = gmail.mailbox(context.partition_key)
             lake = gmail_lake.lake()
             statuses = partition_statuses(lake, mailbox.address, tables)

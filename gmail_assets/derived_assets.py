@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from gmail_assets.assets import log_progress, materialized
 from gmail_assets.columns import column_schema
 from gmail_assets.delta.registry import MailboxRegistry
-from gmail_assets.failures import dagster_failures
+from gmail_assets.failures import dagster_failures, skip_after_failure
 from gmail_assets.resources import ResourceKeys
 from gmail_assets.run_config import config_schema
 from gmail_assets.syncing.progress import current_reporter
@@ -89,11 +89,13 @@ def build_derived_assets(
         required_resource_keys={resources.lake},
     )
     def views(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        if skip_after_failure(context):
+            return
         config = DeriveConfig.model_validate(context.op_execution_context.op_config)
         gmail_lake = getattr(context.resources, resources.lake)
         selected = [entry for entry in spec.views if keys[entry.source_table] in context.selected_asset_keys]
         reporter = current_reporter()
-        with dagster_failures():
+        with dagster_failures(context):
             lake = gmail_lake.lake()
             results = derive(
                 lake,

@@ -76,7 +76,7 @@ def build_derived_checks(
     )
     def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         require_partition(context)
-        with dagster_failures():
+        with dagster_failures(context):
             lake = getattr(context.resources, resources.lake).lake()
             address = MailboxRegistry(lake).address_of(context.partition_key) or context.partition_key
             counts = count_views(lake, address, sources)

@@ -58,6 +58,7 @@ class RunResult:
         run_id: Id of the Dagster run.
         tables: Materialization metadata by table, as plain values.
         failures: Failed steps by name.
+        skipped: Tables that were not tried after an error of the whole mailbox.
         checks: Results of the asset checks.
         interrupted: The run was stopped by Ctrl-C or SIGTERM.
     """
@@ -66,6 +67,7 @@ class RunResult:
     run_id: str
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, StepFailure] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
     interrupted: bool = False
 
@@ -165,6 +167,8 @@ class Runner:
                 run.failures[_step_text(event.step_key)] = failure
         if not result.success and not run.failures:
             run.failures["run"] = StepFailure("Error", _run_failure(result))
+        failed = {table for step in run.failures for table in step.split(", ")}
+        run.skipped = [name for name in tables if name not in run.tables and name not in failed]
         return run
 
 

@@ -137,15 +137,17 @@ def _exit_code(runs: list[RunResult]) -> ExitCode:
 
 
 def _print_failures(run: RunResult) -> None:
-    """Print each distinct error once, with the steps that failed: a revoked token fails all of them."""
+    """Print each distinct error once, with the tables that it concerns."""
     if run.interrupted:
         sys.stderr.write("Interrupted; committed data is kept. Run the same command again to continue.\n")
         return
     steps: dict[str, list[str]] = {}
     for step, failure in run.failures.items():
         steps.setdefault(failure.message, []).append(step)
-    for message, hit in steps.items():
-        sys.stderr.write(f"{run.mailbox} ({', '.join(hit)}): {message}\n")
+    for message, failed in steps.items():
+        # An error of the whole mailbox fails the first table, and the others are skipped.
+        tables = "" if run.skipped else f" ({', '.join(failed)})"
+        sys.stderr.write(f"{run.mailbox}{tables}: {message}\n")
 
 
 def _print_failed_checks(run: RunResult) -> None:
@@ -164,5 +166,6 @@ def _as_json(run: RunResult) -> dict[str, Any]:
         "checks": [
             {"table": c.table, "check": c.check, "passed": c.passed, "message": c.message} for c in run.checks
         ],
+        "skipped": run.skipped,
         "failures": {step: {"error": f.error, "message": f.message} for step, f in run.failures.items()},
     }

@@ -21,6 +21,7 @@ from gmail_assets.syncing import snapshot
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES
+from gmail_client.views import VIEWS
 
 MAIL = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]
 
@@ -162,9 +163,13 @@ def test_a_mistake_is_two_lines_and_no_traceback(run, monkeypatch, arguments, va
 
 def test_a_failure_that_hits_every_table_is_said_once(run, gmail: Emulator):
     gmail.revoke_tokens()
-    outcome = run("sync")
+    outcome = run("sync", "--json")
     assert outcome.code == ExitCode.NO_ACCESS
     assert outcome.err.count("invalid_grant") == 1
+    assert "me: No access token" in outcome.err
+    (mailbox,) = outcome.json["mailboxes"]
+    assert len(mailbox["failures"]) == 1
+    assert len(mailbox["skipped"]) == len(CATALOGUE) + len(VIEWS) - 1
 
 
 def test_the_daily_quota_leaves_work_for_later(run, gmail: Emulator):
