@@ -1,46 +1,55 @@
-"""The column schema of a table for Dagster: names, types, descriptions, keys."""
+"""The column schema of a table for Dagster: names, types, descriptions, keys, nested fields."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import dagster as dg
 import pyarrow as pa
 
-from gmail_client.schema import describe
+from gmail_client.schema import PARTS_DEPTH, describe
 from gmail_client.tables import Table
 from gmail_client.views import View
 
-__all__ = ["MAILBOX_DESCRIPTION", "column_schema", "type_text"]
+__all__ = ["MAILBOX_DESCRIPTION", "column_schema"]
 
 MAILBOX_DESCRIPTION = "Address of the mailbox; the partition column. Ids are unique within one mailbox only."
 
-_LONGEST_TYPE = 60
-
-
-def type_text(kind: pa.DataType) -> str:
-    """A short name of a type. A struct lists its fields, or only their number if the list would be long."""
-    if pa.types.is_list(kind):
-        return f"list<{type_text(kind.value_type)}>"
-    if pa.types.is_struct(kind):
-        fields = list(kind.fields)
-        full = ", ".join(f"{field.name}: {type_text(field.type)}" for field in fields)
-        return f"struct<{full}>" if len(full) <= _LONGEST_TYPE else f"struct<{len(fields)} fields>"
-    return str(kind)
+_RECURSIVE = "parts"
+"""The field whose structs have the fields of the struct around it."""
 
 
 def column_schema(table: Table | View) -> dg.TableSchema:
-    """The columns of `table` in the lake; `mailbox` is the first."""
+    """The columns of `table` in the lake, `mailbox` first.
+
+    A nested field follows the column that contains it: `payload.body.data`, `payload.headers[].name`.
+    """
     key = {"mailbox", *table.primary_key}
     columns = [dg.TableColumn("mailbox", "string", MAILBOX_DESCRIPTION, constraints=_constraints(True))]
-    columns += [
-        dg.TableColumn(
-            field.name,
-            type_text(field.type),
-            describe(field),
-            constraints=_constraints(field.name in key),
-        )
-        for field in table.schema
-    ]
+    for field in table.schema:
+        columns += [
+            dg.TableColumn(path, kind, description, constraints=_constraints(path in key))
+            for path, kind, description in _fields(field)
+        ]
     return dg.TableSchema(columns=columns)
+
+
+def _fields(field: pa.Field, parent: str = "") -> Iterator[tuple[str, str, str]]:
+    """Path, type and description of a field and of its nested fields."""
+    path = f"{parent}{field.name}"
+    is_list = pa.types.is_list(field.type)
+    inner = field.type.value_type if is_list else field.type
+    nested = pa.types.is_struct(inner)
+    kind = "struct" if nested else str(inner)
+    description = describe(field)
+    if field.name == _RECURSIVE:
+        description = (
+            f"{description} Same fields as the struct that contains it, {PARTS_DEPTH} levels in all."
+        )
+    yield path, f"list<{kind}>" if is_list else kind, description
+    if nested and field.name != _RECURSIVE:
+        for child in inner.fields:
+            yield from _fields(child, f"{path}[]." if is_list else f"{path}.")
 
 
 def _constraints(in_key: bool) -> dg.TableColumnConstraints:
