@@ -26,7 +26,15 @@ from gmail_client.errors import ConfigurationError
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 
-__all__ = ["SyncConfig", "asset_keys", "build_assets", "log_progress", "mail_step_name", "materialized"]
+__all__ = [
+    "SyncConfig",
+    "account_key",
+    "asset_keys",
+    "build_assets",
+    "log_progress",
+    "mail_step_name",
+    "materialized",
+]
 
 _KINDS = {"gmail", "deltalake"}
 _LOG_SECONDS = 60.0
@@ -70,6 +78,11 @@ def asset_keys(spec: Spec, key_prefix: Sequence[str]) -> dict[str, dg.AssetKey]:
     }
 
 
+def account_key(key_prefix: Sequence[str]) -> dg.AssetKey:
+    """The key of the external asset that stands for the Gmail account."""
+    return dg.AssetKey([*key_prefix, "account"])
+
+
 def _prefix(entry: SpecTable | SpecView, key_prefix: Sequence[str]) -> list[str]:
     if entry.destination_schema is None:
         return list(key_prefix)
@@ -95,15 +108,37 @@ def build_assets(
     owners: Sequence[str],
     engine: SparkEngine | None = None,
     resources: ResourceKeys | None = None,
-) -> list[dg.AssetsDefinition]:
-    """Create one asset per table of the spec; `engine`, if given, reads first loads and snapshots."""
+    pool: str | None = None,
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Create one asset per table of the spec, and the external asset of the account upstream of them.
+
+    Args:
+        spec: The tables.
+        partitions: The mailboxes.
+        key_prefix: Prefix of the asset keys.
+        group_name: Group of the assets.
+        owners: Owners of the assets.
+        engine: If given, it reads first loads and snapshots.
+        resources: Names of the resources.
+        pool: The pool of the steps.
+    """
     resources = resources or ResourceKeys()
     keys = asset_keys(spec, key_prefix)
+    account = dg.AssetSpec(
+        account_key(key_prefix),
+        description="The Gmail account, as the Gmail API serves it: the source of the tables. An external asset that "
+        "Dagster does not materialize.",
+        group_name=group_name,
+        kinds={"gmail"},
+        owners=list(owners),
+        partitions_def=partitions,
+    )
 
     def asset_spec(entry: SpecTable) -> dg.AssetSpec:
         table = CATALOGUE[entry.source_table]
         return dg.AssetSpec(
             keys[table.name],
+            deps=[account.key],
             description=_description(entry),
             group_name=group_name,
             kinds=_KINDS,
@@ -122,12 +157,12 @@ def build_assets(
 
     changing = [entry for entry in spec.tables if CATALOGUE[entry.source_table].cursor]
     snapshots = [entry for entry in spec.tables if not CATALOGUE[entry.source_table].cursor]
-    assets = [_snapshot(asset_spec(entry), entry, engine, resources) for entry in snapshots]
+    assets = [_snapshot(asset_spec(entry), entry, engine, resources, pool) for entry in snapshots]
     if changing:
         name = mail_step_name(key_prefix)
         specs = [asset_spec(entry) for entry in changing]
-        assets.insert(0, _mail(name, specs, changing, keys, engine, resources))
-    return assets
+        assets.insert(0, _mail(name, specs, changing, keys, engine, resources, pool))
+    return [account, *assets]
 
 
 def _description(entry: SpecTable) -> str:
@@ -154,6 +189,7 @@ def _mail(
     keys: Mapping[str, dg.AssetKey],
     engine: SparkEngine | None,
     resources: ResourceKeys,
+    pool: str | None,
 ) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=name,
@@ -162,6 +198,7 @@ def _mail(
         description="Syncs messages and threads with one fetch; either can be selected alone.",
         config_schema=config_schema(SyncConfig),
         required_resource_keys=resources.required,
+        pool=pool,
     )
     def mail(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         if skip_after_failure(context):
@@ -231,7 +268,11 @@ def _history_id(text: str | None) -> int | None:
 
 
 def _snapshot(
-    spec: dg.AssetSpec, entry: SpecTable, engine: SparkEngine | None, resources: ResourceKeys
+    spec: dg.AssetSpec,
+    entry: SpecTable,
+    engine: SparkEngine | None,
+    resources: ResourceKeys,
+    pool: str | None,
 ) -> dg.AssetsDefinition:
     read = read_here if engine is None else engine.read
 
@@ -240,6 +281,7 @@ def _snapshot(
         specs=[spec],
         description=spec.description,
         required_resource_keys=resources.required,
+        pool=pool,
     )
     def read_snapshot(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         if skip_after_failure(context):

@@ -230,6 +230,7 @@ def build_checks(
     *,
     max_lag: timedelta = DEFAULT_MAX_LAG,
     resources: ResourceKeys | None = None,
+    pool: str | None = None,
 ) -> dg.AssetChecksDefinition:
     """The checks of messages and threads, as one step.
 
@@ -240,6 +241,7 @@ def build_checks(
         partitions: The mailboxes.
         max_lag: Age of the oldest unsynced message at which `up_to_date` fails.
         resources: Names of the resources.
+        pool: The pool of the step.
     """
     resources = resources or ResourceKeys()
     by_key: dict[dg.AssetCheckKey, tuple[str, Check]] = {}
@@ -266,6 +268,7 @@ def build_checks(
         can_subset=True,
         description="Consistency, completeness and lag.",
         required_resource_keys=resources.required,
+        pool=pool,
     )
     def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         gmail, gmail_lake = resources.of_run(context.resources)

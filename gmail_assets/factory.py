@@ -17,15 +17,14 @@ from gmail_assets.derived_checks import build_derived_checks
 from gmail_assets.resources import GmailResource, LakeResource, ResourceKeys
 from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
+from gmail_assets.snapshot_checks import DEFAULT_MAX_AGE, build_snapshot_checks
 from gmail_assets.spark_engine import SparkEngine
 from gmail_client.client import checked_mailbox_name
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 
-__all__ = ["DEFAULT_OWNERS", "gmail_definitions"]
-
-DEFAULT_OWNERS = ("team:gmail",)
+__all__ = ["gmail_definitions"]
 
 # Dagster merges definitions with the same resource key only if the resource is the same object.
 _GMAIL = GmailResource()
@@ -38,11 +37,13 @@ def gmail_definitions(
     key_prefix: str | Sequence[str] = "gmail",
     group_name: str = "gmail",
     mailboxes: Sequence[str] | None = None,
-    owners: Sequence[str] = DEFAULT_OWNERS,
+    owners: Sequence[str] = (),
     gmail: GmailResource | None = None,
     lake: LakeResource | None = None,
     snapshot_cron: str = DAILY,
     max_lag: timedelta = DEFAULT_MAX_LAG,
+    max_snapshot_age: timedelta = DEFAULT_MAX_AGE,
+    pool: str | None = None,
 ) -> dg.Definitions:
     """Assets, checks, jobs, schedule, sensor and resources.
 
@@ -57,6 +58,9 @@ def gmail_definitions(
         lake: Location of the tables (`LakeResource(LakeLocation(...))`). Default: configured by the environment.
         snapshot_cron: Cron expression of the snapshot schedule, in UTC.
         max_lag: Age of the oldest unsynced message at which the check `up_to_date` fails.
+        max_snapshot_age: Age of a snapshot at which the check `recently_read` fails.
+        pool: Dagster pool of all steps that call Gmail; a limit on it bounds the number of concurrent runs. Default:
+            the group name.
 
     Returns:
         Definitions without an executor, to be merged with others (`dagster.Definitions.merge`).
@@ -71,6 +75,7 @@ def gmail_definitions(
     prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix)
     keys = asset_keys(tables, prefix)
     resources = ResourceKeys.of(group_name)
+    pool = pool or group_name
     changing = [keys[entry.source_table] for entry in tables.tables if CATALOGUE[entry.source_table].cursor]
     snapshots = [
         keys[entry.source_table] for entry in tables.tables if not CATALOGUE[entry.source_table].cursor
@@ -78,7 +83,14 @@ def gmail_definitions(
     derived = [keys[entry.source_table] for entry in tables.views]
 
     assets = dg.AssetSelection.assets
-    jobs = [_job(f"{group_name}_all", assets(*keys.values()), "Syncs all tables of a mailbox.")]
+    jobs = [
+        _job(f"{group_name}_all", assets(*keys.values()), "Syncs all tables of a mailbox."),
+        _job(
+            f"{group_name}_checks",
+            dg.AssetSelection.checks_for_assets(*keys.values()),
+            "Runs all checks for the mailbox in the tag dagster/partition.",
+        ),
+    ]
     partitions = dg.StaticPartitionsDefinition(list(names))
     mail = [entry for entry in tables.tables if CATALOGUE[entry.source_table].cursor]
     schedules = []
@@ -93,6 +105,7 @@ def gmail_definitions(
                 partitions,
                 max_lag=max_lag,
                 resources=resources,
+                pool=pool,
             )
         )
         jobs += [
@@ -100,11 +113,6 @@ def gmail_definitions(
                 f"{group_name}_sync",
                 assets(*changing, *derived),
                 "Syncs messages, threads and the derived tables of a mailbox, then runs their checks.",
-            ),
-            _job(
-                f"{group_name}_checks",
-                dg.AssetSelection.checks_for_assets(*changing, *derived),
-                "Runs the checks of messages, threads and derived tables for the mailbox in the tag dagster/partition.",
             ),
         ]
         sensors.append(
@@ -121,6 +129,17 @@ def gmail_definitions(
             )
         )
     if snapshots:
+        checks.append(
+            build_snapshot_checks(
+                "_".join([*prefix, "snapshot_checks"]),
+                [entry for entry in tables.tables if not CATALOGUE[entry.source_table].cursor],
+                keys,
+                partitions,
+                max_age=max_snapshot_age,
+                resources=resources,
+                pool=pool,
+            )
+        )
         jobs.append(
             _job(
                 f"{group_name}_snapshots",
@@ -146,6 +165,7 @@ def gmail_definitions(
         owners=owners,
         engine=SparkEngine.chosen(),
         resources=resources,
+        pool=pool,
     )
     if derived:
         step = "_".join([*prefix, "views"])

@@ -87,7 +87,7 @@ def skip_after_failure(context: dg.AssetExecutionContext) -> bool:
 
     The step then returns without output, and Dagster skips the steps that depend on it.
     """
-    for entry in context.instance.all_logs(context.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+    for entry in context.instance.all_logs(context.run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
         event = entry.dagster_event
         failure = None if event is None else event.step_failure_data.user_failure_data
         key = None if failure is None else failure.metadata.get(_MAILBOX_KEY)

@@ -104,8 +104,8 @@ def test_dagsters_settings_hold_what_is_needed():
     assert settings["run_monitoring"]["enabled"] is True
     assert settings["run_monitoring"]["free_slots_after_run_end_seconds"] == 30
     assert settings["telemetry"]["enabled"] is False
-    (limit,) = settings["concurrency"]["runs"]["tag_concurrency_limits"]
-    assert limit == {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+    # A limit on a tag would hold for every job of the instance, other people's too.
+    assert settings["concurrency"] == {"pools": {"granularity": "run", "default_limit": 8}}
 
 
 def test_a_sync_stops_by_itself_before_dagster_ends_it():

@@ -1,6 +1,6 @@
-"""How far the snapshot tables are from the mailbox by now: keys that are new or gone since they were read.
+"""Compare the keys of the snapshot tables with the mailbox: which were added or deleted since the last read.
 
-No fault, for a snapshot is true for the moment of its reading; but worth knowing.
+Such a difference is not an error, because a snapshot shows the mailbox at the time of the read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gmail_client.errors import ForbiddenError
 from gmail_client.spec import SpecTable
 from gmail_client.tables import CATALOGUE
 
-__all__ = ["snapshot_drift"]
+__all__ = ["gmail_keys", "snapshot_drift", "stored_keys"]
 
 _KEYS: Mapping[str, Callable[[GmailApi], Iterable[str]]] = {
     "labels": lambda api: (label["id"] for label in api.labels()),
@@ -29,34 +29,55 @@ _KEYS: Mapping[str, Callable[[GmailApi], Iterable[str]]] = {
 }
 
 
+def stored_keys(lake: Lake, address: str, entry: SpecTable) -> list[str] | None:
+    """The keys of a mailbox's rows in a snapshot table, duplicates included; None if there is no such table.
+
+    Raises:
+        LakeError: The table can't be read.
+    """
+    delta = lake.find(entry.table_name)
+    if delta is None:
+        return None
+    key = CATALOGUE[entry.source_table].primary_key[0]
+    query = f"SELECT {identifier(key)} AS key FROM t WHERE {equals(MAILBOX, address)}"  # noqa: S608 - quoted
+    keys: list[str] = pa.table(QueryBuilder().register("t", delta).execute(query))["key"].to_pylist()
+    return keys
+
+
+def gmail_keys(api: GmailApi, table: str, address: str) -> set[str] | None:
+    """The keys that the mailbox has now, from one listing; None if this account is not allowed to read them.
+
+    Raises:
+        GmailError: Gmail refused the request.
+    """
+    if table not in _KEYS:
+        return {address}  # profile and settings: one row
+    try:
+        return set(_KEYS[table](api))
+    except ForbiddenError:
+        return None
+
+
 def snapshot_drift(api: GmailApi, lake: Lake, address: str, tables: Iterable[SpecTable]) -> list[str]:
-    """A sentence for each table whose keys are no longer the mailbox's; costs a listing for each.
+    """A sentence for each snapshot table whose keys differ from the mailbox. Costs a listing per table.
 
     Args:
-        api: The mailbox.
-        lake: Where the tables are.
+        api: The API of the mailbox.
+        lake: The lake.
         address: The mailbox's real address.
-        tables: The spec's.
+        tables: The tables of the spec.
 
     Raises:
         GmailError: Gmail refused, or a table can't be read.
     """
-    said = []
+    found = []
     for entry in tables:
         name = entry.source_table
-        delta = lake.find(entry.table_name) if name in _KEYS else None
-        if delta is None:
-            continue
-        key = CATALOGUE[name].primary_key[0]
-        query = f"SELECT {identifier(key)} AS key FROM t WHERE {equals(MAILBOX, address)}"  # noqa: S608 - quoted
-        stored = set(pa.table(QueryBuilder().register("t", delta).execute(query))["key"].to_pylist())
-        try:
-            present = set(_KEYS[name](api))
-        except ForbiddenError:
-            continue
-        if stored != present:
-            said.append(
-                f"{name}: {len(present - stored)} new and {len(stored - present)} gone since the table was read; "
-                "the next snapshot brings it up to date."
+        stored = stored_keys(lake, address, entry) if name in _KEYS else None
+        present = None if stored is None else gmail_keys(api, name, address)
+        if stored is not None and present is not None and set(stored) != present:
+            found.append(
+                f"{name}: {len(present.difference(stored))} added and {len(set(stored) - present)} deleted since "
+                "the table was read; the next snapshot updates it."
             )
-    return said
+    return found

@@ -27,24 +27,44 @@ def test_an_asset_for_each_table_in_one_group_partitioned_by_mailbox():
     definitions = gmail_definitions(mailboxes=["a@gmail.test", "b@gmail.test"])
     dg.Definitions.validate_loadable(definitions)
     specs = specs_of(definitions)
+    account = specs.pop("gmail/account")
+    assert account.kinds == {"gmail"}
+    assert account.group_name == "gmail"
     assert specs.keys() == {f"gmail/{name}" for name in (*CATALOGUE, *VIEWS)}
-    for spec in specs.values():
+    for name, spec in specs.items():
         assert spec.group_name == "gmail"
         assert spec.kinds == {"gmail", "deltalake"}
-        assert spec.owners == ["team:gmail"]
+        assert not spec.owners
+        upstream = {dependency.asset_key.path[-1] for dependency in spec.deps}
+        assert ("account" in upstream) == (name.removeprefix("gmail/") in CATALOGUE)
         assert spec.partitions_def is not None
         assert spec.partitions_def.get_partition_keys() == ["a@gmail.test", "b@gmail.test"]
 
 
 @pytest.mark.usefixtures("clean_environment")
 def test_every_column_is_described():
-    for name, spec in specs_of(gmail_definitions()).items():
+    specs = specs_of(gmail_definitions())
+    del specs["gmail/account"]
+    for name, spec in specs.items():
         schema = spec.metadata["dagster/column_schema"]
         assert schema.columns[0].name == "mailbox"
         table = {**CATALOGUE, **VIEWS}[name.removeprefix("gmail/")]
-        assert len(schema.columns) == len(table.schema) + 1
+        top = [column for column in schema.columns if "." not in column.name]
+        assert len(top) == len(table.schema) + 1
         assert all(column.description for column in schema.columns)
         assert spec.description
+
+
+@pytest.mark.usefixtures("clean_environment")
+@pytest.mark.parametrize(
+    ("given", "pool"), [({}, "gmail"), ({"group_name": "work"}, "work"), ({"pool": "p"}, "p")]
+)
+def test_every_step_that_calls_gmail_is_in_the_pool(given: dict[str, str], pool: str):
+    job = gmail_definitions(**given).resolve_job_def(f"{given.get('group_name', 'gmail')}_all")
+    pools = {node.definition.name: node.definition.pools for node in job.graph.nodes}
+    without_gmail = {name for name, found in pools.items() if not found}
+    assert without_gmail == {"gmail_views", "gmail_views_checks"}
+    assert all(found == {pool} for name, found in pools.items() if name not in without_gmail)
 
 
 @pytest.mark.usefixtures("clean_environment")
@@ -77,7 +97,7 @@ def test_two_sets_of_mailboxes_in_one_project():
     second = gmail_definitions(key_prefix="work", group_name="work", mailboxes=["b@gmail.test"])
     both = dg.Definitions.merge(first, second)
     dg.Definitions.validate_loadable(both)
-    assert len(specs_of(both)) == 2 * (len(CATALOGUE) + len(VIEWS))
+    assert len(specs_of(both)) == 2 * (len(CATALOGUE) + len(VIEWS) + 1)
 
 
 @pytest.mark.usefixtures("clean_environment")
@@ -101,18 +121,19 @@ def test_the_pipeline_spec_chooses_tables_options_and_names():
     )
     dg.Definitions.validate_loadable(definitions)
     specs = specs_of(definitions)
-    assert specs.keys() == {"raw/crm/mail", "raw/gmail/labels"}
+    assert specs.keys() == {"raw/gmail/account", "raw/crm/mail", "raw/gmail/labels"}
     assert specs["raw/crm/mail"].metadata["options"] == "q=newer_than:7d, maxResults=100, deletes=keep"
     assert specs["raw/gmail/labels"].metadata["options"] == "defaults"
     assert specs["raw/crm/mail"].metadata["dagster/table_name"] == "mail"
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_snapshots_alone_need_no_sensor_and_no_checks():
+def test_snapshots_alone_need_no_sensor():
     definitions = gmail_definitions(spec={"objects": [{"table": {"source_table": "labels"}}]})
     dg.Definitions.validate_loadable(definitions)
     assert not definitions.sensors
-    assert not definitions.asset_checks
+    (checks,) = definitions.asset_checks
+    assert {key.asset_key.path[-1] for key in checks.check_keys} == {"labels"}
 
 
 @pytest.mark.usefixtures("clean_environment")
@@ -120,8 +141,9 @@ def test_spec_and_mailboxes_come_from_the_environment(tmp_path, monkeypatch):
     (tmp_path / "spec.yaml").write_text("objects: [{table: {source_table: profile}}]\n")
     monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
     monkeypatch.setenv("GMAIL_MAILBOXES", "a@gmail.test, b@gmail.test")
-    (spec,) = specs_of(gmail_definitions()).values()
-    assert spec.key == dg.AssetKey(["gmail", "profile"])
+    specs = specs_of(gmail_definitions())
+    assert specs.keys() == {"gmail/account", "gmail/profile"}
+    spec = specs["gmail/profile"]
     assert spec.partitions_def.get_partition_keys() == ["a@gmail.test", "b@gmail.test"]
 
 
