@@ -7,6 +7,7 @@ Every asset is partitioned by mailbox and writes its Delta table itself; it yiel
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -314,7 +315,7 @@ def materialized(
     described: Mapping[str, Any],
     result: SyncResult,
 ) -> dg.MaterializeResult[None]:
-    """What Dagster keeps of a table that was brought up to date: its description, and what became of it."""
+    """The result for Dagster: `described` and the metadata of this run (docs/dagster.md lists the fields)."""
     if not result.complete:
         context.log.warning(
             "The time budget ended this run; committed data is kept and the next run continues."
@@ -334,19 +335,20 @@ def _metadata(table: LakeTable, result: SyncResult) -> dict[str, Any]:
         "rows_written": result.rows_written,
         "rows_updated": result.rows_updated,
         "rows_deleted": result.rows_deleted,
-        "units": result.units,
-        "calls": result.calls,
+        "quota_units": result.units,
+        "api_calls": result.calls,
         "bytes_received": result.bytes,
         "bytes_in_lake": table.size(result.address),
-        "seconds": round(result.seconds, 3),
+        "duration_seconds": round(result.seconds, 3),
         "complete": result.complete,
+        "synced_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if result.history_id is not None:
-        metadata["history_id"] = str(result.history_id)
+        metadata["synced_through"] = str(result.history_id)
     if result.upkeep:
-        metadata["upkeep"] = result.upkeep
+        metadata["maintenance"] = result.upkeep
     if result.unfetched:
-        metadata["unfetched"] = result.unfetched
+        metadata["unfetched_messages"] = result.unfetched
     if result.warnings:
         # Plain text: a warning can quote the content of a message, which must not be rendered.
         metadata["warnings"] = dg.MetadataValue.text("\n".join(result.warnings))

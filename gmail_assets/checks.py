@@ -140,7 +140,7 @@ def row_count(data: CheckContext, table: str) -> Outcome:
     return Outcome(
         passed,
         message,
-        {**numbers, "in_spam_and_trash": hidden, "changes_since": pending},
+        {**numbers, "in_spam_and_trash": hidden, "pending_changes": pending},
         unexplained={table: unexplained},
     )
 
@@ -191,12 +191,14 @@ def up_to_date(data: CheckContext, table: str) -> Outcome:
             severity=dg.AssetCheckSeverity.WARN,
         )
     behind = max(head - status.cursor, 0)
+    numbers = {"history_ids_behind": behind, "pending_changes": 0, "lag_minutes": 0}
     if not behind:
-        return Outcome(True, f"synced through Gmail's current history id, {head}", {"history_ids_behind": 0})
+        return Outcome(True, f"synced through Gmail's current history id, {head}", numbers)
     if data.pending is None:
+        del numbers["pending_changes"], numbers["lag_minutes"]
         message = f"{behind:,} history ids behind, and the history has expired: the next sync reconciles"
-        return Outcome(False, message, {"history_ids_behind": behind})
-    numbers = {"history_ids_behind": behind, "changes_since": len(data.pending)}
+        return Outcome(False, message, numbers)
+    numbers["pending_changes"] = len(data.pending)
     arrived = next((event for record in data.pending for event in record.get("messagesAdded", ())), None)
     if arrived is None:
         return Outcome(True, f"{len(data.pending):,} label changes behind", numbers)
@@ -205,9 +207,9 @@ def up_to_date(data: CheckContext, table: str) -> Outcome:
     if answer.json is None:
         return Outcome(True, f"{len(data.pending):,} changes behind", numbers)
     waiting = data.now - datetime.fromtimestamp(int(answer.json["internalDate"]) / 1000, UTC)
-    minutes = max(int(waiting.total_seconds() // 60), 0)
-    message = f"{len(data.pending):,} changes behind; the oldest new message is {minutes:,} minutes old"
-    return Outcome(waiting <= data.max_lag, message, {**numbers, "minutes_behind": minutes})
+    numbers["lag_minutes"] = max(int(waiting.total_seconds() // 60), 0)
+    message = f"{len(data.pending):,} changes behind; the oldest new message is {numbers['lag_minutes']:,} minutes old"
+    return Outcome(waiting <= data.max_lag, message, numbers)
 
 
 def _missing_from(values: pa.ChunkedArray, among: pa.ChunkedArray) -> list[str]:

@@ -1,15 +1,18 @@
 """The cursor of the change sensor and the decision that follows from it: pure functions without Dagster or network.
 
-The cursor is JSON: `{mailbox: {committed, observed, requested: {from, to, attempt, at}, tables, seen}}`.
+The cursor is JSON, with one object per mailbox:
 
-- `committed`: the history id that the tables are synced through. It can be edited: an earlier id replays the history
-  from there; null reconciles the mailbox; a later id is rejected. Removing the entry, or the whole cursor, is safe:
-  the cursors in the Delta tables are authoritative.
-- `observed`: Gmail's current history id at the last tick.
-- `requested`: the last requested run; `attempt` counts the attempts since the last success, `at` is epoch seconds.
-- `tables`: the cursor of the tables at the last tick. The sensor detects an edit by comparing `committed` with it.
-- `seen`: epoch seconds of the last tick that included the mailbox. If there are too many mailboxes for one tick,
-  those with the oldest `seen` come first.
+- `synced_through`: the history id that the tables are synced through. It can be edited: an earlier id replays the
+  history from there; null reconciles the mailbox; a later id is ignored. Removing the object, or the whole cursor, is
+  safe: the cursors in the Delta tables are authoritative.
+- `latest_history_id`: Gmail's current history id at the last tick.
+- `requested`: the last requested run, `{from, to, attempt, at}`; `attempt` counts the attempts since the last success.
+- `tables_synced_through`: the cursor of the tables at the last tick. The sensor detects an edit by comparing
+  `synced_through` with it.
+- `checked_at`: time of the last tick that included the mailbox. If there are too many mailboxes for one tick, those
+  with the oldest `checked_at` come first.
+
+History ids are strings, as in Gmail's API; times are ISO 8601 in UTC.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 __all__ = [
@@ -31,6 +35,7 @@ __all__ = [
     "backoff_seconds",
     "decide",
     "dump_cursor",
+    "iso_time",
     "parse_cursor",
 ]
 
@@ -63,13 +68,13 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class CursorEntry:
-    """One mailbox in the cursor; the module docstring explains the fields."""
+    """One mailbox in the cursor; the module docstring explains the fields. Times are epoch seconds."""
 
-    committed: int | None = None
+    synced_through: int | None = None
     observed: int | None = None
     requested: Requested | None = None
     tables: int | None = None
-    seen: float = 0.0
+    checked_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +133,14 @@ def decide(
     """
     entry = entry or CursorEntry()
     edited, note = _edited_start(entry, observation)
-    updated = replace(entry, observed=observation.observed, seen=now)
+    updated = replace(entry, observed=observation.observed, checked_at=now)
     if observation.unfinished:
         # An edited cursor must not be overwritten while a run is in progress.
         return Decision(updated, None, f"{note}a run is queued or in progress")
     tables = observation.tables
     updated = replace(updated, tables=tables)
     if edited is None:
-        updated = replace(updated, committed=tables)
+        updated = replace(updated, synced_through=tables)
     if tables is None and not observation.begun and not initial_load:
         return Decision(replace(updated, requested=None), None, _not_loaded(entry))
     current = tables is not None and tables == observation.observed and not observation.incomplete
@@ -159,12 +164,12 @@ def decide(
 def _edited_start(entry: CursorEntry, observation: Observation) -> tuple[Start, str]:
     """The start that a person set by editing the cursor, unless a run has already done it; and a note."""
     tables = observation.tables
-    if tables is None or entry.committed == entry.tables:
+    if tables is None or entry.synced_through == entry.tables:
         return None, ""
-    edited: Start = RECONCILE if entry.committed is None else entry.committed
+    edited: Start = RECONCILE if entry.synced_through is None else entry.synced_through
     if isinstance(edited, int):
         if edited > tables:
-            return None, f"committed was set to {edited}, later than the tables' {tables}: ignored; "
+            return None, f"synced_through was set to {edited}, later than the tables' {tables}: ignored; "
         if edited == tables:
             return None, ""
     last = entry.requested
@@ -182,9 +187,9 @@ def _not_loaded(entry: CursorEntry) -> str:
 def _reason(request: Request, observation: Observation) -> str:
     tables, observed = observation.tables, observation.observed
     if request.start == RECONCILE:
-        reason = "committed was set to null: reconcile with a listing"
+        reason = "synced_through was set to null: reconcile with a listing"
     elif request.start is not None:
-        reason = f"committed was set to an earlier id: replay the history from {request.start}"
+        reason = f"synced_through was set to an earlier id: replay the history from {request.start}"
     elif observation.incomplete:
         reason = "a check found rows missing or too many: reconcile"
     elif tables is None:
@@ -228,18 +233,29 @@ def dump_cursor(entries: Mapping[str, CursorEntry]) -> str:
 def _as_json(entry: CursorEntry) -> dict[str, Any]:
     requested = entry.requested
     return {
-        "committed": _text(entry.committed),
-        "observed": _text(entry.observed),
+        "synced_through": _text(entry.synced_through),
+        "latest_history_id": _text(entry.observed),
         "requested": requested
         and {
             "from": _text(requested.start),
             "to": _text(requested.to),
             "attempt": requested.attempt,
-            "at": requested.at,
+            "at": iso_time(requested.at),
         },
-        "tables": _text(entry.tables),
-        "seen": entry.seen,
+        "tables_synced_through": _text(entry.tables),
+        "checked_at": iso_time(entry.checked_at),
     }
+
+
+def iso_time(epoch: float) -> str | None:
+    """Epoch seconds as ISO 8601 in UTC with milliseconds; None for 0."""
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds") if epoch else None
+
+
+def _epoch(value: object) -> float:
+    if value is None:
+        return 0.0
+    return round(datetime.fromisoformat(str(value)).timestamp(), 3)
 
 
 def _text(value: Start) -> str | None:
@@ -250,11 +266,11 @@ def _entry(value: object) -> CursorEntry:
     given = _object(value)
     requested = given.get("requested")
     return CursorEntry(
-        committed=_history_id(given, "committed"),
-        observed=_history_id(given, "observed"),
+        synced_through=_history_id(given, "synced_through"),
+        observed=_history_id(given, "latest_history_id"),
         requested=None if requested is None else _requested(_object(requested)),
-        tables=_history_id(given, "tables"),
-        seen=float(given.get("seen", 0.0)),
+        tables=_history_id(given, "tables_synced_through"),
+        checked_at=_epoch(given.get("checked_at")),
     )
 
 
@@ -263,7 +279,7 @@ def _requested(given: Mapping[str, Any]) -> Requested:
         start=RECONCILE if given.get("from") == RECONCILE else _history_id(given, "from"),
         to=_history_id(given, "to") or 0,
         attempt=int(given.get("attempt", 1)),
-        at=float(given.get("at", 0.0)),
+        at=_epoch(given.get("at")),
     )
 
 

@@ -26,6 +26,7 @@ from gmail_assets.sensor_cursor import (
     RunOutcome,
     decide,
     dump_cursor,
+    iso_time,
     parse_cursor,
 )
 from gmail_client.client import GmailClient
@@ -97,7 +98,7 @@ def change_sensor(
         minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
         description="Reads the current history id of each mailbox and syncs messages and threads if it changed. "
-        "The cursor can be edited: set committed to an earlier id to replay the history from there, or to null "
+        "The cursor can be edited: set synced_through to an earlier id to replay the history from there, or to null "
         "to reconcile the mailbox.",
         required_resource_keys=resources.required,
     )
@@ -106,7 +107,9 @@ def change_sensor(
         entries, notes = parse_cursor(context.cursor)
         # Drop mailboxes that are no longer configured.
         entries = {mailbox: entry for mailbox, entry in entries.items() if mailbox in mailboxes}
-        longest_unseen_first = sorted(mailboxes, key=lambda mailbox: entries.get(mailbox, CursorEntry()).seen)
+        longest_unseen_first = sorted(
+            mailboxes, key=lambda mailbox: entries.get(mailbox, CursorEntry()).checked_at
+        )
         chosen = longest_unseen_first[:mailboxes_per_tick]
         unfinished = _unfinished(context.instance)
         requests: list[dg.RunRequest] = []
@@ -114,7 +117,9 @@ def change_sensor(
         for mailbox, state in _mailbox_states(gmail.client(), gmail_lake.lake(), tables, chosen):
             if state.error is not None or state.statuses is None:
                 failed.append(f"{mailbox}: {state.error}")
-                entries[mailbox] = replace(entries.get(mailbox, CursorEntry()), seen=round(time.time(), 3))
+                entries[mailbox] = replace(
+                    entries.get(mailbox, CursorEntry()), checked_at=round(time.time(), 3)
+                )
                 continue
             entry = entries.get(mailbox)
             decision = decide(
@@ -196,7 +201,7 @@ def _last_run(instance: dg.DagsterInstance, mailbox: str, entry: CursorEntry | N
 
 
 def _request_name(at: float) -> str:
-    return f"{at:.3f}"
+    return str(iso_time(at))
 
 
 def _run_request(

@@ -95,7 +95,7 @@ def _last_materializations(instance: dg.DagsterInstance) -> list[dict[str, Any]]
                 "new": metadata["rows_written"],
                 "changed": metadata["rows_updated"],
                 "deleted": metadata["rows_deleted"],
-                "units": "same run" if rows else metadata["units"],
+                "units": "same run" if rows else metadata["quota_units"],
             }
         )
     return rows

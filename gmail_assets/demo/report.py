@@ -37,8 +37,8 @@ def show_tables(console: Console, run: RunResult) -> None:
                 "table": table,
                 "rows": metadata["dagster/partition_row_count"],
                 "bytes in lake": size_text(metadata["bytes_in_lake"]),
-                "units": "same fetch" if shares else metadata["units"],
-                "seconds": None if shares else metadata["seconds"],
+                "units": "same fetch" if shares else metadata["quota_units"],
+                "seconds": None if shares else metadata["duration_seconds"],
             }
         )
     console.print(summary_table(["table", "rows", "bytes in lake", "units", "seconds"], rows))
@@ -51,8 +51,10 @@ def show_tables(console: Console, run: RunResult) -> None:
 
 def total_units(run: RunResult) -> int:
     """Quota units of a run; the shared units of messages and threads count once."""
-    shared = [run.tables[table]["units"] for table in CHANGE_TABLES if table in run.tables]
-    others = sum(metadata["units"] for table, metadata in run.tables.items() if table not in CHANGE_TABLES)
+    shared = [run.tables[table]["quota_units"] for table in CHANGE_TABLES if table in run.tables]
+    others = sum(
+        metadata["quota_units"] for table, metadata in run.tables.items() if table not in CHANGE_TABLES
+    )
     return int(max(shared, default=0) + others)
 
 

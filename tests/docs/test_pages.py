@@ -185,6 +185,17 @@ def test_every_command_and_exit_code_is_documented() -> None:
         assert re.search(rf"\b{int(code)} ", codes), code
 
 
+def test_every_asset_check_is_documented() -> None:
+    from gmail_assets.factory import gmail_definitions
+
+    page = (ROOT / "docs" / "dagster.md").read_text("utf-8")
+    names = {
+        key.name for checks in gmail_definitions(mailboxes=["me"]).asset_checks or () for key in checks.check_keys
+    }
+    assert len(names) > 5
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
 def test_tables_are_fresh() -> None:
     made = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "tables_doc.py")], capture_output=True, check=True, cwd=ROOT

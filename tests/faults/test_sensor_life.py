@@ -56,18 +56,18 @@ class Sensor:
     def edit(self, how: str) -> None:
         """A person changes the cursor."""
         if how in ("remove", "nonsense"):
-            self.cursor = "" if how == "remove" else '{"me": {"committed": "soon"}}'
+            self.cursor = "" if how == "remove" else '{"me": {"synced_through": "soon"}}'
             return
         given = json.loads(self.cursor or "{}").get("me")
-        if given is None or given["committed"] == "soon":
+        if given is None or given["synced_through"] == "soon":
             return
-        committed = int(given["committed"] or 0)
-        given["tables" if how == "tables" else "committed"] = (
+        synced_through = int(given["synced_through"] or 0)
+        given["tables_synced_through" if how == "tables" else "synced_through"] = (
             None
             if how in ("null", "tables")
-            else str(max(committed - self.rng.randint(1, 300), 1))
+            else str(max(synced_through - self.rng.randint(1, 300), 1))
             if how == "back"
-            else str(committed + self.rng.randint(1, 300))
+            else str(synced_through + self.rng.randint(1, 300))
         )
         self.cursor = json.dumps({"me": given})
 
@@ -133,7 +133,7 @@ def check_a_life(seed: int, messages: int, steps: list[tuple[str, Any]]) -> None
         # The longest wait between two tries is an hour; a failed try and an edit take two runs at most.
         assert any(not sensor.tick(wait=4000.0) for _ in range(4)), "it never comes to rest"
         assert_lake_is_true(sensor.lake, gmail, BOTH)
-        assert parse_cursor(sensor.cursor)[0]["me"].committed == int(gmail.mailbox().head)
+        assert parse_cursor(sensor.cursor)[0]["me"].synced_through == int(gmail.mailbox().head)
 
 
 LIFE = {"seed": st.integers(0, 2**16), "messages": st.integers(0, 15), "steps": STEPS}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -67,15 +69,18 @@ def test_ten_tables_equal_the_mailbox(environment: Emulator, lake_of_test: Lake)
         assert said["dagster/uri"] == lake_of_test.location(table)
         assert said["dagster/column_schema"].columns[0].name == "mailbox"
         assert said["mailbox"] == environment.addresses[0]
-        assert {"units", "calls", "seconds", "bytes_received"} <= said.keys()
-    assert metadata["messages"]["history_id"] == environment.mailbox().head
+        assert {"quota_units", "api_calls", "duration_seconds", "bytes_received"} <= said.keys()
+        assert datetime.fromisoformat(said["synced_at"]).tzinfo is not None
+    assert metadata["messages"]["synced_through"] == environment.mailbox().head
+    page = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text("utf-8")
+    assert [key for key in metadata["messages"] if f"`{key}`" not in page] == []
 
 
 def test_messages_and_threads_share_one_fetch(environment: Emulator):
     threads = environment.truth("threads", format="minimal")
     cheapest = sum(min(20 * len(thread["messages"]), 40) for thread in threads)
     said = metadata_of(materialize(environment, CHANGE_TABLES))
-    assert said["messages"]["units"] == said["threads"]["units"] <= 1.03 * cheapest + 20
+    assert said["messages"]["quota_units"] == said["threads"]["quota_units"] <= 1.03 * cheapest + 20
     assert not environment.usage.fetched_twice
 
 

@@ -105,7 +105,7 @@ def test_mail_since_the_last_sync_explains_a_difference(environment: Emulator, l
         mailbox.insert(mailbox.random_mail(), ["INBOX"])
     outcome = row_count(look(lake_of_test), "messages")
     assert outcome.passed
-    assert outcome.numbers["changes_since"] == 3
+    assert outcome.numbers["pending_changes"] == 3
 
 
 @pytest.mark.usefixtures("environment")
@@ -149,7 +149,7 @@ def test_new_mail_may_wait_an_hour(environment: Emulator, lake_of_test: Lake):
     assert up_to_date(look(lake_of_test), "messages").passed
     outcome = up_to_date(look(lake_of_test, later=timedelta(hours=2)), "messages")
     assert not outcome.passed
-    assert outcome.numbers["minutes_behind"] >= 119
+    assert outcome.numbers["lag_minutes"] >= 119
 
 
 def test_changes_that_carry_no_time_are_no_failure(environment: Emulator, lake_of_test: Lake):
@@ -157,7 +157,7 @@ def test_changes_that_carry_no_time_are_no_failure(environment: Emulator, lake_o
     environment.mailbox().modify(environment.mailbox().message_ids()[0], ["STARRED"])
     outcome = up_to_date(look(lake_of_test, later=timedelta(days=2)), "messages")
     assert outcome.passed
-    assert outcome.numbers["changes_since"] == 1
+    assert outcome.numbers["pending_changes"] == 1
 
 
 def test_a_history_that_is_gone_fails(environment: Emulator, lake_of_test: Lake):

@@ -43,7 +43,7 @@ def test_a_run_brings_them_up_to_date_at_no_quota(environment: Emulator, lake_of
     for name in VIEWS:
         metadata = found[key(name)]
         assert metadata["sync_mode"].value == "derived"
-        assert metadata["units"].value == 0
+        assert metadata["quota_units"].value == 0
         assert metadata["dagster/table_name"].value == name
         assert metadata["dagster/partition_row_count"].value > 0
     messages = true_rows(environment, SpecTable(source_table="messages"), address)

@@ -53,7 +53,7 @@ def test_a_run_under_way_holds_everything_as_it_was():
     entry = CursorEntry(50, 200, None, 100)
     decision = tick(entry, unfinished=True)
     assert decision.request is None
-    assert decision.entry == replace(entry, seen=NOW)
+    assert decision.entry == replace(entry, checked_at=NOW)
 
 
 def test_not_loaded_is_skipped_unless_told_to_load():
@@ -94,12 +94,12 @@ def test_a_run_by_somebody_else_is_no_edit():
     entry = tick(None).entry
     decision = tick(entry, tables=200, observed=200)
     assert decision.request is None
-    assert decision.entry.committed == 200
+    assert decision.entry.synced_through == 200
 
 
 @pytest.mark.parametrize("observed", [100, 200])
 def test_set_back_replays_until_a_replay_succeeded(observed):
-    edited = replace(tick(None, tables=100, observed=100).entry, committed=40)
+    edited = replace(tick(None, tables=100, observed=100).entry, synced_through=40)
     asked = tick(edited, observed=observed)
     assert asked.request == Request(40, 1)
     assert "replay the history from 40" in asked.reason
@@ -107,38 +107,40 @@ def test_set_back_replays_until_a_replay_succeeded(observed):
     assert failed.request == Request(40, 2)
     done = tick(failed.entry, observed=observed, tables=observed, now=NOW + 62, last_run="succeeded")
     assert done.request is None
-    assert done.entry.committed == done.entry.tables == observed
+    assert done.entry.synced_through == done.entry.tables == observed
 
 
 def test_set_back_while_a_run_is_under_way_is_not_forgotten():
-    edited = replace(tick(None).entry, committed=40)
+    edited = replace(tick(None).entry, synced_through=40)
     waiting = tick(edited, unfinished=True)
     assert tick(waiting.entry, tables=200).request == Request(40, 1)
 
 
 def test_set_back_by_pasting_the_three_documented_fields():
-    pasted, problems = parse_cursor('{"me": {"committed": "40", "observed": "200", "requested": null}}')
+    pasted, problems = parse_cursor(
+        '{"me": {"synced_through": "40", "latest_history_id": "200", "requested": null}}'
+    )
     assert problems == []
     assert tick(pasted["me"]).request == Request(40, 1)
 
 
 def test_set_to_null_compares_once():
-    edited = replace(tick(None, tables=200).entry, committed=None)
+    edited = replace(tick(None, tables=200).entry, synced_through=None)
     asked = tick(edited, tables=200)
     assert asked.request == Request(RECONCILE, 1)
     assert asked.entry.requested is not None
     assert asked.entry.requested.start == RECONCILE
     done = tick(parse_cursor(dump_cursor({"me": asked.entry}))[0]["me"], tables=200, last_run="succeeded")
     assert done.request is None
-    assert done.entry.committed == 200
+    assert done.entry.synced_through == 200
 
 
 def test_set_forward_is_refused_and_said():
-    edited = replace(tick(None).entry, committed=150)
+    edited = replace(tick(None).entry, synced_through=150)
     decision = tick(edited, last_run="succeeded")
     assert decision.request == Request(None, 1)
     assert "set to 150, later than the tables' 100: ignored" in decision.reason
-    assert decision.entry.committed == 100
+    assert decision.entry.synced_through == 100
 
 
 @pytest.mark.parametrize(
@@ -147,10 +149,10 @@ def test_set_forward_is_refused_and_said():
         ("{", "not JSON"),
         ("[1]", "a list, not an object"),
         ('{"me": 7}', "entry of me is invalid"),
-        ('{"me": {"committed": "yesterday"}}', "committed is 'yesterday', not a history id"),
-        ('{"me": {"committed": true}}', "committed is True"),
-        ('{"me": {"committed": "-5"}}', "committed is '-5'"),
-        ('{"me": {"committed": "5", "requested": {"at": []}}}', "entry of me is invalid"),
+        ('{"me": {"synced_through": "yesterday"}}', "synced_through is 'yesterday', not a history id"),
+        ('{"me": {"synced_through": true}}', "synced_through is True"),
+        ('{"me": {"synced_through": "-5"}}', "synced_through is '-5'"),
+        ('{"me": {"synced_through": "5", "requested": {"at": "soon"}}}', "entry of me is invalid"),
     ],
 )
 def test_nonsense_counts_as_removed_and_is_said(cursor, complaint):
@@ -168,29 +170,30 @@ def test_the_cursor_has_the_documented_form():
     value = json.loads(dump_cursor({"ada@gmail.test": tick(None).entry}))
     assert value == {
         "ada@gmail.test": {
-            "committed": "100",
-            "observed": "200",
-            "requested": {"from": "100", "to": "200", "attempt": 1, "at": NOW},
-            "tables": "100",
-            "seen": NOW,
+            "synced_through": "100",
+            "latest_history_id": "200",
+            "requested": {"from": "100", "to": "200", "attempt": 1, "at": "1970-01-12T13:46:40.000+00:00"},
+            "tables_synced_through": "100",
+            "checked_at": "1970-01-12T13:46:40.000+00:00",
         }
     }
 
 
 ids = st.none() | st.integers(1, 2**63)
+times = st.integers(0, 10**13).map(lambda milliseconds: milliseconds / 1000)
 entries = st.builds(
     CursorEntry,
-    committed=ids,
+    synced_through=ids,
     observed=ids,
     tables=ids,
-    seen=st.floats(0, 1e10),
+    checked_at=times,
     requested=st.none()
     | st.builds(
         Requested,
         start=ids | st.just(RECONCILE),
         to=st.integers(1, 2**63),
         attempt=st.integers(1, 99),
-        at=st.floats(1, 1e10),
+        at=times,
     ),
 )
 
