@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 __all__ = [
@@ -45,6 +45,7 @@ RECONCILE: Literal["reconcile"] = "reconcile"
 Start = int | Literal["reconcile"] | None
 RunOutcome = Literal["none", "succeeded", "failed"]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_BACKOFF_SECONDS = 60.0
 _LONGEST_BACKOFF_SECONDS = 3600.0
 
@@ -249,7 +250,10 @@ def _as_json(entry: CursorEntry) -> dict[str, Any]:
 
 def iso_time(epoch: float) -> str | None:
     """Epoch seconds as ISO 8601 in UTC with milliseconds; None for 0."""
-    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds") if epoch else None
+    if not epoch:
+        return None
+    moment = _EPOCH + timedelta(milliseconds=round(epoch * 1000))
+    return moment.isoformat(timespec="milliseconds")
 
 
 def _epoch(value: object) -> float:

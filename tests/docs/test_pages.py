@@ -190,7 +190,9 @@ def test_every_asset_check_is_documented() -> None:
 
     page = (ROOT / "docs" / "dagster.md").read_text("utf-8")
     names = {
-        key.name for checks in gmail_definitions(mailboxes=["me"]).asset_checks or () for key in checks.check_keys
+        key.name
+        for checks in gmail_definitions(mailboxes=["me"]).asset_checks or ()
+        for key in checks.check_keys
     }
     assert len(names) > 5
     assert [name for name in names if f"`{name}`" not in page] == []
