@@ -70,9 +70,9 @@ def test_a_label_renamed_shows_after_the_snapshots(environment: Emulator, lake_o
 def test_a_spec_chooses_them():
     spec = {"objects": [{"table": {"source_table": name}} for name in ("messages", "emails")]}
     specs = gmail_definitions(spec=spec).resolve_all_asset_specs()
-    assert {spec.key for spec in specs} == {key("messages"), key("emails")}
+    assert {spec.key for spec in specs} == {key("account"), key("messages"), key("emails")}
     without = gmail_definitions(spec={"objects": [{"table": {"source_table": "messages"}}]})
-    assert {spec.key for spec in without.resolve_all_asset_specs()} == {key("messages")}
+    assert {spec.key for spec in without.resolve_all_asset_specs()} == {key("account"), key("messages")}
 
 
 def test_a_spec_without_their_sources_is_refused():

@@ -212,7 +212,7 @@ def test_the_cursor_survives_being_stored(given_entries):
 )
 @example(
     entry=CursorEntry(
-        committed=None, observed=2, requested=Requested(100, 200, 1, NOW - 1), tables=100, seen=NOW
+        synced_through=None, observed=2, requested=Requested(100, 200, 1, NOW - 1), tables=100, checked_at=NOW
     ),
     tables=100,
     behind=1,

@@ -156,7 +156,7 @@ def test_snapshots_that_are_out_of_date_are_worth_a_remark(gmail: Emulator, load
     gmail.mailbox().create_label("Brand new")
     result = run("verify")
     assert result.code == 0
-    assert "labels: 1 new and 0 gone" in result.out
+    assert "labels: 1 added and 0 deleted" in result.out
 
 
 def test_bad_input_and_another_account(gmail: Emulator, loaded: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
