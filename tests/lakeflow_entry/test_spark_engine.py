@@ -270,11 +270,11 @@ def test_the_assets_use_it_when_the_setting_says_so(
     monkeypatch.chdir(tmp_path)
     gmail.faults.add(Fault("settings.delegates.list", status=403, message="Delegates are closed"))
     gmail.faults.add(Fault("settings.getVacation", status=403, message="Vacation is closed"))
-    gmail.faults.add(Fault("settings.filters.list", status=403, reason="accessNotConfigured"))
+    gmail.faults.add(Fault("settings.filters.list", status=400, message="Filters are closed"))
     gmail.usage.reset()
     run = Runner().run_mailbox(gmail.addresses[0], list(CATALOGUE))
     (failed,) = run.failures.items()
-    assert (failed[0], failed[1].error) == ("filters", "ApiDisabledError")
+    assert (failed[0], failed[1].error) == ("filters", "RequestError")
     assert "Fix: " in failed[1].message
     assert "Traceback" not in failed[1].message
     assert run.tables.keys() == CATALOGUE.keys() - {"filters"}
