@@ -11,6 +11,8 @@ import gzip
 from collections.abc import Callable
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -52,7 +54,11 @@ class EmulatorApp:
         self.backend = backend
         self._gateway = Gateway(backend)
         self._uploads = Uploads()
-        self._rest = Starlette(routes=routes)
+        # The consent page, too, is not for a foreign domain that resolves to this machine.
+        hosts = Middleware(
+            TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False
+        )
+        self._rest = Starlette(routes=routes, middleware=[hosts])
         self._latency = latency
         self._abort = abort
 

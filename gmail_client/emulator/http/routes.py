@@ -13,6 +13,7 @@ from gmail_client.emulator.backend import Backend, DirectoryUser
 from gmail_client.emulator.http.admin import ADMIN_ROOT, admin_reply
 from gmail_client.emulator.http.calls import ServerReply
 from gmail_client.emulator.http.directory import directory_reply
+from gmail_client.emulator.http.origin_check import refusal
 from gmail_client.emulator.oauth.consent import AUTH_PATH, DECISION_PATH, Consent
 from gmail_client.emulator.oauth.token_endpoint import (
     OAuthResponse,
@@ -23,8 +24,6 @@ from gmail_client.emulator.oauth.token_endpoint import (
 )
 
 __all__ = ["make_routes"]
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def make_routes(backend: Backend, url: str) -> list[Route]:
@@ -74,9 +73,8 @@ def make_routes(backend: Backend, url: str) -> list[Route]:
         return _response(directory_reply(backend, request.url.query, request.headers.get("authorization")))
 
     async def admin(request: Request) -> Response:
-        # The Host header must name this machine: no web page may reach the routes by a name of its own.
-        if request.url.hostname not in _LOOPBACK:
-            return JSONResponse({"error": "only for loopback"}, status_code=403)
+        if (refused := refusal(request)) is not None:
+            return JSONResponse({"error": refused[1]}, status_code=refused[0])
         action = request.path_params["action"]
         return _response(
             admin_reply(backend, request.method, action, request.url.query, await request.body())
