@@ -40,9 +40,11 @@ def open_to_others(path: str | Path) -> str | None:
     path = Path(path).expanduser().absolute()
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
-        above = [stat.S_IMODE(parent.stat().st_mode) for parent in path.parents]
+        return f"{mode:04o}" if mode & _OTHERS and _reachable(path) else None
     except OSError:
         return None
-    if not mode & _OTHERS or not all(parent & (stat.S_IXGRP | stat.S_IXOTH) for parent in above):
-        return None
-    return f"{mode:04o}"
+
+
+def _reachable(path: Path) -> bool:
+    """Whether others may pass every folder above."""
+    return all(parent.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH) for parent in path.parents)

@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -181,7 +181,11 @@ def _refuse_other_client(login: Layer, above: Sequence[Layer]) -> None:
 
 
 def login_target(
-    *, client_id: str | None = None, client_secret: str | None = None, client: OAuthClient | None = None
+    *,
+    client_id: str | None = None,
+    client_secret: str | None = None,
+    client: OAuthClient | None = None,
+    ask_secret: Callable[[], str] | None = None,
 ) -> tuple[OAuthClient, Endpoints]:
     """The OAuth client that `login` asks with, and where: from the command line, the environment, `.env`, else the
     last login.
@@ -192,6 +196,7 @@ def login_target(
         client_id: The command line's client id.
         client_secret: The command line's client secret.
         client: The client of the command line's client file.
+        ask_secret: Asks for the client secret where there is an id without one; its answer counts as typed.
 
     Raises:
         ConfigurationError: There is no client, or an endpoint is named that it doesn't belong to.
@@ -205,8 +210,13 @@ def login_target(
         client_id, client_secret = client.id, client.secret.get_secret_value()
     typed |= {"client_id": client_id or typed.get("client_id")}
     typed |= {"client_secret": client_secret or typed.get("client_secret")}
+    named = {
+        name for layer in (Layer.of(_ENVIRONMENT, typed), dotenv) for name in CLIENT if name in layer.values
+    }
+    if named == {"client_id"} and ask_secret is not None:
+        typed |= {"client_secret": ask_secret()}
     layers = [Layer.of(_ENVIRONMENT, typed), dotenv]
-    if not any(name in layer.values for name in CLIENT for layer in layers):
+    if not named:
         layers.append(_login_file())
     owner = owner_of_client(layers)
     endpoints = Endpoints() if owner is None else owner.endpoints

@@ -64,8 +64,8 @@ class OAuthClient:
         if missing:
             raise ConfigurationError(
                 f"No {' and no '.join(missing)} was given for the login.",
-                fix="Use --client-file, or --client-id and --client-secret, or set GMAIL_CLIENT_ID and "
-                f"GMAIL_CLIENT_SECRET. {_MAKE_ONE}.",
+                fix="Use --client-file, or --client-id (in a terminal, the command asks for the secret), or set "
+                f"GMAIL_CLIENT_ID and GMAIL_CLIENT_SECRET. {_MAKE_ONE}.",
             )
         if identity.startswith("GOCSPX-") or secret.endswith(".apps.googleusercontent.com"):
             raise ConfigurationError(

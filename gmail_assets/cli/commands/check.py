@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,14 +25,14 @@ def check(mailboxes: tuple[str, ...], out: Output) -> int:
     """Check the access to Gmail and to the lake.
 
     Requests the first item of each of the ten tables and prints whether it can be read; if not, why, and how to fix
-    it. Writes a small file to the lake and removes it. Prints the installed versions. Costs 31 quota units per
-    mailbox.
+    it. Writes a small file to the lake and removes it. Warns of files and folders with mail or secrets that other users
+    of this machine have access to. Prints the installed versions. Costs 31 quota units per mailbox.
 
     `delegates` can be read by service accounts with domain-wide delegation only. With your own login, a refusal of
     that table is expected and not an error.
     """
     from gmail_assets.cli.environment import Environment
-    from gmail_assets.operations.access_check import check_lake, check_mailbox, versions
+    from gmail_assets.operations.access_check import check_lake, check_mailbox, open_to_others_of, versions
     from gmail_client.errors import GmailError
 
     environment = Environment.load()
@@ -46,6 +47,7 @@ def check(mailboxes: tuple[str, ...], out: Output) -> int:
     except GmailError as error:
         problem = error
     lake = check_lake(environment.lake, environment.spec)
+    exposed = open_to_others_of(environment.settings, environment.lake)
     installed = versions()
 
     if problem is not None:
@@ -53,12 +55,16 @@ def check(mailboxes: tuple[str, ...], out: Output) -> int:
     for access in checked:
         _print_mailbox(out, access)
     _print_lake(out, lake)
+    for path, mode in exposed.items():
+        fix = f"chmod go-rwx {shlex.quote(path)}"
+        out.print(f"Other users have access to {path} (mode {mode}). Fix: {fix}", style="yellow")
     out.print("\nVersions: " + ", ".join(f"{name} {number}" for name, number in installed.items()))
     out.print_json(
         {
             "problem": None if problem is None else _error_as_json(problem),
             "mailboxes": [_mailbox_as_json(access) for access in checked],
             "lake": _lake_as_json(lake),
+            "open_to_others": exposed,
             "versions": installed,
         }
     )

@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["login"]
 
+_STANDARD_INPUT = "-"
+
 
 @click.command
 @click.option(
     "--client-file", metavar="FILE", help="JSON file of the OAuth client, downloaded from the Cloud console."
 )
 @click.option("--client-id", metavar="ID", help="Client id. Default: GMAIL_CLIENT_ID.")
-@click.option("--client-secret", metavar="SECRET", help="Client secret. Default: GMAIL_CLIENT_SECRET.")
+@click.option(
+    "--client-secret",
+    metavar="SECRET",
+    help="Client secret; `-` reads it from standard input. Default: GMAIL_CLIENT_SECRET, else a prompt. "
+    "Other users of this machine can see an argument in the process list.",
+)
 @click.option("--account", metavar="ADDRESS", help="Expected account; a login with another account fails.")
 @click.option(
     "--no-browser",
@@ -79,7 +86,7 @@ def login(
 
     if out.json and print_env:
         raise ConfigurationError("--json and --print-env contradict each other.", fix="Use one of them.")
-    client, endpoints = _target(client_file, client_id, client_secret)
+    client, endpoints = _target(client_file, client_id, client_secret, out)
     flow = Login(client, oauth_root=endpoints.oauth_root, api_root=endpoints.api_root, hint=account)
 
     def show(url: str, paste: bool) -> None:
@@ -118,21 +125,36 @@ def login(
 
 
 def _target(
-    client_file: str | None, client_id: str | None, client_secret: str | None
+    client_file: str | None, client_id: str | None, client_secret: str | None, out: Output
 ) -> tuple[OAuthClient, Endpoints]:
     """The OAuth client (from options, environment or last login) and the endpoints it belongs to."""
     from gmail_client.auth.oauth_client import OAuthClient
     from gmail_client.errors import ConfigurationError
     from gmail_client.settings import login_target
 
+    if client_secret == _STANDARD_INPUT:
+        client_secret = _read_line().strip()
+    elif client_secret:
+        out.note(
+            "Warning: --client-secret is visible in the process list and in the shell's history. Use --client-file, or "
+            "leave it out: the command then asks for the secret."
+        )
     if not client_file:
-        return login_target(client_id=client_id, client_secret=client_secret)
+        return login_target(
+            client_id=client_id,
+            client_secret=client_secret,
+            ask_secret=_ask_secret if _in_terminal() else None,
+        )
     if client_id or client_secret:
         raise ConfigurationError(
             "--client-file and --client-id or --client-secret contradict each other.",
             fix="Use the file, or id and secret.",
         )
     return login_target(client=OAuthClient.from_file(client_file))
+
+
+def _ask_secret() -> str:
+    return str(click.prompt("Client secret (not shown)", hide_input=True, err=True))
 
 
 def _show(url: str, paste: bool, no_browser: bool) -> None:

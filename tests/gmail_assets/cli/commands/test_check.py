@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from gmail_client import private_files
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.tables import CATALOGUE
 
@@ -141,3 +144,28 @@ def test_filters_that_match_nothing_are_worth_a_remark(place: Path, run, monkeyp
 def test_quiet_says_nothing(run) -> None:  # type: ignore[no-untyped-def]
     result = run("check", "--quiet")
     assert (result.code, result.out, result.err) == (0, "", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
+def test_what_others_can_read_is_named_with_the_command_that_closes_it(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(private_files, "_reachable", lambda path: True)
+    assert run("sync", "labels", "--quiet").code == 0
+    assert run("check", "--json").json["open_to_others"] == {}
+    home = place / "dagster home"
+    home.mkdir()
+    (place / ".env").write_text("GMAIL_QUOTA=1200000\n")
+    connections = place / "connections.json"
+    connections.write_text("{}")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("GMAIL_CONNECTIONS_FILE", str(connections))
+    for path, mode in ((place / "lake", 0o755), (home, 0o770), (place / ".env", 0o604), (connections, 0o640)):
+        path.chmod(mode)
+    expected = {str(place / "lake"): "0755", str(home): "0770", ".env": "0604", str(connections): "0640"}
+    assert run("check", "--json").json["open_to_others"] == expected
+    result = run("check")
+    assert result.code == 0
+    assert f"Other users have access to {home} (mode 0770). Fix: chmod go-rwx '{home}'" in result.out
+    for line in result.out.splitlines():
+        if line.startswith("Other users have access"):
+            subprocess.run(["sh", "-c", line.partition("Fix: ")[2]], check=True, cwd=place)
+    assert run("check", "--json").json["open_to_others"] == {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import stat
 import subprocess
@@ -77,6 +79,51 @@ def test_login_from_the_client_s_file_and_again_from_the_login_s_own_client(
     assert first.json["address"] == gmail.addresses[0]
     assert run("login").code == 0
     assert Settings().credentials().client_id == gmail.environment()["GMAIL_CLIENT_ID"]
+
+
+@pytest.mark.usefixtures("browser")
+def test_the_secret_comes_from_standard_input(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    secret = gmail.environment()["GMAIL_CLIENT_SECRET"]
+    monkeypatch.delenv("GMAIL_CLIENT_SECRET")
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{secret}\n"))
+    result = run("login", "--client-secret", "-")
+    assert result.code == 0, result.err
+    assert "process list" not in result.err
+    _assert_no_secret(result.out + result.err, credentials_file())
+
+
+@pytest.mark.usefixtures("without_login")
+def test_the_secret_is_asked_for_in_a_terminal_and_not_shown(
+    gmail: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pty = pytest.importorskip("pty", reason="POSIX terminals")
+    client_id, secret = (gmail.environment()[f"GMAIL_CLIENT_{part}"] for part in ("ID", "SECRET"))
+    for part in ("ID", "SECRET"):
+        monkeypatch.delenv(f"GMAIL_CLIENT_{part}")
+    command = [sys.executable, "-m", "gmail_assets.cli", "login", "--no-browser", "--timeout", "30"]
+    terminal, inner = pty.openpty()
+    process = subprocess.Popen([*command, "--client-id", client_id], stdin=inner, stdout=inner, stderr=inner)
+    os.close(inner)
+    said = _until(terminal, rb"Client secret \(not shown\):")
+    os.write(terminal, f"{secret}\n".encode())
+    said += _until(terminal, rb"http://\S+/o/oauth2/v2/auth\?\S+\s.*press Enter")
+    (url,) = re.findall(r"http://\S+/o/oauth2/v2/auth\?\S+", said)
+    os.write(terminal, f"{decide(url)}\n".encode())
+    said += _until(terminal, rb"Logged in as .*the first rows")
+    assert process.wait(30) == 0
+    os.close(terminal)
+    _assert_no_secret(said, credentials_file())
+
+
+def _until(terminal: int, pattern: bytes) -> str:
+    """What a terminal shows until it matches the pattern."""
+    said = b""
+    while not re.search(pattern, said, re.DOTALL):
+        try:
+            said += os.read(terminal, 4096)
+        except OSError:  # the program ended
+            raise AssertionError(said.decode()) from None
+    return said.decode()
 
 
 @pytest.mark.usefixtures("browser")
@@ -158,6 +205,7 @@ def test_without_a_browser_the_answer_is_pasted_or_comes_by_the_port(gmail: Emul
         (["--client-file", "c.json", "--client-id", "x"], 2, "contradict each other"),
         (["--json", "--print-env"], 2, "contradict each other"),
         (["--client-secret", "wrong"], 3, "its secret is wrong"),
+        (["--client-secret", "wrong"], 3, "visible in the process list"),
         (["--port", "99999"], 2, "Can't listen on port 99999"),
         (["--no-browser", "--timeout", "0.1"], 3, "No response from the browser"),
         (["--port", "many"], 2, "is not a valid integer"),
