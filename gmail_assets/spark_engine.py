@@ -32,8 +32,8 @@ from gmail_assets.syncing.results import SyncResult
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError
 from gmail_client.http.error_mapping import redact
+from gmail_client.printable import short_repr
 from gmail_client.schema import SCHEMAS
-from gmail_client.settings import Settings
 from gmail_client.spec import SpecTable
 
 if TYPE_CHECKING:
@@ -44,16 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["EngineSettings", "Preloaded", "SparkEngine", "SparkError"]
 
 _CHUNK_ROWS = 1_000
-
-_EXPORTED = (
-    "client_id",
-    "client_secret",
-    "refresh_token",
-    "access_token",
-    "service_account_file",
-    "quota",
-    "api_root",
-)
 
 
 class EngineSettings(BaseSettings):
@@ -122,7 +112,7 @@ class SparkEngine:
         """The engine, if GMAIL_ENGINE asks for it.
 
         Raises:
-            ConfigurationError: GMAIL_ENGINE is neither `plain` nor `spark`.
+            ConfigurationError: GMAIL_ENGINE is neither `plain` nor `spark`, or `.env` names a Spark master elsewhere.
         """
         settings = EngineSettings()
         if settings.engine not in ("plain", "spark"):
@@ -132,6 +122,7 @@ class SparkEngine:
             )
         if settings.engine == "plain":
             return None
+        _refuse_master_of_dotenv(settings.spark_master)
         return cls(
             {
                 "spark.master": settings.spark_master,
@@ -160,8 +151,6 @@ class SparkEngine:
             ) from None
         require_java()
         worker_python()
-        if self.connection is None:
-            _export(Settings())
         with _spark_failures("starting"):
             spark: SparkSession = LazyPySparkResource(spark_config=dict(self.spark_config)).spark_session
             register_lakeflow_source(spark)
@@ -252,6 +241,18 @@ class SparkEngine:
             return reader.options(tableName=spec.source_table, **options).load()
 
 
+_LOCAL_MASTER = re.compile(r"local(\[[\d*, ]*\])?")
+
+
+def _refuse_master_of_dotenv(master: str) -> None:
+    """A master sees the mail and runs code on its driver, so that of an untrusted folder's `.env` must not be used."""
+    if not _LOCAL_MASTER.fullmatch(master) and os.environ.get("GMAIL_SPARK_MASTER") != master:
+        raise ConfigurationError(
+            f"GMAIL_SPARK_MASTER is {short_repr(master)} in .env, where only `local` and `local[N]` are allowed.",
+            fix="If the cluster is yours, set GMAIL_SPARK_MASTER in the environment.",
+        )
+
+
 @contextmanager
 def _spark_failures(doing: str) -> Iterator[None]:
     """Tell in one line why Spark failed; its own log has the stacks."""
@@ -290,15 +291,6 @@ def _same_account(found: str | None, expected: Collection[str]) -> None:
             f"Spark's workers read the mailbox {found}, not {' or '.join(expected)}.",
             fix="Give the workers' connection (GMAIL_SPARK_CONNECTION) credentials of the same account.",
         )
-
-
-def _export(settings: Settings) -> None:
-    """Let Spark's workers, which inherit the environment, see what `.env` and the login file say."""
-    for name in (*_EXPORTED, "oauth_root"):
-        value = getattr(settings, name)
-        text = value.get_secret_value() if hasattr(value, "get_secret_value") else value
-        if text:
-            os.environ.setdefault(f"GMAIL_{name.upper()}", str(text))
 
 
 def _shared(tables: Sequence[SpecTable]) -> Iterator[Sequence[SpecTable]]:

@@ -7,7 +7,8 @@ secret travels through Spark's options, plans and logs:
     GMAIL_CONNECTION_<NAME>_<OPTION>          such as GMAIL_CONNECTION_GMAIL_CONNECTOR_REFRESH_TOKEN
     GMAIL_CONNECTIONS_FILE                    a JSON file: {"gmail_connector": {"client_id": ..., ...}, ...}
 
-Without options and without a name, the ordinary variables (GMAIL_CLIENT_ID ...) are the connection.
+Without options and without a name, the ordinary variables (GMAIL_CLIENT_ID ...) are the connection; where they hold no
+credentials, the `.env` and the login file that Spark's worker finds. So no secret needs to be put into its environment.
 
 Endpoints and credentials don't mix: whoever may read through a connection must not be able to have its secrets sent
 elsewhere. Options that name an endpoint or a key file need credentials of their own beside them, and no name.
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT
-from gmail_client.auth.layers import CLIENT, ROOTS, WAYS
+from gmail_client.auth.layers import CLIENT, ROOTS, WAYS, plain
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.errors import ConfigurationError
 from gmail_client.quota import preset
@@ -100,7 +101,7 @@ class Connection:
         if any(way in self.values for way in WAYS):
             return self.values
         if self.name is None:
-            return {**_variables("GMAIL_"), **self.values}
+            return {**_ordinary(), **self.values}
         found = _variables(_PREFIX + _slug(self.name) + "_") or _file().get(self.name, {})
         if not found:
             raise ConfigurationError(
@@ -160,6 +161,19 @@ def _slug(name: str) -> str:
 def _variables(prefix: str) -> dict[str, str]:
     values = {option: os.environ.get(prefix + option.upper(), "").strip() for option in _OPTIONS}
     return {option: value for option, value in values.items() if value}
+
+
+def _ordinary() -> dict[str, str]:
+    values = _variables("GMAIL_")
+    if any(way in values for way in WAYS):
+        return values
+    try:
+        from gmail_client.settings import Settings
+    except ImportError:  # not part of the bundle for Databricks
+        return values
+    settings = Settings()
+    found = {option: plain(getattr(settings, option)) for option in _OPTIONS}
+    return {option: str(value) for option, value in found.items() if value}
 
 
 def _file() -> dict[str, dict[str, str]]:

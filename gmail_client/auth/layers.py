@@ -8,20 +8,23 @@ that names a value wins. Two things don't mix across layers:
 - Endpoints: a secret goes only to the endpoints that its own layer names, Google's where it names none. Otherwise the
   `.env` of a folder that somebody else made could have the stored login sent to a server of theirs. An endpoint
   without credentials beside it is an error wherever it differs from the one that the credentials belong to.
+- The lake: `.env` can put the mail of its own credentials anywhere, that of other credentials only into its own folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
 from gmail_client.auth.endpoints import GOOGLE, Endpoints, checked_root
 from gmail_client.errors import ConfigurationError
+from gmail_client.printable import short_repr
 
-__all__ = ["CLIENT", "ROOTS", "WAYS", "Layer", "merged", "owner_of_client"]
+__all__ = ["CLIENT", "ROOTS", "WAYS", "Layer", "merged", "owner_of_client", "plain"]
 
 WAYS = ("refresh_token", "access_token", "service_account_file")
 CLIENT = ("client_id", "client_secret")
@@ -73,9 +76,11 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
     """All settings, the first layer's first.
 
     Raises:
-        ConfigurationError: An endpoint that the credentials don't belong to; names both.
+        ConfigurationError: An endpoint that the credentials don't belong to (names both), or a lake that an untrusted
+            layer names for the mail of other credentials.
     """
     owner = next((layer for layer in layers if layer.names_a_way), None)
+    _refuse_lake_elsewhere(owner, layers)
     values: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.values.items():
@@ -119,6 +124,28 @@ def _refuse_other_endpoints(owner: Layer, layers: Sequence[Layer]) -> None:
             "a file from elsewhere would be used with it.",
             fix="Set both in the environment.",
         )
+
+
+def _refuse_lake_elsewhere(owner: Layer | None, layers: Sequence[Layer]) -> None:
+    """Whoever made the folder of a `.env` could otherwise have the user's mail written to a bucket of theirs."""
+    place = next((layer for layer in layers if "lake" in layer.values), None)
+    if place is None or place.trusted:
+        return
+    # A key file is only named there: the key in it may be the user's.
+    own_credentials = place is owner and "service_account_file" not in place.values
+    lake = str(place.values["lake"])
+    if not own_credentials and not _in_this_folder(lake):
+        raise ConfigurationError(
+            f"{place.name} sets GMAIL_LAKE to {short_repr(lake)}, outside of its folder, but the credentials are "
+            f"not in {place.name}: their mail is not written there.",
+            fix="If the location is yours, set GMAIL_LAKE in the environment.",
+        )
+
+
+def _in_this_folder(lake: str) -> bool:
+    if "://" in lake:
+        return False
+    return Path(lake).expanduser().resolve().is_relative_to(Path.cwd().resolve())
 
 
 def _refuse_other_endpoint(owner: Layer, other: Layer, roots: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from lakeflow_entry.connection import Connection
 
 
 @pytest.fixture(autouse=True)
-def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
+def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN", "ACCESS_TOKEN", "CONNECTIONS_FILE"):
         monkeypatch.delenv(f"GMAIL_{name}", raising=False)
+    monkeypatch.setenv("GMAIL_CREDENTIALS_FILE", str(tmp_path / "login.json"))
+    monkeypatch.chdir(tmp_path)
 
 
 def test_a_name_is_found_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,3 +105,35 @@ def test_a_connection_s_own_endpoint_is_used(monkeypatch: pytest.MonkeyPatch) ->
     assert Connection.of({"connection": "corp"}).mailbox().client.api_root == "https://gmail.googleapis.com"
     monkeypatch.setenv("GMAIL_CONNECTION_CORP_API_ROOT", "https://gateway.example")
     assert Connection.of({"connection": "corp"}).mailbox().client.api_root == "https://gateway.example"
+
+
+STORED = {"client_id": "login-id", "client_secret": "hush-1", "refresh_token": "hush-2"}
+
+
+def test_without_a_name_and_variables_the_login_file_counts_and_its_endpoints(tmp_path: Path) -> None:
+    stored = {**STORED, "oauth_root": "http://127.0.0.1:9", "user_id": "ada@gmail.test"}
+    (tmp_path / "login.json").write_text(json.dumps(stored))
+    (tmp_path / "login.json").chmod(0o600)
+    mailbox = Connection.of({}).mailbox()
+    assert mailbox.user_id == "ada@gmail.test"
+    assert mailbox.client.credentials.refresh_token.get_secret_value() == "hush-2"
+    assert mailbox.client.oauth_root == "http://127.0.0.1:9"
+    (tmp_path / ".env").write_text("GMAIL_OAUTH_ROOT=http://127.0.0.1:10\n")
+    with pytest.raises(ConfigurationError, match="not sent elsewhere"):
+        Connection.of({}).mailbox()
+
+
+def test_with_a_name_the_login_file_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "login.json").write_text(json.dumps(STORED))
+    (tmp_path / "login.json").chmod(0o600)
+    with pytest.raises(ConfigurationError, match="Connection not found"):
+        Connection.of({"connection": "home"}).mailbox()
+
+
+def test_without_the_module_of_settings_the_variables_are_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "login.json").write_text(json.dumps(STORED))
+    monkeypatch.setitem(sys.modules, "gmail_client.settings", None)
+    with pytest.raises(ConfigurationError, match="gives no access"):
+        Connection.of({}).mailbox()

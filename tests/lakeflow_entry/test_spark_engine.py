@@ -298,6 +298,40 @@ def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SparkEngine.chosen() is None
 
 
+@pytest.mark.parametrize(
+    "master", ["spark://evil:7077", "yarn", "k8s://https://evil", "sc://evil", "local[2]@evil"]
+)
+def test_dotenv_names_no_master_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, master: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("GMAIL_ENGINE", "GMAIL_SPARK_MASTER"):
+        monkeypatch.delenv(name, raising=False)
+    Path(".env").write_text(f"GMAIL_ENGINE=spark\nGMAIL_SPARK_MASTER={master}\n")
+    for environment in ("", "local[*]"):
+        monkeypatch.setenv("GMAIL_SPARK_MASTER", environment)
+        if environment:
+            assert SparkEngine.chosen() is not None
+        else:
+            with pytest.raises(ConfigurationError, match="GMAIL_SPARK_MASTER"):
+                SparkEngine.chosen()
+    monkeypatch.setenv("GMAIL_SPARK_MASTER", master)
+    engine = SparkEngine.chosen()
+    assert engine is not None
+    assert engine.spark_config["spark.master"] == master
+
+
+@pytest.mark.parametrize("master", ["local", "local[2]", "local[*]", "local[2, 3]"])
+def test_dotenv_names_a_local_master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, master: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("GMAIL_ENGINE", "GMAIL_SPARK_MASTER"):
+        monkeypatch.delenv(name, raising=False)
+    Path(".env").write_text(f"GMAIL_ENGINE=spark\nGMAIL_SPARK_MASTER={master}\n")
+    engine = SparkEngine.chosen()
+    assert engine is not None
+    assert engine.spark_config["spark.master"] == master
+
+
 def test_importing_it_imports_no_spark() -> None:
     import subprocess
     import sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,3 +122,52 @@ def test_no_secret_belongs_to_a_layer_that_names_other_endpoints(given_values: l
     for layer in found_layers:
         if not layer.names_a_way:
             assert all(layer.root(root) == found[root] for root in ROOTS if root in layer.values)
+
+
+ELSEWHERE = ("s3://evil/lake", "/srv/www", "../lake", "a/../../lake", "~/public", "file:///srv", "link")
+WITHIN = ("lake", "./lake", "data/lake", "a/../lake", ".")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a symbolic link that leads out of it."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("lake", ELSEWHERE)
+@pytest.mark.parametrize("owner", [None, "environment", ".env with a key file"])
+def test_an_untrusted_layer_names_no_lake_elsewhere_for_the_mail_of_others(
+    lake: str, owner: str | None
+) -> None:
+    dotenv = {"lake": lake}
+    if owner == ".env with a key file":
+        dotenv["service_account_file"] = "/home/ada/key.json"
+    above = [Layer.of("environment", FULL)] if owner == "environment" else []
+    with pytest.raises(ConfigurationError) as caught:
+        merged([*above, Layer.of(".env", dotenv, trusted=False)])
+    assert repr(lake) in caught.value.what
+    assert "hush" not in str(caught.value)
+    assert "in the environment" in caught.value.fix
+
+
+@pytest.mark.parametrize("lake", WITHIN)
+def test_a_lake_in_the_folder_is_no_matter(folder: Path, lake: str) -> None:
+    found = merged([Layer.of("environment", FULL), Layer.of(".env", {"lake": lake}, trusted=False)])
+    assert found["lake"] == lake
+    absolute = {"lake": str(folder / lake)}
+    assert merged([Layer.of("environment", FULL), Layer.of(".env", absolute, trusted=False)])
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("lake", ELSEWHERE)
+def test_who_names_the_credentials_or_is_trusted_names_the_lake(lake: str) -> None:
+    dotenv = Layer.of(".env", {**FULL, "lake": lake}, trusted=False)
+    assert merged([dotenv])["lake"] == lake
+    assert merged([Layer.of("environment", {"lake": lake}), Layer.of("login", FULL)])["lake"] == lake
+    assert merged([Layer.of("environment", {"lake": "s3://mine"}), dotenv])["lake"] == "s3://mine"
+    with pytest.raises(ConfigurationError, match="not written there"):
+        merged([Layer.of("environment", {"access_token": "hush"}), dotenv])
