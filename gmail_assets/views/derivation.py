@@ -23,12 +23,6 @@ from gmail_assets.delta.scan import read_columns
 from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_assets.syncing.results import Progress, SyncResult
-from gmail_assets.views.differences import (
-    attachments_to_replace,
-    email_differences,
-    label_differences,
-    label_rows,
-)
 from gmail_assets.views.source import MessageSource, read_labels
 from gmail_client.spec import Spec, SpecTable
 from gmail_client.views import (
@@ -40,6 +34,12 @@ from gmail_client.views import (
     email_row,
     label_columns,
     to_table,
+)
+from gmail_client.views.differences import (
+    attachments_to_replace,
+    email_differences,
+    label_differences,
+    label_rows,
 )
 
 __all__ = ["ViewSources", "derive"]

@@ -15,14 +15,14 @@ from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.scan import as_schema, read_columns
 from gmail_assets.delta.sql import literal
 from gmail_assets.views.derivation import ViewSources
-from gmail_assets.views.differences import (
+from gmail_assets.views.source import MessageSource, read_labels
+from gmail_client.views import VIEWS, Labels, attachment_rows, email_row, to_table
+from gmail_client.views.differences import (
     attachments_to_replace,
     email_differences,
     label_differences,
     label_rows,
 )
-from gmail_assets.views.source import MessageSource, read_labels
-from gmail_client.views import VIEWS, Labels, attachment_rows, email_row, to_table
 
 __all__ = ["ViewCounts", "ViewVerdict", "count_views", "verify_views"]
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gmail_client.views import HEADERS, NOTHING, STRUCTURE, VIEWS, Labels, label_name
+from gmail_client.views.emails import Labels, label_name
+from gmail_client.views.parts import HEADERS, NOTHING, STRUCTURE
+from gmail_client.views.schemas import VIEWS
 
 __all__ = [
     "EmailDifferences",
