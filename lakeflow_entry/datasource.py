@@ -4,10 +4,10 @@
     spark.read.format("lakeflow_connect").option("connection", "gmail_connector").option("tableName", "labels").load()
     spark.readStream.format("lakeflow_connect")....option("tableName", "messages").load()
 
-Batch for all ten tables, streams for messages and threads (`isDeleteFlow` for the rows that leave). Rows cross to Spark
-as Arrow batches. `mailboxes` (addresses, separated by commas) reads several in a batch, one partition each, with the
-column `mailbox` before the others; `report` adds a row for each partition that tells how its read went
-(`lakeflow_entry.report`). The virtual tables of Lakeflow's framework are answered too.
+Batch for all ten tables and the derived ones, streams for messages and threads (`isDeleteFlow` for the rows that
+leave). Rows cross to Spark as Arrow batches. `mailboxes` (addresses, separated by commas) reads several in a batch, one
+partition each, with the column `mailbox` before the others; `report` adds a row for each partition that tells how its
+read went (`lakeflow_entry.report`). The virtual tables of Lakeflow's framework are answered too.
 
 Data source, readers and partitions are pickled to other processes: they hold options and plain values only, and a
 client is made where it is needed.
@@ -39,6 +39,7 @@ from gmail_client.reads import read_pages
 from gmail_client.schema import SCHEMAS, to_batch
 from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
+from gmail_client.views import VIEWS, read_view, require_html_reader, to_record_batch
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.report import REPORT, Report
 from lakeflow_entry.spark_schema import struct_type
@@ -142,11 +143,18 @@ class _Request:
         self.given = given
         self.connection = Connection.of(given)
         self.virtual = name in VIRTUAL_TABLES
+        self.derived = name in VIEWS
         if name.startswith("_") and not self.virtual:
             raise UnknownTableError(
                 f"Virtual table not known: {name!r}.", fix=f"Use one of: {', '.join(VIRTUAL_TABLES)}."
             )
-        self.options = TableOptions() if self.virtual else table_options(name, given, given)
+        if name == "emails":
+            require_html_reader()
+        self.options = (
+            TableOptions()
+            if self.virtual
+            else table_options("messages" if self.derived else name, given, given)
+        )
         self.deletes = (find(given, "isDeleteFlow") or "").lower() == "true"
         self.reconciled = (find(given, RECONCILED) or "").lower() == "true"
         self.reports = (find(given, "report") or "").lower() == "true"
@@ -158,7 +166,7 @@ class _Request:
         """The columns that the read yields."""
         if self.virtual:
             return VIRTUAL_TABLES[self.table]
-        schema = table(self.table).schema
+        schema = VIEWS[self.table].schema if self.derived else table(self.table).schema
         before = [_MAILBOX] if self.mailboxes else []
         after = [pa.field(REPORT, pa.string())] if self.reports else []
         return pa.schema([*before, *schema, *after]) if before or after else schema
@@ -188,7 +196,7 @@ class _Request:
 
     def arrow(self, rows: Sequence[dict[str, Any]], address: str | None = None) -> pa.RecordBatch:
         """Rows as a record batch of this read's schema."""
-        batch = to_batch(self.table, rows)
+        batch = (to_record_batch if self.derived else to_batch)(self.table, rows)
         columns = list(batch.columns)
         if address is not None:
             columns.insert(0, pa.array([address] * batch.num_rows, pa.string()))
@@ -220,7 +228,8 @@ class _BatchReader(DataSourceReader):
             return
         mailbox = request.mailbox(partition.value)
         address = mailbox.address if partition.value is not None else None
-        pages = read_pages(mailbox.api, request.table, request.options, messages=_PAGE, first=_FIRST_PAGE)
+        read = read_view if request.derived else read_pages
+        pages = read(mailbox.api, request.table, request.options, messages=_PAGE, first=_FIRST_PAGE)
         for page in pages:
             yield request.arrow(page, address)
 
@@ -233,9 +242,10 @@ class _BatchReader(DataSourceReader):
             mailbox = request.mailbox(partition.value)
             report.mailbox = mailbox.address
             address = report.mailbox if partition.value is not None else None
-            if request.table in CHANGE_TABLES:
+            if request.table in CHANGE_TABLES or request.derived:
                 options = request.options.model_copy(update={"skip_refused": True})
-                pages = read_pages(mailbox.api, request.table, options, warn, messages=_PAGE)
+                read = read_view if request.derived else read_pages
+                pages = read(mailbox.api, request.table, options, warn, messages=_PAGE)
             else:
                 pages = read_snapshot(mailbox.api, request.table, request.options, warn)
             for page in pages:

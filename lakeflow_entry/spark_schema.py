@@ -1,6 +1,7 @@
-"""The ten tables' Arrow schemas as Spark types, field for field: `struct_type`.
+"""The tables' Arrow schemas as Spark types, field for field: `struct_type`.
 
-The Arrow schemas of `gmail_client.schema` stay the single source; descriptions become column comments.
+The Arrow schemas of `gmail_client.schema` and `gmail_client.views` stay the single source; descriptions become column
+comments.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pyspark.sql.types import (
     StringType,
     StructField,
     StructType,
+    TimestampType,
 )
 
 from gmail_client.schema import describe
@@ -42,4 +44,6 @@ def _type(kind: pa.DataType) -> DataType:
         return BooleanType()
     if pa.types.is_string(kind):
         return StringType()
+    if pa.types.is_timestamp(kind) and kind.tz == "UTC":
+        return TimestampType()
     raise TypeError(f"no Spark type for {kind}")

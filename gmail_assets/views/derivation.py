@@ -7,7 +7,6 @@ that ends anywhere is followed by one that finds the rest.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,12 +25,12 @@ from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.views.source import MessageSource, read_labels
 from gmail_client.spec import Spec, SpecTable
 from gmail_client.views import (
-    FORMULA,
     LABEL_COLUMNS,
     VIEWS,
     Labels,
     attachment_rows,
     email_row,
+    formula,
     label_columns,
     to_table,
 )
@@ -203,7 +202,7 @@ class _Derivation:
             self._write_content(content, ids)
         for name, result in self.results.items():
             if result.complete and self._recompute(name):
-                self._writers[name].commit([Transaction(self._formula_app(name), _formula(name))])
+                self._writers[name].commit([Transaction(self._formula_app(name), formula(name))])
 
     # By which formula the rows were computed
 
@@ -212,7 +211,7 @@ class _Derivation:
 
     def _recompute(self, name: str) -> bool:
         """Whether the table's rows may have been computed by another formula, or none are there yet."""
-        return self.tables[name].delta.transaction_version(self._formula_app(name)) != _formula(name)
+        return self.tables[name].delta.transaction_version(self._formula_app(name)) != formula(name)
 
     # What has to change
 
@@ -357,10 +356,3 @@ class _Derivation:
         if rows.num_rows:
             writer.append(rows)
             result.rows_written += rows.num_rows
-
-
-def _formula(name: str) -> int:
-    """A number for how the table's rows are computed: another one has them all computed again."""
-    columns = ",".join(f"{column.name}:{column.type}" for column in VIEWS[name].schema)
-    digest = hashlib.sha256(f"{FORMULA[name]}|{columns}".encode()).hexdigest()
-    return int(digest[:15], 16) + 1

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from gmail_assets.delta.lake import DELETED_AT, LakeTable
 from gmail_assets.delta.scan import as_schema, open_files, read_columns
-from gmail_client.views import HEADERS, NOTHING, STRUCTURE, Label, Labels
+from gmail_client.views import HEADERS, NOTHING, STRUCTURE, Labels, labels_of
 
 __all__ = ["MessageSource", "read_labels"]
 
@@ -141,5 +141,4 @@ def read_labels(table: LakeTable | None, address: str) -> Labels:
     if table is None:
         return {}
     schema = pa.schema([("id", pa.string()), ("name", pa.string()), ("type", pa.string())])
-    rows = read_columns(table, address, schema.names, schema).to_pylist()
-    return {row["id"]: Label(row["name"] or row["id"], row["type"]) for row in rows}
+    return labels_of(read_columns(table, address, schema.names, schema).to_pylist())

@@ -15,7 +15,9 @@ from gmail_client.views.attachments import attachment_rows
 from gmail_client.views.emails import Label, Labels, email_row, label_columns, label_name
 from gmail_client.views.message_labels import message_label_rows
 from gmail_client.views.parts import HEADERS, NOTHING, STRUCTURE
-from gmail_client.views.schemas import FORMULA, LABEL_COLUMNS, VIEWS, View
+from gmail_client.views.read import labels_of, read_view, view_rows
+from gmail_client.views.schemas import FORMULA, LABEL_COLUMNS, VIEWS, View, formula
+from gmail_client.views.text import require_html_reader
 
 __all__ = [
     "FORMULA",
@@ -29,21 +31,31 @@ __all__ = [
     "View",
     "attachment_rows",
     "email_row",
+    "formula",
     "label_columns",
     "label_name",
+    "labels_of",
     "message_label_rows",
+    "read_view",
+    "require_html_reader",
+    "to_record_batch",
     "to_table",
+    "view_rows",
 ]
 
 
-def to_table(name: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Rows of a derived table as Arrow, in its schema.
+def to_record_batch(name: str, rows: Sequence[dict[str, Any]]) -> pa.RecordBatch:
+    """Rows of a derived table as one Arrow record batch, in its schema.
 
     Args:
         name: One of `VIEWS`.
         rows: What the row functions give.
     """
     schema = VIEWS[name].schema
-    return pa.table(
-        [pa.array([row[field.name] for row in rows], field.type) for field in schema], schema=schema
-    )
+    arrays = [pa.array([row[field.name] for row in rows], field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def to_table(name: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Rows of a derived table as an Arrow table; see `to_record_batch`."""
+    return pa.Table.from_batches([to_record_batch(name, rows)])

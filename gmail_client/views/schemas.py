@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-__all__ = ["FORMULA", "LABEL_COLUMNS", "VIEWS", "View"]
+__all__ = ["FORMULA", "LABEL_COLUMNS", "VIEWS", "View", "formula"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +175,14 @@ VIEWS: Mapping[str, View] = {
 
 FORMULA: Mapping[str, int] = {"emails": 1, "message_labels": 1, "attachments": 1}
 """How rows are computed: a number is raised when a table's rows come out differently; stored rows are then replaced."""
+
+
+def formula(name: str) -> int:
+    """A number for how the table's rows are computed: when it differs, all are computed again.
+
+    Args:
+        name: One of `VIEWS`.
+    """
+    columns = ",".join(f"{column.name}:{column.type}" for column in VIEWS[name].schema)
+    digest = hashlib.sha256(f"{FORMULA[name]}|{columns}".encode()).hexdigest()
+    return int(digest[:15], 16) + 1

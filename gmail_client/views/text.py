@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import binascii
 import codecs
+import importlib.util
 import re
 from html import unescape
+
+from gmail_client.errors import ConfigurationError
 
 __all__ = [
     "clean_line",
@@ -18,6 +21,7 @@ __all__ = [
     "decode_text",
     "html_to_text",
     "plain_snippet",
+    "require_html_reader",
 ]
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
@@ -174,6 +178,20 @@ class _Collector:
 
     def close(self) -> str:
         return "".join(self._pieces)
+
+
+def require_html_reader() -> None:
+    """Check that `html_to_text` can work, before mail is read for it.
+
+    Raises:
+        ConfigurationError: lxml is not installed.
+    """
+    if importlib.util.find_spec("lxml") is None:
+        raise ConfigurationError(
+            "The table 'emails' converts HTML to text with the package lxml, which is not installed.",
+            fix="Install it where the mail is read: `pip install lxml`; on Databricks add it to the environment's "
+            "dependencies.",
+        )
 
 
 def html_to_text(html: str) -> str:

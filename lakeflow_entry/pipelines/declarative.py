@@ -29,7 +29,7 @@ def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
         pipelines: The module of declarations; `pyspark.pipelines` where not given.
 
     Raises:
-        ConfigurationError: No connection, or a runtime that can't do what a table needs.
+        ConfigurationError: No connection, a derived table, or a runtime that can't do what a table needs.
     """
     if pipelines is None:
         from pyspark import pipelines as found
@@ -39,6 +39,11 @@ def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
         raise ConfigurationError(
             "The spec names no connection.",
             fix="Give connection_name, the name of the Unity Catalog connection.",
+        )
+    if spec.views:
+        raise ConfigurationError(
+            f"The spec's table {spec.views[0].source_table!r} is derived from messages, which this pipeline can't do.",
+            fix="Remove it from the spec, and create the SQL view of docs/querying.md over messages.",
         )
     for entry in spec.tables:
         _Declaration(spark, pipelines, spec.connection_name, entry).make()

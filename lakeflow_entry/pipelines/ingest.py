@@ -5,8 +5,8 @@
 
 On Databricks it declares the pipeline (`lakeflow_entry.pipelines.declarative`), which the platform then runs.
 Elsewhere it runs to its end here: messages and threads by stream with upserts and deletes, the other tables as
-snapshots, into Delta tables under `lake`. Each flow has a checkpoint, and each commit names its micro-batch, so that a
-run that was killed goes on where it was and writes nothing twice.
+snapshots, into Delta tables under `lake`; derived tables are computed from those. Each flow has a checkpoint, and each
+commit names its micro-batch, so that a run that was killed goes on where it was and writes nothing twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from gmail_client.errors import ConfigurationError, GmailError
 from gmail_client.private_files import make_private_folder
-from gmail_client.spec import Spec, SpecTable
+from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.datasource import FORMAT
 from lakeflow_entry.pipelines.declarative import declare
@@ -104,10 +104,30 @@ def ingest(
                 fix="Give ingest(..., checkpoints=...) a folder that outlives the run.",
             )
         checkpoints = Path(root) / "_checkpoints"
-    return {
-        entry.source_table: _Table(spark, spec, entry, root, Path(checkpoints), allow_mass_delete).run()
+    from lakeflow_entry.pipelines.derived import DerivedTable, refuse_versions_only
+
+    tables = {
+        entry.source_table: _Table(spark, spec, entry, root, Path(checkpoints), allow_mass_delete)
         for entry in spec.tables
     }
+    if spec.views:
+        refuse_versions_only(spec)
+    done = {name: table.run() for name, table in tables.items()}
+    for view in spec.views:
+        derived = DerivedTable(_location(root, view), view.source_table, tables["messages"].sink)
+        if "labels" in tables:
+            derived.labels = tables["labels"].sink
+        if view.source_table == "attachments":
+            emails = next(entry for entry in spec.views if entry.source_table == "emails")
+            derived.emails = _location(root, emails)
+        upserted, deleted = derived.update()
+        done[view.source_table] = IngestedTable(derived.location, upserted, deleted, derived.count())
+    return done
+
+
+def _location(root: str, entry: SpecTable | SpecView) -> str:
+    place = [part for part in (entry.destination_catalog, entry.destination_schema) if part]
+    return "/".join([root.rstrip("/"), *place, entry.table_name])
 
 
 class _Table:
@@ -130,7 +150,7 @@ class _Table:
         self.name = table.name
         self.changing = table.cursor is not None
         self.sink: DeltaSink = DeltaSink(
-            "/".join([root.rstrip("/"), *place, entry.table_name]),
+            _location(root, entry),
             table.schema,
             entry.primary_keys or table.primary_key,
             entry.sequence_by or table.cursor,

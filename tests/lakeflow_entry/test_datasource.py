@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from support.lakeflow import comparable, options_of
 from gmail_client.emulator import Emulator
 from gmail_client.schema import json_row
 from gmail_client.tables import CATALOGUE
+from gmail_client.views import VIEWS, labels_of, to_table, view_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -42,6 +44,28 @@ def test_a_batch_read_gives_what_gmail_holds(
     expected = {row[key]: comparable(json_row(table, row)) for row in truth}
     assert {row[key]: comparable(row) for row in rows} == expected
     assert expected or table == "delegates"
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_derived_table_is_computed_as_it_is_read(
+    spark: SparkSession, gmail: Emulator, connect: Connect, name: str
+) -> None:
+    labels = labels_of(gmail.truth("labels"))
+    truth = [row for message in gmail.truth("messages") for row in view_rows(name, message, labels)]
+    frame = batch(spark, name, connection=connect(gmail))
+    rows = frame.toArrow()
+    assert rows.schema.names == VIEWS[name].schema.names
+    assert rows.schema.types == VIEWS[name].schema.types
+    key = itemgetter(*VIEWS[name].primary_key)
+    assert sorted(rows.to_pylist(), key=key) == sorted(to_table(name, truth).to_pylist(), key=key)
+    assert truth
+    inbox = batch(spark, name, connection=connect(gmail), labelIds="INBOX").select("message_id").distinct()
+    wanted = {row["message_id"] for row in truth if row["message_id"] in inbox_ids(gmail)}
+    assert {row["message_id"] for row in inbox.collect()} == wanted
+
+
+def inbox_ids(gmail: Emulator) -> set[str]:
+    return {row["id"] for row in gmail.truth("messages", label_ids=["INBOX"])}
 
 
 def test_several_mailboxes_are_partitions_with_a_column(

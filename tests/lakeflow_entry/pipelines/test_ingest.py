@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from gmail_client.errors import ConfigurationError
 from gmail_client.schema import json_row
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
+from gmail_client.views import VIEWS, labels_of, to_table, view_rows
 from lakeflow_entry.pipelines.declarative import declare
 from lakeflow_entry.pipelines.ingest import MassDeletionError, _Table, ingest
 from lakeflow_entry.table_options import option_strings
@@ -74,6 +76,32 @@ def test_the_documents_spec_ends_as_the_mailbox_is(
             assert stored(lake, table) == truth(gmail, table), table
     again = ingest(spark, spec("gmail_connector", "messages"), lake=str(lake))
     assert (again["messages"].upserted, again["messages"].deleted) == (0, 0)
+
+
+@pytest.mark.slow
+def test_derived_tables_of_the_spec_follow(
+    spark: SparkSession, gmail: Emulator, connect: Connect, tmp_path: Path
+) -> None:
+    whole = spec(connect(gmail), "messages", "labels", *VIEWS)
+    ingest(spark, whole, lake=str(tmp_path))
+    mailbox = gmail.mailbox()
+    mailbox.trash(mailbox.message_ids()[0])
+    mailbox.modify(mailbox.message_ids()[9], add=["STARRED"])
+    done = ingest(spark, whole, lake=str(tmp_path))
+    assert 0 < done["emails"].upserted <= 3
+    assert done["emails"].rows == done["messages"].rows
+    labels = labels_of(gmail.truth("labels"))
+    for name, view in VIEWS.items():
+        rows = [row for message in gmail.truth("messages") for row in view_rows(name, message, labels)]
+        key = itemgetter(*view.primary_key)
+        derived = DeltaTable(str(tmp_path / name)).to_pyarrow_table().to_pylist()
+        assert sorted(derived, key=key) == sorted(to_table(name, rows).to_pylist(), key=key), name
+
+
+def test_derived_tables_are_not_declared(spark: SparkSession) -> None:
+    whole = {**spec("c", "messages", "emails")}
+    with pytest.raises(ConfigurationError, match="derived from messages"):
+        declare(spark, Spec.parse(whole), pipelines=object())
 
 
 @pytest.mark.slow
