@@ -1,4 +1,4 @@
-"""Reads of all ten tables, page by page: `read_pages`.
+"""Reads of all ten tables and the derived ones, page by page: `read_pages`, `read_view`.
 
 Rows are as Gmail sends them. messages and threads are read in full, newest first; `gmail_client.changes` reads only
 what changed.
@@ -17,8 +17,9 @@ from gmail_client.fetch import CHUNK_MESSAGES, FetchedThread, FetchRequest, chun
 from gmail_client.options import TableOptions
 from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import table
+from gmail_client.views import labels_of, view_rows
 
-__all__ = ["failure_policy", "raise_for_failures", "read_pages", "thread_resource"]
+__all__ = ["failure_policy", "raise_for_failures", "read_pages", "read_view", "thread_resource"]
 
 Row = dict[str, Any]
 Warn = Callable[[str], None]
@@ -64,6 +65,36 @@ def read_pages(
         if name != "delegates":
             raise
         warn(f"delegates is empty: {error}")
+
+
+def read_view(
+    api: GmailApi,
+    name: str,
+    options: TableOptions | None = None,
+    warn: Warn = _log.warning,
+    **pages: int,
+) -> Iterator[list[Row]]:
+    """Read a derived table from Gmail. It costs as much as `messages`, and one call for the labels' names.
+
+    Args:
+        api: The mailbox.
+        name: One of `VIEWS`.
+        options: The options of `messages`.
+        warn: Called with warnings.
+        **pages: `messages` and `first` of `read_pages`.
+
+    Yields:
+        Rows, page by page.
+
+    Raises:
+        GmailError: The read can't be completed, or a message can't be read.
+    """
+    options = options or TableOptions()
+    if name == "message_labels":
+        options = options.model_copy(update={"format": "minimal"})
+    labels = labels_of(api.labels())
+    for page in read_pages(api, "messages", options, warn, **pages):
+        yield [row for message in page for row in view_rows(name, message, labels)]
 
 
 def _listed(api: GmailApi, options: TableOptions, warn: Warn) -> dict[str, list[str]]:

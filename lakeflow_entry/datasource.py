@@ -35,11 +35,11 @@ from gmail_client.changes import ListedThread
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError, OptionError, UnknownTableError
 from gmail_client.options import TableOptions
-from gmail_client.reads import read_pages
+from gmail_client.reads import read_pages, read_view
 from gmail_client.schema import SCHEMAS, to_batch
 from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
-from gmail_client.views import VIEWS, read_view, require_html_reader, to_record_batch
+from gmail_client.views import VIEWS, require_html_reader, to_record_batch
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.report import REPORT, Report
 from lakeflow_entry.spark_schema import struct_type

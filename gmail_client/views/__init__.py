@@ -15,7 +15,7 @@ from gmail_client.views.attachments import attachment_rows
 from gmail_client.views.emails import Label, Labels, email_row, label_columns, label_name
 from gmail_client.views.message_labels import message_label_rows
 from gmail_client.views.parts import HEADERS, NOTHING, STRUCTURE
-from gmail_client.views.read import labels_of, read_view, view_rows
+from gmail_client.views.rows import labels_of, view_rows
 from gmail_client.views.schemas import FORMULA, LABEL_COLUMNS, VIEWS, View, formula
 from gmail_client.views.text import require_html_reader
 
@@ -36,7 +36,6 @@ __all__ = [
     "label_name",
     "labels_of",
     "message_label_rows",
-    "read_view",
     "require_html_reader",
     "to_record_batch",
     "to_table",

@@ -125,7 +125,7 @@ def test_another_formula_computes_every_row_again(tables: Tables) -> None:
     PartitionWriter(tables.lake.view(view), ADA, view.primary_key).merge(
         wrong.select(["message_id", "subject"])
     )
-    with mock.patch.dict("gmail_assets.views.derivation.FORMULA", {"emails": 2, "attachments": 2}):
+    with mock.patch.dict("gmail_client.views.schemas.FORMULA", {"emails": 2, "attachments": 2}):
         results = tables.derive()
         assert results["emails"].rows_updated == 2
         assert tables.derive()["emails"].rows_updated == 0
