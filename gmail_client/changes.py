@@ -14,6 +14,7 @@ from typing import Any
 
 from gmail_client.api import GmailApi
 from gmail_client.options import TableOptions
+from gmail_client.search import search_within
 
 __all__ = [
     "Changes",
@@ -191,6 +192,7 @@ def list_message_ids(
     options: TableOptions,
     *,
     everything: bool = False,
+    since: int | None = None,
     until: set[str] | None = None,
     on_progress: Callable[[int], None] = lambda listed: None,
 ) -> dict[str, str]:
@@ -200,6 +202,7 @@ def list_message_ids(
         api: The mailbox.
         options: The filters and the page size.
         everything: Leave the filters out and include spam and trash: what exists at all.
+        since: With `everything`, epoch seconds: only what Gmail's search finds after this.
         until: Stop as soon as all of these were seen.
         on_progress: Called after each page with the number listed so far.
     """
@@ -207,10 +210,10 @@ def list_message_ids(
     listed: dict[str, str] = {}
     missing = None if until is None else set(until)
     pages = (
-        api.list_messages(include_spam_trash=True, page_size=options.page_size)
+        api.list_messages(q=search_within(None, since), include_spam_trash=True, page_size=options.page_size)
         if everything
         else api.list_messages(
-            q=options.q,
+            q=options.search,
             label_ids=options.label_ids,
             include_spam_trash=options.include_spam_trash,
             page_size=options.page_size,
@@ -233,17 +236,18 @@ def list_thread_heads(
     options: TableOptions,
     *,
     everything: bool = False,
+    since: int | None = None,
     on_progress: Callable[[int], None] = lambda listed: None,
 ) -> dict[str, ListedThread]:
-    """List threads with their history ids and snippets, filtered as the options say or `everything`.
+    """List threads with their history ids and snippets, filtered as the options say or `everything` (`since` a time).
 
     `on_progress` is called after each page with the number listed so far.
     """
     pages = (
-        api.list_threads(include_spam_trash=True, page_size=options.page_size)
+        api.list_threads(q=search_within(None, since), include_spam_trash=True, page_size=options.page_size)
         if everything
         else api.list_threads(
-            q=options.q,
+            q=options.search,
             label_ids=options.label_ids,
             include_spam_trash=options.include_spam_trash,
             page_size=options.page_size,
@@ -258,7 +262,10 @@ def list_thread_heads(
 
 
 def matching(api: GmailApi, options: TableOptions, candidates: set[str]) -> set[str]:
-    """Which of the candidates match `q`; all of them where there is no `q`. Costs a listing up to the last match."""
-    if not options.q or not candidates:
+    """Which of the candidates Gmail lists under `q`, from a day before `startDate`; all of them without these.
+
+    Costs a listing up to the last match.
+    """
+    if options.search is None or not candidates:
         return candidates
     return candidates.intersection(list_message_ids(api, options, until=candidates))

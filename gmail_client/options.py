@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from gmail_client.errors import OptionError
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.printable import printable, short_repr
+from gmail_client.search import MARGIN, search_within, unbalanced, without_dates
 from gmail_client.tables import Table, table
 
 __all__ = ["DEFAULT_PAGE_SIZE", "MessageFormat", "TableOptions"]
@@ -30,7 +32,9 @@ _SEARCHES_HIDDEN = re.compile(r"""(?<![\w-])(?:in|label|is):["']?(?:spam|trash|a
 """A search that includes spam or trash (rather than excluding it)."""
 
 _FIXES = {
-    "q": "Use a Gmail search such as `newer_than:7d`.",
+    "q": "Use a Gmail search such as `newer_than:7d`; close each quote, parenthesis and brace.",
+    "startDate": "Use a date such as `2025-01-31` (midnight UTC), or epoch seconds such as `1738281600`; not before "
+    "1980.",
     "labelIds": "Use label ids such as `INBOX`, comma-separated or as a list.",
     "maxResults": "Use a whole number from 1 to 500.",
     "includeSpamTrash": "Use `true` or `false`.",
@@ -40,12 +44,20 @@ _FIXES = {
 }
 
 
+_EARLIEST = 315_532_800
+"""1980-01-01: fewer epoch seconds are a date without hyphens, such as 20250131."""
+_LATEST = 10**10
+"""More are milliseconds."""
+
+
 class TableOptions(BaseModel):
     """The options of one table. Immutable and hashable.
 
     Attributes:
         q: Gmail search; only matching messages are read.
         label_ids: Label ids; a message must have all of them.
+        start_date: Epoch seconds; only messages whose internalDate is not before it. Read from a date (midnight UTC) or
+            from epoch seconds.
         max_results: Ids per listed page, 1 to 500; None for the cheapest, 500.
         include_spam_trash: Whether the table includes spam and trash; `parse` sets it when `q` or `labelIds` ask for
             them.
@@ -58,6 +70,7 @@ class TableOptions(BaseModel):
 
     q: str | None = None
     label_ids: tuple[str, ...] = Field(default=(), alias="labelIds")
+    start_date: int | None = Field(default=None, alias="startDate")
     max_results: int | None = Field(default=None, alias="maxResults", ge=1, le=500)
     include_spam_trash: bool = Field(default=False, alias="includeSpamTrash")
     format: MessageFormat = "full"
@@ -76,7 +89,21 @@ class TableOptions(BaseModel):
     @field_validator("q", mode="before")
     @classmethod
     def _blank_query_is_none(cls, value: object) -> object:
-        return None if isinstance(value, str) and not value.strip() else _encodable(value)
+        if not isinstance(value, str):
+            return value
+        if problem := unbalanced(_encodable(value)):
+            raise ValueError(problem)
+        return value if value.strip() else None
+
+    @field_validator("start_date", mode="before")
+    @classmethod
+    def _epoch_seconds(cls, value: object) -> object:
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        seconds = _seconds(value)
+        if not _EARLIEST <= seconds < _LATEST:
+            raise ValueError("out of range")
+        return seconds
 
     @field_validator("label_ids", mode="before")
     @classmethod
@@ -165,8 +192,29 @@ class TableOptions(BaseModel):
 
     @property
     def filtered(self) -> bool:
-        """Whether `q` or `labelIds` filters the table."""
-        return bool(self.q or self.label_ids)
+        """Whether `q`, `labelIds` or `startDate` filters the table."""
+        return bool(self.q or self.label_ids or self.start_date is not None)
+
+    @property
+    def search(self) -> str | None:
+        """The search to list with: `q`, from a day before `startDate`; None for all messages."""
+        return self._since(self.q)
+
+    @property
+    def lasting_search(self) -> str | None:
+        """The search that a stored message has to match still: without the top-level date terms of `q`."""
+        return self._since(without_dates(self.q))
+
+    def _since(self, q: str | None) -> str | None:
+        return search_within(q, None if self.start_date is None else max(self.start_date - MARGIN, 0))
+
+    @property
+    def filters_text(self) -> str:
+        """The filters, for people: `q='x' labelIds='INBOX' startDate=2025-01-31T00:00:00+00:00`."""
+        text = f"q={self.q!r} labelIds={','.join(self.label_ids)!r}"
+        if self.start_date is None:
+            return text
+        return f"{text} startDate={datetime.fromtimestamp(self.start_date, UTC).isoformat()}"
 
     @property
     def fingerprint(self) -> str:
@@ -174,20 +222,32 @@ class TableOptions(BaseModel):
 
         It is part of the cursor's name: after a change of options there is no cursor, and the table is reconciled.
         """
-        meaning = {
+        meaning: dict[str, Any] = {
             "q": self.q,
             "labelIds": sorted(self.label_ids),
             "includeSpamTrash": self.include_spam_trash,
             "format": self.format,
         }
+        if self.start_date is not None:
+            meaning["startDate"] = self.start_date
         if meaning == {"q": None, "labelIds": [], "includeSpamTrash": False, "format": "full"}:
             return "all"
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
 
     def matches_labels(self, label_ids: Iterable[str]) -> bool:
-        """Whether a message with these labels matches the label filters (`q` is not considered)."""
+        """Whether a message with these labels matches the label filters (`q` and `startDate` are not considered)."""
         labels = set(label_ids)
         return self.is_visible(labels) and labels.issuperset(self.label_ids)
+
+    def matches_date(self, internal_date: str | int | None) -> bool:
+        """Whether a message with this internalDate (epoch milliseconds) is not before `startDate`."""
+        return self.start_date is None or int(internal_date or 0) >= self.start_date * 1000
+
+    def matches(self, message: Mapping[str, Any]) -> bool:
+        """Whether a message resource matches the filters other than `q`."""
+        return self.matches_labels(message.get("labelIds") or ()) and self.matches_date(
+            message.get("internalDate")
+        )
 
     def is_visible(self, label_ids: Iterable[str]) -> bool:
         """Whether a message with these labels is visible: not in spam or trash, unless they are included."""
@@ -208,6 +268,26 @@ def _encodable(value: Any) -> Any:
     return value
 
 
+def _seconds(value: object) -> int:
+    """Epoch seconds of a date, or of epoch seconds.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if re.fullmatch(r"[0-9]{1,11}", text):
+            return int(text)
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            raise ValueError("neither a date nor epoch seconds")
+        value = date.fromisoformat(text)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp())
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("neither a date nor epoch seconds")
+
+
 def _json_list(text: str) -> object:
     try:
         return json.loads(text)
@@ -218,7 +298,9 @@ def _json_list(text: str) -> object:
 def _invalid(error: ValidationError, values: Mapping[str, Any]) -> OptionError:
     location = error.errors(include_url=False)[0]["loc"]
     name = printable(str(location[0])) if location else ""
+    problem = unbalanced(values["q"]) if name == "q" and isinstance(values.get("q"), str) else None
     return OptionError(
-        f"Option {name!r} is {short_repr(values.get(name))}, which is not valid.",
+        f"Option {name!r} is {short_repr(values.get(name))}, which is not valid"
+        f"{f': {problem}' if problem else ''}.",
         fix=_FIXES.get(name, f"Use one of: {', '.join(_FIXES)}."),
     )

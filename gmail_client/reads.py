@@ -102,7 +102,7 @@ def _listed(api: GmailApi, options: TableOptions, warn: Warn) -> dict[str, list[
     for message_id, thread_id in list_message_ids(api, options).items():
         threads.setdefault(thread_id, []).append(message_id)
     if not threads and options.filtered:
-        warn(f"No message matches the filters q={options.q!r} and labelIds={','.join(options.label_ids)!r}.")
+        warn(f"No message matches the filters {options.filters_text}.")
     return threads
 
 
@@ -150,6 +150,7 @@ def _messages(
             for fetched in chunk
             for message in fetched.messages
             if message["id"] in threads[fetched.thread_id]
+            and options.matches_date(message.get("internalDate"))
         ]
 
 
@@ -164,7 +165,11 @@ def _threads(
     pieces = filter(None, map(failure_policy("threads", options, warn), fetch(api, wants, options.format)))
     for chunk in chunks(pieces, messages=page, first=first):
         rows = (thread_resource(fetched, heads.get(fetched.thread_id), options) for fetched in chunk)
-        yield [row for row in rows if row["messages"]]
+        yield [
+            row
+            for row in rows
+            if any(options.matches_date(message.get("internalDate")) for message in row["messages"])
+        ]
 
 
 def thread_resource(fetched: FetchedThread, head: ListedThread | None, options: TableOptions) -> Row:

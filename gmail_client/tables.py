@@ -48,6 +48,7 @@ class Table:
 _FILTERED = (
     "q",
     "labelIds",
+    "startDate",
     "maxResults",
     "includeSpamTrash",
     "format",

@@ -102,14 +102,17 @@ class MailboxPartition:
             keys: Only these rows; None for all.
 
         Returns:
-            For messages: id, threadId, labelIds, historySequence. For threads: id, historySequence, messages
-            as a list of structs of id and labelIds. In both, `soft_deleted` is true for soft-deleted rows.
+            For messages: id, threadId, labelIds, historySequence, date (internalDate as a number). For threads: id,
+            historySequence, messages as a list of structs of id, labelIds and internalDate. In both, `soft_deleted` is
+            true for soft-deleted rows.
         """
         leaves = ["id", "historySequence"]
         if self.table.source == "messages":
-            leaves += ["threadId", "labelIds.list.element"]
+            leaves += ["threadId", "labelIds.list.element", "internalDate"]
         else:
-            leaves += [f"messages.list.element.{leaf}" for leaf in ("id", "labelIds.list.element")]
+            leaves += [
+                f"messages.list.element.{leaf}" for leaf in ("id", "labelIds.list.element", "internalDate")
+            ]
         if self.table.may_hold_soft_deleted:
             leaves.append(DELETED_AT)
         wanted = None if keys is None else pa.array(sorted(set(keys)), pa.string())
@@ -126,6 +129,9 @@ class MailboxPartition:
             if self.table.may_hold_soft_deleted
             else pa.array([False] * table.num_rows, pa.bool_())
         )
+        if self.table.source == "messages":
+            place = table.schema.get_field_index("internalDate")
+            table = table.set_column(place, "date", pc.cast(table["internalDate"], pa.int64()))
         return table.append_column("soft_deleted", soft_deleted)
 
     def _no_members(self) -> pa.Table:
@@ -133,8 +139,9 @@ class MailboxPartition:
         labels = pa.list_(text)
         if self.table.source == "messages":
             fields = [("id", text), ("historySequence", pa.int64()), ("threadId", text), ("labelIds", labels)]
+            fields.append(("internalDate", text))
         else:
-            member = pa.struct([("id", text), ("labelIds", labels)])
+            member = pa.struct([("id", text), ("labelIds", labels), ("internalDate", text)])
             fields = [("id", text), ("historySequence", pa.int64()), ("messages", pa.list_(member))]
         if self.table.may_hold_soft_deleted:
             fields.append((DELETED_AT, pa.timestamp("us", tz="UTC")))

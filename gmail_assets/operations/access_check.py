@@ -157,7 +157,7 @@ def _listed(pages: Iterable[list[Any]], options: TableOptions) -> str:
 
 def _filters(options: TableOptions) -> dict[str, Any]:
     return {
-        "q": options.q or _ANYTHING,
+        "q": options.search or _ANYTHING,
         "label_ids": options.label_ids,
         "include_spam_trash": options.include_spam_trash,
         "page_size": 1,

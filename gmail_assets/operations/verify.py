@@ -30,12 +30,15 @@ from gmail_client.errors import GmailError, HistoryExpiredError, NotFoundError
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
 from gmail_client.schema import to_batch
+from gmail_client.search import MARGIN
 from gmail_client.spec import Spec
 from gmail_client.tables import CHANGE_TABLES
 
 __all__ = ["Difference", "LabelVerdict", "MailboxVerdict", "TableVerdict", "verify_mailbox"]
 
 _EXAMPLES = 5
+_MOST_DATES = 100
+"""Messages near `startDate` whose dates are read."""
 _UNSTABLE = {"historyId", "historySequence", MAILBOX, DELETED_AT}
 """Fields that a row may have different from a new read, or that Gmail does not know."""
 
@@ -230,11 +233,13 @@ class _Verification:
             status = statuses["messages"]
             messages = MessagesSync(status.spec, status.partition)
             messages.read_stored(None)
+            wanted["messages"] = self._from_start(messages, wanted["messages"])
             samples += self._sample_messages(status, messages, sample)
         if "threads" in statuses:
             status = statuses["threads"]
             threads = ThreadsSync(status.spec, status.partition)
             threads.read_stored(None)
+            wanted["threads"] = self._from_start(threads, wanted["threads"])
             samples += self._sample_threads(status, threads, max(1, sample // 4) if sample else 0)
         label_ids = self._label_differences(messages) if messages is not None else []
         changes = self._changes(statuses)
@@ -267,11 +272,35 @@ class _Verification:
     def _list(self, options: TableOptions, *labels: str) -> dict[str, str]:
         """Messages that the options name, and that have the labels too: id to thread id."""
         every = tuple(dict.fromkeys([*options.label_ids, *labels]))
-        key = (options.q, every, options.include_spam_trash)
+        key = (options.search, every, options.include_spam_trash)
         if key not in self._listed:
             asked = options.model_copy(update={"label_ids": every})
             self._listed[key] = list_message_ids(self._api, asked, on_progress=self._progress.messages(asked))
         return self._listed[key]
+
+    def _from_start(self, target: MessagesSync | ThreadsSync, listed: Mapping[str, str]) -> dict[str, str]:
+        """Those of the listed messages that are not before `startDate`, which is listed with a margin.
+
+        Stored messages have a date. Of the others, those count that Gmail's search finds without the margin.
+        """
+        options = target.options
+        if options.start_date is None:
+            return dict(listed)
+        exact = self._list(options.model_copy(update={"start_date": options.start_date + MARGIN}))
+        dates = target.dates()
+        unsure = exact.keys() - dates.keys()
+        if len(unsure) <= _MOST_DATES:
+            answers = self._api.get_many([self._api.message_call(item, "minimal") for item in sorted(unsure)])
+            dates |= {
+                answer.call.key: int(answer.json.get("internalDate") or 0)
+                for answer in answers
+                if answer.json is not None
+            }
+        return {
+            message_id: thread_id
+            for message_id, thread_id in listed.items()
+            if (options.matches_date(dates[message_id]) if message_id in dates else message_id in exact)
+        }
 
     def _changes(self, statuses: Mapping[str, PartitionStatus]) -> Changes | None:
         start = min(status.cursor or 0 for status in statuses.values())
@@ -358,6 +387,7 @@ class _Verification:
         found: list[tuple[dict[str, Any], int, set[str] | None]] = []
         named = [str(label["id"]) for label in self._api.labels()]
         options = messages.options
+        margin, stored = options.start_date, messages.stored.keys()
         for answer in self._api.get_many((self._api.label_call(item) for item in named), ordered=True):
             if isinstance(answer.error, NotFoundError) or answer.json is None:
                 if answer.error is not None and not isinstance(answer.error, NotFoundError):
@@ -370,7 +400,9 @@ class _Verification:
             elif label["id"] in HIDDEN_LABELS and not options.include_spam_trash:
                 found.append((label, len(rows), rows))
             else:
-                found.append((label, len(rows), rows ^ self._list(options, label["id"]).keys()))
+                listed = self._list(options, label["id"]).keys()
+                # Listed with a margin: what is missing is known already.
+                found.append((label, len(rows), rows ^ (listed if margin is None else listed & stored)))
         ghosts = sorted(with_label.keys() - set(named))
         if ghosts:
             self._verdict.remarks.append(

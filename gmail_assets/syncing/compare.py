@@ -142,7 +142,7 @@ def plan_incremental(
     changes: Changes,
     content: ContentIndex,
     *,
-    matching: Callable[[TableSync, set[str]], set[str]],
+    matching: Callable[[TableSync, Mapping[str, MessageChange]], set[str]],
     hidden: Callable[[TableSync, Set[str]], Mapping[str, str]],
 ) -> SyncPlan:
     """Apply the history to the stored rows.
@@ -151,7 +151,8 @@ def plan_incremental(
         tables: The tables.
         changes: Changes from the history; messages that earlier runs could not fetch are added.
         content: Messages that other tables store.
-        matching: Which of these messages match the table's `q`.
+        matching: Which of these messages, that are not stored, match the table's `q` and `startDate`, as far as a
+            listing says.
         hidden: Messages of these threads in spam and trash that belong into the table's rows: id to thread id.
     """
     named = set(changes.messages)
@@ -168,7 +169,7 @@ def plan_incremental(
             if message_id in named or message_id in table.retries
         }
         entering = {
-            message_id
+            message_id: changes.messages[message_id]
             for message_id, thread_id in candidates.items()
             if not table.has_row(thread_id) and message_id not in table.retries
         }

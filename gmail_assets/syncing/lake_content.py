@@ -167,6 +167,7 @@ def chunk_of(
     places: dict[str, list[int]] = {}
     labels: list[Any] = pc.struct_field(array, "labelIds").to_pylist()
     history: list[Any] = pc.struct_field(array, "historyId").to_pylist()
+    dates: list[Any] = pc.struct_field(array, "internalDate").to_pylist()
     for place, message_id in enumerate(pc.struct_field(array, "id").to_pylist()):
         change = changes.messages.get(message_id) if changes is not None else None
         if change is not None and not change.deleted:
@@ -182,6 +183,7 @@ def chunk_of(
                 "threadId": thread_id,
                 "labelIds": labels[place] or (),
                 "historyId": history[place],
+                "internalDate": dates[place],
             }
         )
     columns = dict(zip(_MESSAGE.names, array.flatten(), strict=True))

@@ -11,6 +11,7 @@ from gmail_client.api import GmailApi
 from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
+from gmail_client.search import search_within
 
 __all__ = ["Listing", "ListingProgress", "hidden_messages"]
 
@@ -59,6 +60,7 @@ class Listing:
         options: Gives the page size.
         total: Messages in the mailbox, by Gmail's count.
         compared: Stored rows are compared too: everything is listed, with the threads' history ids.
+        since: Epoch seconds: older messages are in none of the tables.
         progress: Progress of the listings.
 
     Attributes:
@@ -73,25 +75,31 @@ class Listing:
         *,
         total: int,
         compared: bool,
+        since: int | None = None,
         progress: ListingProgress,
     ) -> None:
         self._api = api
         self._total = total
         self._progress = progress
+        self._since = since
         self._ids: dict[tuple[object, ...], dict[str, str]] = {}
         self._heads: dict[tuple[object, ...], dict[str, ListedThread]] = {}
         self.everything: dict[str, ListedThread] = {}
         self.present: dict[str, str] = {}
         if compared:
             # Heads before ids: a change between the two then shows as a moved head at the next reconciliation.
-            self.everything = list_thread_heads(api, options, everything=True, on_progress=progress.threads())
-            self.present = list_message_ids(api, options, everything=True, on_progress=progress.messages())
+            self.everything = list_thread_heads(
+                api, options, everything=True, since=since, on_progress=progress.threads()
+            )
+            self.present = list_message_ids(
+                api, options, everything=True, since=since, on_progress=progress.messages()
+            )
 
     def heads(self, table: TableSync) -> Mapping[str, ListedThread]:
         """Thread heads for the rows of new threads."""
         if self.everything or table.name != "threads":
             return self.everything
-        key = (table.options.q, table.options.label_ids, table.options.include_spam_trash)
+        key = (table.options.search, table.options.label_ids, table.options.include_spam_trash)
         if key not in self._heads:
             self._heads[key] = list_thread_heads(
                 self._api, table.options, on_progress=self._progress.threads(table.options)
@@ -99,12 +107,12 @@ class Listing:
         return self._heads[key]
 
     def matching(self, table: TableSync) -> dict[str, str]:
-        """Messages that match the filters: id to thread id."""
+        """Messages that match the filters, from a day before `startDate`: id to thread id."""
         return self._list(table.options)
 
     def _list(self, options: TableOptions) -> dict[str, str]:
-        key = (options.q, options.label_ids, options.include_spam_trash)
-        if key == (None, (), True) and self.present:
+        key = (options.search, options.label_ids, options.include_spam_trash)
+        if key == (search_within(None, self._since), (), True) and self.present:
             return self.present
         if key not in self._ids:
             self._ids[key] = list_message_ids(
@@ -126,7 +134,7 @@ class Listing:
             in_lake: Their content may be in the lake, so that a listing may be enough.
         """
         options = table.options
-        bare = options.model_copy(update={"q": None, "label_ids": ()})
+        bare = options.model_copy(update={"q": None, "label_ids": (), "start_date": None})
         price = self._api.plan.price
         pages = self._total // options.page_size + 1
         # What one thread costs more when it is read whole than when its messages are known.
@@ -150,7 +158,8 @@ def hidden_messages(api: GmailApi, table: TableSync, threads: Set[str]) -> dict[
         message_id: thread_id
         for label in sorted(HIDDEN_LABELS)
         for message_id, thread_id in list_message_ids(
-            api, table.options.model_copy(update={"q": None, "label_ids": (label,)})
+            api,
+            table.options.model_copy(update={"q": None, "label_ids": (label,), "start_date": None}),
         ).items()
         if thread_id in threads
     }

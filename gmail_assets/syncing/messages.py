@@ -26,11 +26,12 @@ _CHANGING = pa.schema([_SCHEMA.field(name) for name in ("id", "labelIds", "histo
 
 @dataclass(slots=True)
 class MessageWithoutContent:
-    """A row of `messages` without its content."""
+    """A row of `messages` without its content; `date` is the internalDate, in milliseconds."""
 
     thread_id: str
     labels: Labels
     sequence: int
+    date: int
 
 
 class MessagesSync(TableSync):
@@ -48,12 +49,13 @@ class MessagesSync(TableSync):
         self.soft_deleted = set(table.filter(table["soft_deleted"])["id"].to_pylist())
         table = table.filter(pc.invert(table["soft_deleted"]))
         self.stored = {
-            message_id: MessageWithoutContent(thread_id, labels, sequence or 0)
-            for message_id, thread_id, labels, sequence in zip(
+            message_id: MessageWithoutContent(thread_id, labels, sequence or 0, date or 0)
+            for message_id, thread_id, labels, sequence, date in zip(
                 table["id"].to_pylist(),
                 table["threadId"].to_pylist(),
                 _interned(table["labelIds"].to_pylist()),
                 table["historySequence"].to_pylist(),
+                table["date"].to_pylist(),
                 strict=True,
             )
         }
@@ -64,6 +66,10 @@ class MessagesSync(TableSync):
         for message_id, stored in self.stored.items():
             threads.setdefault(stored.thread_id, set()).add(message_id)
         return threads
+
+    def dates(self) -> dict[str, int]:
+        """Stored messages with their internalDate in milliseconds."""
+        return {message_id: stored.date for message_id, stored in self.stored.items()}
 
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
         """Labels of a thread's stored messages."""
@@ -91,8 +97,7 @@ class MessagesSync(TableSync):
         for message_id, change in changes.messages.items():
             if change.deleted or message_id in self.stored:
                 continue
-            labels = change.labels_after(None)
-            if labels is None or self.options.matches_labels(labels):
+            if self.may_enter(change):
                 found[message_id] = change.thread_id
         self._candidates = set(found)
         return found
@@ -102,8 +107,12 @@ class MessagesSync(TableSync):
         return False
 
     def outside(self, listed: Mapping[str, str]) -> set[str]:
-        """Keys of rows that are not in a listing."""
-        return self.stored.keys() - listed.keys()
+        """Keys of rows that are not in a listing, or that are before `startDate`."""
+        return {
+            message_id
+            for message_id, stored in self.stored.items()
+            if message_id not in listed or not self.options.matches_date(stored.date)
+        }
 
     def would_delete(self, changes: Changes) -> set[str]:
         """Keys of rows that the changes delete."""

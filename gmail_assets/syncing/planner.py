@@ -18,8 +18,9 @@ from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds
 from gmail_assets.syncing.threads import ThreadsSync
 from gmail_client.api import GmailApi
-from gmail_client.changes import matching, read_changes
+from gmail_client.changes import MessageChange, matching, read_changes
 from gmail_client.errors import HistoryExpiredError
+from gmail_client.search import MARGIN
 from gmail_client.spec import SpecTable
 
 __all__ = ["EXPIRIES", "SyncPlanner", "open_table"]
@@ -163,6 +164,7 @@ class SyncPlanner:
             tables[0].options,
             total=int(self.profile.get("messagesTotal") or 0),
             compared=any(table.mode == "reconcile" for table in tables),
+            since=_oldest(tables),
             progress=ListingProgress(self.api, self.profile, self._on_progress),
         )
         for table in tables:
@@ -190,9 +192,22 @@ class SyncPlanner:
             tables,
             read_changes(self.api, min(table.start for table in tables)),
             self,
-            matching=lambda table, ids: matching(self.api, table.options, ids),
+            matching=self._matching,
             hidden=lambda table, threads: hidden_messages(self.api, table, threads),
         )
+
+    def _matching(self, table: TableSync, candidates: Mapping[str, MessageChange]) -> set[str]:
+        """Which of these messages, that are not stored, match `q` and may be as new as `startDate` asks."""
+        ids = set(candidates)
+        if table.options.q:
+            return matching(self.api, table.options, ids)
+        arrived = {message_id for message_id, change in candidates.items() if change.arrived}
+        seen = ids - arrived
+        price = self.api.plan.price
+        pages = table.partition.count() // table.options.page_size + 1
+        if len(seen) * price("messages.get") > pages * price("messages.list"):
+            seen = matching(self.api, table.options, seen)
+        return arrived | seen
 
     def source(self, table: TableSync) -> StoredContent | None:
         """The table that stores content which another table needs."""
@@ -219,3 +234,11 @@ class SyncPlanner:
             return {}, None
         found = source.holding(missing)
         return found, since if found else None
+
+
+def _oldest(tables: Sequence[TableSync]) -> int | None:
+    """Epoch seconds before which no table has messages; None for all time. A thread's row has older messages too."""
+    starts = [table.options.start_date for table in tables if table.name == "messages"]
+    if len(starts) < len(tables) or None in starts:
+        return None
+    return max(min(start for start in starts if start is not None) - MARGIN, 0)

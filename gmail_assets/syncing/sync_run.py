@@ -202,9 +202,7 @@ class SyncRun:
         if any(share.requested or table.total() for table, share in plan.tables.items()):
             return
         filters = " and ".join(
-            f"q={table.options.q!r} labelIds={','.join(table.options.label_ids)!r} of {table.name}"
-            for table in plan.tables
-            if table.options.filtered
+            f"{table.options.filters_text} of {table.name}" for table in plan.tables if table.options.filtered
         )
         self.warnings.append(
             f"{filters} match nothing in {self.address}." if filters else f"{self.address} holds no messages."

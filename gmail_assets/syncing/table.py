@@ -16,8 +16,9 @@ from gmail_assets.delta.registry import Unfetched
 from gmail_assets.delta.sync_state import SyncState
 from gmail_assets.syncing.chunk import Chunk
 from gmail_assets.syncing.table_plan import MessageIds, TablePlan
-from gmail_client.changes import Changes, ListedThread
+from gmail_client.changes import Changes, ListedThread, MessageChange
 from gmail_client.errors import IncompleteReadError
+from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
 from gmail_client.spec import SpecTable
 
@@ -115,7 +116,20 @@ class TableSync(ABC):
     def matches(self, message: Mapping[str, Any]) -> bool:
         """Whether a message matches the filters in its present state."""
         listed = not self.options.q or message["id"] in self.plan.matches
-        return listed and self.options.matches_labels(message.get("labelIds") or ())
+        return listed and self.options.matches(message)
+
+    def may_enter(self, change: MessageChange) -> bool:
+        """Whether a message that is not stored may match the filters by these changes, as far as they say."""
+        labels = change.labels_after(None)
+        if labels is not None and not self.options.matches_labels(labels):
+            return False
+        if self.options.q or self.options.start_date is None or change.arrived or not change.moved:
+            return True
+        # Not stored although its labels matched before: it is older than `startDate`.
+        deciding = set(self.options.label_ids)
+        if not self.options.include_spam_trash:
+            deciding |= HIDDEN_LABELS
+        return not deciding.isdisjoint(change.moved)
 
     def read_stored(self, changes: Changes | None) -> None:
         """Read stored rows without content: all, or only those that the changes may touch."""
@@ -127,6 +141,10 @@ class TableSync(ABC):
     @abstractmethod
     def stored_messages(self) -> MessageIds:
         """Stored messages by thread. Soft-deleted rows do not count."""
+
+    @abstractmethod
+    def dates(self) -> dict[str, int]:
+        """Stored messages with their internalDate in milliseconds, if the filters are a search or a date."""
 
     @abstractmethod
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
@@ -159,7 +177,7 @@ class TableSync(ABC):
 
     @abstractmethod
     def outside(self, listed: Mapping[str, str]) -> set[str]:
-        """Keys of rows that are not in a listing (message id to thread id)."""
+        """Keys of rows that are not in a listing (message id to thread id), or that are before `startDate`."""
 
     @abstractmethod
     def would_delete(self, changes: Changes) -> set[str]:

@@ -29,9 +29,16 @@ _NO_ROWS = SCHEMAS["threads"].empty_table()
 
 @dataclass(slots=True)
 class ThreadWithoutContent:
-    """A row of `threads` without its content: message id to labels."""
+    """A row of `threads` without its content.
+
+    Attributes:
+        members: Labels of its messages, by id.
+        dates: Their internalDates in milliseconds, if the table's filters need them.
+        sequence: The history id of the thread.
+    """
 
     members: dict[str, Labels]
+    dates: dict[str, int]
     sequence: int
 
 
@@ -51,6 +58,7 @@ class ThreadsSync(TableSync):
     def __init__(self, spec: SpecTable, partition: MailboxPartition) -> None:
         super().__init__(spec, partition)
         self.stored: dict[str, ThreadWithoutContent] = {}
+        self._dated = self.options.search is not None
         self._fresh: set[str] = set()
         self._pending: _Pending | None = None
 
@@ -68,15 +76,24 @@ class ThreadsSync(TableSync):
                 batch["historySequence"].to_pylist(),
                 strict=True,
             ):
-                labels = {}
+                labels: dict[str, Labels] = {}
+                dates: dict[str, int] = {}
                 for member in members or ():
                     own = tuple(member["labelIds"] or ())
                     labels[member["id"]] = seen.setdefault(own, own)
-                self.stored[thread_id] = ThreadWithoutContent(labels, sequence or 0)
+                    if self._dated:
+                        dates[member["id"]] = int(member["internalDate"] or 0)
+                self.stored[thread_id] = ThreadWithoutContent(labels, dates, sequence or 0)
 
     def stored_messages(self) -> MessageIds:
         """Stored messages, by thread."""
         return {thread: set(stored.members) for thread, stored in self.stored.items()}
+
+    def dates(self) -> dict[str, int]:
+        """Stored messages with their internalDate in milliseconds, if the filters are a search or a date."""
+        return {
+            message_id: date for stored in self.stored.values() for message_id, date in stored.dates.items()
+        }
 
     def labels_of(self, thread_id: str, message_ids: Iterable[str]) -> dict[str, Labels]:
         """Labels of a thread's stored messages."""
@@ -104,10 +121,13 @@ class ThreadsSync(TableSync):
             stored = self.stored.get(change.thread_id)
             if change.deleted or (stored is not None and message_id in stored.members):
                 continue
-            labels = change.labels_after(None)
             # A stored thread takes every visible message; a new one needs a message that matches the filters.
-            fits = self.options.is_visible if stored is not None else self.options.matches_labels
-            if labels is None or fits(labels):
+            if stored is None:
+                fits = self.may_enter(change)
+            else:
+                labels = change.labels_after(None)
+                fits = labels is None or self.options.is_visible(labels)
+            if fits:
                 found[message_id] = change.thread_id
         return found
 
@@ -116,8 +136,14 @@ class ThreadsSync(TableSync):
         return self.options.filtered and thread_id not in self.stored
 
     def outside(self, listed: Mapping[str, str]) -> set[str]:
-        """Keys of rows that are not in a listing."""
-        return self.stored.keys() - set(listed.values())
+        """Keys of rows that are not in a listing, or that are before `startDate`."""
+        if self.options.start_date is None:
+            return self.stored.keys() - set(listed.values())
+        return {
+            thread_id
+            for thread_id, stored in self.stored.items()
+            if not any(m in listed and self.options.matches_date(stored.dates[m]) for m in stored.members)
+        }
 
     def would_delete(self, changes: Changes) -> set[str]:
         """Keys of rows that the changes delete: of threads that lose all their messages."""
@@ -179,6 +205,8 @@ class ThreadsSync(TableSync):
         stored.sequence = max(stored.sequence, edit.history_id)
         for message in (chunk.messages[place] for place in edit.put):
             stored.members[message["id"]] = tuple(message.get("labelIds") or ())
+            if self._dated:
+                stored.dates[message["id"]] = int(message.get("internalDate") or 0)
             self._fresh.add(message["id"])
 
     def _enters(self, messages: Sequence[Mapping[str, Any]]) -> bool:
@@ -241,11 +269,9 @@ class ThreadsSync(TableSync):
         deleted = self._obsolete | {
             thread_id
             for thread_id in edits
-            if self.options.label_ids
+            if (self.options.label_ids or self.options.start_date is not None)
             and thread_id not in unread
-            and not any(
-                self.options.matches_labels(labels) for labels in self.stored[thread_id].members.values()
-            )
+            and not self._belongs(self.stored[thread_id])
         }
         for thread_id in self._obsolete:
             edit_of(thread_id)
@@ -261,6 +287,13 @@ class ThreadsSync(TableSync):
         )
         self._obsolete = set()
         self._narrowed = False
+
+    def _belongs(self, stored: ThreadWithoutContent) -> bool:
+        """Whether one of the messages matches the filters."""
+        return any(
+            self.options.matches_labels(labels) and self.options.matches_date(stored.dates.get(message_id))
+            for message_id, labels in stored.members.items()
+        )
 
     def _apply(
         self, change: MessageChange, message_id: str, stored: ThreadWithoutContent, edit: ThreadEdit

@@ -83,14 +83,14 @@ def read_batch(
 def _message_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
     wanted = batch.threads[fetched.thread_id]
     for message in fetched.messages:
-        if message["id"] in wanted and options.matches_labels(message.get("labelIds") or ()):
+        if message["id"] in wanted and options.matches(message):
             yield _at_least(message, batch.sequence.get(message["id"], batch.floor))
 
 
 def _thread_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
     row = thread_resource(fetched, batch.heads.get(fetched.thread_id), options)
-    # `q` was judged when the batch was planned; labels are known only now.
-    if any(options.matches_labels(message.get("labelIds") or ()) for message in row["messages"]):
+    # `q` was judged when the batch was planned; labels and dates are known only now.
+    if any(options.matches(message) for message in row["messages"]):
         yield _at_least(row, batch.sequence.get(fetched.thread_id, batch.floor))
 
 

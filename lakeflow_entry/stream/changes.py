@@ -98,10 +98,9 @@ class ChangeReader:
         if not listing.plan.positions:
             if self.options.filtered:
                 _log.warning(
-                    "%s: the filters q=%r and labelIds=%r match nothing.",
+                    "%s: the filters %s match nothing.",
                     self.table,
-                    self.options.q,
-                    ",".join(self.options.label_ids),
+                    self.options.filters_text,
                 )
             return end, Batch()
         load = listing.plan.start(self.limit)
@@ -204,7 +203,7 @@ class ChangeReader:
                 sequence[change.thread_id] = max(sequence[change.thread_id], change.history_id)
                 if not change.deleted:
                     touched[change.thread_id][message_id] = None
-        if self.options.q and touched:
+        if self.options.search is not None and touched:
             listed = set(list_message_ids(self.api, self.options).values())
             touched = {thread_id: ids for thread_id, ids in touched.items() if thread_id in listed}
         if self.options.include_spam_trash and touched:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import Any
 
 import pytest
@@ -48,6 +49,21 @@ def test_asking_by_label_is_the_same_question_as_asking_twice() -> None:
         ("messages", {"labelIds": ["a\ud800"]}, "Option 'labelIds'"),
         ("messages", {"q": "\udc00"}, "Option 'q'"),
         ("messages", {"q": ["INBOX"]}, "Option 'q'"),
+        (
+            "messages",
+            {"q": "(from:a"},
+            "Option 'q' is '(from:a', which is not valid: a parenthesis is not closed",
+        ),
+        ("threads", {"q": 'subject:"a'}, "not valid: a quote is not closed (table 'threads')"),
+        ("messages", {"startDate": "yesterday"}, "Option 'startDate' is 'yesterday', which is not valid"),
+        ("messages", {"startDate": "2025-02-30"}, "Option 'startDate'"),
+        ("messages", {"startDate": "20250131"}, "Option 'startDate'"),
+        ("messages", {"startDate": "1738281600000"}, "Option 'startDate'"),
+        ("messages", {"startDate": "9" * 5_000}, "Option 'startDate'"),
+        ("messages", {"startDate": True}, "Option 'startDate'"),
+        ("messages", {"startDate": datetime(2025, 1, 31, 12)}, "Option 'startDate'"),
+        ("messages", {"startDate": -1}, "Option 'startDate'"),
+        ("labels", {"startDate": "2025-01-31"}, "is not an option of table 'labels'"),
         ("messages", {"maxResults": "9" * 5_000}, "Option 'maxResults'"),
         ("messages", {"maxResults": True}, "Option 'maxResults'"),
         ("messages", {"maxResults": 501}, "is 501, which"),
@@ -94,3 +110,28 @@ def test_values_are_read_as_spark_and_yaml_give_them() -> None:
         "messages", {"labelIds": ["INBOX", "UNREAD"], "maxResults": 100, "includeSpamTrash": True, "q": None}
     )
     assert TableOptions.parse("messages", {"labelIds": '["INBOX"]'}).label_ids == ("INBOX",)
+
+
+@pytest.mark.parametrize("given", ["2025-01-31", " 2025-01-31 ", date(2025, 1, 31), 1738281600, "1738281600"])
+def test_a_start_date_is_midnight_utc_or_epoch_seconds(given: object) -> None:
+    options = TableOptions.parse("messages", {"STARTDATE": given})
+    assert options.start_date == 1738281600
+    assert options.search == "after:1738195200"
+    assert not options.matches_date("1738281599999")
+    assert options.matches_date("1738281600000")
+
+
+def test_a_start_date_is_part_of_the_identity_only_if_it_is_set() -> None:
+    assert TableOptions(startDate=None).fingerprint == "all"
+    # Written by the code before `startDate`: cursors of this lake go on.
+    assert TableOptions(q="is:unread", labelIds=["INBOX"]).fingerprint == "77b0b41a1f8e"
+    since = TableOptions(startDate="2025-01-31")
+    assert since.fingerprint not in ("all", TableOptions(startDate="2025-02-01").fingerprint)
+    assert since.filtered
+
+
+def test_a_stored_message_is_judged_without_date_terms_but_with_the_start_date() -> None:
+    options = TableOptions(q="newer_than:7d is:unread", startDate="2025-01-31")
+    assert options.search == "(newer_than:7d is:unread) after:1738195200"
+    assert options.lasting_search == "(is:unread) after:1738195200"
+    assert TableOptions(q="newer_than:7d").lasting_search is None

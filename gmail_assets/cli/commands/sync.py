@@ -33,6 +33,11 @@ __all__ = ["sync"]
     help="Sync only messages and threads with this label id, for example INBOX; repeatable.",
 )
 @click.option(
+    "--start-date",
+    metavar="DATE",
+    help="Sync only messages since this date, for example 2025-01-31 (midnight UTC), or since epoch seconds.",
+)
+@click.option(
     "--full-refresh",
     is_flag=True,
     help="Fetch all messages and threads again; costs as much as a first load.",
@@ -48,6 +53,7 @@ def sync(
     mailboxes: tuple[str, ...],
     q: str | None,
     labels: tuple[str, ...],
+    start_date: str | None,
     full_refresh: bool,
     allow_mass_delete: bool,
     out: Output,
@@ -61,18 +67,18 @@ def sync(
     delegates; or a derived table: emails, message_labels, attachments. Default: all tables of the spec (GMAIL_SPEC),
     else all ten, and the derived tables.
 
-    --q and --label override the options of the spec for this run. A table that was synced with other options is
-    reconciled: messages that do not match are deleted from it. To keep a filter, set it in a spec.
+    --q, --label and --start-date override the options of the spec for this run. A table that was synced with other
+    options is reconciled: messages that do not match are deleted from it. To keep a filter, set it in a spec.
     """
     from gmail_assets.cli.display import SyncDisplay, terminal_console
     from gmail_assets.operations.run_in_process import Runner
     from gmail_assets.syncing.progress import reporting
 
-    filters = _filters(q, labels)
+    filters = _filters(q, labels, start_date)
     runner = Runner(filters=filters)
     selected = runner.tables(tables)
     if filters and not any(table in ("messages", "threads") for table in selected):
-        raise click.UsageError("--q and --label apply to messages and threads only.")
+        raise click.UsageError("--q, --label and --start-date apply to messages and threads only.")
     runs = []
     with SyncDisplay(terminal_console(sys.stderr), quiet=out.quiet) as display, reporting(display):
         for mailbox in mailboxes or runner.mailboxes:
@@ -107,12 +113,14 @@ def sync(
     return code
 
 
-def _filters(q: str | None, labels: tuple[str, ...]) -> dict[str, Any]:
+def _filters(q: str | None, labels: tuple[str, ...], start_date: str | None) -> dict[str, Any]:
     filters: dict[str, Any] = {}
     if q is not None:
         filters["q"] = q
     if labels:
         filters["labelIds"] = list(labels)
+    if start_date is not None:
+        filters["startDate"] = start_date
     return filters
 
 

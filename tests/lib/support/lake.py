@@ -42,6 +42,15 @@ def true_rows(gmail: Emulator, spec: SpecTable, address: str | None = None) -> l
             "format": options.format,
         }
     rows = gmail.truth(spec.source_table, address, **named)
+    if options.start_date is not None:
+        # A thread's row is there by one message that has both the filters and the date.
+        entering = gmail.truth("messages", address, **named)
+        keys = {
+            message["id" if spec.source_table == "messages" else "threadId"]
+            for message in entering
+            if int(message["internalDate"]) >= options.start_date * 1000
+        }
+        rows = [row for row in rows if row["id"] in keys]
     return list(pa.Table.from_batches([to_batch(spec.source_table, rows)]).to_pylist())
 
 

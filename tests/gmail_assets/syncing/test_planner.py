@@ -1,0 +1,169 @@
+"""What the filters `q` and `startDate` cost, and which rows they leave in the tables."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.chaos import InstantClock, client_of
+from support.lake import assert_lake_is_true, stored_rows
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.operations.plan import plan_mailbox
+from gmail_assets.operations.verify import verify_mailbox
+from gmail_assets.syncing import SyncResult, sync
+from gmail_client.emulator import EmulatedMailbox, Emulator
+from gmail_client.spec import Spec, SpecTable
+
+DAY = 86_400
+START = int(datetime(2025, 1, 31, tzinfo=UTC).timestamp())
+GETS = ("messages.get", "threads.get")
+
+
+def spec(table: str, **configuration: Any) -> SpecTable:
+    return SpecTable.parse({"source_table": table, "table_configuration": configuration})
+
+
+def both(**configuration: Any) -> list[SpecTable]:
+    return [spec(name, **configuration) for name in ("messages", "threads")]
+
+
+@pytest.fixture
+def gmail() -> Iterator[Emulator]:
+    with Emulator(messages=0, seed=5, clock=InstantClock()) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+def run(gmail: Emulator, lake: Lake, tables: list[SpecTable], **named: Any) -> dict[str, SyncResult]:
+    return sync(client_of(gmail).mailbox(), lake, tables, sample=random.Random(1), **named)
+
+
+def units(gmail: Emulator, lake: Lake, tables: list[SpecTable], **named: Any) -> dict[str, int]:
+    """Units by method that a sync takes; no more than its plan says."""
+    plan = plan_mailbox(client_of(gmail).mailbox(), lake, Spec(tables=tuple(tables)))
+    gmail.usage.reset()
+    run(gmail, lake, tables, **named)
+    spent = dict(gmail.usage.units)
+    assert sum(spent.values()) <= plan.units + 10
+    return spent
+
+
+def mail(
+    mailbox: EmulatedMailbox,
+    subject: str = "one",
+    *,
+    at: float | None = None,
+    labels: tuple[str, ...] = ("INBOX", "UNREAD"),
+    reply_to: str = "",
+) -> str:
+    """A message, dated now or `at` epoch seconds; its id."""
+    date = f"Date: {formatdate(at)}\r\n" if at is not None else ""
+    answers = ""
+    if reply_to:
+        original = mailbox.message(reply_to).content
+        subject = f"Re: {subject}"
+        answers = f"In-Reply-To: {original.message_id}\r\nReferences: {original.message_id}\r\n"
+    raw = (
+        f"From: eve@example.test\r\nTo: {mailbox.address}\r\nSubject: {subject}\r\n{date}{answers}"
+        f"Message-ID: <{random.random()}@example.test>\r\n\r\nHello.\r\n"
+    )
+    source = "dateHeader" if at is not None else "receivedTime"
+    thread = mailbox.message(reply_to).thread.id if reply_to else None
+    return mailbox.insert(raw.encode(), labels, date_source=source, thread_id=thread)
+
+
+def ids(lake: Lake, table: str = "messages") -> set[str]:
+    return {row["id"] for row in stored_rows(lake, table)}
+
+
+# startDate
+
+
+def test_a_first_load_since_a_date_costs_the_listing_of_what_it_includes(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    for number in range(40):
+        mail(mailbox, f"old {number}", at=START - (number + 2) * DAY)
+    new = {mail(mailbox, f"new {number}", at=START + number * DAY) for number in range(6)}
+    tables = [spec("messages", startDate="2025-01-31", maxResults=5)]
+    spent = units(gmail, lake, tables)
+    assert ids(lake) == new
+    assert spent["messages.list"] == 2 * 5
+    assert spent["messages.get"] == 6 * 20
+    assert_lake_is_true(lake, gmail, tables)
+    assert not verify_mailbox(client_of(gmail).mailbox(), lake, Spec(tables=tuple(tables))).unexplained
+
+
+def test_the_start_date_is_exact_though_it_is_listed_with_a_margin(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    before, first = mail(mailbox, "a", at=START - 1), mail(mailbox, "b", at=START)
+    tables = both(startDate=START)
+    for _ in range(2):
+        run(gmail, lake, tables, reconcile=True)
+        assert (ids(lake), ids(lake, "threads")) == ({first}, {first})
+    run(gmail, lake, both())
+    assert ids(lake) == {before, first}
+    run(gmail, lake, tables)
+    assert_lake_is_true(lake, gmail, tables)
+    assert not verify_mailbox(client_of(gmail).mailbox(), lake, Spec(tables=tuple(tables))).unexplained
+
+
+def test_labels_of_older_messages_cost_no_get(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    old = [mail(mailbox, f"old {number}", at=START - 9 * DAY) for number in range(30)]
+    new = mail(mailbox, "new", at=START + DAY)
+    tables = both(startDate="2025-01-31")
+    run(gmail, lake, tables)
+    mailbox.batch_modify([*old, new], ["STARRED"], ["UNREAD"])
+    assert not {"messages.list", *GETS} & units(gmail, lake, tables).keys()
+    mailbox.batch_modify(old, ["TRASH"], [])
+    mailbox.batch_modify(old, [], ["TRASH"])
+    assert not units(gmail, lake, tables).keys() & set(GETS)
+    assert_lake_is_true(lake, gmail, tables)
+
+
+def test_a_thread_enters_by_one_message_and_leaves_with_it(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    old = mail(mailbox, "talk", at=START - 40 * DAY)
+    new = mail(mailbox, "talk", at=START + DAY, reply_to=old)
+    tables = both(startDate="2025-01-31")
+    run(gmail, lake, tables)
+    (row,) = stored_rows(lake, "threads")
+    assert [member["id"] for member in row["messages"]] == [old, new]
+    assert ids(lake) == {new}
+    newer = mail(mailbox, "talk", reply_to=old)
+    mailbox.delete(new)
+    run(gmail, lake, tables)
+    assert_lake_is_true(lake, gmail, tables)
+    mailbox.trash(newer)
+    run(gmail, lake, tables)
+    assert (ids(lake), ids(lake, "threads")) == (set(), set())
+    mailbox.untrash(newer)
+    run(gmail, lake, tables)
+    assert_lake_is_true(lake, gmail, tables)
+
+
+def test_a_table_of_messages_is_reconciled_by_listing_what_its_start_date_includes(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    for number in range(40):
+        mail(mailbox, f"old {number}", at=START - (number + 2) * DAY)
+    new = [mail(mailbox, f"new {number}", at=START + number * DAY) for number in range(6)]
+    tables = [spec("messages", startDate="2025-01-31", maxResults=5)]
+    run(gmail, lake, tables)
+    mailbox.delete(new[0])
+    gmail.expire_history()
+    spent = units(gmail, lake, tables)
+    assert spent["messages.list"] <= 2 * 5 * 2
+    assert spent["threads.list"] <= 2 * 10
+    assert_lake_is_true(lake, gmail, tables)
