@@ -30,8 +30,9 @@ counts are 64-bit integers, nested objects are structs, and what Gmail leaves ou
   exactly as Gmail sent it.
 - A body's `data` is base64url, as Gmail sends it. `attachmentId` differs between two reads of the same message: never
   join by it.
-- Two small tables beside the ten are the lake's own memory: `_gmail_mailboxes` (which address a configured name stood
-  for) and `_gmail_unfetched` (messages that Gmail would not give, and that every run tries again).
+- Three small tables beside the ten are the lake's own memory: `_gmail_mailboxes` (which address a configured name stood
+  for), `_gmail_unfetched` (messages that Gmail would not give, and that every run tries again) and `_gmail_forgotten`
+  (hashes of erased mailboxes).
 """
 
 _MESSAGE_COLUMNS = {"threads": "messages", "drafts": "message"}

@@ -19,11 +19,12 @@ from deltalake import (
     write_deltalake,
 )
 
+from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
 from gmail_assets.delta.restores import brought_back, restores
 from gmail_assets.delta.scan import as_schema
 from gmail_assets.delta.sql import literal
-from gmail_assets.delta.sync_state import SyncState, read_state, reader, transactions
+from gmail_assets.delta.sync_state import SyncState, read_state, transactions
 from gmail_assets.delta.writer import (
     WRITER_PROPERTIES,
     commit_alone,
@@ -59,8 +60,8 @@ class MailboxPartition:
         self.table = table
         self.address = address
         self._fingerprint = fingerprint
-        self._base = f"gmail/{address}/{table.source}"
-        self._read = reader(table.delta)
+        self._read = StateReader(table.delta, address, table.source)
+        self._base = self._read.base
         self._fence = self._read(f"{self._base}/writer")
         self.state, version = read_state(self._read, self._base, fingerprint, format_)
         self.written = version is not None
@@ -69,10 +70,13 @@ class MailboxPartition:
         self.restored = bool(found)
         stored_formats = {self._read(f"{self._base}/format")}
         if self.restored:
-            earlier = [brought_back(table, restore) for restore in found]
+            earlier = [
+                None if delta is None else StateReader(delta, address, table.source)
+                for delta in (brought_back(table, restore) for restore in found)
+            ]
             states = [
-                None if delta is None else read_state(reader(delta), self._base, fingerprint, format_)[0]
-                for delta in earlier
+                None if read is None else read_state(read, self._base, fingerprint, format_)[0]
+                for read in earlier
             ]
             through = [0 if state is None else state.rows_through for state in states]
             self.state = SyncState(
@@ -82,16 +86,18 @@ class MailboxPartition:
                 rows_match=self.state.rows_match
                 and all(state is not None and state.rows_match for state in states),
             )
-            stored_formats |= {
-                -1 if delta is None else delta.transaction_version(f"{self._base}/format")
-                for delta in earlier
-            }
+            stored_formats |= {-1 if read is None else read(f"{self._base}/format") for read in earlier}
         self.changed_format = bool(stored_formats - {None, self.state.format})
 
     @property
     def in_use(self) -> bool:
         """Whether a sync with these options has begun, or a restore brought older rows back."""
         return self.restored or self.state.cursor is not None or self.state.load_start is not None
+
+    @property
+    def stored_format(self) -> int | None:
+        """Number of the format in which messages are stored; None when nothing was ever written."""
+        return self._read(f"{self._base}/format")
 
     # Reading
 
@@ -363,9 +369,11 @@ class MailboxPartition:
         """Commit what `write` writes, with the fence and the state."""
         state = self.state if state is None else state
         fence = next_fence(self.table, self._fence)
-        written = transactions(state, self._read, self._base, self._fingerprint, fence)
+        written = transactions(state, self._read.hashed, self._base, fence)
+        old_fields = [f"{self._fingerprint}/{field}" for field in ("history", "load")]
+        written += self._read.migration(fence, ended=old_fields)
         commit_fenced(self.table, self.address, write, written, fence_app=f"{self._base}/writer")
-        self._read = reader(self.table.delta)
+        self._read = StateReader(self.table.delta, self.address, self.table.source)
         self._fence = fence
         self.written = True
         self.restored = False

@@ -1,8 +1,11 @@
-"""`MailboxRegistry`: two small Delta tables beside the ten, for mailbox names and failed messages.
+"""`MailboxRegistry`: small Delta tables beside the ten, for mailbox names, failed messages and erased mailboxes.
 
-The tables are `_gmail_mailboxes` (which address a configured name stood for, so that another
-account's token never continues this account's tables) and `_gmail_unfetched` (messages that Gmail would not give,
-to be tried again by every run and to be seen by people).
+The tables are `_gmail_mailboxes` (which address a configured name stood for, so that another account's token never
+continues this account's tables), `_gmail_unfetched` (messages that Gmail would not give, to be tried again by every run
+and to be seen by people) and `_gmail_forgotten` (keyed hashes of erased mailboxes, which must not be loaded again).
+
+Earlier releases read the column `mailbox` of `_gmail_mailboxes`, and no state under hashed ids. They find `_OUTDATED`
+there, which is nobody's address, and refuse to write.
 """
 
 from __future__ import annotations
@@ -13,17 +16,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from deltalake import QueryBuilder, write_deltalake
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from gmail_assets.delta.app_ids import keyed_hash
 from gmail_assets.delta.errors import unwritable
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.sql import equals
+from gmail_assets.delta.sql import equals, one_of
 from gmail_client.errors import ConfigurationError
 
-__all__ = ["MailboxRegistry", "Unfetched"]
+__all__ = ["FORGOTTEN", "MAILBOXES", "UNFETCHED", "ForgottenMailboxes", "MailboxRegistry", "Unfetched"]
 
-_MAILBOXES = pa.schema([("name", pa.string()), ("mailbox", pa.string())])
+MAILBOXES = "_gmail_mailboxes"
+UNFETCHED = "_gmail_unfetched"
+FORGOTTEN = "_gmail_forgotten"
+
+_OUTDATED = "(written by a newer gmail-assets: upgrade)"
+_MAILBOXES = pa.schema([("name", pa.string()), ("mailbox", pa.string()), ("address", pa.string())])
+_FORGOTTEN = pa.schema([("mailbox_hash", pa.string()), ("since", pa.timestamp("us", tz="UTC"))])
 _UNFETCHED = pa.schema(
     [
         ("mailbox", pa.string()),
@@ -60,12 +71,17 @@ class MailboxRegistry:
         """Record that `name` stands for `address`.
 
         Raises:
-            ConfigurationError: The name is recorded for another address.
+            ConfigurationError: The name is recorded for another address, or the mailbox is forgotten.
         """
-        if self.refuse_other(name, address):
-            return
-        row = pa.Table.from_pylist([{"name": name, "mailbox": address}], schema=_MAILBOXES)
-        self._write("_gmail_mailboxes", row, equals("name", name))
+        self.refuse_forgotten(address)
+        names = list(dict.fromkeys((name, address)))
+        known_rows = {row["name"]: row for row in self._rows(MAILBOXES, _MAILBOXES, one_of("name", names))}
+        _refuse_other(name, known_rows.get(name), address)
+        # Under both names: whichever an earlier release uses, it finds that it is outdated.
+        for known in names:
+            if known not in known_rows or known_rows[known]["address"] is None:
+                row = {"name": known, "mailbox": _OUTDATED, "address": address}
+                self._write(MAILBOXES, pa.Table.from_pylist([row], schema=_MAILBOXES), equals("name", known))
 
     def refuse_other(self, name: str, address: str) -> bool:
         """Refuse `name` if it is recorded for another address; returns whether it is recorded for this one.
@@ -73,26 +89,62 @@ class MailboxRegistry:
         Raises:
             ConfigurationError: The name is recorded for another address.
         """
-        known = self.address_of(name)
-        if known is not None and known != address:
-            raise ConfigurationError(
-                f"The mailbox {name!r} is {address} now, but in this lake it was {known}.",
-                fix=f"Use the credentials of {known}, name the mailbox {address} in GMAIL_MAILBOXES, "
-                "or point GMAIL_LAKE to another place.",
-            )
-        return known is not None
+        rows = self._rows(MAILBOXES, _MAILBOXES, equals("name", name))
+        return _refuse_other(name, rows[0] if rows else None, address)
 
     def address_of(self, name: str) -> str | None:
         """The recorded address of `name`; None if there is none."""
-        rows = self._rows("_gmail_mailboxes", _MAILBOXES, equals("name", name))
-        return str(rows[0]["mailbox"]) if rows else None
+        rows = self._rows(MAILBOXES, _MAILBOXES, equals("name", name))
+        return _address(rows[0]) if rows else None
+
+    def names_of(self, address: str) -> list[str]:
+        """The names that stand for an address."""
+        rows = self._rows(MAILBOXES, _MAILBOXES, "true")
+        return sorted(row["name"] for row in rows if _address(row) == address)
+
+    def remove_names(self, address: str) -> None:
+        """Remove every name of an address."""
+        for name in self.names_of(address):
+            self._write(MAILBOXES, _MAILBOXES.empty_table(), equals("name", name))
+
+    # Forgotten mailboxes
+
+    def forget(self, address: str) -> None:
+        """Block a mailbox: no run loads it again until `remember`."""
+        table = self._create(FORGOTTEN, _FORGOTTEN)
+        hashed = keyed_hash(table, address)
+        if not ForgottenMailboxes(self._lake).includes(address):
+            row = pa.Table.from_pylist(
+                [{"mailbox_hash": hashed, "since": datetime.now(UTC)}], schema=_FORGOTTEN
+            )
+            self._write(FORGOTTEN, row, equals("mailbox_hash", hashed))
+
+    def remember(self, address: str) -> bool:
+        """Lift the block; says whether there was one."""
+        table = self._lake.find(FORGOTTEN)
+        if table is None or not ForgottenMailboxes(self._lake).includes(address):
+            return False
+        self._write(FORGOTTEN, _FORGOTTEN.empty_table(), equals("mailbox_hash", keyed_hash(table, address)))
+        return True
+
+    def refuse_forgotten(self, address: str) -> None:
+        """Refuse a mailbox that is forgotten.
+
+        Raises:
+            ConfigurationError: It is.
+        """
+        if ForgottenMailboxes(self._lake).includes(address):
+            raise ConfigurationError(
+                f"The mailbox {address} was erased from this lake and must not be loaded.",
+                fix="Remove it from GMAIL_MAILBOXES; or allow it again with `gmail-assets forget --undo`.",
+            )
 
     def unfetched(self, address: str, table: str) -> dict[str, Unfetched]:
         """Messages of this mailbox and table that are still missing, by id."""
         where = f"{equals('mailbox', address)} AND {equals('table', table)}"
         return {
             row["id"]: Unfetched(row["threadId"], row["error"], row["attempts"], row["firstFailed"])
-            for row in self._rows("_gmail_unfetched", _UNFETCHED, where)
+            for row in self._rows(UNFETCHED, _UNFETCHED, where)
         }
 
     def set_unfetched(self, address: str, table: str, failed: Mapping[str, Unfetched]) -> None:
@@ -113,27 +165,28 @@ class MailboxRegistry:
             for message_id, entry in failed.items()
         ]
         where = f"{equals('mailbox', address)} AND {equals('table', table)}"
-        self._write("_gmail_unfetched", pa.Table.from_pylist(rows, schema=_UNFETCHED), where)
+        self._write(UNFETCHED, pa.Table.from_pylist(rows, schema=_UNFETCHED), where)
 
     def _rows(self, name: str, schema: pa.Schema, where: str) -> list[dict[str, Any]]:
         delta = self._lake.find(name)
         if delta is None:
             return []
         found = QueryBuilder().register("t", delta).execute(f"SELECT * FROM t WHERE {where}")  # noqa: S608 - quoted
-        rows: list[dict[str, Any]] = pa.table(found).select(schema.names).cast(schema).to_pylist()
+        table = pa.table(found)
+        for field in schema:
+            if field.name not in table.schema.names:  # written by an earlier release
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        rows: list[dict[str, Any]] = table.select(schema.names).cast(schema).to_pylist()
         return rows
 
     def _write(self, name: str, rows: pa.Table, where: str) -> None:
         location = self._lake.location(name)
         for attempt in range(_ATTEMPTS):
             try:
-                if self._lake.find(name) is None:
-                    self._lake.make_folder()
-                    write_deltalake(location, rows, mode="append", storage_options=self._lake.options)
-                else:
-                    write_deltalake(
-                        location, rows, mode="overwrite", predicate=where, storage_options=self._lake.options
-                    )
+                self._create(name, rows.schema)
+                write_deltalake(
+                    location, rows, mode="overwrite", predicate=where, storage_options=self._lake.options
+                )
                 return
             except CommitFailedError as error:
                 # A run of another mailbox wrote at the same time; its rows are independent, so try again.
@@ -141,3 +194,62 @@ class MailboxRegistry:
                     raise unwritable(location, error) from error
             except (DeltaError, OSError) as error:
                 raise unwritable(location, error) from error
+
+    def _create(self, name: str, schema: pa.Schema) -> DeltaTable:
+        """The table of that name, with these columns at least."""
+        table = self._lake.find(name)
+        if table is None:
+            self._lake.make_folder()
+            return DeltaTable.create(
+                self._lake.location(name),
+                schema=schema,
+                mode="ignore",
+                # Statistics would hold addresses, in the log.
+                configuration={"delta.dataSkippingNumIndexedCols": "0"},
+                storage_options=self._lake.options,
+            )
+        present = pa.schema(table.schema().to_arrow()).names
+        missing = [field for field in DeltaSchema.from_arrow(schema).fields if field.name not in present]
+        if missing:
+            table.alter.add_columns(missing)
+        return table
+
+
+def _address(row: Mapping[str, Any]) -> str:
+    return str(row["address"] or row["mailbox"])
+
+
+def _refuse_other(name: str, row: Mapping[str, Any] | None, address: str) -> bool:
+    if row is None:
+        return False
+    known = _address(row)
+    if known != address:
+        raise ConfigurationError(
+            f"The mailbox {name!r} is {address} now, but in this lake it was {known}.",
+            fix=f"Use the credentials of {known}, name the mailbox {address} in GMAIL_MAILBOXES, "
+            "or point GMAIL_LAKE to another place.",
+        )
+    return True
+
+
+class ForgottenMailboxes:
+    """The mailboxes that were erased from a lake, read once.
+
+    Args:
+        lake: The lake.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self._table = lake.find(FORGOTTEN)
+        self._hashes: frozenset[str] = frozenset()
+        if self._table is not None:
+            found = QueryBuilder().register("t", self._table).execute("SELECT mailbox_hash FROM t")
+            self._hashes = frozenset(pa.table(found)["mailbox_hash"].to_pylist())
+
+    def includes(self, address: str) -> bool:
+        """Whether the mailbox was erased."""
+        return (
+            bool(self._hashes)
+            and self._table is not None
+            and keyed_hash(self._table, address) in self._hashes
+        )

@@ -1,11 +1,12 @@
 """The sync state of one mailbox in one table: a small value, kept as transactions in the Delta log.
 
 `SyncState` is frozen; its methods are the transitions that a sync makes. `read_state` and `transactions` are its form
-in the log: one transaction id per field, written in the same commit as the rows that make it true. The ids begin with
-`gmail/<mailbox>/<table>/`.
+in the log: one transaction id per field, written in the same commit as the rows that make it true. The ids are those
+of `gmail_assets.delta.app_ids`.
 
-Version 1 (before version ids were written) kept the cursor and the start of a load under the options' fingerprint. It
-is migrated by the first commit: nothing is loaded again.
+Version 1 (before version ids were written) kept the cursor and the start of a load under the options' fingerprint;
+versions 1 and 2 had the mailbox's address in the ids, where version 3 has a keyed hash. Both are migrated by the first
+commit: nothing is loaded again.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from deltalake import DeltaTable, Transaction
+from deltalake import Transaction
 
+from gmail_assets.delta.app_ids import MIGRATED
 from gmail_assets.delta.errors import LakeError
 
 __all__ = [
@@ -25,11 +27,10 @@ __all__ = [
     "SyncState",
     "number_of",
     "read_state",
-    "reader",
     "transactions",
 ]
 
-STATE_VERSION = 2
+STATE_VERSION = MIGRATED
 
 
 class NewerStateError(LakeError):
@@ -141,7 +142,7 @@ def read_state(
 
     Args:
         read: Returns a transaction's version, or None.
-        base: Beginning of the ids: `gmail/<mailbox>/<table>`.
+        base: Beginning of the ids.
         fingerprint: Fingerprint of the options: of other options there is neither cursor nor load.
         format_: Format of messages.
 
@@ -182,7 +183,7 @@ def read_state(
 
 
 def transactions(
-    state: SyncState, read: Callable[[str], int | None], base: str, fingerprint: str, fence: int
+    state: SyncState, read: Callable[[str], int | None], base: str, fence: int
 ) -> list[Transaction]:
     """The transactions that a commit needs to store `state`.
 
@@ -190,7 +191,6 @@ def transactions(
         state: The new state.
         read: Returns the present version of a transaction.
         base: Beginning of the ids.
-        fingerprint: Fingerprint of the options.
         fence: Number of this commit: it refuses a second writer's.
     """
     reread = state.reread or LabelReread(0, 0)
@@ -206,9 +206,6 @@ def transactions(
         f"{base}/reread/last": reread.last,
         f"{base}/unexplained": _unsigned(state.unexplained),
         f"{base}/accepted": _unsigned(state.accepted),
-        # Version 1 must not go on from a cursor of its own.
-        f"{base}/{fingerprint}/history": 0,
-        f"{base}/{fingerprint}/load": 0,
     }
     return [Transaction(f"{base}/writer", fence), *_changed(fields, read)]
 
@@ -218,18 +215,6 @@ def _changed(fields: dict[str, int], read: Callable[[str], int | None]) -> Itera
     for app_id, number in fields.items():
         if (read(app_id) or 0) != number:
             yield Transaction(app_id, number)
-
-
-def reader(delta: DeltaTable) -> Callable[[str], int | None]:
-    """Transaction versions of a table as of the version that it is loaded at, each looked up once."""
-    known: dict[str, int | None] = {}
-
-    def read(app_id: str) -> int | None:
-        if app_id not in known:
-            known[app_id] = delta.transaction_version(app_id)
-        return known[app_id]
-
-    return read
 
 
 def _unsigned(number: int) -> int:

@@ -1,7 +1,7 @@
 """Commits to one mailbox's partition of a table: fenced, grouped by files, safe for deltalake.
 
-Every commit carries a transaction (`gmail/<mailbox>/<table>/writer`) that only its own run may move: Delta refuses a
-second run's commit, and nothing of it is visible.
+Every commit carries a transaction (`writer`, see `gmail_assets.delta.app_ids`) that only its own run may move: Delta
+refuses a second run's commit, and nothing of it is visible.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import MAILBOX, MAILBOX_FIELD, LakeTable
 from gmail_assets.delta.sql import literal
@@ -41,14 +42,27 @@ class PartitionWriter:
         table: The table.
         address: The mailbox's real address.
         primary_key: The columns that identify a row; files are found by the first.
+        carried: Fields of `transaction` that are kept when ids of an earlier release are migrated.
     """
 
-    def __init__(self, table: LakeTable, address: str, primary_key: Sequence[str]) -> None:
+    def __init__(
+        self, table: LakeTable, address: str, primary_key: Sequence[str], *, carried: Sequence[str] = ()
+    ) -> None:
+        self._carried = tuple(carried)
         self.table = table
         self.address = address
         self.primary_key = tuple(primary_key)
-        self._fence_app = f"gmail/{address}/{table.source}/writer"
-        self._fence = table.delta.transaction_version(self._fence_app)
+        self._read = StateReader(table.delta, address, table.source)
+        self._fence_app = f"{self._read.base}/writer"
+        self._fence = self._read(self._fence_app)
+
+    def read(self, field: str) -> int | None:
+        """The version of one of this partition's transactions, by the last part of its id."""
+        return self._read(f"{self._read.base}/{field}")
+
+    def transaction(self, field: str, version: int) -> Transaction:
+        """A transaction of this partition, for `commit`."""
+        return Transaction(f"{self._read.base}/{field}", version)
 
     def append(self, rows: pa.Table, transactions: Iterable[Transaction] = ()) -> None:
         """Add rows whose keys are not in the partition, in one commit."""
@@ -116,7 +130,11 @@ class PartitionWriter:
     ) -> None:
         fence = next_fence(self.table, self._fence)
         written = [Transaction(self._fence_app, fence), *transactions]
+        given = {entry.app_id for entry in written}
+        carried = [field for field in self._carried if f"{self._read.base}/{field}" not in given]
+        written += self._read.migration(fence, carried=carried)
         commit_fenced(self.table, self.address, write, written, fence_app=self._fence_app)
+        self._read = StateReader(self.table.delta, self.address, self.table.source)
         self._fence = fence
 
 

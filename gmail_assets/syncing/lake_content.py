@@ -132,7 +132,7 @@ class LakeContent:
             return None  # another product's table of that name
         partition = MailboxPartition(stored, self._address, "", "")
         # Neither option nor format is asked for: what counts is what is stored.
-        number = stored.delta.transaction_version(f"gmail/{self._address}/{other}/format")
+        number = partition.stored_format
         format_ = next((known for known in _FORMATS if number_of(known) == number), None)
         if format_ is None or not includes(format_, table.options.format):
             return None

@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import Transaction
 
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
@@ -50,6 +49,7 @@ _SLICE_CHARACTERS = 16 * 2**20
 """Texts of one commit: what bounds memory."""
 _LABEL_ROWS = 250_000
 _RELABELLED_ROWS = 50_000
+_FORMULA_FIELD = "formula"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,10 @@ class _Derivation:
         }
         self._stored_attachments = self._no_attachment_keys()
         self._writers = {
-            name: PartitionWriter(self.tables[name], address, VIEWS[name].primary_key) for name in results
+            name: PartitionWriter(
+                self.tables[name], address, VIEWS[name].primary_key, carried=[_FORMULA_FIELD]
+            )
+            for name in results
         }
 
     def derive(self) -> None:
@@ -202,16 +205,14 @@ class _Derivation:
             self._write_content(content, ids)
         for name, result in self.results.items():
             if result.complete and self._recompute(name):
-                self._writers[name].commit([Transaction(self._formula_app(name), formula(name))])
+                writer = self._writers[name]
+                writer.commit([writer.transaction(_FORMULA_FIELD, formula(name))])
 
     # By which formula the rows were computed
 
-    def _formula_app(self, name: str) -> str:
-        return f"gmail/{self.address}/{name}/formula"
-
     def _recompute(self, name: str) -> bool:
         """Whether the table's rows may have been computed by another formula, or none are there yet."""
-        return self.tables[name].delta.transaction_version(self._formula_app(name)) != formula(name)
+        return self._writers[name].read(_FORMULA_FIELD) != formula(name)
 
     # What has to change
 

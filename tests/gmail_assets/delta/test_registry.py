@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -9,7 +10,7 @@ from threading import Barrier
 import pytest
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.registry import MailboxRegistry, Unfetched
+from gmail_assets.delta.registry import FORGOTTEN, MAILBOXES, ForgottenMailboxes, MailboxRegistry, Unfetched
 from gmail_client.errors import ConfigurationError
 
 ADA = "ada@example.test"
@@ -56,3 +57,40 @@ def test_many_runs_that_begin_at_once_all_note_what_they_have_to(tmp_path: Path)
     registry = MailboxRegistry(Lake(str(tmp_path)))
     assert [registry.address_of(name) for name in names] == names
     assert all(registry.unfetched(name, "messages").keys() == {"a"} for name in names)
+
+
+def test_a_forgotten_mailbox_is_refused_until_it_is_remembered(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    registry = MailboxRegistry(lake)
+    assert not ForgottenMailboxes(lake).includes(ADA)
+    registry.forget(ADA)
+    registry.forget(ADA)
+    assert ForgottenMailboxes(lake).includes(ADA)
+    with pytest.raises(ConfigurationError, match="must not be loaded"):
+        registry.check_name("me", ADA)
+    registry.check_name("bob@example.test", "bob@example.test")
+    assert not any(
+        ADA in path.read_text("latin-1") for path in tmp_path.rglob(f"{FORGOTTEN}/**/*") if path.is_file()
+    )
+    assert registry.remember(ADA)
+    assert not registry.remember(ADA)
+    registry.check_name("me", ADA)
+    assert registry.names_of(ADA) == [ADA, "me"]
+    registry.remove_names(ADA)
+    assert registry.names_of(ADA) == []
+    assert registry.address_of("bob@example.test") == "bob@example.test"
+
+
+def test_a_registry_of_an_earlier_release_is_read_and_no_longer_served_to_it(tmp_path: Path) -> None:
+    with tarfile.open(Path(__file__).parents[2] / "fixtures" / "lake_state_v2.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    lake = Lake(str(tmp_path / "lake"))
+    registry = MailboxRegistry(lake)
+    assert registry.address_of("me") == "complete@example.test"
+    assert registry.unfetched("loading@example.test", "messages").keys() == {"z"}
+    registry.check_name("me", "complete@example.test")
+    assert registry.names_of("complete@example.test") == ["complete@example.test", "me"]
+    rows = {row["name"]: row["mailbox"] for row in lake.find(MAILBOXES).to_pyarrow_table().to_pylist()}  # type: ignore[union-attr]
+    assert rows.pop("loading@example.test") == "loading@example.test"
+    # What the earlier release compares with the address that it got from Gmail: it refuses.
+    assert all("upgrade" in mailbox for mailbox in rows.values())

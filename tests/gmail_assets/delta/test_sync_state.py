@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gmail_assets.delta.app_ids import app_base
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.sync_state import (
@@ -21,9 +24,14 @@ from gmail_assets.delta.sync_state import (
     read_state,
     transactions,
 )
+from gmail_assets.views.derivation import ViewSources, derive
+from gmail_client.spec import Spec
 
 V1 = Path(__file__).parents[2] / "fixtures" / "lake_state_v1.tar.gz"
 """A lake that the code before version ids wrote: five mailboxes in five states."""
+
+V2 = Path(__file__).parents[2] / "fixtures" / "lake_state_v2.tar.gz"
+"""A lake that commit 4de85c1 wrote, with addresses in the ids: five mailboxes, derived tables, registry."""
 
 HISTORY = st.integers(1, 2**62)
 STATES = st.builds(
@@ -44,23 +52,32 @@ STATES = st.builds(
 def test_what_is_written_is_read_whatever_was_there_before(before: SyncState, after: SyncState) -> None:
     log: dict[str, int] = {}
     for fence, state in enumerate((before, after), start=1):
-        log |= {t.app_id: t.version for t in transactions(state, log.get, "base", "all", fence)}
+        log |= {t.app_id: t.version for t in transactions(state, log.get, "base", fence)}
     assert read_state(log.get, "base", "all", "full") == (after, STATE_VERSION)
 
 
 def test_other_options_have_neither_cursor_nor_load() -> None:
     log: dict[str, int] = {}
     state = SyncState(number_of("all"), number_of("full")).synced(9)
-    log |= {t.app_id: t.version for t in transactions(state, log.get, "base", "all", 1)}
+    log |= {t.app_id: t.version for t in transactions(state, log.get, "base", 1)}
     other, _ = read_state(log.get, "base", "other", "full")
     assert (other.cursor, other.load_start, other.rows_through, other.rows_match) == (None, None, 9, False)
 
 
+def extracted(archive_path: Path, folder: Path) -> Lake:
+    with tarfile.open(archive_path) as archive:
+        archive.extractall(folder, filter="data")
+    return Lake(str(folder / "lake"))
+
+
 @pytest.fixture
 def old_lake(tmp_path: Path) -> Lake:
-    with tarfile.open(V1) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return Lake(str(tmp_path / "lake"))
+    return extracted(V1, tmp_path)
+
+
+@pytest.fixture
+def lake_of_2(tmp_path: Path) -> Lake:
+    return extracted(V2, tmp_path)
 
 
 def partition(lake: Lake, name: str, fingerprint: str = "all") -> MailboxPartition:
@@ -85,18 +102,88 @@ def test_the_first_commit_migrates(old_lake: Lake) -> None:
         writer = partition(old_lake, name, fingerprint)
         writer.commit(writer.state.synced(200))
         assert partition(old_lake, name, fingerprint).state.cursor == 200
-        base = f"gmail/{name}@example.test/messages"
         log = DeltaTable(old_lake.location("messages"))
-        assert log.transaction_version(f"{base}/version") == STATE_VERSION
-        # The code that wrote version 1 finds no cursor there and reconciles.
+        hashed = app_base(log, f"{name}@example.test", "messages")
+        assert log.transaction_version(f"{hashed}/version") == STATE_VERSION
+        # The code that wrote version 1 finds no cursor there and reconciles; that of version 2 refuses.
+        base = f"gmail/{name}@example.test/messages"
         assert not log.transaction_version(f"{base}/{fingerprint}/history")
+        assert log.transaction_version(f"{base}/version") == STATE_VERSION
     untouched = partition(old_lake, "loading").state
     assert untouched.load_start == 60
 
 
+STATES_OF_2 = {
+    ("complete", "all"): SyncState(0, 0, cursor=50, rows_through=50),
+    ("loading", "all"): SyncState(0, 0, load_start=60, rows_through=60),
+    ("filtered", "0123456789ab"): SyncState(0, 0, cursor=70, rows_through=70),
+    ("reading", "all"): SyncState(0, 0, rows_through=80, reread=LabelReread(90, 12345)),
+    ("counted", "all"): SyncState(0, 0, cursor=95, rows_through=95, unexplained=-3),
+}
+
+
+@pytest.mark.parametrize(("name", "fingerprint"), STATES_OF_2)
+def test_a_lake_of_version_2_goes_on_where_it_was(lake_of_2: Lake, name: str, fingerprint: str) -> None:
+    expected = STATES_OF_2[name, fingerprint]
+    before = partition(lake_of_2, name, fingerprint)
+    for found in (before.state, _committed(before), partition(lake_of_2, name, fingerprint).state):
+        assert found == replace(expected, options=number_of(fingerprint), format=number_of("full"))
+    assert not before.changed_format
+    for other, print_ in STATES_OF_2:
+        assert partition(lake_of_2, other, print_).written
+
+
+def _committed(writer: MailboxPartition) -> SyncState:
+    writer.commit(writer.state)
+    return writer.state
+
+
+def test_a_run_of_the_earlier_release_is_fenced_and_the_release_refuses(lake_of_2: Lake) -> None:
+    base = "gmail/complete@example.test/messages"
+    earlier = DeltaTable(lake_of_2.location("messages"))
+    writer = earlier.transaction_version(f"{base}/writer")
+    assert writer
+    _committed(partition(lake_of_2, "complete"))
+    # What the code of version 2 commits, from the version that it had open.
+    with pytest.raises(CommitFailedError):
+        earlier.create_write_transaction(
+            [],
+            "append",
+            earlier.schema(),
+            partition_by=["mailbox"],
+            commit_properties=CommitProperties(app_transactions=[Transaction(f"{base}/writer", writer + 1)]),
+        )
+    assert DeltaTable(lake_of_2.location("messages")).transaction_version(f"{base}/version") == 3
+
+
+def test_derived_tables_of_version_2_are_not_computed_again(lake_of_2: Lake) -> None:
+    sources = ViewSources.of(Spec.default())
+    for _ in range(2):
+        results = derive(lake_of_2, "complete@example.test", sources)
+        assert {name: (found.rows_written, found.rows_updated) for name, found in results.items()} == {
+            "emails": (0, 0),
+            "message_labels": (0, 0),
+            "attachments": (0, 0),
+        }
+
+
+def test_a_new_mailbox_leaves_no_address_in_transaction_ids(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    writer = partition(lake, "new")
+    writer.commit(writer.state.loading(5))
+    log = (tmp_path / "lake" / "messages" / "_delta_log" / f"{1:020}.json").read_text("utf-8")
+    assert "/messages/writer" in log
+    assert "example.test" not in log
+    assert partition(lake, "new").state.load_start == 5
+
+
 def test_a_state_of_a_later_version_is_refused(old_lake: Lake) -> None:
     table = old_lake.table("messages").delta
-    app = Transaction("gmail/complete@example.test/messages/version", STATE_VERSION + 1)
+    writer = partition(old_lake, "complete")
+    writer.commit(writer.state)
+    base = app_base(table, "complete@example.test", "messages")
+    table.update_incremental()
+    app = Transaction(f"{base}/version", STATE_VERSION + 1)
     table.create_write_transaction(
         [],
         "append",
