@@ -16,6 +16,7 @@ import dagster as dg
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import OpenTables, PartitionStatus
+from gmail_assets.delta.registry import ForgottenMailboxes
 from gmail_assets.resources import ResourceKeys
 from gmail_assets.sensor_cursor import (
     RECONCILE,
@@ -54,11 +55,12 @@ _UNFINISHED = [
 
 @dataclass(frozen=True, slots=True)
 class _MailboxState:
-    """A mailbox's current history id and table statuses, or the error of the request."""
+    """A mailbox's current history id and table statuses, or the error of the request; or it is forgotten."""
 
     head: int = 0
     statuses: Mapping[str, PartitionStatus] | None = None
     error: GmailError | None = None
+    forgotten: bool = False
 
 
 def change_sensor(
@@ -115,6 +117,10 @@ def change_sensor(
         requests: list[dg.RunRequest] = []
         failed: list[str] = []
         for mailbox, state in _mailbox_states(gmail.client(), gmail_lake.lake(), tables, chosen):
+            if state.forgotten:
+                entries.pop(mailbox, None)
+                notes.append(f"{mailbox}: erased with `gmail-assets forget`, not loaded again.")
+                continue
             if state.error is not None or state.statuses is None:
                 failed.append(f"{mailbox}: {state.error}")
                 entries[mailbox] = replace(
@@ -153,13 +159,19 @@ def _mailbox_states(
     """Read the state of mailboxes concurrently until the time of the tick is up."""
     until = time.monotonic() + _TICK_SECONDS
     opened = OpenTables(lake, tables)
+    forgotten = ForgottenMailboxes(lake)
 
     def read(name: str) -> _MailboxState | None:
         if time.monotonic() > until:
             return None
         try:
+            if forgotten.includes(name):
+                return _MailboxState(forgotten=True)
             profile = client.mailbox(name).api.profile()
-            return _MailboxState(int(profile["historyId"]), opened.statuses_of(str(profile["emailAddress"])))
+            address = str(profile["emailAddress"])
+            if forgotten.includes(address):
+                return _MailboxState(forgotten=True)
+            return _MailboxState(int(profile["historyId"]), opened.statuses_of(address))
         except GmailError as error:
             return _MailboxState(error=error)
 

@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.results import SyncResult
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError
@@ -211,6 +212,8 @@ class SparkEngine:
             if not new:
                 continue
             # The anchors come before the reading: what changes meanwhile is replayed.
+            for mailbox in new:
+                MailboxRegistry(lake).refuse_forgotten(mailbox.address)
             anchors = {mailbox.address: int(mailbox.api.profile()["historyId"]) for mailbox in new}
             done.written.update({spec.source_table: 0 for spec in group})
             frame = self._frame(group[0], [mailbox.user_id for mailbox in new])
@@ -327,6 +330,7 @@ def _writer(
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from lakeflow_entry.report import Report
 
+        registry = MailboxRegistry(lake)
         counts = {spec.source_table: 0 for spec in group}
         reports: list[str] = []
         try:
@@ -334,6 +338,7 @@ def _writer(
                 _same_account(address, anchors)
                 for spec in group:
                     part = _part(lake, spec, address)
+                    registry.refuse_forgotten(address)
                     # A task that is tried again must not add what its first try has written.
                     present = part.members()["id"]
                     new = _rows_of(spec.source_table, rows)

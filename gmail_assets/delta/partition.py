@@ -87,7 +87,7 @@ class MailboxPartition:
                 and all(state is not None and state.rows_match for state in states),
             )
             stored_formats |= {-1 if read is None else read(f"{self._base}/format") for read in earlier}
-        self.changed_format = bool(stored_formats - {None, self.state.format})
+        self.changed_format = bool(stored_formats - {None, 0, self.state.format})
 
     @property
     def in_use(self) -> bool:

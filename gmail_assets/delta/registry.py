@@ -87,8 +87,9 @@ class MailboxRegistry:
         """Refuse `name` if it is recorded for another address; returns whether it is recorded for this one.
 
         Raises:
-            ConfigurationError: The name is recorded for another address.
+            ConfigurationError: The name is recorded for another address, or the mailbox is forgotten.
         """
+        self.refuse_forgotten(address)
         rows = self._rows(MAILBOXES, _MAILBOXES, equals("name", name))
         return _refuse_other(name, rows[0] if rows else None, address)
 
@@ -135,7 +136,7 @@ class MailboxRegistry:
         """
         if ForgottenMailboxes(self._lake).includes(address):
             raise ConfigurationError(
-                f"The mailbox {address} was erased from this lake and must not be loaded.",
+                f"The mailbox {address} was erased from this lake with `gmail-assets forget` and must not be loaded.",
                 fix="Remove it from GMAIL_MAILBOXES; or allow it again with `gmail-assets forget --undo`.",
             )
 

@@ -12,7 +12,7 @@ commit: nothing is loaded again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from deltalake import Transaction
@@ -21,10 +21,12 @@ from gmail_assets.delta.app_ids import MIGRATED
 from gmail_assets.delta.errors import LakeError
 
 __all__ = [
+    "STATE_FIELDS",
     "STATE_VERSION",
     "LabelReread",
     "NewerStateError",
     "SyncState",
+    "erased",
     "number_of",
     "read_state",
     "transactions",
@@ -207,6 +209,31 @@ def transactions(
         f"{base}/unexplained": _unsigned(state.unexplained),
         f"{base}/accepted": _unsigned(state.accepted),
     }
+    return [Transaction(f"{base}/writer", fence), *_changed(fields, read)]
+
+
+STATE_FIELDS = (
+    "version",
+    "options",
+    "format",
+    "cursor",
+    "load_start",
+    "applied",
+    "entered",
+    "reread/since",
+    "reread/last",
+    "unexplained",
+    "accepted",
+)
+"""The last part of the ids."""
+
+
+def erased(
+    read: Callable[[str], int | None], base: str, fence: int, more: Iterable[str] = ()
+) -> list[Transaction]:
+    """What a commit has to carry, so that nothing of a state is left; `more` names other fields to set to 0."""
+    fields = dict.fromkeys((f"{base}/{field}" for field in (*STATE_FIELDS, *more)), 0)
+    fields[f"{base}/version"] = STATE_VERSION
     return [Transaction(f"{base}/writer", fence), *_changed(fields, read)]
 
 

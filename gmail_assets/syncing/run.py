@@ -74,10 +74,12 @@ def snapshot(
     """
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
     address = mailbox.address
-    MailboxRegistry(lake).check_name(mailbox.user_id, address)
+    registry = MailboxRegistry(lake)
+    registry.check_name(mailbox.user_id, address)
     table = lake.table(spec.source_table, name=spec.table_name)
     version = table.delta.version()
     part = MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
+    registry.refuse_forgotten(address)
     result = SyncResult(spec.source_table, address, "snapshot")
     try:
         rows = read(mailbox, spec, result)

@@ -99,6 +99,8 @@ class SyncRun:
             self.chance,
         )
         self.tables = [open_table(self.lake, spec, self.address) for spec in specs]
+        # Once more: a mailbox that is forgotten from here on has the next commit of these tables refused.
+        self.registry.refuse_forgotten(self.address)
         for table in self.tables:
             table.retries = self.registry.unfetched(self.address, table.name)
         self.warnings += self.gmail.open(self.tables, reconcile=reconcile, replay_from=replay_from)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.delta.scan import read_columns
 from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.syncing.gc_tuning import collected_seldom
@@ -112,6 +113,7 @@ def derive(
         A result for each table; `mode` is `derived`.
 
     Raises:
+        ConfigurationError: The mailbox is forgotten.
         WriterConflictError: Another run writes the same tables of this mailbox.
         LakeError: A table can't be read or written.
     """
@@ -123,6 +125,7 @@ def derive(
             result.warnings.append(f"There is no table {sources.messages.table_name!r} to compute it from.")
         return results
     run = _Derivation(lake, address, sources, results, deadline, progress)
+    MailboxRegistry(lake).refuse_forgotten(address)
     versions = {name: run.tables[name].delta.version() for name in chosen}
     with collected_seldom():
         run.derive()

@@ -11,6 +11,7 @@ from gmail_assets.cli.commands.bundle import bundle
 from gmail_assets.cli.commands.check import check
 from gmail_assets.cli.commands.completion import completion
 from gmail_assets.cli.commands.emulator import emulator
+from gmail_assets.cli.commands.forget import forget
 from gmail_assets.cli.commands.login import login
 from gmail_assets.cli.commands.logout import logout
 from gmail_assets.cli.commands.plan import plan
@@ -27,6 +28,7 @@ COMMANDS: tuple[click.Command, ...] = (
     sync,
     status,
     verify,
+    forget,
     logout,
     emulator,
     bundle,

@@ -1,0 +1,152 @@
+"""`gmail-assets forget`: erase a mailbox, or single messages, from the lake for good."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gmail_assets.cli.exit_codes import ExitCode
+from gmail_assets.cli.options import output_options
+from gmail_assets.cli.output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gmail_assets.cli.environment import Environment
+    from gmail_assets.operations.forget import Forgotten
+
+__all__ = ["forget"]
+
+
+@click.command
+@click.argument("mailbox")
+@click.option(
+    "--message",
+    "messages",
+    multiple=True,
+    metavar="ID",
+    help="Erase only this message; repeatable. It has to be deleted in Gmail first.",
+)
+@click.option(
+    "--clean-log",
+    is_flag=True,
+    help="Also remove the history of the tables, which names the mailbox. No table can be read as of an earlier "
+    "time then, for any mailbox. No other run may be in progress.",
+)
+@click.option("--undo", is_flag=True, help="Allow a forgotten mailbox again. The next sync loads it.")
+@click.option(
+    "--deleted-in-gmail", is_flag=True, help="With --message: do not ask Gmail whether they are deleted."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@output_options
+def forget(
+    mailbox: str,
+    messages: tuple[str, ...],
+    clean_log: bool,
+    undo: bool,
+    deleted_in_gmail: bool,
+    yes: bool,
+    out: Output,
+) -> int:
+    """Erase a mailbox, or single messages, from the lake for good.
+
+    Blocks the mailbox, so that no sync loads it again; deletes its rows from every table, its sync state, and the files
+    of old versions; removes its cursors and its finished runs from Dagster (if DAGSTER_HOME is set). Other mailboxes
+    keep their rows and old versions. Prints what remains. If it is interrupted, run it again.
+
+    MAILBOX is an address, or a name such as `me` that the lake knows.
+    """
+    from gmail_assets.cli.environment import Environment
+    from gmail_assets.operations.forget import forget_mailbox, forget_messages, resolve
+    from gmail_assets.operations.forget import undo as undo_forget
+
+    if (undo and (messages or clean_log)) or (deleted_in_gmail and not messages):
+        raise click.UsageError("--undo takes no other option; --deleted-in-gmail belongs to --message.")
+    environment = Environment.load()
+    address = resolve(environment.lake, mailbox)
+    if undo:
+        undone = undo_forget(environment.lake, address)
+        out.print(f"{address} may be loaded again." if undone else f"{address} was not forgotten.")
+        out.print_json({"mailbox": address, "undone": undone})
+        return ExitCode.SUCCESS
+    if messages and not deleted_in_gmail:
+        _refuse_present(environment, mailbox, address, messages)
+    _confirm(address, messages, clean_log, environment.lake.uri, yes)
+
+    def step(done: str) -> None:
+        out.print(f"  {done}")
+
+    if messages:
+        result = forget_messages(environment.lake, address, messages, clean_log=clean_log, step=step)
+    else:
+        result = forget_mailbox(environment.lake, address, clean_log=clean_log, step=step)
+        if address in environment.settings.mailbox_names:
+            result.remaining.insert(0, "GMAIL_MAILBOXES or GMAIL_USER_ID names the mailbox: remove it there.")
+    _print_result(out, result, messages)
+    return ExitCode.SUCCESS
+
+
+def _confirm(address: str, messages: Sequence[str], clean_log: bool, lake: str, yes: bool) -> None:
+    if yes:
+        return
+    what = f"{len(messages)} messages of {address}" if messages else f"the mailbox {address}"
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"Erasing {what} can't be undone: add --yes to confirm it.")
+    click.echo(
+        f"This erases {what} from the lake {lake}, with all old versions. It can't be undone.", err=True
+    )
+    if clean_log:
+        click.echo("No table can be read as of an earlier time afterwards, for any mailbox.", err=True)
+    click.confirm("Erase?", abort=True, err=True)
+
+
+def _refuse_present(environment: Environment, name: str, address: str, messages: Sequence[str]) -> None:
+    """Refuse to erase messages that Gmail still has: the next reconciliation would load them again."""
+    from gmail_client.errors import ConfigurationError, GmailError, NotFoundError
+
+    def unknown(why: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"Gmail can't say whether the messages are deleted. {why}",
+            fix="Restore the access to the mailbox; or, if they are deleted in Gmail, add --deleted-in-gmail.",
+        )
+
+    try:
+        mailbox = environment.client().mailbox(name)
+        owner = mailbox.address
+        calls = [mailbox.api.message_call(message_id, "minimal") for message_id in messages]
+        errors = [result.error for result in mailbox.api.get_many(calls)]
+    except GmailError as error:
+        raise unknown(error.what) from None
+    if owner != address:
+        raise unknown(f"The credentials are those of {owner}.")
+    for found in errors:
+        if found is not None and not isinstance(found, NotFoundError):
+            raise unknown(found.what)
+    present = errors.count(None)
+    if present:
+        raise ConfigurationError(
+            f"Gmail still has {present} of the messages.",
+            fix="Delete them in Gmail for good (from Trash too) and run the command again.",
+        )
+
+
+def _print_result(out: Output, result: Forgotten, messages: Sequence[str]) -> None:
+    rows = sum(result.rows.values())
+    out.print(
+        f"Erased {rows:,} rows and {result.files:,} files of old versions of {result.address}.", style="bold"
+    )
+    out.print("What remains:")
+    for text in result.remaining:
+        out.print(f"- {text}")
+    document: dict[str, Any] = {
+        "mailbox": result.address,
+        "messages": list(messages),
+        "rows": result.rows,
+        "files": result.files,
+        "log_files": result.log_files,
+        "dagster": {"cursors": result.traces.cursors, "runs": result.traces.runs},
+        "remaining": result.remaining,
+    }
+    out.print_json(document)

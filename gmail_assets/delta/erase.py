@@ -1,0 +1,378 @@
+"""Erase one mailbox, or one message, from a Delta table for good: rows, sync state, files of old versions, the log.
+
+Each function is one step that can be repeated: whatever was done before, afterwards it is done. The order, and what a
+person is asked and told, is in `gmail_assets.operations.forget`.
+
+The files of a mailbox are in a folder of their own (`mailbox=<address>`), so its old versions go without a vacuum of
+the whole table: other mailboxes keep theirs, and no file that another run is writing is touched. The log is shared:
+cleaning it ends the time travel of all mailboxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pa_fs
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.fs import DeltaStorageHandler
+
+from gmail_assets.delta.app_ids import StateReader, legacy_base
+from gmail_assets.delta.errors import unreadable, unwritable
+from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.sql import equals
+from gmail_assets.delta.sync_state import STATE_FIELDS, erased
+from gmail_client.tables import CATALOGUE
+from gmail_client.views import VIEWS
+
+__all__ = [
+    "clean_log",
+    "delta_tables",
+    "erase_rows",
+    "log_names",
+    "mailboxes_of",
+    "opened",
+    "remove_old_files",
+    "source_of",
+    "vacuum_shared",
+]
+
+SOURCES = (*CATALOGUE, *VIEWS)
+_ATTEMPTS = 20
+_WRITER = "writer"
+_DERIVED_FIELDS = ("formula",)
+_UNCOMMITTED = timedelta(minutes=2)
+"""A file that no commit names and that is younger may be one that a run is about to commit."""
+
+
+def delta_tables(lake: Lake) -> list[str]:
+    """Names of all Delta tables in the lake, this product's and others.
+
+    Raises:
+        LakeError: The lake can't be listed.
+    """
+    if lake.folder is not None:
+        if not lake.folder.exists():
+            return []
+        return sorted(path.parent.name for path in lake.folder.glob("*/_delta_log"))
+    folders = [name for name, is_folder, _ in _entries(lake.uri, lake.options, "") if is_folder]
+    return sorted(name for name in folders if lake.find(name) is not None)
+
+
+def source_of(table: DeltaTable) -> str | None:
+    """Which of the ten, or of the derived tables, a table is; None for another one."""
+    described = {entry.description: name for name, entry in CATALOGUE.items()}
+    described |= {view.description: name for name, view in VIEWS.items()}
+    return described.get(table.metadata().description or "")
+
+
+def mailboxes_of(table: DeltaTable) -> set[str]:
+    """Addresses that have rows in a table; none where it has no column for them."""
+    if table.metadata().partition_columns == [MAILBOX]:
+        return {partition[MAILBOX] for partition in table.partitions()}
+    if MAILBOX not in _columns(table):
+        return set()
+    found = table.to_pyarrow_dataset().to_table(columns=[MAILBOX])[MAILBOX]
+    return set(pc.unique(found).to_pylist()) - {None}
+
+
+def _columns(table: DeltaTable) -> list[str]:
+    return list(pa.schema(table.schema().to_arrow()).names)
+
+
+# Rows
+
+
+def erase_rows(lake: Lake, name: str, address: str, condition: str | None = None) -> int:
+    """Delete a mailbox's rows (with a condition: those of them that fulfil it) in one commit, and move its fence.
+
+    A run of the mailbox that has the table open has its next commit refused. Without a condition the sync state goes
+    too. A table without a column for mailboxes is left alone.
+
+    Returns:
+        Number of deleted rows.
+
+    Raises:
+        LakeError: The table can't be written.
+    """
+    for attempt in range(_ATTEMPTS):
+        table = lake.find(name)
+        if table is None or MAILBOX not in _columns(table):
+            return 0
+        where = equals(MAILBOX, address) + (f" AND {condition}" if condition else "")
+        transactions = _fences(table, name, address, whole=condition is None)
+        properties = CommitProperties(app_transactions=transactions)
+        version = table.version()
+        stored = None if condition else _row_count(table, address)
+        try:
+            done = table.delete(where, commit_properties=properties)
+            table.update_incremental()
+            if table.version() == version and transactions:
+                _commit_alone(table, transactions)
+        except CommitFailedError as error:
+            if attempt == _ATTEMPTS - 1:
+                raise unwritable(lake.location(name), error) from error
+            continue
+        except (DeltaError, OSError) as error:
+            raise unwritable(lake.location(name), error) from error
+        return int(done.get("num_deleted_rows") or 0) if stored is None else stored
+    return 0
+
+
+def _row_count(table: DeltaTable, address: str) -> int | None:
+    """Rows of a mailbox, from the log; None where it does not say."""
+    if table.metadata().partition_columns != [MAILBOX]:
+        return None
+    actions = pa.table(table.get_add_actions(flatten=True))
+    if not actions.num_rows:
+        return 0
+    own = actions.filter(pc.equal(actions[f"partition.{MAILBOX}"], address))
+    return int(pc.sum(own["num_records"]).as_py() or 0)
+
+
+def _fences(table: DeltaTable, name: str, address: str, *, whole: bool) -> list[Transaction]:
+    """What the commit has to carry: every fence of the mailbox moves, and with `whole` no state is left."""
+    own = {source_of(table), name}
+    transactions: list[Transaction] = []
+    for source in SOURCES:
+        read = StateReader(table, address, source)
+        writer = read(f"{read.base}/{_WRITER}")
+        if writer is None and source not in own:
+            continue
+        fence = max(table.version() + 1, (writer or 0) + 1)
+        fields = [*STATE_FIELDS, *_DERIVED_FIELDS]
+        transactions += read.migration(fence, carried=() if whole else fields)
+        if whole:
+            transactions += erased(read.hashed, read.base, fence, _DERIVED_FIELDS)
+        else:
+            transactions.append(Transaction(f"{read.base}/{_WRITER}", fence))
+    return transactions
+
+
+def _commit_alone(table: DeltaTable, transactions: Sequence[Transaction]) -> None:
+    table.create_write_transaction(
+        [],
+        "append",
+        table.schema(),
+        partition_by=table.metadata().partition_columns,
+        commit_properties=CommitProperties(app_transactions=list(transactions)),
+    )
+
+
+# Files of old versions
+
+
+def remove_old_files(lake: Lake, name: str, address: str, *, also_new: bool = False) -> int:
+    """Remove files of a mailbox that the table's present version does not need.
+
+    Earlier versions of the table can then no longer be read for this mailbox; for others they can.
+
+    Args:
+        lake: The lake.
+        name: Name of the table.
+        address: The mailbox.
+        also_new: Also files that no commit names and that are new: no run writes the mailbox.
+
+    Returns:
+        Number of removed files.
+
+    Raises:
+        LakeError: The table can't be read, or a file can't be removed.
+    """
+    table = lake.find(name)
+    if table is None:
+        return 0
+    location = lake.location(name)
+    if table.metadata().partition_columns != [MAILBOX]:
+        return _vacuumed(table, location) if MAILBOX in _columns(table) else 0
+    present = _present_files(table)
+    committed = set(_removed_files(table))
+    removed = 0
+    files = pa_fs.PyFileSystem(DeltaStorageHandler(location, options=lake.options))
+    for folder in _folders_of(lake, name, address):
+        kept = False
+        for path, is_folder, modified in _entries(location, lake.options, folder):
+            new = modified > datetime.now(UTC) - _UNCOMMITTED
+            if is_folder or path in present or (new and path not in committed and not also_new):
+                kept = True
+                continue
+            with suppress(FileNotFoundError):
+                files.delete_file(path)
+            removed += 1
+        if lake.folder is not None and not kept:
+            with suppress(OSError):
+                (lake.folder / name / folder).rmdir()
+    return removed
+
+
+def _folders_of(lake: Lake, name: str, address: str) -> list[str]:
+    """Delta writes a partition's value percent-encoded, `%` included."""
+    entries = _entries(lake.location(name), lake.options, "")
+    return [path for path, is_folder, _ in entries if is_folder and unquote(path) == f"{MAILBOX}={address}"]
+
+
+def _present_files(table: DeltaTable) -> set[str]:
+    """Paths of the present version's files, as the file system has them."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    return {unquote(path) for path in actions["path"].to_pylist()}
+
+
+def _removed_files(table: DeltaTable) -> Iterator[str]:
+    """Paths of files that commits removed, as far as the log remembers."""
+    for path in table.vacuum(0, dry_run=True, enforce_retention_duration=False):
+        yield unquote(path)
+        yield path
+
+
+def vacuum_shared(lake: Lake, name: str) -> int:
+    """Remove all old versions of one of the lake's own small tables; returns how many files."""
+    table = lake.find(name)
+    return 0 if table is None else _vacuumed(table, lake.location(name))
+
+
+def opened(lake: Lake, name: str) -> DeltaTable:
+    """A table that is there.
+
+    Raises:
+        LakeError: It is not.
+    """
+    table = lake.find(name)
+    if table is None:
+        raise unreadable(lake.location(name), FileNotFoundError("there is no such table"))
+    return table
+
+
+def _vacuumed(table: DeltaTable, location: str) -> int:
+    """Remove the files that commits removed from a table that is not partitioned by mailbox."""
+    try:
+        return len(table.vacuum(0, dry_run=False, enforce_retention_duration=False))
+    except (DeltaError, OSError) as error:
+        raise unwritable(location, error) from error
+
+
+def _entries(
+    location: str, options: dict[str, str] | None, folder: str
+) -> Iterator[tuple[str, bool, datetime]]:
+    """Names below a folder (one level): path, whether it is a folder, when it was written."""
+    files = pa_fs.PyFileSystem(DeltaStorageHandler(location, options=options))
+    try:
+        found = files.get_file_info(pa_fs.FileSelector(folder, recursive=False, allow_not_found=True))
+    except (DeltaError, OSError) as error:
+        raise unreadable(location, error) from error
+    for entry in found:
+        modified = entry.mtime or datetime.now(UTC)
+        yield entry.path.rstrip("/"), entry.type == pa_fs.FileType.Directory, modified
+
+
+# The log
+
+_NEVER = "interval 0 days"
+_RETENTION = {
+    "delta.logRetentionDuration": "interval 30 days",
+    "delta.deletedFileRetentionDuration": "interval 1 week",
+}
+"""Table properties that are set to zero while the log is cleaned, with Delta's defaults."""
+
+_TRANSACTIONS = "delta.setTransactionRetentionDuration"
+_LONG = "interval 10000 days"
+"""Transactions that carry a time older than this are left out of a checkpoint; those of a sync carry none."""
+
+
+def clean_log(lake: Lake, name: str, address: str | None) -> int:
+    """Put a checkpoint at the end of a table's log and remove all before it, with what names a mailbox.
+
+    Nobody can read an earlier version of the table afterwards. No other run may write the table meanwhile.
+
+    Args:
+        lake: The lake.
+        name: Name of the table.
+        address: A mailbox whose transaction ids of earlier releases go too.
+
+    Returns:
+        Number of removed log files.
+
+    Raises:
+        LakeError: The table can't be written.
+    """
+    table = lake.find(name)
+    if table is None:
+        return 0
+    location = lake.location(name)
+    before = dict(table.metadata().configuration)
+    kept = {
+        key: default if before.get(key, default) == _NEVER else before.get(key, default)
+        for key, default in _RETENTION.items()
+    }
+    logged = len(list(_log_files(lake, name)))
+    try:
+        _expire_transactions(table, lake, name, address)
+        short = dict.fromkeys(_RETENTION, _NEVER) | {_TRANSACTIONS: _LONG}
+        if MAILBOX not in (table.metadata().partition_columns or ()):
+            short["delta.dataSkippingNumIndexedCols"] = "0"
+        table.alter.set_table_properties(short)
+        table = DeltaTable(location, storage_options=lake.options)
+        table.create_checkpoint()
+        table.cleanup_metadata()
+        table.alter.set_table_properties(kept)
+    except (DeltaError, OSError) as error:
+        raise unwritable(location, error) from error
+    return max(logged - len(list(_log_files(lake, name))), 0)
+
+
+def _expire_transactions(table: DeltaTable, lake: Lake, name: str, address: str | None) -> None:
+    """Give transaction ids that hold the address a time of long ago, so that the next checkpoint leaves them out."""
+    if address is None or not any(
+        table.transaction_version(f"{legacy_base(address, source)}/{_WRITER}") for source in SOURCES
+    ):
+        return
+    table.create_checkpoint()
+    begin = f"gmail/{address}/"
+    ids = [app_id for app_id in _checkpointed_ids(lake, name, table.version()) if app_id.startswith(begin)]
+    if ids:
+        _commit_alone(table, [Transaction(app_id, 0, last_updated=1) for app_id in ids])
+        table.update_incremental()
+
+
+def _checkpointed_ids(lake: Lake, name: str, version: int) -> list[str]:
+    files = pa_fs.PyFileSystem(DeltaStorageHandler(lake.location(name), options=lake.options))
+    path = f"_delta_log/{version:020}.checkpoint.parquet"
+    with files.open_input_file(path) as file:
+        column: Any = pq.ParquetFile(file).read(columns=["txn"])["txn"]
+    return [entry["appId"] for entry in column.to_pylist() if entry and entry.get("appId")]
+
+
+def _log_files(lake: Lake, name: str) -> Iterator[str]:
+    yield from (path for path, _, _ in _entries(lake.location(name), lake.options, "_delta_log"))
+
+
+def log_names(lake: Lake, name: str, address: str) -> bool:
+    """Whether a table's log names an address.
+
+    Raises:
+        LakeError: The log can't be read.
+    """
+    if lake.find(name) is None:
+        return False
+    files = pa_fs.PyFileSystem(DeltaStorageHandler(lake.location(name), options=lake.options))
+    for path in _log_files(lake, name):
+        try:
+            with files.open_input_file(path) as file:
+                if path.endswith(".parquet"):
+                    text = str(pq.ParquetFile(file).read().to_pylist())
+                else:
+                    text = file.read().decode(errors="replace")
+        except FileNotFoundError:
+            continue  # somebody cleaned the log meanwhile
+        except (DeltaError, OSError) as error:
+            raise unreadable(lake.location(name), error) from error
+        # Paths are encoded once or twice.
+        if address in text or address in unquote(text) or address in unquote(unquote(text)):
+            return True
+    return False

@@ -1,0 +1,258 @@
+"""Erase a mailbox, or single messages, from the lake and from Dagster for good: `forget_mailbox`, `forget_messages`.
+
+Every step can be repeated, and what a later step needs is removed last: a run that is killed anywhere is completed by
+the next one. The mailbox is blocked first, so that nothing loads it again meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from deltalake import DeltaTable, QueryBuilder
+
+from gmail_assets.delta import erase
+from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.registry import FORGOTTEN, MAILBOXES, UNFETCHED, MailboxRegistry
+from gmail_assets.delta.sql import equals, literal, one_of
+from gmail_assets.delta.sync_state import STATE_FIELDS
+from gmail_assets.delta.writer import PartitionWriter
+from gmail_assets.operations.dagster_traces import DagsterTraces, remove_traces, unfinished_runs
+from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
+from gmail_client.errors import ConfigurationError
+from gmail_client.tables import CATALOGUE
+from gmail_client.views import VIEWS
+
+__all__ = ["Forgotten", "Step", "forget_mailbox", "forget_messages", "resolve", "undo"]
+
+_REGISTRY = (MAILBOXES, UNFETCHED, FORGOTTEN)
+
+Step = Callable[[str], None]
+"""Called after each step with what was done, in words."""
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """What was erased.
+
+    Attributes:
+        address: The mailbox.
+        rows: Deleted rows by table.
+        files: Removed files of old versions.
+        log_files: Removed files of the tables' logs.
+        traces: What was removed from Dagster.
+        remaining: What still names the mailbox or holds its mail, and what to do about it.
+    """
+
+    address: str
+    rows: dict[str, int] = field(default_factory=dict)
+    files: int = 0
+    log_files: int = 0
+    traces: DagsterTraces = field(default_factory=DagsterTraces)
+    remaining: list[str] = field(default_factory=list)
+
+
+def resolve(lake: Lake, name: str) -> str:
+    """The address of a mailbox that the lake knows by `name`: a configured name, or an address in any case.
+
+    Raises:
+        ConfigurationError: It is no address, and the lake does not know it.
+    """
+    known = MailboxRegistry(lake).address_of(name)
+    if known is not None:
+        return known
+    if "@" not in name:
+        raise ConfigurationError(
+            f"The lake does not know a mailbox {name!r}.",
+            fix="Give the mailbox's address; `gmail-assets status --offline` shows it.",
+        )
+    stored = {address for _, table in _own_tables(lake) for address in erase.mailboxes_of(table)}
+    return next((address for address in sorted(stored) if address.casefold() == name.casefold()), name)
+
+
+def forget_mailbox(
+    lake: Lake, address: str, *, clean_log: bool = False, step: Step = lambda done: None
+) -> Forgotten:
+    """Erase a mailbox and block it.
+
+    Args:
+        lake: The lake.
+        address: The mailbox's real address.
+        clean_log: Also clean the logs of its tables, which name it. It ends the time travel of all mailboxes, and no
+            other run may write meanwhile.
+        step: Progress callback.
+
+    Raises:
+        ConfigurationError: A run is in progress, and the logs were to be cleaned.
+        LakeError: The lake can't be read or written.
+    """
+    if clean_log:
+        _refuse_while_running()
+    registry = MailboxRegistry(lake)
+    names = sorted({address, *registry.names_of(address)})
+    registry.forget(address)
+    step("blocked the mailbox: no run loads it again")
+    result = Forgotten(address)
+    own = [name for name, _ in _own_tables(lake)]
+    for name in own:
+        result.rows[name] = erase.erase_rows(lake, name, address)
+        step(f"deleted {result.rows[name]:,} rows from {name}")
+    result.rows[UNFETCHED] = erase.erase_rows(lake, UNFETCHED, address)
+    step("emptied the retry queue")
+    for name in own:
+        removed = erase.remove_old_files(lake, name, address, also_new=True)
+        result.files += removed
+        step(f"removed {removed:,} files of old versions of {name}")
+    result.traces = remove_traces(names)
+    step("removed its cursor and its runs from Dagster")
+    registry.remove_names(address)
+    step("removed its names from the registry")
+    for name in _REGISTRY:
+        result.files += erase.vacuum_shared(lake, name)
+        step(f"removed old versions of {name}")
+    if clean_log:
+        _clean_logs(lake, result, [*own, *_REGISTRY], step)
+    _note_remaining(lake, result, own)
+    return result
+
+
+def forget_messages(
+    lake: Lake,
+    address: str,
+    ids: Sequence[str],
+    *,
+    clean_log: bool = False,
+    step: Step = lambda done: None,
+) -> Forgotten:
+    """Erase messages of a mailbox, with their old versions. Where Gmail still has them, a sync reads them again.
+
+    Args:
+        lake: The lake.
+        address: The mailbox's real address.
+        ids: Ids of the messages.
+        clean_log: As in `forget_mailbox`.
+        step: Progress callback.
+
+    Raises:
+        ConfigurationError: A run is in progress, and the logs were to be cleaned.
+        LakeError: The lake can't be read or written.
+    """
+    if clean_log:
+        _refuse_while_running()
+    result = Forgotten(address)
+    own = [(name, erase.source_of(table)) for name, table in _own_tables(lake)]
+    for name, source in own:
+        if source == "threads":
+            result.rows[name] = _out_of_threads(lake, name, address, ids)
+        elif condition := _condition(lake, name, source, address, ids):
+            result.rows[name] = erase.erase_rows(lake, name, address, condition)
+        else:
+            continue
+        step(f"deleted {result.rows[name]:,} rows from {name}")
+    result.rows[UNFETCHED] = erase.erase_rows(lake, UNFETCHED, address, one_of("id", ids))
+    step("removed them from the retry queue")
+    for name in result.rows:
+        result.files += erase.remove_old_files(lake, name, address)
+        step(f"removed files of old versions of {name}")
+    if clean_log:
+        _clean_logs(lake, result, list(result.rows), step)
+    result.remaining.append(
+        "Backups, copies and object versions of the lake's storage, and tables that others made from it."
+    )
+    return result
+
+
+def undo(lake: Lake, address: str) -> bool:
+    """Allow a forgotten mailbox again; says whether it was forgotten."""
+    return MailboxRegistry(lake).remember(address)
+
+
+def _own_tables(lake: Lake) -> list[tuple[str, DeltaTable]]:
+    """This product's tables, those first that others are computed from."""
+    order = [*CATALOGUE, *VIEWS]
+    found = []
+    for name in erase.delta_tables(lake):
+        table = lake.find(name)
+        if table is None or table.metadata().partition_columns != [MAILBOX]:
+            continue
+        source = erase.source_of(table)
+        if source is not None:
+            found.append((order.index(source), name, table))
+    return [(name, table) for _, name, table in sorted(found, key=lambda entry: entry[:2])]
+
+
+def _condition(lake: Lake, name: str, source: str | None, address: str, ids: Sequence[str]) -> str | None:
+    """Which rows of a table belong to the messages; None where its rows belong to none."""
+    if source == "messages":
+        return one_of("id", ids)
+    if source in VIEWS:
+        return one_of("message_id", ids)
+    if source != "drafts":
+        return None
+    listed = ", ".join(map(literal, ids))
+    query = f"SELECT id FROM t WHERE {equals(MAILBOX, address)} AND message['id'] IN ({listed})"  # noqa: S608 - quoted
+    found = QueryBuilder().register("t", erase.opened(lake, name)).execute(query)
+    return one_of("id", pa.table(found)["id"].to_pylist())
+
+
+def _out_of_threads(lake: Lake, name: str, address: str, ids: Sequence[str]) -> int:
+    """Take messages out of the rows of their threads; rows without a message left are deleted."""
+    table = lake.table("threads", name=name)
+    partition = MailboxPartition(table, address, "", "")
+    wanted = set(ids)
+    members = partition.members().select(["id", "messages"]).to_pylist()
+    edits = [
+        ThreadEdit(row["id"], drop={message["id"] for message in row["messages"] or ()} & wanted)
+        for row in members
+        if any(message["id"] in wanted for message in row["messages"] or ())
+    ]
+    writer = PartitionWriter(table, address, ("id",), carried=STATE_FIELDS)
+    if not edits:
+        writer.commit(())  # moves the fence: a run that has the messages in hand is refused
+        return 0
+    rows, empty = rebuild(partition.rows([edit.thread_id for edit in edits]), edits)
+    removed = pa.table({"id": pa.array(empty, pa.string())})
+    writer.merge(rows, removed)
+    return len(edits)
+
+
+def _refuse_while_running() -> None:
+    running = unfinished_runs()
+    if running:
+        raise ConfigurationError(
+            f"{running} Dagster runs are queued or in progress: the logs can't be cleaned beside them.",
+            fix="Stop the sensor and the schedules, wait for the runs to end, and run the command again.",
+        )
+
+
+def _clean_logs(lake: Lake, result: Forgotten, names: Sequence[str], step: Step) -> None:
+    for name in names:
+        result.log_files += erase.clean_log(lake, name, result.address)
+        step(f"cleaned the log of {name}")
+
+
+def _note_remaining(lake: Lake, result: Forgotten, own: Sequence[str]) -> None:
+    named = [name for name in (*own, *_REGISTRY) if erase.log_names(lake, name, result.address)]
+    if named:
+        result.remaining.append(
+            f"The logs of {', '.join(named)} name the address until Delta cleans them, by default after 30 days. "
+            "To clean them now, stop all runs and use --clean-log: it ends the time travel of all mailboxes."
+        )
+    for name in erase.delta_tables(lake):
+        table = lake.find(name)
+        if name in own or name in _REGISTRY or table is None:
+            continue
+        if result.address in erase.mailboxes_of(table):
+            result.remaining.append(
+                f"The table {name} has rows of the mailbox; gmail-assets did not make it."
+            )
+    result.remaining += result.traces.remaining
+    result.remaining.append(
+        "Backups, copies and object versions of the lake's storage, and tables that others made from it."
+    )
+    result.remaining.append(
+        "The access itself: `gmail-assets logout` revokes a login, and an administrator removes a service account's "
+        "delegation."
+    )
