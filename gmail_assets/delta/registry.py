@@ -136,8 +136,8 @@ class MailboxRegistry:
         """
         if ForgottenMailboxes(self._lake).includes(address):
             raise ConfigurationError(
-                f"The mailbox {address} was erased from this lake with `gmail-assets forget` and must not be loaded.",
-                fix="Remove it from GMAIL_MAILBOXES; or allow it again with `gmail-assets forget --undo`.",
+                f"The mailbox {address} was erased from this lake and must not be loaded.",
+                fix=f"Remove it from GMAIL_MAILBOXES; or allow it again: `gmail-assets forget --undo {address}`.",
             )
 
     def unfetched(self, address: str, table: str) -> dict[str, Unfetched]:

@@ -21,6 +21,7 @@ SHOWN = [
     "sync labels profile",
     "sync",
     "status",
+    "status --offline",
     "verify",
     "verify --thorough --sample 200",
     "verify --quiet",

@@ -13,6 +13,7 @@ from support.lake import assert_lake_is_true
 
 from gmail_assets import gmail_definitions
 from gmail_assets.delta.lake import Lake
+from gmail_assets.operations.forget import forget_mailbox
 from gmail_assets.sensors import REQUEST_TAG
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.spec import Spec
@@ -282,3 +283,22 @@ def test_the_request_tag_links_run_and_cursor(robot: Robot):
     robot.receive_mail()
     (request,) = robot.tick().run_requests or []
     assert request.tags[REQUEST_TAG] == robot.entry()["requested"]["at"]
+
+
+def test_a_forgotten_mailbox_is_not_asked_about_and_leaves_the_cursor(
+    mailbox_server: Emulator, robot: Robot, lake_of_test: Lake
+) -> None:
+    robot.load()
+    robot.tick()
+    assert robot.address in json.loads(robot.cursor or "{}")
+    forget_mailbox(lake_of_test, robot.address)
+    mailbox_server.mailbox().insert(b"Subject: new\r\n\r\nText")
+    mailbox_server.usage.reset()
+    result = robot.tick()
+    assert not result.run_requests
+    assert "erased with `gmail-assets forget`" in str(result.skip_reason)
+    assert json.loads(robot.cursor or "{}") == {}
+    assert not mailbox_server.usage.units
+    failed = robot.run(dg.RunRequest(partition_key=robot.address), expect_success=False)
+    assert not lake_of_test.table("messages").mailboxes()
+    assert not failed.get_asset_materialization_events()
