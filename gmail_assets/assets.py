@@ -24,6 +24,7 @@ from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.run import read_here, snapshot, sync
 from gmail_client.errors import ConfigurationError
+from gmail_client.printable import printable
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 
@@ -235,7 +236,7 @@ def _mail(
             brought.add_to(result)
         # A warning can concern both tables: log it once, keep it in the metadata of each.
         for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
-            context.log.warning(warning)
+            context.log.warning(printable(warning))
         for entry in selected:
             yield _materialized(context, keys[entry.source_table], entry, results[entry.source_table], lake)
 
@@ -293,7 +294,7 @@ def _snapshot(
             mailbox = gmail.mailbox(context.partition_key)
             result = snapshot(mailbox, lake, entry, read=read, upkeep=gmail_lake.upkeep())
         for warning in result.warnings:
-            context.log.warning(warning)
+            context.log.warning(printable(warning))
         yield _materialized(context, spec.key, entry, result, lake)
 
     return read_snapshot
@@ -351,5 +352,5 @@ def _metadata(table: LakeTable, result: SyncResult) -> dict[str, Any]:
         metadata["unfetched_messages"] = result.unfetched
     if result.warnings:
         # Plain text: a warning can quote the content of a message, which must not be rendered.
-        metadata["warnings"] = dg.MetadataValue.text("\n".join(result.warnings))
+        metadata["warnings"] = dg.MetadataValue.text(printable("\n".join(result.warnings)))
     return metadata

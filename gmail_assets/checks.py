@@ -24,6 +24,7 @@ from gmail_assets.resources import ResourceKeys
 from gmail_client.client import Mailbox
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.labels import HIDDEN_LABELS
+from gmail_client.printable import printable
 from gmail_client.spec import SpecTable
 
 __all__ = ["DEFAULT_MAX_LAG", "NOTHING_STORED", "Outcome", "build_checks", "require_partition"]
@@ -291,7 +292,7 @@ def build_checks(
                     asset_key=key.asset_key,
                     check_name=key.name,
                     severity=outcome.severity,
-                    description=outcome.message,
+                    description=printable(outcome.message),
                     metadata=dict(outcome.numbers),
                 )
 

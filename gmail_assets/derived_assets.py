@@ -18,6 +18,7 @@ from gmail_assets.resources import ResourceKeys
 from gmail_assets.run_config import config_schema
 from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.views import ViewSources, derive
+from gmail_client.printable import printable
 from gmail_client.spec import Spec, SpecView
 from gmail_client.views import VIEWS
 
@@ -109,7 +110,7 @@ def build_derived_assets(
         for entry in selected:
             result, view = results[entry.source_table], VIEWS[entry.source_table]
             for warning in result.warnings:
-                context.log.warning(warning)
+                context.log.warning(printable(warning))
             described = {
                 "dagster/column_schema": column_schema(view),
                 "dagster/uri": lake.location(entry.table_name),

@@ -32,6 +32,7 @@ from gmail_assets.sensor_cursor import (
 )
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
+from gmail_client.printable import printable, printable_line
 from gmail_client.spec import SpecTable
 
 __all__ = ["REQUEST_TAG", "change_sensor"]
@@ -122,7 +123,7 @@ def change_sensor(
                 notes.append(f"{mailbox}: erased with `gmail-assets forget`, not loaded again.")
                 continue
             if state.error is not None or state.statuses is None:
-                failed.append(f"{mailbox}: {state.error}")
+                failed.append(printable(f"{mailbox}: {state.error}"))
                 entries[mailbox] = replace(
                     entries.get(mailbox, CursorEntry()), checked_at=round(time.time(), 3)
                 )
@@ -135,7 +136,7 @@ def change_sensor(
                 initial_load=initial_load,
             )
             entries[mailbox] = decision.entry
-            notes.append(f"{mailbox}: {decision.reason}.")
+            notes.append(printable_line(f"{mailbox}: {decision.reason}."))
             if decision.request is not None:
                 used = list(state.statuses) or [spec.source_table for spec in tables]
                 requests.append(_run_request(mailbox, decision, [keys[table] for table in used], mail_step))

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gmail_client.printable import printable
+from gmail_client.printable import printable_line
 
 __all__ = [
     "AccessError",
@@ -83,10 +83,10 @@ class GmailError(Exception):
         method: str | None = None,
         retry_at: float | None = None,
     ) -> None:
-        what = printable(what)
+        what = printable_line(what)
         super().__init__(what)
         self.what = what
-        self.fix = printable(fix)
+        self.fix = printable_line(fix)
         self.status = status
         self.reason = reason
         self.method = method

@@ -1,15 +1,19 @@
 """Text that is safe to show: `printable` for text from elsewhere, `short_repr` for values in error messages.
 
+Whatever goes to a terminal, a log or Dagster's UI passes `printable` (or `printable_line`, `printable_json`) where it
+is written: the outputs of the commands, log records, metadata and messages of runs, and `GmailError` itself.
+
 Mail, labels, settings and server responses may contain control characters and bidirectional overrides, with which text
 can rewrite a terminal's screen, forge a log line, or show a file name backwards.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import reprlib
 
-__all__ = ["printable", "short_repr"]
+__all__ = ["PrintableFormatter", "printable", "printable_json", "printable_line", "short_repr"]
 
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 (but tab and newline), DEL, C1
@@ -31,6 +35,24 @@ def printable(text: str) -> str:
     Tabs and newlines stay. Idempotent.
     """
     return _UNSAFE.sub(_escaped, text)
+
+
+def printable_line(text: str) -> str:
+    r"""`printable` text in one line, which can't pose as a line of its own in a table or log: `\n` is escaped too."""
+    return printable(text).replace("\n", "\\n")
+
+
+def printable_json(document: str) -> str:
+    r"""A JSON document with these characters as JSON escapes (`\u202e`): the same values, safe on a terminal."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
+
+
+class PrintableFormatter(logging.Formatter):
+    """A log formatter whose lines are safe to show, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as printable text."""
+        return printable(super().format(record))
 
 
 def short_repr(value: object) -> str:

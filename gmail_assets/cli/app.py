@@ -6,8 +6,10 @@ happened, and the fix.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import TextIO
@@ -16,6 +18,7 @@ import click
 
 from gmail_assets.cli.commands import COMMANDS
 from gmail_assets.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
+from gmail_assets.cli.output import write_error
 from gmail_client.errors import GmailError
 
 __all__ = ["cli", "main"]
@@ -65,16 +68,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(cli.main(argv, PROGRAM, standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        write_error(shown.getvalue().rstrip("\n"))
         return error.exit_code
     except GmailError as error:
-        sys.stderr.write(f"{error}\n")
+        write_error(str(error))
         return exit_code_of(type(error).__name__)
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader of the output (`| head`) has closed the pipe; without this, the final flush prints a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILURE
+    except Exception:
+        # The interpreter would write the message of the exception, which may quote mail, as it is.
+        write_error(traceback.format_exc().rstrip())
         return ExitCode.FAILURE
 
 
@@ -87,4 +96,4 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print a Python warning as one line, without source location."""
-    sys.stderr.write(f"Warning: {message}\n")
+    write_error(f"Warning: {message}")

@@ -24,6 +24,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from gmail_client.printable import printable_line
+
 if TYPE_CHECKING:
     from gmail_assets.syncing.results import Progress as SyncProgress
     from gmail_assets.syncing.results import SyncResult
@@ -55,7 +57,7 @@ class SyncDisplay:
         self._lines = lines and not quiet
         self._live = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             _Count(),
             TextColumn("{task.fields[units]}"),
@@ -79,17 +81,17 @@ class SyncDisplay:
         """Show that work on this mailbox starts."""
         self.start(f"{name}: connecting to Gmail")
         if self._lines:
-            self._print(Text(name, style="bold"))
+            self._print(name, style="bold")
 
     def start(self, text: str) -> None:
         """Show a phase without a known total."""
-        self._live.reset(self._task, description=text, total=None, units="", visible=True)
+        self._live.reset(self._task, description=printable_line(text), total=None, units="", visible=True)
 
     def progress(self, progress: SyncProgress) -> None:
         """Update the live line (`Reporter.progress`)."""
         self._live.update(
             self._task,
-            description=progress.phase,
+            description=printable_line(progress.phase),
             completed=progress.done,
             total=progress.total,
             units=f"{progress.units:,} units",
@@ -104,11 +106,11 @@ class SyncDisplay:
             self._print(f"  {table:<21} {result.rows_total:>10,} rows   {changes}")
         for warning in result.warnings:
             text = warning.splitlines()[0]
-            self._print(Text(text if text.startswith(table) else f"{table}: {text}", style="yellow"))
+            self._print(text if text.startswith(table) else f"{table}: {text}", style="yellow")
 
-    def _print(self, line: str | Text) -> None:
+    def _print(self, line: str, style: str = "") -> None:
         if not self._quiet:
-            self._live.console.print(line, highlight=False, soft_wrap=True)
+            self._live.console.print(Text(printable_line(line), style=style), soft_wrap=True)
 
 
 def terminal_console(stream: TextIO) -> Console:
@@ -141,11 +143,11 @@ def summary_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, 
     return table
 
 
-def _cell(value: Any) -> str | Text:
-    if value is None:
-        return ""
+def _cell(value: Any) -> Text:
     if isinstance(value, Text):
+        value.plain = printable_line(value.plain)
         return value
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.1f}" if isinstance(value, float) else str(value)
+    if isinstance(value, int | float):
+        return Text(f"{value:,.1f}" if isinstance(value, float) else f"{value:,}")
+    # Text, not a string: rich would read markup in it.
+    return Text("" if value is None else printable_line(str(value)))

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from gmail_client.printable import PrintableFormatter, printable, printable_json
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gmail_assets.syncing.results import Progress
 
-__all__ = ["Output", "logged_calls"]
+__all__ = ["Output", "logged_calls", "write_error"]
 
 _WIDTH_WITHOUT_TERMINAL = 200
 """Columns of output to a file or pipe: wide enough that no table cell is cut off."""
@@ -32,7 +34,7 @@ def logged_calls() -> Iterator[None]:
     # A file descriptor of its own: during a run, Dagster redirects standard error to a log file.
     with os.fdopen(os.dup(2), "w", encoding="utf-8", buffering=1) as stream:
         handler = logging.StreamHandler(stream)
-        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        handler.setFormatter(PrintableFormatter("%(name)s: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
         try:
@@ -40,6 +42,11 @@ def logged_calls() -> Iterator[None]:
         finally:
             logger.removeHandler(handler)
             logger.setLevel(level)
+
+
+def write_error(text: str) -> None:
+    """Write a line to standard error, also with --quiet."""
+    sys.stderr.write(f"{printable(text)}\n")
 
 
 class Output:
@@ -56,11 +63,11 @@ class Output:
         self.quiet = quiet
         self.verbose = verbose
 
-    def print(self, text: Any = "", style: str | None = None) -> None:
-        """Print a line (or a rich renderable) of the human-readable result."""
+    def print(self, text: str = "", style: str | None = None) -> None:
+        """Print a line of the human-readable result."""
         if not (self.json or self.quiet):
             self._console(stderr=False).print(
-                text, style=style, highlight=False, soft_wrap=True, markup=False
+                printable(text), style=style, highlight=False, soft_wrap=True, markup=False
             )
 
     def table(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, text: int = 1) -> None:
@@ -76,7 +83,7 @@ class Output:
     def note(self, text: str) -> None:
         """Print a line that is not part of the result, on standard error; also with --json."""
         if not self.quiet:
-            self._console(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False)
+            self._console(stderr=True).print(printable(text), highlight=False, soft_wrap=True, markup=False)
 
     @contextmanager
     def status(self, text: str) -> Iterator[Callable[[Progress], None]]:
@@ -90,8 +97,7 @@ class Output:
     def print_json(self, document: Mapping[str, Any]) -> None:
         """Print the result as JSON, with --json only."""
         if self.json:
-            json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
-            sys.stdout.write("\n")
+            sys.stdout.write(f"{printable_json(json.dumps(document, indent=2, ensure_ascii=False))}\n")
 
     def _console(self, *, stderr: bool) -> Console:
         from rich.console import Console

@@ -26,6 +26,7 @@ from urllib.parse import unquote
 
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_client.errors import ConfigurationError, GmailError
+from gmail_client.printable import printable
 from gmail_client.private_files import make_private_folder
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _run(console: Console, setup: _Setup) -> int:
             raise KeyboardInterrupt
         if run.failures:
             for step, failure in run.failures.items():
-                sys.stderr.write(f"{step}: {failure.message}\n")
+                sys.stderr.write(f"{printable(f'{step}: {failure.message}')}\n")
             return ExitCode.FAILURE
         seconds = time.monotonic() - started
         lake = Lake(str(_LAKE))

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from gmail_assets.cli.display import size_text, summary_table
 from gmail_assets.delta.lake import Lake
+from gmail_client.printable import printable_line
 from gmail_client.quota import preset
 from gmail_client.tables import CHANGE_TABLES
 
@@ -46,7 +47,7 @@ def show_tables(console: Console, run: RunResult) -> None:
     console.print(f"\nAsset checks: {passed} of {len(run.checks)} passed.", soft_wrap=True)
     for check in run.checks:
         if check.check == "row_count" or not check.passed:
-            console.print(Text(f"  {check.table}: {check.message}"), soft_wrap=True)
+            console.print(Text(printable_line(f"  {check.table}: {check.message}")), soft_wrap=True)
 
 
 def total_units(run: RunResult) -> int:

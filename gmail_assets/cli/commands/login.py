@@ -9,7 +9,7 @@ import click
 
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.cli.options import output_options
-from gmail_assets.cli.output import Output
+from gmail_assets.cli.output import Output, write_error
 
 if TYPE_CHECKING:
     from gmail_client.auth.endpoints import Endpoints
@@ -189,7 +189,7 @@ def _read_line() -> str:
 
 def _prompt(text: str) -> None:
     """Print what the user has to do; also with --quiet, because the login waits for it."""
-    sys.stderr.write(f"{text}\n")
+    write_error(text)
     sys.stderr.flush()
 
 

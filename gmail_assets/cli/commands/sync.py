@@ -9,7 +9,7 @@ import click
 
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of
 from gmail_assets.cli.options import DERIVED_TABLES, TABLES, mailbox_option, output_options
-from gmail_assets.cli.output import Output
+from gmail_assets.cli.output import Output, write_error
 
 if TYPE_CHECKING:
     from gmail_assets.operations.run_in_process import RunResult
@@ -155,14 +155,14 @@ def _print_failures(run: RunResult) -> None:
     for message, failed in steps.items():
         # An error of the whole mailbox fails the first table, and the others are skipped.
         tables = "" if run.skipped else f" ({', '.join(failed)})"
-        sys.stderr.write(f"{run.mailbox}{tables}: {message}\n")
+        write_error(f"{run.mailbox}{tables}: {message}")
 
 
 def _print_failed_checks(run: RunResult) -> None:
     """Print the failed checks."""
     for check in run.checks:
         if not check.passed:
-            sys.stderr.write(f"{run.mailbox}: check {check.check} of {check.table}: {check.message}\n")
+            write_error(f"{run.mailbox}: check {check.check} of {check.table}: {check.message}")
 
 
 def _as_json(run: RunResult) -> dict[str, Any]:
