@@ -105,23 +105,28 @@ class LakeLocation:
         storage_options: Settings of the object store, as deltalake takes them, such as `aws_region`.
         compact_files: Merge a mailbox's files in a table once so many of them are small; 0 never does.
         keep_versions_days: Remove files that only versions older than so many days need; None keeps all.
+        keep_deleted_days: Delete rows that were soft-deleted (`deletes: keep`) so many days ago; None keeps them.
     """
 
     uri: Text = None
     storage_options: Mapping[str, str | dg.EnvVar] = field(default_factory=dict)
     compact_files: int = DEFAULT_UPKEEP.small_files
     keep_versions_days: int | None = 7
+    keep_deleted_days: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("compact_files", "keep_versions_days"):
+        for name in ("compact_files", "keep_versions_days", "keep_deleted_days"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ConfigurationError(f"{name}={value} is below 0.", fix="Give 0 or more.")
 
     def upkeep(self) -> Upkeep:
         """When runs tidy the tables they wrote."""
-        days = self.keep_versions_days
-        return Upkeep(self.compact_files, None if days is None else timedelta(days=days))
+        return Upkeep(
+            self.compact_files,
+            None if self.keep_versions_days is None else timedelta(days=self.keep_versions_days),
+            keep_deleted=None if self.keep_deleted_days is None else timedelta(days=self.keep_deleted_days),
+        )
 
     def lake(self) -> Lake:
         """The lake.

@@ -27,6 +27,7 @@ from deltalake.fs import DeltaStorageHandler
 from gmail_assets.delta.app_ids import StateReader, legacy_base
 from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.maintenance import vacuum
 from gmail_assets.delta.sql import equals
 from gmail_assets.delta.sync_state import STATE_FIELDS, erased
 from gmail_client.tables import CATALOGUE
@@ -39,6 +40,7 @@ __all__ = [
     "log_names",
     "mailboxes_of",
     "opened",
+    "own_tables",
     "remove_old_files",
     "source_of",
     "vacuum_shared",
@@ -71,6 +73,18 @@ def source_of(table: DeltaTable) -> str | None:
     described = {entry.description: name for name, entry in CATALOGUE.items()}
     described |= {view.description: name for name, view in VIEWS.items()}
     return described.get(table.metadata().description or "")
+
+
+def own_tables(lake: Lake) -> list[tuple[str, str, DeltaTable]]:
+    """This product's tables: name, source and table, those first that others are computed from."""
+    found = []
+    for name in delta_tables(lake):
+        table = lake.find(name)
+        if table is not None and table.metadata().partition_columns == [MAILBOX]:
+            source = source_of(table)
+            if source is not None:
+                found.append((name, source, table))
+    return sorted(found, key=lambda entry: (SOURCES.index(entry[1]), entry[0]))
 
 
 def mailboxes_of(table: DeltaTable) -> set[str]:
@@ -252,7 +266,7 @@ def opened(lake: Lake, name: str) -> DeltaTable:
 def _vacuumed(table: DeltaTable, location: str) -> int:
     """Remove the files that commits removed from a table that is not partitioned by mailbox."""
     try:
-        return len(table.vacuum(0, dry_run=False, enforce_retention_duration=False))
+        return vacuum(table, timedelta(0))
     except (DeltaError, OSError) as error:
         raise unwritable(location, error) from error
 

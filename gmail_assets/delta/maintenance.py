@@ -7,14 +7,16 @@ table, and only when enough has accumulated. Within the retention, earlier versi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from deltalake import WriterProperties
+import pyarrow as pa
+from deltalake import DeltaTable, WriterProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from gmail_assets.delta.lake import MAILBOX, TARGET_FILE_BYTES, LakeTable
+from gmail_assets.delta.lake import DELETED_AT, MAILBOX, TARGET_FILE_BYTES, LakeTable
+from gmail_assets.delta.sql import equals
 
-__all__ = ["DEFAULT_UPKEEP", "Upkeep", "keep_up"]
+__all__ = ["DEFAULT_UPKEEP", "Upkeep", "delete_expired", "keep_up", "vacuum"]
 
 _SMALL_BYTES = TARGET_FILE_BYTES // 4
 
@@ -27,11 +29,13 @@ class Upkeep:
         small_files: Compact a mailbox's partition once it has this many small files; 0 never compacts.
         retention: Age at which files of earlier versions are removed; None never removes any.
         vacuum_every: Vacuum each time the table's version passes a multiple of this; 0 never does.
+        keep_deleted: Age at which soft-deleted rows are deleted, at the same times; None keeps them.
     """
 
     small_files: int = 16
     retention: timedelta | None = timedelta(days=7)
     vacuum_every: int = 100
+    keep_deleted: timedelta | None = None
 
 
 DEFAULT_UPKEEP = Upkeep()
@@ -64,14 +68,17 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: i
             left = sum(1 for file in table.files() if file.mailbox == address)
             done.append(f"compacted {len(small)} small files ({left} files now)")
         every = upkeep.vacuum_every
-        if upkeep.retention is not None and every and delta.version() // every > version_before // every:
-            removed = delta.vacuum(
-                retention_hours=int(upkeep.retention.total_seconds() // 3600),
-                dry_run=False,
-                enforce_retention_duration=False,
-            )
+        due = every and delta.version() // every > version_before // every
+        if due and upkeep.keep_deleted is not None:
+            deleted = delete_expired(delta, upkeep.keep_deleted, address)
+            if deleted:
+                done.append(
+                    f"deleted {deleted} rows that were soft-deleted {upkeep.keep_deleted.days} days ago"
+                )
+        if due and upkeep.retention is not None:
+            removed = vacuum(delta, upkeep.retention)
             done.append(
-                f"removed {len(removed)} files that no version of the last {upkeep.retention.days} days needs"
+                f"removed {removed} files that no version of the last {upkeep.retention.days} days needs"
             )
     except CommitFailedError:
         # Another run compacted or wrote the same files; a later run compacts.
@@ -79,3 +86,23 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: i
     except (DeltaError, OSError) as error:
         return f"could not be tidied: {' '.join(str(error).split())[:200]}"
     return "; ".join(done) or None
+
+
+def vacuum(delta: DeltaTable, retention: timedelta) -> int:
+    """Remove the files that versions younger than `retention` do not need; returns how many.
+
+    Files that no commit names are left alone: a run may be writing them.
+    """
+    hours = int(retention.total_seconds() // 3600)
+    return len(delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False))
+
+
+def delete_expired(delta: DeltaTable, keep: timedelta, address: str | None = None) -> int:
+    """Delete rows that were soft-deleted longer ago than `keep`, of one mailbox or of all; returns how many."""
+    if DELETED_AT not in pa.schema(delta.schema().to_arrow()).names:
+        return 0
+    limit = (datetime.now(UTC) - keep).isoformat()
+    expired = f"{DELETED_AT} < arrow_cast('{limit}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+    done = delta.delete(expired if address is None else f"{equals(MAILBOX, address)} AND {expired}")
+    delta.update_incremental()
+    return int(done.get("num_deleted_rows") or 0)

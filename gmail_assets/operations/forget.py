@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-from deltalake import DeltaTable, QueryBuilder
+from deltalake import QueryBuilder
 
 from gmail_assets.delta import erase
 from gmail_assets.delta.lake import MAILBOX, Lake
@@ -22,7 +22,6 @@ from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.operations.dagster_traces import DagsterTraces, remove_traces, unfinished_runs
 from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
 from gmail_client.errors import ConfigurationError
-from gmail_client.tables import CATALOGUE
 from gmail_client.views import VIEWS
 
 __all__ = ["Forgotten", "Step", "forget_mailbox", "forget_messages", "resolve", "undo"]
@@ -68,7 +67,7 @@ def resolve(lake: Lake, name: str) -> str:
             f"The lake does not know a mailbox {name!r}.",
             fix="Give the mailbox's address; `gmail-assets status --offline` shows it.",
         )
-    stored = {address for _, table in _own_tables(lake) for address in erase.mailboxes_of(table)}
+    stored = {address for _, _, table in erase.own_tables(lake) for address in erase.mailboxes_of(table)}
     return next((address for address in sorted(stored) if address.casefold() == name.casefold()), name)
 
 
@@ -95,7 +94,7 @@ def forget_mailbox(
     registry.forget(address)
     step("blocked the mailbox: no run loads it again")
     result = Forgotten(address)
-    own = [name for name, _ in _own_tables(lake)]
+    own = [name for name, _, _ in erase.own_tables(lake)]
     for name in own:
         result.rows[name] = erase.erase_rows(lake, name, address)
         step(f"deleted {result.rows[name]:,} rows from {name}")
@@ -142,7 +141,7 @@ def forget_messages(
     if clean_log:
         _refuse_while_running()
     result = Forgotten(address)
-    own = [(name, erase.source_of(table)) for name, table in _own_tables(lake)]
+    own = [(name, source) for name, source, _ in erase.own_tables(lake)]
     for name, source in own:
         if source == "threads":
             result.rows[name] = _out_of_threads(lake, name, address, ids)
@@ -169,21 +168,7 @@ def undo(lake: Lake, address: str) -> bool:
     return MailboxRegistry(lake).remember(address)
 
 
-def _own_tables(lake: Lake) -> list[tuple[str, DeltaTable]]:
-    """This product's tables, those first that others are computed from."""
-    order = [*CATALOGUE, *VIEWS]
-    found = []
-    for name in erase.delta_tables(lake):
-        table = lake.find(name)
-        if table is None or table.metadata().partition_columns != [MAILBOX]:
-            continue
-        source = erase.source_of(table)
-        if source is not None:
-            found.append((order.index(source), name, table))
-    return [(name, table) for _, name, table in sorted(found, key=lambda entry: entry[:2])]
-
-
-def _condition(lake: Lake, name: str, source: str | None, address: str, ids: Sequence[str]) -> str | None:
+def _condition(lake: Lake, name: str, source: str, address: str, ids: Sequence[str]) -> str | None:
     """Which rows of a table belong to the messages; None where its rows belong to none."""
     if source == "messages":
         return one_of("id", ids)

@@ -15,6 +15,7 @@ from gmail_assets.cli import main
 from gmail_client.emulator import Emulator
 
 SHOWN = [
+    "--version",
     "check",
     "plan",
     "sync labels",
@@ -22,6 +23,8 @@ SHOWN = [
     "sync",
     "status",
     "status --offline",
+    "vacuum",
+    "vacuum --keep-versions-days 1 --keep-deleted-days 30",
     "verify",
     "verify --thorough --sample 200",
     "verify --quiet",

@@ -17,6 +17,7 @@ from gmail_assets.cli.commands.logout import logout
 from gmail_assets.cli.commands.plan import plan
 from gmail_assets.cli.commands.status import status
 from gmail_assets.cli.commands.sync import sync
+from gmail_assets.cli.commands.vacuum import vacuum
 from gmail_assets.cli.commands.verify import verify
 
 __all__ = ["COMMANDS"]
@@ -28,6 +29,7 @@ COMMANDS: tuple[click.Command, ...] = (
     sync,
     status,
     verify,
+    vacuum,
     forget,
     logout,
     emulator,

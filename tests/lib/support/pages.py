@@ -11,7 +11,10 @@ __all__ = ["PAGES", "ROOT", "blocks", "commands", "name", "prose"]
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
+        *(ROOT / "docs").glob("*.md"),
+    ]
 )
 
 
