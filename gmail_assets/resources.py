@@ -1,11 +1,11 @@
-"""What the assets run on: `GmailResource` is the way to the mailboxes, `LakeResource` the place of the tables.
+"""Dagster resources of the assets: `GmailResource` gives access to mailboxes, `LakeResource` is the lake.
 
     gmail = GmailResource(GmailAccess(client_id=..., client_secret=dg.EnvVar("..."), refresh_token=dg.EnvVar("...")))
     lake = LakeResource(LakeLocation(uri="s3://bucket/gmail"))
 
-Neither takes anything from a run's config. Dagster's web server has no login, and whoever can launch a run could name
-another server there, which would then get the refresh token or the mail. So all that they are made of stands in a
-plain object, given in code or read from the environment, which Dagster offers no config for.
+Neither takes values from run config. Dagster's web server has no login, and anyone who can launch a run could name
+another server there, which would receive the refresh token or the mail. So their values are in plain objects, given in
+code or read from the environment, for which Dagster has no config.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
@@ -34,7 +34,7 @@ _MOST_WORKERS = 20
 
 @lru_cache(maxsize=8)
 def _client(settings: Settings, workers: int) -> GmailClient:
-    """One client per set of settings and process: sensor ticks share its tokens, connections and meters."""
+    """One client per set of settings and process: sensor ticks share its tokens, connections and rate limiters."""
     return GmailClient.from_settings(settings, workers=workers)
 
 
@@ -42,19 +42,19 @@ def _client(settings: Settings, workers: int) -> GmailClient:
 class GmailAccess:
     """Credentials, endpoints and limits of one account or service account.
 
-    What is not given comes from the environment, `.env` or the login file (`gmail_client.settings`), which is all of
-    it as a rule. Credentials that are given here replace those, together with their endpoints.
+    Values that are not given come from the environment, `.env` or the login file (`gmail_client.settings`); usually
+    that is all of them. Credentials that are given here replace those, together with their endpoints.
 
     Attributes:
         client_id: The OAuth client's id.
         client_secret: Its secret.
         refresh_token: A refresh token of that client.
-        access_token: An access token alone, kept fresh by somebody else.
+        access_token: An access token that another program renews.
         service_account_file: Path of a service account's JSON key.
-        api_root: Where Gmail is; Google's where not given.
-        oauth_root: Where the token endpoint is; Google's where not given.
+        api_root: URL of the Gmail API; default: Google's.
+        oauth_root: URL of the OAuth server with the token endpoint; default: Google's.
         quota: `current`, `legacy`, or units per minute and user.
-        workers: Requests of one mailbox that may be under way at once, 1 to 20.
+        workers: Concurrent requests of one mailbox, 1 to 20.
     """
 
     client_id: Text = None
@@ -74,10 +74,10 @@ class GmailAccess:
             )
 
     def settings(self) -> Settings:
-        """What is given here, over what the environment says.
+        """The settings: values given here, else those of the environment.
 
         Raises:
-            ConfigurationError: A value can't be right, or a variable that is named is not set.
+            ConfigurationError: A value is invalid, or a named variable is not set.
         """
         names = [entry.name for entry in fields(self) if entry.name != "workers"]
         given = {name: _resolved(name, getattr(self, name)) for name in names}
@@ -87,7 +87,7 @@ class GmailAccess:
         """The client; the same one for the same settings.
 
         Raises:
-            ConfigurationError: Credentials are missing or contradict each other, or a setting can't be right.
+            ConfigurationError: Credentials are missing or contradict each other, or a setting is invalid.
         """
         return _client(self.settings(), self.workers)
 
@@ -98,13 +98,13 @@ class GmailAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LakeLocation:
-    """The place of the Delta tables, and how they are kept tidy.
+    """Location and maintenance of the Delta tables.
 
     Attributes:
-        uri: A folder, or an s3://, gs:// or abfss:// URI. GMAIL_LAKE, else the folder `lake`, where not given.
+        uri: A folder, or an s3://, gs:// or abfss:// URI. Default: GMAIL_LAKE, else the folder `lake`.
         storage_options: Settings of the object store, as deltalake takes them, such as `aws_region`.
-        compact_files: Merge a mailbox's files in a table once so many of them are small; 0 never does.
-        keep_versions_days: Remove files that only versions older than so many days need; None keeps all.
+        compact_files: Compact a mailbox's files in a table once this many of them are small; 0 never compacts.
+        keep_versions_days: Remove files that only versions older than this many days need; None keeps all.
         keep_deleted_days: Delete rows that were soft-deleted (`deletes: keep`) so many days ago; None keeps them.
     """
 
@@ -121,7 +121,7 @@ class LakeLocation:
                 raise ConfigurationError(f"{name}={value} is below 0.", fix="Give 0 or more.")
 
     def upkeep(self) -> Upkeep:
-        """When runs tidy the tables they wrote."""
+        """When runs compact and vacuum the tables they wrote."""
         return Upkeep(
             self.compact_files,
             None if self.keep_versions_days is None else timedelta(days=self.keep_versions_days),
@@ -132,7 +132,7 @@ class LakeLocation:
         """The lake.
 
         Raises:
-            ConfigurationError: A variable that is named is not set.
+            ConfigurationError: A named variable is not set.
         """
         uri = _resolved("uri", self.uri) or Settings().lake
         place = uri if "://" in uri else str(Path(uri).expanduser())
@@ -144,7 +144,7 @@ class LakeLocation:
 
 
 class GmailResource(dg.ConfigurableResource[GmailClient]):
-    """Access to Gmail. Nothing of it can be set in a run's config: give a `GmailAccess`, or use the environment."""
+    """Access to Gmail. Run config can't set any of it: give a `GmailAccess`, or use the environment."""
 
     access: dg.ResourceDependency[GmailAccess]
 
@@ -155,7 +155,7 @@ class GmailResource(dg.ConfigurableResource[GmailClient]):
         """The client that the access describes.
 
         Raises:
-            ConfigurationError: Credentials are missing or contradict each other, or a setting can't be right.
+            ConfigurationError: Credentials are missing or contradict each other, or a setting is invalid.
         """
         return self.access.client()
 
@@ -165,7 +165,7 @@ class GmailResource(dg.ConfigurableResource[GmailClient]):
 
 
 class LakeResource(dg.ConfigurableResource[Lake]):
-    """The place of the tables. Nothing of it can be set in a run's config: give a `LakeLocation`, or use GMAIL_LAKE."""
+    """The lake. Run config can't set any of it: give a `LakeLocation`, or use GMAIL_LAKE."""
 
     location: dg.ResourceDependency[LakeLocation]
 
@@ -173,7 +173,7 @@ class LakeResource(dg.ConfigurableResource[Lake]):
         super().__init__(**{"location": location or LakeLocation(), **more})
 
     def upkeep(self) -> Upkeep:
-        """When runs tidy the tables they wrote."""
+        """When runs compact and vacuum the tables they wrote."""
         return self.location.upkeep()
 
     def lake(self) -> Lake:
@@ -183,11 +183,11 @@ class LakeResource(dg.ConfigurableResource[Lake]):
 
 @dataclass(frozen=True, slots=True)
 class ResourceKeys:
-    """The names under which one set of definitions has its two resources.
+    """Resource keys of one set of definitions.
 
     Attributes:
-        gmail: Of the `GmailResource`.
-        lake: Of the `LakeResource`.
+        gmail: Key of the `GmailResource`.
+        lake: Key of the `LakeResource`.
     """
 
     gmail: str = "gmail"

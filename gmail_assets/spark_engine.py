@@ -1,14 +1,13 @@
 """The Spark engine: first loads and snapshots are read by Spark's workers.
 
-For those who outgrow one machine. Everything is read through the data source `lakeflow_connect`, one partition for
-each mailbox. `SparkEngine.preload` brings messages and threads: each worker appends what it reads to its mailbox's part
-of the Delta tables, under the anchor of an unfinished load. The usual sync then goes on from there as from any load
-that was stopped: it fetches what is still missing, replays the history and sets the cursor, so that the rows are the
-same whichever engine brought them. `SparkEngine.read` gives the rows of a snapshot table to
-`gmail_assets.syncing.snapshot`, which commits them as ever.
+It is for deployments that outgrow one machine. Everything is read through the data source `lakeflow_connect`, with one
+partition for each mailbox. `SparkEngine.preload` reads messages and threads: each worker appends its rows to its
+mailbox's partition of the Delta tables, as an unfinished load with a start history id. The sync then resumes that load:
+it fetches missing messages, replays the history and sets the cursor, so the rows are the same with either engine.
+`SparkEngine.read` returns the rows of a snapshot table to `gmail_assets.syncing.snapshot`, which commits them.
 
-What the workers spent, warned of and failed with comes back in the reports of `lakeflow_entry.report`. Nothing of Spark
-is imported before it is used.
+Units, warnings and errors of the workers come back in the reports of `lakeflow_entry.report`. Spark is imported when it
+is first used.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ _CHUNK_ROWS = 1_000
 
 
 class EngineSettings(BaseSettings):
-    """What the environment says of the engine.
+    """Settings of the engine, from the environment.
 
     Attributes:
         engine: `plain`, or `spark`.
-        spark_master: Where Spark runs.
+        spark_master: Spark's master URL.
         spark_connection: The connection that Spark's workers look up by name.
     """
 
@@ -73,10 +72,10 @@ class SparkError(GmailError):
 
 @dataclass(slots=True)
 class Preloaded:
-    """What Spark brought ahead of a sync.
+    """Result of a preload, which a sync follows.
 
     Attributes:
-        written: Rows by table. A table that held something of every mailbox is not in it.
+        written: Rows by table, without tables that already held rows of every mailbox.
         units: Quota units that the workers spent.
         calls: API calls that they made.
         bytes: Bytes of JSON that they received.
@@ -88,7 +87,7 @@ class Preloaded:
     bytes: int = 0
 
     def add_to(self, result: SyncResult) -> None:
-        """Let the result of the sync tell of this too."""
+        """Add units, calls and bytes to the result of the sync."""
         result.rows_written += self.written.get(result.table, 0)
         result.units += self.units
         result.calls += self.calls
@@ -102,7 +101,7 @@ class SparkEngine:
     Attributes:
         spark_config: Settings of the session, as dagster-pyspark's `LazyPySparkResource` takes them. An active session
             is used as it is.
-        connection: Name of the connection that Spark's workers look up; their environment where not given.
+        connection: Name of the connection that Spark's workers look up; default: their environment.
     """
 
     spark_config: Mapping[str, Any]
@@ -162,8 +161,8 @@ class SparkEngine:
 
         Args:
             mailbox: One Spark partition.
-            spec: What the table is asked for.
-            result: Told what the reader warns of and what the worker spent.
+            spec: Name and options of the table.
+            result: Receives the reader's warnings and the worker's usage.
 
         Raises:
             ForbiddenError: This account may not read the table.
@@ -176,8 +175,8 @@ class SparkEngine:
         frame = self._frame(spec, [mailbox.user_id])
         with _spark_failures(f"reading {spec.source_table} of {mailbox.user_id}"):
             rows = frame.toArrow()
-        told = pc.is_valid(rows[REPORT])
-        for report in _reports(rows.filter(told)[REPORT].to_pylist()):
+        reported = pc.is_valid(rows[REPORT])
+        for report in _reports(rows.filter(reported)[REPORT].to_pylist()):
             result.warnings += report.warnings
             result.units += report.units
             result.calls += report.calls
@@ -186,10 +185,10 @@ class SparkEngine:
                 raise report.error
             _same_account(report.mailbox, [mailbox.address])
         schema = SCHEMAS[spec.source_table]
-        return rows.filter(pc.invert(told)).select(schema.names).cast(schema)
+        return rows.filter(pc.invert(reported)).select(schema.names).cast(schema)
 
     def preload(self, lake: Lake, tables: Sequence[SpecTable], mailboxes: Sequence[Mailbox]) -> Preloaded:
-        """Fetch what mailboxes hold into tables that have nothing of them yet.
+        """Load mailboxes into tables that have no rows of them yet.
 
         Args:
             lake: The lake; Spark's workers must reach it by the same address.
@@ -197,12 +196,12 @@ class SparkEngine:
             mailboxes: Each is one Spark partition.
 
         Returns:
-            What was brought. The sync that has to follow says what there is to warn of.
+            Rows and usage. A sync has to follow; it reports the warnings.
 
         Raises:
             ConfigurationError: See `session`; or the workers' credentials are another account's.
-            GmailError: Gmail refused, or the lake can't be written. What was written stands.
-            SparkError: Spark failed. What was written stands.
+            GmailError: A request failed, or the lake can't be written. Written rows stay.
+            SparkError: Spark failed. Written rows stay.
         """
         done = Preloaded()
         for group in _shared(tables):
@@ -211,7 +210,7 @@ class SparkEngine:
             ]
             if not new:
                 continue
-            # The anchors come before the reading: what changes meanwhile is replayed.
+            # The start history ids are recorded before the read, so that changes during the read are replayed.
             for mailbox in new:
                 MailboxRegistry(lake).refuse_forgotten(mailbox.address)
             anchors = {mailbox.address: int(mailbox.api.profile()["historyId"]) for mailbox in new}
@@ -258,7 +257,7 @@ def _refuse_master_of_dotenv(master: str) -> None:
 
 @contextmanager
 def _spark_failures(doing: str) -> Iterator[None]:
-    """Tell in one line why Spark failed; its own log has the stacks."""
+    """Raise a `SparkError` with one line about the cause; Spark's own log has the stack traces."""
     from py4j.protocol import Py4JError  # type: ignore[import-untyped]
     from pyspark.errors import PySparkException
 
@@ -276,7 +275,7 @@ _RAISED = re.compile(r"^(?:: |Caused by: )?([\w.$]*(?:Error|Exception)\b.*)", re
 
 
 def _cause(error: Exception) -> str:
-    """The line of a stack that says what was raised, Python's where there is one."""
+    """The line of a stack trace that names the exception; Python's if there is one."""
     text = str(error)
     raised = _RAISED.findall(text.partition("Traceback (most recent call last)")[2] or text)
     return redact((raised or text.strip().splitlines() or [type(error).__name__])[0])
@@ -297,7 +296,7 @@ def _same_account(found: str | None, expected: Collection[str]) -> None:
 
 
 def _shared(tables: Sequence[SpecTable]) -> Iterator[Sequence[SpecTable]]:
-    """Tables that one read can fill: the rows of unfiltered threads hold all that messages needs."""
+    """Tables that one read can fill: rows of unfiltered threads hold everything that `messages` needs."""
     by_name = {spec.source_table: spec for spec in tables}
     if len(by_name) == 2:
         threads, messages = by_name["threads"], by_name["messages"]
@@ -319,13 +318,13 @@ def _empty(lake: Lake, spec: SpecTable, address: str) -> bool:
 
 
 _WRITTEN = "source string, written long, report string"
-"""What a worker tells of its partition: rows written by table, and how the read and the writing went."""
+"""A worker's result: rows written by table, and the reports of the read and the write."""
 
 
 def _writer(
     lake: Lake, group: Sequence[SpecTable], anchors: Mapping[str, int]
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """What a worker does with its partition: append it, and tell how many rows it wrote."""
+    """The worker's function: append a partition, and return how many rows it wrote."""
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from lakeflow_entry.report import Report
@@ -339,7 +338,7 @@ def _writer(
                 for spec in group:
                     part = _part(lake, spec, address)
                     registry.refuse_forgotten(address)
-                    # A task that is tried again must not add what its first try has written.
+                    # A retried task must not append rows that its first attempt wrote.
                     present = part.members()["id"]
                     new = _rows_of(spec.source_table, rows)
                     new = new.filter(pc.invert(pc.is_in(new["id"], present.combine_chunks())))
@@ -348,10 +347,10 @@ def _writer(
                         counts[spec.source_table] += new.num_rows
         except GmailError as error:
             reports.append(Report(error=error).to_json())
-        told = [{"source": name, "written": count} for name, count in counts.items()]
-        told += [{"report": report} for report in reports]
+        reported = [{"source": name, "written": count} for name, count in counts.items()]
+        reported += [{"report": report} for report in reports]
         yield pa.RecordBatch.from_pylist(
-            told,
+            reported,
             pa.schema([("source", pa.string()), ("written", pa.int64()), ("report", pa.string())]),
         )
 
@@ -359,13 +358,13 @@ def _writer(
 
 
 def _without_reports(batches: Iterable[pa.RecordBatch], reports: list[str]) -> Iterator[pa.RecordBatch]:
-    """The batches' rows, without the column of reports; what it holds goes into `reports`."""
+    """The batches without the column of reports, whose values are added to `reports`."""
     from lakeflow_entry.report import REPORT
 
     for batch in batches:
-        told = pc.is_valid(batch[REPORT])
-        reports += batch.filter(told)[REPORT].to_pylist()
-        yield batch.filter(pc.invert(told)).drop_columns([REPORT])
+        reported = pc.is_valid(batch[REPORT])
+        reports += batch.filter(reported)[REPORT].to_pylist()
+        yield batch.filter(pc.invert(reported)).drop_columns([REPORT])
 
 
 def _chunks(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
@@ -386,7 +385,7 @@ def _taken(batches: list[pa.RecordBatch]) -> tuple[str, pa.Table]:
 
 
 def _rows_of(source: str, rows: pa.Table) -> pa.Table:
-    """Rows of the table in its own schema; messages out of the rows of threads where those were read."""
+    """Rows of the table in its schema; rows of messages are taken from threads if those were read."""
     schema = SCHEMAS[source]
     if source == "messages" and "messages" in rows.column_names:
         messages = pa.concat_arrays([chunk.flatten() for chunk in rows["messages"].chunks])

@@ -1,9 +1,8 @@
-"""What changed in a mailbox, from either source: the history, or a listing.
+"""Changes of a mailbox, from the history or from a listing.
 
-`read_changes` drains Gmail's history into one `MessageChange` per message: the state after all records, told as
-labels to set or take, an arrival, or a deletion. `Listing` and `list_mailbox` say what is in the mailbox now, for the
-comparison that a first load, an expired history or a changed option calls for. Both are plain values: what is
-stored, and where, is the caller's business.
+`read_changes` reads Gmail's history into one `MessageChange` per message: the net effect of all records, as labels to
+add or remove, an arrival, or a deletion. `list_message_ids` and `list_thread_heads` list the present mailbox, for a
+full load or a reconciliation. The results are plain values; the caller stores them.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ __all__ = [
 
 @dataclass(slots=True)
 class MessageChange:
-    """What the records say of one message, all of them taken together.
+    """The net change of one message over all history records.
 
     Attributes:
         thread_id: Its thread.
         history_id: The last record that names it.
         arrived: A record says that it was added.
-        deleted: The last word is that it was deleted for ever.
-        labels: Its resulting labels as far as a record named the whole set; None when none did.
-        added: Labels that were put on since `labels` was known.
-        removed: Labels that were taken off since `labels` was known.
-        moved: Labels that any of the records put on or took off.
+        deleted: It was permanently deleted, by the last record that says either.
+        labels: Its resulting labels if a record states the whole set; else None.
+        added: Labels added since `labels` was known.
+        removed: Labels removed since `labels` was known.
+        moved: Labels that any of the records added or removed.
     """
 
     thread_id: str
@@ -58,7 +57,7 @@ class MessageChange:
             stored: The labels before it; None when they are not known.
 
         Returns:
-            None when they can't be known: no record named the whole set and nothing is stored.
+            None if they can't be known: no record states the whole set and nothing is stored.
         """
         base = self.labels if self.labels is not None else stored
         if base is None:
@@ -80,14 +79,14 @@ class MessageChange:
 
 @dataclass(slots=True)
 class Changes:
-    """What is to be applied, and the history id that is true once all of it is.
+    """Changes to apply, and the history id once all of them are applied.
 
     Attributes:
         start: The history id after which the records begin.
         head: The cursor once everything here is applied.
         messages: One change per message, by id.
         records: How many records were read.
-        more: The reading was cut at a limit; the rest begins after `head`.
+        more: The read ended at a limit; the rest begins after `head`.
     """
 
     start: int
@@ -98,14 +97,14 @@ class Changes:
 
 
 def read_changes(api: GmailApi, start: int, *, limit: int | None = None, head: int | None = None) -> Changes:
-    """Drain the history after `start`.
+    """Read the history after `start` to its end or to a limit.
 
     Args:
         api: The mailbox.
         start: History id; only later records count.
-        limit: Stop before the record that would make it more messages than this (at least one record is taken).
-            Records of one id are never parted, on whatever pages they come.
-        head: Ignore records after this one: a stream that has to end pins its head.
+        limit: Stop before the record that would exceed this number of messages (at least one record is read).
+            Records with the same id stay together, also across pages.
+        head: Ignore records after this id; a stream that has to end fixes its head.
 
     Raises:
         HistoryExpiredError: The history no longer reaches back to `start`.
@@ -131,7 +130,7 @@ def read_changes(api: GmailApi, start: int, *, limit: int | None = None, head: i
         _apply(changes.messages, record, record_id, shared)
         changes.records += 1
         last = record_id
-    # The first page's head: what came while the pages were read may or may not be on the later ones.
+    # The first page's head: records made while the pages were read may be missing from later pages.
     reached = start if first_head is None else first_head
     changes.head = max(start, last, reached if head is None else min(reached, head))
     return changes
@@ -154,7 +153,7 @@ def _touched(record: dict[str, Any]) -> set[str]:
 def _apply(
     messages: dict[str, MessageChange], record: dict[str, Any], record_id: int, shared: dict[Hashable, Any]
 ) -> None:
-    """Apply one record; `shared` holds each distinct set of labels once, for a mailbox has few."""
+    """Apply one record; `shared` holds each distinct label set once, because a mailbox has few of them."""
     for kind in _EVENTS:
         for event in record.get(kind, ()):
             message = event["message"]
@@ -181,7 +180,7 @@ def _apply(
 
 @dataclass(frozen=True, slots=True)
 class ListedThread:
-    """What threads.list says of a thread."""
+    """A thread's entry in threads.list."""
 
     history_id: int
     snippet: str
@@ -201,8 +200,8 @@ def list_message_ids(
     Args:
         api: The mailbox.
         options: The filters and the page size.
-        everything: Leave the filters out and include spam and trash: what exists at all.
-        since: With `everything`, epoch seconds: only what Gmail's search finds after this.
+        everything: Ignore the filters and include spam and trash.
+        since: With `everything`, epoch seconds: only messages after this, by Gmail's search.
         until: Stop as soon as all of these were seen.
         on_progress: Called after each page with the number listed so far.
     """
@@ -262,7 +261,7 @@ def list_thread_heads(
 
 
 def matching(api: GmailApi, options: TableOptions, candidates: set[str]) -> set[str]:
-    """Which of the candidates Gmail lists under `q`, from a day before `startDate`; all of them without these.
+    """The candidates that Gmail lists under `q`, from a day before `startDate`; all of them without these.
 
     Costs a listing up to the last match.
     """

@@ -1,8 +1,8 @@
-"""How a connection becomes access to a mailbox: `Connection`.
+"""`Connection`: access to a mailbox, from connection options or from the name of a connection.
 
 A connection is given by its options (`client_id`, `client_secret` and `refresh_token`, or `access_token` alone), or by
-its name. A name is resolved where the mail is read, on the worker, from the environment or from a file, so that no
-secret travels through Spark's options, plans and logs:
+its name. The worker that reads the mail resolves the name, from the environment or from a file, so that no secret
+passes through Spark's options, plans and logs:
 
     GMAIL_CONNECTION_<NAME>_<OPTION>          such as GMAIL_CONNECTION_GMAIL_CONNECTOR_REFRESH_TOKEN
     GMAIL_CONNECTIONS_FILE                    a JSON file: {"gmail_connector": {"client_id": ..., ...}, ...}
@@ -10,8 +10,8 @@ secret travels through Spark's options, plans and logs:
 Without options and without a name, the ordinary variables (GMAIL_CLIENT_ID ...) are the connection; where they hold no
 credentials, the `.env` and the login file that Spark's worker finds. So no secret needs to be put into its environment.
 
-Endpoints and credentials don't mix: whoever may read through a connection must not be able to have its secrets sent
-elsewhere. Options that name an endpoint or a key file need credentials of their own beside them, and no name.
+People who may read through a connection must not be able to send its secrets elsewhere. So options that name an
+endpoint or a key file are accepted only together with credentials in the options, and without a connection name.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _PREFIX = "GMAIL_CONNECTION_"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Connection:
-    """A connection, by its name or with all it says.
+    """A connection: its name, or its options.
 
     Attributes:
-        name: Its name, where one was given.
+        name: Its name, if one was given.
         values: Its options by lower-case name; empty while only the name is known.
     """
 
@@ -57,10 +57,10 @@ class Connection:
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Connection:
-        """What the options of a data source say of the connection; nothing is resolved yet.
+        """The connection in the options of a data source; a name is not resolved yet.
 
         Raises:
-            ConfigurationError: Credentials that lack a part, or a place that may not be named beside what is given.
+            ConfigurationError: Incomplete credentials, or an endpoint or key file that these options may not name.
         """
         given = {
             key.lower(): str(value).strip()
@@ -83,10 +83,10 @@ class Connection:
         """The mailbox, on a client of its own.
 
         Args:
-            user_id: An address in place of the connection's `user_id`.
+            user_id: An address that replaces the connection's `user_id`.
 
         Raises:
-            ConfigurationError: The connection is not found, or lacks credentials.
+            ConfigurationError: The connection is not found, or has no credentials.
         """
         values = self._resolved()
         client = GmailClient(
@@ -116,7 +116,7 @@ class Connection:
 
 
 def _refuse_places(values: Mapping[str, str], name: str | None) -> None:
-    """Refuse endpoints and key files that options may not name; see the module's last paragraph."""
+    """Refuse endpoints and key files that options may not name; see the module docstring."""
     places = [place for place in _PLACES if place in values]
     roots = [root for root in ROOTS if root in values]
     if name is not None and places:
@@ -133,7 +133,7 @@ def _refuse_places(values: Mapping[str, str], name: str | None) -> None:
 
 
 def _credentials(values: Mapping[str, str], name: str | None) -> Credentials:
-    """The credentials in a connection. A refresh token goes before an access token: it renews itself."""
+    """The credentials in a connection; a refresh token takes precedence over an access token, which expires."""
     way = next((way for way in WAYS if way in values), None)
     chosen = {key: value for key, value in values.items() if key not in WAYS or key == way}
     user_id = values.get("user_id", "me")

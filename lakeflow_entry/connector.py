@@ -3,8 +3,8 @@
     connector = GmailLakeflowConnect({"client_id": ..., "client_secret": ..., "refresh_token": ...})
     records, offset = connector.read_table("messages", {}, {"labelIds": "INBOX"})
 
-It needs nothing of the framework: the framework asks for these methods, whatever class has them. Nothing is asked of
-Gmail before a read; records come as they are fetched. docs/databricks.md says how it is deployed.
+It does not import the framework, which calls these methods on any class that has them. Nothing is requested from Gmail
+before a read, and records are yielded as they are fetched. docs/databricks.md describes the deployment.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class GmailLakeflowConnect:
 
     Args:
         options: `client_id`, `client_secret` and `refresh_token`, or `access_token` alone; `user_id` (`me`). Names in
-            any case. Options that mean nothing here are left alone.
+            any case. Unknown options are ignored.
 
     Raises:
-        ConfigurationError: Credentials that lack a part (also a ValueError).
+        ConfigurationError: Incomplete credentials (also a ValueError).
     """
 
     def __init__(self, options: Options) -> None:
@@ -70,7 +70,7 @@ class GmailLakeflowConnect:
 
         Raises:
             UnknownTableError: Not one of the ten; the message names them.
-            OptionError: An option that can't be right.
+            OptionError: An invalid option.
         """
         self._parsed(table_name, table_options)
         return struct_type(CATALOGUE[table_name].schema)
@@ -80,7 +80,7 @@ class GmailLakeflowConnect:
 
         Raises:
             UnknownTableError: Not one of the ten.
-            OptionError: An option that can't be right.
+            OptionError: An invalid option.
         """
         self._parsed(table_name, table_options)
         entry = table(table_name)
@@ -96,25 +96,25 @@ class GmailLakeflowConnect:
 
         Args:
             table_name: One of the ten.
-            start_offset: None reads all of it; `{}` begins a stream; else the offset that the last call gave.
+            start_offset: None reads the whole table; `{}` begins a stream; else the offset that the last call returned.
             table_options: `q`, `labelIds`, `maxResults`, `includeSpamTrash`, `format`, `max_records_per_batch`,
                 `skip_refused`.
 
         Returns:
-            Records, fetched as they are consumed, and the offset after them. The same offset as was given means that
-            there is nothing more: the mailbox's head is frozen when a stream is first asked, and again once it has
-            been told that there is nothing more.
+            Records, fetched as they are consumed, and the offset after them. An offset equal to `start_offset` means
+            that there is nothing more. The mailbox's head is fixed at a stream's first call, and fixed again after a
+            call that returned nothing more.
 
         Raises:
             ConfigurationError: An unknown table, option or offset.
-            GmailError: The read can't be planned. The iterator raises too, when a record can't be had.
+            GmailError: The read can't be planned. The iterator raises it if a record can't be read.
         """
         options = self._parsed(table_name, table_options)
         api = self._mailbox.api
         if not CATALOGUE[table_name].cursor:
             return self._snapshot(table_name, start_offset, options)
         if start_offset is None:
-            # The head comes before the listing, so that a stream can go on from here.
+            # The head is read before the listing, so that a stream can continue from here.
             return self._rows(table_name, options), Offset(head_of(api)).to_json()
         start = Offset.parse(start_offset)
         flow = self._flow("changes", table_name, options, start)
@@ -135,7 +135,7 @@ class GmailLakeflowConnect:
     ) -> tuple[Iterator[Row], dict[str, Any]]:
         """One batch of rows to be deleted: primary key, cursor and, for messages, threadId; all else null.
 
-        A thread is named only when its last message has gone. The flow has offsets of its own, beginning at `{}`.
+        A thread is deleted only with its last message. The flow has its own offsets, beginning at `{}`.
 
         Raises:
             ConfigurationError: An unknown table, option or offset.
@@ -198,7 +198,7 @@ class GmailLakeflowConnect:
     def _snapshot(
         self, table_name: str, start_offset: Mapping[str, Any] | None, options: TableOptions
     ) -> tuple[Iterator[Row], dict[str, Any]]:
-        """All rows, once for each instance: a stream over a snapshot gets it whole with each run, and ends."""
+        """All rows, once per instance: a stream over a snapshot reads the whole table in each run and ends."""
         end = {"snapshot": self._instance}
         if start_offset == end:
             return iter(()), end

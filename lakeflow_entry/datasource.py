@@ -1,4 +1,4 @@
-"""`lakeflow_connect`, the PySpark data source: Gmail's ten tables as Spark reads them.
+"""The PySpark data source `lakeflow_connect`: Gmail's ten tables in batch reads and streams.
 
     register_lakeflow_source(spark)
     spark.read.format("lakeflow_connect").option("connection", "gmail_connector").option("tableName", "labels").load()
@@ -9,8 +9,8 @@ leave). Rows cross to Spark as Arrow batches. `mailboxes` (addresses, separated 
 partition each, with the column `mailbox` before the others; `report` adds a row for each partition that tells how its
 read went (`lakeflow_entry.report`). The virtual tables of Lakeflow's framework are answered too.
 
-Data source, readers and partitions are pickled to other processes: they hold options and plain values only, and a
-client is made where it is needed.
+Data source, readers and partitions are pickled to other processes, so they hold only options and plain values; a client
+is created in the process that needs it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ try:
     from pyspark.sql.streaming.datasource import ReadLimit, ReadMaxRows, SupportsTriggerAvailableNow
 
     _LIMITS_READS = True
-except ImportError:  # before Spark 4.2 a stream can't be told how much to read
+except ImportError:  # before Spark 4.2 a stream has no read limit
     _LIMITS_READS = False
 
 __all__ = ["FORMAT", "GmailDataSource", "get_register_function", "register_lakeflow_source"]
@@ -100,7 +100,7 @@ class GmailDataSource(DataSource):
         return _BatchReader(_Request(self.options))
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802 - Spark's name
-        """A stream, where Spark can be told how much to read at a time."""
+        """A stream with a limit on rows per micro-batch (Spark 4.2)."""
         if not _LIMITS_READS:
             raise PySparkNotImplementedError(
                 errorClass="NOT_IMPLEMENTED", messageParameters={"feature": "streamReader"}
@@ -113,7 +113,7 @@ class GmailDataSource(DataSource):
 
 
 def register_lakeflow_source(spark: SparkSession) -> None:
-    """Make `lakeflow_connect` known to a Spark session."""
+    """Register `lakeflow_connect` in a Spark session."""
     spark.dataSource.register(GmailDataSource)
 
 
@@ -132,7 +132,7 @@ def get_register_function(source_name: str) -> Callable[[SparkSession], None]:
 
 
 class _Request:
-    """What a read asks for: table, options, connection. Pickles as these."""
+    """The parameters of a read: table, options, connection."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
         given = dict(options.items())
@@ -204,7 +204,7 @@ class _Request:
             columns.append(pa.nulls(batch.num_rows, pa.string()))
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
-    def told(self, report: Report) -> pa.RecordBatch:
+    def report_row(self, report: Report) -> pa.RecordBatch:
         """The row that holds a report."""
         return pa.RecordBatch.from_pylist([{REPORT: report.to_json()}], schema=self.schema)
 
@@ -234,7 +234,7 @@ class _BatchReader(DataSourceReader):
             yield request.arrow(page, address)
 
     def _reported(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-        """The rows, then how the read went. Who asks for reports fetches later what Gmail refuses now."""
+        """The rows, then a report row. Refused messages are only reported: the caller fetches them later."""
         request, report = self._request, Report()
         mailbox: Mailbox | None = None
         warn = report.warnings.append
@@ -254,11 +254,11 @@ class _BatchReader(DataSourceReader):
             report.error = error
         if mailbox is not None:
             report.count(mailbox.api.usage.snapshot())
-        yield request.told(report)
+        yield request.report_row(report)
 
 
 class _Stream:
-    """What both kinds of stream readers share: plans on the driver, reads on a worker."""
+    """Base of both stream readers: plans on the driver, reads on a worker."""
 
     def __init__(self, request: _Request) -> None:
         self._request = request
@@ -292,7 +292,7 @@ class _Stream:
         return end
 
     def _contents(self, start: Offset, end: Offset) -> dict[str, Any]:
-        """What a worker reads for a batch: as planned by this process, or as another one planned it."""
+        """The content of a batch, planned by this process or by an earlier one."""
         if self._planned is not None and self._planned[:2] == (start, end):
             return self._planned[2]
         self._planned = None
@@ -328,7 +328,7 @@ class _Stream:
 if _LIMITS_READS:
 
     class _StreamReader(_Stream, DataSourceStreamReader, SupportsTriggerAvailableNow):
-        """A stream that reads at most so many rows at a time, and ends where the mailbox stood at its start."""
+        """A stream with a limit on rows per micro-batch, which ends at the mailbox's head at its start."""
 
         def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 - Spark's name
             self._head = head_of(self._live().api)
@@ -351,7 +351,7 @@ if _LIMITS_READS:
 
 
 class _SimpleStreamReader(_Stream, SimpleDataSourceStreamReader):
-    """The same stream for Spark before 4.2, which holds a micro-batch in memory."""
+    """The stream for Spark before 4.2; it holds a micro-batch in memory."""
 
     def read(self, start: dict[str, Any]) -> tuple[Iterator[pa.RecordBatch], dict[str, Any]]:
         begin = Offset.parse(start)

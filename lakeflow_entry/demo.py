@@ -58,7 +58,7 @@ def _run(messages: int, lake: Path) -> int:
     with Emulator(messages=messages) as gmail:
         for variable, value in {**gmail.environment(), "GMAIL_QUOTA": "1200000"}.items():
             os.environ[f"GMAIL_CONNECTION_{CONNECTION.upper()}_{variable.removeprefix('GMAIL_')}"] = value
-        _tell(f"A Gmail with {messages:,} messages is emulated at {gmail.url}. Starting Spark ...")
+        _print(f"A Gmail with {messages:,} messages is emulated at {gmail.url}. Starting Spark ...")
         spark = local_session("lakeflow-demo")
         try:
             for title, change in (
@@ -66,7 +66,7 @@ def _run(messages: int, lake: Path) -> int:
                 ("Second run: changes", _change),
             ):
                 if change is not None:
-                    _tell(
+                    _print(
                         "\nFive mails arrive, three are starred, one is trashed, a conversation is deleted."
                     )
                     change(gmail)
@@ -79,9 +79,9 @@ def _run(messages: int, lake: Path) -> int:
         finally:
             spark.stop()
     if wrong:
-        _tell(f"\nNot as the mailbox is: {', '.join(wrong)}.")
+        _print(f"\nNot as the mailbox is: {', '.join(wrong)}.")
         return 1
-    _tell("\nEvery table holds the ids that the mailbox holds, row for row.")
+    _print("\nEvery table holds the ids that the mailbox holds, row for row.")
     return 0
 
 
@@ -97,10 +97,10 @@ def _change(gmail: Emulator) -> None:
 
 
 def _show(title: str, done: dict[str, IngestedTable], seconds: float, units: int) -> None:
-    _tell(f"\n{title} ({seconds:.0f} s, {units:,} quota units)")
-    _tell(f"  {'table':<22}{'written':>9}{'removed':>9}{'rows':>9}")
+    _print(f"\n{title} ({seconds:.0f} s, {units:,} quota units)")
+    _print(f"  {'table':<22}{'written':>9}{'removed':>9}{'rows':>9}")
     for name, one in done.items():
-        _tell(f"  {name:<22}{one.upserted:>9,}{one.deleted:>9,}{one.rows:>9,}")
+        _print(f"  {name:<22}{one.upserted:>9,}{one.deleted:>9,}{one.rows:>9,}")
 
 
 def _differing(gmail: Emulator, lake: Path) -> list[str]:
@@ -110,14 +110,14 @@ def _differing(gmail: Emulator, lake: Path) -> list[str]:
     for name, entry in CATALOGUE.items():
         key = entry.primary_key[0]
         rows = DeltaTable(str(lake / name)).to_pyarrow_table(columns=[key])[key].to_pylist()
-        # Without domain-wide delegation Gmail tells nobody's delegates.
+        # Without domain-wide delegation Gmail refuses to list delegates.
         truth = [] if name == "delegates" else [row[key] for row in gmail.truth(name, format="minimal")]
         if sorted(rows) != sorted(truth):
             wrong.append(name)
     return wrong
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

@@ -1,9 +1,8 @@
-"""What a batch read tells besides its rows: `Report`.
+"""`Report`: outcome and cost of a batch read, passed from a worker in a row of its own.
 
 A read with the option `report` has the column `_report` after the others, and each of its partitions ends with one row
-more, in which everything but `_report` is null. It holds, as JSON, whose mailbox it was, what the read cost, what
-the reader warned of, and the error that ended it, if one did: an error that Spark would wrap into its own, with the
-stacks of two languages, comes back as what it was.
+more, in which everything but `_report` is null. It holds the mailbox, the cost of the read, its warnings, and the error
+that ended it, if any, as JSON. Otherwise Spark would wrap the error into its own, with stack traces of two languages.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ _TOLD = ("what", "fix", "status", "reason", "method", "retry_at", "limit", "per_
 
 @dataclass(slots=True)
 class Report:
-    """What became of one partition.
+    """Outcome of one partition.
 
     Attributes:
-        mailbox: The mailbox's real address; None when the read did not come so far as to know it.
+        mailbox: The mailbox's real address; None if the read failed before it was known.
         calls: API calls made.
         units: Quota units spent.
         bytes: Bytes of JSON received.
-        warnings: What a reader of the table should know.
-        error: What ended the read; None for nothing.
+        warnings: Warnings for people who query the table.
+        error: The error that ended the read, or None.
     """
 
     mailbox: str | None = None
@@ -45,29 +44,29 @@ class Report:
     error: GmailError | None = None
 
     def count(self, usage: UsageSnapshot) -> None:
-        """Note what the read cost."""
+        """Set the cost of the read."""
         self.calls, self.units, self.bytes = usage.total_calls, usage.total_units, usage.total_bytes
 
     def to_json(self) -> str:
         """The report as text, an error by its class's name and its fields."""
         said = {name: getattr(self, name) for name in ("mailbox", "calls", "units", "bytes", "warnings")}
         if self.error is not None:
-            told = {name: getattr(self.error, name) for name in _TOLD if hasattr(self.error, name)}
-            said["error"] = {"kind": type(self.error).__name__, **told}
+            fields = {name: getattr(self.error, name) for name in _TOLD if hasattr(self.error, name)}
+            said["error"] = {"kind": type(self.error).__name__, **fields}
         return json.dumps(said)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
         """The report that `to_json` wrote; an error of a class that is not known here is a plain `GmailError`."""
         said: dict[str, Any] = json.loads(text)
-        told = said.pop("error", None)
-        return cls(**said, error=_error(told) if told else None)
+        fields = said.pop("error", None)
+        return cls(**said, error=_error(fields) if fields else None)
 
 
-def _error(told: dict[str, Any]) -> GmailError:
-    kind = told.pop("kind")
+def _error(fields: dict[str, Any]) -> GmailError:
+    kind = fields.pop("kind")
     found = next((one for one in _kinds(GmailError) if one.__name__ == kind), GmailError)
-    return found(told.pop("what"), **told)
+    return found(fields.pop("what"), **fields)
 
 
 def _kinds(kind: type[GmailError]) -> Iterator[type[GmailError]]:

@@ -1,4 +1,4 @@
-"""Which of the options that Spark hands over are the table's: `table_options`.
+"""Selects the table options among the options that Spark passes: `table_options`.
 
 Spark passes connection options, the framework's own and the table's in one mapping, with lower-case names in streams.
 """
@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 def find(options: Mapping[str, str], name: str) -> str | None:
-    """The value of an option, whatever the case of its name; None where it is not given or blank."""
+    """The value of an option, ignoring the case of its name; None if it is missing or blank."""
     wanted = name.lower()
     for given, value in options.items():
         if given.lower() == wanted and str(value).strip():
@@ -63,12 +63,11 @@ def table_options(
     Args:
         name: One of the ten.
         options: As Spark passes them, connection options included.
-        connection: Names of options that the connection brought: whatever it holds beyond the known ones is no
-            mistake of the table's.
+        connection: Names of options that came with the connection; unknown ones among them are ignored.
 
     Raises:
         UnknownTableError: Not one of the ten tables.
-        OptionError: An option that this table doesn't take, or a value out of its range.
+        OptionError: An option that this table does not have, or a value out of its range.
     """
     table(name)
     brought = {key.lower() for key in connection}
@@ -92,7 +91,7 @@ def table_options(
 
 
 def option_strings(options: TableOptions) -> dict[str, str]:
-    """Table options as Spark passes them: those that were given, as text."""
+    """The given table options as text, as Spark passes them."""
     given = options.model_dump(by_alias=True, exclude_defaults=True, mode="json")
     return {
         name: ",".join(value)

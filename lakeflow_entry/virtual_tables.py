@@ -1,8 +1,8 @@
-"""The tables that describe the source, as Lakeflow's framework asks for them: `VIRTUAL_TABLES`, `read_virtual`.
+"""Virtual tables that describe the source to Lakeflow's framework: `VIRTUAL_TABLES`, `read_virtual`.
 
-`_community_table_metadata` tells keys, cursor and ingestion type of the tables in `tableNameList`; `_community_tables`
-and `_community_namespaces` list what there is (Gmail has no namespaces). `_gmail_ids` is this product's own: the ids
-that a change table has to hold, for a comparison after the history has expired.
+`_community_table_metadata` has keys, cursor and ingestion type of the tables in `tableNameList`; `_community_tables`
+and `_community_namespaces` list tables and namespaces (Gmail has none). `_gmail_ids` is specific to this product: the
+ids that `messages` or `threads` should hold, for a reconciliation after the history has expired.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def read_virtual(name: str, options: Mapping[str, str], connection: Connection) 
         connection: Used by `_gmail_ids` only.
 
     Raises:
-        OptionError: An option that is not the JSON it has to be.
+        OptionError: An option is not valid JSON or has the wrong type.
         UnknownTableError: The list names a table that is not one of the ten.
     """
     if name == "_community_table_metadata":

@@ -1,1 +1,1 @@
-"""What a person does with the tables besides a sync: plan it, verify them, check the access, see their status."""
+"""Operations besides the sync itself: plan a sync, verify tables, check access, show the status."""

@@ -1,4 +1,4 @@
-"""What follows from a table that is known to be incomplete: the next sync reconciles it, once for each finding."""
+"""Records tables that a check found incomplete, so that the next sync reconciles them, once for each finding."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def combine_findings(findings: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def record_findings(statuses: Mapping[str, PartitionStatus], findings: Mapping[str, int]) -> None:
-    """Record in the lake how many rows are too many (or, negative, too few), so that the next sync reconciles.
+    """Record in the lake how many rows are surplus (negative: missing), so that the next sync reconciles.
 
-    A difference that a reconciliation has left is not recorded again (`SyncState.counted`). A table whose load is not
-    finished is left alone: its next sync completes it anyway.
+    A difference that remained after a reconciliation is not recorded again (`SyncState.counted`). A table whose load
+    is not finished is ignored: its next sync completes it anyway.
 
     Args:
         statuses: The tables by name.

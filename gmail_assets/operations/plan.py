@@ -1,7 +1,7 @@
-"""What the next sync of a mailbox costs, before anything is fetched.
+"""The cost of a mailbox's next sync, before anything is fetched.
 
-`plan_mailbox` looks at Gmail and at the lake as a sync does, makes the same plans (`gmail_assets.syncing.compare`) and
-prices them. It spends the listings and the history pages that the sync spends too, and writes nothing.
+`plan_mailbox` reads listings, history and lake as a sync does, makes the same plans (`gmail_assets.syncing.compare`)
+and prices them. It costs the same listings and history pages as the sync, and writes nothing.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = ["MailboxPlan", "TableCost", "plan_mailbox"]
 
 @dataclass(frozen=True, slots=True)
 class TableCost:
-    """One table.
+    """The plan of one table.
 
     Attributes:
         mode: `first load`, `unfinished load`, `reconciliation`, `changes since the last sync` or `snapshot`.
         rows: Rows that are stored.
-        fetch: Messages (for `threads`: threads) to be fetched or completed; None where no listing says.
-        from_lake: Messages that are taken from the other table of the lake, at no cost.
+        fetch: Messages (for `threads`: threads) to fetch or complete; None if no listing was made.
+        from_lake: Messages that are read from the other table of the lake, at no cost.
         units: Units of a snapshot; messages and threads share theirs (`MailboxPlan.content_units`).
     """
 
@@ -53,10 +53,10 @@ class TableCost:
 
 @dataclass(slots=True)
 class MailboxPlan:
-    """One mailbox.
+    """The plan of one mailbox.
 
     Attributes:
-        name: As it is configured.
+        name: Configured name of the mailbox.
         address: Its real address.
         messages: Messages in the mailbox, by Gmail's own count.
         threads: Threads in the mailbox, by Gmail's own count.
@@ -64,8 +64,8 @@ class MailboxPlan:
         listing_units: Units of listings and history.
         content_units: Units of the messages and threads to be fetched.
         asked_units: Units that making this plan cost.
-        quota: What may be spent.
-        error: Why there is no plan; None for none.
+        quota: Prices and limits.
+        error: Why there is no plan, or None.
     """
 
     name: str
@@ -91,12 +91,12 @@ class MailboxPlan:
 
     @property
     def minutes(self) -> float:
-        """How long Gmail's quota makes that take."""
+        """Minutes that this takes at Gmail's quota."""
         return self.units / self.quota.user_per_minute
 
     @property
     def share_of_day(self) -> float | None:
-        """The part of the project's daily units that it takes; None where there is no such line."""
+        """Share of the project's daily units; None without a daily limit."""
         return None if self.quota.project_per_day is None else self.units / self.quota.project_per_day
 
 
@@ -106,13 +106,13 @@ def plan_mailbox(
     """Plan the next sync of one mailbox.
 
     Args:
-        mailbox: Which.
-        lake: Where its rows are.
-        spec: With which options.
+        mailbox: The mailbox.
+        lake: The lake.
+        spec: The tables and their options.
         progress: Progress callback, for the listings.
 
     Raises:
-        GmailError: Gmail refused, or the lake can't be read.
+        GmailError: A request failed, or the lake can't be read.
     """
     api = mailbox.api
     plan = MailboxPlan(mailbox.user_id, api.plan)
@@ -141,11 +141,11 @@ def plan_mailbox(
 
 
 def _open(entry: SpecTable, address: str, lake: Lake, nowhere: Lake) -> TableSync:
-    """The table as a sync would see it; one that is missing is made in a temporary place."""
+    """Open the table as a sync does; a missing one is created in a temporary folder."""
     place = lake if lake.find(entry.table_name) is not None else nowhere
     table = open_table(place, entry, address)
     if table.partition.changed_format:
-        # Everything is fetched again: as good as nothing stored.
+        # Everything is fetched again, as if nothing were stored.
         table = open_table(nowhere, entry, address)
     return table
 
@@ -168,7 +168,7 @@ def _snapshot(api: GmailApi, entry: SpecTable, address: str, lake: Lake) -> Tabl
 
 
 class _Preview(SyncPlanner):
-    """What a sync would look at, with the lake as its earlier steps would leave it."""
+    """The inputs of a sync, with the lake as the earlier steps of the sync would leave it."""
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ class _Preview(SyncPlanner):
         self._brought: dict[str, set[tuple[str, str]]] = {}
 
     def note_applied(self, plan: SyncPlan, through: int) -> None:
-        """Count a step as applied: what it brings is in the lake for the next one."""
+        """Count a step as applied: the next step finds its messages in the lake."""
         for table, share in plan.tables.items():
             self._through[table.name] = through
             for message_id in share.requested:
@@ -235,7 +235,7 @@ class _Pricing:
                     elif all(table.mode == "incremental" for table in tables):
                         self._follow(tables)
                     else:
-                        # The tables hold everything by then: only the pages count.
+                        # The tables are complete by then: only the pages cost units.
                         read_changes(self._gmail.api, min(table.start for table in tables))
                 break
             except HistoryExpiredError:

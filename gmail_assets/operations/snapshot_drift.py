@@ -68,7 +68,7 @@ def snapshot_drift(api: GmailApi, lake: Lake, address: str, tables: Iterable[Spe
         tables: The tables of the spec.
 
     Raises:
-        GmailError: Gmail refused, or a table can't be read.
+        GmailError: A request failed, or a table can't be read.
     """
     found = []
     for entry in tables:

@@ -1,8 +1,8 @@
-"""Are the tables equal to the mailbox? `verify_mailbox` asks Gmail and says what differs, and what explains it.
+"""Compares the tables with the mailbox: `verify_mailbox` reports differences and what explains them.
 
-Ids are compared with a listing made with the table's own filters, label by label where the counts differ, and a random
-sample of rows is read again and compared field by field. What changed since the last sync is known from the history,
-which is read last; so nothing that happens meanwhile counts as a difference.
+Ids are compared with a listing under the table's filters, labels where the counts differ, and a random sample of rows
+is read again and compared field by field. The history since the last sync is read last and explains later changes, so
+changes during the comparison do not count as differences.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One row that is not as Gmail has it: its table, its id, and what differs."""
+    """One row that differs from Gmail: its table, its id, and the difference."""
 
     table: str
     id: str
@@ -56,20 +56,20 @@ class Difference:
 
 @dataclass(slots=True)
 class TableVerdict:
-    """One table that follows the history.
+    """Result for `messages` or `threads`.
 
     Attributes:
-        rows: Rows of the mailbox (kept deleted ones left out).
+        rows: Rows of the mailbox, without soft-deleted ones.
         in_gmail: Gmail's own count of the mailbox.
-        left_out: Of these, what the table's options leave out: spam, trash, what the filters do not name.
-        missing: Wanted, not stored, and nothing explains it.
-        extra: Stored, not in the mailbox any more, and nothing explains it.
+        left_out: Of these, those that the table's options exclude: spam, trash, or not matching the filters.
+        missing: In Gmail, not stored, and not explained.
+        extra: Stored, not in Gmail, and not explained.
         since_sync: Differences that the history since the last sync explains.
-        not_fetched: Messages that Gmail would not give; every run tries them again.
+        not_fetched: Messages that could not be fetched; every run tries them again.
         kept: Rows that entered under `q` and do not match it any more: they stay by design.
         sampled: Rows compared field by field.
         differing: Rows of the sample that differ.
-        unfinished: Why the table can't be judged yet; empty where it can.
+        unfinished: Why the table can't be compared yet; empty if it can.
     """
 
     rows: int = 0
@@ -86,21 +86,21 @@ class TableVerdict:
 
     @property
     def unexplained(self) -> int:
-        """Differences that nothing explains."""
+        """Number of unexplained differences."""
         return self.missing + self.extra + self.differing
 
 
 @dataclass(frozen=True, slots=True)
 class LabelVerdict:
-    """One label on messages.
+    """Result for one label.
 
     Attributes:
         id: The label.
-        name: What people call it.
+        name: Its display name.
         rows: Rows of `messages` with it.
         in_gmail: Gmail's count of messages with it.
         since_sync: Messages whose labels changed since the last sync.
-        unexplained: Messages that have it on one side only, and nothing explains it.
+        unexplained: Messages that have it on one side only, and are not explained.
     """
 
     id: str
@@ -113,18 +113,18 @@ class LabelVerdict:
 
 @dataclass(slots=True)
 class MailboxVerdict:
-    """One mailbox.
+    """Result for one mailbox.
 
     Attributes:
-        name: As it is configured.
+        name: Configured name of the mailbox.
         address: Its real address.
-        tables: Verdicts on messages and threads, as far as they are in the spec.
-        labels: Verdicts on labels, where `messages` is in the spec.
-        views: Verdicts on the derived tables of the spec, compared with messages and labels in the lake.
-        examples: Some of what nothing explains.
-        remarks: What else there is to know.
+        tables: Results for messages and threads, if they are in the spec.
+        labels: Results for labels, if `messages` is in the spec.
+        views: Results for the derived tables of the spec, compared with messages and labels in the lake.
+        examples: Some of the unexplained differences.
+        remarks: Further notes.
         units: Quota units that it cost.
-        error: Why there is no verdict.
+        error: Why there is no result.
     """
 
     name: str
@@ -139,7 +139,7 @@ class MailboxVerdict:
 
     @property
     def unexplained(self) -> int:
-        """Differences that nothing explains."""
+        """Number of unexplained differences."""
         return (
             sum(table.unexplained for table in self.tables.values())
             + sum(label.unexplained for label in self.labels)
@@ -148,7 +148,7 @@ class MailboxVerdict:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a table can't be judged before its next sync."""
+        """Whether a table can't be compared before its next sync."""
         return any(table.unfinished for table in self.tables.values()) or any(
             view.outdated for view in self.views.values()
         )
@@ -167,16 +167,16 @@ def verify_mailbox(
     """Compare messages and threads of one mailbox with Gmail.
 
     Args:
-        mailbox: Which.
-        lake: Where its rows are.
-        spec: With which options.
-        sample: Messages to be compared field by field; of threads a quarter of that.
-        chance: Chooses them.
-        thorough: List the messages of every label, also where the counts are equal.
-        progress: Told how far the listings are.
+        mailbox: The mailbox.
+        lake: The lake.
+        spec: The tables and their options.
+        sample: Messages to compare field by field, and a quarter as many threads.
+        chance: Chooses the sample.
+        thorough: List the messages of every label, also if the counts are equal.
+        progress: Progress callback, for the listings.
 
     Raises:
-        GmailError: Gmail refused, or the lake can't be read.
+        GmailError: A request failed, or the lake can't be read.
     """
     before = mailbox.api.usage.snapshot().total_units
     verdict = MailboxVerdict(mailbox.user_id, mailbox.address)
@@ -225,7 +225,7 @@ class _Verification:
         self._listed: dict[tuple[object, ...], dict[str, str]] = {}
 
     def judge(self, statuses: Mapping[str, PartitionStatus], sample: int) -> None:
-        """Make the verdicts."""
+        """Compare everything."""
         wanted = {name: self._list(status.spec.options) for name, status in statuses.items()}
         messages = threads = None
         samples: list[_Sampled] = []
@@ -270,7 +270,7 @@ class _Verification:
             self._judge_sample(one, moved | moved_threads)
 
     def _list(self, options: TableOptions, *labels: str) -> dict[str, str]:
-        """Messages that the options name, and that have the labels too: id to thread id."""
+        """Messages that match the options and have the labels: id to thread id."""
         every = tuple(dict.fromkeys([*options.label_ids, *labels]))
         key = (options.search, every, options.include_spam_trash)
         if key not in self._listed:
@@ -346,7 +346,7 @@ class _Verification:
     def _compare_members(
         self, held: Mapping[str, set[str]], listed: Mapping[str, str], moved: set[str]
     ) -> None:
-        """A thread's row must hold the messages that the listing has under it."""
+        """Check that each thread's row holds the messages that the listing has in the thread."""
         members: dict[str, set[str]] = {}
         for message_id, thread_id in listed.items():
             members.setdefault(thread_id, set()).add(message_id)
@@ -364,7 +364,7 @@ class _Verification:
             self._verdict.examples.append(Difference(table, item, what))
 
     def _hidden_remark(self, table: TableVerdict, options: TableOptions) -> None:
-        """Whether what is left out of an unfiltered table is as much as spam and trash hold."""
+        """Check that an unfiltered table excludes as many messages as spam and trash hold."""
         if options.filtered:
             return
         counts = {label.id: label.in_gmail for label in self._verdict.labels}
@@ -379,7 +379,7 @@ class _Verification:
     # Labels
 
     def _label_differences(self, messages: MessagesSync) -> list[tuple[dict[str, Any], int, set[str] | None]]:
-        """Each label with its rows, and the ids that have it on one side only where the counts differ."""
+        """Compare each label's counts, and its ids if the counts differ."""
         with_label: dict[str, set[str]] = {}
         for message_id, row in messages.stored.items():
             for label_id in row.labels:
@@ -417,7 +417,7 @@ class _Verification:
             total = int(label.get("messagesTotal") or 0)
             unexplained = (differing or set()) - moved
             since = len(differing or ()) - len(unexplained)
-            # Whole messages that are missing or too many are counted once, as such.
+            # Missing and surplus messages are counted once, as messages.
             left = unexplained - self._whole
             self._verdict.labels.append(
                 LabelVerdict(label["id"], str(label.get("name", "")), rows, total, since, len(left))
@@ -473,7 +473,7 @@ class _Verification:
 
 @dataclass(frozen=True, slots=True)
 class _Sampled:
-    """A stored row and the same as Gmail has it now; None where Gmail has it no more."""
+    """A stored row and its present state in Gmail; None if Gmail no longer has it."""
 
     table: str
     id: str
@@ -505,7 +505,7 @@ def _differing_fields(ours: Row, theirs: Row) -> list[str]:
 
 
 def _comparable(name: str, value: Any) -> Any:
-    """Without what differs between two reads: the order of labels, and attachment ids."""
+    """The row without values that differ between two reads: the order of labels, and attachment ids."""
     if name == "labelIds":
         return Counter(value or ())
     if isinstance(value, dict):

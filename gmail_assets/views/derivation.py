@@ -1,8 +1,8 @@
-"""Bring one mailbox's derived tables up to date with `messages` and `labels`.
+"""Updates one mailbox's derived tables from `messages` and `labels`.
 
 Labels, removals and new names are set by MERGE; content is read only of messages whose row is missing, in slices of
-bounded size, each slice one commit. Nothing else is remembered than by which formula the rows were computed, so a run
-that ends anywhere is followed by one that finds the rest.
+bounded size, each slice one commit. The only state is the version of the formula that computed the rows, so the run
+after a crash finds what is left to do.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ _FORMULA_FIELD = "formula"
 
 @dataclass(frozen=True, slots=True)
 class ViewSources:
-    """Where derived tables come from and go to.
+    """The sources of derived tables, and their names.
 
     Attributes:
         messages: The table of messages.
-        labels: The table of labels; None where it is not in use: names are then ids.
+        labels: The table of labels; None if it is not in use: label names are then ids.
         names: Name in the lake of each derived table in use, by the view's name.
     """
 
@@ -82,7 +82,7 @@ class ViewSources:
         )
 
     def open_labels(self, lake: Lake) -> LakeTable | None:
-        """The table of labels; None where it is not in use or not there yet."""
+        """The table of labels; None if it is not in use or does not exist yet."""
         if self.labels is None or lake.find(self.labels.table_name) is None:
             return None
         return lake.table("labels", name=self.labels.table_name)
@@ -98,16 +98,16 @@ def derive(
     progress: Callable[[Progress], None] = lambda progress: None,
     upkeep: Upkeep = DEFAULT_UPKEEP,
 ) -> dict[str, SyncResult]:
-    """Bring derived tables of one mailbox up to date.
+    """Update derived tables of one mailbox.
 
     Args:
-        lake: Where the tables are.
+        lake: The lake.
         address: The mailbox's real address.
-        sources: What they are computed from.
-        views: Which ones; all of `sources.names` where not given.
-        deadline: `time.monotonic()` at which to stop cleanly; the next run finds the rest.
+        sources: The tables that they are computed from.
+        views: Names of the tables to update; default: all of `sources.names`.
+        deadline: `time.monotonic()` at which to stop cleanly; the next run continues.
         progress: Progress callback, called from this thread.
-        upkeep: When small files are merged and old ones removed, at the end.
+        upkeep: When small files are compacted and old ones removed, at the end.
 
     Returns:
         A result for each table; `mode` is `derived`.
@@ -150,7 +150,7 @@ class _Content:
 
 @dataclass(slots=True)
 class _Slice:
-    """Rows on their way into one commit of each table."""
+    """Rows of one slice: one commit of each table."""
 
     messages: int = 0
     characters: int = 0
@@ -194,7 +194,7 @@ class _Derivation:
         }
 
     def derive(self) -> None:
-        """Bring every chosen table up to date."""
+        """Update every chosen table."""
         states = self._source.states()
         if "message_labels" in self.results:
             self._derive_message_labels(states)
@@ -214,7 +214,7 @@ class _Derivation:
     # By which formula the rows were computed
 
     def _recompute(self, name: str) -> bool:
-        """Whether the table's rows may have been computed by another formula, or none are there yet."""
+        """Whether rows may have been computed by another formula, or none exist yet."""
         return self._writers[name].read(_FORMULA_FIELD) != formula(name)
 
     # What has to change

@@ -1,4 +1,4 @@
-"""What derived tables are computed from: one mailbox's rows of `messages`, and its labels."""
+"""Reads the sources of derived tables: one mailbox's rows of `messages`, and its labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BATCH_COLUMNS = (
 
 
 class MessageSource:
-    """One mailbox's rows of `messages`, soft-deleted ones left out.
+    """One mailbox's rows of `messages`, without soft-deleted ones.
 
     Args:
         table: The table.
@@ -34,7 +34,7 @@ class MessageSource:
         self._address = address
 
     def states(self) -> pa.Table:
-        """Of every message what tells whether its derived rows are right, without any content.
+        """The columns that show whether derived rows are up to date, of every message, without content.
 
         Returns:
             `id`, `label_ids`, `history_id`, and `level`: how much of it was read (`gmail_client.views.NOTHING` ...).
@@ -137,7 +137,7 @@ def _has_raw(file: pq.ParquetFile) -> pa.Array:
 
 
 def read_labels(table: LakeTable | None, address: str) -> Labels:
-    """The mailbox's labels by id; none where the table is not in use."""
+    """The mailbox's labels by id; empty if the table is not in use."""
     if table is None:
         return {}
     schema = pa.schema([("id", pa.string()), ("name", pa.string()), ("type", pa.string())])

@@ -1,4 +1,4 @@
-"""Whether derived tables are what `messages` and `labels` give: by counts, by columns, and row by row in a sample."""
+"""Compares derived tables with `messages` and `labels`: by counts, by columns, and row by row in a sample."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class ViewCounts:
 
 @dataclass(slots=True)
 class ViewVerdict:
-    """What is wrong with a derived table.
+    """Differences of a derived table.
 
     Attributes:
         rows: Rows stored.
-        outdated: Rows that are missing, too many, or have other labels than `messages` and `labels` say.
+        outdated: Rows that are missing, surplus, or have other labels than `messages` and `labels`.
         sampled: Messages whose rows were computed again and compared.
         differing: Rows of those that differ.
-        examples: Message ids of some of both.
+        examples: Message ids of some outdated or differing rows.
     """
 
     rows: int = 0
@@ -65,7 +65,7 @@ class ViewVerdict:
 
 
 class _Stored:
-    """The derived tables' cheap columns, and what they are computed from."""
+    """The derived tables' small columns, and the sources."""
 
     def __init__(self, lake: Lake, address: str, sources: ViewSources) -> None:
         self.lake, self.address, self.sources = lake, address, sources
@@ -74,7 +74,7 @@ class _Stored:
         self.states = self.source.states()
 
     def columns(self, name: str, columns: Iterable[str]) -> pa.Table:
-        """Columns of a derived table, without rows where it isn't there yet."""
+        """Columns of a derived table; no rows if it does not exist yet."""
         schema = pa.schema([VIEWS[name].schema.field(column) for column in columns])
         in_lake = self.sources.names[name]
         if self.lake.find(in_lake) is None:
@@ -83,12 +83,12 @@ class _Stored:
 
 
 def count_views(lake: Lake, address: str, sources: ViewSources) -> dict[str, ViewCounts]:
-    """Count the rows of every derived table in use; one that isn't there yet is left out.
+    """Count the rows of every derived table in use; tables that do not exist yet are left out.
 
     Args:
-        lake: Where the tables are.
+        lake: The lake.
         address: The mailbox's real address.
-        sources: What they are computed from.
+        sources: The tables that they are computed from.
 
     Raises:
         LakeError: A table can't be read.
@@ -118,11 +118,11 @@ def verify_views(
     """Compare every derived table in use with `messages` and `labels`.
 
     Args:
-        lake: Where the tables are.
+        lake: The lake.
         address: The mailbox's real address.
-        sources: What they are computed from.
+        sources: The tables that they are computed from.
         sample: Messages whose rows are computed again and compared in full.
-        rng: Chooses them.
+        rng: Chooses the sample.
 
     Raises:
         LakeError: A table can't be read.

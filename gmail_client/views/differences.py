@@ -1,4 +1,4 @@
-"""What has to change in derived tables: stored columns compared with what `messages` and `labels` say now.
+"""Finds the changes that derived tables need, by comparing stored columns with `messages` and `labels`.
 
 Pure functions over Arrow columns; nothing is read or written here.
 """
@@ -29,7 +29,7 @@ _BETWEEN = "\x1f"
 
 @dataclass(frozen=True, slots=True)
 class EmailDifferences:
-    """What `emails` lacks.
+    """Changes that `emails` needs.
 
     Attributes:
         new: Ids of messages that have no row.
@@ -98,7 +98,7 @@ def _joined(lists: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _named(joined_ids: pa.ChunkedArray, labels: Labels) -> pa.ChunkedArray:
-    """The names of joined label ids, joined. Mailboxes have few distinct sets of labels."""
+    """The names of joined label ids, joined. A mailbox has few distinct label sets."""
     encoded = pa.chunked_array([_array(joined_ids).dictionary_encode()])
     if not encoded.num_chunks or not len(encoded):
         return joined_ids
@@ -112,7 +112,7 @@ def _named(joined_ids: pa.ChunkedArray, labels: Labels) -> pa.ChunkedArray:
 
 @dataclass(frozen=True, slots=True)
 class LabelDifferences:
-    """What `message_labels` lacks: rows to add, rows to set, and keys of rows to remove."""
+    """Changes that `message_labels` needs: rows to add, rows to set, and keys of rows to remove."""
 
     added: pa.Table
     changed: pa.Table
@@ -146,7 +146,7 @@ def label_rows(messages: pa.Table, labels: Labels) -> pa.Table:
 
 
 def label_differences(wanted: pa.Table, stored: pa.Table) -> LabelDifferences:
-    """Compare the rows that `message_labels` should hold with those it holds."""
+    """Compare the expected rows of `message_labels` with the stored ones."""
     wanted_keys, stored_keys = _label_keys(wanted), _label_keys(stored)
     places = pc.index_in(wanted_keys, stored_keys)
     known = pc.is_valid(places)

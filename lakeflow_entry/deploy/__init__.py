@@ -1,1 +1,1 @@
-"""What is deployed to Databricks: the single file, the wheel, the source tree."""
+"""Deployment artifacts for Databricks: the single file, the wheel, the source tree."""

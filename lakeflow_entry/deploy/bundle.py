@@ -1,9 +1,9 @@
-"""What is deployed to Databricks, made from the installed sources: `write_file`, `write_tree`, `write_wheel`.
+"""Writes the deployment artifacts for Databricks from the installed sources: `write_file`, `write_tree`, `write_wheel`.
 
 The single file holds the packages it needs, packed, and works with nothing installed on the workers. The source tree
-is what the framework's repository (databrickslabs/lakeflow-community-connectors) expects of a source; the wheel is the
-same tree, to be installed beside the framework's wheel. In both, the packages live below the framework's namespace, so
-that they clash with nothing.
+has the layout of a source in the framework's repository (databrickslabs/lakeflow-community-connectors); the wheel is
+the same tree, to be installed beside the framework's wheel. In both, the packages are below the framework's
+namespace, so that they do not conflict with others.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _tree() -> dict[str, str]:
 
 
 def _sources() -> dict[str, str]:
-    """The modules that the roots need, by name (`package.__init__` for a package), as they are written."""
+    """The sources of the modules that the roots import, by name (`package.__init__` for a package)."""
     found: dict[str, str] = {}
     waiting = list(_ROOTS)
     while waiting:
@@ -125,7 +125,7 @@ def _sources() -> dict[str, str]:
         if key in found or name in _LEFT_OUT:
             continue
         if name in _PACKAGES:
-            # A package's own first file imports what its users want at hand, the bundle carries what the roots need.
+            # A package's `__init__` re-exports more than the bundle needs; the bundle holds what the roots import.
             found[key] = '"""Packed by `gmail-assets bundle`."""\n'
             continue
         found[key] = _source(name)
@@ -161,7 +161,7 @@ def _spec(name: str) -> ModuleSpec:
 
 
 def _moved(source: str, package: str) -> str:
-    """The source with its imports of these packages looking below another package."""
+    """The source with its imports of these packages moved below another package."""
     return re.sub(
         rf"^(\s*)from ({'|'.join(_PACKAGES)})([.\w]*) import ",
         rf"\1from {package}.\2\3 import ",

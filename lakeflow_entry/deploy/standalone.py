@@ -1,9 +1,9 @@
 """Gmail for Lakeflow in one file: `register_lakeflow_source(spark)`. `gmail-assets bundle` fills in `SOURCES`.
 
-Declarative pipelines can't import a project's modules from a data source, so this file holds them, packed, and imports
-them from memory, in whichever process it finds itself. The classes below are sent to Spark's workers by value, and the
-packed sources travel with them: nothing needs to be installed there but what Databricks' serverless environments have
-(pyspark, pyarrow, pydantic, requests, google-auth).
+Declarative pipelines can't import a project's modules from a data source, so this file contains them, packed, and
+imports them from memory in every process. The classes below are pickled to Spark's workers by value, together with the
+packed sources: workers only need what Databricks' serverless environments have (pyspark, pyarrow, pydantic, requests,
+google-auth).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ try:
 except ImportError:  # before Spark 4.2
 
     class SupportsTriggerAvailableNow:  # type: ignore[no-redef]
-        """Stands in where Spark does not know it."""
+        """Replacement for Spark versions that do not have it."""
 
 
 __all__ = ["GmailDataSource", "get_register_function", "ingest", "register_lakeflow_source"]
@@ -76,7 +76,7 @@ def load(module: str) -> Any:
 
 
 def source_of(options: Mapping[str, str]) -> Any:
-    """The data source that does the work."""
+    """The data source that this class delegates to."""
     return load("lakeflow_entry.datasource").GmailDataSource(options)
 
 
@@ -108,7 +108,7 @@ class GmailDataSource(DataSource):
 
 
 class Delegate:
-    """A reader that makes the one that does the work where it is used, and pickles as what it is made of."""
+    """Creates the real reader on first use; pickles as the arguments that it is created with."""
 
     kind = ""
 
@@ -119,7 +119,7 @@ class Delegate:
 
     @property
     def real(self) -> Any:
-        """The reader that does the work."""
+        """The real reader."""
         if self.made is None:
             self.made = getattr(source_of(self.options), self.kind)(self.spark_schema)
         return self.made
@@ -145,12 +145,12 @@ class Reader(Delegate, DataSourceReader):
 
 
 class StreamReader(Delegate, DataSourceStreamReader, SupportsTriggerAvailableNow):
-    """A stream that can be told how much to read."""
+    """A stream with a limit on rows per micro-batch."""
 
     kind = "streamReader"
 
     def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 - Spark's name
-        """Note where the stream has to end."""
+        """Fix the end of the stream."""
         self.real.prepareForTriggerAvailableNow()
 
     def getDefaultReadLimit(self) -> Any:  # noqa: N802 - Spark's name
@@ -200,7 +200,7 @@ class SimpleStreamReader(Delegate, SimpleDataSourceStreamReader):
 
 
 def register_lakeflow_source(spark: Any) -> None:
-    """Make `lakeflow_connect` known to a Spark session; its workers get this file's classes by value."""
+    """Register `lakeflow_connect` in a Spark session; its workers get this file's classes by value."""
     module = sys.modules.get(__name__)
     if module is not None and __name__ != "__main__":
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]

@@ -1,1 +1,1 @@
-"""A pipeline spec, run: on local Spark into Delta, or declared to Spark's declarative pipelines."""
+"""Runs a pipeline spec on local Spark into Delta, or declares it to Spark's declarative pipelines."""

@@ -1,7 +1,7 @@
-"""A pipeline spec declared to Spark's declarative pipelines: `declare`.
+"""Declares a pipeline spec to Spark's declarative pipelines: `declare`.
 
-What the platform offers is used: AUTO CDC for messages and threads, with a second flow for the rows that leave, and
-AUTO CDC from snapshots for the other tables. The platform runs what is declared, keeps the checkpoints and retries.
+It uses AUTO CDC for messages and threads, with a second flow for deletes, and AUTO CDC from snapshots for the other
+tables. The platform runs the flows, keeps their checkpoints and retries.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
     Args:
         spark: The pipeline's session, `lakeflow_connect` registered.
         spec: The spec; its connection is a Unity Catalog connection.
-        pipelines: The module of declarations; `pyspark.pipelines` where not given.
+        pipelines: The module of declarations; default: `pyspark.pipelines`.
 
     Raises:
         ConfigurationError: No connection, a derived table, or a runtime that can't do what a table needs.

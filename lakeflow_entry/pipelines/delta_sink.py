@@ -1,8 +1,8 @@
-"""A Delta table that a stream or a snapshot is written into, without Delta's JVM jars: `DeltaSink`.
+"""`DeltaSink` writes a stream or a snapshot into a Delta table, without Delta's JVM jars.
 
 Every commit of a stream carries the stream's name and its batch number, so that a batch that Spark repeats after a
 crash is written once. SCD type 1 keeps the present row of each key, type 2 every version (`__START_AT`, `__END_AT`, as
-on Databricks), append-only adds what comes.
+on Databricks), append-only appends every row.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class DeltaSink:
         schema: The columns of the source.
         keys: The columns that identify a row.
         sequence: The integer column that orders a key's versions; None for snapshots.
-        scd: What is kept of earlier versions.
-        keep_deleted: Mark rows that leave with `_deletedAt` in place of removing them (type 1 only).
+        scd: The SCD type, or append-only.
+        keep_deleted: Soft-delete rows (set `_deletedAt`) instead of deleting them (type 1 only).
     """
 
     location: str
@@ -63,7 +63,7 @@ class DeltaSink:
         return self.schema
 
     def exists(self) -> bool:
-        """Whether there is a table."""
+        """Whether the table exists."""
         try:
             DeltaTable(self.location)
         except TableNotFoundError:
@@ -71,7 +71,7 @@ class DeltaSink:
         return True
 
     def open(self) -> DeltaTable:
-        """The table, created where it is missing."""
+        """Open the table; create it if it is missing."""
         if "://" not in self.location:
             make_private_folder(Path(self.location).parent)
         DeltaTable.create(self.location, schema=self.table_schema, mode="ignore")
@@ -130,11 +130,11 @@ class DeltaSink:
         )
         return int(rows.num_rows)
 
-    def remove(self, rows: pa.Table, stream: str, batch_id: int) -> int:
-        """Take out the rows that a micro-batch of the delete flow names; returns how many it names.
+    def delete(self, rows: pa.Table, stream: str, batch_id: int) -> int:
+        """Delete the rows of a micro-batch of the delete flow; returns the size of the micro-batch.
 
         Args:
-            rows: Keys and sequence of the rows that leave, the other columns null.
+            rows: Keys and sequence of the deleted rows, the other columns null.
             stream: Name of the stream.
             batch_id: Number of the batch in it.
         """
@@ -149,7 +149,7 @@ class DeltaSink:
 
         Args:
             rows: All rows of the source.
-            now: When it was taken; marks versions of type 2.
+            now: Time of the snapshot; the start or end of type 2 versions.
         """
         table = self.open()
         if self.scd == "SCD_TYPE_1":
@@ -160,12 +160,12 @@ class DeltaSink:
             self._next_snapshot(table, rows, now or datetime.now(UTC))
         return int(rows.num_rows)
 
-    def leave(self, keys: Iterable[tuple[Any, ...]], sequence: int) -> None:
-        """Take out rows by key.
+    def delete_keys(self, keys: Iterable[tuple[Any, ...]], sequence: int) -> None:
+        """Delete rows by key.
 
         Args:
             keys: Their keys.
-            sequence: A place in the history that is not before any of the rows.
+            sequence: A history id that is not before any of the rows.
         """
         given = list(keys)
         columns: dict[str, Any] = {name: [key[at] for key in given] for at, name in enumerate(self.keys)}
@@ -184,7 +184,7 @@ class DeltaSink:
         return " and ".join(f"t.`{name}` = s.`{prefix}{name}`" for name in self.keys)
 
     def _full(self, rows: pa.Table) -> pa.Table:
-        """The rows with the table's columns, the ones they lack null."""
+        """The rows with all columns of the table; missing ones are null."""
         columns = [
             rows[field.name].cast(field.type)
             if field.name in rows.column_names

@@ -53,12 +53,12 @@ class MassDeletionError(GmailError):
 
 @dataclass(frozen=True, slots=True)
 class IngestedTable:
-    """What became of one table.
+    """Result of one table.
 
     Attributes:
-        location: Where it is.
-        upserted: Rows written anew or again in this run; of a snapshot, its rows.
-        deleted: Rows named as gone in this run.
+        location: Its folder or URI.
+        upserted: Rows inserted or updated in this run; all rows of a snapshot.
+        deleted: Rows that the delete flow named in this run.
         rows: Present rows.
     """
 
@@ -76,20 +76,20 @@ def ingest(
     checkpoints: str | Path | None = None,
     allow_mass_delete: bool = False,
 ) -> dict[str, IngestedTable]:
-    """Bring the tables of a pipeline spec up to date.
+    """Update the tables of a pipeline spec.
 
     Args:
         spark: A session in which `lakeflow_connect` is registered.
         pipeline_spec: The spec as a mapping, or the path of its YAML or JSON file.
-        lake: Folder or URI of the Delta tables; GMAIL_LAKE, else `lake`. Not used on Databricks.
-        checkpoints: Folder of the streams' progress; `_checkpoints` in the lake where that is a folder.
+        lake: Folder or URI of the Delta tables; default: GMAIL_LAKE, else `lake`. Not used on Databricks.
+        checkpoints: Folder of the streams' checkpoints; default: `_checkpoints` in the lake, if it is a folder.
         allow_mass_delete: Go on where a comparison after an expired history takes out a large part of a table.
 
     Returns:
-        By table, what was done; empty on Databricks, where the platform runs the pipeline.
+        The result by table; empty on Databricks, where the platform runs the pipeline.
 
     Raises:
-        ConfigurationError: A spec that can't be right.
+        ConfigurationError: An invalid spec.
         MassDeletionError: See `allow_mass_delete`.
     """
     spec = Spec.load(pipeline_spec)
@@ -186,9 +186,9 @@ class _Table:
         unfinished.unlink()
 
     def _reconcile_if(self, due: bool, ends: Mapping[str, Offset | None]) -> None:
-        """Compare the table with Gmail's listing where a flow can't know all deletes.
+        """Compare the table with Gmail's listing if a flow can't know all deletes.
 
-        That is so when the delete flow is new, when an earlier run did not come to its end, and when the history had
+        That is so if the delete flow is new, if an earlier run did not reach its end, and if the history had
         expired, so that a flow read everything again.
         """
         file = self.folder / "reconciled"
@@ -200,7 +200,7 @@ class _Table:
             file.write_text(json.dumps(reloads))
 
     def _identity(self) -> str:
-        """A name for the streams that dies with their checkpoints."""
+        """A name for the streams, stored with their checkpoints and lost with them."""
         file = self.folder / "identity"
         if not file.exists():
             make_private_folder(self.folder)
@@ -212,10 +212,10 @@ class _Table:
         return reader.load()
 
     def _stream(self, flow: str, identity: str) -> Offset | None:
-        """Drain one flow.
+        """Run one flow to its end.
 
         Returns:
-            Where it ended; None where nothing had happened.
+            Its last offset; None if there was nothing to read.
         """
         deletes = flow == "deletes"
         options = {**self.connection, "tableName": self.name, **self.given}
@@ -226,7 +226,7 @@ class _Table:
         def write(frame: DataFrame, batch_id: int) -> None:
             rows: pa.Table = frame.toArrow()
             if deletes:
-                self.deleted += self.sink.remove(rows, stream, batch_id)
+                self.deleted += self.sink.delete(rows, stream, batch_id)
             else:
                 self.upserted += self.sink.upsert(rows, stream, batch_id)
 
@@ -271,5 +271,5 @@ class _Table:
                 f"{self.name}: {len(gone)} of {len(present)} rows are not in Gmail any more.",
                 fix="Look into the mailbox; if it is right, call ingest(..., allow_mass_delete=True).",
             )
-        self.sink.leave(gone, max((sequence or 0 for sequence in present.values()), default=0))
+        self.sink.delete_keys(gone, max((sequence or 0 for sequence in present.values()), default=0))
         self.deleted += len(gone)

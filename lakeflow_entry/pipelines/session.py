@@ -1,4 +1,4 @@
-"""A Spark session on this machine: `local_session`, with what it needs: `require_java`, `worker_python`."""
+"""A Spark session on this machine: `local_session`, and its requirements: `require_java`, `worker_python`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def require_java() -> str:
     """The path of the Java that Spark will start.
 
     Raises:
-        ConfigurationError: There is none that runs.
+        ConfigurationError: No working Java is found.
     """
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
@@ -41,7 +41,7 @@ def require_java() -> str:
 
 
 def worker_python() -> None:
-    """Make Spark's workers use the running interpreter; another one would lack pyarrow."""
+    """Make Spark's workers use the running interpreter; another one may not have pyarrow."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
 

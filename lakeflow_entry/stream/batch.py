@@ -67,7 +67,7 @@ def read_batch(
     """
     whole = table == "threads" and (batch.changed or options.filtered)
     requests = (
-        FetchRequest(thread_id, ids, whole=whole, held=batch.changed and not whole)
+        FetchRequest(thread_id, ids, whole=whole, partly_stored=batch.changed and not whole)
         for thread_id, ids in batch.threads.items()
     )
     rows = _message_rows if table == "messages" else _thread_rows

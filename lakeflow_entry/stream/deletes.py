@@ -272,7 +272,9 @@ class DeleteReader:
             change = changes.messages[message_id]
             if known is None and not change.deleted:
                 unknown.setdefault(change.thread_id, []).append(message_id)
-        wants = [FetchRequest(thread_id, tuple(ids), held=True) for thread_id, ids in unknown.items()]
+        wants = [
+            FetchRequest(thread_id, tuple(ids), partly_stored=True) for thread_id, ids in unknown.items()
+        ]
         for fetched in fetch(self.api, wants, "minimal"):
             for message in self._taken(fetched).messages:
                 if message["id"] in labels:

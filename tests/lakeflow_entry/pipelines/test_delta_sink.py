@@ -35,9 +35,9 @@ def test_the_higher_sequence_wins_and_a_repeated_batch_is_written_once(tmp_path:
     assert target.upsert(rows(("a", "new", 5), ("b", "b", 1)), "s", 0) == 2
     assert target.upsert(rows(("a", "old", 4)), "s", 1) == 1
     assert target.upsert(rows(("c", "c", 9)), "s", 0) == 0
-    assert target.remove(rows(("b", None, 0)), "d", 0) == 1
+    assert target.delete(rows(("b", None, 0)), "d", 0) == 1
     assert stored(target, "id", "threadId") == [("a", "new"), ("b", "b")]
-    assert target.remove(rows(("b", None, 2), ("zz", None, 2)), "d", 1) == 2
+    assert target.delete(rows(("b", None, 2), ("zz", None, 2)), "d", 1) == 2
     assert stored(target, "id", "threadId") == [("a", "new")]
     assert target.count() == 1
 
@@ -53,7 +53,7 @@ def test_every_version_is_kept_with_its_span(tmp_path: Path) -> None:
     target.upsert(rows(("a", "one", 5), ("b", "b", 6)), "s", 0)
     target.upsert(rows(("a", "two", 8)), "s", 1)
     target.upsert(rows(("a", "again", 8)), "s", 2)
-    target.remove(rows(("b", None, 9)), "d", 0)
+    target.delete(rows(("b", None, 9)), "d", 0)
     assert stored(target, "id", "threadId", START_AT, END_AT) == [
         ("a", "one", 5, 8),
         ("a", "two", 8, None),
@@ -81,7 +81,7 @@ def test_versions_of_a_snapshot(tmp_path: Path) -> None:
 def test_rows_that_left_can_be_kept_with_their_time(tmp_path: Path) -> None:
     target = sink(tmp_path, keep_deleted=True)
     target.upsert(rows(("a", "a", 1), ("b", "b", 1)), "s", 0)
-    target.remove(rows(("a", None, 2)), "d", 0)
+    target.delete(rows(("a", None, 2)), "d", 0)
     assert target.present() == {("b",): 1}
     assert len(stored(target, "id", DELETED_AT)[0]) == 2
     target.upsert(rows(("a", "back", 3)), "s", 1)
@@ -92,7 +92,7 @@ def test_append_only_keeps_everything_that_came(tmp_path: Path) -> None:
     target = sink(tmp_path, scd="APPEND_ONLY")
     target.upsert(rows(("a", "a", 1)), "s", 0)
     target.upsert(rows(("a", "a", 2)), "s", 1)
-    target.remove(rows(("a", None, 3)), "d", 0)
+    target.delete(rows(("a", None, 3)), "d", 0)
     assert stored(target, "id", "historySequence") == [("a", 1), ("a", 2)]
 
 
@@ -100,6 +100,6 @@ def test_append_only_keeps_everything_that_came(tmp_path: Path) -> None:
 def test_rows_leave_by_key(tmp_path: Path, scd: Any) -> None:
     target = sink(tmp_path, scd=scd)
     target.upsert(rows(("a", "a", 1), ("b", "b", 1)), "s", 0)
-    target.leave([("a",)], 7)
-    target.leave([], 8)
+    target.delete_keys([("a",)], 7)
+    target.delete_keys([], 8)
     assert target.present() == {("b",): 1}
