@@ -74,6 +74,11 @@ class GmailApi:
         """Prices and limits."""
         return self._transport.plan
 
+    @property
+    def now(self) -> float:
+        """Seconds since the epoch, by the client's clock."""
+        return self._transport.clock.time()
+
     def profile(self) -> Resource:
         """`{emailAddress, messagesTotal, threadsTotal, historyId}`."""
         return self._get("getProfile", "/profile")

@@ -85,6 +85,7 @@ class MailboxPartition:
                 rows_through=min([self.state.rows_through, *through]),
                 rows_match=self.state.rows_match
                 and all(state is not None and state.rows_match for state in states),
+                judged=False,
             )
             stored_formats |= {-1 if read is None else read(f"{self._base}/format") for read in earlier}
         self.changed_format = bool(stored_formats - {None, 0, self.state.format})
@@ -139,6 +140,17 @@ class MailboxPartition:
             place = table.schema.get_field_index("internalDate")
             table = table.set_column(place, "date", pc.cast(table["internalDate"], pa.int64()))
         return table.append_column("soft_deleted", soft_deleted)
+
+    def dates(self) -> list[int]:
+        """One internalDate (epoch milliseconds) of each row, in order; of a thread its newest message's."""
+        leaf = "internalDate" if self.table.source == "messages" else "messages.list.element.internalDate"
+        dates: list[int] = []
+        for path in self._paths(None):
+            (column,) = pq.ParquetFile(path).read(columns=[leaf]).columns
+            for value in column.to_pylist():
+                own = [value] if isinstance(value, str) else [one["internalDate"] for one in value or ()]
+                dates += [max(map(int, known))] if (known := list(filter(None, own))) else []
+        return sorted(dates)
 
     def _no_members(self) -> pa.Table:
         text = pa.string()

@@ -5,8 +5,9 @@ in the log: one transaction id per field, written in the same commit as the rows
 of `gmail_assets.delta.app_ids`.
 
 Version 1 (before version ids were written) kept the cursor and the start of a load under the options' fingerprint;
-versions 1 and 2 had the mailbox's address in the ids, where version 3 has a keyed hash. Both are migrated by the first
-commit: nothing is loaded again.
+versions 1 and 2 had the mailbox's address in the ids, where version 3 has a keyed hash. Until version 2, rows that
+entered under `q` stayed until their messages were deleted: such a table is reconciled once. Both are migrated by the
+first commit: nothing is loaded again.
 """
 
 from __future__ import annotations
@@ -67,6 +68,10 @@ class SyncState:
         reread: The re-reading of all labels in progress, if any.
         unexplained: Surplus (negative: missing) rows that a check found; the next run reconciles.
         accepted: A difference that remained after a reconciliation; it is reported and not reconciled again.
+        judged: Stored rows were judged by `q` whenever their labels changed; false for rows of versions 1 and 2.
+        synced_at: Epoch seconds at which the history up to the cursor was read; None if unknown.
+        recheck: History id after which messages arrived that did not match `q`: they are judged once more, because
+            Gmail's search may find them late. None for none.
     """
 
     options: int
@@ -78,6 +83,9 @@ class SyncState:
     reread: LabelReread | None = None
     unexplained: int = 0
     accepted: int = 0
+    judged: bool = True
+    synced_at: int | None = None
+    recheck: int | None = None
 
     def loading(self, start: int) -> SyncState:
         """A load is in progress; all its rows are read after `start`."""
@@ -89,12 +97,30 @@ class SyncState:
             rows_match=True,
             reread=None,
             unexplained=0,
+            judged=True,
+            synced_at=None,
+            recheck=None,
         )
 
-    def synced(self, cursor: int) -> SyncState:
-        """Everything through `cursor` is applied."""
+    def synced(self, cursor: int, at: int | None = None, recheck: int | None = None) -> SyncState:
+        """Everything through `cursor` is applied.
+
+        Args:
+            cursor: The history id.
+            at: Epoch seconds at which the history was read.
+            recheck: History id after which messages arrived that are judged once more.
+        """
         return replace(
-            self, cursor=cursor, load_start=None, rows_through=cursor, rows_match=True, reread=None
+            self,
+            cursor=cursor,
+            load_start=None,
+            rows_through=cursor,
+            rows_match=True,
+            reread=None,
+            judged=True,
+            # A run that finds nothing new commits nothing.
+            synced_at=at if cursor != self.cursor else self.synced_at,
+            recheck=recheck,
         )
 
     def unsynced(self, head: int) -> SyncState:
@@ -112,6 +138,8 @@ class SyncState:
             reread=self.reread if known else None,
             unexplained=0,
             accepted=self.unexplained or self.accepted,
+            synced_at=None,
+            recheck=None,
         )
 
     def labels_through(self, history_id: int) -> SyncState:
@@ -179,6 +207,9 @@ def read_state(
             reread=LabelReread(since, last) if since and last else None,
             unexplained=_signed(read(f"{base}/unexplained")),
             accepted=_signed(read(f"{base}/accepted")),
+            judged=version >= 3 and bool(read(f"{base}/judged")),
+            synced_at=read(f"{base}/synced_at") or None if cursor else None,
+            recheck=read(f"{base}/recheck") or None if cursor else None,
         ),
         version,
     )
@@ -208,6 +239,9 @@ def transactions(
         f"{base}/reread/last": reread.last,
         f"{base}/unexplained": _unsigned(state.unexplained),
         f"{base}/accepted": _unsigned(state.accepted),
+        f"{base}/judged": int(state.judged),
+        f"{base}/synced_at": state.synced_at or 0,
+        f"{base}/recheck": state.recheck or 0,
     }
     return [Transaction(f"{base}/writer", fence), *_changed(fields, read)]
 
@@ -224,6 +258,9 @@ STATE_FIELDS = (
     "reread/last",
     "unexplained",
     "accepted",
+    "judged",
+    "synced_at",
+    "recheck",
 )
 """The last part of the ids."""
 

@@ -17,8 +17,10 @@ from gmail_assets.syncing.sync_plan import FetchPlan, SyncPlan
 from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds, TablePlan
 from gmail_client.changes import Changes, MessageChange
+from gmail_client.judging import Judgement
+from gmail_client.search import has_dates, without_dates
 
-__all__ = ["ContentIndex", "kept_messages", "plan_incremental", "plan_reconciliation"]
+__all__ = ["ContentIndex", "Judge", "kept_messages", "plan_incremental", "plan_reconciliation"]
 
 
 class ContentIndex(Protocol):
@@ -38,6 +40,26 @@ class ContentIndex(Protocol):
         Returns:
             The messages, and the history id through which their labels are right.
         """
+        ...
+
+
+class Judge(Protocol):
+    """Judges messages by a table's `q` and, as far as listings show, its `startDate`."""
+
+    def staying(self, table: TableSync, rows: Mapping[str, Mapping[str, int]]) -> set[str]:
+        """Messages that match `q` still, without its top-level date terms.
+
+        Args:
+            table: The table.
+            rows: Stored messages with their dates (epoch milliseconds), by the key of their row.
+
+        Returns:
+            At least one message of each row that has one.
+        """
+        ...
+
+    def entering(self, table: TableSync, candidates: Mapping[str, MessageChange]) -> Judgement:
+        """Which messages match that are not stored; all of them if the table has no search."""
         ...
 
 
@@ -90,7 +112,9 @@ def _add_listed(
         if table.rows_may_mismatch:
             share.narrowed = True
             share.obsolete = table.outside(listed)
-        # A row that entered under `q` stays whatever `q` names now; others leave as their labels do.
+        elif table.options.q:
+            _judge_stored(table, share, listing)
+        # With `q`, time alone makes no row leave; otherwise rows leave as their labels and dates say.
         share.unlisted = set() if table.options.q else table.outside(listed)
     rows: Mapping[str, str] = listed
     whole: set[str] = set()
@@ -98,6 +122,17 @@ def _add_listed(
         rows, whole = _thread_members(table, share, listed, listing, content)
     missing = table.missing(rows)
     _request(fetch, table, share, missing, whole, content, after=None)
+
+
+def _judge_stored(table: TableSync, share: TablePlan, listing: Listing) -> None:
+    """Find stored rows that no longer match `q`, or what their labels are judged by once these are read."""
+    lasting = listing.lasting(table)
+    if lasting is None:
+        return
+    if has_dates(without_dates(table.options.q)) and table.state.judged:
+        share.lasting = lasting.keys()
+    else:
+        share.obsolete = table.outside(lasting)
 
 
 def _thread_members(
@@ -142,7 +177,7 @@ def plan_incremental(
     changes: Changes,
     content: ContentIndex,
     *,
-    matching: Callable[[TableSync, Mapping[str, MessageChange]], set[str]],
+    judge: Judge,
     hidden: Callable[[TableSync, Set[str]], Mapping[str, str]],
 ) -> SyncPlan:
     """Apply the history to the stored rows.
@@ -151,8 +186,7 @@ def plan_incremental(
         tables: The tables.
         changes: Changes from the history; messages that earlier runs could not fetch are added.
         content: Messages that other tables store.
-        matching: Which of these messages, that are not stored, match the table's `q` and `startDate`, as far as a
-            listing says.
+        judge: Judges messages by the tables' searches.
         hidden: Messages of these threads in spam and trash that belong into the table's rows: id to thread id.
     """
     named = set(changes.messages)
@@ -166,18 +200,9 @@ def plan_incremental(
         candidates = {
             message_id: thread_id
             for message_id, thread_id in table.candidates(changes).items()
-            if message_id in named or message_id in table.retries
+            if message_id in table.retries or (message_id in named and _is_open(table, message_id, changes))
         }
-        entering = {
-            message_id: changes.messages[message_id]
-            for message_id, thread_id in candidates.items()
-            if not table.has_row(thread_id) and message_id not in table.retries
-        }
-        share.matches = table.plan.matches | table.retries.keys() | matching(table, entering)
-        missing: MessageIds = {}
-        for message_id, thread_id in candidates.items():
-            if message_id not in entering or message_id in share.matches:
-                missing.setdefault(thread_id, set()).add(message_id)
+        missing = _judged(table, share, changes, candidates, judge)
         whole = {thread_id for thread_id in missing if table.needs_whole(thread_id)}
         for message_id, thread_id in hidden(table, whole).items():
             missing[thread_id].add(message_id)
@@ -188,3 +213,48 @@ def plan_incremental(
             if unknown and table.labels_of(entry.thread_id, [message_id]):
                 plan.labels_to_read.setdefault(entry.thread_id, set()).add(message_id)
     return plan
+
+
+def _is_open(table: TableSync, message_id: str, changes: Changes) -> bool:
+    """Whether the filters have not decided yet about a message that is not stored."""
+    return table.options.search is None or table.concerns(message_id, changes.messages[message_id])
+
+
+def _judged(
+    table: TableSync, share: TablePlan, changes: Changes, candidates: Mapping[str, str], judge: Judge
+) -> MessageIds:
+    """Judge what changed by the table's search.
+
+    Returns:
+        Messages that the table lacks, by thread.
+    """
+    rows = table.changed_rows(changes) if table.options.q else {}
+    staying = judge.staying(table, rows)
+    doubtful = {key for key, dates in rows.items() if staying.isdisjoint(dates)}
+    keys = {message_id: table.key_of(message_id, thread_id) for message_id, thread_id in candidates.items()}
+    entering = {
+        message_id: changes.messages[message_id]
+        for message_id, thread_id in candidates.items()
+        if (not table.has_row(thread_id) or keys[message_id] in doubtful)
+        and not (message_id in table.retries and not changes.messages[message_id].history_id)
+    }
+    judgement = judge.entering(table, entering)
+    late = table.retries.keys() - entering.keys()
+    share.matches = set(judgement.matching) if table.options.q else judgement.matching | late
+    share.undecided = judgement.undecided | (late & candidates.keys() if table.options.q else set())
+    share.arrivals_rejected = bool(table.options.q) and any(
+        change.arrived and change.history_id > table.start
+        for message_id, change in entering.items()
+        if message_id not in judgement.matching and message_id not in judgement.undecided
+    )
+    doubtful -= {key for message_id, key in keys.items() if message_id in share.matches}
+    for message_id in share.undecided:
+        if keys[message_id] in doubtful:
+            share.awaiting.setdefault(keys[message_id], set()).add(message_id)
+    share.obsolete = doubtful - share.awaiting.keys()
+    missing: MessageIds = {}
+    for message_id, thread_id in candidates.items():
+        joins = table.has_row(thread_id) and keys[message_id] not in share.obsolete
+        if joins or message_id in share.matches or message_id in share.undecided:
+            missing.setdefault(thread_id, set()).add(message_id)
+    return missing

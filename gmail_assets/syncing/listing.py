@@ -11,7 +11,7 @@ from gmail_client.api import GmailApi
 from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
-from gmail_client.search import search_within
+from gmail_client.search import search_within, without_dates
 
 __all__ = ["Listing", "ListingProgress", "hidden_messages"]
 
@@ -109,6 +109,29 @@ class Listing:
     def matching(self, table: TableSync) -> dict[str, str]:
         """Messages that match the filters, from a day before `startDate`: id to thread id."""
         return self._list(table.options)
+
+    def lasting(self, table: TableSync) -> dict[str, str] | None:
+        """Messages that match the filters without the top-level date terms of `q`, as far back as rows are stored.
+
+        Returns:
+            Id to thread id; None if that is every message whose labels match.
+        """
+        lasting = without_dates(table.options.q)
+        if lasting is None:
+            return None
+        if lasting == table.options.q:
+            return self.matching(table)
+        dates = [date // 1000 for date in table.dates().values() if date > 0]
+        if not dates:
+            return {}
+        return self._list(
+            table.options.model_copy(
+                update={
+                    "q": search_within(lasting, max(min(dates) - 1, 0), max(dates) + 2),
+                    "start_date": None,
+                }
+            )
+        )
 
     def _list(self, options: TableOptions) -> dict[str, str]:
         key = (options.search, options.label_ids, options.include_spam_trash)

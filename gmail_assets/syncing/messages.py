@@ -102,6 +102,21 @@ class MessagesSync(TableSync):
         self._candidates = set(found)
         return found
 
+    def key_of(self, message_id: str, thread_id: str) -> str:
+        """The message's id."""
+        return message_id
+
+    def changed_rows(self, changes: Changes) -> dict[str, dict[str, int]]:
+        """Stored messages that the changes name, by id."""
+        rows = {}
+        for message_id, change in changes.messages.items():
+            stored = self.stored.get(message_id)
+            if stored is None or change.deleted or not self.concerns(message_id, change):
+                continue
+            if self.options.matches_labels(change.labels_after(stored.labels) or ()):
+                rows[message_id] = {message_id: stored.date}
+        return rows
+
     def needs_whole(self, thread_id: str) -> bool:
         """False: a row of messages needs no other message."""
         return False
@@ -159,7 +174,7 @@ class MessagesSync(TableSync):
             if stored is None or message_id in self._obsolete:
                 continue
             labels = None if change.deleted else change.labels_after(stored.labels)
-            if labels is None or not self.options.matches_labels(labels):
+            if labels is None or not self._stays(message_id, stored.labels, labels):
                 deleted.append(message_id)
                 continue
             sequence = max(stored.sequence, change.history_id)
@@ -180,6 +195,12 @@ class MessagesSync(TableSync):
             self.stored.pop(message_id, None)  # a label must not restore a row that is only soft-deleted
         self._obsolete = set()
         self._narrowed = False
+
+    def _stays(self, message_id: str, before: Labels, labels: Labels) -> bool:
+        """Whether a stored message with these labels matches the filters still."""
+        lasting = self.plan.lasting
+        judged = lasting is None or message_id in lasting or set(labels) == set(before)
+        return judged and self.options.matches_labels(labels)
 
 
 def _interned(rows: Iterable[Sequence[str] | None]) -> list[Labels]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from typing import Any
 
 from gmail_assets.delta.lake import Lake
@@ -18,9 +19,10 @@ from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds
 from gmail_assets.syncing.threads import ThreadsSync
 from gmail_client.api import GmailApi
-from gmail_client.changes import MessageChange, matching, read_changes
+from gmail_client.changes import Changes, MessageChange, read_changes
 from gmail_client.errors import HistoryExpiredError
-from gmail_client.search import MARGIN
+from gmail_client.judging import Judgement, SearchJudge
+from gmail_client.search import MARGIN, waits_for_age
 from gmail_client.spec import SpecTable
 
 __all__ = ["EXPIRIES", "SyncPlanner", "open_table"]
@@ -64,6 +66,7 @@ class SyncPlanner:
         self.api = api
         self.profile = profile
         self.head = int(profile["historyId"])
+        self.opened_at = self.read_at = int(api.now)
         self._content = LakeContent(lake, address, pipeline)
         self._on_progress = on_progress
         # `plan` and the sync after it draw the same threads; a later head draws others.
@@ -106,6 +109,11 @@ class SyncPlanner:
                     f"{table.name} was found to have {state.unexplained:+,} rows that nothing explains: reconciled."
                 )
                 table.reconcile(self.head)
+            elif state.cursor is not None and table.options.q and not state.judged:
+                remarks.append(
+                    f"{table.name} was synced by a release that kept rows after they stopped matching `q`: reconciled."
+                )
+                table.reconcile(self.head)
             elif state.cursor is not None and not reconcile:
                 table.follow(min(state.cursor, replay_from or state.cursor))
             elif state.load_start is not None and state.load_start <= self.head:
@@ -114,6 +122,11 @@ class SyncPlanner:
                 table.reconcile(self.head)
             else:
                 table.load(self.head)
+            if table.mode != "incremental" and waits_for_age(table.options.q):
+                remarks.append(
+                    f"The search of {table.name} has `older_than:`. A message that comes to match by growing older "
+                    "is added by the next reconciliation."
+                )
             if table.mode == "reconcile" and (reread := table.state.reread):
                 if self.reaches(reread.since):
                     # Rows read then are right through that id; the history has what changed later.
@@ -190,24 +203,47 @@ class SyncPlanner:
         self._begin(tables)
         return plan_incremental(
             tables,
-            read_changes(self.api, min(table.start for table in tables)),
+            self._changes(tables),
             self,
-            matching=self._matching,
+            judge=self,
             hidden=lambda table, threads: hidden_messages(self.api, table, threads),
         )
 
-    def _matching(self, table: TableSync, candidates: Mapping[str, MessageChange]) -> set[str]:
-        """Which of these messages, that are not stored, match `q` and may be as new as `startDate` asks."""
-        ids = set(candidates)
-        if table.options.q:
-            return matching(self.api, table.options, ids)
+    def _changes(self, tables: Sequence[TableSync]) -> Changes:
+        """The history that the tables lack, and that of arrivals that are judged once more.
+
+        Raises:
+            HistoryExpiredError: It no longer reaches back.
+        """
+        self.read_at = int(self.api.now)
+        start = min(table.start for table in tables)
+        earlier = min([start, *(table.recheck for table in tables if table.recheck is not None)])
+        if earlier < start:
+            with suppress(HistoryExpiredError):
+                return read_changes(self.api, earlier)
+        return read_changes(self.api, start)
+
+    def staying(self, table: TableSync, rows: Mapping[str, Mapping[str, int]]) -> set[str]:
+        """See `Judge`."""
+        return self._judge_of(table).still_matching(rows)
+
+    def entering(self, table: TableSync, candidates: Mapping[str, MessageChange]) -> Judgement:
+        """See `Judge`."""
         arrived = {message_id for message_id, change in candidates.items() if change.arrived}
-        seen = ids - arrived
-        price = self.api.plan.price
-        pages = table.partition.count() // table.options.page_size + 1
-        if len(seen) * price("messages.get") > pages * price("messages.list"):
-            seen = matching(self.api, table.options, seen)
-        return arrived | seen
+        return self._judge_of(table).entering(arrived, candidates.keys() - arrived, self.synced_at(table))
+
+    def matching_now(self, table: TableSync, dates: Mapping[str, int]) -> set[str]:
+        """Which messages, given their dates in epoch milliseconds, match the table's `q` as of now."""
+        return self._judge_of(table).matching_now(dates)
+
+    def synced_at(self, table: TableSync) -> int | None:
+        """Epoch seconds since which messages arrived that the table has not judged; None if unknown."""
+        if table.start >= self.head:
+            return self.opened_at
+        return table.state.synced_at if table.start == table.state.cursor else None
+
+    def _judge_of(self, table: TableSync) -> SearchJudge:
+        return SearchJudge(self.api, table.options, table.partition.count(), table.partition.dates)
 
     def source(self, table: TableSync) -> StoredContent | None:
         """The table that stores content which another table needs."""

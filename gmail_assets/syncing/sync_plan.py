@@ -192,4 +192,9 @@ class SyncPlan:
             for thread_id, ids in threads.items()
             if ids and not (threads is self.labels_to_read and thread_id in fetched)
         ]
-        return self.fetch.units(quota) + sum(units_of(request, "minimal", quota) for request in labels)
+        undecided = sum(len(share.undecided) for share in self.tables.values())
+        return (
+            self.fetch.units(quota)
+            + sum(units_of(request, "minimal", quota) for request in labels)
+            + undecided * quota.price("messages.list")
+        )

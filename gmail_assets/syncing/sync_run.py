@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import MailboxRegistry, Unfetched
+from gmail_assets.delta.sync_state import SyncState
 from gmail_assets.syncing.chunk import Chunk
 from gmail_assets.syncing.compare import kept_messages
 from gmail_assets.syncing.labels import LabelReader, as_change
@@ -17,7 +18,7 @@ from gmail_assets.syncing.planner import EXPIRIES, SyncPlanner, open_table
 from gmail_assets.syncing.results import MassDeletionError, Progress
 from gmail_assets.syncing.sync_plan import FetchGroup, SyncPlan
 from gmail_assets.syncing.table import TableSync
-from gmail_assets.syncing.table_plan import MessageIds
+from gmail_assets.syncing.table_plan import MessageIds, TablePlan
 from gmail_client.changes import Changes, MessageChange
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError, HistoryExpiredError, UnavailableError
@@ -168,7 +169,7 @@ class SyncRun:
             )
             self._read_every_label(plan, listing)
         known = self._fetch(plan)
-        if plan.changes.messages or any(share.narrowed for share in plan.tables.values()):
+        if plan.changes.messages or any(share.narrowed or share.obsolete for share in plan.tables.values()):
             for table in tables:
                 table.write_changes(plan.changes, table.state, unread=plan.labels_to_read.keys())
         reader.apply(plan, known, listing)
@@ -266,7 +267,7 @@ class SyncRun:
             if source is None:
                 continue
             for piece in read_stored_content(source, table.options.format, share, changes):
-                table.write_content(piece)
+                self._write_content(table, piece)
                 for message in piece.messages:
                     table.retries.pop(message["id"], None)
                 self._check_time()
@@ -295,14 +296,33 @@ class SyncRun:
             source = self.gmail.source(table) if joining else None
             if source is not None:
                 own = own.joined(chunk_of(source, table.options.format, joining, changes))
-            table.write_content(own)
+            self._write_content(table, own)
+
+    def _write_content(self, table: TableSync, chunk: Chunk) -> None:
+        """Write a chunk, once the messages in it are judged whose dates were not known."""
+        dates = {
+            message["id"]: int(message.get("internalDate") or 0)
+            for message in chunk.messages
+            if message["id"] in table.plan.undecided
+        }
+        # A message that matched when it arrived, and that Gmail refused then, is judged as a stored one.
+        late = {
+            message_id: {message_id: date}
+            for message_id, date in dates.items()
+            if message_id in table.retries
+        }
+        table.plan.matches |= self.gmail.staying(table, late)
+        table.plan.matches |= self.gmail.matching_now(
+            table, {message_id: date for message_id, date in dates.items() if message_id not in late}
+        )
+        table.write_content(chunk)
 
     def _fetch_vanished(self, table: TableSync, share: MessageIds) -> None:
         """Fetch messages that another table stored when the plan was made and no longer stores."""
         vanished = {thread_id: rest for thread_id, ids in share.items() if (rest := ids & table.outstanding)}
         requests = [FetchRequest(thread_id, tuple(sorted(ids))) for thread_id, ids in vanished.items()]
         for chunk in chunks(fetch(self.api, requests, table.options.format)):
-            table.write_content(Chunk(chunk))
+            self._write_content(table, Chunk(chunk))
             for fetched in chunk:
                 self._note_outcome(table, fetched)
 
@@ -359,6 +379,12 @@ class SyncRun:
 
     # The history
 
+    def _synced(self, table: TableSync, head: int) -> SyncState:
+        """The state once everything through `head` is applied."""
+        if table.plan.arrivals_rejected:
+            return table.state.synced(head, self.gmail.synced_at(table), recheck=table.start)
+        return table.state.synced(head, self.gmail.read_at)
+
     def _apply_incremental(self, tables: Sequence[TableSync]) -> None:
         for table in tables:
             table.retries, table.failed = {**table.retries, **table.failed}, {}
@@ -372,7 +398,7 @@ class SyncRun:
             # Failures are recorded before the cursor moves past them, and removed only after that commit.
             self._record_failures(table)
             table.check_conserved()
-            table.write_changes(plan.changes, table.state.synced(plan.changes.head))
+            table.write_changes(plan.changes, self._synced(table, plan.changes.head))
             table.start = plan.changes.head
             if not table.failed or not table.retries.keys() <= table.failed.keys():
                 self.registry.set_unfetched(self.address, table.name, table.failed)
@@ -383,6 +409,15 @@ class SyncRun:
                 f"{len(failed)} messages could not be fetched ({next(iter(failed.values())).error}); "
                 "they are in _gmail_unfetched and every run tries them again."
             )
+
+
+def _settle_undecided(table: TableSync, share: TablePlan, changes: Changes) -> None:
+    """Apply what the dates of fetched messages have shown."""
+    for key, ids in share.awaiting.items():
+        if ids.isdisjoint(share.matches | table.failed.keys()):
+            table.delete_row(key)
+    rejected = [changes.messages[message_id] for message_id in share.undecided - share.matches]
+    share.arrivals_rejected |= any(c.arrived and c.history_id > table.start for c in rejected)
 
 
 def _drop_fetched(in_lake: MessageIds, chunk: Sequence[FetchedThread]) -> None:

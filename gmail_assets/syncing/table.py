@@ -118,6 +118,19 @@ class TableSync(ABC):
         listed = not self.options.q or message["id"] in self.plan.matches
         return listed and self.options.matches(message)
 
+    def concerns(self, message_id: str, change: MessageChange) -> bool:
+        """Whether the filters have not judged the message as it is after this change.
+
+        An arrival that did not match is judged once more: Gmail's search may have known it late.
+        """
+        again = change.arrived and self.recheck is not None
+        return change.history_id > self.start or again or message_id in self.retries
+
+    @property
+    def recheck(self) -> int | None:
+        """History id after which arrivals are judged once more; None for none."""
+        return self.state.recheck if self.options.q and self.mode == "incremental" else None
+
     def may_enter(self, change: MessageChange) -> bool:
         """Whether a message that is not stored may match the filters by these changes, as far as they say."""
         labels = change.labels_after(None)
@@ -172,6 +185,18 @@ class TableSync(ABC):
         """Messages that the changes may bring into the table and that are not stored: id to thread id."""
 
     @abstractmethod
+    def key_of(self, message_id: str, thread_id: str) -> str:
+        """Key of the row that a message belongs to."""
+
+    @abstractmethod
+    def changed_rows(self, changes: Changes) -> dict[str, dict[str, int]]:
+        """Stored rows that the changes may take out of `q`, with the messages of each that may match it still.
+
+        Returns:
+            By key, ids and dates (epoch milliseconds) of the stored messages whose labels match.
+        """
+
+    @abstractmethod
     def needs_whole(self, thread_id: str) -> bool:
         """Whether a candidate's thread has to be read whole, for messages that no history record names."""
 
@@ -195,6 +220,10 @@ class TableSync(ABC):
         self._obsolete = set(plan.obsolete)
         self._narrowed = plan.narrowed
         self.outstanding |= plan.requested
+
+    def delete_row(self, key: str) -> None:
+        """Delete a row with the next changes that are written."""
+        self._obsolete.add(key)
 
     def settle(self, message_ids: Iterable[str]) -> None:
         """Record that these messages have an outcome."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from gmail_client.changes import ListedThread
@@ -25,6 +25,11 @@ class TablePlan:
         labels_since: History id through which the labels of `in_lake` are right; None if it is empty.
         obsolete: Keys of rows that no longer match, because the options changed after they were written.
         unlisted: Keys of rows that are not in the listing, if the listing decides.
+        lasting: Messages that match `q` without its top-level date terms, if rows whose labels changed are judged by
+            them; else None.
+        undecided: Requested messages whose dates decide whether they match.
+        awaiting: Undecided messages by the key of a stored row that is deleted unless one of them matches.
+        arrivals_rejected: Messages arrived that do not match `q`.
         narrowed: Rows may be stored that these options exclude.
     """
 
@@ -35,4 +40,8 @@ class TablePlan:
     labels_since: int | None = None
     obsolete: set[str] = field(default_factory=set)
     unlisted: set[str] = field(default_factory=set)
+    lasting: Set[str] | None = None
+    undecided: set[str] = field(default_factory=set)
+    awaiting: MessageIds = field(default_factory=dict)
+    arrivals_rejected: bool = False
     narrowed: bool = False

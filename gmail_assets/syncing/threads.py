@@ -60,10 +60,12 @@ class ThreadsSync(TableSync):
         self.stored: dict[str, ThreadWithoutContent] = {}
         self._dated = self.options.search is not None
         self._fresh: set[str] = set()
+        self._changed: set[str] = set()
         self._pending: _Pending | None = None
 
     def _read_stored(self, changes: Changes | None) -> None:
         self._fresh = set()
+        self._changed = set()
         keys = None if changes is None else {change.thread_id for change in changes.messages.values()}
         table = self.partition.members(keys)
         self.soft_deleted = set(table.filter(table["soft_deleted"])["id"].to_pylist())
@@ -130,6 +132,28 @@ class ThreadsSync(TableSync):
             if fits:
                 found[message_id] = change.thread_id
         return found
+
+    def key_of(self, message_id: str, thread_id: str) -> str:
+        """The thread's id."""
+        return thread_id
+
+    def changed_rows(self, changes: Changes) -> dict[str, dict[str, int]]:
+        """Threads of whose stored messages the changes name one, by id: such a thread is judged as a whole."""
+        named = {
+            change.thread_id
+            for message_id, change in changes.messages.items()
+            if self.labels_of(change.thread_id, [message_id]) and self.concerns(message_id, change)
+        }
+        rows = {}
+        for thread_id in named:
+            stored, row = self.stored[thread_id], dict[str, int]()
+            for message_id, labels in stored.members.items():
+                change = changes.messages.get(message_id)
+                after = labels if change is None else change.labels_after(labels)
+                if not (change and change.deleted) and self.options.matches_labels(after or ()):
+                    row[message_id] = stored.dates[message_id]
+            rows[thread_id] = row
+        return rows
 
     def needs_whole(self, thread_id: str) -> bool:
         """True for a filtered thread that is new: messages that no record names may belong to its row."""
@@ -267,11 +291,7 @@ class ThreadsSync(TableSync):
             if unwanted:
                 edit_of(thread_id).drop.update(unwanted)
         deleted = self._obsolete | {
-            thread_id
-            for thread_id in edits
-            if (self.options.label_ids or self.options.start_date is not None)
-            and thread_id not in unread
-            and not self._belongs(self.stored[thread_id])
+            thread_id for thread_id in edits if thread_id not in unread and not self._belongs(thread_id)
         }
         for thread_id in self._obsolete:
             edit_of(thread_id)
@@ -288,10 +308,16 @@ class ThreadsSync(TableSync):
         self._obsolete = set()
         self._narrowed = False
 
-    def _belongs(self, stored: ThreadWithoutContent) -> bool:
-        """Whether one of the messages matches the filters."""
+    def _belongs(self, thread_id: str) -> bool:
+        """Whether a stored thread has a message that matches the filters, as far as they were judged in this step."""
+        stored, lasting = self.stored[thread_id], self.plan.lasting
+        judged = None if lasting is None or thread_id not in self._changed else lasting | self.plan.matches
+        if judged is None and not self.options.label_ids and self.options.start_date is None:
+            return True
         return any(
-            self.options.matches_labels(labels) and self.options.matches_date(stored.dates.get(message_id))
+            (judged is None or message_id in judged)
+            and self.options.matches_labels(labels)
+            and self.options.matches_date(stored.dates.get(message_id))
             for message_id, labels in stored.members.items()
         )
 
@@ -301,6 +327,8 @@ class ThreadsSync(TableSync):
         """Add one message's change to its thread's edit."""
         if message_id in stored.members and message_id not in self._fresh:
             labels = None if change.deleted else change.labels_after(stored.members[message_id])
+            if labels is None or set(labels) != set(stored.members[message_id]):
+                self._changed.add(change.thread_id)
             if labels is None or not self.options.is_visible(labels):
                 edit.drop.add(message_id)
                 stored.members.pop(message_id)

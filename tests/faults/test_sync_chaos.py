@@ -42,6 +42,10 @@ FILTERS: list[dict[str, Any]] = [
     {"labelIds": "TRASH"},
     {"format": "minimal"},
     {"format": "metadata", "q": "is:unread"},
+    {"q": "{is:starred is:unread} -in:inbox"},
+    {"startDate": "2024-06-01"},
+    {"startDate": "2025-06-01", "labelIds": "INBOX"},
+    {"startDate": 1700000000, "q": "is:unread OR has:attachment"},
 ]
 
 # For messages and for threads: mostly alike, as most people have them.

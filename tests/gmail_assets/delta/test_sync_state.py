@@ -45,6 +45,9 @@ STATES = st.builds(
     reread=st.none() | st.builds(LabelReread, HISTORY, HISTORY),
     unexplained=st.integers(-(10**9), 10**9),
     accepted=st.integers(-(10**9), 10**9),
+    judged=st.booleans(),
+    synced_at=st.none(),
+    recheck=st.none(),
 )
 
 

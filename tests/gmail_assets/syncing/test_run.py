@@ -283,7 +283,7 @@ def test_spam_and_trash_come_where_a_filter_asks_for_them(
         assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_row_that_entered_under_q_stays_until_its_message_is_deleted(gmail: Emulator, lake: Lake) -> None:
+def test_a_row_leaves_when_its_message_stops_matching_q_or_is_deleted(gmail: Emulator, lake: Lake) -> None:
     tables = [spec("messages", q="is:unread")]
     run(gmail, lake, tables)
     entered = {row["id"] for row in stored_rows(lake, "messages")}
@@ -292,7 +292,8 @@ def test_a_row_that_entered_under_q_stays_until_its_message_is_deleted(gmail: Em
     mailbox.modify(read, [], ["UNREAD"])
     mailbox.delete(deleted)
     run(gmail, lake, tables)
-    assert {row["id"] for row in stored_rows(lake, "messages")} == entered - {deleted}
+    assert {row["id"] for row in stored_rows(lake, "messages")} == entered - {read, deleted}
+    assert_lake_is_true(lake, gmail, tables)
 
 
 def test_changed_filters_let_rows_go_that_they_do_not_name(gmail: Emulator, lake: Lake) -> None:

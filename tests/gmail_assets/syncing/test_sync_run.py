@@ -306,17 +306,19 @@ def test_a_message_that_q_does_not_want_is_not_let_in_by_another_tables_failure(
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_wanted_message_that_comes_late_enters_though_q_no_longer_names_it(
-    gmail: Emulator, lake: Lake
+@pytest.mark.parametrize("read", [False, True])
+def test_a_refused_message_that_comes_late_enters_if_it_matches_then(
+    gmail: Emulator, lake: Lake, read: bool
 ) -> None:
     tables = [spec("messages", q="is:unread subject:needle")]
     mailbox = gmail.mailbox()
     lost = mail(mailbox, "needle")
     sync(refusing(client_of(gmail).mailbox(), {lost}), lake, tables)
     assert unfetched(lake, "messages") == {lost}
-    mailbox.modify(lost, [], ["UNREAD"])
+    mailbox.modify(lost, ["STARRED"], ["UNREAD"] if read else [])
     run(gmail, lake, tables)
-    assert [row["id"] for row in stored_rows(lake, "messages")] == [lost]
+    assert [row["id"] for row in stored_rows(lake, "messages")] == [lost][read:]
+    assert not unfetched(lake, "messages")
 
 
 def test_a_kept_row_comes_back_only_where_q_wants_it(gmail: Emulator, lake: Lake) -> None:
@@ -558,9 +560,7 @@ UNREAD = [spec("messages", q="is:unread"), spec("threads", q="is:unread")]
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_rows_that_entered_under_q_stay_when_the_table_is_restored(
-    gmail: Emulator, lake: Lake, killed: bool
-) -> None:
+def test_rows_that_a_restore_brings_back_are_judged_again(gmail: Emulator, lake: Lake, killed: bool) -> None:
     mailbox = gmail.mailbox()
     one = mail(mailbox, "one")
     mailbox.modify(one, ["UNREAD"], [])
@@ -574,7 +574,8 @@ def test_rows_that_entered_under_q_stay_when_the_table_is_restored(
         with dying_after_growth(), pytest.raises(Killed):
             run(gmail, lake, UNREAD)
     run(gmail, lake, UNREAD)
-    assert one in {row["id"] for row in stored_rows(lake, "messages")}
+    assert one not in {row["id"] for row in stored_rows(lake, "messages")}
+    assert_lake_is_true(lake, gmail, UNREAD)
 
 
 def test_rows_restored_from_other_options_do_not_stay(gmail: Emulator, lake: Lake) -> None:

@@ -1,0 +1,188 @@
+"""Which messages match a table's search, asked of Gmail at the lowest cost: `SearchJudge`.
+
+Gmail answers with listings only. A message whose date is known is looked for in a listing of the search within its
+second, which is one page; several share a listing where few rows lie between them. A message that just arrived is
+looked for since the last sync. For the others the search is listed as a whole, or the message is fetched for its date.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from gmail_client.api import GmailApi
+from gmail_client.options import TableOptions
+from gmail_client.search import MARGIN, search_within, without_dates
+
+__all__ = ["Judgement", "SearchJudge"]
+
+_CLOCK_MARGIN = 3_600
+"""Seconds before the last sync from which arrivals are looked for: clocks differ, and mail is delayed in Gmail."""
+_FEW = 10
+"""Arrivals up to which a table without a search fetches them without a look at their dates."""
+
+Groups = Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was found about messages that are not stored.
+
+    Attributes:
+        matching: Those that match.
+        undecided: Those that have to be fetched to know their date.
+    """
+
+    matching: set[str]
+    undecided: set[str]
+
+
+class SearchJudge:
+    """Judges messages by a table's search.
+
+    Args:
+        api: The mailbox.
+        options: The table's options.
+        rows: Rows of the table: about as many messages match the search.
+        dates: Gives the dates of all rows in epoch milliseconds, in order; called if there are many rows.
+    """
+
+    def __init__(
+        self,
+        api: GmailApi,
+        options: TableOptions,
+        rows: int = 0,
+        dates: Callable[[], Sequence[int]] = lambda: (),
+    ) -> None:
+        self._api = api
+        self._options = options
+        self._rows = rows
+        self._dates = dates
+
+    @property
+    def _pages(self) -> int:
+        """About how many pages a listing of the search has."""
+        return self._rows // self._options.page_size + 1
+
+    def still_matching(self, groups: Groups) -> set[str]:
+        """Which stored messages match the search without its top-level date terms.
+
+        Args:
+            groups: Messages with their dates (epoch milliseconds), by row: of each row, one that matches is enough.
+
+        Returns:
+            Of each row that has one, at least one message that matches.
+        """
+        lasting = without_dates(self._options.q)
+        if lasting is None:
+            return {message_id for dates in groups.values() for message_id in dates}
+        return self._dated(lasting, groups)
+
+    def matching_now(self, dates: Mapping[str, int]) -> set[str]:
+        """Which messages match the search as of now, given their dates (epoch milliseconds)."""
+        if self._options.q is None:
+            return set(dates)
+        return self._dated(
+            self._options.q, {message_id: {message_id: at} for message_id, at in dates.items()}
+        )
+
+    def entering(self, arrived: Set[str], others: Set[str], since: int | None) -> Judgement:
+        """Which messages of unknown date match the search.
+
+        Args:
+            arrived: Messages that arrived after the last sync.
+            others: Messages that were there before.
+            since: Epoch seconds of the last sync; None if it is not known.
+        """
+        unknown = set(arrived | others)
+        if not unknown or self._options.search is None:
+            return Judgement(unknown, set())
+        if self._options.q is None and len(arrived) <= _FEW:
+            rest = self._from_listing(set(others))
+            return Judgement(rest.matching | arrived, rest.undecided)
+        recent = 2 * (1 + len(unknown) // self._options.page_size)
+        if since is None or self._pages <= recent:
+            return self._from_listing(unknown)
+        matching = self._recent(self._options.q, unknown, since)
+        unknown -= matching
+        if unknown and self._options.q is not None:
+            unknown -= self._recent(None, unknown, since)  # listed, but not by the search
+        rest = self._from_listing(unknown)
+        return Judgement(matching | rest.matching, rest.undecided)
+
+    def _recent(self, q: str | None, wanted: set[str], since: int) -> set[str]:
+        return self._listed(search_within(q, max(since - _CLOCK_MARGIN, self._start)), wanted)
+
+    @property
+    def _start(self) -> int:
+        start = self._options.start_date
+        return 0 if start is None else max(start - MARGIN, 0)
+
+    def _from_listing(self, wanted: set[str]) -> Judgement:
+        """Judge by the listing of the search, or leave undecided what costs less to fetch."""
+        price = self._api.plan.price
+        listing = self._pages * price("messages.list")
+        single = price("messages.get") + (price("messages.list") if self._options.q else 0)
+        if len(wanted) * single < listing:
+            return Judgement(set(), wanted)
+        return Judgement(self._listed(self._options.search, wanted), set())
+
+    def _dated(self, q: str, groups: Groups) -> set[str]:
+        found: set[str] = {m for dates in groups.values() for m, at in dates.items() if at <= 0}
+        wanted = {row: dates for row, dates in groups.items() if dates and found.isdisjoint(dates)}
+        seconds = sorted({at // 1000 for dates in wanted.values() for at in dates.values()})
+        for first, last in reversed(self._segments(seconds)):
+            within = {
+                row: ids
+                for row, dates in wanted.items()
+                if (ids := {m for m, at in dates.items() if first <= at // 1000 <= last})
+            }
+            # Whether `after:` includes its second is not documented.
+            for page in self._pages_of(search_within(q, max(first - 1, 0), last + 2)) if within else ():
+                for row in [row for row, ids in within.items() if not ids.isdisjoint(page)]:
+                    found |= within.pop(row) & page
+                    del wanted[row]
+                if not within:
+                    break
+        return found
+
+    def _segments(self, seconds: Sequence[int]) -> list[tuple[int, int]]:
+        """Windows of time that cover these seconds with the fewest pages, first and last second of each."""
+        if not seconds:
+            return []
+        if len(seconds) == 1 or self._pages == 1:
+            return [(seconds[0], seconds[-1])]
+        rows = self._dates()
+
+        def pages(first: int, last: int) -> int:
+            within = bisect_right(rows, last * 1000 + 999) - bisect_left(rows, first * 1000)
+            return within // self._options.page_size + 1
+
+        segments = [(seconds[0], seconds[0])]
+        for second in seconds[1:]:
+            first, last = segments[-1]
+            if pages(first, second) <= pages(first, last) + 1:
+                segments[-1] = (first, second)
+            else:
+                segments.append((second, second))
+        return segments
+
+    def _listed(self, q: str | None, wanted: set[str]) -> set[str]:
+        """Which of these messages the search lists; reads up to the last of them."""
+        found: set[str] = set()
+        for page in self._pages_of(q) if wanted else ():
+            found |= wanted & page
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def _pages_of(self, q: str | None) -> Iterator[set[str]]:
+        pages = self._api.list_messages(
+            q=q,
+            label_ids=self._options.label_ids,
+            include_spam_trash=self._options.include_spam_trash,
+            page_size=self._options.page_size,
+        )
+        for page in pages:
+            yield {item["id"] for item in page}
