@@ -30,7 +30,7 @@ from gmail_client.errors import GmailError, HistoryExpiredError, NotFoundError
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
 from gmail_client.schema import to_batch
-from gmail_client.search import MARGIN
+from gmail_client.search import MARGIN, has_dates, without_dates
 from gmail_client.spec import Spec
 from gmail_client.tables import CHANGE_TABLES
 
@@ -66,7 +66,7 @@ class TableVerdict:
         extra: Stored, not in Gmail, and not explained.
         since_sync: Differences that the history since the last sync explains.
         not_fetched: Messages that could not be fetched; every run tries them again.
-        kept: Rows that entered under `q` and do not match it any more: they stay by design.
+        kept: Rows that `q` no longer finds by time alone (`newer_than:`): they stay by design.
         sampled: Rows compared field by field.
         differing: Rows of the sample that differ.
         unfinished: Why the table can't be compared yet; empty if it can.
@@ -333,15 +333,22 @@ class _Verification:
         table.not_fetched = len(missing & known)
         missing -= known
         if extra and status.spec.options.q:
-            present = list_message_ids(
-                self._api, status.spec.options, everything=True, on_progress=self._progress.messages()
-            )
-            there = set(present if name == "messages" else present.values())
+            aged = self._aged(status.spec.options)
+            there = set(aged if name == "messages" else aged.values())
             table.kept = len(extra & there)
             extra -= there
         table.missing, table.extra = len(missing), len(extra)
         self._examples(name, missing, "is in the mailbox and not in the table")
         self._examples(name, extra, "is in the table and not in the mailbox")
+
+    def _aged(self, options: TableOptions) -> dict[str, str]:
+        """Messages that rows may be kept of although the search no longer finds them: by time alone none leaves."""
+        lasting = without_dates(options.q)
+        if has_dates(lasting):
+            return list_message_ids(
+                self._api, options, everything=True, on_progress=self._progress.messages()
+            )
+        return self._list(options.model_copy(update={"q": lasting}))
 
     def _compare_members(
         self, held: Mapping[str, set[str]], listed: Mapping[str, str], moved: set[str]

@@ -195,7 +195,8 @@ def plan_incremental(
             changes.messages.setdefault(message_id, MessageChange(entry.thread_id, 0, arrived=True))
     plan = SyncPlan({}, changes, cursor=changes.head)
     for table in tables:
-        table.read_stored(changes)
+        table.read_stored(changes)  # of all first: one may store what another lacks
+    for table in tables:
         share = plan.tables[table] = TablePlan(threads=table.plan.threads)
         candidates = {
             message_id: thread_id

@@ -265,14 +265,17 @@ def check(seed: int, steps: list[str | float], drawn: tuple[Any, Any]) -> None:
     steps=STEPS,
     drawn=st.one_of(st.tuples(SPECS, SPECS), SPECS.map(lambda s: (s, s))),
 )
+@example(3, [*["receive"] * 6, "sync", 9.0, *["labels"] * 12], ((2, (), False, None),) * 2)
+@example(4, [*["reply"] * 6, "sync", 9.0, *["labels"] * 12, "sync"], ((3, (), False, None),) * 2)
 @example(
-    3,
-    ["labels"] * 6 + ["sync", 8.0] + ["labels"] * 8 + ["sync", "flip", 3.0, "expire"],
-    ((3, (), False, None),) * 2,
+    5,
+    [*["labels"] * 8, "sync", 6.0, *["flip"] * 4, "sync", *["labels"] * 4, "expire"],
+    ((7, (), False, None),) * 2,
 )
-@example(4, ["reply", "labels", "sync", 6.0, "flip", "sync", "labels", "expire"], ((7, (), False, None),) * 2)
-@example(5, ["import", "sync", 3.0, "sync", "expire", "delete", "sync"], ((5, (), False, None),) * 2)
-@example(6, ["import", "reply", "sync", "labels", "labels", 1.0, "sync"], ((1, ("INBOX",), True, 15),) * 2)
+@example(
+    6, ["receive"] * 4 + ["sync", 3.0, "labels", "sync", "expire", "delete"], ((5, (), False, None),) * 2
+)
+@example(7, [*["import", "reply"] * 4, "sync", *["labels"] * 12], ((1, ("INBOX",), True, 15),) * 2)
 def test_rows_are_those_that_the_filters_promise(
     seed: int, steps: list[str | float], drawn: tuple[Any, Any]
 ) -> None:

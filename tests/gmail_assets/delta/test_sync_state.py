@@ -1,4 +1,4 @@
-"""The sync state: its transitions, its form in the Delta log, and the migration from version 1."""
+"""The sync state: its transitions, its form in the Delta log, and the migration from versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from gmail_assets.delta.sync_state import (
     transactions,
 )
 from gmail_assets.views.derivation import ViewSources, derive
+from gmail_client.options import TableOptions
 from gmail_client.spec import Spec
 
 V1 = Path(__file__).parents[2] / "fixtures" / "lake_state_v1.tar.gz"
@@ -32,6 +33,9 @@ V1 = Path(__file__).parents[2] / "fixtures" / "lake_state_v1.tar.gz"
 
 V2 = Path(__file__).parents[2] / "fixtures" / "lake_state_v2.tar.gz"
 """A lake that commit 4de85c1 wrote, with addresses in the ids: five mailboxes, derived tables, registry."""
+V2_SEARCH = V1.with_name("lake_state_v2_search.tar.gz")
+"""A lake of three mailboxes that version 2 wrote: under `q: is:unread` with a row that does not match, without filters,
+and a first load under `q` that stopped."""
 
 HISTORY = st.integers(1, 2**62)
 STATES = st.builds(
@@ -49,9 +53,12 @@ STATES = st.builds(
     synced_at=st.none(),
     recheck=st.none(),
 )
+SYNCED = st.builds(
+    replace, STATES, cursor=HISTORY, synced_at=st.none() | st.integers(1, 2**33), recheck=st.none() | HISTORY
+)
 
 
-@given(before=STATES, after=STATES)
+@given(before=STATES | SYNCED, after=STATES | SYNCED)
 def test_what_is_written_is_read_whatever_was_there_before(before: SyncState, after: SyncState) -> None:
     log: dict[str, int] = {}
     for fence, state in enumerate((before, after), start=1):
@@ -130,7 +137,8 @@ def test_a_lake_of_version_2_goes_on_where_it_was(lake_of_2: Lake, name: str, fi
     expected = STATES_OF_2[name, fingerprint]
     before = partition(lake_of_2, name, fingerprint)
     for found in (before.state, _committed(before), partition(lake_of_2, name, fingerprint).state):
-        assert found == replace(expected, options=number_of(fingerprint), format=number_of("full"))
+        numbers = {"options": number_of(fingerprint), "format": number_of("full")}
+        assert found == replace(expected, **numbers, judged=False)
     assert not before.changed_format
     for other, print_ in STATES_OF_2:
         assert partition(lake_of_2, other, print_).written
@@ -178,6 +186,35 @@ def test_a_new_mailbox_leaves_no_address_in_transaction_ids(tmp_path: Path) -> N
     assert "/messages/writer" in log
     assert "example.test" not in log
     assert partition(lake, "new").state.load_start == 5
+def test_rows_of_version_2_are_to_be_judged(tmp_path: Path) -> None:
+    with tarfile.open(V2_SEARCH) as archive:
+        archive.extractall(tmp_path, filter="data")
+    lake = Lake(str(tmp_path / "lake"))
+    unread = TableOptions(q="is:unread").fingerprint
+
+    def opened(address: str, fingerprint: str) -> MailboxPartition:
+        return MailboxPartition(lake.table("messages"), f"{address}@gmail.test", fingerprint, "full")
+
+    filtered = opened("ada.ashdown", unread)
+    assert (filtered.state.cursor, filtered.state.rows_match, filtered.state.judged) == (108979, True, False)
+    assert (filtered.state.synced_at, filtered.state.recheck) == (None, None)
+    plain = opened("grace.birch", "all").state
+    assert (plain.cursor, plain.judged) == (218124, False)
+    filtered.commit(filtered.state.unsynced(200_000))
+    assert not opened("ada.ashdown", unread).state.judged, "the reconciliation is not finished"
+    filtered.commit(filtered.state.synced(200_000, 1_700_000_000, recheck=150_000))
+    migrated = opened("ada.ashdown", unread).state
+    assert (migrated.cursor, migrated.judged) == (200_000, True)
+    assert (migrated.synced_at, migrated.recheck) == (1_700_000_000, 150_000)
+    assert not opened("grace.birch", "all").state.judged
+
+
+def test_a_sync_that_finds_nothing_new_leaves_the_state_as_it_is() -> None:
+    state = SyncState(1, 2).synced(10, 1_700_000_000)
+    assert state.synced(10, 1_700_000_060) == state
+    rejected = state.synced(20, 1_700_000_060, recheck=10)
+    assert rejected.synced(20, 1_700_000_120).recheck is None
+    assert rejected.unsynced(30).recheck is None
 
 
 def test_a_state_of_a_later_version_is_refused(old_lake: Lake) -> None:

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from deltalake import CommitProperties, Transaction
 from support.chaos import InstantClock, client_of
 from support.lake import assert_lake_is_true, stored_rows
 
@@ -17,6 +19,7 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.operations.plan import plan_mailbox
 from gmail_assets.operations.verify import verify_mailbox
 from gmail_assets.syncing import SyncResult, sync
+from gmail_assets.syncing.planner import SyncPlanner
 from gmail_client.emulator import EmulatedMailbox, Emulator
 from gmail_client.spec import Spec, SpecTable
 
@@ -167,3 +170,183 @@ def test_a_table_of_messages_is_reconciled_by_listing_what_its_start_date_includ
     assert spent["messages.list"] <= 2 * 5 * 2
     assert spent["threads.list"] <= 2 * 10
     assert_lake_is_true(lake, gmail, tables)
+
+
+# q
+
+
+def unread(**more: Any) -> list[SpecTable]:
+    return both(q="is:unread", **more)
+
+
+def test_a_message_that_stops_matching_leaves_and_one_that_matches_again_is_taken_from_the_lake(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    one, two = mail(mailbox), mail(mailbox)
+    tables = [spec("messages", q="is:unread"), spec("threads")]
+    run(gmail, lake, tables)
+    mailbox.modify(one, [], ["UNREAD"])
+    assert not set(GETS) & units(gmail, lake, tables).keys()
+    assert ids(lake) == {two}
+    mailbox.modify(one, ["UNREAD"], [])
+    assert not set(GETS) & units(gmail, lake, tables).keys()
+    assert ids(lake) == {one, two}
+    assert_lake_is_true(lake, gmail, tables)
+
+
+def test_a_changed_message_costs_one_page_however_many_rows_there_are(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    stored = [mail(mailbox, f"talk {number}", at=START + number * DAY) for number in range(40)]
+    tables = [spec("messages", q="is:unread", maxResults=5)]
+    run(gmail, lake, tables)
+    mailbox.modify(stored[7], ["STARRED"], [])
+    assert units(gmail, lake, tables)["messages.list"] == 5
+    mailbox.modify(stored[7], [], ["UNREAD"])
+    mailbox.modify(stored[30], ["STARRED"], [])
+    assert units(gmail, lake, tables)["messages.list"] == 2 * 5
+    assert_lake_is_true(lake, gmail, tables)
+    mailbox.batch_modify(stored, [], ["UNREAD"])
+    assert units(gmail, lake, tables)["messages.list"] <= 8 * 5
+    assert ids(lake) == set()
+
+
+def test_new_mail_that_does_not_match_lists_no_old_mail(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    for number in range(40):
+        mail(mailbox, f"talk {number}", at=START + number * DAY)
+    tables = [spec("messages", q="subject:talk", maxResults=5)]
+    run(gmail, lake, tables)
+    gmail.clock.sleep(DAY)
+    mail(mailbox, "hay")
+    spent = units(gmail, lake, tables)
+    assert spent["messages.list"] == 2 * 5
+    assert not set(GETS) & spent.keys()
+    # Once more, as Gmail's search may find it late.
+    assert units(gmail, lake, tables)["messages.list"] == 2 * 5
+    assert "messages.list" not in units(gmail, lake, tables)
+    new = mail(mailbox, "talk")
+    assert units(gmail, lake, tables)["messages.list"] == 5
+    assert new in ids(lake)
+    assert_lake_is_true(lake, gmail, tables)
+
+
+@pytest.mark.parametrize("subject", ["talk", "hay"])
+def test_old_mail_that_is_imported_is_fetched_for_its_date(gmail: Emulator, lake: Lake, subject: str) -> None:
+    mailbox = gmail.mailbox()
+    for number in range(60):
+        mail(mailbox, f"talk {number}", at=START + number * DAY)
+    tables = [spec("messages", q="subject:talk", maxResults=5)]
+    run(gmail, lake, tables)
+    gmail.clock.sleep(DAY)
+    mail(mailbox, subject, at=START + 9 * DAY)
+    spent = units(gmail, lake, tables)
+    assert spent["messages.get"] == 20
+    assert spent["messages.list"] == 3 * 5
+    assert_lake_is_true(lake, gmail, tables)
+
+
+def test_a_late_index_loses_no_arrival(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    mail(mailbox)
+    run(gmail, lake, unread())
+    new = mail(mailbox)
+    client = client_of(gmail).mailbox()
+    with mock.patch.object(type(client.api), "list_messages", return_value=[[]]):
+        sync(client, lake, unread())
+    assert new not in ids(lake)
+    run(gmail, lake, unread())
+    assert_lake_is_true(lake, gmail, unread())
+
+
+def test_a_thread_stays_by_a_reply_that_matches(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    first = mail(mailbox)
+    run(gmail, lake, unread())
+    mailbox.modify(first, [], ["UNREAD"])
+    reply = mail(mailbox, reply_to=first)
+    run(gmail, lake, unread())
+    assert_lake_is_true(lake, gmail, unread())
+    assert ids(lake, "threads") == {first}
+    mailbox.modify(reply, [], ["UNREAD"])
+    mail(mailbox, reply_to=first, labels=("INBOX",))
+    spent = units(gmail, lake, unread())
+    assert not set(GETS) & spent.keys()
+    assert ids(lake, "threads") == set()
+
+
+def test_a_lake_of_version_2_is_reconciled_once_without_fetching(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    one, aged = mail(mailbox), mail(mailbox)
+    tables = both(q="is:unread newer_than:7d")
+    run(gmail, lake, tables)
+    gmail.clock.sleep(9 * DAY)
+    new = mail(mailbox)
+    mailbox.modify(one, [], ["UNREAD"])
+    with mock.patch.object(
+        SyncPlanner, "staying", lambda self, table, rows: {m for row in rows.values() for m in row}
+    ):
+        run(gmail, lake, tables)
+    assert ids(lake) == {one, aged, new}
+    for name in ("messages", "threads"):
+        base = f"gmail/{mailbox.address}/{name}"
+        done = [Transaction(f"{base}/version", 2), Transaction(f"{base}/judged", 0)]
+        table = lake.table(name)
+        table.delta.create_write_transaction(
+            [],
+            "append",
+            table.delta.schema(),
+            partition_by=["mailbox"],
+            commit_properties=CommitProperties(app_transactions=done),
+        )
+    gmail.usage.reset()
+    results = run(gmail, lake, tables)
+    assert {result.mode for result in results.values()} == {"reconcile"}
+    assert any("stopped matching `q`" in text for text in results["messages"].warnings)
+    # A sample of unchanged threads is read for their labels; no content is.
+    assert gmail.usage.calls.get("threads.get", 0) == 0
+    assert ids(lake) == ids(lake, "threads") == {aged, new}
+    assert {result.mode for result in run(gmail, lake, tables).values()} == {"incremental"}
+
+
+def test_a_renamed_label_shows_at_the_next_reconciliation(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    label = mailbox.create_label("Errand")
+    one, _ = mail(mailbox, labels=("INBOX", label)), mail(mailbox)
+    tables = both(q="label:errand")
+    run(gmail, lake, tables)
+    mailbox.update_label(label, {"name": "Home"})
+    run(gmail, lake, tables)
+    assert ids(lake) == {one}
+    run(gmail, lake, tables, reconcile=True)
+    assert ids(lake) == ids(lake, "threads") == set()
+
+
+def test_a_search_that_waits_for_age_says_so(gmail: Emulator, lake: Lake) -> None:
+    mail(gmail.mailbox())
+    tables = [spec("messages", q="older_than:2d")]
+    assert any("older_than:" in text for text in run(gmail, lake, tables)["messages"].warnings)
+    gmail.clock.sleep(3 * DAY)
+    run(gmail, lake, tables)
+    assert ids(lake) == set()
+    run(gmail, lake, tables, reconcile=True)
+    assert len(ids(lake)) == 1
+
+
+def test_verify_counts_aged_rows_as_kept_and_others_as_too_many(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    aged, read = mail(mailbox), mail(mailbox)
+    tables = both(q="is:unread newer_than:7d")
+    run(gmail, lake, tables)
+    gmail.clock.sleep(9 * DAY)
+    mailbox.modify(read, [], ["UNREAD"])
+    with mock.patch.object(
+        SyncPlanner, "staying", lambda self, table, rows: {m for row in rows.values() for m in row}
+    ):
+        run(gmail, lake, tables)
+    verdict = verify_mailbox(client_of(gmail).mailbox(), lake, Spec(tables=tuple(tables)))
+    assert {name: (table.kept, table.extra) for name, table in verdict.tables.items()} == {
+        "messages": (1, 1),
+        "threads": (1, 1),
+    }
+    assert ids(lake) == {aged, read}
