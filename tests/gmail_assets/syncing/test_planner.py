@@ -315,7 +315,7 @@ def test_a_renamed_label_shows_at_the_next_reconciliation(gmail: Emulator, lake:
     one, _ = mail(mailbox, labels=("INBOX", label)), mail(mailbox)
     tables = both(q="label:errand")
     run(gmail, lake, tables)
-    mailbox.update_label(label, {"name": "Home"})
+    mailbox.update_label(label, name="Home")
     run(gmail, lake, tables)
     assert ids(lake) == {one}
     run(gmail, lake, tables, reconcile=True)
