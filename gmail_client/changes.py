@@ -21,7 +21,6 @@ __all__ = [
     "MessageChange",
     "list_message_ids",
     "list_thread_heads",
-    "matching",
     "read_changes",
 ]
 
@@ -258,13 +257,3 @@ def list_thread_heads(
             heads[item["id"]] = ListedThread(int(item.get("historyId") or 0), item.get("snippet", ""))
         on_progress(len(heads))
     return heads
-
-
-def matching(api: GmailApi, options: TableOptions, candidates: set[str]) -> set[str]:
-    """The candidates that Gmail lists under `q`, from a day before `startDate`; all of them without these.
-
-    Costs a listing up to the last match.
-    """
-    if options.search is None or not candidates:
-        return candidates
-    return candidates.intersection(list_message_ids(api, options, until=candidates))

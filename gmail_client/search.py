@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "MARGIN",
+    "as_of",
     "date_terms",
     "has_dates",
     "search_within",
@@ -34,6 +35,8 @@ _DATE_WORD = re.compile(rf"(?:{_OPERATORS}):\S+", re.IGNORECASE)
 _DATE_NAME = re.compile(rf"(?:{_OPERATORS}):", re.IGNORECASE)
 _ANY_DATE = re.compile(rf"(?<![\w:])(?:{_OPERATORS}):", re.IGNORECASE)
 _AGEING = re.compile(r"(?<![\w:-])older_than:", re.IGNORECASE)
+_NEWER_THAN = re.compile(r'newer_than:"?([0-9]{1,6})([hdmy])"?', re.IGNORECASE)
+_UNITS = {"h": 3_600, "d": 86_400, "m": 31 * 86_400, "y": 366 * 86_400}
 _QUOTED = re.compile(r'"[^"]*"?')
 
 
@@ -87,6 +90,25 @@ def without_dates(q: str | None) -> str | None:
 def date_terms(q: str | None) -> list[str]:
     """The top-level date terms of the search."""
     return _split(q)[1]
+
+
+def as_of(q: str | None, seconds: int) -> str | None:
+    """The search with `newer_than:` at its top level counted back from a time (epoch seconds) instead of now.
+
+    Months have 31 days and years 366: rather a day too many.
+    """
+    rest, dates = _split(q)
+    shifted = [_since(term, seconds) for term in dates]
+    if shifted == dates:
+        return q
+    return " ".join([*([f"({rest})"] if rest else []), *shifted])
+
+
+def _since(term: str, seconds: int) -> str:
+    match = _NEWER_THAN.fullmatch(term)
+    if match is None:
+        return term
+    return f"after:{max(seconds - int(match[1]) * _UNITS[match[2].lower()], 0)}"
 
 
 def _split(q: str | None) -> tuple[str | None, list[str]]:

@@ -17,6 +17,7 @@ from gmail_client.changes import list_message_ids
 from gmail_client.errors import OptionError
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 from lakeflow_entry.connection import Connection
+from lakeflow_entry.stream.deletes import kept_options
 from lakeflow_entry.table_options import find, table_options
 
 __all__ = ["VIRTUAL_TABLES", "read_virtual"]
@@ -92,8 +93,7 @@ def _ids(options: Mapping[str, str], connection: Connection) -> list[dict[str, A
             fix='Use ["messages"] or ["threads"].',
         )
     given = table_options(names[0], configurations.get(names[0]))
-    # A row that entered under `q` stays until its message is deleted.
-    listed = list_message_ids(connection.mailbox().api, given.model_copy(update={"q": None}))
+    listed = list_message_ids(connection.mailbox().api, kept_options(given))
     return [{"id": one} for one in (listed if names[0] == "messages" else dict.fromkeys(listed.values()))]
 
 

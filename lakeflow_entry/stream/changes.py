@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gmail_client.api import GmailApi
-from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads, matching
+from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.options import TableOptions
+from gmail_client.search import as_of
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch
 from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of
 from lakeflow_entry.stream.load_plan import LoadPlan
@@ -83,7 +84,7 @@ class ChangeReader:
         if end.reload or start.same_place(end):
             return Batch()
         try:
-            return self._changed(self.history.between(self.table, start, end))
+            return self._changed(self.history.between(self.table, start, end), start)
         except HistoryExpiredError:
             self._warn(start.history_id)
             return Batch() if end.version > 1 else self._loaded(end, _EVERYTHING)
@@ -93,7 +94,12 @@ class ChangeReader:
     def _start_load(self, start: Offset, head: int | None) -> tuple[Offset, Batch]:
         # The head comes before the listing: what changes in between is in the history after it.
         started = head if head is not None else head_of(self.api)
-        end = Offset(started, limit=self.limit, reloaded=started if start.reload else None)
+        end = Offset(
+            started,
+            limit=self.limit,
+            reloaded=started if start.reload else None,
+            loaded_at=self._loaded_at(start),
+        )
         listing = self._listing_of(end)
         if not listing.plan.positions:
             if self.options.filtered:
@@ -105,6 +111,10 @@ class ChangeReader:
             return end, Batch()
         load = listing.plan.start(self.limit)
         return replace(end, load=load), self._loaded(end, load)
+
+    def _loaded_at(self, start: Offset) -> int | None:
+        depends = start.is_new and as_of(self.options.q, 0) != self.options.q
+        return int(self.api.now) if depends else start.loaded_at
 
     def _continue_load(self, start: Offset, load: LoadPosition, confirmed: bool) -> tuple[Offset, Batch]:
         """The batch at `load`. The first one contains what the start of the load already delivered from a listing of
@@ -155,7 +165,7 @@ class ChangeReader:
             self._warn(start.history_id)
             return start.expired(), Batch()
         # Even when all is read again afterwards: a repeated read from `start` has to contain what the first one did.
-        batch = self._changed(part)
+        batch = self._changed(part, start)
         if lost:
             self._warn(start.since)
             return start.expired(), batch
@@ -172,19 +182,23 @@ class ChangeReader:
             history_id,
         )
 
-    def _changed(self, part: HistorySlice) -> Batch:
+    def _changed(self, part: HistorySlice, start: Offset) -> Batch:
+        options = self.options
+        if start.loaded_at is not None:
+            # Whether a row is stored is not known here: rows of the first load count as new as they were then.
+            options = options.model_copy(update={"q": as_of(options.q, start.loaded_at)})
         if self.table == "messages":
-            return self._changed_messages(part)
-        return self._changed_threads(part)
+            return self._changed_messages(part, options)
+        return self._changed_threads(part, options)
 
-    def _changed_messages(self, part: HistorySlice) -> Batch:
+    def _changed_messages(self, part: HistorySlice, options: TableOptions) -> Batch:
         candidates = {}
         for message_id in part.keys:
             change = part.changes.messages[message_id]
             labels = change.labels_after(None)
             if not change.deleted and (labels is None or self.options.matches_labels(labels)):
                 candidates[message_id] = change
-        wanted = matching(self.api, self.options, set(candidates))
+        wanted = self.history.matching(part, options, set(candidates))
         threads: dict[str, list[str]] = {}
         for message_id, change in candidates.items():
             if message_id in wanted:
@@ -195,7 +209,7 @@ class ChangeReader:
             changed=True,
         )
 
-    def _changed_threads(self, part: HistorySlice) -> Batch:
+    def _changed_threads(self, part: HistorySlice, options: TableOptions) -> Batch:
         touched: dict[str, dict[str, None]] = {thread_id: {} for thread_id in part.keys}
         sequence = dict.fromkeys(part.keys, 0)
         for message_id, change in part.changes.messages.items():
@@ -203,9 +217,8 @@ class ChangeReader:
                 sequence[change.thread_id] = max(sequence[change.thread_id], change.history_id)
                 if not change.deleted:
                     touched[change.thread_id][message_id] = None
-        if self.options.search is not None and touched:
-            listed = set(list_message_ids(self.api, self.options).values())
-            touched = {thread_id: ids for thread_id, ids in touched.items() if thread_id in listed}
+        listed = self.history.matching(part, options, set(touched), threads=True)
+        touched = {thread_id: ids for thread_id, ids in touched.items() if thread_id in listed}
         if self.options.include_spam_trash and touched:
             # threads.get may leave out what is in the trash or in spam.
             for label_id in ("TRASH", "SPAM"):

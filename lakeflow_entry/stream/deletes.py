@@ -1,8 +1,8 @@
 """The delete flow of a table: the rows to delete from the target, from the history (`DeleteReader`).
 
-A message's row is deleted when the message was deleted permanently, or when its labels no longer match the filters
-(trash and spam included). A thread's row is deleted only with its last message that matches. The flow has a checkpoint
-of its own.
+A message's row is deleted when the message was deleted permanently, or when it changed and no longer matches the
+filters (trash and spam included). A thread's row is deleted when none of its messages matches any more. Date terms at the top
+level of `q` are left out: time alone deletes no row. The flow has a checkpoint of its own.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
 from gmail_client.reads import raise_for_failures
 from gmail_client.schema import SCHEMAS
+from gmail_client.search import has_dates, without_dates
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT
 from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.stream.packed_ids import pack, unpack
 
-__all__ = ["DeleteReader", "DeletedRow", "delete_rows"]
+__all__ = ["DeleteReader", "DeletedRow", "delete_rows", "kept_options"]
 
 Row = dict[str, Any]
 
@@ -194,7 +195,7 @@ class DeleteReader:
         if start.known is None and not self.reconciled:
             raise HistoryExpiredError(
                 f"Gmail no longer keeps the history after {history_id}, and the delete flow of {self.table} can't "
-                "say which rows were deleted since: the table is too large for its offset.",
+                "say which rows were deleted since: its offset does not hold the ids of the table's rows.",
                 fix=f"Run a full refresh of {self.table}. Run the pipeline more often than once a week to avoid it.",
             )
 
@@ -213,8 +214,8 @@ class DeleteReader:
         return [DeletedRow(key, record) for key in sorted(_ids(start.known) - present)]
 
     def _present(self) -> set[str]:
-        """The rows that the table may have; what entered by `q` stays until it is deleted."""
-        listed = list_message_ids(self.api, self.options.model_copy(update={"q": None}))
+        """The rows that the table may have."""
+        listed = list_message_ids(self.api, kept_options(self.options))
         return set(listed if self.table == "messages" else listed.values())
 
     def _known(self, start: Offset, part: HistorySlice, gone: set[str]) -> str | None:
@@ -250,8 +251,8 @@ class DeleteReader:
     def _rows(self, part: HistorySlice) -> list[DeletedRow]:
         keys = set(part.keys)
         if self.table == "messages":
-            return self._messages(part.changes, keys)
-        return self._threads(part.changes, keys)
+            return self._messages(part, keys)
+        return self._threads(part, keys)
 
     def _left(self, change: MessageChange, labels: tuple[str, ...] | None) -> bool:
         """Whether the records took a message out of what the filters name."""
@@ -281,15 +282,26 @@ class DeleteReader:
                     labels[message["id"]] = tuple(message.get("labelIds") or ())
         return labels
 
-    def _messages(self, changes: Changes, keys: set[str]) -> list[DeletedRow]:
+    def _messages(self, part: HistorySlice, keys: set[str]) -> list[DeletedRow]:
+        changes = part.changes
         labels = self._labels(changes, keys)
+        left = {m for m in keys if self._left(changes.messages[m], labels[m])}
+        if self._lasting.q is not None:
+            judged = {m for m in keys - left if self.options.matches_labels(labels[m] or ())}
+            left |= judged - self.history.matching(part, self._lasting, judged)
         return [
             DeletedRow(message_id, change.history_id, change.thread_id)
             for message_id, change in changes.messages.items()
-            if message_id in keys and self._left(change, labels[message_id])
+            if message_id in left
         ]
 
-    def _threads(self, changes: Changes, keys: set[str]) -> list[DeletedRow]:
+    @property
+    def _lasting(self) -> TableOptions:
+        """The options with the search that a row has to match still."""
+        return self.options.model_copy(update={"q": without_dates(self.options.q)})
+
+    def _threads(self, part: HistorySlice, keys: set[str]) -> list[DeletedRow]:
+        changes = part.changes
         members = {m for m, change in changes.messages.items() if change.thread_id in keys}
         labels = self._labels(changes, members)
         shrunk: set[str] = set()
@@ -297,19 +309,25 @@ class DeleteReader:
         for message_id in members:
             change = changes.messages[message_id]
             sequence[change.thread_id] = max(sequence[change.thread_id], change.history_id)
-            if self._left(change, labels[message_id]):
+            if self._left(change, labels[message_id]) or self._lasting.q is not None:
                 shrunk.add(change.thread_id)
-        living = self._living(shrunk)
+        living = self._living(part, shrunk)
         return [DeletedRow(t, sequence[t]) for t in sequence if t in shrunk and t not in living]
 
-    def _living(self, threads: set[str]) -> set[str]:
+    def _living(self, part: HistorySlice, threads: set[str]) -> set[str]:
         """Which of the threads still have a message that the filters let in, by whichever calls cost less."""
         if not threads:
             return set()
+        # Only a listing is sure to name what is in the trash, but it does not tell dates.
+        dated = self.options.start_date is not None and not self.options.include_spam_trash
+        if self._lasting.q is not None:
+            threads = self.history.matching(part, self._lasting, threads, threads=True)
+            if not dated:
+                return threads
         price = self.api.plan.price
         pages = int(self.api.profile().get("threadsTotal") or 0) // self.options.page_size + 1
         listing = pages * price("threads.list")
-        if self.options.include_spam_trash or listing < len(threads) * price("threads.get"):
+        if not dated and (self.options.include_spam_trash or listing < len(threads) * price("threads.get")):
             present = self.options.model_copy(update={"q": None})
             return threads.intersection(list_thread_heads(self.api, present))
         return {
@@ -317,10 +335,7 @@ class DeleteReader:
             for fetched in fetch(
                 self.api, (FetchRequest(thread_id, whole=True) for thread_id in threads), "minimal"
             )
-            if any(
-                self.options.matches_labels(m.get("labelIds") or ()) for m in self._taken(fetched).messages
-            )
-            or fetched.failed
+            if any(self.options.matches(m) for m in self._taken(fetched).messages) or fetched.failed
         }
 
     def _taken(self, fetched: FetchedThread) -> FetchedThread:
@@ -336,6 +351,12 @@ class DeleteReader:
                 "%s: the labels of %s are refused, so its row stays: %s", self.table, one, error.what
             )
         return fetched
+
+
+def kept_options(options: TableOptions) -> TableOptions:
+    """Options that list every message whose row may be in the table; time alone takes none out."""
+    lasting = without_dates(options.q)
+    return options.model_copy(update={"q": None if has_dates(lasting) else lasting})
 
 
 def _ids(packed: str | None) -> set[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, read_changes
 from gmail_client.errors import HistoryExpiredError
+from gmail_client.options import TableOptions
 from lakeflow_entry.stream.offsets import Offset
 
 __all__ = ["HistoryRange", "HistorySlice", "head_of"]
@@ -44,6 +45,7 @@ class HistoryRange:
 
     def __init__(self, api: GmailApi) -> None:
         self._api = api
+        self._answer: tuple[tuple[object, ...], set[str]] | None = None
         self._last: tuple[tuple[int, int, int | None], Changes] | None = None
 
     def next(self, table: str, start: Offset, limit: int, head: int | None = None) -> HistorySlice:
@@ -83,6 +85,38 @@ class HistoryRange:
         else:
             changes = read_changes(self._api, begin, head=end.history_id)
         return HistorySlice(changes, _keys(table, changes)[start.seen : end.seen or None], end)
+
+    def matching(
+        self, part: HistorySlice, options: TableOptions, wanted: set[str], *, threads: bool = False
+    ) -> set[str]:
+        """Which messages Gmail lists under the table's search; all of them if it has none.
+
+        Costs a listing up to the last match. Change flow and delete flow of a process may ask for the same batch.
+
+        Args:
+            part: The batch.
+            options: The table's options.
+            wanted: Message ids.
+            threads: `wanted` are threads; one matches by one of its messages.
+        """
+        if options.search is None or not wanted:
+            return wanted
+        key = "threadId" if threads else "id"
+        question = (part.changes.start, part.changes.head, options, key, frozenset(wanted))
+        if self._answer is None or self._answer[0] != question:
+            found: set[str] = set()
+            pages = self._api.list_messages(
+                q=options.search,
+                label_ids=options.label_ids,
+                include_spam_trash=options.include_spam_trash,
+                page_size=options.page_size,
+            )
+            for page in pages:
+                found.update(item[key] for item in page)
+                if wanted <= found:
+                    break
+            self._answer = (question, found)
+        return wanted & self._answer[1]
 
     def _read(self, begin: int, limit: int, head: int | None) -> Changes:
         key = (begin, limit, head)

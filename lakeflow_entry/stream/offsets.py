@@ -9,6 +9,7 @@
                                                                       a load, started at history id 960
     {..., "reloaded": "960"}                                          the last load, not the first one, started at 960
     {..., "known": "eJw...", "gone": "eJw..."}                        delete flow: ids that the table may hold
+    {..., "loadedAt": "1700000000"}                                   the first load of a search with `newer_than:`
 
 The offset alone decides what the next batch contains, never what a process remembers. A batch that Spark repeats after
 a crash, in another process and perhaps without naming its end, so contains at least what it contained before. Only the
@@ -68,6 +69,8 @@ class Offset:
         reloaded: Start of the last load that was not the first. Rows deleted before it may still be in the target.
         known: For the delete flow, the packed ids of the rows that the target may hold; None when they are too many.
         gone: For the delete flow, the packed ids that the last batch deleted.
+        loaded_at: Epoch seconds of the first load; None if the table's search does not depend on it, or if a release
+            started the stream that did not note it.
         version: Version of the form in which it was read.
     """
 
@@ -80,6 +83,7 @@ class Offset:
     reloaded: int | None = None
     known: str | None = None
     gone: str | None = None
+    loaded_at: int | None = None
     version: int = VERSION
 
     @property
@@ -146,6 +150,7 @@ class Offset:
                 reloaded=_number(value, "reloaded"),
                 known=_text(value, "known"),
                 gone=_text(value, "gone"),
+                loaded_at=_number(value, "loadedAt"),
                 version=version,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -175,6 +180,7 @@ class Offset:
             "reloaded": None if self.reloaded is None else str(self.reloaded),
             "known": self.known,
             "gone": self.gone,
+            "loadedAt": None if self.loaded_at is None else str(self.loaded_at),
         }
         return {key: one for key, one in value.items() if one is not None}
 

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from gmail_client.emulator.mail.content import MessageContent, from_raw
 from gmail_client.emulator.mailbox.search import compile_query
-from gmail_client.search import date_terms, has_dates, search_within, unbalanced, waits_for_age, without_dates
+from gmail_client.search import (
+    as_of,
+    date_terms,
+    has_dates,
+    search_within,
+    unbalanced,
+    waits_for_age,
+    without_dates,
+)
 
 NOW = 1_700_000_000
 
@@ -146,6 +154,21 @@ def test_quotes_and_brackets_have_to_be_balanced(q: str, problem: str | None) ->
 def test_any_text_is_read(q: str) -> None:
     if unbalanced(q) is None:
         assert without_dates(q) == (q or None)
+
+
+@given(q=SEARCHES, ago=st.integers(0, 10**6))
+@example("newer_than:7d is:unread", 86_400)
+@example("(one newer_than:7d) older:1", 86_400)
+def test_a_search_as_of_an_earlier_time_reaches_further_back(q: str, ago: int) -> None:
+    assert set(matches(q)) <= set(matches(as_of(q, NOW - ago)))
+    assert without_dates(as_of(q, NOW - ago)) in (without_dates(q), f"({without_dates(q)})")
+
+
+def test_only_relative_dates_count_back_from_a_time() -> None:
+    assert as_of("newer_than:7d is:unread", 10**9) == f"(is:unread) after:{10**9 - 7 * 86_400}"
+    assert as_of("newer_than:1m", 10**9) == f"after:{10**9 - 31 * 86_400}"
+    for q in (None, "after:2024/01/01 is:unread", "older_than:7d", "is:unread OR newer_than:7d"):
+        assert as_of(q, 10**9) == q
 
 
 def test_dates_are_found_outside_of_quotes() -> None:
