@@ -1,8 +1,8 @@
 """The delete flow of a table: the rows to delete from the target, from the history (`DeleteReader`).
 
 A message's row is deleted when the message was deleted permanently, or when it changed and no longer matches the
-filters (trash and spam included). A thread's row is deleted when none of its messages matches any more. Date terms at the top
-level of `q` are left out: time alone deletes no row. The flow has a checkpoint of its own.
+filters (trash and spam included). A thread's row is deleted when none of its messages matches any more. Date terms at
+the top level of `q` are left out: time alone deletes no row. The flow has a checkpoint of its own.
 """
 
 from __future__ import annotations

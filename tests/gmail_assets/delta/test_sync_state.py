@@ -186,6 +186,8 @@ def test_a_new_mailbox_leaves_no_address_in_transaction_ids(tmp_path: Path) -> N
     assert "/messages/writer" in log
     assert "example.test" not in log
     assert partition(lake, "new").state.load_start == 5
+
+
 def test_rows_of_version_2_are_to_be_judged(tmp_path: Path) -> None:
     with tarfile.open(V2_SEARCH) as archive:
         archive.extractall(tmp_path, filter="data")
