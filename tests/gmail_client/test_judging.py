@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gmail_client.api import GmailApi
@@ -17,6 +17,7 @@ from gmail_client.options import TableOptions
 from gmail_client.quota import QuotaPlan, preset
 
 NOW = 1_700_000_000
+UNHURRIED = settings(deadline=None)
 PAGE = 3
 CONTENT = from_raw(b"Subject: x\r\n\r\nx\r\n")
 
@@ -86,6 +87,7 @@ def judge_of(api: Listings, q: str, stored: Sequence[Found], labels: str = "") -
     return SearchJudge(api, options, len(stored), lambda: dates)
 
 
+@UNHURRIED
 @given(
     mailbox=MAILBOXES,
     search=SEARCHES,
@@ -132,6 +134,7 @@ def test_stored_messages_are_judged_by_the_lasting_search(
         assert api.pages <= pages(len(near))
 
 
+@UNHURRIED
 @given(mailbox=MAILBOXES, search=SEARCHES, chosen=st.sets(st.integers(0, 29), max_size=5))
 @example(
     [Found(str(n), (NOW - n * 86_400) * 1000, ("UNREAD",)) for n in range(30)], ("is:unread",) * 2, {0, 1}
@@ -147,6 +150,7 @@ def test_messages_with_a_date_are_judged_by_the_search_as_of_now(
     assert judge_of(api, search[0], mailbox).matching_now(dates) == matching & dates.keys()
 
 
+@UNHURRIED
 @given(
     mailbox=MAILBOXES,
     search=SEARCHES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gmail_client.emulator.mail.content import MessageContent, from_raw
@@ -21,6 +21,7 @@ from gmail_client.search import (
 )
 
 NOW = 1_700_000_000
+UNHURRIED = settings(deadline=None)
 
 
 @dataclass
@@ -75,6 +76,7 @@ def joined(terms: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 SEARCHES = st.recursive(DATES | WORDS, joined, max_leaves=8)
 
 
+@UNHURRIED
 @given(q=SEARCHES)
 @example("is:unread newer_than:7d")
 @example("(newer_than:7d (older:1 one)) two")
@@ -114,6 +116,7 @@ def test_date_terms_count_only_at_the_top(q: str, rest: str | None) -> None:
     assert without_dates(q) == rest
 
 
+@UNHURRIED
 @given(
     q=SEARCHES,
     after=st.none() | st.integers(NOW - 10**6, NOW),
@@ -148,6 +151,7 @@ def test_quotes_and_brackets_have_to_be_balanced(q: str, problem: str | None) ->
     assert unbalanced(q) == problem
 
 
+@UNHURRIED
 @given(q=st.text('ab "(){}|-:OR', max_size=30))
 @example("()()")
 @example('a"b"(c)')
@@ -156,6 +160,7 @@ def test_any_text_is_read(q: str) -> None:
         assert without_dates(q) == (q or None)
 
 
+@UNHURRIED
 @given(q=SEARCHES, ago=st.integers(0, 10**6))
 @example("newer_than:7d is:unread", 86_400)
 @example("(one newer_than:7d) older:1", 86_400)
