@@ -162,9 +162,9 @@ class DeleteReader:
     def _start(self, head: int | None) -> Offset:
         earliest = self._earliest(head)
         known = None if self.reconciled else pack(self._present())
-        _log.info(
-            "%s: the delete flow starts at history id %s. If the target is older than this flow, rows whose messages "
-            "were deleted before that stay in it until a full refresh.",
+        _log.warning(
+            "%s: the delete flow starts at history id %s. If the target has older rows, those whose messages were "
+            "deleted before that stay in it: run a full refresh of the table then.",
             self.table,
             earliest,
         )

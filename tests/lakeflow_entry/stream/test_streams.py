@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import pytest
+from support.chaos import InstantClock
 from support.lakeflow import Pipeline, connector_of, drained
 
-from gmail_client.emulator import Behavior, Emulator
+from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator
 
 BEHAVIORS = {
     "defaults": Behavior(),
@@ -141,3 +143,76 @@ def test_mail_that_enters_by_search_enters_and_other_mail_does_not() -> None:
             mailbox.delete(new[1])
             pipeline.run()
             pipeline.assert_true()
+
+
+DAY = 86_400
+
+
+def mail(mailbox: EmulatedMailbox, at: float, labels: tuple[str, ...] = ("INBOX", "UNREAD")) -> str:
+    """A message of this date, in epoch seconds; its id."""
+    raw = (
+        f"From: eve@example.test\r\nTo: {mailbox.address}\r\nSubject: {random.random()}\r\n"
+        f"Date: {formatdate(at)}\r\nMessage-ID: <{random.random()}@example.test>\r\n\r\nHello.\r\n"
+    )
+    return mailbox.insert(raw.encode(), labels, date_source="dateHeader")
+
+
+@pytest.mark.parametrize("table", ["messages", "threads"])
+def test_a_changed_message_is_updated_or_leaves_as_the_search_says(table: str) -> None:
+    with Emulator(messages=0, seed=3, clock=InstantClock()) as gmail:
+        mailbox = gmail.mailbox()
+        one, two, other = (mail(mailbox, gmail.clock.time()) for _ in range(3))
+        mailbox.modify(other, [], ["UNREAD"])
+        pipeline = Pipeline(gmail, table, q="is:unread")
+        pipeline.run()
+        mailbox.modify(one, ["STARRED"], [])
+        mailbox.modify(two, [], ["UNREAD"])
+        pipeline.run()
+        assert pipeline.rows.keys() == {one}
+        pipeline.assert_true()
+        mailbox.modify(other, ["UNREAD"], [])
+        mailbox.modify(two, ["UNREAD"], [])
+        pipeline.run()
+        pipeline.assert_true()
+        mailbox.modify(one, [], ["UNREAD"])
+        gmail.expire_history()
+        pipeline.run()
+        assert pipeline.rows.keys() == {two, other}
+
+
+@pytest.mark.parametrize("table", ["messages", "threads"])
+def test_time_alone_takes_no_row_out_of_a_stream_and_brings_no_old_one_in(table: str) -> None:
+    with Emulator(messages=0, seed=3, clock=InstantClock()) as gmail:
+        mailbox = gmail.mailbox()
+        old, one, two = (mail(mailbox, gmail.clock.time() - age * DAY) for age in (20, 3, 1))
+        pipeline = Pipeline(gmail, table, q="newer_than:7d is:unread")
+        pipeline.run()
+        gmail.clock.sleep(9 * DAY)
+        late = mail(mailbox, gmail.clock.time())
+        mailbox.batch_modify([old, one], ["STARRED"], [])
+        mailbox.modify(two, [], ["UNREAD"])
+        pipeline.run()
+        assert pipeline.rows.keys() == {one, late}
+        row = pipeline.rows[one]
+        assert "STARRED" in (row["labelIds"] if table == "messages" else row["messages"][0]["labelIds"])
+
+
+@pytest.mark.parametrize("table", ["messages", "threads"])
+def test_a_stream_since_a_date_reads_no_older_message(table: str) -> None:
+    with Emulator(messages=0, seed=3) as gmail:
+        mailbox = gmail.mailbox()
+        start = int(gmail.clock.time()) - 30 * DAY
+        old = [mail(mailbox, start - 9 * DAY) for _ in range(5)]
+        near, one, two = mail(mailbox, start - 1), mail(mailbox, start), mail(mailbox, start + DAY)
+        pipeline = Pipeline(gmail, table, startDate=str(start))
+        pipeline.run()
+        assert pipeline.rows.keys() == {one, two}
+        gmail.usage.reset()
+        mailbox.batch_modify([*old, near, one], ["STARRED"], [])
+        mailbox.trash(two)
+        pipeline.run()
+        assert pipeline.rows.keys() == {one}
+        assert gmail.usage.calls.get("messages.get", 0) + gmail.usage.calls.get("threads.get", 0) <= 3
+        mailbox.untrash(two)
+        pipeline.run()
+        assert pipeline.rows.keys() == {one, two}

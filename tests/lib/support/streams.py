@@ -234,6 +234,7 @@ FILTERS: dict[str, dict[str, str]] = {
     "all": {},
     "inbox": {"labelids": "INBOX"},
     "spam and trash": {"includespamtrash": "true"},
+    "search": {"q": "is:starred"},
 }
 FLOWS = ("changes", "deletes")
 
@@ -307,8 +308,9 @@ class Streams:
             self.unknown |= {key for key, row in self.target.rows.items() if row["historySequence"] > reached}
 
     def assert_equal(self) -> None:
-        labels = self.filters.get("labelids")
-        truth = self.gmail.rows(self.table, [labels] if labels else [], "includespamtrash" in self.filters)
+        labels = [self.filters[name] for name in ("labelids",) if name in self.filters]
+        labels += ["STARRED"] if "q" in self.filters else []
+        truth = self.gmail.rows(self.table, labels, "includespamtrash" in self.filters)
         assert truth.keys() <= self.target.rows.keys()
         assert self.target.rows.keys() - truth.keys() <= self.unknown
         for key, row in truth.items():
