@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
-from deltalake import DeltaTable, WriterProperties
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, TARGET_FILE_BYTES, LakeTable
 from gmail_assets.delta.sql import equals
+from gmail_assets.delta.writer import WRITER_PROPERTIES
 
 __all__ = ["DEFAULT_UPKEEP", "Upkeep", "delete_expired", "keep_up", "vacuum"]
 
@@ -62,7 +63,7 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: i
                 partition_filters=[(MAILBOX, "=", address)],
                 target_size=TARGET_FILE_BYTES,
                 max_concurrent_tasks=1,
-                writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+                writer_properties=WRITER_PROPERTIES,
             )
             delta.update_incremental()
             left = sum(1 for file in table.files() if file.mailbox == address)

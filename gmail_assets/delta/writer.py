@@ -28,7 +28,13 @@ __all__ = [
     "next_fence",
 ]
 
-WRITER_PROPERTIES = WriterProperties(compression="ZSTD", compression_level=1)
+WRITER_PROPERTIES = WriterProperties(
+    compression="ZSTD",
+    compression_level=1,
+    # Otherwise the smallest and largest value of a column stand in the file's footer as a whole: with a text of more
+    # than 100 MB, pyarrow can't read the file any more, and with any large text each opening of the file reads it.
+    statistics_truncate_length=64,
+)
 _MERGE_GROUP_BYTES = 32 * 2**20
 """Parquet bytes that one MERGE may touch: what bounds its memory."""
 _OPERATION = "_op"

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
 from gmail_client.private_files import make_private_folder
@@ -27,6 +27,9 @@ Scd = Literal["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"]
 START_AT = "__START_AT"
 END_AT = "__END_AT"
 DELETED_AT = "_deletedAt"
+
+_WRITER_PROPERTIES = WriterProperties(statistics_truncate_length=64)
+# As in gmail_assets.delta.writer: whole values in a file's footer make it unreadable where a text has over 100 MB.
 
 _MERGE_KEY = "__merge_"
 _INSERT = "__insert"
@@ -108,7 +111,13 @@ class DeltaSink:
         commit = _commit(stream, batch_id)
         if self.scd == "APPEND_ONLY":
             if rows.num_rows:
-                write_deltalake(table, self._full(rows), mode="append", commit_properties=commit)
+                write_deltalake(
+                    table,
+                    self._full(rows),
+                    mode="append",
+                    commit_properties=commit,
+                    writer_properties=_WRITER_PROPERTIES,
+                )
             return int(rows.num_rows)
         rows = self._latest(rows)
         if not rows.num_rows:
@@ -122,6 +131,7 @@ class DeltaSink:
                 self._matched(),
                 source_alias="s",
                 target_alias="t",
+                writer_properties=_WRITER_PROPERTIES,
                 commit_properties=commit,
             )
             .when_matched_update_all(predicate=newer)
@@ -153,9 +163,9 @@ class DeltaSink:
         """
         table = self.open()
         if self.scd == "SCD_TYPE_1":
-            write_deltalake(table, self._full(rows), mode="overwrite")
+            write_deltalake(table, self._full(rows), mode="overwrite", writer_properties=_WRITER_PROPERTIES)
         elif self.scd == "APPEND_ONLY":
-            write_deltalake(table, self._full(rows), mode="append")
+            write_deltalake(table, self._full(rows), mode="append", writer_properties=_WRITER_PROPERTIES)
         else:
             self._next_snapshot(table, rows, now or datetime.now(UTC))
         return int(rows.num_rows)
@@ -209,7 +219,12 @@ class DeltaSink:
             "__now", pa.array([datetime.now(UTC)] * rows.num_rows, pa.timestamp("us", tz="UTC"))
         )
         merge = table.merge(
-            source, self._matched(), source_alias="s", target_alias="t", commit_properties=commit
+            source,
+            self._matched(),
+            source_alias="s",
+            target_alias="t",
+            writer_properties=_WRITER_PROPERTIES,
+            commit_properties=commit,
         )
         newer = f"s.{self.sequence} >= t.{self.sequence}"
         if self.scd == "SCD_TYPE_2":
@@ -279,6 +294,7 @@ class DeltaSink:
                 f"{self._matched(_MERGE_KEY)} and t.{END_AT} is null",
                 source_alias="s",
                 target_alias="t",
+                writer_properties=_WRITER_PROPERTIES,
                 commit_properties=commit,
             )
             .when_matched_update({END_AT: f"s.{START_AT}"})

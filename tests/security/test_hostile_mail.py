@@ -1,0 +1,270 @@
+"""Hostile mail goes through the whole pipeline: rows land as Gmail sent them, or the message is noted as unfetched.
+
+Gmail is played by `HostileGmail`, behind an injected session, so that answers need not be correct MIME or even JSON.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.wire import Asked, ManualClock, Said, Wire, connect, refused
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.syncing import sync
+from gmail_assets.views.derivation import ViewSources, derive
+from gmail_client.http.body import MAX_BODY_BYTES
+from gmail_client.quota import preset
+from gmail_client.spec import Spec
+
+ADDRESS = "ada@gmail.test"
+ROOT = "/gmail/v1/users/me/"
+Content = bytes | Callable[[], bytes]
+
+MARKUP = (
+    "<script>document.title='executed'</script><img src=x onerror=\"document.title='executed'\">"
+    "<svg/onload=alert(1)><iframe src=javascript:alert(1)></iframe><b>bold</b>"
+    "[link](javascript:alert(1)) ![image](http://127.0.0.1:9/pixel.png) **strong** # heading\n\n```html\n<i>x</i>\n```"
+    '{{7*7}} ${7*7} <%= 7*7 %> =HYPERLINK("http://evil") \'; DROP TABLE emails; --'
+)
+
+
+def mail(message_id: str, payload: Any = None, **more: Any) -> bytes:
+    """A message as Gmail sends it."""
+    document = {
+        "id": message_id,
+        "threadId": message_id,
+        "labelIds": ["INBOX"],
+        "historyId": "900",
+        "internalDate": "1700000000000",
+        "sizeEstimate": 10,
+        "snippet": "x",
+        "payload": payload or {"partId": "", "mimeType": "text/plain", "body": {"size": 1, "data": "eA=="}},
+    }
+    return json.dumps({**document, **more}).encode()
+
+
+def nested(message_id: str, levels: int) -> bytes:
+    """A message with so many levels of parts, more than Python's JSON writer has."""
+    opened = b'{"partId": "0", "mimeType": "multipart/mixed", "body": {"size": 0}, "parts": [' * levels
+    leaf = b'{"partId": "0", "mimeType": "text/plain", "body": {"size": 1, "data": "eA=="}}'
+    return mail(message_id, "@").replace(b'"@"', opened + leaf + b"]}" * levels)
+
+
+class HostileGmail:
+    """A mailbox whose messages are answered with the given bytes.
+
+    Attributes:
+        sent: How often each message was asked for, in a batch or alone.
+    """
+
+    def __init__(
+        self, messages: Mapping[str, Content], *, headers: Mapping[str, dict[str, str]] | None = None
+    ) -> None:
+        self.messages = dict(messages)
+        self.headers = dict(headers or {})
+        self.sent: dict[str, int] = {}
+        self.wire = Wire(self._answer)
+        client = connect(self.wire, ManualClock(), quota=preset(1_200_000))
+        self.mailbox = client.mailbox()
+
+    def _answer(self, asked: Asked) -> Said:
+        path = asked.path.removeprefix(ROOT)
+        collection, _, name = path.partition("/")
+        if path == "profile":
+            count = len(self.messages)
+            return Said(
+                json={
+                    "emailAddress": ADDRESS,
+                    "historyId": "1000",
+                    "messagesTotal": count,
+                    "threadsTotal": count,
+                }
+            )
+        if path in ("messages", "threads"):
+            listed = [{"id": one, "threadId": one, "historyId": "900"} for one in self.messages]
+            return Said(json={path: listed})
+        if path == "history":
+            return Said(json={"historyId": "1000"})
+        if path == "labels":
+            return Said(json={"labels": [{"id": "INBOX", "name": "INBOX", "type": "system"}]})
+        if collection == "messages" and name in self.messages:
+            self.sent[name] = self.sent.get(name, 0) + 1
+            if asked.batched and name in self.headers:
+                return refused(503, "backendError")
+            content = self.messages[name]
+            return Said(
+                raw=content if isinstance(content, bytes) else content(), headers=self.headers.get(name, {})
+            )
+        return refused(404, "notFound")
+
+
+def load(gmail: HostileGmail, folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Sync `messages`, `threads` and the derived tables; the rows of `messages` by id, and why others are missing."""
+    lake = Lake(str(folder / "lake"))
+    spec = Spec.default()
+    sync(gmail.mailbox, lake, [spec.tables[0], spec.tables[1]])
+    derive(lake, ADDRESS, ViewSources.of(spec))
+    messages, threads, emails = (
+        {row["id"] if name != "emails" else row["message_id"]: row for row in rows(lake, name)}
+        for name in ("messages", "threads", "emails")
+    )
+    noted = {name: one.error for name, one in MailboxRegistry(lake).unfetched(ADDRESS, "messages").items()}
+    assert messages.keys() == emails.keys()
+    assert messages.keys() == threads.keys()
+    assert messages.keys() | noted.keys() == gmail.messages.keys(), "neither stored nor noted"
+    return messages, noted
+
+
+def rows(lake: Lake, name: str) -> list[dict[str, Any]]:
+    delta = lake.find(name)
+    return [] if delta is None else list(delta.to_pyarrow_table().to_pylist())
+
+
+def ordinary(count: int = 3) -> dict[str, Content]:
+    """Messages with nothing odd, which the odd ones must not hold up."""
+    return {f"a{number}": mail(f"a{number}") for number in range(count)}
+
+
+SMALL: dict[str, bytes] = {
+    "b0": mail("b0", {"partId": "", "mimeType": "text/html", "headers": [{"name": MARKUP, "value": MARKUP}]}),
+    "b1": mail(
+        "b1", snippet=MARKUP, payload={"filename": MARKUP, "mimeType": MARKUP, "body": {"data": MARKUP}}
+    ),
+    "b2": mail("b2", snippet="\ud83d cut \udc00 \x00 \x1b]8;;http://evil\x07 \u202e", labelIds=["INBOX"]),
+    "b3": mail("b3").replace(b'"snippet": "x"', b'"snippet": "\xed\xa0\xbd \xc3\xa9"'),
+    "b4": mail("b4", {"headers": [{"name": "Subject\x00", "value": "\x00" * 50}], "body": {"data": "\x00"}}),
+    "b5": nested("b5", 30),
+    "b6": mail(
+        "b6", {"headers": [{"name": "From", "value": "=?utf-8?q?" + "=FF" * 500 + "?= <" + "@" * 900 + ">"}]}
+    ),
+    "b7": mail("b7", {"mimeType": "text/plain", "body": {"size": -5, "data": "!!!not base64!!!"}}),
+    "c0": nested("c0", 900),
+    "c1": nested("c1", 400),
+    "c2": b"[" * 100_000,
+    "c3": b'{"id": "c3"' + b" " * 10,
+    "c4": b"\xff\xfe\x00\xd8garbage",
+    "c5": mail("c5", labelIds=["INBOX\n"], historyId="NaN"),
+    "c6": mail("another-id"),
+    "c7": b'{"id": "c7", "threadId": "c7", "historyId": ' + b"9" * 5_000 + b"}",
+}
+"""b: can be stored. c: can't be used."""
+
+
+def test_small_hostile_messages_land_or_are_noted(tmp_path: Path) -> None:
+    gmail = HostileGmail({**ordinary(), **SMALL})
+    stored, noted = load(gmail, tmp_path)
+    assert {name[0] for name in stored} == {"a", "b"}
+    assert {name[0] for name in noted} == {"c"}
+    assert all(noted.values())
+    assert len(stored) == 3 + sum(name.startswith("b") for name in SMALL)
+    assert stored["b0"]["payload"]["headers"] == [{"name": MARKUP, "value": MARKUP}]
+    assert stored["b1"]["snippet"] == stored["b1"]["payload"]["filename"] == MARKUP
+    assert stored["b2"]["snippet"] == "\ufffd cut \ufffd \x00 \x1b]8;;http://evil\x07 \u202e"
+    assert stored["b4"]["payload"]["headers"][0]["value"] == "\x00" * 50
+    assert json.loads(json.dumps(stored["b5"]["payload"])) is not None
+    assert max(gmail.sent.values()) <= 20, "each is retried a bounded number of times"
+
+
+def test_a_message_that_is_noted_is_tried_again_and_lands_once_it_can_be_used(tmp_path: Path) -> None:
+    gmail = HostileGmail({**ordinary(), "c0": SMALL["c0"]})
+    _, noted = load(gmail, tmp_path)
+    assert set(noted) == {"c0"}
+    gmail.messages["c0"] = mail("c0")
+    stored, noted = load(gmail, tmp_path)
+    assert "c0" in stored
+    assert noted == {}
+
+
+BIG = """
+import json, resource, sys
+from pathlib import Path
+sys.path[:0] = [{root!r} + "/tests/security", {root!r} + "/tests/lib"]
+import test_hostile_mail as hostile
+
+gmail = hostile.HostileGmail({{**hostile.ordinary(), **hostile.big({case!r})}})
+stored, noted = hostile.load(gmail, Path({folder!r}))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+hostile.check({case!r}, stored)
+print(json.dumps({{"stored": sorted(stored), "noted": noted, "peak_mb": peak, "asked": max(gmail.sent.values())}}))
+"""
+
+CASES: dict[str, tuple[bool, int]] = {
+    "a header of 50 MB": (True, 3_000),
+    "three bodies of 50 MB": (True, 4_500),
+    "a body of 120 MB": (True, 5_000),
+    "a million parts": (True, 6_000),
+    "a million headers": (True, 6_000),
+    "an answer of 200 MB": (False, 3_000),
+    "a gzip bomb": (False, 3_000),
+}
+"""Whether the message lands, and the most megabytes that the process may need."""
+
+
+def big(case: str) -> dict[str, Content]:
+    """The messages of a case. They are made when they are asked for, so that only the client holds them."""
+    if case == "a header of 50 MB":
+        return {"big": lambda: mail("big", {"headers": [{"name": "Subject", "value": "é<b>" * (10 << 20)}]})}
+    if case == "three bodies of 50 MB":
+        return {
+            f"big{n}": lambda n=n: mail(f"big{n}", {"body": {"data": "QUJD" * (25 << 19)}}) for n in range(3)
+        }  # type: ignore[misc]
+    if case == "a body of 120 MB":
+        return {"big": lambda: mail("big", {"mimeType": "text/html", "body": {"data": "QUJD" * (30 << 20)}})}
+    if case == "a million parts":
+        return {
+            "big": lambda: mail(
+                "big", {"mimeType": "multipart/mixed", "parts": [{"partId": "1"}] * 1_000_000}
+            )
+        }
+    if case == "a million headers":
+        return {"big": lambda: mail("big", {"headers": [{"name": "To", "value": "a@b"}] * 1_000_000})}
+    if case == "an answer of 200 MB":
+        return {"big": lambda: mail("big", {"body": {"data": "QUJD" * (50 << 20)}})}
+    return {"big": lambda: mail("big", {"body": {"data": "QUJD" * (500 << 18)}})}
+
+
+def check(case: str, stored: dict[str, dict[str, Any]]) -> None:
+    """What was stored is what was sent."""
+    for name, message in stored.items():
+        if name.startswith("big"):
+            payload = message["payload"]
+            sent = json.loads(big(case)[name]())["payload"]  # type: ignore[operator]
+            assert len(payload["parts"] or ()) == len(sent.get("parts", ()))
+            assert [one["value"] for one in payload["headers"] or ()] == [
+                one["value"] for one in sent.get("headers", ())
+            ]
+            assert ((payload["body"] or {}).get("data")) == sent.get("body", {}).get("data")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_big_hostile_messages_land_or_are_noted_in_bounded_memory(tmp_path: Path, case: str) -> None:
+    root = str(Path(__file__).parents[2])
+    code = BIG.format(root=root, case=case, folder=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    lands, most = CASES[case]
+    expected = set(big(case))
+    assert set(found["noted"]) == (set() if lands else expected)
+    assert set(found["stored"]) == {"a0", "a1", "a2"} | (expected if lands else set())
+    assert found["peak_mb"] <= most
+    assert found["asked"] <= 6
+    for reason in found["noted"].values():
+        assert f"larger than {MAX_BODY_BYTES >> 20} MB" in reason
+
+
+def test_a_compressed_answer_is_read_like_any_other(tmp_path: Path) -> None:
+    packed = gzip.compress(mail("z"))
+    gmail = HostileGmail({**ordinary(), "z": packed}, headers={"z": {"Content-Encoding": "gzip"}})
+    stored, noted = load(gmail, tmp_path)
+    assert "z" in stored
+    assert noted == {}
