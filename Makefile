@@ -2,7 +2,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui dagster lakeflow-demo test test-all hunt check format bench lock runtime dev clean
+.PHONY: help demo ui dagster lakeflow-demo test test-all hunt fuzz audit sbom check format bench lock runtime dev clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,15 @@ test-all: dev  ## run all tests, including the slow ones
 
 hunt: dev  ## run randomized fault tests: LIVES (500) mailbox histories, different ones each time
 	LIVES=$(or $(LIVES),500) $(PYTHON_IN_VENV) -m pytest -n 2 -m slow tests/faults
+
+fuzz: dev  ## fuzz the parsers of everything that comes from outside: EXAMPLES (20000) inputs each, new ones each time
+	FUZZ=$(or $(EXAMPLES),20000) $(PYTHON_IN_VENV) -m pytest -n 2 tests/security/test_fuzz.py
+
+audit: dev  ## look up the locked packages in an index of advisories (exit code 3: none could be reached)
+	$(PYTHON_IN_VENV) scripts/audit
+
+sbom: dev  ## write the CycloneDX SBOM of the runtime lock to dist/sbom.cdx.json
+	@scripts/sbom
 
 check: dev  ## check lint, format and types
 	$(PYTHON_IN_VENV) -m ruff check .

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,48 @@ def test_the_lock_has_what_the_project_asks_for(lock: str, extras: tuple[str, ..
         assert version is not None, f"{requirement.name} is not in {lock}: run `make lock`"
         assert requirement.specifier.contains(version, prereleases=True), f"{text}: run `make lock`"
     assert "setuptools" in pins
+
+
+def test_every_dependency_has_an_upper_bound():
+    asked = [
+        *PROJECT["dependencies"],
+        *(text for extra in PROJECT["optional-dependencies"].values() for text in extra),
+    ]
+    open_ended = [
+        text
+        for text in asked
+        if not any(one.operator in ("<", "<=", "==") for one in Requirement(text).specifier)
+    ]
+    assert open_ended == []
+
+
+def script(name: str):
+    """A script of the repository as a module; nothing is written beside it."""
+    spec = spec_from_loader(name, SourceFileLoader(name, str(ROOT / "scripts" / name)))
+    assert spec is not None
+    module = module_from_spec(spec)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        SourceFileLoader(name, str(ROOT / "scripts" / name)).exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module
+
+
+AUDIT = script("audit")
+CLEAN = {"name": "a", "version": "1", "vulns": []}
+BAD = {"name": "b", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"]}]}
+SKIPPED = {"name": "c", "skip_reason": "not found"}
+
+
+@pytest.mark.parametrize(
+    ("packages", "code"),
+    [([CLEAN], 0), ([CLEAN, BAD], 1), ([CLEAN, SKIPPED], 1), ([SKIPPED], 3), ([], 3), ([BAD, SKIPPED], 1)],
+)
+def test_an_audit_that_could_not_look_up_is_no_pass(packages, code: int, capsys):
+    assert AUDIT.verdict("x.lock", packages) == code
+    said = capsys.readouterr().out
+    assert ("PYSEC-1, fixed in 2" in said) == (BAD in packages)
 
 
 @pytest.mark.parametrize("python", PYTHONS)
