@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from gmail_assets.delta.lake import DELETED_AT, LakeTable
 from gmail_assets.delta.scan import as_schema, open_files, read_columns
-from gmail_client.views import HEADERS, NOTHING, STRUCTURE, Labels, labels_of
+from gmail_client.views import HEADER_NAMES, HEADERS, NOTHING, STRUCTURE, Labels, labels_of
 
 __all__ = ["MessageSource", "read_labels"]
 
@@ -19,6 +19,9 @@ _BATCH_ROWS = 500
 _BATCH_COLUMNS = (
     *("id", "threadId", "labelIds", "historyId", "internalDate", "sizeEstimate", "snippet", "payload", "raw"),
 )
+
+_HEADERS = pa.array(sorted(HEADER_NAMES), pa.string())
+_HEADER_LIST = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
 
 
 class MessageSource:
@@ -88,16 +91,35 @@ class MessageSource:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
                 rows = pa.Table.from_batches([batch])
                 present = _present(rows)
-                rows = as_schema(
-                    rows, wanted_schema
-                )  # first: files of merges have strings that can't be filtered
                 # A hash table of all ids for each batch, as `pc.is_in` builds, would take longer than the rest.
                 wanted = pa.array([message_id in ids for message_id in rows["id"].to_pylist()], pa.bool_())
                 keep = pc.and_(wanted, present)
+                rows = as_schema(_with_fewer_headers(rows), wanted_schema)
                 if not pc.all(keep).as_py():
                     rows = rows.filter(keep)
                 if rows.num_rows:
                     yield rows.to_pylist()
+
+
+def _with_fewer_headers(rows: pa.Table) -> pa.Table:
+    """The rows without the headers that no derived table reads: most of them, and so most of the Python objects."""
+    at = rows.schema.get_field_index("payload")
+    payload = rows["payload"].combine_chunks()
+    headers = pc.struct_field(payload, "headers")
+    headers = headers.cast(_HEADER_LIST)  # files of merges have strings that can't be filtered
+    keep = pc.is_in(pc.utf8_lower(pc.struct_field(headers.flatten(), "name")), _HEADERS)
+    kept_before = pa.concat_arrays(
+        [pa.array([0], pa.int32()), pc.cumulative_sum(pc.cast(keep, pa.int32()))]
+    )  # of the headers before each one
+    lengths = pc.fill_null(pc.list_value_length(headers), 0)
+    ends = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
+    fewer = pa.ListArray.from_arrays(
+        kept_before.take(ends), headers.flatten().filter(keep), type=headers.type, mask=pc.is_null(headers)
+    )
+    names = [field.name for field in payload.type]
+    arrays = [fewer if name == "headers" else pc.struct_field(payload, name) for name in names]
+    slim = pa.StructArray.from_arrays(arrays, names, mask=pc.is_null(payload))
+    return rows.set_column(at, "payload", slim)
 
 
 def _present(rows: pa.Table) -> Any:

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from gmail_client.views.attachments import attachment_rows
-from gmail_client.views.emails import Label, Labels, email_row, label_columns, label_name
+from gmail_client.views.emails import EMAIL_HEADERS, Label, Labels, email_row, label_columns, label_name
 from gmail_client.views.message_labels import message_label_rows
-from gmail_client.views.parts import HEADERS, NOTHING, STRUCTURE
+from gmail_client.views.parts import HEADERS, NOTHING, PART_HEADERS, STRUCTURE
 from gmail_client.views.rows import labels_of, view_rows
 from gmail_client.views.schemas import FORMULA, LABEL_COLUMNS, VIEWS, View, formula
 from gmail_client.views.text import require_html_reader
@@ -22,6 +22,7 @@ from gmail_client.views.text import require_html_reader
 __all__ = [
     "FORMULA",
     "HEADERS",
+    "HEADER_NAMES",
     "LABEL_COLUMNS",
     "NOTHING",
     "STRUCTURE",
@@ -41,6 +42,9 @@ __all__ = [
     "to_table",
     "view_rows",
 ]
+
+HEADER_NAMES = EMAIL_HEADERS | PART_HEADERS
+"""The names of all headers that derived tables read, in lower case."""
 
 
 def to_record_batch(name: str, rows: Sequence[dict[str, Any]]) -> pa.RecordBatch:

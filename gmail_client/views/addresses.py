@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from gmail_client.views.headers import decode_words
@@ -27,6 +28,8 @@ class Address(NamedTuple):
     email: str | None
 
 
+_SHORT = 200
+"""Characters of a value that is worth remembering."""
 _SIMPLE = re.compile(r'\s*(?:"([^"\\]*)"|([^"<>,;:()\[\]\\@]*))\s*<([^<>\s,;:()"\[\]\\]+)>\s*')
 _BARE = re.compile(r'\s*([^<>\s,;:()"\[\]\\@]+@[^<>\s,;:()"\[\]\\@]+)\s*')
 _TOKEN = re.compile(
@@ -56,13 +59,22 @@ def parse_addresses(values: Iterable[str]) -> list[Address]:
     """
     found: list[Address] = []
     for value in values:
-        if bare := _BARE.fullmatch(value):
-            found.append(Address(None, clean_line(bare[1]).lower()))
-        elif simple := _SIMPLE.fullmatch(value):
-            found += _address(simple[1] or simple[2] or "", simple[3])
-        else:
-            found += _Scanner(value).addresses()
+        found += _repeated(value) if len(value) <= _SHORT else _parsed(value)
     return found
+
+
+def _parsed(value: str) -> list[Address]:
+    if bare := _BARE.fullmatch(value):
+        return [Address(None, clean_line(bare[1]).lower())]
+    if simple := _SIMPLE.fullmatch(value):
+        return _address(simple[1] or simple[2] or "", simple[3])
+    return _Scanner(value).addresses()
+
+
+@lru_cache(maxsize=4096)
+def _repeated(value: str) -> tuple[Address, ...]:
+    """Few addresses are on most mails of a mailbox."""
+    return tuple(_parsed(value))
 
 
 class _Scanner:

@@ -15,7 +15,7 @@ from gmail_client.views.parts import NOTHING, STRUCTURE, body_of, content_level,
 from gmail_client.views.raw import with_payload
 from gmail_client.views.text import clean_line, plain_snippet
 
-__all__ = ["Label", "Labels", "email_row", "label_columns"]
+__all__ = ["EMAIL_HEADERS", "Label", "Labels", "email_row", "label_columns"]
 
 Row = dict[str, Any]
 
@@ -30,7 +30,7 @@ class Label(NamedTuple):
 Labels = Mapping[str, Label]
 """The labels of one mailbox by id."""
 
-_HEADERS = frozenset(
+EMAIL_HEADERS = frozenset(
     {
         "auto-submitted",
         "bcc",
@@ -81,7 +81,11 @@ def email_row(message: Mapping[str, Any], labels: Labels) -> Row:
         "snippet": plain_snippet(message.get("snippet") or "") or None,
         "size_bytes": int(size) if size is not None else None,
         **label_columns(message.get("labelIds") or (), message.get("historyId"), labels),
-        **(_NO_HEADERS if level == NOTHING else _header_columns(collect(payload.get("headers"), _HEADERS))),
+        **(
+            _NO_HEADERS
+            if level == NOTHING
+            else _header_columns(collect(payload.get("headers"), EMAIL_HEADERS))
+        ),
         **(_content_columns(payload) if level == STRUCTURE else _NO_CONTENT),
     }
 

@@ -25,6 +25,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 """What lies outside is no date of a mail, and nanoseconds from 1970 can't hold it."""
 _LONGEST_DATE = 200
+_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
+_USUAL_DATE = re.compile(
+    rf"(?:[A-Z][a-z]{{2}}, )?([0-9]{{1,2}}) ({'|'.join(_MONTHS)}) ((?:19|20)[0-9]{{2}}) "
+    r"([0-9]{2}):([0-9]{2}):([0-5][0-9]) ([+-])([0-9]{2})([0-9]{2})(?: \([A-Z]{2,5}\))?"
+)
 _MESSAGE_ID = re.compile(r"<\s*([^<>\s]+(?:[ \t]+[^<>\s]+)*)\s*>")
 _BARE_ID = re.compile(r"[^<>\s,]+@[^<>\s,]+")
 _ENCODED = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
@@ -39,8 +45,8 @@ def collect(headers: Iterable[Mapping[str, Any]] | None, names: frozenset[str]) 
     """
     found: dict[str, list[str]] = {}
     for header in headers or ():
-        name = (header.get("name") or "").lower()
-        if name in names:
+        name = header.get("name")
+        if name and (name := name.lower()) in names:
             found.setdefault(name, []).append(header.get("value") or "")
     return found
 
@@ -63,6 +69,8 @@ def decode_words(value: str) -> str:
 def parse_date(value: str) -> datetime | None:
     """A Date header in UTC; None where it can't be read. A date without a zone counts as UTC."""
     try:
+        if usual := _USUAL_DATE.fullmatch(value):
+            return _usual_date(usual)
         parsed = parsedate_tz(value[:_LONGEST_DATE])
         if parsed is None:
             return None
@@ -71,6 +79,14 @@ def parse_date(value: str) -> datetime | None:
         return _plausible(local - timedelta(seconds=parsed[9] or 0))
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+
+
+def _usual_date(found: re.Match[str]) -> datetime | None:
+    """The form that nearly all mails have, some ten times as fast."""
+    day, month, year, hour, minute, second, sign, hours, minutes = found.groups()
+    local = datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    return _plausible(local - offset if sign == "+" else local + offset)
 
 
 def from_milliseconds(value: str | int | None) -> datetime | None:

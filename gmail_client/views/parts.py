@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from gmail_client.views.headers import collect, decode_words, parameter
@@ -25,6 +26,7 @@ from gmail_client.views.text import (
 __all__ = [
     "HEADERS",
     "NOTHING",
+    "PART_HEADERS",
     "STRUCTURE",
     "AttachmentPart",
     "Body",
@@ -40,7 +42,9 @@ Part = Mapping[str, Any]
 NOTHING, HEADERS, STRUCTURE = range(3)
 
 _DEEPEST = 100
-_PART_HEADERS = frozenset({"content-disposition", "content-id", "content-type"})
+PART_HEADERS = frozenset({"content-disposition", "content-id", "content-type"})
+_DISPOSITION = "content-disposition"
+_DISPOSITION_LENGTH = len(_DISPOSITION)
 _NO_BODY = frozenset(
     {"text/calendar", "text/rfc822-headers", "text/vcard", "text/x-vcard", "text/x-amp-html"}
 )
@@ -70,7 +74,12 @@ def children_of(part: Part) -> list[Part]:
 
 
 def _mime_type(part: Part) -> str:
-    return clean_line(part.get("mimeType") or "").lower()
+    return _clean_type(part.get("mimeType") or "")
+
+
+@lru_cache(maxsize=1024)
+def _clean_type(text: str) -> str:
+    return clean_line(text).lower()
 
 
 def content_of(part: Part) -> bytes | None:
@@ -151,19 +160,19 @@ def _leaf(part: Part, mime_type: str) -> list[_Section]:
     data = content_of(part)
     if not data:
         return []
-    headers = collect(part.get("headers"), _PART_HEADERS)
-    if _disposition(headers) == "attachment":
+    if _marked_attachment(part):
         return []
-    text = _text_of(part, data, headers).rstrip()
+    text = _text_of(part, data).rstrip()
     if not text or text.isspace():
         return []
     return [_Section(html=[text])] if mime_type == "text/html" else [_Section(plain=[text])]
 
 
-def _text_of(part: Part, data: bytes, headers: Mapping[str, list[str]]) -> str:
+def _text_of(part: Part, data: bytes) -> str:
     """Gmail sends text as UTF-8, whatever the part's headers say; raw bytes are in the charset that they name."""
     if part.get("content") is None:
         return decode_clean(data)
+    headers = collect(part.get("headers"), PART_HEADERS)
     return clean_text(decode_text(data, parameter(_first(headers, "content-type"), "charset")))
 
 
@@ -213,7 +222,7 @@ def attachment_parts(payload: Part) -> list[AttachmentPart]:
 
 def count_attachments(payload: Part) -> int:
     """How many attachments `attachment_parts` finds, without reading them."""
-    return sum(_is_attachment(part, has_children, None) for _, part, has_children in _walk(payload))
+    return sum(_is_attachment(part, has_children) for _, part, has_children in _walk(payload))
 
 
 def _walk(payload: Part) -> Iterator[tuple[str, Part, bool]]:
@@ -227,7 +236,7 @@ def _walk(payload: Part) -> Iterator[tuple[str, Part, bool]]:
         stack.extend((f"{prefix}{n}", children[n]) for n in range(len(children) - 1, -1, -1))
 
 
-def _is_attachment(part: Part, has_children: bool, headers: Mapping[str, list[str]] | None) -> bool:
+def _is_attachment(part: Part, has_children: bool) -> bool:
     mime_type = _mime_type(part)
     if mime_type.startswith("multipart/"):
         return False
@@ -238,15 +247,22 @@ def _is_attachment(part: Part, has_children: bool, headers: Mapping[str, list[st
         return False
     if mime_type and not mime_type.startswith("text/"):
         return bool(body.get("size") or part.get("content"))
-    if headers is None:
-        headers = collect(part.get("headers"), _PART_HEADERS)
-    return _disposition(headers) == "attachment"
+    return _marked_attachment(part)
+
+
+def _marked_attachment(part: Part) -> bool:
+    for header in part.get("headers") or ():
+        name = header.get("name")
+        if name and len(name) == _DISPOSITION_LENGTH and name.lower() == _DISPOSITION:
+            value = header.get("value") or ""
+            return value.partition(";")[0].strip().lower() == "attachment"
+    return False
 
 
 def _attachment(part: Part, position: str, has_children: bool) -> AttachmentPart | None:
-    headers = collect(part.get("headers"), _PART_HEADERS)
-    if not _is_attachment(part, has_children, headers):
+    if not _is_attachment(part, has_children):
         return None
+    headers = collect(part.get("headers"), PART_HEADERS)
     body = part.get("body") or {}
     filename = clean_line(decode_words(part.get("filename") or "")) or None
     content_id = clean_line(_first(headers, "content-id")).strip("<> ") or None

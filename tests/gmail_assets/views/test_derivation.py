@@ -114,6 +114,21 @@ def test_raw_messages(tables: Tables) -> None:
     assert tables.versions() == versions
 
 
+def test_other_headers_do_not_change_the_rows(tables: Tables) -> None:
+    plain = message("a", "INBOX")
+    headers = [{"name": f"X-{n}", "value": "x"} for n in range(40)]
+    long = {
+        **message("b"),
+        "payload": {**plain["payload"], "headers": [*headers, *plain["payload"]["headers"]]},
+    }
+    tables.add(
+        plain, metadata(long), {"id": "c", "threadId": "t", "historyId": "5"}, message("d", attachments=1)
+    )
+    tables.derive()
+    tables.check()
+    assert [row["subject"] for row in tables.stored("emails") if row["message_id"] == "b"] == ["a"]
+
+
 def test_another_formula_computes_every_row_again(tables: Tables) -> None:
     tables.add(message("a", "INBOX", attachments=2), message("b"))
     tables.derive()

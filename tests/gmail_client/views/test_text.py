@@ -6,7 +6,7 @@ import base64
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gmail_client.views.text import (
@@ -121,6 +121,8 @@ def test_clean_text_stays(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.text())
+@example("one\rtwo\r\nthree")
+@example("a\x00b\r\nc\x01")
 def test_clean_decoding_agrees_with_its_two_steps(text: str) -> None:
     data = text.encode()
     assert decode_clean(data) == clean_text(decode_text(data))
