@@ -71,6 +71,7 @@ def gmail_definitions(
     settings = Settings()
     automation = AutomationSettings()
     tables = spec if isinstance(spec, Spec) else Spec.load(spec if spec is not None else settings.spec)
+    tables.require_each_once()
     names = tuple(map(checked_mailbox_name, settings.mailbox_names if mailboxes is None else mailboxes))
     prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix)
     keys = asset_keys(tables, prefix)

@@ -5,8 +5,9 @@ It has the form that the Lakeflow documentation describes, and is read from YAML
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,10 @@ from gmail_client.printable import printable, short_repr
 from gmail_client.tables import CATALOGUE, table
 from gmail_client.views import VIEWS
 
-__all__ = ["Spec", "SpecTable", "SpecView"]
+__all__ = ["TARGET_OPTIONS", "Spec", "SpecTable", "SpecView"]
+
+TARGET_OPTIONS = ("scd_type", "primary_keys", "sequence_by", "cluster_by", "deletes")
+"""Keys of a table_configuration that describe the written table, not the source."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 """A name becomes a folder, an asset key and SQL. Tables of this product's own begin with an underscore."""
@@ -38,6 +42,7 @@ class SpecTable(BaseModel):
         scd_type: For Spark: `SCD_TYPE_1` keeps the current row, `SCD_TYPE_2` every version, `APPEND_ONLY` only appends.
         primary_keys: Key columns, if not the catalogue's.
         sequence_by: The column that orders changes, if not the catalogue's.
+        cluster_by: Columns by which Databricks clusters the written table.
         deletes: `remove` deletes rows of messages deleted in Gmail, `keep` sets their `_deletedAt` (soft delete).
         options: The table options.
 
@@ -54,6 +59,7 @@ class SpecTable(BaseModel):
     scd_type: Literal["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"] = "SCD_TYPE_1"
     primary_keys: tuple[str, ...] = ()
     sequence_by: str | None = None
+    cluster_by: tuple[str, ...] = ()
     deletes: Literal["remove", "keep"] = "remove"
     options: TableOptions = TableOptions()
 
@@ -76,12 +82,17 @@ class SpecTable(BaseModel):
     def _check_name(cls, name: str | None) -> str | None:
         return _checked_name(name)
 
+    @field_validator("primary_keys", "cluster_by", mode="before")
+    @classmethod
+    def _read_columns(cls, value: object) -> object:
+        return _column_names(value)
+
     @model_validator(mode="after")
     def _check_for_table(self) -> SpecTable:
         _check_free(self.table_name, self.source_table)
         schema = table(self.source_table).schema
         columns = schema.names
-        named = [*self.primary_keys, *([self.sequence_by] if self.sequence_by else [])]
+        named = [*self.primary_keys, *([self.sequence_by] if self.sequence_by else []), *self.cluster_by]
         for column in named:
             if column not in columns:
                 raise ValueError(f"{self.source_table} has no column {column!r}")
@@ -119,15 +130,11 @@ class SpecTable(BaseModel):
                 fix="Give it as options by name, such as {labelIds: INBOX}.",
             )
         configuration = {str(key): item for key, item in configuration.items()}
-        for key in ("scd_type", "primary_keys", "sequence_by", "deletes"):
+        for key in TARGET_OPTIONS:
             for given in [given for given in configuration if given.lower() == key]:
                 entry[key] = configuration.pop(given)
         if isinstance(entry.get("scd_type"), str):
             entry["scd_type"] = entry["scd_type"].strip().upper()
-        if isinstance(entry.get("primary_keys"), str):
-            entry["primary_keys"] = [
-                part.strip() for part in entry["primary_keys"].split(",") if part.strip()
-            ]
         if "options" in entry:
             raise ConfigurationError(
                 f"The spec's table {name!r} has the unknown key 'options'.",
@@ -200,6 +207,20 @@ class SpecView(BaseModel):
         return cls(**entry)
 
 
+def _column_names(value: object) -> object:
+    """Names of columns, given as a list, as JSON text, or separated by commas."""
+    if value is None:
+        return ()
+    if not isinstance(value, str):
+        return value
+    if value.strip().startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("not a list of columns") from None
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
 def _checked_name(name: str | None) -> str | None:
     if name is not None and not _NAME.fullmatch(name):
         raise ValueError(
@@ -248,7 +269,7 @@ class Spec(BaseModel):
 
     Attributes:
         connection_name: Name of the Unity Catalog (or local) connection; Dagster ignores it.
-        tables: The tables in the order of the spec, each at most once.
+        tables: The tables in the order of the spec; one may be listed again with another destination.
         views: The derived tables, each at most once; a spec that lists none has none.
     """
 
@@ -271,8 +292,22 @@ class Spec(BaseModel):
         """The tables, then the derived tables."""
         return (*self.tables, *self.views)
 
+    def require_each_once(self) -> None:
+        """Check that no table is listed twice: in Dagster a table is one asset.
+
+        Raises:
+            ConfigurationError: One is listed again with another destination.
+        """
+        names = [entry.source_table for entry in self.tables]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigurationError(
+                    f"The spec lists the table {name!r} twice.",
+                    fix="List it once; the Lakeflow source alone reads a table into several destinations.",
+                )
+
     def table(self, name: str) -> SpecTable | None:
-        """The spec's entry of one of the ten tables; None where it is not listed."""
+        """The spec's (first) entry of one of the ten tables; None where it is not listed."""
         return next((entry for entry in self.tables if entry.source_table == name), None)
 
     @classmethod
@@ -300,36 +335,20 @@ class Spec(BaseModel):
                 f"The spec's connection_name is {short_repr(connection)}, not text.",
                 fix="Set it to the connection's name.",
             )
-        listed: dict[str, SpecTable | SpecView] = {}
+        listed: list[SpecTable | SpecView] = []
         for item in objects:
             if not isinstance(item, Mapping):
                 raise ConfigurationError(
                     f"The spec's objects contain {short_repr(item)}, which is not a table.", fix=_TABLE_FORM
                 )
             entry = SpecView.parse(item) if _is_view(item) else SpecTable.parse(item)
-            if entry.source_table in listed:
-                raise ConfigurationError(
-                    f"The spec lists the table {entry.source_table!r} twice.", fix="List each table once."
-                )
-            same = [other for other in listed.values() if _destination(other) == _destination(entry)]
-            if same:
-                raise ConfigurationError(
-                    f"The spec writes {same[0].source_table} and {entry.source_table} to one table, "
-                    f"{entry.table_name!r}.",
-                    fix="Give each its own destination_table.",
-                )
-            listed[entry.source_table] = entry
-        for name in listed:
-            for source in VIEWS[name].sources if name in VIEWS else ():
-                if source not in listed:
-                    raise ConfigurationError(
-                        f"The spec lists {name!r} without {source!r}, which it is computed from.",
-                        fix=f"List {source} too.",
-                    )
+            _check_destination(entry, listed)
+            listed.append(entry)
+        _check_sources(listed)
         return cls(
             connection_name=connection,
-            tables=tuple(entry for entry in listed.values() if isinstance(entry, SpecTable)),
-            views=tuple(entry for entry in listed.values() if isinstance(entry, SpecView)),
+            tables=tuple(entry for entry in listed if isinstance(entry, SpecTable)),
+            views=tuple(entry for entry in listed if isinstance(entry, SpecView)),
         )
 
     @classmethod
@@ -358,6 +377,41 @@ class Spec(BaseModel):
                 fix="Give it the keys connection_name and objects.",
             )
         return cls.parse(value)
+
+
+def _check_destination(entry: SpecTable | SpecView, listed: Sequence[SpecTable | SpecView]) -> None:
+    for other in listed:
+        if _destination(other) != _destination(entry):
+            continue
+        if other.source_table == entry.source_table:
+            raise ConfigurationError(
+                f"The spec lists the table {entry.source_table!r} twice.",
+                fix="List it once, or give each its own destination_table.",
+            )
+        raise ConfigurationError(
+            f"The spec writes {other.source_table} and {entry.source_table} to one table, {entry.table_name!r}.",
+            fix="Give each its own destination_table.",
+        )
+
+
+def _check_sources(listed: Sequence[SpecTable | SpecView]) -> None:
+    """Check that each derived table is listed once, with exactly one of each table that it is computed from."""
+    names = [entry.source_table for entry in listed]
+    for name in names:
+        if name not in VIEWS:
+            continue
+        for source in VIEWS[name].sources:
+            if source not in names:
+                raise ConfigurationError(
+                    f"The spec lists {name!r} without {source!r}, which it is computed from.",
+                    fix=f"List {source} too.",
+                )
+        for one in (name, *VIEWS[name].sources, "labels"):
+            if names.count(one) > 1:
+                raise ConfigurationError(
+                    f"The spec lists {one!r} twice, so it is not clear what {name!r} is computed from.",
+                    fix=f"List {one} once, or leave {name} out.",
+                )
 
 
 def _destination(entry: SpecTable | SpecView) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 
 from gmail_client.errors import OptionError
 from gmail_client.options import TableOptions
+from gmail_client.spec import TARGET_OPTIONS
 from gmail_client.tables import CATALOGUE, table
 from lakeflow_entry.connection import CONNECTION_OPTIONS
 
@@ -32,8 +33,9 @@ FRAMEWORK_OPTIONS = (
     "path",
     "report",
     RECONCILED,
+    *TARGET_OPTIONS,
 )
-"""Options that travel along and are not the table's."""
+"""Options that travel along and are not the source table's."""
 
 _TABLE_OPTIONS = tuple(dict.fromkeys(name for entry in CATALOGUE.values() for name in entry.options))
 

@@ -37,7 +37,9 @@ class Environment:
 
         settings = Settings()
         uri = settings.lake if "://" in settings.lake else str(Path(settings.lake).expanduser())
-        return cls(settings, Spec.load(settings.spec), Lake(uri))
+        spec = Spec.load(settings.spec)
+        spec.require_each_once()
+        return cls(settings, spec, Lake(uri))
 
     def client(self) -> GmailClient:
         """The Gmail client with the configured credentials.

@@ -91,6 +91,7 @@ class Runner:
     def __init__(self, spec: Spec | None = None, *, filters: Mapping[str, Any] | None = None) -> None:
         settings = Settings()
         self.spec = spec if spec is not None else Spec.load(settings.spec)
+        self.spec.require_each_once()
         self.mailboxes = settings.mailbox_names
         self._filters = dict(filters or {})
 

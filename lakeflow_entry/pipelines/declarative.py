@@ -45,8 +45,14 @@ def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
             f"The spec's table {spec.views[0].source_table!r} is derived from messages, which this pipeline can't do.",
             fix="Remove it from the spec, and create the SQL view of docs/querying.md over messages.",
         )
+    names = [entry.table_name for entry in spec.tables]
     for entry in spec.tables:
-        _Declaration(spark, pipelines, spec.connection_name, entry).make()
+        declaration = _Declaration(spark, pipelines, spec.connection_name, entry)
+        if names.count(entry.table_name) > 1:  # in several schemas
+            declaration.label = "_".join(
+                filter(None, (entry.destination_catalog, entry.destination_schema, entry.table_name))
+            )
+        declaration.make()
 
 
 class _Declaration:
@@ -60,6 +66,7 @@ class _Declaration:
             "tableName": self.table.name,
             **option_strings(entry.options),
         }
+        self.label = entry.table_name
         self.keys = list(entry.primary_keys or self.table.primary_key)
         self.scd = "2" if entry.scd_type == "SCD_TYPE_2" else "1"
         parts = [entry.destination_catalog, entry.destination_schema, entry.table_name]
@@ -71,7 +78,8 @@ class _Declaration:
                 f"The spec's table {self.table.name!r} has deletes: keep, which AUTO CDC does not offer.",
                 fix="Use scd_type: SCD_TYPE_2, which keeps the rows that left with the time at which they did.",
             )
-        self.pipelines.create_streaming_table(name=self.target)
+        clustered = {"cluster_by": list(self.entry.cluster_by)} if self.entry.cluster_by else {}
+        self.pipelines.create_streaming_table(name=self.target, **clustered)
         if self.entry.scd_type == "APPEND_ONLY":
             self._append()
         elif self.table.cursor:
@@ -81,7 +89,7 @@ class _Declaration:
             self._snapshot()
 
     def _view(self, kind: str, *, stream: bool, **options: str) -> str:
-        name = f"source_{self.entry.table_name}_{kind}"
+        name = f"source_{self.label}_{kind}"
         given = {**self.options, **options}
 
         def source() -> DataFrame:

@@ -86,7 +86,8 @@ def ingest(
         allow_mass_delete: Go on where a comparison after an expired history takes out a large part of a table.
 
     Returns:
-        The result by table; empty on Databricks, where the platform runs the pipeline.
+        The result by source table, by destination for a table that is listed twice; empty on Databricks, where the
+        platform runs the pipeline.
 
     Raises:
         ConfigurationError: An invalid spec.
@@ -106,8 +107,11 @@ def ingest(
         checkpoints = Path(root) / "_checkpoints"
     from lakeflow_entry.pipelines.derived import DerivedTable, refuse_versions_only
 
+    names = [entry.source_table for entry in spec.tables]
     tables = {
-        entry.source_table: _Table(spark, spec, entry, root, Path(checkpoints), allow_mass_delete)
+        entry.source_table if names.count(entry.source_table) == 1 else _place(entry): _Table(
+            spark, spec, entry, root, Path(checkpoints), allow_mass_delete
+        )
         for entry in spec.tables
     }
     if spec.views:
@@ -125,9 +129,14 @@ def ingest(
     return done
 
 
+def _place(entry: SpecTable | SpecView) -> str:
+    """Where a table goes, below the lake."""
+    parts = (entry.destination_catalog, entry.destination_schema, entry.table_name)
+    return "/".join(part for part in parts if part)
+
+
 def _location(root: str, entry: SpecTable | SpecView) -> str:
-    place = [part for part in (entry.destination_catalog, entry.destination_schema) if part]
-    return "/".join([root.rstrip("/"), *place, entry.table_name])
+    return f"{root.rstrip('/')}/{_place(entry)}"
 
 
 class _Table:
@@ -145,7 +154,6 @@ class _Table:
         from lakeflow_entry.pipelines.delta_sink import DeltaSink
 
         table = CATALOGUE[entry.source_table]
-        place = [part for part in (entry.destination_catalog, entry.destination_schema) if part]
         self.spark = spark
         self.name = table.name
         self.changing = table.cursor is not None
@@ -157,7 +165,7 @@ class _Table:
             entry.scd_type,
             entry.deletes == "keep" and self.changing and entry.scd_type == "SCD_TYPE_1",
         )
-        self.folder = checkpoints.joinpath(*place, entry.table_name).absolute()
+        self.folder = (checkpoints / _place(entry)).absolute()
         self.given = option_strings(entry.options)
         self.connection = {"connection": spec.connection_name} if spec.connection_name else {}
         self.allow_mass_delete = allow_mass_delete

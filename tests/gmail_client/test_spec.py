@@ -42,6 +42,40 @@ def test_the_number_of_the_history_is_a_sequence() -> None:
     assert table.sequence_by == "historySequence"
 
 
+@pytest.mark.parametrize("given", [["id", "threadId"], '["id", "threadId"]', "id, threadId"])
+@pytest.mark.parametrize("key", ["primary_keys", "cluster_by"])
+def test_columns_are_a_list_json_or_separated_by_commas(key: str, given: object) -> None:
+    for entry in ({key: given}, {"table_configuration": {key: given}}):
+        (table,) = Spec.parse({"objects": [{"table": {"source_table": "messages", **entry}}]}).tables
+        assert getattr(table, key) == ("id", "threadId")
+
+
+@pytest.mark.parametrize("given", ['["id"', "nothing", '{"id": 1}', [7]])
+def test_what_is_no_list_of_columns_is_refused(given: object) -> None:
+    with pytest.raises(ConfigurationError, match="messages"):
+        SpecTable.parse({"source_table": "messages", "cluster_by": given})
+
+
+def test_a_table_may_be_listed_again_with_another_destination() -> None:
+    inbox = {
+        "source_table": "messages",
+        "destination_table": "inbox",
+        "table_configuration": {"labelIds": "INBOX"},
+    }
+    sent = {**inbox, "destination_table": "sent", "table_configuration": {"labelIds": "SENT"}}
+    spec = Spec.parse({"objects": [{"table": inbox}, {"table": sent}]})
+    assert [(table.table_name, table.options.label_ids) for table in spec.tables] == [
+        ("inbox", ("INBOX",)),
+        ("sent", ("SENT",)),
+    ]
+    with pytest.raises(ConfigurationError, match="lists the table 'messages' twice"):
+        spec.require_each_once()
+    with pytest.raises(ConfigurationError, match="lists the table 'messages' twice"):
+        Spec.parse({"objects": [{"table": inbox}, {"table": inbox}]})
+    with pytest.raises(ConfigurationError, match="not clear what 'emails' is computed from"):
+        Spec.parse({"objects": [{"table": inbox}, {"table": sent}, {"table": {"source_table": "emails"}}]})
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [

@@ -46,7 +46,7 @@ def spec(name: str, *tables: str, **configuration: Any) -> dict[str, Any]:
 
 def stored(lake: Path, table: str) -> dict[str, Any]:
     rows = DeltaTable(str(lake / table)).to_pyarrow_table().to_pylist()
-    key = CATALOGUE[table].primary_key[0]
+    key = CATALOGUE[table].primary_key[0] if table in CATALOGUE else "id"
     assert len({row[key] for row in rows}) == len(rows)
     return {row[key]: comparable(row) for row in rows}
 
@@ -222,6 +222,49 @@ def test_on_databricks_the_pipeline_is_declared(spark: SparkSession) -> None:
     assert "apply_as_deletes" not in upserts
     assert snapshot["target"] == "labels"
     assert json.dumps([name for name, _ in told.calls]).count("create_streaming_table") == 2
+
+
+def test_one_source_goes_to_several_destinations(spark: SparkSession) -> None:
+    objects = [
+        {
+            "table": {
+                "source_table": "messages",
+                "destination_catalog": "main",
+                "destination_schema": schema,
+                "table_configuration": {"labelIds": label, "cluster_by": '["threadId"]'},
+            }
+        }
+        for schema, label in (("one", "INBOX"), ("two", "SENT"))
+    ]
+    told = Declared()
+    declare(spark, Spec.parse({"connection_name": "c", "objects": objects}), told)
+    tables = [arguments for name, arguments in told.calls if name == "create_streaming_table"]
+    assert [(table["name"], table["cluster_by"]) for table in tables] == [
+        ("`main`.`one`.`messages`", ["threadId"]),
+        ("`main`.`two`.`messages`", ["threadId"]),
+    ]
+    flows = [arguments["name"] for name, arguments in told.calls if name == "create_auto_cdc_flow"]
+    assert len(set(flows)) == 4
+
+
+@pytest.mark.slow
+def test_one_source_is_read_into_several_tables(
+    spark: SparkSession, gmail: Emulator, connect: Connect, tmp_path: Path
+) -> None:
+    objects = [
+        {
+            "table": {
+                "source_table": "messages",
+                "destination_table": name,
+                "table_configuration": {"labelIds": label},
+            }
+        }
+        for name, label in (("inbox", "INBOX"), ("sent", "SENT"))
+    ]
+    done = ingest(spark, {"connection_name": connect(gmail), "objects": objects}, lake=str(tmp_path))
+    assert set(done) == {"inbox", "sent"}
+    assert stored(tmp_path, "inbox") == truth(gmail, "messages", label_ids=["INBOX"])
+    assert stored(tmp_path, "sent") == truth(gmail, "messages", label_ids=["SENT"])
 
 
 def test_open_source_pipelines_take_the_declarations(spark: SparkSession) -> None:
