@@ -1,8 +1,8 @@
 """`Connection`: access to a mailbox, from connection options or from the name of a connection.
 
-A connection is given by its options (`client_id`, `client_secret` and `refresh_token`, or `access_token` alone), or by
-its name. The worker that reads the mail resolves the name, from the environment or from a file, so that no secret
-passes through Spark's options, plans and logs:
+A connection is given by its options (`client_id`, `client_secret` and `refresh_token`, `access_token` alone, or
+`service_account_json` with the mailbox as `user_id`), or by its name. The worker that reads the mail resolves the name,
+from the environment or from a file, so that no secret passes through Spark's options, plans and logs:
 
     GMAIL_CONNECTION_<NAME>_<OPTION>          such as GMAIL_CONNECTION_GMAIL_CONNECTOR_REFRESH_TOKEN
     GMAIL_CONNECTIONS_FILE                    a JSON file: {"gmail_connector": {"client_id": ..., ...}, ...}
@@ -32,8 +32,10 @@ from gmail_client.quota import preset
 
 __all__ = ["CONNECTION_OPTIONS", "Connection"]
 
-_SECRETS = ("client_secret", "refresh_token", "access_token")
-_OPTIONS = (*CLIENT, *WAYS, "user_id", "quota", *ROOTS)
+_KEY = "service_account_json"
+_WAYS = (*WAYS, _KEY)
+_SECRETS = ("client_secret", "refresh_token", "access_token", _KEY)
+_OPTIONS = (*CLIENT, *_WAYS, "user_id", "quota", *ROOTS)
 _PLACES = (*ROOTS, "service_account_file")
 _NAMES = ("connection", "databricks.connection")
 
@@ -41,6 +43,7 @@ CONNECTION_OPTIONS = (*_OPTIONS, *_NAMES, "mailboxes")
 """Options that describe a connection."""
 
 _PREFIX = "GMAIL_CONNECTION_"
+_VARIABLE = re.compile(rf"\bGMAIL_({'|'.join(option.upper() for option in (*_OPTIONS, 'mailboxes'))})\b")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,16 +92,20 @@ class Connection:
             ConfigurationError: The connection is not found, or has no credentials.
         """
         values = self._resolved()
-        client = GmailClient(
-            _credentials(values, self.name),
-            quota=preset(values.get("quota", "current")),
-            api_root=values.get("api_root", API_ROOT),
-            oauth_root=values.get("oauth_root", OAUTH_ROOT),
-        )
-        return client.mailbox(user_id or values.get("user_id", "me"))
+        credentials = _credentials(values, self.name)
+        try:
+            client = GmailClient(
+                credentials,
+                quota=preset(values.get("quota", "current")),
+                api_root=values.get("api_root", API_ROOT),
+                oauth_root=values.get("oauth_root", OAUTH_ROOT),
+            )
+            return client.mailbox(user_id or values.get("user_id", "me"))
+        except ConfigurationError as error:
+            raise ConfigurationError(_by_options(error.what), fix=_by_options(error.fix)) from None
 
     def _resolved(self) -> Mapping[str, str]:
-        if any(way in self.values for way in WAYS):
+        if any(way in self.values for way in _WAYS):
             return self.values
         if self.name is None:
             return {**_ordinary(), **self.values}
@@ -125,33 +132,42 @@ def _refuse_places(values: Mapping[str, str], name: str | None) -> None:
             "says where its credentials are sent.",
             fix=f"Remove the option; set {places[0]} where the connection is defined.",
         )
-    if roots and not any(secret in values for secret in ("refresh_token", "access_token")):
+    if roots and not any(secret in values for secret in ("refresh_token", "access_token", _KEY)):
         raise ConfigurationError(
-            f"Option {roots[0]!r} needs refresh_token or access_token beside it: other credentials are not sent there.",
+            f"Option {roots[0]!r} needs refresh_token, access_token or {_KEY} beside it: "
+            "other credentials are not sent there.",
             fix="Give them as options too, or set the endpoint where the credentials are defined.",
         )
 
 
 def _credentials(values: Mapping[str, str], name: str | None) -> Credentials:
     """The credentials in a connection; a refresh token takes precedence over an access token, which expires."""
-    way = next((way for way in WAYS if way in values), None)
-    chosen = {key: value for key, value in values.items() if key not in WAYS or key == way}
+    way = next((way for way in _WAYS if way in values), None)
+    chosen = {key: value for key, value in values.items() if key not in _WAYS or key == way}
     user_id = values.get("user_id", "me")
+    subject = user_id if "@" in user_id else None
     try:
+        if way == _KEY:
+            return Credentials.from_service_account_json(values[_KEY], subject)
         return Credentials.of(
             client_id=chosen.get("client_id"),
             client_secret=chosen.get("client_secret"),
             refresh_token=chosen.get("refresh_token"),
             access_token=chosen.get("access_token"),
             service_account_file=chosen.get("service_account_file"),
-            subject=user_id if "@" in user_id else None,
+            subject=subject,
         )
     except ConfigurationError as error:
         of = f"The connection {name!r}" if name else "The connection"
         raise ConfigurationError(
-            f"{of} gives no access: {error.what.replace('GMAIL_', '').lower()}",
-            fix="Give it client_id, client_secret and refresh_token, or access_token alone.",
+            f"{of} gives no access: {_by_options(error.what)}",
+            fix=f"Give it client_id, client_secret and refresh_token, or access_token alone, or {_KEY} and user_id.",
         ) from None
+
+
+def _by_options(text: str) -> str:
+    """A message in which environment variables are the options of the connection."""
+    return _VARIABLE.sub(lambda found: found[1].lower(), text)
 
 
 def _slug(name: str) -> str:
@@ -165,14 +181,14 @@ def _variables(prefix: str) -> dict[str, str]:
 
 def _ordinary() -> dict[str, str]:
     values = _variables("GMAIL_")
-    if any(way in values for way in WAYS):
+    if any(way in values for way in _WAYS):
         return values
     try:
         from gmail_client.settings import Settings
     except ImportError:  # not part of the bundle for Databricks
         return values
     settings = Settings()
-    found = {option: plain(getattr(settings, option)) for option in _OPTIONS}
+    found = {option: plain(getattr(settings, option, None)) for option in _OPTIONS}
     return {option: str(value) for option, value in found.items() if value}
 
 

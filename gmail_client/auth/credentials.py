@@ -23,6 +23,8 @@ Secret = str | SecretStr | None
 
 _NONE = SecretStr("")
 
+_SERVICE_ACCOUNT_FIX = "Set GMAIL_SERVICE_ACCOUNT_FILE to the JSON key of the service account."
+
 _VARIABLES = {
     "client_id": "GMAIL_CLIENT_ID",
     "client_secret": "GMAIL_CLIENT_SECRET",
@@ -125,25 +127,44 @@ class Credentials:
         Raises:
             ConfigurationError: The file can't be read or is not a service account's key.
         """
-        fix = "Set GMAIL_SERVICE_ACCOUNT_FILE to the JSON key of the service account."
+        name = f"GMAIL_SERVICE_ACCOUNT_FILE={str(path)!r}"
         try:
             text = Path(path).read_text("utf-8")
-            key = json.loads(text)
         except OSError as error:
             reason = error.strerror or "it can't be read"
-            raise ConfigurationError(
-                f"GMAIL_SERVICE_ACCOUNT_FILE={str(path)!r}: {reason}.", fix=fix
-            ) from None
+            raise ConfigurationError(f"{name}: {reason}.", fix=_SERVICE_ACCOUNT_FIX) from None
         except ValueError:
-            raise ConfigurationError(
-                f"GMAIL_SERVICE_ACCOUNT_FILE={str(path)!r} is not JSON.", fix=fix
-            ) from None
+            raise ConfigurationError(f"{name} is not JSON.", fix=_SERVICE_ACCOUNT_FIX) from None
+        return cls.from_service_account_json(text, subject, name=name, fix=_SERVICE_ACCOUNT_FIX)
+
+    @classmethod
+    def from_service_account_json(
+        cls,
+        text: str,
+        subject: str | None = None,
+        *,
+        name: str = "service_account_json",
+        fix: str = "Set it to the whole JSON key of the service account.",
+    ) -> Credentials:
+        """A service account with domain-wide delegation, by the text of its JSON key.
+
+        Args:
+            text: The key.
+            subject: The mailbox that it impersonates.
+            name: What errors call the key; they never show it.
+            fix: What they suggest.
+
+        Raises:
+            ConfigurationError: The text is not a service account's key.
+        """
+        try:
+            key = json.loads(text)
+        except (ValueError, RecursionError):
+            raise ConfigurationError(f"{name} is not JSON.", fix=fix) from None
         required = ("client_email", "private_key", "token_uri")
-        missing = [name for name in required if not (isinstance(key, dict) and key.get(name))]
+        missing = [field for field in required if not (isinstance(key, dict) and key.get(field))]
         if missing:
-            raise ConfigurationError(
-                f"GMAIL_SERVICE_ACCOUNT_FILE={str(path)!r} lacks {', '.join(missing)}.", fix=fix
-            )
+            raise ConfigurationError(f"{name} lacks {', '.join(missing)}.", fix=fix)
         return cls("service account", service_account=SecretStr(text), subject=subject or None)
 
     def with_subject(self, mailbox: str) -> Credentials:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gmail_client.emulator import Emulator
 from gmail_client.errors import ConfigurationError
 from lakeflow_entry.connection import Connection
 
@@ -137,3 +138,41 @@ def test_without_the_module_of_settings_the_variables_are_all(
     monkeypatch.setitem(sys.modules, "gmail_client.settings", None)
     with pytest.raises(ConfigurationError, match="gives no access"):
         Connection.of({}).mailbox()
+
+
+def test_a_service_account_s_key_as_text(tmp_path: Path) -> None:
+    with Emulator(mailboxes=2, messages=5, seed=3) as gmail:
+        key = gmail.service_account_file(tmp_path / "key.json").read_text("utf-8")
+        roots = {"api_root": gmail.url, "oauth_root": gmail.url}
+        for address in gmail.addresses:
+            connection = Connection.of({"service_account_json": key, "user_id": address, **roots})
+            assert connection.shows_secrets
+            assert "PRIVATE" not in repr(connection)
+            mailbox = connection.mailbox()
+            assert mailbox.address == address
+        several = Connection.of({"service_account_json": key, **roots})
+        assert several.mailbox(gmail.addresses[1]).address == gmail.addresses[1]
+        with pytest.raises(ConfigurationError, match="user_id='me' names no mailbox"):
+            several.mailbox()
+        with pytest.raises(ConfigurationError, match="oauth_root") as caught:
+            Connection.of(
+                {"service_account_json": key, "user_id": "a@x.test", "api_root": gmail.url}
+            ).mailbox()
+        assert "GMAIL_" not in str(caught.value)
+        assert "PRIVATE" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["hush", "[1]", '{"client_email": "hush"}', "[" * 100_000])
+def test_a_key_that_is_none_is_named_by_its_option_and_not_shown(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="service_account_json") as caught:
+        Connection.of({"service_account_json": text, "user_id": "ada@gmail.test"})
+    assert "hush" not in str(caught.value)
+
+
+def test_errors_name_the_options_of_the_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "Missing.json"
+    monkeypatch.setenv("GMAIL_CONNECTION_CORP_SERVICE_ACCOUNT_FILE", str(file))
+    with pytest.raises(ConfigurationError) as caught:
+        Connection.of({"connection": "corp"}).mailbox()
+    assert f"service_account_file={str(file)!r}" in caught.value.what
+    assert "GMAIL_" not in str(caught.value)
