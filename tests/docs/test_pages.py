@@ -24,7 +24,20 @@ from gmail_client.settings import Settings
 from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
 
-FOREIGN = {"curl", "ssh", "export", "pip", "docker", "git", "cd", "databricks", "ls", "mkdir", "cp"}
+FOREIGN = {
+    "community-connector",
+    "curl",
+    "ssh",
+    "export",
+    "pip",
+    "docker",
+    "git",
+    "cd",
+    "databricks",
+    "ls",
+    "mkdir",
+    "cp",
+}
 """Programs whose options are not ours to check."""
 
 
