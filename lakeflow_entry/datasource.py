@@ -148,6 +148,12 @@ class _Request:
             raise UnknownTableError(
                 f"Virtual table not known: {name!r}.", fix=f"Use one of: {', '.join(VIRTUAL_TABLES)}."
             )
+        namespace = find(given, "namespace")
+        if namespace is not None and (self.virtual or namespace.strip() != "[]"):
+            raise OptionError(
+                f"Option 'namespace' is {namespace!r:.200}, but Gmail's tables have no namespaces.",
+                fix="Remove it.",
+            )
         if name == "emails":
             require_html_reader()
         self.options = (

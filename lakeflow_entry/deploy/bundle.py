@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -62,12 +63,14 @@ def write_file(folder: Path) -> Path:
 
 
 def write_tree(folder: Path) -> Path:
-    """Write the source tree below a folder; returns the source's own folder in it.
+    """Write the source tree below a folder; returns the source's own folder in it, whose earlier content is deleted.
 
     Args:
         folder: Root of the tree, such as a clone of the framework's repository.
     """
     source = folder.joinpath("src", *NAMESPACE.split("."))
+    if source.is_dir() and not source.is_symlink():
+        shutil.rmtree(source)
     for name, text in _tree().items():
         path = source / name
         path.parent.mkdir(parents=True, exist_ok=True)

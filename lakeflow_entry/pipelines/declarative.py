@@ -110,6 +110,12 @@ class _Declaration:
         decorate(rows)
 
     def _changes(self, kind: str) -> None:
+        if not hasattr(self.pipelines, "create_auto_cdc_from_snapshot_flow"):
+            raise ConfigurationError(
+                f"This Spark's declarative pipelines take one CDC flow for each table; {self.table.name!r} needs two, "
+                "for changed rows and for deleted ones.",
+                fix="Run it on Databricks, or outside a pipeline with lakeflow_entry.ingest, or use APPEND_ONLY.",
+            )
         from pyspark.sql.functions import col, expr
 
         deletes = kind == "delete"

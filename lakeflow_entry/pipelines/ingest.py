@@ -11,6 +11,7 @@ commit names its micro-batch, so that a run that was killed goes on where it was
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -97,6 +98,11 @@ def ingest(
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:
         declare(spark, spec)
         return {}
+    if importlib.util.find_spec("deltalake") is None:
+        raise ConfigurationError(
+            "The local pipeline writes Delta tables with the package deltalake, which is not installed.",
+            fix="Install it: `pip install 'gmail-assets[spark]'`.",
+        )
     root = lake or os.environ.get("GMAIL_LAKE") or "lake"
     if checkpoints is None:
         if "://" in root:

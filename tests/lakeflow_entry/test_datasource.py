@@ -121,6 +121,8 @@ def test_the_virtual_tables_are_answered(spark: SparkSession) -> None:
         ({"tableName": "messages", "format": "fancy"}, "Option 'format'"),
         ({"tableName": "messages", "client_id": "a", "refresh_token": "b"}, "client_secret"),
         ({}, "Option 'tableName' is missing"),
+        ({"tableName": "_community_tables", "namespace": "[]"}, "have no namespaces"),
+        ({"tableName": "labels", "namespace": '["work"]'}, "have no namespaces"),
     ],
 )
 def test_bad_input_is_told_in_one_sentence(

@@ -55,6 +55,37 @@ def test_changes_touch_their_rows_alone(tables: Tables) -> None:
     assert (results["attachments"].rows_written, results["attachments"].rows_deleted) == (1, 1)
 
 
+def files_of(tables: Tables, name: str) -> dict[str, set[str]]:
+    """Message ids by data file."""
+    delta = tables.lake.find(name)
+    assert delta is not None
+    dataset = delta.to_pyarrow_dataset()
+    return {
+        fragment.path: set(fragment.to_table(columns=["message_id"])["message_id"].to_pylist())
+        for fragment in dataset.get_fragments()
+    }
+
+
+def test_a_change_rewrites_the_files_that_hold_its_rows_and_no_others(tables: Tables) -> None:
+    for n in range(8):
+        tables.add(*(message(f"m{n}{k}", "INBOX", "Label_1", attachments=1) for k in range(5)))
+        tables.derive()
+    before = {name: files_of(tables, name) for name in VIEWS}
+    tables.relabel("m23", ["STARRED"], 900)
+    tables.relabel("m61", ["INBOX", "Label_1", "UNREAD"], 901)
+    tables.remove("m44")
+    tables.derive()
+    tables.check()
+    touched = {"m23", "m44", "m61"}
+    for name, files in before.items():
+        assert len(files) == 8
+        left = files.keys() & files_of(tables, name).keys()
+        changed = {"m44"} if name == "attachments" else touched
+        if name == "message_labels":
+            changed = touched - {"m61"}  # a label more is a row more, in a file of its own
+        assert files.keys() - left == {path for path, ids in files.items() if ids & changed}, name
+
+
 def test_a_renamed_label_changes_the_rows_that_carry_it(tables: Tables) -> None:
     tables.add(message("a", "Label_1", "INBOX"), message("b", "Label_2"), message("c"))
     tables.name(Label_1="Old", Label_2="Other")

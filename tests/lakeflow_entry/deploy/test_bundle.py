@@ -227,6 +227,19 @@ def test_the_tree_stands_by_itself(tmp_path: Path) -> None:
     assert done.stdout.split() == [str(source / "lakeflow_entry/connector.py"), "10"]
 
 
+def test_the_tree_replaces_the_source_that_was_there(tmp_path: Path) -> None:
+    source = write_tree(tmp_path)
+    files = sorted(path.relative_to(source) for path in source.rglob("*"))
+    (source / "screenshots").mkdir()
+    (source / "gmail_utils.py").write_text("left over")
+    beside = source.parent / "github" / "github.py"
+    beside.parent.mkdir()
+    beside.write_text("another source")
+    assert write_tree(tmp_path) == source
+    assert sorted(path.relative_to(source) for path in source.rglob("*")) == files
+    assert beside.exists()
+
+
 def test_the_connector_spec_allows_every_table_option(tmp_path: Path) -> None:
     import yaml
 

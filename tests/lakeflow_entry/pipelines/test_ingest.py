@@ -98,6 +98,14 @@ def test_derived_tables_of_the_spec_follow(
         assert sorted(derived, key=key) == sorted(to_table(name, rows).to_pylist(), key=key), name
 
 
+def test_a_missing_deltalake_is_named_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match="package deltalake, which is not installed"):
+        ingest(None, spec("c", "labels"), lake=str(tmp_path))  # type: ignore[arg-type]
+
+
 def test_derived_tables_are_not_declared(spark: SparkSession) -> None:
     whole = {**spec("c", "messages", "emails")}
     with pytest.raises(ConfigurationError, match="derived from messages"):
@@ -267,7 +275,7 @@ def test_one_source_is_read_into_several_tables(
     assert stored(tmp_path, "sent") == truth(gmail, "messages", label_ids=["SENT"])
 
 
-def test_open_source_pipelines_take_the_declarations(spark: SparkSession) -> None:
+def test_open_source_pipelines_take_appended_tables_alone(spark: SparkSession) -> None:
     pipelines = pytest.importorskip("pyspark.pipelines")
     from pyspark.pipelines.graph_element_registry import graph_element_registration_context
 
@@ -276,6 +284,9 @@ def test_open_source_pipelines_take_the_declarations(spark: SparkSession) -> Non
             return lambda *given: None
 
     with graph_element_registration_context(Registry()):  # type: ignore[arg-type]
-        declare(spark, Spec.parse(spec("gmail_connector", "messages", "threads")), pipelines)
+        appended = spec("gmail_connector", "messages", scd_type="APPEND_ONLY")
+        declare(spark, Spec.parse(appended), pipelines)
+        with pytest.raises(ConfigurationError, match="one CDC flow for each table"):
+            declare(spark, Spec.parse(spec("gmail_connector", "threads")), pipelines)
         with pytest.raises(ConfigurationError, match="no snapshots"):
             declare(spark, Spec.parse(spec("gmail_connector", "labels")), pipelines)
