@@ -16,6 +16,7 @@ from gmail_assets.failures import dagster_failures
 from gmail_assets.operations.snapshot_drift import gmail_keys, stored_keys
 from gmail_assets.resources import ResourceKeys
 from gmail_client.client import Mailbox
+from gmail_client.minimize import ContentPolicy
 from gmail_client.spec import SpecTable
 
 __all__ = ["DEFAULT_MAX_AGE", "build_snapshot_checks"]
@@ -35,6 +36,7 @@ class Snapshot:
         last_read: Time of the last materialization; None if Dagster knows of none.
         max_age: See `build_snapshot_checks`.
         now: Current time.
+        policy: What the table's options remove or hash.
     """
 
     table: str
@@ -43,6 +45,7 @@ class Snapshot:
     last_read: datetime | None
     max_age: timedelta
     now: datetime
+    policy: ContentPolicy | None = None
 
 
 def primary_key_unique(snapshot: Snapshot) -> Outcome:
@@ -54,7 +57,7 @@ def primary_key_unique(snapshot: Snapshot) -> Outcome:
 
 def matches_gmail(snapshot: Snapshot) -> Outcome:
     """The rows have the keys that the mailbox has now; an empty table is an error if the mailbox has any."""
-    present = gmail_keys(snapshot.mailbox.api, snapshot.table, snapshot.mailbox.address)
+    present = gmail_keys(snapshot.mailbox.api, snapshot.table, snapshot.mailbox.address, snapshot.policy)
     if present is None:
         return Outcome(True, "not applicable: this account is not allowed to read the table")
     stored = set(snapshot.keys)
@@ -128,7 +131,15 @@ def build_snapshot_checks(
                     stored = stored_keys(lake, mailbox.address, entry)
                     last_read = _last_materialization(context, key.asset_key)
                     snapshots[entry.source_table] = (
-                        Snapshot(entry.source_table, mailbox, stored, last_read, max_age, datetime.now(UTC))
+                        Snapshot(
+                            entry.source_table,
+                            mailbox,
+                            stored,
+                            last_read,
+                            max_age,
+                            datetime.now(UTC),
+                            entry.options.policy,
+                        )
                         if stored is not None
                         else None
                     )

@@ -309,7 +309,7 @@ def _shared(tables: Sequence[SpecTable]) -> Iterator[Sequence[SpecTable]]:
 
 def _part(lake: Lake, spec: SpecTable, address: str) -> MailboxPartition:
     table = lake.table(spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep")
-    return MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
+    return MailboxPartition(table, address, spec.options.fingerprint, spec.options.content_format)
 
 
 def _empty(lake: Lake, spec: SpecTable, address: str) -> bool:

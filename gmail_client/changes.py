@@ -226,7 +226,19 @@ def list_message_ids(
             missing.difference_update(item["id"] for item in page)
             if not missing:
                 break
+    if not everything:
+        for message_id in _excluded(api, options):
+            listed.pop(message_id, None)
     return listed
+
+
+def _excluded(api: GmailApi, options: TableOptions) -> Iterator[str]:
+    """Messages that `excludeLabels` and `excludeFrom` leave out, as far as a listing says."""
+    ways: list[dict[str, Any]] = [{"label_ids": (label_id,)} for label_id in options.exclude_labels]
+    ways += [{"q": f"from:{sender.removeprefix('@')}"} for sender in options.exclude_from]
+    for way in ways:
+        for page in api.list_messages(**way, include_spam_trash=True, page_size=options.page_size):
+            yield from (item["id"] for item in page)
 
 
 def list_thread_heads(
@@ -254,6 +266,7 @@ def list_thread_heads(
     heads: dict[str, ListedThread] = {}
     for page in pages:
         for item in page:
-            heads[item["id"]] = ListedThread(int(item.get("historyId") or 0), item.get("snippet", ""))
+            snippet = "" if options.policy else item.get("snippet", "")
+            heads[item["id"]] = ListedThread(int(item.get("historyId") or 0), snippet)
         on_progress(len(heads))
     return heads

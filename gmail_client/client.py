@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -44,6 +44,7 @@ class GmailClient:
         api_root: URL of the Gmail API.
         oauth_root: URL of the OAuth server with the token endpoint.
         workers: Threads of a mailbox's `get_many`.
+        allowed_mailboxes: Addresses, or domains beginning with `@`: no other mailbox is read. Empty allows all.
         clock: Measures every wait.
         session: Creates the HTTP session; called once, for the first request.
 
@@ -59,6 +60,7 @@ class GmailClient:
         api_root: str = API_ROOT,
         oauth_root: str = OAUTH_ROOT,
         workers: int = 5,
+        allowed_mailboxes: Iterable[str] = (),
         clock: Clock = SYSTEM_CLOCK,
         session: Callable[[], requests.Session] = new_session,
     ) -> None:
@@ -72,6 +74,7 @@ class GmailClient:
         self.oauth_root = checked_root("GMAIL_OAUTH_ROOT", oauth_root)
         credentials.check_endpoints(Endpoints(self.api_root, self.oauth_root))
         self.workers = workers
+        self.allowed_mailboxes = tuple(entry.strip().lower() for entry in allowed_mailboxes if entry.strip())
         self.clock = clock
         self._make_session = session
         self._start()
@@ -102,7 +105,7 @@ class GmailClient:
             quota=preset(found.quota),
             api_root=found.api_root,
             oauth_root=found.oauth_root,
-            **options,
+            **{"allowed_mailboxes": found.allowed_mailboxes, **options},
         )
 
     def mailbox(self, user_id: str = "me") -> Mailbox:
@@ -112,13 +115,35 @@ class GmailClient:
             user_id: `me` or an address. A service account impersonates that address.
 
         Raises:
-            ConfigurationError: Neither `me` nor an address; or `me` with a service account that has no subject.
+            ConfigurationError: Neither `me` nor an address; `me` with a service account that has no subject; or a
+                mailbox that is not allowed.
+            GmailError: With an allow list: the address can't be read.
         """
         user_id = checked_mailbox_name(user_id)
+        if "@" in user_id:
+            self.check_allowed(user_id)
         with self._lock:
-            if user_id not in self._mailboxes:
-                self._mailboxes[user_id] = Mailbox(self, user_id, self._api(user_id))
-            return self._mailboxes[user_id]
+            known = self._mailboxes.get(user_id)
+            if known is None:
+                known = self._mailboxes[user_id] = Mailbox(self, user_id, self._api(user_id))
+        if self.allowed_mailboxes:
+            _ = known.address  # read once, and checked: `me` and aliases may be anybody's
+        return known
+
+    def check_allowed(self, address: str) -> None:
+        """Refuse a mailbox that is not in the allow list.
+
+        Raises:
+            ConfigurationError: It is not.
+        """
+        allowed = self.allowed_mailboxes
+        name = address.lower()
+        if not allowed or name in allowed or f"@{name.rpartition('@')[2]}" in allowed:
+            return
+        raise ConfigurationError(
+            f"The mailbox {short_repr(address)} is not in GMAIL_ALLOWED_MAILBOXES: it is not read.",
+            fix="Remove it from GMAIL_MAILBOXES, or add its address (or its domain, such as @example.com) to the list.",
+        )
 
     def _api(self, user_id: str) -> GmailApi:
         tokens, limiter, concurrency = self._user(user_id)
@@ -208,6 +233,7 @@ class Mailbox:
                     fix="Try again later; check the proxy and GMAIL_API_ROOT.",
                     method="getProfile",
                 )
+            self.client.check_allowed(address)
             self._address = address
         return self._address
 

@@ -14,6 +14,7 @@ from typing import Any
 from gmail_client.api import GmailApi
 from gmail_client.errors import GmailError, IncompleteReadError, NotFoundError
 from gmail_client.http.calls import ApiCall, ApiResult
+from gmail_client.minimize import ContentPolicy
 from gmail_client.options import MessageFormat
 
 __all__ = [
@@ -61,7 +62,7 @@ class FetchedThread:
         history_id: The thread's history id, if threads.get returned it.
         snippet: The thread's snippet, if threads.get returned it.
         size: Bytes of JSON.
-        gone: Requested messages that no longer exist.
+        gone: Messages that no longer exist, or that the policy excludes.
         failed: Requested messages that could not be read, each with its error.
     """
 
@@ -87,7 +88,10 @@ def prefers_thread(
 
 
 def fetch(
-    api: GmailApi, requests: Iterable[FetchRequest], format_: MessageFormat = "full"
+    api: GmailApi,
+    requests: Iterable[FetchRequest],
+    format_: MessageFormat = "full",
+    policy: ContentPolicy | None = None,
 ) -> Iterator[FetchedThread]:
     """Read the requested messages.
 
@@ -95,6 +99,7 @@ def fetch(
         api: The mailbox.
         requests: One per thread; consumed as needed, so that a long plan needs no memory here.
         format_: Format of the gets. `raw` exists for single messages only.
+        policy: What is removed from the content. A message that it excludes counts as gone.
 
     Yields:
         One `FetchedThread` per request; each requested message is among its `messages`, `gone` or `failed`. Messages
@@ -102,9 +107,12 @@ def fetch(
         unless the request is for the whole thread.
 
     Raises:
+        ConfigurationError: The policy hashes addresses, and there is no usable key; nothing was read.
         GmailError: Nothing more can be read (revoked token, daily quota). Results yielded before are valid.
         IncompleteReadError: A requested message has no outcome.
     """
+    if policy is not None:
+        policy.check()
     message_price = api.plan.price("messages.get")
     thread_price = api.plan.price("threads.get")
     open_requests: dict[str, tuple[FetchRequest, FetchedThread, int]] = {}
@@ -133,9 +141,9 @@ def fetch(
         thread_id = result.call.key if by_thread else owners.pop(result.call.key)
         request, fetched, pending = open_requests[thread_id]
         if by_thread:
-            _add_thread(request, fetched, result)
+            _add_thread(request, fetched, result, policy)
         else:
-            _add_message(fetched, result)
+            _add_message(fetched, result, policy)
         if pending > 1:
             open_requests[thread_id] = (request, fetched, pending - 1)
             continue
@@ -143,11 +151,11 @@ def fetch(
         if by_thread and _left_out(request, fetched):
             follow_ups.append((request, fetched))
             if len(follow_ups) >= _FOLLOW_UPS:
-                yield from _follow_up(api, follow_ups, format_)
+                yield from _follow_up(api, follow_ups, format_, policy)
                 follow_ups = []
         else:
             yield _conserved(request, fetched)
-    yield from _follow_up(api, follow_ups, format_)
+    yield from _follow_up(api, follow_ups, format_, policy)
     if open_requests:
         raise _without_outcome(
             [id_ for request, _, _ in open_requests.values() for id_ in request.message_ids]
@@ -159,7 +167,9 @@ def _left_out(request: FetchRequest, fetched: FetchedThread) -> list[str]:
     return [message_id for message_id in request.message_ids if message_id not in known]
 
 
-def _add_thread(request: FetchRequest, fetched: FetchedThread, result: ApiResult) -> None:
+def _add_thread(
+    request: FetchRequest, fetched: FetchedThread, result: ApiResult, policy: ContentPolicy | None
+) -> None:
     fetched.size += result.size
     if isinstance(result.error, NotFoundError):
         # The thread is gone; a single get shows whether one of its messages moved to another thread.
@@ -170,27 +180,40 @@ def _add_thread(request: FetchRequest, fetched: FetchedThread, result: ApiResult
         # Otherwise one message may be the cause: the others are read with single gets.
         return
     thread = result.json or {}
-    fetched.messages = thread.get("messages") or []
+    for message in thread.get("messages") or ():
+        _keep(fetched, message, policy)
     fetched.history_id = thread.get("historyId")
-    fetched.snippet = thread.get("snippet")
+    snippet = thread.get("snippet")
+    fetched.snippet = snippet if policy is None else policy.snippet(snippet)
 
 
-def _add_message(fetched: FetchedThread, result: ApiResult) -> None:
+def _keep(fetched: FetchedThread, message: dict[str, Any], policy: ContentPolicy | None) -> None:
+    left = message if policy is None else policy.message(message)
+    if left is None:
+        fetched.gone.append(message["id"])
+    else:
+        fetched.messages.append(left)
+
+
+def _add_message(fetched: FetchedThread, result: ApiResult, policy: ContentPolicy | None) -> None:
     fetched.size += result.size
     if isinstance(result.error, NotFoundError):
         fetched.gone.append(result.call.key)
     elif result.error is not None:
         fetched.failed[result.call.key] = result.error
     elif result.json is not None:
-        fetched.messages.append(result.json)
+        _keep(fetched, result.json, policy)
 
 
 def _follow_up(
-    api: GmailApi, pairs: list[tuple[FetchRequest, FetchedThread]], format_: MessageFormat
+    api: GmailApi,
+    pairs: list[tuple[FetchRequest, FetchedThread]],
+    format_: MessageFormat,
+    policy: ContentPolicy | None,
 ) -> Iterator[FetchedThread]:
     owners = {message_id: fetched for request, fetched in pairs for message_id in _left_out(request, fetched)}
     for result in api.get_many(api.message_call(message_id, format_) for message_id in owners):
-        _add_message(owners[result.call.key], result)
+        _add_message(owners[result.call.key], result, policy)
     for request, fetched in pairs:
         yield _conserved(request, fetched)
 

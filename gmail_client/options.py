@@ -13,11 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gmail_client.errors import OptionError
 from gmail_client.labels import HIDDEN_LABELS
+from gmail_client.minimize import ContentPolicy
 from gmail_client.printable import printable, short_repr
+from gmail_client.schema import SCHEMAS
 from gmail_client.search import MARGIN, search_within, unbalanced, without_dates
 from gmail_client.tables import Table, table
 
@@ -39,6 +42,11 @@ _FIXES = {
     "maxResults": "Use a whole number from 1 to 500.",
     "includeSpamTrash": "Use `true` or `false`.",
     "format": "Use `full`, `metadata`, `minimal` or `raw`.",
+    "excludeColumns": "Use columns of the table that are not its keys, such as `snippet, payload.body`; a path below "
+    "`payload` covers all levels of its parts.",
+    "excludeLabels": "Use label ids such as `CATEGORY_PROMOTIONS`, comma-separated or as a list.",
+    "excludeFrom": "Use addresses such as `ada@example.com`, or domains such as `@example.com`.",
+    "hash": "Use `addresses`.",
     "max_records_per_batch": "Use a whole number, 1 or more.",
     "skip_refused": "Use `true` or `false`.",
 }
@@ -62,6 +70,10 @@ class TableOptions(BaseModel):
         include_spam_trash: Whether the table includes spam and trash; `parse` sets it when `q` or `labelIds` ask for
             them.
         format: Format of the messages.
+        exclude_columns: Paths of columns that are not kept, such as `snippet` or `payload.body`.
+        exclude_labels: Label ids; messages with one of them are not kept.
+        exclude_from: Addresses, or domains beginning with `@`; messages from them are not kept.
+        hash: `addresses` replaces addresses by keyed hashes.
         max_records_per_batch: Maximum rows of a stream's micro-batch; None for the stream's default.
         skip_refused: Whether Spark skips messages that Gmail refuses, instead of failing.
     """
@@ -74,6 +86,10 @@ class TableOptions(BaseModel):
     max_results: int | None = Field(default=None, alias="maxResults", ge=1, le=500)
     include_spam_trash: bool = Field(default=False, alias="includeSpamTrash")
     format: MessageFormat = "full"
+    exclude_columns: tuple[str, ...] = Field(default=(), alias="excludeColumns")
+    exclude_labels: tuple[str, ...] = Field(default=(), alias="excludeLabels")
+    exclude_from: tuple[str, ...] = Field(default=(), alias="excludeFrom")
+    hash: tuple[Literal["addresses"], ...] = ()
     max_records_per_batch: int | None = Field(default=None, ge=1)
     skip_refused: bool = False
 
@@ -105,7 +121,15 @@ class TableOptions(BaseModel):
             raise ValueError("out of range")
         return seconds
 
-    @field_validator("label_ids", mode="before")
+    @field_validator("exclude_from", mode="after")
+    @classmethod
+    def _addresses_or_domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for sender in value:
+            if not re.fullmatch(r"[^\s@\"(){}<>:]*@[^\s@\"(){}<>:]+", sender):
+                raise ValueError("not an address or domain")
+        return tuple(dict.fromkeys(sender.lower() for sender in value))
+
+    @field_validator("label_ids", "exclude_columns", "exclude_labels", "exclude_from", "hash", mode="before")
     @classmethod
     def _split_labels(cls, value: object) -> object:
         if value is None:
@@ -118,7 +142,7 @@ class TableOptions(BaseModel):
                 )
             value = _json_list(value)
         if not isinstance(value, Sequence | Set) or not all(isinstance(item, str) for item in value):
-            raise ValueError("not a list of label ids")
+            raise ValueError("not a list of texts")
         return tuple(dict.fromkeys(map(_encodable, value)))
 
     @field_validator("max_results", "max_records_per_batch", mode="before")
@@ -182,8 +206,55 @@ class TableOptions(BaseModel):
                 "Option 'format' of table 'threads' is 'raw', which Gmail's threads.get does not have.",
                 fix="Use full, metadata or minimal; raw is for messages and drafts.",
             )
+        self._check_exclusions(table_name)
         hidden = not HIDDEN_LABELS.isdisjoint(self.label_ids) or _SEARCHES_HIDDEN.search(self.q or "")
         return self.model_copy(update={"include_spam_trash": True}) if hidden else self
+
+    def _check_exclusions(self, table_name: str) -> None:
+        """Refuse exclusions that can't hold.
+
+        Raises:
+            OptionError: A column that is not there or is needed; an exclusion that the format contradicts.
+        """
+        schema = SCHEMAS["messages" if table_name in ("threads", "drafts") else table_name]
+        needed = _NEEDED | set(table(table_name).primary_key)
+        for path in self.exclude_columns:
+            if path in needed or not _has_path(schema, path.split(".")):
+                raise OptionError(
+                    f"Option 'excludeColumns' of table {table_name!r} has {short_repr(path)}, which is "
+                    f"{'needed' if path in needed else 'not one of its columns'}.",
+                    fix=_FIXES["excludeColumns"],
+                )
+        content = any(path == "snippet" or path.startswith("payload") for path in self.exclude_columns)
+        if self.format == "raw" and (content or self.hash or self.exclude_from):
+            raise OptionError(
+                f"The options of table {table_name!r} exclude or hash parts of messages, but its format is 'raw', "
+                "which is the whole message in one column.",
+                fix="Use format full, metadata or minimal; or exclude nothing but `raw` and top-level fields.",
+            )
+        if self.format == "minimal" and self.exclude_from:
+            raise OptionError(
+                f"Option 'excludeFrom' of table {table_name!r} needs headers, which the format 'minimal' lacks.",
+                fix="Use format full or metadata.",
+            )
+
+    @property
+    def policy(self) -> ContentPolicy | None:
+        """What is removed from content before it leaves this package; None if nothing is."""
+        own_snippets = bool(self.exclude_labels or self.exclude_from)
+        if not (self.exclude_columns or self.hash or own_snippets):
+            return None
+        return ContentPolicy(self.exclude_columns, self.exclude_from, bool(self.hash), own_snippets)
+
+    @property
+    def content_format(self) -> str:
+        """The format with what is removed from it: stored rows of another one have to be read again.
+
+        Raises:
+            ConfigurationError: Addresses are hashed, and GMAIL_HASH_KEY is not usable.
+        """
+        identity = self.policy.identity if self.policy else ""
+        return f"{self.format} {identity}" if identity else self.format
 
     @property
     def page_size(self) -> int:
@@ -192,8 +263,14 @@ class TableOptions(BaseModel):
 
     @property
     def filtered(self) -> bool:
-        """Whether `q`, `labelIds` or `startDate` filters the table."""
-        return bool(self.q or self.label_ids or self.start_date is not None)
+        """Whether `q`, `labelIds`, `startDate`, `excludeLabels` or `excludeFrom` filters the table."""
+        excluding = self.exclude_labels or self.exclude_from
+        return bool(self.q or self.label_ids or self.start_date is not None or excluding)
+
+    @property
+    def listing_key(self) -> tuple[object, ...]:
+        """What a listing with these options depends on."""
+        return (self.search, self.label_ids, self.include_spam_trash, self.exclude_labels, self.exclude_from)
 
     @property
     def search(self) -> str | None:
@@ -212,6 +289,9 @@ class TableOptions(BaseModel):
     def filters_text(self) -> str:
         """The filters, for people: `q='x' labelIds='INBOX' startDate=2025-01-31T00:00:00+00:00`."""
         text = f"q={self.q!r} labelIds={','.join(self.label_ids)!r}"
+        for name, excluded in (("excludeLabels", self.exclude_labels), ("excludeFrom", self.exclude_from)):
+            if excluded:
+                text += f" {name}={','.join(excluded)!r}"
         if self.start_date is None:
             return text
         return f"{text} startDate={datetime.fromtimestamp(self.start_date, UTC).isoformat()}"
@@ -230,6 +310,10 @@ class TableOptions(BaseModel):
         }
         if self.start_date is not None:
             meaning["startDate"] = self.start_date
+        if self.exclude_labels:
+            meaning["excludeLabels"] = sorted(self.exclude_labels)
+        if self.content_format != self.format:
+            meaning["content"] = self.content_format
         if meaning == {"q": None, "labelIds": [], "includeSpamTrash": False, "format": "full"}:
             return "all"
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
@@ -250,8 +334,39 @@ class TableOptions(BaseModel):
         )
 
     def is_visible(self, label_ids: Iterable[str]) -> bool:
-        """Whether a message with these labels is visible: not in spam or trash, unless they are included."""
-        return self.include_spam_trash or HIDDEN_LABELS.isdisjoint(label_ids)
+        """Whether a message with these labels is visible: not excluded, not in spam or trash unless included."""
+        labels = set(label_ids)
+        shown = self.include_spam_trash or HIDDEN_LABELS.isdisjoint(labels)
+        return shown and labels.isdisjoint(self.exclude_labels)
+
+
+_NEEDED = frozenset(
+    (
+        "id",
+        "threadId",
+        "labelIds",
+        "historyId",
+        "historySequence",
+        "internalDate",
+        "messages",
+        "message",
+        "payload.parts",
+    )
+)
+"""Columns that a sync can't do without. `payload.parts` is not one level: what it holds is named by its own path."""
+
+
+def _has_path(schema: pa.Schema, path: Sequence[str]) -> bool:
+    """Whether a schema has a nested field; elements of lists don't count as a level."""
+    fields: Any = schema
+    for name in path:
+        if name not in [field.name for field in fields]:
+            return False
+        kind = next(field.type for field in fields if field.name == name)
+        while pa.types.is_list(kind):
+            kind = kind.value_type
+        fields = list(kind) if pa.types.is_struct(kind) else []
+    return not any(name == "parts" for name in path)
 
 
 def _not_an_option(entry: Table, given: object, value: object) -> OptionError:

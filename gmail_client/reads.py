@@ -91,7 +91,7 @@ def read_view(
     """
     options = options or TableOptions()
     if name == "message_labels":
-        options = options.model_copy(update={"format": "minimal"})
+        options = options.model_copy(update={"format": "metadata" if options.exclude_from else "minimal"})
     labels = labels_of(api.labels())
     for page in read_pages(api, "messages", options, warn, **pages):
         yield [row for message in page for row in view_rows(name, message, labels)]
@@ -143,7 +143,10 @@ def _messages(
 ) -> Iterator[list[Row]]:
     threads = _listed(api, options, warn)
     wants = (FetchRequest(thread_id, tuple(ids)) for thread_id, ids in threads.items())
-    pieces = filter(None, map(failure_policy("messages", options, warn), fetch(api, wants, options.format)))
+    pieces = filter(
+        None,
+        map(failure_policy("messages", options, warn), fetch(api, wants, options.format, options.policy)),
+    )
     for chunk in chunks(pieces, messages=page, first=first):
         yield [
             message
@@ -162,7 +165,9 @@ def _threads(
     wants = (
         FetchRequest(thread_id, tuple(ids), whole=options.filtered) for thread_id, ids in threads.items()
     )
-    pieces = filter(None, map(failure_policy("threads", options, warn), fetch(api, wants, options.format)))
+    pieces = filter(
+        None, map(failure_policy("threads", options, warn), fetch(api, wants, options.format, options.policy))
+    )
     for chunk in chunks(pieces, messages=page, first=first):
         rows = (thread_resource(fetched, heads.get(fetched.thread_id), options) for fetched in chunk)
         yield [
@@ -181,6 +186,8 @@ def thread_resource(fetched: FetchedThread, head: ListedThread | None, options: 
         ids = [int(message.get("historyId") or 0) for message in messages]
         history_id = str(head.history_id if head else max(ids, default=0))
     snippet = fetched.snippet
-    if snippet is None:
+    if options.policy is not None:
+        snippet = messages[-1].get("snippet", "") if messages else ""
+    elif snippet is None:
         snippet = head.snippet if head else (messages[-1].get("snippet", "") if messages else "")
     return {"id": fetched.thread_id, "snippet": snippet, "historyId": history_id, "messages": messages}

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     mailboxes: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Several mailboxes, separated by commas; by default only `user_id`."
     )
+    allowed_mailboxes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses, or domains such as `@example.com`: no other mailbox is read."
+    )
     spec: str | None = Field(None, description="The pipeline spec: a YAML or JSON file.")
     quota: str = Field("current", description="`current`, `legacy`, or units per minute and user.")
     lake: str = Field("lake", description="Location of the Delta tables: a folder or an object-store URI.")
@@ -84,7 +87,7 @@ class Settings(BaseSettings):
         if failure is not None:
             raise failure
 
-    @field_validator("mailboxes", mode="before")
+    @field_validator("mailboxes", "allowed_mailboxes", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

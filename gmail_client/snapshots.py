@@ -44,6 +44,18 @@ def read_snapshot(
         ForbiddenError: This account may not read the table.
         GmailError: The read can't be completed.
     """
+    policy = options.policy
+    if policy is not None:
+        policy.check()
+    for page in _pages(api, table, options, warn):
+        yield (
+            page
+            if policy is None
+            else [row for row in (policy.row(table, row) for row in page) if row is not None]
+        )
+
+
+def _pages(api: GmailApi, table: str, options: TableOptions, warn: Warn) -> Iterator[list[Row]]:
     if table == "drafts":
         yield from _drafts(api, options, warn)
     elif table == "labels":

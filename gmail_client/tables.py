@@ -52,6 +52,10 @@ _FILTERED = (
     "maxResults",
     "includeSpamTrash",
     "format",
+    "excludeColumns",
+    "excludeLabels",
+    "excludeFrom",
+    "hash",
     "max_records_per_batch",
     "skip_refused",
 )
@@ -61,8 +65,9 @@ def _changing(name: str, description: str) -> Table:
     return Table(name, description, ("id",), "historySequence", "cdc_with_deletes", _FILTERED)
 
 
-def _snapshot(name: str, description: str, key: str, options: tuple[str, ...] = ("maxResults",)) -> Table:
-    return Table(name, description, (key,), None, "snapshot", options)
+def _snapshot(name: str, description: str, key: str, options: tuple[str, ...] = ()) -> Table:
+    own = ("maxResults", *options, "excludeColumns", "hash")
+    return Table(name, description, (key,), None, "snapshot", own)
 
 
 CATALOGUE: Mapping[str, Table] = {
@@ -71,7 +76,7 @@ CATALOGUE: Mapping[str, Table] = {
         _changing("messages", "Email messages with labels, headers and bodies."),
         _changing("threads", "Conversations, each with all its messages."),
         _snapshot("labels", "System and user labels with their message counts and colours.", "id"),
-        _snapshot("drafts", "Drafts with their message.", "id", ("maxResults", "format")),
+        _snapshot("drafts", "Drafts with their message.", "id", ("format",)),
         _snapshot("profile", "The mailbox's address, totals and history head.", "emailAddress"),
         _snapshot(
             "settings", "Forwarding, IMAP, POP, language and vacation settings in one row.", "emailAddress"

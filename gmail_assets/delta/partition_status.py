@@ -75,7 +75,9 @@ class OpenTables:
         """
         statuses = {}
         for spec, table, sums in self._open:
-            partition = MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
+            partition = MailboxPartition(
+                table, address, spec.options.fingerprint, spec.options.content_format
+            )
             rows, size = sums.get(address, (0, 0))
             # A table that was restored to a time before its rows is in use, too.
             if rows or partition.in_use:

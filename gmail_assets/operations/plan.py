@@ -24,6 +24,7 @@ from gmail_client.api import GmailApi
 from gmail_client.changes import read_changes
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError, HistoryExpiredError
+from gmail_client.minimize import ContentPolicy
 from gmail_client.quota import QuotaPlan
 from gmail_client.snapshots import SETTINGS_PARTS
 from gmail_client.spec import Spec, SpecTable
@@ -181,14 +182,15 @@ class _Preview(SyncPlanner):
     ) -> None:
         super().__init__(api, lake, address, pipeline, profile, on_progress)
         self._through: dict[str, int] = {}
-        self._brought: dict[str, set[tuple[str, str]]] = {}
+        self._brought: dict[str, set[tuple[str, str, ContentPolicy | None]]] = {}
 
     def note_applied(self, plan: SyncPlan, through: int) -> None:
         """Count a step as applied: the next step finds its messages in the lake."""
         for table, share in plan.tables.items():
             self._through[table.name] = through
             for message_id in share.requested:
-                self._brought.setdefault(message_id, set()).add((table.name, table.options.format))
+                brought = (table.name, table.options.format, table.options.policy)
+                self._brought.setdefault(message_id, set()).add(brought)
 
     def labels_since(self, source: StoredContent) -> int:
         """See `SyncPlanner.labels_since`."""
@@ -207,8 +209,8 @@ class _Preview(SyncPlanner):
 
     def _brings(self, message_id: str, table: TableSync) -> bool:
         return any(
-            name != table.name and includes(format_, table.options.format)
-            for name, format_ in self._brought.get(message_id, ())
+            name != table.name and policy == table.options.policy and includes(format_, table.options.format)
+            for name, format_, policy in self._brought.get(message_id, ())
         )
 
 

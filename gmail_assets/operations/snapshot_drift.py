@@ -14,6 +14,7 @@ from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.sql import equals, identifier
 from gmail_client.api import GmailApi
 from gmail_client.errors import ForbiddenError
+from gmail_client.minimize import ContentPolicy
 from gmail_client.spec import SpecTable
 from gmail_client.tables import CATALOGUE
 
@@ -44,16 +45,20 @@ def stored_keys(lake: Lake, address: str, entry: SpecTable) -> list[str] | None:
     return keys
 
 
-def gmail_keys(api: GmailApi, table: str, address: str) -> set[str] | None:
+def gmail_keys(
+    api: GmailApi, table: str, address: str, policy: ContentPolicy | None = None
+) -> set[str] | None:
     """The keys that the mailbox has now, from one listing; None if this account is not allowed to read them.
+
+    `policy` is that of the table's options: keys that are addresses may be hashed.
 
     Raises:
         GmailError: Gmail refused the request.
     """
-    if table not in _KEYS:
-        return {address}  # profile and settings: one row
     try:
-        return set(_KEYS[table](api))
+        # profile and settings have one row
+        keys = set(_KEYS[table](api)) if table in _KEYS else {address}
+        return keys if policy is None else set(map(policy.key, keys))
     except ForbiddenError:
         return None
 
@@ -74,7 +79,7 @@ def snapshot_drift(api: GmailApi, lake: Lake, address: str, tables: Iterable[Spe
     for entry in tables:
         name = entry.source_table
         stored = stored_keys(lake, address, entry) if name in _KEYS else None
-        present = None if stored is None else gmail_keys(api, name, address)
+        present = None if stored is None else gmail_keys(api, name, address, entry.options.policy)
         if stored is not None and present is not None and set(stored) != present:
             found.append(
                 f"{name}: {len(present.difference(stored))} added and {len(set(stored) - present)} deleted since "

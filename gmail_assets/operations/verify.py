@@ -272,9 +272,9 @@ class _Verification:
     def _list(self, options: TableOptions, *labels: str) -> dict[str, str]:
         """Messages that match the options and have the labels: id to thread id."""
         every = tuple(dict.fromkeys([*options.label_ids, *labels]))
-        key = (options.search, every, options.include_spam_trash)
+        asked = options.model_copy(update={"label_ids": every})
+        key = asked.listing_key
         if key not in self._listed:
-            asked = options.model_copy(update={"label_ids": every})
             self._listed[key] = list_message_ids(self._api, asked, on_progress=self._progress.messages(asked))
         return self._listed[key]
 
@@ -443,7 +443,10 @@ class _Verification:
         for answer in self._api.get_many(calls):
             if answer.error is not None and not isinstance(answer.error, NotFoundError):
                 raise answer.error
-            theirs = None if answer.json is None else to_batch("messages", [answer.json]).to_pylist()[0]
+            resource, policy = answer.json, status.spec.options.policy
+            if resource is not None and policy is not None:
+                resource = policy.message(resource)
+            theirs = None if resource is None else to_batch("messages", [resource]).to_pylist()[0]
             yield _Sampled("messages", answer.call.key, rows[answer.call.key], theirs)
 
     def _sample_threads(
@@ -459,12 +462,7 @@ class _Verification:
                 raise answer.error
             theirs = None
             if answer.json is not None:
-                visible = [
-                    m
-                    for m in answer.json.get("messages") or ()
-                    if options.is_visible(m.get("labelIds") or ())
-                ]
-                theirs = to_batch("threads", [{**answer.json, "messages": visible}]).to_pylist()[0]
+                theirs = to_batch("threads", [_visible_thread(answer.json, options)]).to_pylist()[0]
             yield _Sampled("threads", answer.call.key, rows[answer.call.key], theirs)
 
     def _judge_sample(self, one: _Sampled, moved: set[str]) -> None:
@@ -476,6 +474,17 @@ class _Verification:
         if differing:
             table.differing += 1
             self._verdict.examples.append(Difference(one.table, one.id, f"differs in {', '.join(differing)}"))
+
+
+def _visible_thread(thread: Row, options: TableOptions) -> Row:
+    """A thread as its row has it: visible messages, with what the options leave of them."""
+    messages = [m for m in thread.get("messages") or () if options.is_visible(m.get("labelIds") or ())]
+    policy = options.policy
+    if policy is None:
+        return {**thread, "messages": messages}
+    messages = [left for left in map(policy.message, messages) if left is not None]
+    newest: Row = max(messages, key=lambda message: int(message.get("internalDate") or 0), default={})
+    return {**thread, "messages": messages, "snippet": newest.get("snippet")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,12 @@ class LakeContent:
         partition = MailboxPartition(stored, self._address, "", "")
         # Neither option nor format is asked for: what counts is what is stored.
         number = partition.stored_format
-        format_ = next((known for known in _FORMATS if number_of(known) == number), None)
+        format_: MessageFormat | None
+        if table.options.content_format != table.options.format:
+            # Something is removed from this table's content: only the same content will do.
+            format_ = table.options.format if number == number_of(table.options.content_format) else None
+        else:
+            format_ = next((known for known in _FORMATS if number_of(known) == number), None)
         if format_ is None or not includes(format_, table.options.format):
             return None
         content = StoredContent(partition, format_)

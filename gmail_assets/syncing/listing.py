@@ -99,7 +99,7 @@ class Listing:
         """Thread heads for the rows of new threads."""
         if self.everything or table.name != "threads":
             return self.everything
-        key = (table.options.search, table.options.label_ids, table.options.include_spam_trash)
+        key = table.options.listing_key
         if key not in self._heads:
             self._heads[key] = list_thread_heads(
                 self._api, table.options, on_progress=self._progress.threads(table.options)
@@ -134,8 +134,8 @@ class Listing:
         )
 
     def _list(self, options: TableOptions) -> dict[str, str]:
-        key = (options.search, options.label_ids, options.include_spam_trash)
-        if key == (search_within(None, self._since), (), True) and self.present:
+        key = options.listing_key
+        if key == (search_within(None, self._since), (), True, (), ()) and self.present:
             return self.present
         if key not in self._ids:
             self._ids[key] = list_message_ids(
@@ -166,7 +166,7 @@ class Listing:
         if (
             table.mode == "full_load"
             and not options.include_spam_trash
-            and (None, (), False) not in self._ids
+            and bare.listing_key not in self._ids
             and new * extra < pages * price("messages.list")
         ):
             return None

@@ -34,7 +34,7 @@ EXPIRIES = 3
 def open_table(lake: Lake, spec: SpecTable, address: str) -> TableSync:
     """Open one mailbox's partition of a table; create the table if it is missing."""
     table = lake.table(spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep")
-    partition = MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
+    partition = MailboxPartition(table, address, spec.options.fingerprint, spec.options.content_format)
     return (MessagesSync if spec.source_table == "messages" else ThreadsSync)(spec, partition)
 
 

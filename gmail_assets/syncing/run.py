@@ -78,7 +78,7 @@ def snapshot(
     registry.check_name(mailbox.user_id, address)
     table = lake.table(spec.source_table, name=spec.table_name)
     version = table.delta.version()
-    part = MailboxPartition(table, address, spec.options.fingerprint, spec.options.format)
+    part = MailboxPartition(table, address, spec.options.fingerprint, spec.options.content_format)
     registry.refuse_forgotten(address)
     result = SyncResult(spec.source_table, address, "snapshot")
     try:

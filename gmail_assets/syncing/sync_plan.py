@@ -14,6 +14,7 @@ from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds, TablePlan
 from gmail_client.changes import Changes
 from gmail_client.fetch import FetchRequest, prefers_thread
+from gmail_client.minimize import ContentPolicy
 from gmail_client.options import MessageFormat
 from gmail_client.quota import QuotaPlan
 
@@ -38,17 +39,19 @@ def newest_first(thread_ids: Iterable[str]) -> list[str]:
 
 
 class FetchGroup:
-    """Messages to fetch for the tables that share a format.
+    """Messages to fetch for the tables that share a format and a policy.
 
     Attributes:
         format: The format.
+        policy: What is removed from the content.
         tables: The tables.
         missing: Messages to be fetched, by thread.
         whole: Threads of these that are fetched whole, messages that were not requested included.
     """
 
-    def __init__(self, format_: MessageFormat) -> None:
+    def __init__(self, format_: MessageFormat, policy: ContentPolicy | None = None) -> None:
         self.format = format_
+        self.policy = policy
         self.tables: list[TableSync] = []
         self.missing: MessageIds = {}
         self.whole: set[str] = set()
@@ -110,8 +113,10 @@ class FetchPlan:
         for need in sorted(self._needs, key=lambda need: _RICHEST.index(need[0].options.format)):
             table, missing, whole, stored = need
             left = dict(missing)
-            own = next((group for group in groups if group.format == table.options.format), None)
-            for group in groups:
+            policy = table.options.policy
+            alike = [group for group in groups if group.policy == policy]
+            own = next((group for group in alike if group.format == table.options.format), None)
+            for group in alike:
                 if group is not own and "raw" not in (group.format, table.options.format):
                     shared = {
                         thread_id: left.pop(thread_id) for thread_id in missing if thread_id in group.missing
@@ -120,7 +125,7 @@ class FetchPlan:
                         group.add(table, shared, whole & shared.keys(), stored)
             if left:
                 if own is None:
-                    own = FetchGroup(table.options.format)
+                    own = FetchGroup(table.options.format, policy)
                     groups.append(own)
                 own.add(table, left, whole & left.keys(), stored)
         return groups

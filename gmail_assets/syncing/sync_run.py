@@ -255,7 +255,7 @@ class SyncRun:
         self._done = 0
         self.on_progress(self._progress("fetching", 0, total))
         for group in plan.fetch.groups:
-            arriving = self._reporting(fetch(self.api, group.requests(), group.format), total)
+            arriving = self._reporting(fetch(self.api, group.requests(), group.format, group.policy), total)
             for chunk in chunks(arriving):
                 self._write_chunk(group, chunk, in_lake, changes)
                 for fetched in chunk:
@@ -321,7 +321,7 @@ class SyncRun:
         """Fetch messages that another table stored when the plan was made and no longer stores."""
         vanished = {thread_id: rest for thread_id, ids in share.items() if (rest := ids & table.outstanding)}
         requests = [FetchRequest(thread_id, tuple(sorted(ids))) for thread_id, ids in vanished.items()]
-        for chunk in chunks(fetch(self.api, requests, table.options.format)):
+        for chunk in chunks(fetch(self.api, requests, table.options.format, table.options.policy)):
             self._write_content(table, Chunk(chunk))
             for fetched in chunk:
                 self._note_outcome(table, fetched)

@@ -254,6 +254,8 @@ class ThreadsSync(TableSync):
             edit.history_id = max(
                 int(message.get("historyId") or 0) for piece in pieces for message in piece.messages
             )
+        if self.options.policy is not None:
+            return  # the thread's snippet may be that of an excluded message: the newest stored one's is used
         edit.snippet = next((piece.snippet for piece in pieces if piece.snippet), None)
         new = edit.thread_id not in self.stored
         if edit.snippet is None and new and head is not None and head.history_id >= edit.history_id:

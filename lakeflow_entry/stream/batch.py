@@ -72,7 +72,10 @@ def read_batch(
     )
     rows = _message_rows if table == "messages" else _thread_rows
     fetched_threads = filter(
-        None, map(failure_policy(table, options, _log.warning), fetch(api, requests, options.format))
+        None,
+        map(
+            failure_policy(table, options, _log.warning), fetch(api, requests, options.format, options.policy)
+        ),
     )
     for chunk in chunks(fetched_threads, messages=messages, size=CHUNK_BYTES):
         page = [row for fetched in chunk for row in rows(fetched, options, batch)]

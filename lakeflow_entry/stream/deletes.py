@@ -260,7 +260,7 @@ class DeleteReader:
             return True
         if labels is None or self.options.matches_labels(labels):
             return False
-        telling = set(self.options.label_ids)
+        telling = {*self.options.label_ids, *self.options.exclude_labels}
         if not self.options.include_spam_trash:
             telling |= HIDDEN_LABELS
         return bool(change.moved & telling)
@@ -320,10 +320,15 @@ class DeleteReader:
             return set()
         # Only a listing is sure to name what is in the trash, but it does not tell dates.
         dated = self.options.start_date is not None and not self.options.include_spam_trash
+        excluding = self.options.exclude_labels or self.options.exclude_from
         if self._lasting.q is not None:
             threads = self.history.matching(part, self._lasting, threads, threads=True)
-            if not dated:
+            if not dated and not excluding:
                 return threads
+        if excluding:
+            # Only a listing of messages says which of a thread's messages are left.
+            present = self.options.model_copy(update={"q": None})
+            return threads.intersection(list_message_ids(self.api, present).values())
         price = self.api.plan.price
         pages = int(self.api.profile().get("threadsTotal") or 0) // self.options.page_size + 1
         listing = pages * price("threads.list")

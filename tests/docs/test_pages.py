@@ -175,7 +175,7 @@ def test_embedding_works_as_shown() -> None:
 
 def test_every_variable_is_documented_and_no_other() -> None:
     settings = (Settings, AutomationSettings, EngineSettings)
-    fields = {*(name for kind in settings for name in kind.model_fields), "credentials_file"}
+    fields = {*(name for kind in settings for name in kind.model_fields), "credentials_file", "hash_key"}
     expected = {f"GMAIL_{name.upper()}" for name in fields}
     table = (ROOT / "docs" / "options.md").read_text("utf-8").partition("## Environment variables")[2]
     rows = [line for line in table.splitlines() if line.startswith("| `GMAIL_")]

@@ -46,6 +46,8 @@ FILTERS: list[dict[str, Any]] = [
     {"startDate": "2024-06-01"},
     {"startDate": "2025-06-01", "labelIds": "INBOX"},
     {"startDate": 1700000000, "q": "is:unread OR has:attachment"},
+    {"excludeLabels": "STARRED"},
+    {"excludeLabels": "UNREAD", "labelIds": "INBOX", "excludeColumns": "snippet,payload.body"},
 ]
 
 # For messages and for threads: mostly alike, as most people have them.

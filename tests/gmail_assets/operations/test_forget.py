@@ -233,3 +233,18 @@ def test_addresses_are_found_in_any_case_and_names_that_nobody_has_are_refused(t
     assert resolve(lake, "new@example.test") == "new@example.test"
     with pytest.raises(ConfigurationError, match="does not know a mailbox"):
         resolve(lake, "nobody")
+
+
+def test_a_lake_that_is_no_folder_of_this_machine_is_listed_through_its_store(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(template / "lake", tmp_path / "lake")
+    lake = Lake(str(tmp_path / "lake"))
+    local = erase.delta_tables(lake)
+    monkeypatch.setattr(Lake, "folder", property(lambda self: None))
+    assert erase.delta_tables(lake) == local
+    forget_mailbox(lake, resolve(lake, "me"), clean_log=True)
+    # A store has no folders: what is left of them here is empty.
+    assert [name for name in files_naming(tmp_path, ADA) if (tmp_path / name).is_file()] == []
+    assert sorted(lake.table("messages").mailboxes()) == [BOB]
+    assert partition(lake, BOB).count() == 2

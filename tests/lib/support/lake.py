@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -52,7 +52,27 @@ def true_rows(gmail: Emulator, spec: SpecTable, address: str | None = None) -> l
             if int(message["internalDate"]) >= options.start_date * 1000
         }
         rows = [row for row in rows if row["id"] in keys]
+    if options.policy is not None:
+        rows = list(_minimized(spec, rows))
     return list(pa.Table.from_batches([to_batch(spec.source_table, rows)]).to_pylist())
+
+
+def _minimized(spec: SpecTable, rows: Iterable[Row]) -> Iterator[Row]:
+    """What the options leave of true rows."""
+    options, policy = spec.options, spec.options.policy
+    assert policy is not None
+    if spec.source_table not in ("messages", "threads"):
+        yield from (row for row in (policy.row(spec.source_table, row) for row in rows) if row is not None)
+        return
+    for row in rows:
+        members = row["messages"] if spec.source_table == "threads" else [row]
+        visible = [member for member in members if options.is_visible(member.get("labelIds") or ())]
+        left = [member for member in map(policy.message, visible) if member is not None]
+        if spec.source_table == "messages":
+            yield from left
+        elif any(map(options.matches_labels, (member.get("labelIds") or () for member in left))):
+            newest = max(left, key=lambda member: (int(member["internalDate"]), member["id"]))
+            yield {**row, "messages": left, "snippet": newest.get("snippet")}
 
 
 def comparable(value: Any, *, history: bool) -> Any:
