@@ -71,6 +71,8 @@ def local_session(name: str, *, cores: int = 2, **settings: str) -> SparkSession
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", str(cores))
         .config("spark.driver.bindAddress", "127.0.0.1")
+        # A Python worker takes more than the usual 15 s to start where the machine is busy.
+        .config("spark.python.authenticate.socketTimeout", "120s")
     )
     for key, value in settings.items():
         builder = builder.config(key.replace("__", "."), value)

@@ -37,12 +37,36 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     type=_FOLDER,
     help="Write src/databricks/labs/community_connector/sources/gmail/, the layout of the framework's repository.",
 )
-def bundle(file_folder: Path | None, wheel_folder: Path | None, tree_folder: Path | None) -> int:
-    """Write the Lakeflow source for Databricks.
+@click.option(
+    "--sql",
+    "sql_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write SQL that registers the lake's tables in Unity Catalog, with a view for each mailbox.",
+)
+@click.option(
+    "--schema",
+    metavar="CATALOG.SCHEMA",
+    default="main.gmail",
+    show_default=True,
+    help="Where --sql registers them.",
+)
+def bundle(
+    file_folder: Path | None,
+    wheel_folder: Path | None,
+    tree_folder: Path | None,
+    sql_file: Path | None,
+    schema: str,
+) -> int:
+    """Write the Lakeflow source for Databricks, or SQL for its catalog.
 
     Without options, this writes the single file and the wheel into the folder `dist`. docs/databricks.md explains how
     to deploy them.
     """
+    if sql_file is not None:
+        _write_sql(sql_file, schema)
+        if not (file_folder or wheel_folder or tree_folder):
+            return ExitCode.SUCCESS
     try:
         from lakeflow_entry.deploy.bundle import write_file, write_tree, write_wheel
     except ModuleNotFoundError as error:
@@ -57,3 +81,19 @@ def bundle(file_folder: Path | None, wheel_folder: Path | None, tree_folder: Pat
     for write, folder in requested or [(write_file, Path("dist")), (write_wheel, Path("dist"))]:
         sys.stdout.write(f"{write(folder)}\n")
     return ExitCode.SUCCESS
+
+
+def _write_sql(file: Path, schema: str) -> None:
+    from gmail_assets.cli.environment import Environment
+    from gmail_assets.operations.catalog_sql import catalog_sql
+
+    environment = Environment.load()
+    uri = environment.settings.lake
+    if "://" not in uri:
+        raise ConfigurationError(
+            f"The lake {uri!r:.200} is a folder of this machine, which Databricks can't read.",
+            fix="Set GMAIL_LAKE to an s3://, gs:// or abfss:// URI, an external location of the catalog.",
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(catalog_sql(environment.lake, environment.spec, schema), encoding="utf-8")
+    sys.stdout.write(f"{file}\n")
