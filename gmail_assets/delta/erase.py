@@ -30,6 +30,7 @@ from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.maintenance import vacuum
 from gmail_assets.delta.sql import equals
 from gmail_assets.delta.sync_state import STATE_FIELDS, erased
+from gmail_assets.delta.writer import WRITER_PROPERTIES
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import VIEWS
 
@@ -126,7 +127,7 @@ def erase_rows(lake: Lake, name: str, address: str, condition: str | None = None
         version = table.version()
         stored = None if condition else _row_count(table, address)
         try:
-            done = table.delete(where, commit_properties=properties)
+            done = table.delete(where, writer_properties=WRITER_PROPERTIES, commit_properties=properties)
             table.update_incremental()
             if table.version() == version and transactions:
                 _commit_alone(table, transactions)

@@ -104,6 +104,7 @@ def delete_expired(delta: DeltaTable, keep: timedelta, address: str | None = Non
         return 0
     limit = (datetime.now(UTC) - keep).isoformat()
     expired = f"{DELETED_AT} < arrow_cast('{limit}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
-    done = delta.delete(expired if address is None else f"{equals(MAILBOX, address)} AND {expired}")
+    where = expired if address is None else f"{equals(MAILBOX, address)} AND {expired}"
+    done = delta.delete(where, writer_properties=WRITER_PROPERTIES)
     delta.update_incremental()
     return int(done.get("num_deleted_rows") or 0)

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support.wire import Asked, ManualClock, Said, Wire, connect, refused
 
+from gmail_assets.delta.erase import erase_rows
 from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.maintenance import Upkeep, keep_up
+from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing import sync
 from gmail_assets.views.derivation import ViewSources, derive
@@ -181,6 +187,24 @@ def test_a_message_that_is_noted_is_tried_again_and_lands_once_it_can_be_used(tm
     stored, noted = load(gmail, tmp_path)
     assert "c0" in stored
     assert noted == {}
+
+
+def test_no_file_has_a_whole_text_in_its_footer(tmp_path: Path) -> None:
+    value = "".join(random.Random(1).choices("abcdefghijklmnop", k=1 << 20))
+    payload = {"headers": [{"name": "Subject", "value": value}], "body": {"data": value}}
+    gmail = HostileGmail({**ordinary(), "t": mail("t", payload, snippet=value)})
+    load(gmail, tmp_path)
+    lake = Lake(str(tmp_path / "lake"))
+    partition = MailboxPartition(lake.table("messages"), ADDRESS, "all", "full")
+    labels = pa.schema([("id", pa.string()), ("labelIds", pa.list_(pa.field("element", pa.string())))])
+    updates = pa.Table.from_pylist([{"id": "t", "labelIds": ["STARRED"]}], schema=labels)
+    partition.merge(updates=updates, removed=["a0"], state=partition.state.synced(2_000))
+    erase_rows(lake, "messages", ADDRESS, "id = 'a1'")
+    keep_up(lake.table("messages"), ADDRESS, Upkeep(1, None, 0), version_before=0)
+    files = list((tmp_path / "lake").rglob("*.parquet"))
+    assert len(files) >= 6
+    assert sum(path.stat().st_size for path in files) > len(value)
+    assert max(pq.read_metadata(path).serialized_size for path in files) < 200_000
 
 
 BIG = """
