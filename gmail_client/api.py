@@ -6,6 +6,7 @@ a list response means an empty list; an error never does.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -213,12 +214,15 @@ class GmailApi:
         """The call that gets one label; its key is the id."""
         return self._item("labels.get", "labels", label_id, {})
 
-    def get_many(self, calls: Iterable[ApiCall], *, ordered: bool = False) -> Iterator[ApiResult]:
+    def get_many(
+        self, calls: Iterable[ApiCall], *, ordered: bool = False, stop: threading.Event | None = None
+    ) -> Iterator[ApiResult]:
         """Perform many calls, in batches and by several threads.
 
         Args:
             calls: The calls; read lazily, in the consumer's thread.
             ordered: Yield results in the order of `calls` instead of as they arrive.
+            stop: Ends the read early when it is set; what is in flight is still yielded.
 
         Yields:
             One result per call, with the error of that call if it failed (`NotFoundError`: deleted since).
@@ -226,7 +230,7 @@ class GmailApi:
         Raises:
             GmailError: An error that concerns all calls.
         """
-        return self._batches.get_many(calls, ordered=ordered)
+        return self._batches.get_many(calls, ordered=ordered, stop=stop)
 
     def _item(self, method: str, collection: str, item: str, params: Mapping[str, Any]) -> ApiCall:
         path = f"{self._root}/{collection}/{quote(item, safe='')}"

@@ -7,8 +7,9 @@ yields a `FetchedThread` for each, in the order of arrival. `chunks` groups thes
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gmail_client.api import GmailApi
@@ -44,12 +45,14 @@ class FetchRequest:
         message_ids: The requested messages, as far as they are known.
         whole: Every message of the thread is requested, whether or not `message_ids` has it.
         partly_stored: Other messages of the thread are stored already; they are read again only if that costs less.
+        retried: Every requested message failed in an earlier run, so another failure is no sign of an outage.
     """
 
     thread_id: str
     message_ids: tuple[str, ...] = ()
     whole: bool = False
     partly_stored: bool = False
+    retried: bool = False
 
 
 @dataclass(slots=True)
@@ -64,6 +67,7 @@ class FetchedThread:
         size: Bytes of JSON.
         gone: Messages that no longer exist, or that the policy excludes.
         failed: Requested messages that could not be read, each with its error.
+        partial: The read ended before every requested message had an outcome.
     """
 
     thread_id: str
@@ -73,6 +77,7 @@ class FetchedThread:
     size: int = 0
     gone: list[str] = field(default_factory=list)
     failed: dict[str, GmailError] = field(default_factory=dict)
+    partial: bool = False
 
 
 def prefers_thread(
@@ -92,6 +97,8 @@ def fetch(
     requests: Iterable[FetchRequest],
     format_: MessageFormat = "full",
     policy: ContentPolicy | None = None,
+    *,
+    stop: threading.Event | None = None,
 ) -> Iterator[FetchedThread]:
     """Read the requested messages.
 
@@ -100,6 +107,8 @@ def fetch(
         requests: One per thread; consumed as needed, so that a long plan needs no memory here.
         format_: Format of the gets. `raw` exists for single messages only.
         policy: What is removed from the content. A message that it excludes counts as gone.
+        stop: Ends the read early when it is set. A caller that passes it also gets the messages of unfinished threads
+            (`partial`) when the read ends early, by `stop` or by an error: their units are spent.
 
     Yields:
         One `FetchedThread` per request; each requested message is among its `messages`, `gone` or `failed`. Messages
@@ -113,53 +122,112 @@ def fetch(
     """
     if policy is not None:
         policy.check()
-    message_price = api.plan.price("messages.get")
-    thread_price = api.plan.price("threads.get")
-    open_requests: dict[str, tuple[FetchRequest, FetchedThread, int]] = {}
-    owners: dict[str, str] = {}
-    follow_ups: list[tuple[FetchRequest, FetchedThread]] = []
+    reading = _Fetch(api, format_, policy, stop)
+    try:
+        yield from reading.run(requests)
+    except GmailError as error:
+        ended: GmailError | None = error
+    else:
+        ended = None
+    if stop is not None and (ended is not None or stop.is_set()):
+        yield from reading.unfinished()
+    if ended is not None:
+        raise ended
 
-    def calls() -> Iterator[ApiCall]:
+
+class _Fetch:
+    """The state of one `fetch`."""
+
+    def __init__(
+        self,
+        api: GmailApi,
+        format_: MessageFormat,
+        policy: ContentPolicy | None,
+        stop: threading.Event | None,
+    ) -> None:
+        self._api = api
+        self._format = format_
+        self._policy = policy
+        self._stop = stop
+        self._message_price = api.plan.price("messages.get")
+        self._thread_price = api.plan.price("threads.get")
+        self._open: dict[str, tuple[FetchRequest, FetchedThread, int]] = {}
+        self._owners: dict[str, str] = {}
+        self._incomplete: list[tuple[FetchRequest, FetchedThread]] = []
+
+    def run(self, requests: Iterable[FetchRequest]) -> Iterator[FetchedThread]:
+        """Read all requested messages, or those that arrive before `stop` is set."""
+        for result in self._api.get_many(self._calls(requests), stop=self._stop):
+            by_thread = result.call.method == "threads.get"
+            thread_id = result.call.key if by_thread else self._owners.pop(result.call.key)
+            request, fetched, pending = self._open[thread_id]
+            if by_thread:
+                _add_thread(request, fetched, result, self._policy)
+            else:
+                _add_message(fetched, result, self._policy)
+            if pending > 1:
+                self._open[thread_id] = (request, fetched, pending - 1)
+                continue
+            del self._open[thread_id]
+            if by_thread and _left_out(request, fetched):
+                self._incomplete.append((request, fetched))
+                if len(self._incomplete) >= _FOLLOW_UPS:
+                    yield from self._follow_up()
+            else:
+                yield _conserved(request, fetched)
+        if self._stopped:
+            return
+        yield from self._follow_up()
+        if self._open and not self._stopped:
+            raise _without_outcome(
+                [id_ for request, _, _ in self._open.values() for id_ in request.message_ids]
+            )
+
+    def unfinished(self) -> Iterator[FetchedThread]:
+        """The threads of which only some results have arrived."""
+        begun = [*self._incomplete, *((request, fetched) for request, fetched, _ in self._open.values())]
+        for request, fetched in begun:
+            if fetched.messages or fetched.gone or fetched.failed:
+                yield replace(fetched, partial=bool(_left_out(request, fetched)))
+
+    @property
+    def _stopped(self) -> bool:
+        return self._stop is not None and self._stop.is_set()
+
+    def _calls(self, requests: Iterable[FetchRequest]) -> Iterator[ApiCall]:
         for request in requests:
-            if request.thread_id in open_requests:
-                raise _without_outcome(open_requests[request.thread_id][0].message_ids)
-            if prefers_thread(request, format_, message_price, thread_price):
-                open_requests[request.thread_id] = (request, FetchedThread(request.thread_id), 1)
-                yield api.thread_call(request.thread_id, format_)
+            thread_id = request.thread_id
+            if thread_id in self._open:
+                raise _without_outcome(self._open[thread_id][0].message_ids)
+            if prefers_thread(request, self._format, self._message_price, self._thread_price):
+                self._open[thread_id] = (request, FetchedThread(thread_id), 1)
+                call = self._api.thread_call(thread_id, self._format)
+                yield replace(call, retried=True) if request.retried else call
             elif request.message_ids:
-                open_requests[request.thread_id] = (
-                    request,
-                    FetchedThread(request.thread_id),
-                    len(request.message_ids),
-                )
+                self._open[thread_id] = (request, FetchedThread(thread_id), len(request.message_ids))
                 for message_id in request.message_ids:
-                    owners[message_id] = request.thread_id
-                    yield api.message_call(message_id, format_)
+                    self._owners[message_id] = thread_id
+                    yield self._message_call(request, message_id)
 
-    for result in api.get_many(calls()):
-        by_thread = result.call.method == "threads.get"
-        thread_id = result.call.key if by_thread else owners.pop(result.call.key)
-        request, fetched, pending = open_requests[thread_id]
-        if by_thread:
-            _add_thread(request, fetched, result, policy)
-        else:
-            _add_message(fetched, result, policy)
-        if pending > 1:
-            open_requests[thread_id] = (request, fetched, pending - 1)
-            continue
-        del open_requests[thread_id]
-        if by_thread and _left_out(request, fetched):
-            follow_ups.append((request, fetched))
-            if len(follow_ups) >= _FOLLOW_UPS:
-                yield from _follow_up(api, follow_ups, format_, policy)
-                follow_ups = []
-        else:
+    def _message_call(self, request: FetchRequest, message_id: str) -> ApiCall:
+        call = self._api.message_call(message_id, self._format)
+        return replace(call, retried=True) if request.retried else call
+
+    def _follow_up(self) -> Iterator[FetchedThread]:
+        """Read the messages that threads.get left out with single gets."""
+        owners = {
+            message_id: (request, fetched)
+            for request, fetched in self._incomplete
+            for message_id in _left_out(request, fetched)
+        }
+        calls = (self._message_call(request, message_id) for message_id, (request, _) in owners.items())
+        for result in self._api.get_many(calls, stop=self._stop):
+            _add_message(owners[result.call.key][1], result, self._policy)
+        if self._stopped:
+            return
+        done, self._incomplete = self._incomplete, []
+        for request, fetched in done:
             yield _conserved(request, fetched)
-    yield from _follow_up(api, follow_ups, format_, policy)
-    if open_requests:
-        raise _without_outcome(
-            [id_ for request, _, _ in open_requests.values() for id_ in request.message_ids]
-        )
 
 
 def _left_out(request: FetchRequest, fetched: FetchedThread) -> list[str]:
@@ -203,19 +271,6 @@ def _add_message(fetched: FetchedThread, result: ApiResult, policy: ContentPolic
         fetched.failed[result.call.key] = result.error
     elif result.json is not None:
         _keep(fetched, result.json, policy)
-
-
-def _follow_up(
-    api: GmailApi,
-    pairs: list[tuple[FetchRequest, FetchedThread]],
-    format_: MessageFormat,
-    policy: ContentPolicy | None,
-) -> Iterator[FetchedThread]:
-    owners = {message_id: fetched for request, fetched in pairs for message_id in _left_out(request, fetched)}
-    for result in api.get_many(api.message_call(message_id, format_) for message_id in owners):
-        _add_message(owners[result.call.key], result, policy)
-    for request, fetched in pairs:
-        yield _conserved(request, fetched)
 
 
 def _conserved(request: FetchRequest, fetched: FetchedThread) -> FetchedThread:

@@ -9,18 +9,19 @@ This module holds everything that serves this.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gmail_assets.delta.sync_state import LabelReread, number_of
 from gmail_assets.syncing.listing import Listing
+from gmail_assets.syncing.stopping import RunStop, UntilError
 from gmail_assets.syncing.sync_plan import SyncPlan
 from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, MessageChange
 from gmail_client.errors import GmailError
-from gmail_client.fetch import FetchRequest, fetch
+from gmail_client.fetch import FetchedThread, FetchRequest, fetch
 
 __all__ = ["LabelReader", "as_change", "labels_to_read", "unread_threads"]
 
@@ -81,6 +82,7 @@ class LabelReader:
         on_failure: Called for each message that Gmail would not give.
         commit_failures: Called before a commit that moves past such messages.
         check_time: Called after each batch; may end the run.
+        stop: Ends a piece early; what was read of it is written.
     """
 
     def __init__(
@@ -91,32 +93,36 @@ class LabelReader:
         on_failure: OnFailure,
         commit_failures: Callable[[], None],
         check_time: Callable[[], None],
+        stop: RunStop,
     ) -> None:
         self._api = api
         self._tables = tables
         self._on_failure = on_failure
         self._commit_failures = commit_failures
         self._check_time = check_time
+        self._stop = stop
 
     def read(self, threads: Mapping[str, set[str]], changes: Changes) -> None:
         """Read the labels of stored messages into `changes`, without content."""
-        self._read(threads, changes, self._on_failure)
+        for fetched in self._fetch(threads):
+            _note(fetched, threads[fetched.thread_id], changes, self._on_failure)
 
-    def _read(self, threads: Mapping[str, set[str]], changes: Changes, on_failure: OnFailure) -> None:
-        requests = [FetchRequest(thread_id, tuple(ids)) for thread_id, ids in threads.items() if ids]
-        for fetched in fetch(self._api, requests, "minimal"):
-            for message in fetched.messages:
-                if message["id"] in threads[fetched.thread_id]:
-                    changes.messages[message["id"]] = as_change(message)
-            for message_id in fetched.gone:
-                changes.messages[message_id] = MessageChange(fetched.thread_id, 0, deleted=True)
-            for message_id, error in fetched.failed.items():
-                on_failure(fetched.thread_id, message_id, error)
+    def _fetch(self, threads: Mapping[str, set[str]]) -> Iterator[FetchedThread]:
+        failed_before = {message_id for table in self._tables for message_id in table.retries}
+        requests = [
+            FetchRequest(thread_id, tuple(ids), retried=ids <= failed_before)
+            for thread_id, ids in threads.items()
+            if ids
+        ]
+        return (
+            one for one in fetch(self._api, requests, "minimal", stop=self._stop.event) if not one.partial
+        )
 
     def sample_agrees(self, sample: Mapping[str, set[str]], tables: Iterable[TableSync]) -> bool:
         """Whether the sampled messages, whose threads did not move, have the labels that are stored."""
         found = Changes(start=0, head=0)
-        self._read(sample, found, lambda thread_id, message_id, error: None)
+        for fetched in self._fetch(sample):
+            _note(fetched, sample[fetched.thread_id], found, lambda thread_id, message_id, error: None)
         for table in tables:
             for thread_id, ids in sample.items():
                 for message_id, labels in table.labels_of(thread_id, ids).items():
@@ -146,25 +152,51 @@ class LabelReader:
                 thread_id,
             ),
         )
-        for at in range(0, len(threads), _LABELS_AT_ONCE):
-            piece, rest = threads[at : at + _LABELS_AT_ONCE], threads[at + _LABELS_AT_ONCE :]
-            ids = {thread_id: plan.labels_to_read[thread_id] for thread_id in piece}
-            changes = Changes(
-                start=0,
-                head=0,
-                messages={m: known[m] for members in ids.values() for m in members if m in known},
-            )
-            self.read({t: members for t, members in ids.items() if not members <= known.keys()}, changes)
-            for table in self._tables:
-                table.thread_heads.update((t, heads[t]) for t in piece if t in heads)
-                table.write_changes(changes, table.state)
-            if not rest:
-                return
-            self._commit_failures()
-            for table in self._tables:
-                if table.mode == "reconcile":
-                    self._advance(table, piece[-1], heads.get(rest[0], 0) - 1, plan.rereads_all)
-            self._check_time()
+        done = 0
+        while done < len(threads):
+            piece = threads[done : done + _LABELS_AT_ONCE]
+            with self._stop.announced():
+                arriving, read = self._apply_piece(piece, plan.labels_to_read, known, heads)
+                done += read
+                if read and done < len(threads):
+                    self._commit_failures()
+                    for table in self._tables:
+                        if table.mode == "reconcile":
+                            through = heads.get(threads[done], 0) - 1
+                            self._advance(table, threads[done - 1], through, plan.rereads_all)
+                arriving.raise_error()
+                self._stop.check_event()
+            if done < len(threads):
+                self._check_time()
+
+    def _apply_piece(
+        self,
+        piece: Sequence[str],
+        labels_to_read: Mapping[str, set[str]],
+        known: Mapping[str, MessageChange],
+        heads: Mapping[str, int],
+    ) -> tuple[UntilError[str], int]:
+        """Read and write the labels of some threads; returns what ended it, and how many from the first are done."""
+        ids = {thread_id: labels_to_read[thread_id] for thread_id in piece}
+        changes = Changes(
+            start=0,
+            head=0,
+            messages={m: known[m] for members in ids.values() for m in members if m in known},
+        )
+        unread = {t: members for t, members in ids.items() if members and not members <= known.keys()}
+
+        def noted() -> Iterator[str]:
+            for fetched in self._fetch(dict(unread)):
+                _note(fetched, unread[fetched.thread_id], changes, self._on_failure)
+                yield fetched.thread_id
+
+        arriving = UntilError(noted())
+        for thread_id in arriving:
+            del unread[thread_id]
+        for table in self._tables:
+            table.thread_heads.update((t, heads[t]) for t in piece if t in heads and t not in unread)
+            table.write_changes(changes, table.state)
+        return arriving, next((place for place, t in enumerate(piece) if t in unread), len(piece))
 
     def _advance(self, table: TableSync, last: str, through: int, rereads_all: bool) -> None:
         """Commit how far the labels have been read."""
@@ -176,6 +208,17 @@ class LabelReader:
         else:
             return
         table.partition.commit(table.state)
+
+
+def _note(fetched: FetchedThread, ids: set[str], changes: Changes, on_failure: OnFailure) -> None:
+    """Put the labels of a thread's messages into `changes`."""
+    for message in fetched.messages:
+        if message["id"] in ids:
+            changes.messages[message["id"]] = as_change(message)
+    for message_id in fetched.gone:
+        changes.messages[message_id] = MessageChange(fetched.thread_id, 0, deleted=True)
+    for message_id, error in fetched.failed.items():
+        on_failure(fetched.thread_id, message_id, error)
 
 
 def as_change(message: Mapping[str, Any]) -> MessageChange:

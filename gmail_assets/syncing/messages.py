@@ -143,18 +143,19 @@ class MessagesSync(TableSync):
         places = [place for place, message in enumerate(chunk.messages) if self._lacks(message)]
         new = [place for place in places if chunk.messages[place]["id"] not in self.soft_deleted]
         restored = [place for place in places if chunk.messages[place]["id"] in self.soft_deleted]
-        self._write_pending()
+        self.flush()
         if restored:
             self._merge(chunk.rows(restored), [])
         if new:
             self._pending = chunk.rows(new)
             if self.mode != "incremental":
-                self._write_pending()
+                self.flush()
         # Not added to the stored ids: these rows need no change, and a whole mailbox of ids takes memory.
         self.settle(message["id"] for message in chunk.messages)
         self.written += len(places)
 
-    def _write_pending(self) -> None:
+    def flush(self) -> None:
+        """Write the chunk that waits for `write_changes`, when the run ends before it; the cursor stays."""
         if self._pending is not None:
             self.partition.append(self._pending, self.state)
             self._pending = None

@@ -23,7 +23,8 @@ from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_assets.syncing.results import MassDeletionError, Progress, SyncResult
-from gmail_assets.syncing.sync_run import SyncRun, TimeUpError
+from gmail_assets.syncing.stopping import TimeUpError
+from gmail_assets.syncing.sync_run import SyncRun
 from gmail_client.client import Mailbox
 from gmail_client.errors import ForbiddenError
 from gmail_client.http.calls import UsageSnapshot

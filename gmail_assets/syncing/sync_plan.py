@@ -70,12 +70,15 @@ class FetchGroup:
 
     def requests(self) -> Iterator[FetchRequest]:
         """One request for each thread, newest first."""
+        failed_before = {message_id for table in self.tables for message_id in table.retries}
         for thread_id in newest_first(self.missing):
+            message_ids = self.missing[thread_id]
             yield FetchRequest(
                 thread_id,
-                tuple(sorted(self.missing[thread_id])),
+                tuple(sorted(message_ids)),
                 thread_id in self.whole,
                 thread_id in self._partly_stored,
+                message_ids <= failed_before,
             )
 
 

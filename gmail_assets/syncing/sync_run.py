@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from gmail_assets.delta.errors import LakeError
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import MailboxRegistry, Unfetched
 from gmail_assets.delta.sync_state import SyncState
@@ -16,6 +18,7 @@ from gmail_assets.syncing.lake_content import chunk_of, read_stored_content
 from gmail_assets.syncing.listing import Listing
 from gmail_assets.syncing.planner import EXPIRIES, SyncPlanner, open_table
 from gmail_assets.syncing.results import MassDeletionError, Progress
+from gmail_assets.syncing.stopping import RunStop, UntilError
 from gmail_assets.syncing.sync_plan import FetchGroup, SyncPlan
 from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds, TablePlan
@@ -25,17 +28,13 @@ from gmail_client.errors import GmailError, HistoryExpiredError, UnavailableErro
 from gmail_client.fetch import FetchedThread, FetchRequest, chunks, fetch
 from gmail_client.spec import SpecTable
 
-__all__ = ["SyncRun", "TimeUpError"]
+__all__ = ["SyncRun"]
 
 _MASS_DELETE_ROWS = 100
 _MASS_DELETE_SHARE = 0.2
 _MOST_FAILURES = 100
 """Messages more than before that Gmail may refuse before a run takes it for an outage."""
 _PROGRESS_SECONDS = 0.5
-
-
-class TimeUpError(Exception):
-    """The run's time budget is spent; commits stay."""
 
 
 class SyncRun:
@@ -69,7 +68,7 @@ class SyncRun:
         self.lake = lake
         self.registry = MailboxRegistry(lake)
         self.allow_mass_delete = allow_mass_delete
-        self.deadline = deadline
+        self.stop = RunStop(deadline)
         self.on_progress = on_progress
         self.chance = chance
         self.tables: list[TableSync] = []
@@ -139,8 +138,7 @@ class SyncRun:
         return Progress(phase, done, total, rows, units)
 
     def _check_time(self) -> None:
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise TimeUpError
+        self.stop.check()
 
     # Reconciling
 
@@ -237,7 +235,12 @@ class SyncRun:
                 self._record_failures(table)
 
         return LabelReader(
-            self.api, tables, on_failure=note, commit_failures=commit, check_time=self._check_time
+            self.api,
+            tables,
+            on_failure=note,
+            commit_failures=commit,
+            check_time=self._check_time,
+            stop=self.stop,
         )
 
     # Fetching
@@ -249,19 +252,46 @@ class SyncRun:
             Labels that the content returned, of stored messages whose labels have to be read.
         """
         known: dict[str, MessageChange] = {}
-        changes = None if plan.cursor is None else plan.changes
-        in_lake = {table: dict(share.in_lake) for table, share in plan.tables.items()}
         total = len(plan.fetch)
         self._done = 0
         self.on_progress(self._progress("fetching", 0, total))
+        with self._saved_at_end(plan.tables):
+            self._fetch_groups(plan, known, total)
+        return known
+
+    @contextlib.contextmanager
+    def _saved_at_end(self, tables: Iterable[TableSync]) -> Iterator[None]:
+        """Where the run ends within the block, what was fetched is written, for it is paid, and what failed recorded.
+
+        A message that failed counts as retried in the next run, which then comes further.
+        """
+        with self.stop.announced():
+            try:
+                yield
+                self.stop.check_event()
+            except Exception:
+                for table in tables:
+                    # A table that could not be written before can't be written now; the first error says why.
+                    with contextlib.suppress(LakeError):
+                        table.flush()
+                        self._record_failures(table)
+                raise
+
+    def _fetch_groups(self, plan: SyncPlan, known: dict[str, MessageChange], total: int) -> None:
+        changes = None if plan.cursor is None else plan.changes
+        in_lake = {table: dict(share.in_lake) for table, share in plan.tables.items()}
         for group in plan.fetch.groups:
-            arriving = self._reporting(fetch(self.api, group.requests(), group.format, group.policy), total)
-            for chunk in chunks(arriving):
+            requests = group.requests()
+            arriving = UntilError(fetch(self.api, requests, group.format, group.policy, stop=self.stop.event))
+            for chunk in chunks(self._reporting(arriving, total)):
                 self._write_chunk(group, chunk, in_lake, changes)
                 for fetched in chunk:
                     self._note_fetched(group.tables, fetched, plan, known)
                 self.on_progress(self._progress("fetching", self._done, max(total, self._done)))
-                self._check_time()
+                if arriving.error is None:
+                    self._check_time()
+            arriving.raise_error()
+            self.stop.check_event()
         for table, share in in_lake.items():
             source = self.gmail.source(table) if share else None
             if source is None:
@@ -272,7 +302,6 @@ class SyncRun:
                     table.retries.pop(message["id"], None)
                 self._check_time()
             self._fetch_vanished(table, share)
-        return known
 
     def _write_chunk(
         self,
@@ -282,16 +311,20 @@ class SyncRun:
         changes: Changes | None,
     ) -> None:
         mail = Chunk(chunk)
+        complete = _complete(chunk)
+        whole = mail if len(complete) == len(chunk) else Chunk(complete)
         for table in group.tables:
-            own = mail.projected(group.format, table.options.format)
             share = in_lake[table]
             if table.name == "messages":
                 _drop_fetched(share, chunk)
+                self._write_content(table, mail.projected(group.format, table.options.format))
+                continue
+            own = whole.projected(group.format, table.options.format)
             # A thread is one row: its messages from the lake are written together with the fetched ones.
             joining = {
                 fetched.thread_id: share.pop(fetched.thread_id)
-                for fetched in chunk
-                if table.name == "threads" and fetched.thread_id in share
+                for fetched in complete
+                if fetched.thread_id in share
             }
             source = self.gmail.source(table) if joining else None
             if source is not None:
@@ -321,10 +354,14 @@ class SyncRun:
         """Fetch messages that another table stored when the plan was made and no longer stores."""
         vanished = {thread_id: rest for thread_id, ids in share.items() if (rest := ids & table.outstanding)}
         requests = [FetchRequest(thread_id, tuple(sorted(ids))) for thread_id, ids in vanished.items()]
-        for chunk in chunks(fetch(self.api, requests, table.options.format, table.options.policy)):
-            self._write_content(table, Chunk(chunk))
+        arriving = UntilError(
+            fetch(self.api, requests, table.options.format, table.options.policy, stop=self.stop.event)
+        )
+        for chunk in chunks(arriving):
+            self._write_content(table, Chunk(_complete(chunk) if table.name == "threads" else chunk))
             for fetched in chunk:
                 self._note_outcome(table, fetched)
+        arriving.raise_error()
 
     def _note_fetched(
         self,
@@ -349,7 +386,7 @@ class SyncRun:
             if message_id in table.plan.requested:
                 self._note_failure(table, fetched.thread_id, message_id, error)
 
-    def _reporting(self, arriving: Iterator[FetchedThread], total: int) -> Iterator[FetchedThread]:
+    def _reporting(self, arriving: Iterable[FetchedThread], total: int) -> Iterator[FetchedThread]:
         """Yield results and report progress between them: a chunk takes minutes at Gmail's rate."""
         done, due = self._done, 0.0
         for fetched in arriving:
@@ -392,7 +429,8 @@ class SyncRun:
         for table, share in plan.tables.items():
             table.begin(share)
         self._fetch(plan)
-        self._label_reader(tables).read(plan.labels_to_read, plan.changes)
+        with self._saved_at_end(tables):
+            self._label_reader(tables).read(plan.labels_to_read, plan.changes)
         self.on_progress(self._progress("applying"))
         for table in tables:
             # Failures are recorded before the cursor moves past them, and removed only after that commit.
@@ -418,6 +456,11 @@ def _settle_undecided(table: TableSync, share: TablePlan, changes: Changes) -> N
             table.delete_row(key)
     rejected = [changes.messages[message_id] for message_id in share.undecided - share.matches]
     share.arrivals_rejected |= any(c.arrived and c.history_id > table.start for c in rejected)
+
+
+def _complete(chunk: Sequence[FetchedThread]) -> list[FetchedThread]:
+    """Without threads of which only a part has come: a row of `threads` holds all of its messages."""
+    return [fetched for fetched in chunk if not fetched.partial]
 
 
 def _drop_fetched(in_lake: MessageIds, chunk: Sequence[FetchedThread]) -> None:

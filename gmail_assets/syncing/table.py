@@ -251,6 +251,10 @@ class TableSync(ABC):
         """
 
     @abstractmethod
+    def flush(self) -> None:
+        """Write the chunk that waits for `write_changes`, when the run ends before it; the cursor stays."""
+
+    @abstractmethod
     def write_changes(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
         """Write labels and deletions, and with the last of them the state.
 

@@ -186,7 +186,7 @@ class ThreadsSync(TableSync):
 
     def write_content(self, chunk: Chunk) -> None:
         """Append new threads, and add new messages to stored ones."""
-        self._write_pending()
+        self.flush()
         by_thread: dict[str, list[FetchedThread]] = {}
         for fetched in chunk.fetched:
             by_thread.setdefault(fetched.thread_id, []).append(fetched)
@@ -206,7 +206,7 @@ class ThreadsSync(TableSync):
         self.written += len(pending.new) + len(pending.restored)
         self._pending = pending
         if self.mode != "incremental":
-            self._write_pending()
+            self.flush()
 
     def _edit_of(self, thread_id: str, pieces: Sequence[FetchedThread], chunk: Chunk) -> ThreadEdit | None:
         """The edit that the fetched messages make to the thread's row; None for no change."""
@@ -261,7 +261,8 @@ class ThreadsSync(TableSync):
         if edit.snippet is None and new and head is not None and head.history_id >= edit.history_id:
             edit.snippet = head.snippet  # the thread is still as it was listed
 
-    def _write_pending(self) -> None:
+    def flush(self) -> None:
+        """Write the chunk that waits for `write_changes`, when the run ends before it; the cursor stays."""
         pending, self._pending = self._pending, None
         if pending is None:
             return

@@ -46,7 +46,8 @@ _MAX_UNAVAILABLE = 5
 """Calls in a row that fail as unavailable, retries included, after which Gmail is unavailable, not a few messages."""
 
 _MAX_REFUSED = 100
-"""Calls that are refused, before any is served, after which all are refused, not a few messages."""
+"""Calls that are refused, before any is served, after which all are refused, not a few messages. Retried calls don't
+count: that they fail again says nothing of the others, and a queue of them must not keep new mail out."""
 
 _OF_ONE_CALL = (NotFoundError, RequestError, ResponseError, ForbiddenError)
 """Errors that may concern one message only."""
@@ -65,7 +66,9 @@ class BatchFetcher:
         self._workers = workers
         self._endpoint = _BatchEndpoint(transport.clock)
 
-    def get_many(self, calls: Iterable[ApiCall], *, ordered: bool = False) -> Iterator[ApiResult]:
+    def get_many(
+        self, calls: Iterable[ApiCall], *, ordered: bool = False, stop: threading.Event | None = None
+    ) -> Iterator[ApiResult]:
         """Perform `calls` and yield their results as they arrive.
 
         Reads `calls` in the consumer's thread, and only as far ahead as the buffer allows. Closing the generator ends
@@ -74,65 +77,101 @@ class BatchFetcher:
         Args:
             calls: Any number of calls.
             ordered: Yield the results in the order of `calls`.
+            stop: Ends the read when it is set: no further call is sent, and what is in flight is still yielded.
 
         Yields:
             One result per call. An error of that call alone (deleted since, malformed, refused, Gmail can't serve it)
-            is the result's `error`.
+            is the result's `error`. Results that are there when an error ends the read are yielded before it is raised.
 
         Raises:
             GmailError: What concerns all calls: credentials, access, quota, Gmail out of reach; or the error of one
-                call if all of the first 100 fail.
-            IncompleteReadError: Fewer results than calls.
+                call if all of the first 100 fail, or if 5 in a row are unavailable. Calls that are `retried` count for
+                neither.
+            IncompleteReadError: Fewer results than calls, and `stop` was not set.
         """
+        if stop is not None and stop.is_set():
+            return
         source = _CallSource(calls, self._transport)
         yielded = 0
-        for result in self._results(source, ordered):
+        for result in self._results(source, ordered, stop):
             yielded += 1
             yield result
+        if stop is not None and stop.is_set():
+            return
         if yielded != source.taken or not source.exhausted:
             raise IncompleteReadError(
                 f"Defect: a read ended with {yielded} results of {source.taken} calls"
                 f"{'' if source.exhausted else ', and with calls that were never sent'}.",
             )
 
-    def _results(self, source: _CallSource, ordered: bool) -> Iterator[ApiResult]:
+    def _results(
+        self, source: _CallSource, ordered: bool, stop: threading.Event | None
+    ) -> Iterator[ApiResult]:
         failures = _FailureStreak()
         size = _FIRST_ESTIMATE
         first = source.next_batch(size)
         second = source.next_batch(size) if first else []
         if not second:
-            yield from self._fetch(first, failures)
+            yield from self._results_of_one(first, failures, stop)
             return
-        with WorkerPool(self._workers, lambda batch, stop: self._fetch(batch, failures, stop)) as pool:
+
+        def work(batch: Sequence[ApiCall], stop: threading.Event, results: dict[int, ApiResult]) -> None:
+            self._fetch(batch, failures, results, stop)
+
+        with WorkerPool(self._workers, work, stop) as pool:
             pool.submit(first)
             pool.submit(second)
             in_flight = len(first) + len(second)
             started = False
             while True:
                 # Without a pending batch one is sent, however low the bounds are.
-                while (not pool.pending or in_flight < self._max_in_flight(size, started)) and (
-                    batch := source.next_batch(size)
+                while (
+                    not pool.stopping
+                    and (not pool.pending or in_flight < self._max_in_flight(size, started))
+                    and (batch := source.next_batch(size))
                 ):
                     pool.submit(batch)
                     in_flight += len(batch)
                 if not pool.pending:
-                    return
+                    break
                 for result in pool.next_results(ordered=ordered):
                     started = True
                     size += (result.size - size) * 0.05
                     in_flight -= 1
                     yield result
+            pool.raise_error()
+
+    def _results_of_one(
+        self, calls: Sequence[ApiCall], failures: _FailureStreak, stop: threading.Event | None
+    ) -> Iterator[ApiResult]:
+        """The results of a read so small that it needs no threads."""
+        results: dict[int, ApiResult] = {}
+        error: GmailError | None = None
+        try:
+            self._fetch(calls, failures, results, stop)
+        except Stopped:
+            pass
+        except GmailError as raised:
+            error = raised
+        yield from (results[number] for number in sorted(results))
+        if error is not None:
+            raise error
 
     def _fetch(
-        self, calls: Sequence[ApiCall], failures: _FailureStreak, stop: threading.Event | None = None
-    ) -> list[ApiResult]:
-        """The results of a few calls, in their order, in as many batches as it takes."""
+        self,
+        calls: Sequence[ApiCall],
+        failures: _FailureStreak,
+        results: dict[int, ApiResult],
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Perform a few calls in as many batches as it takes; `results` takes each result, by its call's position."""
         transport = self._transport
-        results: dict[int, ApiResult] = {}
         pending = list(range(len(calls)))
         retry_policy = RetryPolicy(transport.clock)
         renewed = too_large = False
         while pending:
+            if stop is not None and stop.is_set():
+                raise Stopped
             chunk = pending[: transport.concurrency.batch_size]
             token = transport.tokens.token()
             if len(chunk) == 1 or too_large or not self._endpoint.begin(stop):
@@ -167,7 +206,6 @@ class BatchFetcher:
                         if type(error) is type(spent):
                             results[number] = failures.record(ApiResult(calls[number], None, error, 0))
                     pending = [number for number in pending if number not in results]
-        return [results[number] for number in range(len(calls))]
 
     def _single(self, call: ApiCall, stop: threading.Event | None) -> ApiResult:
         """One call as a request of its own, with retries of its own."""
@@ -335,6 +373,8 @@ class _FailureStreak:
         with self._lock:
             if error is None or isinstance(error, NotFoundError):
                 self._served = True
+            elif result.call.retried:
+                return result
             if isinstance(error, UnavailableError):
                 self._unavailable += 1
                 if self._unavailable >= _MAX_UNAVAILABLE:

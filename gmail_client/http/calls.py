@@ -27,6 +27,7 @@ class ApiCall:
         params: Query parameters. None is left out, a list repeats its key, booleans become `true` or `false`.
         key: The caller's own id, returned with the result.
         item_id: The id that the resource must have; empty for methods that don't get one item.
+        retried: It failed in an earlier run, so that another failure is no sign of an outage.
     """
 
     method: str
@@ -34,6 +35,7 @@ class ApiCall:
     params: Params = field(default_factory=dict)
     key: str = ""
     item_id: str = ""
+    retried: bool = False
 
     @property
     def target(self) -> str:

@@ -20,7 +20,8 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.sensor_cursor import RECONCILE, Observation, RunOutcome, decide, dump_cursor, parse_cursor
 from gmail_assets.syncing import sync
-from gmail_assets.syncing.sync_run import SyncRun, TimeUpError
+from gmail_assets.syncing.stopping import TimeUpError
+from gmail_assets.syncing.sync_run import SyncRun
 from gmail_client.emulator import Emulator
 from gmail_client.spec import SpecTable
 

@@ -23,7 +23,8 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.syncing import sync
-from gmail_assets.syncing.sync_run import SyncRun, TimeUpError
+from gmail_assets.syncing.stopping import TimeUpError
+from gmail_assets.syncing.sync_run import SyncRun
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import Behavior, Emulator, Fault, Quota
 from gmail_client.errors import GmailError

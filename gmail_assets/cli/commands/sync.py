@@ -61,7 +61,8 @@ def sync(
     """Load or update tables.
 
     The first run loads everything, later runs only what changed. A run that was stopped or killed resumes where it
-    ended. If DAGSTER_HOME is set, the runs are recorded there.
+    ended. Ctrl-C writes what was fetched and stops; a second Ctrl-C stops at once. If DAGSTER_HOME is set, the runs are
+    recorded there.
 
     TABLE is one of: messages, threads, labels, drafts, profile, settings, filters, forwarding_addresses, send_as,
     delegates; or a derived table: emails, message_labels, attachments. Default: all tables of the spec (GMAIL_SPEC),

@@ -21,7 +21,7 @@ from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.delta.sync_state import SyncState
 from gmail_assets.syncing import SyncResult, sync
 from gmail_client.client import Mailbox
-from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator
+from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator, Fault
 from gmail_client.errors import GmailError
 from gmail_client.spec import SpecTable
 
@@ -253,6 +253,28 @@ def test_more_messages_that_never_come_than_an_outage_has_do_not_stop_the_load_f
     run(gmail, lake, tables)
     assert_lake_is_true(lake, gmail, tables)
     assert not any(unfetched(lake, table.source_table) for table in tables)
+
+
+@pytest.mark.parametrize("tables", [BOTH, BOTH[:1]], ids=["both", "messages"])
+def test_a_retry_queue_longer_than_an_outage_ends_no_run(lake: Lake, tables: list[SpecTable]) -> None:
+    with Emulator(messages=130, seed=5, mean_json_kb=2) as gmail:
+        broken = [row["id"] for row in gmail.truth("messages", format="minimal")][:115]
+        for one in broken:
+            gmail.faults.add(Fault(status=403, reason="forbidden", id=one))
+        gmail.faults.add(Fault(method="threads.get", status=403, reason="forbidden"))
+        with pytest.raises(GmailError):
+            run(gmail, lake, tables)
+        run(gmail, lake, tables)
+        for table in tables:
+            assert unfetched(lake, table.source_table) == set(broken)
+        # Nothing but the queue, then with new mail.
+        run(gmail, lake, tables)
+        new = gmail.mailbox().receive(gmail.mailbox().random_mail())
+        run(gmail, lake, tables)
+        assert new in {row["id"] for row in stored_rows(lake, "messages")}
+        gmail.faults.clear()
+        run(gmail, lake, tables)
+        assert_lake_is_true(lake, gmail, tables)
 
 
 def test_one_message_that_gmail_cannot_give_keeps_no_other_of_its_thread(gmail: Emulator, lake: Lake) -> None:

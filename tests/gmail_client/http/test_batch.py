@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import requests
@@ -320,6 +321,54 @@ def test_trouble_with_many_messages_after_a_good_one_is_theirs(wire: Wire, api: 
     wire.answer = lambda asked: message(asked) if asked.id == "0" else refused(403, "forbidden")
     results = list(api.get_many(calls(api, 500)))
     assert sum(result.error is None for result in results) == 1
+
+
+@pytest.mark.parametrize(
+    "said", [refused(403, "forbidden"), refused(400, "invalidArgument"), Said(json={}), Said(503, {})]
+)
+def test_calls_that_failed_in_earlier_runs_are_no_sign_of_an_outage(
+    wire: Wire, api: GmailApi, said: Said
+) -> None:
+    retried = [replace(call, retried=True) for call in calls(api, 150)]
+    wire.answer = lambda asked: said if int(asked.id, 16) < 150 else message(asked)
+    results = list(api.get_many([*retried, api.message_call("fff")]))
+    assert [result.call.key for result in results if result.error is None] == ["fff"]
+    assert len(results) == 151
+    # Others that fail count as ever, whatever is between them.
+    wire.answer = lambda _: said
+    between = [call for pair in zip(retried, calls(api, 150), strict=True) for call in pair]
+    with pytest.raises((ForbiddenError, ResponseError, RequestError, UnavailableError)):
+        list(api.get_many(between))
+
+
+@pytest.mark.parametrize("count", [20, 200])
+def test_results_before_an_error_come_before_it(wire: Wire, api: GmailApi, count: int) -> None:
+    wire.answer = lambda asked: (
+        refused(403, "dailyLimitExceeded") if asked.id in ("7", "97") else message(asked)
+    )
+    results = []
+    with pytest.raises(DailyLimitError):
+        results.extend(result.call.key for result in api.get_many(calls(api, count)))
+    served = {asked.id for asked in wire.asked} - {"7", "97"}
+    assert set(results) == served
+    assert len(results) == len(served) >= 19
+
+
+@pytest.mark.parametrize("count", [20, 2_000])
+def test_a_stop_ends_the_read_without_losing_what_was_sent(wire: Wire, api: GmailApi, count: int) -> None:
+    stop = threading.Event()
+
+    def answer(asked: Asked) -> Said:
+        if asked.id == "b":
+            stop.set()
+        return message(asked)
+
+    wire.answer = answer
+    results = [result.call.key for result in api.get_many(calls(api, count), stop=stop)]
+    assert sorted(results) == sorted(asked.id for asked in wire.asked)
+    assert len(results) == 20 or count > 20
+    assert len(results) < 2_000
+    assert list(api.get_many(calls(api, count), stop=stop)) == []
 
 
 PRECONDITION = refused(400, "failedPrecondition", "Precondition check failed.")

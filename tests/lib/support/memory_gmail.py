@@ -6,6 +6,7 @@ emulator is what other tests use: it has Gmail's details, this has the streams' 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -164,7 +165,9 @@ class MemoryGmail(GmailApi):
             more = begin + _PAGE < len(records)
             yield HistoryPage(records[begin : begin + _PAGE], str(self.head), "next" if more else None)
 
-    def get_many(self, calls: Iterable[ApiCall], *, ordered: bool = False) -> Iterator[ApiResult]:
+    def get_many(
+        self, calls: Iterable[ApiCall], *, ordered: bool = False, stop: threading.Event | None = None
+    ) -> Iterator[ApiResult]:
         for call in calls:
             self.calls.append(call.method)
             if call.method == "messages.get":

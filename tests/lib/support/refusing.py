@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from typing import Any
@@ -25,9 +26,11 @@ class _Api:
         self._before(name)
         return getattr(self._api, name)
 
-    def get_many(self, calls: Iterable[ApiCall], *, ordered: bool = False) -> Iterator[ApiResult]:
+    def get_many(
+        self, calls: Iterable[ApiCall], *, ordered: bool = False, stop: threading.Event | None = None
+    ) -> Iterator[ApiResult]:
         self._before("get_many")
-        yield from map(self._answer, self._api.get_many(calls, ordered=ordered))
+        yield from map(self._answer, self._api.get_many(calls, ordered=ordered, stop=stop))
 
 
 def refusing(

@@ -1,0 +1,137 @@
+"""How a run stops early, by the time budget, Ctrl-C, SIGTERM or an error: `RunStop`, `UntilError`.
+
+A fetch that is cut off loses what has come and is not written yet, up to a chunk, and its units with it. So while a run
+fetches, its end is announced by an event: no further call is sent, what has come is written, and then the run ends.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Generic, TypeVar
+
+__all__ = ["RunStop", "TimeUpError", "UntilError"]
+
+T = TypeVar("T")
+
+_LEAST_SECONDS = 60.0
+"""Seconds that a fetch may take although the time budget is spent. Where the listing alone takes the whole budget, each
+run still gets ahead."""
+
+
+class TimeUpError(Exception):
+    """The run has to end; what is committed stands."""
+
+
+class UntilError(Generic[T]):
+    """Items up to an error that ends them: the consumer writes what came, then raises the error.
+
+    Attributes:
+        error: What ended the items; None while there was no error.
+    """
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = items
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        try:
+            yield from self._items
+        except Exception as error:
+            self.error = error
+
+    def raise_error(self) -> None:
+        """Raise what ended the items, if anything did."""
+        if self.error is not None:
+            raise self.error
+
+
+class RunStop:
+    """Says when a run has to stop.
+
+    Args:
+        deadline: `time.monotonic()` at which the time budget is spent; None for no limit.
+
+    Attributes:
+        event: Set while a fetch has to end early.
+    """
+
+    def __init__(self, deadline: float | None) -> None:
+        self._deadline = deadline
+        self.event = threading.Event()
+
+    def check(self) -> None:
+        """End the run if it has to stop.
+
+        Raises:
+            TimeUpError: It has to.
+        """
+        self.check_event()
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise TimeUpError
+
+    def check_event(self) -> None:
+        """End the run if `event` is set.
+
+        Raises:
+            TimeUpError: It is.
+        """
+        if self.event.is_set():
+            raise TimeUpError
+
+    @contextmanager
+    def announced(self) -> Iterator[None]:
+        """Within the block, SIGINT, SIGTERM and the deadline set `event` instead of ending the block.
+
+        The first signal takes effect at the end of the block. A second one takes effect at once. Outside the main
+        thread, where Python delivers no signals, only the deadline counts.
+        """
+        timer: threading.Timer | None = None
+        if self._deadline is not None:
+            timer = threading.Timer(max(self._deadline - time.monotonic(), _LEAST_SECONDS), self.event.set)
+            timer.daemon = True
+            timer.start()
+        try:
+            with _deferred_signals(self.event):
+                yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+
+@contextmanager
+def _deferred_signals(stop: threading.Event) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    replaced = {
+        number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)
+    }
+    received: list[int] = []
+
+    def restore() -> None:
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
+
+    def defer(number: int, frame: FrameType | None) -> None:
+        if stop.is_set() and received:
+            restore()
+            received.clear()
+            signal.raise_signal(number)
+        else:
+            received.append(number)
+            stop.set()
+
+    for number in replaced:
+        signal.signal(number, defer)
+    try:
+        yield
+    finally:
+        restore()
+        if received:
+            signal.raise_signal(received[0])
