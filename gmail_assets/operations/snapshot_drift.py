@@ -11,6 +11,7 @@ import pyarrow as pa
 from deltalake import QueryBuilder
 
 from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.sql import equals, identifier
 from gmail_client.api import GmailApi
 from gmail_client.errors import ForbiddenError
@@ -80,9 +81,19 @@ def snapshot_drift(api: GmailApi, lake: Lake, address: str, tables: Iterable[Spe
         name = entry.source_table
         stored = stored_keys(lake, address, entry) if name in _KEYS else None
         present = None if stored is None else gmail_keys(api, name, address, entry.options.policy)
-        if stored is not None and present is not None and set(stored) != present:
+        if (
+            stored is not None
+            and present is not None
+            and set(stored) != present
+            and _was_read(lake, entry, address)
+        ):
             found.append(
                 f"{name}: {len(present.difference(stored))} added and {len(set(stored) - present)} deleted since "
                 "the table was read; the next snapshot updates it."
             )
     return found
+
+
+def _was_read(lake: Lake, entry: SpecTable, address: str) -> bool:
+    table = lake.table(entry.source_table, name=entry.table_name)
+    return MailboxPartition(table, address, entry.options.fingerprint, entry.options.format).written

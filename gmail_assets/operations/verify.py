@@ -8,28 +8,28 @@ changes during the comparison do not count as differences.
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
-from gmail_assets.delta.lake import DELETED_AT, MAILBOX, Lake
+from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.operations.row_samples import SampledRow, sample_messages, sample_threads
 from gmail_assets.operations.snapshot_drift import snapshot_drift
+from gmail_assets.operations.verdicts import Difference, LabelVerdict, MailboxVerdict, TableVerdict
 from gmail_assets.syncing.listing import ListingProgress
 from gmail_assets.syncing.messages import MessagesSync
 from gmail_assets.syncing.results import Progress
 from gmail_assets.syncing.threads import ThreadsSync
 from gmail_assets.views import ViewSources
-from gmail_assets.views.verification import ViewVerdict, verify_views
+from gmail_assets.views.verification import verify_views
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, list_message_ids, read_changes
 from gmail_client.client import Mailbox
-from gmail_client.errors import GmailError, HistoryExpiredError, NotFoundError
+from gmail_client.errors import HistoryExpiredError, NotFoundError
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
-from gmail_client.schema import to_batch
 from gmail_client.search import MARGIN, has_dates, without_dates
 from gmail_client.spec import Spec
 from gmail_client.tables import CHANGE_TABLES
@@ -39,119 +39,6 @@ __all__ = ["Difference", "LabelVerdict", "MailboxVerdict", "TableVerdict", "veri
 _EXAMPLES = 5
 _MOST_DATES = 100
 """Messages near `startDate` whose dates are read."""
-_UNSTABLE = {"historyId", "historySequence", MAILBOX, DELETED_AT}
-"""Fields that a row may have different from a new read, or that Gmail does not know."""
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One row that differs from Gmail: its table, its id, and the difference."""
-
-    table: str
-    id: str
-    what: str
-
-
-@dataclass(slots=True)
-class TableVerdict:
-    """Result for `messages` or `threads`.
-
-    Attributes:
-        rows: Rows of the mailbox, without soft-deleted ones.
-        in_gmail: Gmail's own count of the mailbox.
-        left_out: Of these, those that the table's options exclude: spam, trash, or not matching the filters.
-        missing: In Gmail, not stored, and not explained.
-        extra: Stored, not in Gmail, and not explained.
-        since_sync: Differences that the history since the last sync explains.
-        not_fetched: Messages that could not be fetched; every run tries them again.
-        kept: Rows that `q` no longer finds by time alone (`newer_than:`): they stay by design.
-        sampled: Rows compared field by field.
-        differing: Rows of the sample that differ.
-        unfinished: Why the table can't be compared yet; empty if it can.
-    """
-
-    rows: int = 0
-    in_gmail: int = 0
-    left_out: int = 0
-    missing: int = 0
-    extra: int = 0
-    since_sync: int = 0
-    not_fetched: int = 0
-    kept: int = 0
-    sampled: int = 0
-    differing: int = 0
-    unfinished: str = ""
-
-    @property
-    def unexplained(self) -> int:
-        """Number of unexplained differences."""
-        return self.missing + self.extra + self.differing
-
-
-@dataclass(frozen=True, slots=True)
-class LabelVerdict:
-    """Result for one label.
-
-    Attributes:
-        id: The label.
-        name: Its display name.
-        rows: Rows of `messages` with it.
-        in_gmail: Gmail's count of messages with it.
-        since_sync: Messages whose labels changed since the last sync.
-        unexplained: Messages that have it on one side only, and are not explained.
-    """
-
-    id: str
-    name: str
-    rows: int
-    in_gmail: int
-    since_sync: int = 0
-    unexplained: int = 0
-
-
-@dataclass(slots=True)
-class MailboxVerdict:
-    """Result for one mailbox.
-
-    Attributes:
-        name: Configured name of the mailbox.
-        address: Its real address.
-        tables: Results for messages and threads, if they are in the spec.
-        labels: Results for labels, if `messages` is in the spec.
-        views: Results for the derived tables of the spec, compared with messages and labels in the lake.
-        examples: Some of the unexplained differences.
-        remarks: Further notes.
-        units: Quota units that it cost.
-        error: Why there is no result.
-    """
-
-    name: str
-    address: str = ""
-    tables: dict[str, TableVerdict] = field(default_factory=dict)
-    labels: list[LabelVerdict] = field(default_factory=list)
-    views: dict[str, ViewVerdict] = field(default_factory=dict)
-    examples: list[Difference] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    units: int = 0
-    error: GmailError | None = None
-
-    @property
-    def unexplained(self) -> int:
-        """Number of unexplained differences."""
-        return (
-            sum(table.unexplained for table in self.tables.values())
-            + sum(label.unexplained for label in self.labels)
-            + sum(view.differing for view in self.views.values())
-        )
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether a table can't be compared before its next sync."""
-        return any(table.unfinished for table in self.tables.values()) or any(
-            view.outdated for view in self.views.values()
-        )
 
 
 def verify_mailbox(
@@ -186,11 +73,7 @@ def verify_mailbox(
     chance = chance or random.Random()  # noqa: S311 - no secret hangs on it
     for entry in entries:
         table = verdict.tables[entry.source_table] = TableVerdict()
-        status = statuses.get(entry.source_table)
-        if status is None:
-            table.unfinished = "nothing of it is stored yet"
-        elif status.cursor is None:
-            table.unfinished = "its load or comparison is not finished"
+        table.unfinished = _unfinished(statuses.get(entry.source_table))
     judged = {name: status for name, status in statuses.items() if not verdict.tables[name].unfinished}
     if judged:
         work = _Verification(mailbox.api, verdict, lake, chance, thorough, progress)
@@ -200,6 +83,32 @@ def verify_mailbox(
         verdict.views = verify_views(lake, verdict.address, ViewSources.of(spec), sample=sample, rng=chance)
     verdict.units = mailbox.api.usage.snapshot().total_units - before
     return verdict
+
+
+def _unfinished(status: PartitionStatus | None) -> str:
+    """Why a table can't be judged yet; empty where it can."""
+    if status is None:
+        return "nothing of it is stored yet"
+    if status.partition.restored:
+        return "it was restored to an older version"
+    if status.cursor is not None:
+        return ""
+    if status.load_start is not None:
+        return "its first load is not finished"
+    return "it has to be reconciled, after changed options or an interrupted reconciliation"
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """Messages, and their threads, that changed since a table's last sync."""
+
+    messages: frozenset[str]
+    threads: frozenset[str]
+
+    @classmethod
+    def since(cls, cursor: int, changes: Changes) -> _Moved:
+        moved = {m: change for m, change in changes.messages.items() if change.history_id > cursor}
+        return cls(frozenset(moved), frozenset(change.thread_id for change in moved.values()))
 
 
 class _Verification:
@@ -218,7 +127,8 @@ class _Verification:
         self._thorough = thorough
         self._profile = api.profile()
         self._progress = ListingProgress(api, self._profile, progress)
-        self._whole: set[str] = set()
+        self._head = int(self._profile["historyId"])
+        self._whole: dict[str, set[str]] = {name: set() for name in CHANGE_TABLES}
         self._verdict = verdict
         self._ledger = MailboxRegistry(lake)
         self._chance = chance
@@ -228,46 +138,48 @@ class _Verification:
         """Compare everything."""
         wanted = {name: self._list(status.spec.options) for name, status in statuses.items()}
         messages = threads = None
-        samples: list[_Sampled] = []
+        samples: list[SampledRow] = []
         if "messages" in statuses:
             status = statuses["messages"]
             messages = MessagesSync(status.spec, status.partition)
             messages.read_stored(None)
             wanted["messages"] = self._from_start(messages, wanted["messages"])
-            samples += self._sample_messages(status, messages, sample)
+            samples += sample_messages(self._api, status, messages.stored, sample, self._chance)
         if "threads" in statuses:
             status = statuses["threads"]
             threads = ThreadsSync(status.spec, status.partition)
             threads.read_stored(None)
             wanted["threads"] = self._from_start(threads, wanted["threads"])
-            samples += self._sample_threads(status, threads, max(1, sample // 4) if sample else 0)
+            count = max(1, sample // 4) if sample else 0
+            samples += sample_threads(self._api, status, threads.stored, count, self._chance)
         label_ids = self._label_differences(messages) if messages is not None else []
         changes = self._changes(statuses)
         if changes is None:
-            for name in statuses:
-                self._verdict.tables[
-                    name
-                ].unfinished = "Gmail's history no longer reaches back to its last sync"
             return
-        moved = set(changes.messages)
-        moved_threads = {change.thread_id for change in changes.messages.values()}
-        if messages is not None:
+        moved = {
+            name: _Moved.since(status.cursor or 0, changes)
+            for name, status in statuses.items()
+            if not self._verdict.tables[name].unfinished
+        }
+        if messages is not None and "messages" in moved:
             stored = set(messages.stored)
             table = self._verdict.tables["messages"]
             table.in_gmail = int(self._profile.get("messagesTotal") or 0)
-            self._compare("messages", stored, wanted["messages"].keys(), moved, statuses["messages"])
-            self._judge_labels(label_ids, moved)
-            self._hidden_remark(table, statuses["messages"].spec.options)
-        if threads is not None:
+            since = moved["messages"].messages
+            self._compare("messages", stored, wanted["messages"].keys(), since, statuses["messages"])
+            self._judge_labels(label_ids, since)
+            if changes.head <= self._head:
+                self._hidden_remark(table, statuses["messages"].spec.options)
+        if threads is not None and "threads" in moved:
             held = threads.stored_messages()
             table = self._verdict.tables["threads"]
             table.in_gmail = int(self._profile.get("threadsTotal") or 0)
             listed = wanted["threads"]
-            self._compare("threads", held.keys(), set(listed.values()), moved_threads, statuses["threads"])
+            since = moved["threads"].threads
+            self._compare("threads", held.keys(), set(listed.values()), since, statuses["threads"])
             if not statuses["threads"].spec.options.filtered:
-                self._compare_members(held, listed, moved)
-        for one in samples:
-            self._judge_sample(one, moved | moved_threads)
+                self._compare_members(held, listed, moved["threads"].messages)
+        self._judge_samples([one for one in samples if one.table in moved], moved)
 
     def _list(self, options: TableOptions, *labels: str) -> dict[str, str]:
         """Messages that match the options and have the labels: id to thread id."""
@@ -303,11 +215,25 @@ class _Verification:
         }
 
     def _changes(self, statuses: Mapping[str, PartitionStatus]) -> Changes | None:
-        start = min(status.cursor or 0 for status in statuses.values())
-        try:
-            return read_changes(self._api, start)
-        except HistoryExpiredError:
-            return None
+        """The history since the earliest cursor that it reaches; a table with another one can't be judged."""
+        changes = None
+        for start in sorted({status.cursor or 0 for status in statuses.values()}):
+            try:
+                changes = changes or read_changes(self._api, start)
+                expired = False
+            except HistoryExpiredError:
+                expired = start <= self._head
+            head = self._head if changes is None else max(self._head, changes.head)
+            for name, status in statuses.items():
+                if status.cursor == start and expired:
+                    self._verdict.tables[
+                        name
+                    ].unfinished = "Gmail's history no longer reaches back to its last sync"
+                elif status.cursor == start and start > head:
+                    self._verdict.tables[
+                        name
+                    ].unfinished = f"its cursor {start} is past the mailbox's current history id {head}"
+        return changes
 
     # Ids
 
@@ -316,7 +242,7 @@ class _Verification:
         name: str,
         stored: Collection[str],
         wanted: Collection[str],
-        moved: set[str],
+        moved: Set[str],
         status: PartitionStatus,
     ) -> None:
         table = self._verdict.tables[name]
@@ -324,7 +250,7 @@ class _Verification:
         table.rows = len(stored)
         table.left_out = max(table.in_gmail - len(wanted), 0)
         missing, extra = wanted - stored, stored - wanted
-        self._whole |= missing | extra
+        self._whole[name] |= missing | extra
         table.since_sync = len((missing | extra) & moved)
         missing -= moved
         extra -= moved
@@ -334,12 +260,19 @@ class _Verification:
         missing -= known
         if extra and status.spec.options.q:
             aged = self._aged(status.spec.options)
-            there = set(aged if name == "messages" else aged.values())
-            table.kept = len(extra & there)
-            extra -= there
+            kept = extra & set(aged if name == "messages" else aged.values())
+            table.kept = len(kept)
+            extra -= kept
+        there: set[str] = set()
+        if extra:
+            present = list_message_ids(
+                self._api, status.spec.options, everything=True, on_progress=self._progress.messages()
+            )
+            there = extra & set(present if name == "messages" else present.values())
         table.missing, table.extra = len(missing), len(extra)
         self._examples(name, missing, "is in the mailbox and not in the table")
-        self._examples(name, extra, "is in the table and not in the mailbox")
+        self._examples(name, extra - there, "is in the table and not in the mailbox")
+        self._examples(name, extra & there, "is in the table and does not match its options")
 
     def _aged(self, options: TableOptions) -> dict[str, str]:
         """Messages that rows may be kept of although the search no longer finds them: by time alone none leaves."""
@@ -351,7 +284,7 @@ class _Verification:
         return self._list(options.model_copy(update={"q": lasting}))
 
     def _compare_members(
-        self, held: Mapping[str, set[str]], listed: Mapping[str, str], moved: set[str]
+        self, held: Mapping[str, set[str]], listed: Mapping[str, str], moved: Set[str]
     ) -> None:
         """Check that each thread's row holds the messages that the listing has in the thread."""
         members: dict[str, set[str]] = {}
@@ -363,6 +296,7 @@ class _Verification:
             for thread_id, stored in held.items()
             if thread_id in members and (stored ^ members[thread_id]) - moved - known
         ]
+        self._whole["threads"].update(wrong)
         self._verdict.tables["threads"].differing += len(wrong)
         self._examples("threads", wrong, "holds other messages than the mailbox")
 
@@ -375,6 +309,8 @@ class _Verification:
         if options.filtered:
             return
         counts = {label.id: label.in_gmail for label in self._verdict.labels}
+        if not counts.keys() >= HIDDEN_LABELS:
+            return
         hidden = 0 if options.include_spam_trash else sum(counts.get(label, 0) for label in HIDDEN_LABELS)
         if table.left_out != hidden:
             self._verdict.remarks.append(
@@ -396,9 +332,11 @@ class _Verification:
         options = messages.options
         margin, stored = options.start_date, messages.stored.keys()
         for answer in self._api.get_many((self._api.label_call(item) for item in named), ordered=True):
-            if isinstance(answer.error, NotFoundError) or answer.json is None:
+            if answer.json is None:
                 if answer.error is not None and not isinstance(answer.error, NotFoundError):
-                    raise answer.error
+                    self._verdict.remarks.append(
+                        f"The label {answer.call.key} is not compared: {answer.error.what}"
+                    )
                 continue
             label = answer.json
             rows = with_label.get(label["id"], set())
@@ -418,114 +356,52 @@ class _Verification:
         return found
 
     def _judge_labels(
-        self, found: Iterable[tuple[dict[str, Any], int, set[str] | None]], moved: set[str]
+        self, found: Iterable[tuple[dict[str, Any], int, set[str] | None]], moved: Set[str]
     ) -> None:
+        # A stored message is in the retry queue when Gmail would not give its labels.
+        queued = self._ledger.unfetched(self._verdict.address, "messages").keys()
+        outdated: set[str] = set()
         for label, rows, differing in found:
             total = int(label.get("messagesTotal") or 0)
             unexplained = (differing or set()) - moved
             since = len(differing or ()) - len(unexplained)
             # Missing and surplus messages are counted once, as messages.
-            left = unexplained - self._whole
+            left = unexplained - self._whole["messages"]
+            outdated |= left & queued
+            left -= queued
             self._verdict.labels.append(
                 LabelVerdict(label["id"], str(label.get("name", "")), rows, total, since, len(left))
             )
             self._examples("messages", left, f"has the label {label['id']} on one side only")
+        if outdated:
+            self._verdict.remarks.append(
+                f"Gmail would not give the labels of {len(outdated)} stored messages; every run tries them again."
+            )
 
     # Samples
 
-    def _sample_messages(
-        self, status: PartitionStatus, target: MessagesSync, sample: int
-    ) -> Iterator[_Sampled]:
-        ids = sorted(target.stored)
-        chosen = self._chance.sample(ids, min(sample, len(ids)))
-        rows = {row["id"]: row for row in status.partition.rows(chosen).to_pylist()}
-        calls = [self._api.message_call(item, status.spec.options.format) for item in chosen]
-        for answer in self._api.get_many(calls):
-            if answer.error is not None and not isinstance(answer.error, NotFoundError):
-                raise answer.error
-            resource, policy = answer.json, status.spec.options.policy
-            if resource is not None and policy is not None:
-                resource = policy.message(resource)
-            theirs = None if resource is None else to_batch("messages", [resource]).to_pylist()[0]
-            yield _Sampled("messages", answer.call.key, rows[answer.call.key], theirs)
-
-    def _sample_threads(
-        self, status: PartitionStatus, target: ThreadsSync, sample: int
-    ) -> Iterator[_Sampled]:
-        chosen = self._chance.sample(
-            sorted(target.stored_messages()), min(sample, len(target.stored_messages()))
-        )
-        rows = {row["id"]: row for row in status.partition.rows(chosen).to_pylist()}
-        options = status.spec.options
-        for answer in self._api.get_many([self._api.thread_call(item, options.format) for item in chosen]):
-            if answer.error is not None and not isinstance(answer.error, NotFoundError):
-                raise answer.error
-            theirs = None
-            if answer.json is not None:
-                theirs = to_batch("threads", [_visible_thread(answer.json, options)]).to_pylist()[0]
-            yield _Sampled("threads", answer.call.key, rows[answer.call.key], theirs)
-
-    def _judge_sample(self, one: _Sampled, moved: set[str]) -> None:
-        table = self._verdict.tables[one.table]
-        table.sampled += 1
-        if one.id in moved:
-            return
-        differing = one.differing()
-        if differing:
-            table.differing += 1
-            self._verdict.examples.append(Difference(one.table, one.id, f"differs in {', '.join(differing)}"))
-
-
-def _visible_thread(thread: Row, options: TableOptions) -> Row:
-    """A thread as its row has it: visible messages, with what the options leave of them."""
-    messages = [m for m in thread.get("messages") or () if options.is_visible(m.get("labelIds") or ())]
-    policy = options.policy
-    if policy is None:
-        return {**thread, "messages": messages}
-    messages = [left for left in map(policy.message, messages) if left is not None]
-    newest: Row = max(messages, key=lambda message: int(message.get("internalDate") or 0), default={})
-    return {**thread, "messages": messages, "snippet": newest.get("snippet")}
-
-
-@dataclass(frozen=True, slots=True)
-class _Sampled:
-    """A stored row and its present state in Gmail; None if Gmail no longer has it."""
-
-    table: str
-    id: str
-    ours: Row
-    theirs: Row | None
-
-    def differing(self) -> list[str]:
-        """The fields that differ."""
-        if self.theirs is None:
-            return ["existence: Gmail has it no more"]
-        if self.table == "messages":
-            return _differing_fields(self.ours, self.theirs)
-        # Which messages belong to the thread was compared with the listing; threads.get may hide some.
-        ours = {message["id"]: message for message in self.ours["messages"]}
-        found: dict[str, None] = {}
-        for message in self.theirs["messages"]:
-            mine = ours.get(message["id"])
-            names = ["messages"] if mine is None else _differing_fields(mine, message)
-            found.update(dict.fromkeys(f"messages.{name}" if mine else name for name in names))
-        return list(found)
-
-
-def _differing_fields(ours: Row, theirs: Row) -> list[str]:
-    return [
-        name
-        for name in theirs
-        if name not in _UNSTABLE and _comparable(name, ours.get(name)) != _comparable(name, theirs[name])
-    ]
-
-
-def _comparable(name: str, value: Any) -> Any:
-    """The row without values that differ between two reads: the order of labels, and attachment ids."""
-    if name == "labelIds":
-        return Counter(value or ())
-    if isinstance(value, dict):
-        return {key: _comparable(key, item) for key, item in value.items() if key != "attachmentId"}
-    if isinstance(value, list):
-        return [_comparable("", item) for item in value]
-    return value
+    def _judge_samples(self, samples: Sequence[SampledRow], moved: Mapping[str, _Moved]) -> None:
+        errors = []
+        for one in samples:
+            table = self._verdict.tables[one.table]
+            if one.error is not None:
+                errors.append(one.error)
+                continue
+            table.sampled += 1
+            since = moved[one.table]
+            explained = since.messages if one.table == "messages" else since.threads
+            queued = self._ledger.unfetched(self._verdict.address, one.table)
+            waiting = queued.keys() | {entry.thread_id for entry in queued.values()}
+            if one.id in explained | waiting or one.id in self._whole[one.table]:
+                continue
+            differing = sorted(one.differing())
+            if one.absent or differing:
+                table.differing += 1
+                what = (
+                    f"is in the table; {one.absent}" if one.absent else f"differs in {', '.join(differing)}"
+                )
+                self._verdict.examples.append(Difference(one.table, one.id, what))
+        if errors:
+            self._verdict.remarks.append(
+                f"{len(errors)} rows of the sample could not be read again and are not compared: {errors[0].what}"
+            )

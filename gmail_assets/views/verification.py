@@ -131,13 +131,15 @@ def verify_views(
     if lake.find(sources.messages.table_name) is None:
         return verdicts
     stored = _Stored(lake, address, sources)
+    outdated: set[str] = set()
     if "emails" in verdicts:
-        _verify_emails(stored, verdicts["emails"])
+        outdated |= _verify_emails(stored, verdicts["emails"])
     if "message_labels" in verdicts:
         _verify_labels(stored, verdicts["message_labels"])
     if "attachments" in verdicts:
-        _verify_attachments(stored, verdicts["attachments"])
-    ids = sorted(stored.states["id"].to_pylist())
+        outdated |= _verify_attachments(stored, verdicts["attachments"])
+    # An outdated row is no difference: the next run computes it.
+    ids = sorted(set(stored.states["id"].to_pylist()) - outdated)
     chosen = rng.sample(ids, min(sample, len(ids)))
     messages = [m for batch in stored.source.contents(frozenset(chosen)) for m in batch]
     for name, verdict in verdicts.items():
@@ -146,7 +148,8 @@ def verify_views(
     return verdicts
 
 
-def _verify_emails(stored: _Stored, verdict: ViewVerdict) -> None:
+def _verify_emails(stored: _Stored, verdict: ViewVerdict) -> set[str]:
+    """Count outdated rows; returns the ids of their messages."""
     emails = stored.columns("emails", _EMAIL_COLUMNS)
     found = email_differences(stored.states, emails, stored.labels, recompute=False)
     wrong = [
@@ -157,6 +160,7 @@ def _verify_emails(stored: _Stored, verdict: ViewVerdict) -> None:
     ]
     verdict.rows, verdict.outdated = emails.num_rows, len(wrong)
     verdict.note(wrong)
+    return set(wrong)
 
 
 def _verify_labels(stored: _Stored, verdict: ViewVerdict) -> None:
@@ -168,12 +172,15 @@ def _verify_labels(stored: _Stored, verdict: ViewVerdict) -> None:
         verdict.note(part["message_id"].to_pylist())
 
 
-def _verify_attachments(stored: _Stored, verdict: ViewVerdict) -> None:
+def _verify_attachments(stored: _Stored, verdict: ViewVerdict) -> set[str]:
+    """Count outdated rows; returns the ids of their messages."""
     keys = stored.columns("attachments", VIEWS["attachments"].primary_key)
     emails = stored.columns("emails", ["message_id", "attachment_count"])
     replace, gone = attachments_to_replace(emails, keys)
     verdict.rows, verdict.outdated = keys.num_rows, len(replace) + gone.num_rows
-    verdict.note([*replace.to_pylist(), *gone["message_id"].to_pylist()])
+    outdated = [*replace.to_pylist(), *gone["message_id"].to_pylist()]
+    verdict.note(outdated)
+    return set(outdated)
 
 
 def _compare(stored: _Stored, name: str, messages: list[Row], verdict: ViewVerdict) -> None:

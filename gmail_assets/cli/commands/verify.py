@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from gmail_assets.cli.options import mailbox_option, output_options
 from gmail_assets.cli.output import Output
 
 if TYPE_CHECKING:
-    from gmail_assets.operations.verify import MailboxVerdict
+    from gmail_assets.operations.verdicts import MailboxVerdict, TableVerdict
 
 __all__ = ["verify"]
 
@@ -59,7 +60,8 @@ def verify(mailboxes: tuple[str, ...], sample: int, thorough: bool, seed: int | 
     import random
 
     from gmail_assets.cli.environment import Environment
-    from gmail_assets.operations.verify import MailboxVerdict, verify_mailbox
+    from gmail_assets.operations.verdicts import MailboxVerdict
+    from gmail_assets.operations.verify import verify_mailbox
     from gmail_client.errors import GmailError
 
     environment = Environment.load()
@@ -129,8 +131,20 @@ def _print_verdict(out: Output, verdict: MailboxVerdict) -> None:
             style="red",
         )
     elif verified:
-        out.print("The tables match the mailbox.", style="green")
+        out.print(_agreement(verified), style="green")
     out.print(f"Quota units spent: {verdict.units:,}\n")
+
+
+def _agreement(verified: Mapping[str, TableVerdict]) -> str:
+    """The last line of a mailbox without unexplained differences."""
+    names = " and ".join(verified)
+    apart = []
+    if any(table.since_sync for table in verified.values()):
+        apart.append("changes since the last sync")
+    if any(table.not_fetched for table in verified.values()):
+        apart.append("messages that Gmail would not give")
+    text = f"{names} {'match' if len(verified) > 1 else 'matches'} the mailbox"
+    return f"{text}, apart from {' and '.join(apart)}." if apart else f"{text}."
 
 
 def _print_labels(out: Output, verdict: MailboxVerdict) -> None:
@@ -186,7 +200,7 @@ def _as_json(verdict: MailboxVerdict) -> dict[str, Any]:
         "mailbox": verdict.name,
         "address": verdict.address,
         "problem": None,
-        "equal": not verdict.unexplained and not verdict.unfinished,
+        "equal": not verdict.unexplained and not verdict.unfinished and not verdict.incomplete,
         "unexplained": verdict.unexplained,
         "tables": {
             name: {**asdict(table), "unexplained": table.unexplained}

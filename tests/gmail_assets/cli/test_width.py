@@ -13,7 +13,7 @@ from gmail_assets.cli.commands import plan, status, verify
 from gmail_assets.cli.output import Output
 from gmail_assets.operations.plan import MailboxPlan, TableCost
 from gmail_assets.operations.status import MailboxStatus, TableStatus
-from gmail_assets.operations.verify import LabelVerdict, MailboxVerdict, TableVerdict
+from gmail_assets.operations.verdicts import LabelVerdict, MailboxVerdict, TableVerdict
 from gmail_client.quota import preset
 from gmail_client.tables import CATALOGUE
 
