@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from gmail_assets.delta.lake import Lake
     from gmail_assets.factory import gmail_definitions
     from gmail_assets.resources import GmailAccess, GmailResource, LakeLocation, LakeResource
-    from gmail_assets.syncing.results import MassDeletionError, Progress, SyncResult
+    from gmail_assets.syncing.results import Progress, SyncResult
     from gmail_assets.syncing.run import snapshot, sync
+    from gmail_client.deletion import MassDeletionError
 
 __all__ = [
     "GmailAccess",
@@ -36,24 +37,24 @@ __all__ = [
 ]
 
 _MODULES = {
-    "GmailAccess": "resources",
-    "GmailResource": "resources",
-    "Lake": "delta.lake",
-    "LakeError": "delta.errors",
-    "LakeLocation": "resources",
-    "LakeResource": "resources",
-    "MassDeletionError": "syncing.results",
-    "Progress": "syncing.results",
-    "SyncResult": "syncing.results",
-    "gmail_definitions": "factory",
-    "snapshot": "syncing.run",
-    "sync": "syncing.run",
+    "GmailAccess": "gmail_assets.resources",
+    "GmailResource": "gmail_assets.resources",
+    "Lake": "gmail_assets.delta.lake",
+    "LakeError": "gmail_assets.delta.errors",
+    "LakeLocation": "gmail_assets.resources",
+    "LakeResource": "gmail_assets.resources",
+    "MassDeletionError": "gmail_client.deletion",
+    "Progress": "gmail_assets.syncing.results",
+    "SyncResult": "gmail_assets.syncing.results",
+    "gmail_definitions": "gmail_assets.factory",
+    "snapshot": "gmail_assets.syncing.run",
+    "sync": "gmail_assets.syncing.run",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return getattr(import_module(f"gmail_assets.{_MODULES[name]}"), name)
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

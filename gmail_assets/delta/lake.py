@@ -21,6 +21,7 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from gmail_assets.delta.errors import SchemaMismatchError, unreadable, unwritable
+from gmail_client.deletion import DELETED_AT
 from gmail_client.private_files import make_private_folder
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import View
@@ -37,7 +38,6 @@ __all__ = [
 ]
 
 MAILBOX = "mailbox"
-DELETED_AT = "_deletedAt"
 
 MAILBOX_FIELD = pa.field(
     MAILBOX, pa.string(), metadata={"comment": "Address of the mailbox that the row belongs to."}

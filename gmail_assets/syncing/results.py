@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gmail_assets.delta.errors import LakeError
-
-__all__ = ["MassDeletionError", "Progress", "SyncResult"]
-
-
-class MassDeletionError(LakeError):
-    """A reconciliation would delete so many rows that a person has to confirm it."""
+__all__ = ["Progress", "SyncResult"]
 
 
 @dataclass(frozen=True, slots=True)

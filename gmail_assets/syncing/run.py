@@ -22,7 +22,7 @@ from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.gc_tuning import collected_seldom
-from gmail_assets.syncing.results import MassDeletionError, Progress, SyncResult
+from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.stopping import TimeUpError
 from gmail_assets.syncing.sync_run import SyncRun
 from gmail_client.client import Mailbox
@@ -32,7 +32,7 @@ from gmail_client.schema import SCHEMAS, to_batch
 from gmail_client.snapshots import read_snapshot
 from gmail_client.spec import SpecTable
 
-__all__ = ["MassDeletionError", "Progress", "ReadSnapshot", "SyncResult", "read_here", "snapshot", "sync"]
+__all__ = ["Progress", "ReadSnapshot", "SyncResult", "read_here", "snapshot", "sync"]
 
 
 ReadSnapshot = Callable[[Mailbox, SpecTable, SyncResult], pa.Table]

@@ -17,21 +17,20 @@ from gmail_assets.syncing.labels import LabelReader, as_change
 from gmail_assets.syncing.lake_content import chunk_of, read_stored_content
 from gmail_assets.syncing.listing import Listing
 from gmail_assets.syncing.planner import EXPIRIES, SyncPlanner, open_table
-from gmail_assets.syncing.results import MassDeletionError, Progress
+from gmail_assets.syncing.results import Progress
 from gmail_assets.syncing.stopping import RunStop, UntilError
 from gmail_assets.syncing.sync_plan import FetchGroup, SyncPlan
 from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds, TablePlan
 from gmail_client.changes import Changes, MessageChange
 from gmail_client.client import Mailbox
+from gmail_client.deletion import check_mass_deletion
 from gmail_client.errors import GmailError, HistoryExpiredError, UnavailableError
 from gmail_client.fetch import FetchedThread, FetchRequest, chunks, fetch
 from gmail_client.spec import SpecTable
 
 __all__ = ["SyncRun"]
 
-_MASS_DELETE_ROWS = 100
-_MASS_DELETE_SHARE = 0.2
 _MOST_FAILURES = 100
 """Messages more than before that Gmail may refuse before a run takes it for an outage."""
 _PROGRESS_SECONDS = 0.5
@@ -191,13 +190,13 @@ class SyncRun:
             if table.mode != "reconcile":
                 continue
             gone = len(table.would_delete(plan.changes) | share.obsolete | share.unlisted)
-            rows = table.total()
-            if gone > _MASS_DELETE_ROWS and gone > rows * _MASS_DELETE_SHARE:
-                raise MassDeletionError(
-                    f"A reconciliation of {table.name} with {self.address} would delete {gone} of {rows} rows.",
-                    fix="Check that it is the right mailbox and the right filters; then run once with "
-                    "allow_mass_delete: true in the run config, or --allow-mass-delete.",
-                )
+            check_mass_deletion(
+                table.name,
+                self.address,
+                gone=gone,
+                rows=table.total(),
+                confirm="allow_mass_delete: true in the run config, or --allow-mass-delete",
+            )
 
     def _warn_if_empty(self, plan: SyncPlan) -> None:
         if any(share.requested or table.total() for table, share in plan.tables.items()):

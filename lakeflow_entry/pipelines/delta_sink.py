@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
+from gmail_client.deletion import DELETED_AT
 from gmail_client.private_files import make_private_folder
 
 __all__ = ["DELETED_AT", "END_AT", "START_AT", "DeltaSink", "Scd"]
@@ -26,7 +27,6 @@ Scd = Literal["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"]
 
 START_AT = "__START_AT"
 END_AT = "__END_AT"
-DELETED_AT = "_deletedAt"
 
 _WRITER_PROPERTIES = WriterProperties(statistics_truncate_length=64)
 # As in gmail_assets.delta.writer: whole values in a file's footer make it unreadable where a text has over 100 MB.

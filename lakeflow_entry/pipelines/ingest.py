@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from gmail_client.errors import ConfigurationError, GmailError
+from gmail_client.deletion import check_mass_deletion
+from gmail_client.errors import ConfigurationError
 from gmail_client.private_files import make_private_folder
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
@@ -39,17 +40,9 @@ if TYPE_CHECKING:
 
     from lakeflow_entry.pipelines.delta_sink import DeltaSink
 
-__all__ = ["IngestedTable", "MassDeletionError", "ingest"]
+__all__ = ["IngestedTable", "ingest"]
 
 _log = logging.getLogger(__name__)
-
-_SHARE = 0.2
-_FEW = 100
-"""A reconciliation that would take out more than this share of the rows, and more rows than this, is not believed."""
-
-
-class MassDeletionError(GmailError):
-    """A comparison would take out so much of a table that somebody should look first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +273,13 @@ class _Table:
         listed = self._read("_gmail_ids", options).toArrow()["id"].to_pylist()
         present = self.sink.present()
         gone = present.keys() - {(one,) for one in listed}
-        if len(gone) > max(_FEW, _SHARE * len(present)) and not self.allow_mass_delete:
-            raise MassDeletionError(
-                f"{self.name}: {len(gone)} of {len(present)} rows are not in Gmail any more.",
-                fix="Look into the mailbox; if it is right, call ingest(..., allow_mass_delete=True).",
+        if not self.allow_mass_delete:
+            check_mass_deletion(
+                self.name,
+                "the mailbox",
+                gone=len(gone),
+                rows=len(present),
+                confirm="ingest(..., allow_mass_delete=True)",
             )
         self.sink.delete_keys(gone, max((sequence or 0 for sequence in present.values()), default=0))
         self.deleted += len(gone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterator
@@ -10,10 +11,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from support.pages import ROOT, blocks
+from support.pages import PAGES, ROOT, blocks
 
 import gmail_assets
 import gmail_client
+import gmail_client.emulator
 from gmail_assets import Lake
 from gmail_client.emulator import Emulator
 from gmail_client.labels import HIDDEN_LABELS
@@ -95,8 +97,40 @@ def test_embed_in_a_dagster_project(gmail: Emulator) -> None:
     assert event.metadata["labels"].value == len(gmail.truth("labels"))
 
 
-def test_every_public_name_is_listed() -> None:
-    page = PAGE.read_text("utf-8").partition("## Public names")[2]
-    named = set(re.findall(r"`(\w+)`", page))
-    errors = {name for name in gmail_client.__all__ if name.endswith("Error")} - {"GmailError"}
-    assert (set(gmail_client.__all__) - errors) | set(gmail_assets.__all__) <= named
+def public_names() -> dict[str, set[str]]:
+    """The names that the page lists, by package."""
+    listed = PAGE.read_text("utf-8").partition("## Public names")[2]
+    return {
+        package: set(re.findall(r"`(\w+)`", names))
+        for package, names in re.findall(r"^- `([\w.]+)`: (.*?)(?=^- |\Z)", listed, re.DOTALL | re.MULTILINE)
+    }
+
+
+def test_the_page_lists_the_public_names_of_each_package_and_no_others() -> None:
+    named = public_names()
+    errors = set(gmail_client.errors.__all__) - {"GmailError"}
+    assert named["gmail_client"] == set(gmail_client.__all__) - errors
+    assert named["gmail_assets"] == set(gmail_assets.__all__)
+    lakeflow = ast.parse((ROOT / "lakeflow_entry" / "__init__.py").read_text("utf-8"))
+    assigned = next(node.value for node in lakeflow.body if isinstance(node, ast.Assign))
+    assert named["lakeflow_entry"] == set(ast.literal_eval(assigned))
+    assert named["gmail_client.emulator"] <= {*gmail_client.emulator.__all__, "__all__"}
+    assert len(named) == 4
+
+
+def test_pages_and_examples_import_public_names_only() -> None:
+    named = public_names()
+    texts = [text for page in PAGES for language, text in blocks(page) if language in ("python", "py")]
+    texts += [path.read_text("utf-8") for path in sorted((ROOT / "examples").rglob("*.py"))]
+    imported = [
+        (node.module, alias.name)
+        for text in texts
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if str(node.module).partition(".")[0] in ("gmail_client", "gmail_assets", "lakeflow_entry")
+    ]
+    errors = set(gmail_client.errors.__all__)
+    assert len(imported) > 10
+    for package, name in imported:
+        assert name in named[str(package)] | (errors if package == "gmail_client" else set()), (package, name)

@@ -1,0 +1,38 @@
+"""The threshold of a mass deletion, at its two bounds."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from gmail_client.deletion import DELETED_AT, MassDeletionError, check_mass_deletion
+from gmail_client.errors import GmailError
+
+
+def check(gone: int, rows: int) -> None:
+    check_mass_deletion("messages", "a@b.test", gone=gone, rows=rows, confirm="--allow-mass-delete")
+
+
+@pytest.mark.parametrize(("gone", "rows"), [(0, 0), (100, 100), (100, 101), (101, 505), (1_000, 5_000)])
+def test_a_hundred_rows_or_a_fifth_of_them_are_deleted(gone: int, rows: int) -> None:
+    check(gone, rows)
+
+
+@pytest.mark.parametrize(("gone", "rows"), [(101, 101), (101, 504), (1_001, 5_000)])
+def test_more_than_both_is_refused(gone: int, rows: int) -> None:
+    with pytest.raises(
+        MassDeletionError, match=f"messages with a@b.test would delete {gone} of {rows} rows"
+    ) as raised:
+        check(gone, rows)
+    assert raised.value.fix.endswith("then run once with --allow-mass-delete.")
+    assert not raised.value.retryable
+    assert isinstance(raised.value, GmailError)
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
+
+
+def test_the_column_has_one_name() -> None:
+    from gmail_assets.delta.lake import with_mailbox
+    from gmail_client.schema import SCHEMAS
+
+    assert with_mailbox(SCHEMAS["messages"], keep_deleted=True).names[-1] == DELETED_AT == "_deletedAt"
