@@ -272,7 +272,6 @@ class RateLimiter:
         if limit > 0:
             with self._lock:
                 self._set_limit(limit)
-                self._level = min(self._level, self._capacity)
 
     def block_until(self, epoch: float) -> None:
         """Grant nothing before `epoch` (seconds). A time earlier than the one already set has no effect."""

@@ -93,3 +93,13 @@ def test_labels_follow_the_records(
 ) -> None:
     changes = read_changes(History((records, 9)), 0)  # type: ignore[arg-type]
     assert changes.messages["a"].labels_after(before) == after
+
+
+def test_the_last_record_that_names_a_thread_says_it() -> None:
+    def named(record_id: int, thread: str | None) -> dict[str, Any]:
+        one = {"id": "a", "labelIds": ["INBOX"], **({"threadId": thread} if thread else {})}
+        return record(record_id, labelsAdded=[{"message": one, "labelIds": ["INBOX"]}])
+
+    history = History(([named(11, "t"), named(12, "u"), named(13, None)], 13))
+    (change,) = read_changes(history, 10).messages.values()  # type: ignore[arg-type]
+    assert (change.thread_id, change.history_id) == ("u", 13)

@@ -143,6 +143,16 @@ def test_what_the_minute_leaves_over_goes_to_a_smaller_reservation() -> None:
     assert clock.now - before < 10
 
 
+def test_a_smaller_grant_leaves_the_units_in_flight_within_the_limit() -> None:
+    clock = ManualClock()
+    limiter = RateLimiter(6_000, clock=clock, headroom=0)
+    in_flight = [limiter.reserve(400) for _ in range(14)]
+    in_flight.append(limiter.reserve(500, least=limiter.smallest_grant))
+    assert [reservation.units for reservation in in_flight] == [*[400] * 14, 400]
+    for reservation in in_flight:
+        reservation.settle()
+
+
 def test_units_kept_back_are_free_again() -> None:
     clock = ManualClock()
     limiter = RateLimiter(6_000, clock=clock)
@@ -198,6 +208,17 @@ def test_a_lower_limit_is_learned() -> None:
     assert clock.now - start >= 19
     limiter.learn(0)
     assert limiter.limit == 1_200
+
+
+def test_what_was_saved_up_under_a_higher_limit_is_gone_under_a_lower_one() -> None:
+    clock = ManualClock()
+    limiter = RateLimiter(15_000, clock=clock, headroom=0)
+    limiter.learn(1_200)
+    limiter.reserve(limiter.burst).settle()
+    assert clock.slept == []
+    start = clock.now
+    limiter.reserve(100).settle()
+    assert clock.now - start == pytest.approx(100 / (1_200 / 60), abs=0.1)
 
 
 def test_nothing_passes_before_the_time_that_was_told() -> None:

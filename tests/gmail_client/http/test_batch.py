@@ -393,6 +393,52 @@ def test_precondition_errors_are_retried_and_then_are_one_messages_own(
     assert api.usage.snapshot().units["messages.get"] == 59 * 20
 
 
+def test_progress_of_a_batch_renews_its_attempts(wire: Wire, api: GmailApi) -> None:
+    served: set[int] = set()
+
+    def answer(asked: Asked) -> Said:
+        if asked.batched and len(wire.batches) in served:
+            return Said(503, {})
+        served.add(len(wire.batches))
+        return message(asked)
+
+    wire.answer = answer
+    assert all(result.json is not None for result in api.get_many(calls(api, 20)))
+    assert len(wire.batches) == 19
+
+
+def test_unavailable_calls_count_in_a_row_only(wire: Wire, clock: ManualClock) -> None:
+    api = connect(wire, clock, quota=PLENTY, workers=1).mailbox().api
+    broken = {f"{number:x}" for number in (*range(4), *range(20, 24), *range(40, 44))}
+    wire.answer = lambda asked: Said(503, {}) if asked.id in broken else message(asked)
+    results = list(api.get_many(calls(api, 60)))
+    assert {result.call.key for result in results if result.error is not None} == broken
+
+
+def test_batches_that_fail_together_are_one_failure(clock: ManualClock) -> None:
+    endpoint = batch._BatchEndpoint(clock)
+    assert endpoint.begin(None)
+    endpoint.worked()
+    endpoint.end()
+    for _ in range(4):
+        endpoint.failed()
+    assert not endpoint.begin(None)
+    clock.now += 15
+    assert endpoint.begin(None)
+    endpoint.failed()
+    endpoint.end()
+    clock.now += 15
+    assert not endpoint.begin(None)
+    clock.now += 15
+    assert endpoint.begin(None)
+    # One that works starts over.
+    endpoint.worked()
+    endpoint.end()
+    endpoint.failed()
+    clock.now += 15
+    assert endpoint.begin(None)
+
+
 def test_the_batch_endpoint_is_tried_again_but_rarely(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
     wire.batch_answer = lambda: Said(503, {})
     tried: list[int] = []
