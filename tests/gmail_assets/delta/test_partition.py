@@ -204,6 +204,26 @@ def test_rows_are_kept_with_the_time_of_their_deletion_and_come_back(tmp_path: P
     assert writer.rows(["a"]).to_pylist()[0]["_deletedAt"] is None
 
 
+def test_the_time_of_a_deletion_is_the_first_one(tmp_path: Path) -> None:
+    def times() -> dict[str, Any]:
+        rows = part(tmp_path, keep_deleted=True).rows(["a", "b", "c"]).to_pylist()
+        return {row["id"]: row["_deletedAt"] for row in rows}
+
+    writer = part(tmp_path, keep_deleted=True)
+    writer.append(messages("a", "b", "c"))
+    writer.merge(update(), ["a"], state=writer.state.synced(2))
+    first = times()
+    assert (first["a"] is not None, first["b"], first["c"]) == (True, None, None)
+    writer.merge(update(), ["a", "b"], state=writer.state.synced(3))
+    second = times()
+    assert second["a"] == first["a"] < second["b"]
+    assert second["c"] is None
+    writer.clear(writer.state.loading(4))
+    third = times()
+    assert (third["a"], third["b"]) == (second["a"], second["b"])
+    assert third["c"] > third["b"]
+
+
 def test_keeping_deleted_rows_can_be_switched_on_later(tmp_path: Path) -> None:
     append(part(tmp_path), messages("a"), 1)
     writer = part(tmp_path, keep_deleted=True)

@@ -248,3 +248,45 @@ def test_a_difference_is_reconciled_once() -> None:
     assert again.counted(-4).unexplained == -4
     healed = again.counted(0)
     assert healed.counted(-3).unexplained == -3
+
+
+@given(state=STATES, cursor=HISTORY)
+def test_a_cursor_ends_the_load_and_the_reading_of_labels(state: SyncState, cursor: int) -> None:
+    synced = state.rereading(3, 4).synced(cursor)
+    assert (synced.cursor, synced.load_start, synced.rows_through) == (cursor, None, cursor)
+    assert synced.rows_match
+    assert synced.reread is None
+    assert (synced.options, synced.format) == (state.options, state.format)
+    assert (synced.unexplained, synced.accepted) == (state.unexplained, state.accepted)
+
+
+@given(state=STATES, start=HISTORY)
+def test_a_load_begins_with_nothing_known(state: SyncState, start: int) -> None:
+    loading = state.rereading(3, 4).loading(start)
+    assert (loading.cursor, loading.load_start, loading.rows_through) == (None, start, start)
+    assert loading.rows_match
+    assert (loading.reread, loading.unexplained, loading.accepted) == (None, 0, state.accepted)
+
+
+@given(state=STATES, head=HISTORY)
+def test_a_reconciliation_keeps_what_is_known_up_to_the_head(state: SyncState, head: int) -> None:
+    state = state.rereading(3, 4)
+    unsynced = state.unsynced(head)
+    known = state.rows_through <= head
+    assert (unsynced.cursor, unsynced.load_start) == (None, None)
+    assert unsynced.rows_through == (state.rows_through if known else 0)
+    assert unsynced.reread == (LabelReread(3, 4) if known else None)
+    assert (unsynced.unexplained, unsynced.rows_match) == (0, state.rows_match)
+    assert unsynced.accepted == (state.unexplained or state.accepted)
+
+
+@given(state=STATES, difference=st.integers(-5, 5), accepted=st.integers(-5, 5))
+def test_a_difference_that_a_reconciliation_left_is_not_reconciled_again(
+    state: SyncState, difference: int, accepted: int
+) -> None:
+    state = replace(state, accepted=accepted)
+    counted = state.counted(difference)
+    if difference in (0, accepted):
+        assert (counted.unexplained, counted.accepted) == (0, difference)
+    else:
+        assert (counted.unexplained, counted.accepted) == (difference, accepted)

@@ -143,6 +143,42 @@ def test_whose_limit_was_hit(metadata: dict[str, str], per_project: bool) -> Non
     assert error.per_project is per_project
 
 
+@pytest.mark.parametrize(
+    ("message", "per_project"),
+    [
+        (
+            "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute' of service 'gmail'.",
+            True,
+        ),
+        (
+            "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute per user' of service.",
+            False,
+        ),
+        ("Too much.", False),
+    ],
+)
+def test_whose_limit_was_hit_is_read_from_the_message(message: str, per_project: bool) -> None:
+    error = judge(refused(403, "rateLimitExceeded", message))
+    assert isinstance(error, RateLimitError)
+    assert error.per_project is per_project
+
+
+def test_the_latest_of_several_times_counts() -> None:
+    told = "Retry after 2027-01-15T08:00:{:02}Z"  # NOW is 08:00:00
+    for in_message, in_header, window in ((10, 20, 30), (20, 30, 10), (30, 10, 20)):
+        said = refused(
+            403, "rateLimitExceeded", told.format(in_message), window_start_time=str(int(NOW) + window - 60)
+        )
+        said.headers["Retry-After"] = str(in_header)
+        assert judge(said).retry_at == NOW + 30
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "-1", "1e11", "1e300"])
+def test_times_that_are_no_moment_are_ignored(value: str) -> None:
+    assert judge(Said(503, raw=b"", headers={"Retry-After": value})).retry_at is None
+    assert judge(refused(403, "rateLimitExceeded", window_start_time=value)).retry_at is None
+
+
 @pytest.mark.parametrize("value", ["", "0", "-3", "many", "6e3"])
 def test_a_limit_that_is_no_number_is_not_learned(value: str) -> None:
     error = judge(refused(403, "rateLimitExceeded", quota_limit_value=value))
