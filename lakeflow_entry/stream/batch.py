@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gmail_client.api import GmailApi
@@ -44,6 +44,23 @@ class Batch:
     heads: Mapping[str, ListedThread] = field(default_factory=dict)
     changed: bool = False
     floor: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that the changes name."""
+        return len(self.sequence)
+
+    def joined(self, other: Batch) -> Batch:
+        """The changes of both."""
+        if not other.threads:
+            return self
+        threads = {
+            thread_id: tuple(
+                dict.fromkeys([*self.threads.get(thread_id, ()), *other.threads.get(thread_id, ())])
+            )
+            for thread_id in {**self.threads, **other.threads}
+        }
+        return replace(self, threads=threads, sequence={**other.sequence, **self.sequence}, changed=True)
 
 
 def read_batch(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gmail_client.api import GmailApi
-from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
+from gmail_client.changes import ListedThread, MessageChange, list_message_ids, list_thread_heads
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.options import TableOptions
 from gmail_client.search import as_of
@@ -20,6 +20,7 @@ from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch
 from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of
 from lakeflow_entry.stream.load_plan import LoadPlan
 from lakeflow_entry.stream.offsets import VERSION, LoadPosition, Offset
+from lakeflow_entry.stream.packed_ids import pack, unpacked
 
 __all__ = ["ChangeReader"]
 
@@ -67,7 +68,7 @@ class ChangeReader:
             return self._start_load(start, head)
         if start.load is not None:
             return self._continue_load(start, start.load, confirmed)
-        return self._follow(start, head, confirmed, start.batch_limit(self.limit, repeated))
+        return self._follow(start, head, confirmed, repeated)
 
     def between(self, start: Offset, end: Offset) -> Batch:
         """The batch from `start` to `end`, which was planned earlier and may not have been delivered.
@@ -84,7 +85,8 @@ class ChangeReader:
         if end.reload or start.same_place(end):
             return Batch()
         try:
-            return self._changed(self.history.between(self.table, start, end), start)
+            batch, _ = self._changed(self.history.between(self.table, start, end), start)
+            return batch.joined(self._arrived_late(start))
         except HistoryExpiredError:
             self._warn(start.history_id)
             return Batch() if end.version > 1 else self._loaded(end, _EVERYTHING)
@@ -157,22 +159,38 @@ class ChangeReader:
 
     # Changes
 
-    def _follow(self, start: Offset, head: int | None, confirmed: bool, limit: int) -> tuple[Offset, Batch]:
+    def _follow(
+        self, start: Offset, head: int | None, confirmed: bool, repeated: bool
+    ) -> tuple[Offset, Batch]:
         lost = start.since is not None and not confirmed and not self.history.reaches(start.since)
+        limit = start.batch_limit(self.limit, repeated)
+        late = Batch()
         try:
             part = self.history.next(self.table, start, limit, head)
+            if not part.end.same_place(start):
+                late = self._arrived_late(start)
+            if late.rows and not repeated:
+                part = self.history.next(self.table, start, max(1, limit - late.rows), head)
         except HistoryExpiredError:
             self._warn(start.history_id)
             return start.expired(), Batch()
         # Even when all is read again afterwards: a repeated read from `start` has to contain what the first one did.
-        batch = self._changed(part, start)
+        batch, rejected = self._changed(part, start)
+        batch = batch.joined(late)
         if lost:
             self._warn(start.since)
             return start.expired(), batch
         if part.end.same_place(start):
             return start.confirmed(), Batch()
-        began = start.history_id if batch.threads else None
-        return part.end.after(began, self.limit), batch
+        began = (start.recheck if late.rows else start.history_id) if batch.threads else None
+        return _rechecking(part.end.after(began, self.limit), start, rejected), batch
+
+    def _arrived_late(self, start: Offset) -> Batch:
+        """Arrivals of the batch before that match only now."""
+        if start.recheck is None or start.recheck == start.history_id:
+            return Batch()
+        late = unpacked(start.late)
+        return self._changed(self.history.arrivals(self.table, start, late, self.limit), start)[0]
 
     def _warn(self, history_id: int | None) -> None:
         _log.warning(
@@ -182,21 +200,36 @@ class ChangeReader:
             history_id,
         )
 
-    def _changed(self, part: HistorySlice, start: Offset) -> Batch:
+    def _changed(self, part: HistorySlice, start: Offset) -> tuple[Batch, set[str]]:
+        """The rows of these changes that match, and the messages that arrived and do not match the search."""
         options = self.options
         if start.loaded_at is not None:
             # Whether a row is stored is not known here: rows of the first load count as new as they were then.
             options = options.model_copy(update={"q": as_of(options.q, start.loaded_at)})
-        if self.table == "messages":
-            return self._changed_messages(part, options)
-        return self._changed_threads(part, options)
+        of_table = self._changed_messages if self.table == "messages" else self._changed_threads
+        batch = of_table(part, options)
+        if self.options.q is None:
+            return batch, set()
+        keys, of_messages = set(part.keys), self.table == "messages"
+        rejected = {
+            message_id
+            for message_id, change in part.changes.messages.items()
+            if change.arrived
+            and self._may_match(change)
+            and (message_id if of_messages else change.thread_id) in keys
+            and message_id not in batch.threads.get(change.thread_id, ())
+        }
+        return batch, rejected
+
+    def _may_match(self, change: MessageChange) -> bool:
+        labels = change.labels_after(None)
+        return not change.deleted and (labels is None or self.options.matches_labels(labels))
 
     def _changed_messages(self, part: HistorySlice, options: TableOptions) -> Batch:
         candidates = {}
         for message_id in part.keys:
             change = part.changes.messages[message_id]
-            labels = change.labels_after(None)
-            if not change.deleted and (labels is None or self.options.matches_labels(labels)):
+            if self._may_match(change):
                 candidates[message_id] = change
         wanted = self.history.matching(part, options, set(candidates))
         threads: dict[str, list[str]] = {}
@@ -231,6 +264,14 @@ class ChangeReader:
             {thread_id: sequence[thread_id] for thread_id in touched},
             changed=True,
         )
+
+
+def _rechecking(end: Offset, start: Offset, rejected: set[str]) -> Offset:
+    """The end of a batch from `start`, with the arrivals that the next batch judges once more."""
+    if start.recheck is not None and start.recheck == start.history_id:
+        rejected = rejected | unpacked(start.late)  # of the same record, which takes several batches
+    late = pack(rejected) if rejected else None
+    return replace(end, recheck=start.history_id if late else None, late=late)
 
 
 _EVERYTHING = LoadPosition("", "", "")

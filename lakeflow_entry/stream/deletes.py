@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, MessageChange, list_message_ids, list_thread_heads
-from gmail_client.errors import ConfigurationError, HistoryExpiredError
+from gmail_client.errors import HistoryExpiredError
 from gmail_client.fetch import FetchedThread, FetchRequest, fetch
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
@@ -25,7 +25,7 @@ from gmail_client.search import has_dates, without_dates
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT
 from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of
 from lakeflow_entry.stream.offsets import Offset
-from lakeflow_entry.stream.packed_ids import pack, unpack
+from lakeflow_entry.stream.packed_ids import pack, unpacked
 
 __all__ = ["DeleteReader", "DeletedRow", "delete_rows", "kept_options"]
 
@@ -188,7 +188,7 @@ class DeleteReader:
             else "Rows of that time that Gmail no longer lists are deleted. If rows were written later while this flow "
             "did not run, run a full refresh: those of them that are gone by now are not known here.",
         )
-        known = None if start.known is None else pack(_ids(start.known) | _ids(start.gone))
+        known = None if start.known is None else pack(unpacked(start.known) | unpacked(start.gone))
         return replace(start.expired(), known=known, gone=None)
 
     def _require_ids(self, start: Offset, history_id: int | None) -> None:
@@ -211,7 +211,7 @@ class DeleteReader:
         return end, self._missing(start, present, reloaded)
 
     def _missing(self, start: Offset, present: set[str], record: int) -> list[DeletedRow]:
-        return [DeletedRow(key, record) for key in sorted(_ids(start.known) - present)]
+        return [DeletedRow(key, record) for key in sorted(unpacked(start.known) - present)]
 
     def _present(self) -> set[str]:
         """The rows that the table may have."""
@@ -222,7 +222,7 @@ class DeleteReader:
         """The rows that the table may have after the batch: rather one too many than one too few."""
         if start.known is None or self.reconciled:
             return None
-        known = _ids(start.known)
+        known = unpacked(start.known)
         for message_id, change in part.changes.messages.items():
             labels = change.labels_after(None)
             if not change.deleted and (labels is None or self.options.matches_labels(labels)):
@@ -287,7 +287,11 @@ class DeleteReader:
         labels = self._labels(changes, keys)
         left = {m for m in keys if self._left(changes.messages[m], labels[m])}
         if self._lasting.q is not None:
-            judged = {m for m in keys - left if self.options.matches_labels(labels[m] or ())}
+            judged = {
+                m
+                for m in keys - left
+                if _may_be_stored(changes.messages[m]) and self.options.matches_labels(labels[m] or ())
+            }
             left |= judged - self.history.matching(part, self._lasting, judged)
         return [
             DeletedRow(message_id, change.history_id, change.thread_id)
@@ -309,7 +313,8 @@ class DeleteReader:
         for message_id in members:
             change = changes.messages[message_id]
             sequence[change.thread_id] = max(sequence[change.thread_id], change.history_id)
-            if self._left(change, labels[message_id]) or self._lasting.q is not None:
+            judged = self._lasting.q is not None and _may_be_stored(change)
+            if judged or self._left(change, labels[message_id]):
                 shrunk.add(change.thread_id)
         living = self._living(part, shrunk)
         return [DeletedRow(t, sequence[t]) for t in sequence if t in shrunk and t not in living]
@@ -358,19 +363,12 @@ class DeleteReader:
         return fetched
 
 
+def _may_be_stored(change: MessageChange) -> bool:
+    """Whether a row of the message may be there from before its last record: not if it just arrived."""
+    return not change.arrived or bool(change.moved)
+
+
 def kept_options(options: TableOptions) -> TableOptions:
     """Options that list every message whose row may be in the table; time alone takes none out."""
     lasting = without_dates(options.q)
     return options.model_copy(update={"q": None if has_dates(lasting) else lasting})
-
-
-def _ids(packed: str | None) -> set[str]:
-    if packed is None:
-        return set()
-    try:
-        return unpack(packed)
-    except ValueError:
-        raise ConfigurationError(
-            "The delete flow's offset is damaged: the ids in it can't be read.",
-            fix="Start the stream with a new checkpoint.",
-        ) from None

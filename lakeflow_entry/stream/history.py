@@ -5,6 +5,7 @@ Change reader and delete reader of a process share one object, so that a page of
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from gmail_client.api import GmailApi
@@ -70,6 +71,23 @@ class HistoryRange:
         if seen < len(keys):
             return HistorySlice(changes, keys[start.seen : seen], replace(start, seen=seen))
         return HistorySlice(changes, keys[start.seen :], replace(start, history_id=changes.head, seen=0))
+
+    def arrivals(self, table: str, start: Offset, message_ids: set[str], limit: int) -> HistorySlice:
+        """These messages, which arrived after the offset's `recheck`; none if that history has expired.
+
+        Args:
+            table: `messages` or `threads`: what a row is.
+            start: The offset.
+            message_ids: The messages.
+            limit: Largest number of rows.
+        """
+        end = _history_id(start)
+        changes = Changes(end, end)
+        if start.recheck is not None and start.recheck < end:
+            with suppress(HistoryExpiredError):
+                changes = read_changes(self._api, start.recheck, head=end)
+        changes.messages = {m: one for m, one in changes.messages.items() if m in message_ids}
+        return HistorySlice(changes, _keys(table, changes)[:limit], start)
 
     def between(self, table: str, start: Offset, end: Offset) -> HistorySlice:
         """The changes of the batch from `start` to `end`, which was planned earlier.

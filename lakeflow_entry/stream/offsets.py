@@ -10,6 +10,7 @@
     {..., "reloaded": "960"}                                          the last load, not the first one, started at 960
     {..., "known": "eJw...", "gone": "eJw..."}                        delete flow: ids that the table may hold
     {..., "loadedAt": "1700000000"}                                   the first load of a search with `newer_than:`
+    {..., "historyId": "812", "recheck": "790", "late": "eJw..."}     arrivals that did not match the search yet
 
 The offset alone decides what the next batch contains, never what a process remembers. A batch that Spark repeats after
 a crash, in another process and perhaps without naming its end, so contains at least what it contained before. Only the
@@ -71,6 +72,9 @@ class Offset:
         gone: For the delete flow, the packed ids that the last batch deleted.
         loaded_at: Epoch seconds of the first load; None if the table's search does not depend on it, or if a release
             started the stream that did not note it.
+        recheck: History id after which messages arrived that did not match the table's search: the next batch judges
+            them once more, because Gmail's search may find them late. None for none.
+        late: The packed ids of these messages.
         version: Version of the form in which it was read.
     """
 
@@ -84,6 +88,8 @@ class Offset:
     known: str | None = None
     gone: str | None = None
     loaded_at: int | None = None
+    recheck: int | None = None
+    late: str | None = None
     version: int = VERSION
 
     @property
@@ -117,7 +123,7 @@ class Offset:
 
     def expired(self) -> Offset:
         """This offset, from which the stream can't go on by the history."""
-        return replace(self, since=None, reload=True, version=VERSION)
+        return replace(self, since=None, reload=True, recheck=None, late=None, version=VERSION)
 
     def after(self, began: int | None, limit: int) -> Offset:
         """This offset as the end of a batch that started at `began` (None: it contains no row)."""
@@ -151,6 +157,8 @@ class Offset:
                 known=_text(value, "known"),
                 gone=_text(value, "gone"),
                 loaded_at=_number(value, "loadedAt"),
+                recheck=_number(value, "recheck"),
+                late=_text(value, "late"),
                 version=version,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -181,6 +189,8 @@ class Offset:
             "known": self.known,
             "gone": self.gone,
             "loadedAt": None if self.loaded_at is None else str(self.loaded_at),
+            "recheck": None if self.recheck is None else str(self.recheck),
+            "late": self.late,
         }
         return {key: one for key, one in value.items() if one is not None}
 

@@ -12,7 +12,9 @@ import json
 import zlib
 from collections.abc import Iterable
 
-__all__ = ["MOST_CHARACTERS", "pack", "unpack"]
+from gmail_client.errors import ConfigurationError
+
+__all__ = ["MOST_CHARACTERS", "pack", "unpack", "unpacked"]
 
 MOST_CHARACTERS = 180_000
 """Largest packed text, in characters: the ids of some 20,000 rows. Each offset in the checkpoint holds one."""
@@ -42,6 +44,23 @@ def unpack(text: str) -> set[str]:
     except (binascii.Error, zlib.error):
         raise ValueError("not packed ids") from None
     return set(json.loads(packed)) if as_text else _from_differences(packed)
+
+
+def unpacked(packed: str | None) -> set[str]:
+    """The ids in an offset; none for None.
+
+    Raises:
+        ConfigurationError: They can't be read.
+    """
+    if packed is None:
+        return set()
+    try:
+        return unpack(packed)
+    except ValueError:
+        raise ConfigurationError(
+            "The stream's offset is damaged: the ids in it can't be read.",
+            fix="Start the stream with a new checkpoint.",
+        ) from None
 
 
 def _is_number(one: str) -> bool:

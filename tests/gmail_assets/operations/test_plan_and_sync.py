@@ -30,6 +30,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"includeSpamTrash": True},
     {"q": "has:attachment"},
     {"q": "is:unread", "labelIds": "INBOX"},
+    {"startDate": "2024-06-01"},
 ]
 FORMATS = {
     "messages": ["full", "full", "metadata", "minimal", "raw"],

@@ -152,3 +152,44 @@ def test_killed_at_every_step_of_a_run_the_target_equals_the_mailbox(
                 break
         else:
             raise AssertionError("the run has more steps than were tried")
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("table", ["messages", "threads"])
+@pytest.mark.parametrize("expires", [False, True])
+def test_new_mail_that_the_search_finds_late_comes_with_the_next_changes(
+    table: str, reader: str, expires: bool
+) -> None:
+    for dies in (None, *range(12)):
+        gmail = MemoryGmail(6)
+        streams = Streams(gmail, reader, table, "search")
+        streams.run()
+        late = [gmail.insert(("STARRED",)) for _ in range(2)]
+        gmail.unindexed.update(late)
+        known = gmail.insert(("STARRED",))
+        streams.run(changes_die=dies)
+        streams.run()
+        assert known in streams.target.rows
+        gmail.unindexed.clear()
+        gmail.insert(("INBOX",))
+        streams.run(changes_die=dies)
+        if expires:
+            gmail.expire()
+        gmail.insert(("STARRED",))
+        streams.run()
+        streams.assert_equal()
+
+
+def test_what_was_delivered_is_not_fetched_again_with_late_mail() -> None:
+    gmail = MemoryGmail(6)
+    streams = Streams(gmail, "stream reader", "messages", "search")
+    streams.run()
+    late, known = gmail.insert(("STARRED",)), gmail.insert(("STARRED",))
+    gmail.unindexed.add(late)
+    streams.run()
+    gmail.unindexed.clear()
+    gmail.insert(("INBOX",))
+    gmail.calls.clear()
+    streams.run()
+    assert gmail.calls.count("messages.get") == 1
+    assert {late, known} <= streams.target.rows.keys()

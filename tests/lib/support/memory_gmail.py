@@ -29,6 +29,7 @@ class MemoryGmail(GmailApi):
         messages: The messages by id, as `messages.get` returns them.
         head: The newest history id.
         calls: Calls by method name.
+        unindexed: Messages that a search does not find yet.
     """
 
     def __init__(self, messages: int = 0) -> None:
@@ -38,6 +39,7 @@ class MemoryGmail(GmailApi):
         self.head = 100
         self.floor = 100
         self.calls: list[str] = []
+        self.unindexed: set[str] = set()
         self._records: list[tuple[int, Resource]] = []
         self._next_id = 0x1000
         for number in range(messages):
@@ -138,6 +140,7 @@ class MemoryGmail(GmailApi):
     ) -> Iterator[list[Resource]]:
         self.calls.append("messages.list")
         found = self._matching(q, label_ids, include_spam_trash)
+        found = [message for message in found if not q or message["id"] not in self.unindexed]
         yield [{"id": message["id"], "threadId": message["threadId"]} for message in reversed(found)]
 
     def list_threads(
