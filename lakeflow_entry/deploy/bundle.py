@@ -36,7 +36,7 @@ _ROOTS = ("lakeflow_entry.connector", "lakeflow_entry.datasource", "lakeflow_ent
 _LEFT_OUT = {"gmail_client.settings"}
 """Reads the environment for the command line and Dagster, with a dependency that Databricks does not have."""
 
-_REQUIRES = ("google-auth>=2.40", "pyarrow>=19", "pydantic>=2.10", "requests>=2.32")
+_REQUIRES = ("google-auth>=2.40,<3", "pyarrow>=19,<27", "pydantic>=2.10,<3", "requests>=2.32,<3")
 
 _LICENSE = "Apache-2.0"
 
@@ -240,7 +240,7 @@ version = "{_version()}"
 description = "Gmail source for Lakeflow community connectors."
 requires-python = ">=3.11"
 dependencies = [
-{requires}  "lakeflow-community-connectors>=0.1.0",
+{requires}  "lakeflow-community-connectors>=0.1.0,<1",
 ]
 
 [tool.setuptools]
@@ -254,19 +254,24 @@ packages = [{names}]
 
 
 def _connector_spec() -> str:
-    def parameter(name: str, description: str, *, secret: bool = False) -> str:
+    def parameter(name: str, description: str, *, secret: bool = False, required: bool = False) -> str:
         return (
-            f"    - name: {name}\n      type: string\n      required: false\n"
+            f"    - name: {name}\n      type: string\n      required: {str(required).lower()}\n"
             + ("      secret: true\n" if secret else "")
             + f"      description: {json.dumps(description)}\n"
         )
 
     parameters = (
-        parameter("client_id", "Id of the OAuth client in Google Cloud.")
-        + parameter("client_secret", "Secret of the OAuth client.", secret=True)
+        parameter("client_id", "Id of the OAuth client, of the type Web application.", required=True)
+        + parameter("client_secret", "Secret of the OAuth client.", secret=True, required=True)
         + parameter(
             "refresh_token",
             "Refresh token with the scope gmail.readonly; not needed where the connection runs the OAuth flow.",
+            secret=True,
+        )
+        + parameter(
+            "service_account_json",
+            "Key of a service account with domain-wide delegation, as JSON text; user_id is then the mailbox.",
             secret=True,
         )
         + parameter("user_id", "The mailbox: an address, or me (the default).")

@@ -18,6 +18,7 @@ from gmail_assets.cli import main
 from gmail_client.emulator import Emulator
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
+from lakeflow_entry.connection import CONNECTION_OPTIONS
 from lakeflow_entry.deploy import bundle
 from lakeflow_entry.deploy.bundle import FILE_NAME, NAMESPACE, write_file, write_tree, write_wheel
 from lakeflow_entry.table_options import ALLOW_LIST
@@ -227,6 +228,16 @@ def test_the_tree_stands_by_itself(tmp_path: Path) -> None:
     assert done.stdout.split() == [str(source / "lakeflow_entry/connector.py"), "10"]
 
 
+def test_the_dependencies_have_the_bounds_of_the_project(tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    tree = tomllib.loads((write_tree(tmp_path) / "pyproject.toml").read_text("utf-8"))["project"][
+        "dependencies"
+    ]
+    assert len(tree) > 1
+    assert {one for one in tree if not one.startswith("lakeflow-community-connectors")} <= set(project)
+    assert all("<" in requirement for requirement in tree)
+
+
 def test_the_tree_replaces_the_source_that_was_there(tmp_path: Path) -> None:
     source = write_tree(tmp_path)
     files = sorted(path.relative_to(source) for path in source.rglob("*"))
@@ -248,6 +259,11 @@ def test_the_connector_spec_allows_every_table_option(tmp_path: Path) -> None:
     assert set(allowed) == {name for entry in CATALOGUE.values() for name in entry.options}
     assert set(allowed) < set(ALLOW_LIST.split(","))
     assert spec["connection"]["oauth"]["scopes"].endswith("gmail.readonly")
+    parameters = {one["name"]: one for one in spec["connection"]["parameters"]}
+    assert {name for name, one in parameters.items() if one["required"]} == {"client_id", "client_secret"}
+    assert parameters.keys() <= set(CONNECTION_OPTIONS)
+    secrets = {name for name, one in parameters.items() if one.get("secret")}
+    assert secrets == {"client_secret", "refresh_token", "service_account_json"}
 
 
 def test_the_command_writes_what_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
