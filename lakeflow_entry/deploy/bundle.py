@@ -1,4 +1,5 @@
-"""Writes the deployment artifacts for Databricks from the installed sources: `write_file`, `write_tree`, `write_wheel`.
+"""Writes the deployment artifacts for Databricks from the installed sources: `write_file`, `write_project`,
+`write_tree`, `write_wheel`.
 
 The single file holds the packages it needs, packed, and works with nothing installed on the workers. The source tree
 has the layout of a source in the framework's repository (databrickslabs/lakeflow-community-connectors); the wheel is
@@ -26,7 +27,7 @@ from gmail_client.auth.endpoints import READONLY_SCOPE
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.table_options import ALLOW_LIST
 
-__all__ = ["FILE_NAME", "NAMESPACE", "write_file", "write_tree", "write_wheel"]
+__all__ = ["FILE_NAME", "NAMESPACE", "write_file", "write_project", "write_tree", "write_wheel"]
 
 FILE_NAME = "_generated_gmail_python_source.py"
 NAMESPACE = "databricks.labs.community_connector.sources.gmail"
@@ -37,6 +38,9 @@ _LEFT_OUT = {"gmail_client.settings"}
 """Reads the environment for the command line and Dagster, with a dependency that Databricks does not have."""
 
 _REQUIRES = ("google-auth>=2.40,<3", "pyarrow>=19,<27", "pydantic>=2.10,<3", "requests>=2.32,<3")
+
+_DOCUMENTED = (("pipeline.ingestion_pipeline", "ingest"), ("libs.source_loader", "get_register_function"))
+"""Modules and names that the documentation of the published connector imports."""
 
 _LICENSE = "Apache-2.0"
 
@@ -59,6 +63,27 @@ def write_file(folder: Path) -> Path:
     path = folder / FILE_NAME
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_project(folder: Path) -> Path:
+    """Write the single file, and beside it the modules from which the connector's documentation imports.
+
+    Args:
+        folder: The source folder of a pipeline.
+
+    Returns:
+        Path of the single file.
+    """
+    path = write_file(folder)
+    for module, name in _DOCUMENTED:
+        file = folder.joinpath(*module.split(".")).with_suffix(".py")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(
+            f'"""Written by `gmail-assets bundle`: {name} of the single file."""\n\n'
+            f'from {path.stem} import {name}\n\n__all__ = ["{name}"]\n',
+            encoding="utf-8",
+        )
     return path
 
 

@@ -68,7 +68,7 @@ def bundle(
         if not (file_folder or wheel_folder or tree_folder):
             return ExitCode.SUCCESS
     try:
-        from lakeflow_entry.deploy.bundle import write_file, write_tree, write_wheel
+        from lakeflow_entry.deploy.bundle import write_project, write_tree, write_wheel
     except ModuleNotFoundError as error:
         if error.name != "pyspark":
             raise
@@ -76,9 +76,9 @@ def bundle(
             "The Lakeflow source needs PySpark, which is not installed.",
             fix="Install the extra `spark`: pip install 'gmail-assets[spark]'.",
         ) from None
-    writers = ((write_file, file_folder), (write_wheel, wheel_folder), (write_tree, tree_folder))
+    writers = ((write_project, file_folder), (write_wheel, wheel_folder), (write_tree, tree_folder))
     requested = [(write, folder) for write, folder in writers if folder is not None]
-    for write, folder in requested or [(write_file, Path("dist")), (write_wheel, Path("dist"))]:
+    for write, folder in requested or [(write_project, Path("dist")), (write_wheel, Path("dist"))]:
         sys.stdout.write(f"{write(folder)}\n")
     return ExitCode.SUCCESS
 

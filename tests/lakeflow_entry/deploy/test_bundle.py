@@ -20,7 +20,14 @@ from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.connection import CONNECTION_OPTIONS
 from lakeflow_entry.deploy import bundle
-from lakeflow_entry.deploy.bundle import FILE_NAME, NAMESPACE, write_file, write_tree, write_wheel
+from lakeflow_entry.deploy.bundle import (
+    FILE_NAME,
+    NAMESPACE,
+    write_file,
+    write_project,
+    write_tree,
+    write_wheel,
+)
 from lakeflow_entry.table_options import ALLOW_LIST
 
 ROOT = Path(__file__).parents[3]
@@ -226,6 +233,27 @@ def test_the_tree_stands_by_itself(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(source / "lakeflow_entry/connector.py"), "10"]
+
+
+def test_the_imports_of_the_documentation_work_beside_the_single_file(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    program = (
+        "from pipeline.ingestion_pipeline import ingest\n"
+        "from libs.source_loader import get_register_function\n"
+        "import _generated_gmail_python_source as single\n"
+        "assert ingest is single.ingest\n"
+        "assert get_register_function('gmail') is single.register_lakeflow_source\n"
+        "print('fine')\n"
+    )
+    (tmp_path / "ingest.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "ingest.py"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "fine\n", done.stderr
 
 
 def test_the_dependencies_have_the_bounds_of_the_project(tmp_path: Path) -> None:
