@@ -16,6 +16,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import MAILBOX, MAILBOX_FIELD, LakeTable
+from gmail_assets.delta.restores import restores
 from gmail_assets.delta.sql import literal
 
 __all__ = [
@@ -37,6 +38,8 @@ WRITER_PROPERTIES = WriterProperties(
 )
 _MERGE_GROUP_BYTES = 32 * 2**20
 """Parquet bytes that one MERGE may touch: what bounds its memory."""
+_ATTEMPTS = 10
+"""Commits of other mailboxes that may remove files ahead of one of ours."""
 _OPERATION = "_op"
 _SET, _REMOVE = "set", "remove"
 
@@ -159,25 +162,34 @@ def commit_fenced(
 ) -> None:
     """Commit what `write` writes, with transactions; the one of id `fence_app` is the fence.
 
+    Delta refuses a commit whose version of the table had files that another one removed, also those of another mailbox.
+    As long as nobody moved the fence, nobody wrote this mailbox: then it is tried again on the table's present version.
+
     Raises:
-        WriterConflictError: Another run moved the fence; nothing was written.
+        WriterConflictError: Another run moved the fence, or somebody restored the table; nothing was written.
         LakeError: The table can't be written.
     """
     delta = table.delta
     fence = next(entry.version for entry in transactions if entry.app_id == fence_app)
     before = delta.transaction_version(fence_app)
     properties = CommitProperties(app_transactions=list(transactions))
-    try:
-        write(properties)
-        delta.update_incremental()
-        if delta.transaction_version(fence_app) == before:
-            # A merge or delete without a match makes no commit, but the transactions have to be written.
-            commit_alone(table, properties)
+    for attempt in range(_ATTEMPTS):
+        version = delta.version()
+        try:
+            write(properties)
             delta.update_incremental()
-    except CommitFailedError as error:
-        raise _conflict(table, address, error) from error
-    except (DeltaError, OSError) as error:
-        raise unwritable(delta.table_uri, error) from error
+            if delta.transaction_version(fence_app) == before:
+                # A merge or delete without a match makes no commit, but the transactions have to be written.
+                commit_alone(table, properties)
+                delta.update_incremental()
+            break
+        except CommitFailedError as error:
+            delta.update_incremental()
+            moved = delta.transaction_version(fence_app) != before
+            if moved or attempt == _ATTEMPTS - 1 or restores(table, version):
+                raise _conflict(table, address, error) from error
+        except (DeltaError, OSError) as error:
+            raise unwritable(delta.table_uri, error) from error
     if delta.transaction_version(fence_app) != fence:
         raise _conflict(table, address, None)
 

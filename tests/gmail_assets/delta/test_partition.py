@@ -125,6 +125,39 @@ def test_another_mailbox_may_write_in_between(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["a", "c"]
 
 
+@pytest.mark.parametrize("rewrite", ["replace", "clear", "merge"])
+def test_another_mailbox_may_remove_files_in_between(tmp_path: Path, rewrite: str) -> None:
+    bob = "bob@example.test"
+    for address in (ADA, bob):
+        append(part(tmp_path, address), messages("1", "2"), 5)
+    for write in ("append", "merge", "replace"):
+        mine, other = part(tmp_path), part(tmp_path, bob)
+        if rewrite == "replace":
+            other.replace(messages("1", "2"))
+        elif rewrite == "clear":
+            other.clear(other.state)
+        else:
+            other.merge(update("1"), removed=["2"], inserts=messages(f"3{write}"))
+        if write == "append":
+            append(mine, messages("3"), 6)
+        elif write == "merge":
+            mine.merge(update("1"), state=mine.state.synced(7))
+        else:
+            mine.replace(messages("1", "3"))
+    assert ids(tmp_path) == ["1", "3"]
+    assert part(tmp_path).state.cursor == 7
+
+
+def test_a_table_that_was_restored_in_between_is_not_written(tmp_path: Path) -> None:
+    append(part(tmp_path), messages("1"), 5)
+    append(part(tmp_path, "bob@example.test"), messages("1"), 5)
+    mine = part(tmp_path)
+    mine.table.at(mine.table.delta.version()).restore(mine.table.delta.version() - 1)
+    with pytest.raises(WriterConflictError):
+        append(mine, messages("2"), 9)
+    assert part(tmp_path).restored
+
+
 def test_a_commit_that_matches_nothing_is_no_conflict_with_another_mailbox(tmp_path: Path) -> None:
     ada, eve = part(tmp_path), part(tmp_path, "eve@example.test")
     append(part(tmp_path, "bob@example.test"), messages("a"), 1)

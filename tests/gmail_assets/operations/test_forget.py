@@ -165,14 +165,14 @@ def test_killed_while_a_log_is_cleaned_the_tables_keep_their_retention(
 def test_a_run_that_is_under_way_has_its_commit_refused(template: Path, tmp_path: Path) -> None:
     shutil.copytree(template / "lake", tmp_path / "lake")
     lake = Lake(str(tmp_path / "lake"))
-    loading = partition(lake, ADA)
+    loading, other = partition(lake, ADA), partition(lake, BOB)
     first_load = MailboxPartition(lake.table("threads"), ADA, "all", "full")
     forget_mailbox(lake, ADA)
     with pytest.raises(WriterConflictError):
         loading.append(rows("4"), loading.state)
     with pytest.raises(WriterConflictError):
         first_load.commit(first_load.state.loading(1))
-    partition(lake, BOB).append(rows("4"))
+    other.append(rows("4"), other.state)
     forget_mailbox(lake, ADA, clean_log=True)
     assert files_naming(tmp_path, ADA) == []
     again = partition(lake, ADA)
