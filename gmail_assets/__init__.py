@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gmail_assets.component import GmailComponent
     from gmail_assets.delta.errors import LakeError
     from gmail_assets.delta.lake import Lake
     from gmail_assets.factory import gmail_definitions
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GmailAccess",
+    "GmailComponent",
     "GmailResource",
     "Lake",
     "LakeError",
@@ -38,6 +40,7 @@ __all__ = [
 
 _MODULES = {
     "GmailAccess": "gmail_assets.resources",
+    "GmailComponent": "gmail_assets.component",
     "GmailResource": "gmail_assets.resources",
     "Lake": "gmail_assets.delta.lake",
     "LakeError": "gmail_assets.delta.errors",

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, Field
 
+from gmail_assets.asset_specs import AssetSpecs
 from gmail_assets.columns import column_schema
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.partition_status import partition_statuses
@@ -25,20 +26,17 @@ from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.run import read_here, snapshot, sync
 from gmail_client.errors import ConfigurationError
 from gmail_client.printable import printable
-from gmail_client.spec import Spec, SpecTable, SpecView
+from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
 
 __all__ = [
     "SyncConfig",
-    "account_key",
-    "asset_keys",
     "build_assets",
     "log_progress",
     "mail_step_name",
     "materialized",
 ]
 
-_KINDS = {"gmail", "deltalake"}
 _LOG_SECONDS = 60.0
 
 
@@ -69,28 +67,6 @@ class SyncConfig(BaseModel):
     )
 
 
-def asset_keys(spec: Spec, key_prefix: Sequence[str]) -> dict[str, dg.AssetKey]:
-    """The asset key of every table in the spec, derived ones included, by the name of its source table.
-
-    `destination_schema` replaces the last component of the prefix, `destination_table` replaces the table name.
-    """
-    return {
-        entry.source_table: dg.AssetKey([*_prefix(entry, key_prefix), entry.table_name])
-        for entry in spec.entries
-    }
-
-
-def account_key(key_prefix: Sequence[str]) -> dg.AssetKey:
-    """The key of the external asset that stands for the Gmail account."""
-    return dg.AssetKey([*key_prefix, "account"])
-
-
-def _prefix(entry: SpecTable | SpecView, key_prefix: Sequence[str]) -> list[str]:
-    if entry.destination_schema is None:
-        return list(key_prefix)
-    return [*key_prefix[:-1], entry.destination_schema]
-
-
 def mail_step_name(key_prefix: Sequence[str]) -> str:
     """Name of the step that syncs messages and threads, for run config."""
     return _step_name([*key_prefix, "mail"])
@@ -103,11 +79,9 @@ def _step_name(parts: Sequence[str]) -> str:
 
 def build_assets(
     spec: Spec,
-    partitions: dg.PartitionsDefinition,
+    specs: AssetSpecs,
     *,
     key_prefix: Sequence[str],
-    group_name: str,
-    owners: Sequence[str],
     engine: SparkEngine | None = None,
     resources: ResourceKeys | None = None,
     pool: str | None = None,
@@ -116,72 +90,23 @@ def build_assets(
 
     Args:
         spec: The tables.
-        partitions: The mailboxes.
-        key_prefix: Prefix of the asset keys.
-        group_name: Group of the assets.
-        owners: Owners of the assets.
+        specs: What Dagster shows of them.
+        key_prefix: Prefix of the step names.
         engine: If given, it reads first loads and snapshots.
         resources: Names of the resources.
         pool: The pool of the steps.
     """
     resources = resources or ResourceKeys()
-    keys = asset_keys(spec, key_prefix)
-    account = dg.AssetSpec(
-        account_key(key_prefix),
-        description="The Gmail account, as the Gmail API serves it: the source of the tables. An external asset that "
-        "Dagster does not materialize.",
-        group_name=group_name,
-        kinds={"gmail"},
-        owners=list(owners),
-        partitions_def=partitions,
-    )
-
-    def asset_spec(entry: SpecTable) -> dg.AssetSpec:
-        table = CATALOGUE[entry.source_table]
-        return dg.AssetSpec(
-            keys[table.name],
-            deps=[account.key],
-            description=_description(entry),
-            group_name=group_name,
-            kinds=_KINDS,
-            owners=list(owners),
-            partitions_def=partitions,
-            skippable=True,
-            tags={"gmail/ingestion": table.ingestion_type},
-            metadata={
-                "dagster/column_schema": column_schema(table),
-                "dagster/table_name": entry.table_name,
-                "dagster/storage_kind": "deltalake",
-                "primary_key": ", ".join(["mailbox", *table.primary_key]),
-                "options": _options_text(entry),
-            },
-        )
-
     changing = [entry for entry in spec.tables if CATALOGUE[entry.source_table].cursor]
     snapshots = [entry for entry in spec.tables if not CATALOGUE[entry.source_table].cursor]
-    assets = [_snapshot(asset_spec(entry), entry, engine, resources, pool) for entry in snapshots]
+    assets = [
+        _snapshot(specs.tables[entry.source_table], entry, engine, resources, pool) for entry in snapshots
+    ]
     if changing:
         name = mail_step_name(key_prefix)
-        specs = [asset_spec(entry) for entry in changing]
-        assets.insert(0, _mail(name, specs, changing, keys, engine, resources, pool))
-    return [account, *assets]
-
-
-def _description(entry: SpecTable) -> str:
-    table = CATALOGUE[entry.source_table]
-    how = (
-        "Kept in sync by change data capture from Gmail's history."
-        if table.cursor
-        else "A snapshot: each run replaces the mailbox's rows in one commit."
-    )
-    return f"{table.description} {how}"
-
-
-def _options_text(entry: SpecTable) -> str:
-    given = entry.options.model_dump(by_alias=True, exclude_defaults=True, mode="json")
-    if entry.deletes == "keep":
-        given["deletes"] = "keep"
-    return ", ".join(f"{name}={value}" for name, value in given.items()) or "defaults"
+        selected = [specs.tables[entry.source_table] for entry in changing]
+        assets.insert(0, _mail(name, selected, changing, specs.keys, engine, resources, pool))
+    return [specs.account, *assets]
 
 
 def _mail(

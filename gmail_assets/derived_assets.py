@@ -5,11 +5,12 @@ They are computed in the lake and use nothing of Gmail's, neither credentials no
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
 from pydantic import BaseModel, Field
 
+from gmail_assets.asset_specs import AssetSpecs
 from gmail_assets.assets import log_progress, materialized
 from gmail_assets.columns import column_schema
 from gmail_assets.delta.registry import MailboxRegistry
@@ -19,12 +20,10 @@ from gmail_assets.run_config import config_schema
 from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.views import ViewSources, derive
 from gmail_client.printable import printable
-from gmail_client.spec import Spec, SpecView
+from gmail_client.spec import Spec
 from gmail_client.views import VIEWS
 
 __all__ = ["DeriveConfig", "build_derived_assets"]
-
-_KINDS = {"gmail", "deltalake"}
 
 
 class DeriveConfig(BaseModel):
@@ -40,11 +39,8 @@ class DeriveConfig(BaseModel):
 def build_derived_assets(
     name: str,
     spec: Spec,
-    keys: Mapping[str, dg.AssetKey],
-    partitions: dg.PartitionsDefinition[str],
+    specs: AssetSpecs,
     *,
-    group_name: str,
-    owners: Sequence[str],
     resources: ResourceKeys | None = None,
 ) -> dg.AssetsDefinition:
     """One asset for each derived table of the spec.
@@ -52,38 +48,16 @@ def build_derived_assets(
     Args:
         name: Name of the step.
         spec: Which tables.
-        keys: The asset keys of all tables, by source table.
-        partitions: The mailboxes.
-        group_name: The assets' group.
-        owners: Their owners.
+        specs: What Dagster shows of them.
         resources: Names of the resources.
     """
     resources = resources or ResourceKeys()
     sources = ViewSources.of(spec)
-
-    def asset_spec(entry: SpecView) -> dg.AssetSpec:
-        view = VIEWS[entry.source_table]
-        return dg.AssetSpec(
-            keys[view.name],
-            deps=[keys[source] for source in (*view.sources, "labels") if source in keys],
-            description=f"{view.description} Computed from messages and labels in the lake, without Gmail.",
-            group_name=group_name,
-            kinds=_KINDS,
-            owners=list(owners),
-            partitions_def=partitions,
-            skippable=True,
-            tags={"gmail/ingestion": "derived"},
-            metadata={
-                "dagster/column_schema": column_schema(view),
-                "dagster/table_name": entry.table_name,
-                "dagster/storage_kind": "deltalake",
-                "primary_key": ", ".join(["mailbox", *view.primary_key]),
-            },
-        )
+    keys = specs.keys
 
     @dg.multi_asset(
         name=name,
-        specs=[asset_spec(entry) for entry in spec.views],
+        specs=[specs.tables[entry.source_table] for entry in spec.views],
         can_subset=True,
         description="Computes the derived tables from messages and labels; only rows that changed.",
         config_schema=config_schema(DeriveConfig),

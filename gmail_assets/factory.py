@@ -9,15 +9,17 @@ from typing import Any
 
 import dagster as dg
 
-from gmail_assets.assets import asset_keys, build_assets, mail_step_name
+from gmail_assets.asset_specs import DEFAULT_MAX_AGE, Translation, build_asset_specs
+from gmail_assets.assets import build_assets, mail_step_name
 from gmail_assets.automation_settings import AutomationSettings
 from gmail_assets.checks import DEFAULT_MAX_LAG, build_checks
 from gmail_assets.derived_assets import build_derived_assets
 from gmail_assets.derived_checks import build_derived_checks
+from gmail_assets.inputs import TableInputs
 from gmail_assets.resources import GmailResource, LakeResource, ResourceKeys
 from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
-from gmail_assets.snapshot_checks import DEFAULT_MAX_AGE, build_snapshot_checks
+from gmail_assets.snapshot_checks import build_snapshot_checks
 from gmail_assets.spark_engine import SparkEngine
 from gmail_client.client import checked_mailbox_name
 from gmail_client.settings import Settings
@@ -29,6 +31,7 @@ __all__ = ["gmail_definitions"]
 # Dagster merges definitions with the same resource key only if the resource is the same object.
 _GMAIL = GmailResource()
 _LAKE = LakeResource()
+_TABLES = TableInputs(_LAKE)
 
 
 def gmail_definitions(
@@ -44,13 +47,14 @@ def gmail_definitions(
     max_lag: timedelta = DEFAULT_MAX_LAG,
     max_snapshot_age: timedelta = DEFAULT_MAX_AGE,
     pool: str | None = None,
+    translation: Translation | None = None,
 ) -> dg.Definitions:
     """Assets, checks, jobs, schedule, sensor and resources.
 
     Args:
         spec: Tables and their options: a pipeline spec as a value or a file. Default: GMAIL_SPEC, else all ten tables.
         key_prefix: Prefix of the asset keys.
-        group_name: Group of the assets, and prefix of the names of jobs, schedule, sensor and the two resources. Each
+        group_name: Group of the assets, and prefix of the names of jobs, schedule, sensor and resources. Each
             account of a project needs its own group name and its own key prefix.
         mailboxes: The partitions: addresses, or `me`. Default: GMAIL_MAILBOXES, else GMAIL_USER_ID, else `me`.
         owners: Owners of the assets: email addresses, or `team:...`.
@@ -58,9 +62,11 @@ def gmail_definitions(
         lake: Location of the tables (`LakeResource(LakeLocation(...))`). Default: configured by the environment.
         snapshot_cron: Cron expression of the snapshot schedule, in UTC.
         max_lag: Age of the oldest unsynced message at which the check `up_to_date` fails.
-        max_snapshot_age: Age of a snapshot at which the check `recently_read` fails.
+        max_snapshot_age: Age of a snapshot at which the check `recently_read` and the freshness policy fail.
         pool: Dagster pool of all steps that call Gmail; a limit on it bounds the number of concurrent runs. Default:
             the group name.
+        translation: Changes the spec of each asset: `lambda spec, table: spec.replace_attributes(...)`, where `table`
+            is the name of the source table, or `account`.
 
     Returns:
         Definitions without an executor, to be merged with others (`dagster.Definitions.merge`).
@@ -74,7 +80,17 @@ def gmail_definitions(
     tables.require_each_once()
     names = tuple(map(checked_mailbox_name, settings.mailbox_names if mailboxes is None else mailboxes))
     prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix)
-    keys = asset_keys(tables, prefix)
+    partitions = dg.StaticPartitionsDefinition(list(names))
+    specs = build_asset_specs(
+        tables,
+        partitions,
+        key_prefix=prefix,
+        group_name=group_name,
+        owners=owners,
+        max_snapshot_age=max_snapshot_age,
+        translation=translation,
+    )
+    keys = specs.keys
     resources = ResourceKeys.of(group_name)
     pool = pool or group_name
     changing = [keys[entry.source_table] for entry in tables.tables if CATALOGUE[entry.source_table].cursor]
@@ -92,7 +108,6 @@ def gmail_definitions(
             "Runs all checks for the mailbox in the tag dagster/partition.",
         ),
     ]
-    partitions = dg.StaticPartitionsDefinition(list(names))
     mail = [entry for entry in tables.tables if CATALOGUE[entry.source_table].cursor]
     schedules = []
     sensors = []
@@ -160,21 +175,15 @@ def gmail_definitions(
         )
     built = build_assets(
         tables,
-        partitions,
+        specs,
         key_prefix=prefix,
-        group_name=group_name,
-        owners=owners,
         engine=SparkEngine.chosen(),
         resources=resources,
         pool=pool,
     )
     if derived:
         step = "_".join([*prefix, "views"])
-        built.append(
-            build_derived_assets(
-                step, tables, keys, partitions, group_name=group_name, owners=owners, resources=resources
-            )
-        )
+        built.append(build_derived_assets(step, tables, specs, resources=resources))
         checks.append(build_derived_checks(f"{step}_checks", tables, keys, partitions, resources=resources))
     return dg.Definitions(
         assets=built,
@@ -182,7 +191,11 @@ def gmail_definitions(
         jobs=jobs,
         schedules=schedules,
         sensors=sensors,
-        resources={resources.gmail: gmail or _GMAIL, resources.lake: lake or _LAKE},
+        resources={
+            resources.gmail: gmail or _GMAIL,
+            resources.lake: lake or _LAKE,
+            resources.tables: TableInputs(lake) if lake else _TABLES,
+        },
     )
 
 

@@ -188,19 +188,21 @@ class ResourceKeys:
     Attributes:
         gmail: Key of the `GmailResource`.
         lake: Key of the `LakeResource`.
+        tables: Key of the `TableInputs`.
     """
 
     gmail: str = "gmail"
     lake: str = "gmail_lake"
+    tables: str = "gmail_tables"
 
     @classmethod
     def of(cls, name: str) -> "ResourceKeys":
         """The keys that follow from the definitions' name."""
-        return cls(name, f"{name}_lake")
+        return cls(name, f"{name}_lake", f"{name}_tables")
 
     @property
     def required(self) -> set[str]:
-        """Both, as Dagster's decorators take them."""
+        """The two that the steps use, as Dagster's decorators take them."""
         return {self.gmail, self.lake}
 
     def of_run(self, resources: object) -> tuple[GmailResource, LakeResource]:

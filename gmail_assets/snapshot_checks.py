@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from gmail_assets.asset_specs import DEFAULT_MAX_AGE
 from gmail_assets.checks import NOTHING_STORED, Outcome, require_partition
 from gmail_assets.failures import dagster_failures
 from gmail_assets.operations.snapshot_drift import gmail_keys, stored_keys
@@ -19,10 +20,7 @@ from gmail_client.client import Mailbox
 from gmail_client.minimize import ContentPolicy
 from gmail_client.spec import SpecTable
 
-__all__ = ["DEFAULT_MAX_AGE", "build_snapshot_checks"]
-
-DEFAULT_MAX_AGE = timedelta(hours=26)
-"""Age of a snapshot at which `recently_read` fails: a day, and some time for a late run."""
+__all__ = ["build_snapshot_checks"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from typing import Any
 
 import dagster as dg
 
-from gmail_assets.assets import asset_keys, mail_step_name
+from gmail_assets.asset_specs import asset_keys
+from gmail_assets.assets import mail_step_name
 from gmail_assets.factory import gmail_definitions
 from gmail_assets.failures import ERROR_KEY
 from gmail_assets.operations.dagster_instance import dagster_instance

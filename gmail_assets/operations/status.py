@@ -167,7 +167,7 @@ def _changed(table: LakeTable, address: str) -> datetime | None:
 def _add_dagster_status(instance: dg.DagsterInstance, status: MailboxStatus, spec: Spec) -> None:
     import dagster as dg
 
-    from gmail_assets.assets import asset_keys
+    from gmail_assets.asset_specs import asset_keys
 
     records = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": status.name}), limit=1)
     for record in records:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from support.pages import PAGES, ROOT, blocks, commands, name, prose
 
+from gmail_assets import GmailComponent
 from gmail_assets.automation_settings import AutomationSettings
 from gmail_assets.cli.app import cli
 from gmail_assets.cli.exit_codes import ExitCode
@@ -139,6 +140,8 @@ def test_examples_are_valid(page: Path, language: str, text: str) -> None:
             Spec.parse(value)
         elif "ops" in value:
             _check_run_config(value)
+        elif "attributes" in value:
+            GmailComponent.get_model_cls().model_validate(value["attributes"])
     elif language == "json":
         json.loads(text)
     elif language == "python":
@@ -169,8 +172,14 @@ def test_embedding_works_as_shown() -> None:
             exec(compile(text, "docs/dagster.md", "exec"), scope)
             keys.append({tuple(spec.key.path[:2]) for spec in scope["defs"].resolve_all_asset_specs()})
             resources.append(set(scope["defs"].resources))
-    assert keys == [{("raw", "gmail")}, {("gmail", "home"), ("gmail", "work")}]
-    assert resources == [{"mail", "mail_lake"}, {"home", "home_lake", "work", "work_lake"}]
+    assert keys[0] == {("raw", "gmail")}
+    assert ("reports", "top_domains") in keys[1]
+    assert keys[2] == {("gmail", "home"), ("gmail", "work")}
+    named = [
+        {f"{name}{suffix}" for suffix in ("", "_lake", "_tables")}
+        for name in ("mail", "gmail", "home", "work")
+    ]
+    assert resources == [named[0], named[1], named[2] | named[3]]
 
 
 def test_every_variable_is_documented_and_no_other() -> None:

@@ -75,7 +75,10 @@ def test_the_definitions_that_the_workspace_loads():
     assert defs.executor is dg.in_process_executor
     repository = defs.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} >= {"gmail_all", "gmail_sync", "gmail_snapshots"}
-    assert [sensor.name for sensor in repository.sensor_defs] == ["gmail_changes"]
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "gmail_changes",
+        "default_automation_condition_sensor",
+    }
     assert [schedule.name for schedule in repository.schedule_defs] == ["gmail_daily_snapshots"]
 
 
@@ -168,7 +171,8 @@ def test_a_bad_setting_fails_the_loading_and_names_itself(monkeypatch, variable,
 def test_sensor_and_schedule_are_off_unless_switched_on(monkeypatch):
     def statuses() -> tuple[object, object]:
         repository = gmail_definitions().get_repository_def()
-        return repository.sensor_defs[0].default_status, repository.schedule_defs[0].default_status
+        sensor = repository.get_sensor_def("gmail_changes")
+        return sensor.default_status, repository.schedule_defs[0].default_status
 
     assert statuses() == (dg.DefaultSensorStatus.STOPPED, dg.DefaultScheduleStatus.STOPPED)
     monkeypatch.setenv("GMAIL_SENSOR", "true")
