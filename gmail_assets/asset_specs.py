@@ -24,6 +24,9 @@ Translation = Callable[[dg.AssetSpec, str], dg.AssetSpec]
 DEFAULT_MAX_AGE = timedelta(hours=26)
 """Age of a snapshot at which it is out of date: a day, and some time for a late run."""
 
+_SHORTEST_WINDOW = timedelta(minutes=1)
+"""Dagster accepts no shorter window of a freshness policy."""
+
 _ACCOUNT = "account"
 _KINDS = {"gmail", "deltalake"}
 
@@ -135,7 +138,8 @@ def _table(base: dg.AssetSpec, entry: SpecTable, max_snapshot_age: timedelta) ->
         else "A snapshot: each run replaces the mailbox's rows in one commit."
     )
     # An unchanged mailbox materializes no messages for days, so only snapshots have a policy.
-    policy = None if table.cursor else dg.FreshnessPolicy.time_window(fail_window=max_snapshot_age)
+    window = max(max_snapshot_age, _SHORTEST_WINDOW)
+    policy = None if table.cursor else dg.FreshnessPolicy.time_window(fail_window=window)
     return base.replace_attributes(
         description=f"{table.description} {how}",
         tags={"gmail/ingestion": table.ingestion_type},

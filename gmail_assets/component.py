@@ -188,7 +188,7 @@ class GmailComponent(dg.Component, dg.Resolvable):
     def _spec(self, folder: Path) -> Spec | None:
         if self.objects is not None and self.spec_file is not None:
             raise ConfigurationError(
-                "The component has both `objects` and `spec_file`.", fix="Remove one of the two attributes."
+                "The component has both objects and spec_file.", fix="Remove one of the two attributes."
             )
         if self.spec_file is not None:
             return Spec.load(folder / self.spec_file)

@@ -35,6 +35,7 @@ FOREIGN = {
     "git",
     "cd",
     "databricks",
+    "dg",
     "ls",
     "mkdir",
     "cp",

@@ -124,7 +124,7 @@ def test_objects_and_a_file_are_one_too_many():
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
     assert isinstance(chain[-1], ConfigurationError)
-    assert "both `objects` and `spec_file`" in str(chain[-1])
+    assert "both objects and spec_file" in str(chain[-1])
 
 
 def test_every_attribute_has_a_description():
