@@ -2,7 +2,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui dagster lakeflow-demo test test-all hunt fuzz audit sbom check format bench lock runtime dev clean
+.PHONY: help demo ui dagster lakeflow-demo test test-all hunt fuzz audit sbom check format docs bench lock runtime dev clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ check: dev  ## check lint, format and types
 format: dev  ## fix what ruff can fix
 	$(PYTHON_IN_VENV) -m ruff check --fix .
 	$(PYTHON_IN_VENV) -m ruff format .
+
+docs: dev  ## build the documentation as a site with search, and check its links: build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON_IN_VENV) -m mkdocs --quiet build --strict
+	@echo "The site is in build/site. To read it: $(PYTHON_IN_VENV) -m http.server --directory build/site --bind 127.0.0.1"
 
 bench: dev  ## run the benchmarks
 	$(PYTHON_IN_VENV) -m benchmarks
