@@ -58,6 +58,9 @@ class _LakeModel(dg.Model):
     keep_versions_days: int | None = Field(
         7, description="Remove files that only versions older than this need; null keeps all."
     )
+    keep_deleted_days: int | None = Field(
+        None, description="Remove soft-deleted rows after so many days; null keeps them."
+    )
 
 
 def _access(context: dg.ResolutionContext, model: _AccessModel | None) -> GmailAccess | None:

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 from support.lake import assert_lake_is_true
 
-from gmail_assets import GmailComponent
+from gmail_assets import GmailAccess, GmailComponent, LakeLocation
 from gmail_assets.delta.lake import Lake
 from gmail_client.emulator import Emulator
 from gmail_client.errors import ConfigurationError
@@ -134,6 +135,12 @@ def test_every_attribute_has_a_description():
         attributes |= schema["$defs"][model]["properties"]
     assert len(attributes) > 20
     assert [name for name, value in attributes.items() if not value.get("description")] == []
+
+
+def test_every_field_of_the_resources_is_an_attribute():
+    schema = GmailComponent.get_model_cls().model_json_schema()
+    for model, plain in (("_AccessModel", GmailAccess), ("_LakeModel", LakeLocation)):
+        assert set(schema["$defs"][model]["properties"]) == {field.name for field in fields(plain)}
 
 
 def test_credentials_from_the_environment_load_a_mailbox_and_show_nowhere(
