@@ -14,8 +14,7 @@ ui: runtime  ## start the Dagster UI for the tables and the emulated mailbox of 
 	@$(PYTHON_IN_VENV) -m gmail_assets.demo ui $(if $(PORT),--port $(PORT))
 
 dagster: runtime  ## start the Dagster UI for your own Gmail (credentials: environment, .env or login file)
-	@mkdir -p -m 700 .dagster && cp dagster.yaml .dagster/dagster.yaml
-	@DAGSTER_HOME="$(CURDIR)/.dagster" .venv/bin/dagster dev -w workspace.yaml $(if $(PORT),--port $(PORT))
+	@$(PYTHON_IN_VENV) -m gmail_assets.demo dagster $(if $(PORT),--port $(PORT))
 
 lakeflow-demo: dev  ## run the Lakeflow pipeline on local Spark (needs Java) for an emulated mailbox
 	@$(PYTHON_IN_VENV) -m lakeflow_entry.demo $(if $(MESSAGES),--messages $(MESSAGES))

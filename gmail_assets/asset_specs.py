@@ -106,7 +106,6 @@ def build_asset_specs(
             group_name=group_name,
             kinds={"gmail"},
             owners=list(owners),
-            partitions_def=partitions,
         ),
         _ACCOUNT,
     )

@@ -1,8 +1,9 @@
-"""`make demo` and `make ui`: the Dagster job on a mailbox of the Gmail emulator.
+"""`make demo`, `make ui` and `make dagster`: Dagster on a mailbox of the Gmail emulator, or on your own.
 
 `run` starts the emulator, materializes the ten assets into ./lake, prints the tables and their cost at Gmail's quota,
 then changes the mailbox and starts the Dagster daemon, whose sensor syncs the changes. `ui` serves the same mailbox
-from its journal and starts the Dagster UI on the tables of `run`. Both stop every process that they started.
+from its journal and starts the Dagster UI on the tables of `run`. `dagster` starts the Dagster UI for your own mailbox.
+All of them stop every process that they started.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
 
 from gmail_assets.cli.exit_codes import ExitCode
@@ -68,7 +69,7 @@ class _Setup:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `run` or `ui`.
+    """Run `run`, `ui` or `dagster`.
 
     Returns:
         The exit code, as for `gmail-assets`.
@@ -80,8 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = commands.add_parser("run", help="what `make demo` runs")
     run.add_argument("--messages", type=int, default=2000, help="messages in the generated mailbox")
     run.add_argument("--mbox", metavar="FILE", help="serve this mbox file (a Google Takeout export) instead")
-    ui = commands.add_parser("ui", help="what `make ui` runs")
-    ui.add_argument("--port", type=int, default=3000, help="port of the Dagster UI")
+    for name in ("ui", "dagster"):
+        servers = commands.add_parser(name, help=f"what `make {name}` runs")
+        servers.add_argument("--port", type=int, default=3000, help="port of the Dagster UI")
     arguments = parser.parse_args(argv)
 
     console = Console(highlight=False)
@@ -90,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "ui":
             return _ui(console, arguments.port)
+        if arguments.command == "dagster":
+            return _own(console, arguments.port)
         return _run(console, _Setup(arguments.messages, arguments.mbox))
     except GmailError as error:
         sys.stderr.write(f"{error}\n")
@@ -167,8 +171,7 @@ def _gmail(setup: _Setup) -> Iterator[Emulator]:
     """Run the emulator, with environment variables that connect every Dagster process to it."""
     from gmail_client.emulator import Emulator
 
-    make_private_folder(_HOME)
-    shutil.copyfile(_PROJECT / "dagster.yaml", _HOME / "dagster.yaml")
+    _make_home()
     try:
         emulator = Emulator(
             mailboxes=1,
@@ -197,29 +200,45 @@ def _gmail(setup: _Setup) -> Iterator[Emulator]:
 
 
 def _ui(console: Console, port: int) -> int:
-    from gmail_assets.demo.children import child
-
     _check_free(port)
-    with _gmail(_Setup.load()) as gmail:
-        workspace = ["-w", str(_WORKSPACE)]
-        web = ["dagster-webserver", *workspace, "-h", "127.0.0.1", "-p", str(port)]
-        daemon = ["dagster-daemon", "run", *workspace]
+    with _gmail(_Setup.load()) as gmail, (_STATE / "ui.log").open("wb") as log:
         console.print(
             f"A Gmail emulator serves {gmail.addresses[0]} at {gmail.url}, in the state after the demo.\n"
             f"Dagster starts at http://127.0.0.1:{port} ... Ctrl-C stops both; the log is {_STATE / 'ui.log'}.",
             soft_wrap=True,
         )
-        with (
-            (_STATE / "ui.log").open("wb") as log,
-            child(daemon, output=log) as daemon_process,
-            child(web, output=log) as web_process,
-        ):
-            _wait_for_page(port, web_process)
-            console.print(f"Ready: http://127.0.0.1:{port}/asset-groups", soft_wrap=True)
-            while web_process.poll() is None and daemon_process.poll() is None:
-                time.sleep(0.5)
+        _serve(console, port, log)
     sys.stderr.write(f"Dagster stopped unexpectedly; see {_STATE / 'ui.log'}.\n")
     return ExitCode.FAILURE
+
+
+def _own(console: Console, port: int) -> int:
+    _check_free(port)
+    _make_home()
+    os.environ["DAGSTER_HOME"] = str(_HOME.resolve())
+    console.print(f"Dagster starts at http://127.0.0.1:{port} ... Ctrl-C stops it.", soft_wrap=True)
+    _serve(console, port, sys.stderr.buffer)
+    sys.stderr.write("Dagster stopped unexpectedly; see above.\n")
+    return ExitCode.FAILURE
+
+
+def _make_home() -> None:
+    make_private_folder(_HOME)
+    shutil.copyfile(_PROJECT / "dagster.yaml", _HOME / "dagster.yaml")
+
+
+def _serve(console: Console, port: int, log: IO[bytes]) -> None:
+    """Run webserver and daemon until one of them ends."""
+    from gmail_assets.demo.children import child
+
+    workspace = ["-w", str(_WORKSPACE)]
+    web = ["dagster-webserver", *workspace, "-h", "127.0.0.1", "-p", str(port)]
+    daemon = ["dagster-daemon", "run", *workspace]
+    with child(daemon, output=log) as daemon_process, child(web, output=log) as web_process:
+        _wait_for_page(port, web_process)
+        console.print(f"Ready: http://127.0.0.1:{port}/asset-groups", soft_wrap=True)
+        while web_process.poll() is None and daemon_process.poll() is None:
+            time.sleep(0.5)
 
 
 def _check_free(port: int) -> None:
