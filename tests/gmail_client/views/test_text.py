@@ -122,6 +122,8 @@ def test_clean_text_stays(text: str) -> None:
 @settings(deadline=None)
 @given(st.text())
 @example("one\rtwo\r\nthree")
+@example("\ufeffbegin\x85\x9f\ufffe\uffff end\xa0")
+@example("Fu\xdf \xc2\x80 \u4f60\uff0c\xbf")
 @example("a\x00b\r\nc\x01")
 def test_clean_decoding_agrees_with_its_two_steps(text: str) -> None:
     data = text.encode()
