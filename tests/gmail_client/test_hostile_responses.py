@@ -3,52 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.gmail_api import Caller
+from support.hostile import JSON, places, recorded, replaced
 from support.lives import lives
 from support.wire import Asked, ManualClock, Said, Wire, connect, refused
 
 from gmail_client.client import Mailbox
-from gmail_client.emulator import Emulator
 from gmail_client.errors import GmailError
 from gmail_client.options import TableOptions
 from gmail_client.quota import preset
 from gmail_client.reads import read_pages
 from gmail_client.schema import SCHEMAS, json_row, to_batch
-from gmail_client.snapshots import SETTINGS_PARTS
 from gmail_client.tables import CATALOGUE
 
 ROOT = "/gmail/v1/users/me/"
 LISTS = ["messages", "threads", "drafts", "labels", "history"]
-SETTINGS = [f"settings/{name}" for name in (*SETTINGS_PARTS, "filters", "sendAs", "forwardingAddresses")]
-
-
-@cache
-def recorded() -> dict[str, dict[str, Any]]:
-    """Real responses of the emulator by path, for a mailbox of a few messages."""
-    with Emulator(messages=8, seed=5) as gmail:
-        caller = Caller(gmail)
-        start = gmail.mailbox().head
-        gmail.mailbox().create_draft(gmail.mailbox().random_mail())
-        for message_id in gmail.mailbox().message_ids()[:3]:
-            gmail.mailbox().modify(message_id, ["STARRED"])
-        gmail.mailbox().delete(gmail.mailbox().message_ids()[-1])
-        found = {"profile": caller.me("profile"), "history": caller.me("history", startHistoryId=start)}
-        for path in ("messages", "threads", "drafts", "labels"):
-            found[path] = caller.me(path, includeSpamTrash="true") if path != "labels" else caller.me(path)
-            for item in found[path].get(path, []):
-                found[f"{path}/{item['id']}"] = caller.me(f"{path}/{item['id']}")
-        for path in SETTINGS:
-            found[path] = caller.me(path)
-        caller.close()
-    return found
 
 
 def serve(change: Callable[[str, dict[str, Any]], Any]) -> Mailbox:
@@ -62,28 +37,6 @@ def serve(change: Callable[[str, dict[str, Any]], Any]) -> Mailbox:
         return document if isinstance(document, Said) else Said(json=document)
 
     return connect(Wire(answer), ManualClock(), quota=preset(1_200_000)).mailbox()
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths of all values in a document."""
-    yield path
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in inner:
-        yield from places(item, (*path, key))
-
-
-def replaced(document: Any, path: tuple[Any, ...], value: Any) -> Any:
-    if not path:
-        return value
-    *parents, last = path
-    target = document
-    for key in parents:
-        target = target[key]
-    if value is ...:
-        del target[last]
-    else:
-        target[last] = value
-    return document
 
 
 def use(mailbox: Mailbox) -> None:
@@ -106,19 +59,6 @@ def use(mailbox: Mailbox) -> None:
         except GmailError as error:
             problem = str(error)
         assert len(problem) < 2_000
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.sampled_from(
-        [2**63, -(2**63) - 1, 10**30, float("nan"), float("inf"), 1e300, "", "abc", "-1", "\ud800"]
-    )
-    | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-) | st.sampled_from([..., "9" * 30, "9" * 5_000, ["INBOX", "INBOX"], "x\x1b[2J", "\u202e"])
 
 
 @st.composite

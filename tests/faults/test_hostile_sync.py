@@ -1,0 +1,166 @@
+"""Any JSON in any field of any response: a sync ends in rows or in one of our errors, and an honest one repairs it."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from support.hostile import JSON, places, recorded, replaced
+from support.lives import lives
+from support.wire import Asked, ManualClock, Said, Wire, connect, refused
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.syncing import sync
+from gmail_client.client import Mailbox
+from gmail_client.errors import GmailError
+from gmail_client.quota import preset
+from gmail_client.spec import SpecTable
+
+ROOT = "/gmail/v1/users/me/"
+TABLES = [SpecTable.parse({"source_table": name}) for name in ("messages", "threads")]
+PATHS = sorted(
+    path
+    for path in recorded()
+    if path in ("profile", "history", "messages", "threads") or path.startswith(("messages/", "threads/"))
+)
+Change = tuple[str, tuple[Any, ...], Any]
+
+
+def serve(change: Callable[[str, dict[str, Any]], Any]) -> Mailbox:
+    """A mailbox on the recorded responses, each of which goes through a function."""
+
+    def answer(asked: Asked) -> Said:
+        path = asked.path.removeprefix(ROOT)
+        if path not in recorded():
+            return refused(404, "notFound")
+        document = json.loads(json.dumps(recorded()[path]))
+        if path == "history":
+            start = int(asked.params["startHistoryId"][0])
+            document["history"] = [record for record in document["history"] if int(record["id"]) > start]
+        return Said(json=change(path, document))
+
+    return connect(Wire(answer), ManualClock(), quota=preset(1_200_000)).mailbox()
+
+
+def honest() -> Mailbox:
+    return serve(lambda path, document: document)
+
+
+def earlier() -> Mailbox:
+    """The mailbox before the recorded history: its profile says so."""
+    start = min(int(record["id"]) for record in recorded()["history"]["history"]) - 1
+
+    def change(path: str, document: dict[str, Any]) -> Any:
+        if path == "history":
+            document = {"historyId": str(start)}
+        return {**document, "historyId": str(start)} if path == "profile" else document
+
+    return serve(change)
+
+
+def run(mailbox: Mailbox, lake: Lake, **named: Any) -> None:
+    sync(mailbox, lake, TABLES, sample=random.Random(1), allow_mass_delete=True, **named)
+
+
+def rows(lake: Lake) -> dict[str, dict[str, Any]]:
+    """The keys of each table's rows, with their labels."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("messages", "threads"):
+        delta = lake.find(name)
+        stored = [] if delta is None else delta.to_pyarrow_table().to_pylist()
+        keys = [row["id"] for row in stored]
+        assert all(isinstance(key, str) and key for key in keys)
+        assert len(keys) == len(set(keys))
+        found[name] = {
+            row["id"]: sorted(row["labelIds"] or ())
+            if name == "messages"
+            else {member["id"]: sorted(member["labelIds"] or ()) for member in row["messages"]}
+            for row in stored
+        }
+        for row in stored:
+            members = [] if name == "messages" else [member["id"] for member in row["messages"]]
+            assert len(members) == len(set(members))
+            assert name == "messages" or members
+    return found
+
+
+@cache
+def synced() -> tuple[Path, dict[str, dict[str, Any]]]:
+    """A lake that was synced before the recorded history, and what an honest sync makes of it."""
+    place = Path(_FOLDER.name)
+    run(earlier(), Lake(str(place / "before")))
+    shutil.copytree(place / "before", place / "after")
+    run(honest(), Lake(str(place / "after")), reconcile=True)
+    return place / "before", rows(Lake(str(place / "after")))
+
+
+_FOLDER = TemporaryDirectory(prefix="hostile-")
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> Change:
+    path = draw(st.sampled_from(PATHS))
+    place = draw(st.sampled_from(sorted(places(recorded()[path]), key=str)))
+    return path, place, draw(JSON.filter(lambda value: value is not ... or place != ()))
+
+
+def survive(change: Change, mode: str) -> None:
+    path, place, value = change
+    hostile = serve(lambda asked, document: _replaced(document, place, value) if asked == path else document)
+    before, expected = synced()
+    with TemporaryDirectory() as folder:
+        lake = Lake(f"{folder}/lake")
+        if mode != "load":
+            shutil.copytree(before, f"{folder}/lake")
+        problem = "none"
+        try:
+            run(hostile, lake, reconcile=mode == "reconcile")
+        except GmailError as error:
+            problem = str(error)
+        assert 0 < len(problem) < 2_000
+        rows(lake)
+        # One sync by an honest server is enough.
+        run(honest(), lake, reconcile=True)
+        assert rows(lake) == expected
+
+
+def _replaced(document: Any, place: tuple[Any, ...], value: Any) -> Any:
+    try:
+        return replaced(document, place, value)
+    except (KeyError, IndexError):
+        return document  # a record that the start leaves out
+
+
+MODES = st.sampled_from(["load", "incremental", "reconcile"])
+
+
+@lives(12)
+@example(change=("profile", ("historyId",), "9" * 18), mode="incremental")
+@example(change=("messages", ("messages", 0, "threadId"), ...), mode="load")
+@example(change=("history", ("history", 0, "id"), "abc"), mode="incremental")
+@given(change=changes(), mode=MODES)
+def test_any_json_in_any_field_leaves_tables_that_an_honest_sync_repairs(change: Change, mode: str) -> None:
+    survive(change, mode)
+
+
+@pytest.mark.slow
+@lives(400)
+@given(change=changes(), mode=MODES)
+def test_any_json_in_any_field_many_times(change: Change, mode: str) -> None:
+    survive(change, mode)
+
+
+def test_honest_responses_sync_and_repair_nothing() -> None:
+    before, expected = synced()
+    assert len(expected["messages"]) >= 5
+    assert len(expected["threads"]) >= 3
+    assert rows(Lake(str(before)))["messages"] != {}
