@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from gmail_client.errors import GmailError
+from gmail_client.http.error_mapping import redact
 
 __all__ = ["LakeError", "SchemaMismatchError", "WriterConflictError", "one_line", "unreadable", "unwritable"]
 
@@ -37,6 +40,20 @@ def unwritable(location: str, error: Exception) -> LakeError:
     )
 
 
+_CREDENTIALS = re.compile(
+    r"(?i)\b((?:x-amz-)?(?:security-token|signature|credential)|authorization|awsaccesskeyid|sig|[\w-]*secret[\w-]*)"
+    r"([\"']?\s*[:=>]\s*[\"']?)(?:bearer |aws4-hmac-sha256 )?[^\s<&\"',;]+"
+)
+_USER_IN_URL = re.compile(r"//[^/\s:@]*:[^/\s@]+@")
+_LONGEST = 300
+_LONGEST_INPUT = 20_000
+
+
 def one_line(error: Exception) -> str:
-    """An error's text in one line of bounded length."""
-    return " ".join(str(error).split())[:300]
+    """An error's text in one line of bounded length, without credentials.
+
+    The answer of an object store, which is in the text, can repeat the signed request: its session token, for example.
+    """
+    text = _CREDENTIALS.sub(r"\1\2[removed]", " ".join(str(error)[:_LONGEST_INPUT].split()))
+    text = _USER_IN_URL.sub("//[removed]@", text)
+    return redact(text)[:_LONGEST]

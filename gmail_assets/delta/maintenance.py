@@ -13,6 +13,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from gmail_assets.delta.errors import one_line
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, TARGET_FILE_BYTES, LakeTable
 from gmail_assets.delta.sql import equals
 from gmail_assets.delta.writer import WRITER_PROPERTIES
@@ -85,7 +86,7 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: i
         # Another run compacted or wrote the same files; a later run compacts.
         return None
     except (DeltaError, OSError) as error:
-        return f"could not be tidied: {' '.join(str(error).split())[:200]}"
+        return f"could not be tidied: {one_line(error)}"
     return "; ".join(done) or None
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gmail_assets.delta.errors import one_line
 from gmail_client.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def dagster_instance() -> Iterator[dg.DagsterInstance | None]:
             instance = dg.DagsterInstance.get()
     except (dg.DagsterError, OSError) as error:
         raise ConfigurationError(
-            f"The Dagster instance in DAGSTER_HOME={home!r} can't be opened: {' '.join(str(error).split())}",
+            f"The Dagster instance in DAGSTER_HOME={home!r} can't be opened: {one_line(error)}",
             fix="Set DAGSTER_HOME to the absolute path of an existing folder, or unset it.",
         ) from None
     with instance:

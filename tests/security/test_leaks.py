@@ -21,6 +21,7 @@ import pytest
 from support.dagster_server import serving
 from support.leaks import leaks, leaks_in_folder
 from support.pages import ROOT
+from support.trap import Trap
 
 from gmail_assets import GmailAccess, GmailResource, LakeLocation, LakeResource
 from gmail_assets.cli import main
@@ -78,6 +79,19 @@ def secrets(gmail: Emulator, bare: Path, monkeypatch: pytest.MonkeyPatch) -> dic
         "S3 token": S3_TOKEN,
         "access token": ACCESS,
     }
+
+
+@pytest.fixture
+def store() -> Iterator[Trap]:
+    """An object store that refuses each request and repeats it, as S3 does where the signature is wrong."""
+    body = (
+        "<?xml version='1.0'?><Error><Code>SignatureDoesNotMatch</Code><Message>No.</Message>"
+        f"<AWSAccessKeyId>AKIAPLANTED</AWSAccessKeyId><CanonicalRequest>GET\nx-amz-security-token:{S3_TOKEN}\n"
+        f"secret: {S3_KEY}</CanonicalRequest></Error>"
+    )
+    head = f"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
+    with Trap(f"{head}Connection: close\r\n\r\n{body}".encode()) as listening:
+        yield listening
 
 
 Setting = Callable[[Emulator, Path, pytest.MonkeyPatch, dict[str, str]], None]
@@ -153,11 +167,8 @@ SCENARIOS: dict[str, Setting] = {
     "rate limited": _call("messages.get", kind="rate-limit", times=2),
     "Gmail not reachable": _variables(GMAIL_API_ROOT="http://127.0.0.1:9"),
     "OAuth not reachable": _variables(GMAIL_OAUTH_ROOT="http://127.0.0.1:9"),
-    "object store not reachable": _variables(
-        GMAIL_LAKE="s3://planted/lake",
-        AWS_ENDPOINT_URL="http://127.0.0.1:9",
-        AWS_ALLOW_HTTP="true",
-        AWS_REGION="x",
+    "object store that repeats the request": _variables(
+        GMAIL_LAKE="s3://planted/lake", AWS_ALLOW_HTTP="true", AWS_REGION="eu-central-1"
     ),
     "service account": _only(
         GMAIL_SERVICE_ACCOUNT_FILE="{folder}/key.json", GMAIL_USER_ID="ada.ashdown@gmail.test"
@@ -196,11 +207,13 @@ def test_no_secret_is_anywhere(
     gmail: Emulator,
     bare: Path,
     secrets: dict[str, str],
+    store: Trap,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     scenario: str,
 ) -> None:
     _ARGUMENTS.clear()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", store.url)
     SCENARIOS[scenario](gmail, bare, monkeypatch, secrets)
     codes = {}
     for words in COMMANDS:
