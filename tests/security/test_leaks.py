@@ -179,7 +179,7 @@ SCENARIOS: dict[str, Setting] = {
     "access token": _only(GMAIL_ACCESS_TOKEN=ACCESS),
     "broken key file": _file(
         "secrets/broken.json",
-        '{"type": "service_account", "client_email": "a@b", "private_key": "-----BEGIN\\n%2", "token_uri": "%1"}',
+        '{"type": "service_account", "client_email": "a@b", "private_key": "-----BEGIN\\n%2", "private_key_id": "%1"}',
         GMAIL_SERVICE_ACCOUNT_FILE="{folder}/broken.json",
     ),
     "broken login file": _file("secrets/login.json", '{"refresh_token": "%0", "client_secret": "%1"'),
@@ -197,6 +197,8 @@ COMMANDS = (
     ["login", "--no-browser", "--timeout", "0.1"],
     ["logout"],
 )
+SUCCEEDS = {"success", "token endpoint cut", "one table refused", "rate limited", "service account"}
+"""Scenarios in which a sync succeeds: after a retry, or with a table that keeps its rows."""
 SMOKE = ("success", "token answer that says the secrets")
 
 
@@ -225,7 +227,7 @@ def test_no_secret_is_anywhere(
         )
         assert not re.search(r"ya29\.\w|-----BEGIN", said.out + said.err)
         assert said.out + said.err
-    assert (codes["sync"] == 0) == (scenario in ("success", "rate limited", "service account")), codes
+    assert (codes["sync"] == 0) == (scenario in SUCCEEDS), codes
     assert leaks(secrets, {"arguments": "\n".join(_ARGUMENTS).encode()}) == []
     (bare / "work" / ".env").unlink(missing_ok=True)
     (bare / "home" / "searched").write_text("So that there is a file, also where no run could start.")
@@ -287,11 +289,9 @@ def test_no_secret_is_in_a_pickled_error_or_named_connection(
 
 _RESOURCES = """
 { workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { ... on RepositoryLocation {
-  repositories { name allTopLevelResourceDetails { name description supportedType: resourceType
+  repositories { name allTopLevelResourceDetails { name description resourceType
     configFields { name description defaultValueAsJson } configuredValues { key value type } }
-    sensors { name description metadata { assetKeys { assetKey { path } } } }
-    assetNodes { opNames description configField { configType { key } }
-      metadataEntries { label description ... on TextMetadataEntry { text } } } } } } } } } }
+    sensors { name description } assetNodes { opNames description } } } } } } } }
 """
 
 

@@ -89,7 +89,7 @@ def test_nothing_is_rendered_run_or_fetched(bare: Path, trap: Trap) -> None:
 def settled(browser: Chromium) -> str:
     """The text of a page once it stays the same for a while."""
     before, stable = "", 0
-    until = time.monotonic() + 40
+    until = time.monotonic() + 15
     while stable < 4 and time.monotonic() < until:
         text = browser.text()
         stable = stable + 1 if text == before and len(text) > 100 else 0
