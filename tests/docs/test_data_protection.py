@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from support.pages import ROOT, commands
+import yaml
+from support.pages import ROOT, blocks, commands
 from support.traces import files_naming
 
 from gmail_assets.cli import main
 from gmail_client.emulator import Emulator
+from gmail_client.spec import Spec
 
 PAGE = ROOT / "docs" / "data-protection.md"
 
@@ -55,3 +57,12 @@ def test_every_command_of_the_page_does_what_it_says(tmp_path: Path, monkeypatch
                     name for name in files_naming(tmp_path / "lake", message_id) if "_delta_log" not in name
                 ]
         assert files_naming(tmp_path / "lake", bob)
+
+
+def test_the_spec_of_the_page_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    (text,) = [text for language, text in blocks(PAGE) if language == "yaml"]
+    spec = Spec.parse(yaml.safe_load(text))
+    monkeypatch.setenv("GMAIL_HASH_KEY", "k" * 32)
+    # So that each serves the other's content.
+    assert len({entry.options.fingerprint for entry in spec.tables}) == 1
+    assert spec.tables[0].options.exclude_labels == ("CATEGORY_PROMOTIONS", "Label_12")

@@ -19,9 +19,11 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import MailboxRegistry, Unfetched
 from gmail_assets.operations.forget import forget_mailbox, forget_messages, resolve
+from gmail_assets.spark_engine import _writer
 from gmail_assets.views.derivation import ViewSources, derive
 from gmail_client.errors import ConfigurationError
-from gmail_client.spec import Spec
+from gmail_client.spec import Spec, SpecTable
+from lakeflow_entry.report import REPORT
 
 ADA, BOB = "ada@example.test", "bob@example.test"
 V2 = Path(__file__).parents[2] / "fixtures" / "lake_state_v2.tar.gz"
@@ -248,3 +250,20 @@ def test_a_lake_that_is_no_folder_of_this_machine_is_listed_through_its_store(
     assert [name for name in files_naming(tmp_path, ADA) if (tmp_path / name).is_file()] == []
     assert sorted(lake.table("messages").mailboxes()) == [BOB]
     assert partition(lake, BOB).count() == 2
+
+
+def test_a_spark_worker_writes_nothing_of_a_forgotten_mailbox(template: Path, tmp_path: Path) -> None:
+    shutil.copytree(template / "lake", tmp_path / "lake")
+    lake = Lake(str(tmp_path / "lake"))
+    forget_mailbox(lake, ADA)
+    messages = rows("7", "8")
+    for address, written in ((BOB, [2]), (ADA, [0])):
+        columns = {"mailbox": [address] * 2, REPORT: pa.nulls(2, pa.string())}
+        batch = pa.table({name: messages[name] for name in messages.schema.names} | columns).to_batches()[0]
+        write = _writer(lake, [SpecTable(source_table="messages")], {address: 9})
+        (told,) = write(iter([batch]))
+        assert [row["written"] for row in told.to_pylist() if row["source"]] == written
+        reports = [row["report"] for row in told.to_pylist() if row["report"]]
+        assert bool(reports) is (address == ADA)
+        assert all("must not be loaded" in report for report in reports)
+    assert sorted(lake.table("messages").mailboxes()) == [BOB]
