@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.demo.__main__ import main
@@ -115,11 +117,40 @@ def test_the_ui_needs_a_demo(capsys):
 
 @pytest.mark.usefixtures("clean_environment")
 def test_a_taken_port_is_said(capsys):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         assert main(["ui", "--port", str(port)]) == ExitCode.INVALID_INPUT
     assert f"Port {port} is in use" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_dagster_for_the_own_mailbox_starts_without_warnings_in_the_location_of_the_workspace(
+    clean_environment: Path,
+):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = clean_environment / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*COMMAND, "dagster", "--port", str(port)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        until = time.monotonic() + 120
+        while "Ready: " not in log.read_text("utf-8"):
+            assert process.poll() is None, log.read_text("utf-8")
+            assert time.monotonic() < until, log.read_text("utf-8")
+            time.sleep(0.5)
+        query = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"
+        answer = requests.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=60).json()
+        assert answer["data"]["workspaceOrError"]["locationEntries"] == [
+            {"name": "gmail", "loadStatus": "LOADED"}
+        ]
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == ExitCode.INTERRUPTED
+    assert "warning" not in log.read_text("utf-8").lower()
