@@ -11,10 +11,13 @@ Gmail does not have (`historySequence`, `partsJson`).
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+
+from gmail_client.printable import short_repr
 
 __all__ = [
     "PARTS_DEPTH",
@@ -30,6 +33,8 @@ PARTS_DEPTH = 5
 """Typed levels of `payload.parts`; `partsJson` has deeper ones (3 of 9,882 test mails have any, no real mail)."""
 
 Row = dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 
 def _field(name: str, kind: pa.DataType, description: str) -> pa.Field:
@@ -274,6 +279,12 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 }
 
 
+_KNOWN = {table: frozenset(schema.names) for table, schema in SCHEMAS.items()}
+_NOTED: set[tuple[str, str]] = set()
+_MOST_NOTED = 50
+"""Fields that are logged in a process: a server that invents names fills no log."""
+
+
 def describe(field: pa.Field) -> str:
     """The description of a field of one of the `SCHEMAS`, at any depth."""
     comment: bytes = (field.metadata or {}).get(b"comment", b"")
@@ -318,11 +329,25 @@ def thread_row(thread: Row) -> Row:
 
 def message_array(messages: Sequence[Row]) -> pa.StructArray:
     """Messages as Gmail sends them, as an array of the struct in `threads.messages`."""
+    _note_unknown("messages", messages)
     rows = [_fold_message(message) for message in messages]
     try:
         return pa.array(rows, _MESSAGE_STRUCT)
     except UnicodeEncodeError:
         return pa.array(_without_surrogates(rows), _MESSAGE_STRUCT)
+
+
+def _note_unknown(table: str, rows: Sequence[Row]) -> None:
+    """Log the names of new fields in Gmail's resources, each once in a process."""
+    unknown: set[str] = set().union(*(row.keys() for row in rows)) - _KNOWN[table]
+    for name in sorted(unknown):
+        if (table, name) not in _NOTED and len(_NOTED) < _MOST_NOTED:
+            _NOTED.add((table, name))
+            _log.warning(
+                "Gmail sends the field %s of %s, for which this version has no column: it is not stored.",
+                short_repr(name),
+                table,
+            )
 
 
 def _without_surrogates(value: Any) -> Any:
@@ -353,8 +378,10 @@ def to_batch(table: str, rows: Sequence[Row]) -> pa.RecordBatch:
 
     Args:
         table: One of the ten names.
-        rows: Gmail's resources. Fields that are not in the schema are dropped; absent ones are null.
+        rows: Gmail's resources. Fields that are not in the schema are dropped, and logged once where they are top-level
+            ones; absent ones are null.
     """
+    _note_unknown(table, rows)
     prepare = _PREPARE.get(table, _plain_row)
     prepared = [prepare(row) for row in rows]
     try:
@@ -368,9 +395,10 @@ def json_row(table: str, row: Row) -> Row:
 
     Args:
         table: One of the ten names.
-        row: Gmail's resource. Top-level fields that are not in the schema are dropped; absent columns, and objects
-            without fields at any depth, are None.
+        row: Gmail's resource. Top-level fields that are not in the schema are dropped and logged once; absent columns,
+            and objects without fields at any depth, are None.
     """
+    _note_unknown(table, (row,))
     prepared = _PREPARE.get(table, _plain_row)(row)
     return {name: _plain(prepared.get(name)) for name in SCHEMAS[table].names}
 
