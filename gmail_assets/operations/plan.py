@@ -128,7 +128,9 @@ def plan_mailbox(
         gmail = _Preview(api, lake, plan.address, spec.tables, profile, progress)
         with ExitStack() as stack:
             nowhere = Lake(stack.enter_context(TemporaryDirectory()))
-            _Pricing(gmail, [_open(entry, plan.address, lake, nowhere) for entry in changing], plan).run()
+            opened = [_open(entry, plan.address, lake, nowhere) for entry in changing]
+            gmail.cleared = {table.name for table, cleared in opened if cleared}
+            _Pricing(gmail, [table for table, _ in opened], plan).run()
     profile_price = api.plan.price("getProfile")
     plan.listing_units = api.usage.since(before).total_units - profile_price
     for entry in spec.tables:
@@ -141,14 +143,18 @@ def plan_mailbox(
     return plan
 
 
-def _open(entry: SpecTable, address: str, lake: Lake, nowhere: Lake) -> TableSync:
-    """Open the table as a sync does; a missing one is created in a temporary folder."""
+def _open(entry: SpecTable, address: str, lake: Lake, nowhere: Lake) -> tuple[TableSync, bool]:
+    """Open the table as a sync does; a missing one is created in a temporary folder.
+
+    Returns:
+        The table, and whether the sync deletes its rows first.
+    """
     place = lake if lake.find(entry.table_name) is not None else nowhere
     table = open_table(place, entry, address)
     if table.partition.changed_format:
         # Everything is fetched again, as if nothing were stored.
-        table = open_table(nowhere, entry, address)
-    return table
+        return open_table(nowhere, entry, address), True
+    return table, False
 
 
 def _snapshot(api: GmailApi, entry: SpecTable, address: str, lake: Lake) -> TableCost:
@@ -181,6 +187,7 @@ class _Preview(SyncPlanner):
         on_progress: Callable[[Progress], None],
     ) -> None:
         super().__init__(api, lake, address, pipeline, profile, on_progress)
+        self.cleared: set[str] = set()
         self._through: dict[str, int] = {}
         self._brought: dict[str, set[tuple[str, str, ContentPolicy | None]]] = {}
 
@@ -191,6 +198,11 @@ class _Preview(SyncPlanner):
             for message_id in share.requested:
                 brought = (table.name, table.options.format, table.options.policy)
                 self._brought.setdefault(message_id, set()).add(brought)
+
+    def source(self, table: TableSync) -> StoredContent | None:
+        """See `SyncPlanner.source`; a table that the sync clears first gives nothing."""
+        source = super().source(table)
+        return None if source is not None and source.source in self.cleared else source
 
     def labels_since(self, source: StoredContent) -> int:
         """See `SyncPlanner.labels_since`."""

@@ -182,3 +182,17 @@ def test_new_mail_is_one_commit_for_each_table(tmp_path: Path) -> None:
             both, 1
         )
         assert_lake_holds(lake, gmail, list(both.values()), gmail.addresses[0])
+
+
+def test_a_table_that_is_cleared_for_another_format_gives_no_content(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    with Emulator(messages=40, seed=11, mean_json_kb=2) as gmail:
+        first = {
+            "messages": spec("messages", format="metadata"),
+            "threads": spec("threads", format="metadata", q="has:attachment"),
+        }
+        run(gmail, lake, first)
+        second = {"messages": spec("messages"), "threads": spec("threads", format="metadata")}
+        plan = planned(gmail, lake, second)
+        results = run(gmail, lake, second)
+        assert abs(plan.units - max(result.units for result in results.values())) <= PAGE

@@ -244,3 +244,17 @@ def test_lost_rows_have_an_exit_code_and_are_brought_back(run, gmail: Emulator, 
     assert outcome.code == ExitCode.SUCCESS
     assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
     assert "unexplained" not in run("status").out
+
+
+def test_a_start_date_is_a_filter_of_one_run(run, place: Path):
+    outcome = run("sync", "messages", "--start-date", "2024-06-01", "--quiet")
+    assert outcome.code == ExitCode.SUCCESS
+    dates = DeltaTable(str(place / "lake" / "messages")).to_pyarrow_table()["internalDate"].to_pylist()
+    assert dates
+    assert min(map(int, dates)) >= 1_717_200_000_000
+    outcome = run("sync", "messages", "--start-date", "June")
+    assert outcome.code == ExitCode.INVALID_INPUT
+    assert "Option 'startDate' is 'June', which is not valid" in outcome.err
+    outcome = run("sync", "messages", "--q", "(is:unread")
+    assert outcome.code == ExitCode.INVALID_INPUT
+    assert "a parenthesis is not closed" in outcome.err
