@@ -27,6 +27,7 @@ from deltalake.fs import DeltaStorageHandler
 from gmail_assets.delta.app_ids import StateReader, legacy_base
 from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.lease import LEASE_FIELDS
 from gmail_assets.delta.maintenance import vacuum
 from gmail_assets.delta.sql import equals
 from gmail_assets.delta.sync_state import STATE_FIELDS, erased
@@ -165,7 +166,7 @@ def _fences(table: DeltaTable, name: str, address: str, *, whole: bool) -> list[
         fields = [*STATE_FIELDS, *_DERIVED_FIELDS]
         transactions += read.migration(fence, carried=() if whole else fields)
         if whole:
-            transactions += erased(read.hashed, read.base, fence, _DERIVED_FIELDS)
+            transactions += erased(read.hashed, read.base, fence, (*_DERIVED_FIELDS, *LEASE_FIELDS))
         else:
             transactions.append(Transaction(f"{read.base}/{_WRITER}", fence))
     return transactions

@@ -7,7 +7,15 @@ import re
 from gmail_client.errors import GmailError
 from gmail_client.http.error_mapping import redact
 
-__all__ = ["LakeError", "SchemaMismatchError", "WriterConflictError", "one_line", "unreadable", "unwritable"]
+__all__ = [
+    "LakeError",
+    "MailboxBusyError",
+    "SchemaMismatchError",
+    "WriterConflictError",
+    "one_line",
+    "unreadable",
+    "unwritable",
+]
 
 
 class LakeError(GmailError):
@@ -22,6 +30,10 @@ class WriterConflictError(LakeError):
     """Another run wrote the same mailbox's partition; this run's commit was refused."""
 
     retryable = True
+
+
+class MailboxBusyError(LakeError):
+    """Another run holds the lease of the mailbox's partition; this run stopped before it spent quota."""
 
 
 def unreadable(location: str, error: Exception) -> LakeError:

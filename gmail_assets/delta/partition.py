@@ -21,6 +21,7 @@ from deltalake import (
 
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
+from gmail_assets.delta.lease import PartitionLease
 from gmail_assets.delta.restores import brought_back, restores
 from gmail_assets.delta.scan import as_schema
 from gmail_assets.delta.sql import literal
@@ -51,6 +52,7 @@ class MailboxPartition:
         written: This product has committed for this mailbox.
         restored: Someone restored an older version of the table after this partition's last commit.
         changed_format: Rows of another format may be stored.
+        lease: The lease that commits carry while a run loads or reconciles.
 
     Raises:
         NewerStateError: A later release of this product wrote the partition.
@@ -63,6 +65,7 @@ class MailboxPartition:
         self._read = StateReader(table.delta, address, table.source)
         self._base = self._read.base
         self._fence = self._read(f"{self._base}/writer")
+        self.lease = PartitionLease(self._base, self._read)
         self.state, version = read_state(self._read, self._base, fingerprint, format_)
         self.written = version is not None
         # Transactions survive a restore; the rows that it brought back are older.
@@ -250,6 +253,12 @@ class MailboxPartition:
         self._write(write, state)
         self.changed_format = False
 
+    def end_lease(self) -> None:
+        """Release the lease of a run that ends early; a commit only if the last one carried a lease."""
+        self.lease.hold(0)
+        if self.lease.committed:
+            self.commit(self.state)
+
     def commit(self, state: SyncState) -> None:
         """Write a state without rows."""
         self._write(lambda properties: commit_alone(self.table, properties), state)
@@ -384,9 +393,11 @@ class MailboxPartition:
         written = transactions(state, self._read.hashed, self._base, fence)
         old_fields = [f"{self._fingerprint}/{field}" for field in ("history", "load")]
         written += self._read.migration(fence, ended=old_fields)
+        written += self.lease.transactions()
         commit_fenced(self.table, self.address, write, written, fence_app=f"{self._base}/writer")
         self._read = StateReader(self.table.delta, self.address, self.table.source)
         self._fence = fence
+        self.lease.note_committed(written)
         self.written = True
         self.restored = False
         self.state = state

@@ -132,23 +132,24 @@ def sync(
 
     Raises:
         MassDeletionError: See `allow_mass_delete`; nothing was deleted.
+        MailboxBusyError: Another run loads or reconciles the same tables of the mailbox; nothing was spent.
         WriterConflictError: Another run writes the same mailbox; this run's commit was refused.
         IncompleteReadError: A requested message has no outcome: a defect; the cursor stays.
         GmailError: A request failed; commits stay, and the next run continues from there.
     """
     run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample)
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
-    run.open(
-        list(tables),
-        pipeline=list(pipeline),
-        full_refresh=full_refresh,
-        reconcile=reconcile,
-        replay_from=replay_from,
-    )
-    versions = {table.name: table.partition.table.delta.version() for table in run.tables}
     complete = True
     try:
-        with collected_seldom():
+        with run.leases(), collected_seldom():
+            run.open(
+                list(tables),
+                pipeline=list(pipeline),
+                full_refresh=full_refresh,
+                reconcile=reconcile,
+                replay_from=replay_from,
+            )
+            versions = {table.name: table.partition.table.delta.version() for table in run.tables}
             run.run()
     except TimeUpError:
         complete = False

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from gmail_assets.delta.errors import LakeError
 from gmail_assets.delta.lake import Lake
@@ -26,7 +26,7 @@ from gmail_client.changes import Changes, MessageChange
 from gmail_client.client import Mailbox
 from gmail_client.deletion import check_mass_deletion
 from gmail_client.errors import GmailError, HistoryExpiredError, UnavailableError
-from gmail_client.fetch import FetchedThread, FetchRequest, chunks, fetch
+from gmail_client.fetch import CHUNK_MESSAGES, FetchedThread, FetchRequest, chunks, fetch
 from gmail_client.spec import SpecTable
 
 __all__ = ["SyncRun"]
@@ -34,6 +34,7 @@ __all__ = ["SyncRun"]
 _MOST_FAILURES = 100
 """Messages more than before that Gmail may refuse before a run takes it for an outage."""
 _PROGRESS_SECONDS = 0.5
+_LEAST_LEASE_SECONDS = 600.0
 
 
 class SyncRun:
@@ -88,6 +89,11 @@ class SyncRun:
         """Open the tables and decide for each how it is synced."""
         self.address = self.mailbox.address
         self.registry.check_name(self.mailbox.user_id, self.address)
+        self.tables = [open_table(self.lake, spec, self.address) for spec in specs]
+        # Once more: a mailbox that is forgotten from here on has the next commit of these tables refused.
+        self.registry.refuse_forgotten(self.address)
+        for table in self.tables:
+            table.partition.lease.check_free(self.address, table.name)
         self.gmail = SyncPlanner(
             self.api,
             self.lake,
@@ -97,18 +103,17 @@ class SyncRun:
             self.on_progress,
             self.chance,
         )
-        self.tables = [open_table(self.lake, spec, self.address) for spec in specs]
-        # Once more: a mailbox that is forgotten from here on has the next commit of these tables refused.
-        self.registry.refuse_forgotten(self.address)
         for table in self.tables:
             table.retries = self.registry.unfetched(self.address, table.name)
         self.warnings += self.gmail.open(self.tables, reconcile=reconcile, replay_from=replay_from)
         for table in self.tables:
             if full_refresh or table.partition.changed_format:
                 table.load(self.gmail.head)
+                table.partition.lease.hold(self._lease_seconds)
                 table.partition.clear(table.state)
             elif table.mode == "reconcile" and table.partition.state.cursor is not None:
                 # Before anything else: at the next run the head may be past the cursor, which would look valid.
+                table.partition.lease.hold(self._lease_seconds)
                 table.partition.commit(table.state)
 
     def run(self) -> None:
@@ -131,6 +136,27 @@ class SyncRun:
             method="history.list",
         )
 
+    @contextmanager
+    def leases(self) -> Iterator[None]:
+        """Release the leases of the tables when the block ends early; those of a killed run end at their time."""
+        try:
+            yield
+        except BaseException:  # Ctrl-C and Dagster's termination of a run, too
+            for table in self.tables:
+                with suppress(LakeError):
+                    table.partition.end_lease()
+            raise
+        finally:
+            for table in self.tables:
+                table.partition.lease.hold(0)
+
+    @property
+    def _lease_seconds(self) -> float:
+        """Three times as long as a chunk takes at Gmail's quota, at least ten minutes."""
+        plan = self.api.plan
+        chunk_seconds = CHUNK_MESSAGES * plan.price("messages.get") / plan.user_per_minute * 60
+        return max(_LEAST_LEASE_SECONDS, 3 * chunk_seconds)
+
     def _progress(self, phase: str, done: int = 0, total: int | None = None) -> Progress:
         rows = sum(table.written for table in self.tables)
         units = self.api.usage.snapshot().total_units - self._units_before
@@ -143,7 +169,9 @@ class SyncRun:
 
     def _reconcile(self, tables: Sequence[TableSync]) -> None:
         for table in tables:
-            if table.mode == "full_load" and table.partition.state.load_start != table.start:
+            table.partition.lease.hold(self._lease_seconds)
+            begins = table.mode == "full_load" and table.partition.state.load_start != table.start
+            if begins or not table.partition.lease.committed:
                 # For all tables before the first rows of any: after a crash the sensor continues with all of them.
                 table.partition.commit(table.state)
         listing = self.gmail.read_inputs(tables)
@@ -258,7 +286,7 @@ class SyncRun:
             self._fetch_groups(plan, known, total)
         return known
 
-    @contextlib.contextmanager
+    @contextmanager
     def _saved_at_end(self, tables: Iterable[TableSync]) -> Iterator[None]:
         """Where the run ends within the block, what was fetched is written, for it is paid, and what failed recorded.
 
@@ -271,7 +299,7 @@ class SyncRun:
             except Exception:
                 for table in tables:
                     # A table that could not be written before can't be written now; the first error says why.
-                    with contextlib.suppress(LakeError):
+                    with suppress(LakeError):
                         table.flush()
                         self._record_failures(table)
                 raise
@@ -435,6 +463,7 @@ class SyncRun:
             # Failures are recorded before the cursor moves past them, and removed only after that commit.
             self._record_failures(table)
             table.check_conserved()
+            table.partition.lease.hold(0)
             table.write_changes(plan.changes, self._synced(table, plan.changes.head))
             table.start = plan.changes.head
             if not table.failed or not table.retries.keys() <= table.failed.keys():

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = re.sub(r"[`*]", "", (ROOT / "docs" / "troubleshooting.md").read_text("utf-8"))
 KINDS = set(errors.__all__) | {
     "LakeError",
+    "MailboxBusyError",
     "MassDeletionError",
     "SchemaMismatchError",
     "SparkError",
