@@ -7,11 +7,13 @@ full load or a reconciliation. The results are plain values; the caller stores t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from gmail_client.api import GmailApi
+from gmail_client.errors import HistoryExpiredError, NotFoundError
 from gmail_client.options import TableOptions
 from gmail_client.search import search_within
 
@@ -23,6 +25,8 @@ __all__ = [
     "list_thread_heads",
     "read_changes",
 ]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -37,6 +41,7 @@ class MessageChange:
         labels: Its resulting labels if a record states the whole set; else None.
         added: Labels added since `labels` was known.
         removed: Labels removed since `labels` was known.
+        unclear: A record names it without saying what happened; its labels were read.
         moved: Labels that any of the records added or removed.
     """
 
@@ -48,6 +53,7 @@ class MessageChange:
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     moved: frozenset[str] = frozenset()
+    unclear: bool = False
 
     def labels_after(self, stored: Iterable[str] | None) -> tuple[str, ...] | None:
         """The labels once the change is applied.
@@ -117,6 +123,11 @@ def read_changes(api: GmailApi, start: int, *, limit: int | None = None, head: i
             first_head = record if first_head is None else first_head
             continue
         record_id = int(record["id"])
+        if record_id <= start:
+            _log.warning(
+                "history.list: ignored record %s, which is not after the start %s.", record_id, start
+            )
+            continue
         if head is not None and record_id > head:
             break
         touched = _touched(record)
@@ -125,6 +136,7 @@ def read_changes(api: GmailApi, start: int, *, limit: int | None = None, head: i
             if len(changes.messages) + new > limit:
                 changes.more = True
                 changes.head = last
+                _read_unclear(api, changes)
                 return changes
         _apply(changes.messages, record, record_id, shared)
         changes.records += 1
@@ -132,7 +144,36 @@ def read_changes(api: GmailApi, start: int, *, limit: int | None = None, head: i
     # The first page's head: records made while the pages were read may be missing from later pages.
     reached = start if first_head is None else first_head
     changes.head = max(start, last, reached if head is None else min(reached, head))
+    _read_unclear(api, changes)
     return changes
+
+
+def _read_unclear(api: GmailApi, changes: Changes) -> None:
+    """Read messages of which the records don't name the thread, or don't say what happened.
+
+    Raises:
+        HistoryExpiredError: A message is gone whose thread no record names: only a listing shows what it left.
+    """
+    unclear = [
+        message_id
+        for message_id, change in changes.messages.items()
+        if not change.thread_id or (change.unclear and change.labels is None and not change.deleted)
+    ]
+    for result in (
+        api.get_many(api.message_call(message_id, "minimal") for message_id in unclear) if unclear else ()
+    ):
+        change = changes.messages[result.call.key]
+        if result.json is not None:
+            change.thread_id = result.json["threadId"]
+            change._set(tuple(result.json.get("labelIds", ())))
+        elif isinstance(result.error, NotFoundError):
+            change.deleted = True
+        if not change.thread_id:
+            raise HistoryExpiredError(
+                f"history.list does not name the thread of the message {result.call.key}, which can't be read.",
+                fix="The next run reconciles the table with the whole mailbox.",
+                method="history.list",
+            )
 
 
 def _records(api: GmailApi, start: int) -> Iterator[dict[str, Any] | int]:
@@ -146,21 +187,22 @@ _EVENTS = ("messagesAdded", "labelsAdded", "labelsRemoved", "messagesDeleted")
 
 
 def _touched(record: dict[str, Any]) -> set[str]:
-    return {event["message"]["id"] for kind in _EVENTS for event in record.get(kind, ())}
+    named = {message["id"] for message in record.get("messages", ())}
+    return named.union(event["message"]["id"] for kind in _EVENTS for event in record.get(kind, ()))
 
 
 def _apply(
     messages: dict[str, MessageChange], record: dict[str, Any], record_id: int, shared: dict[Hashable, Any]
 ) -> None:
     """Apply one record; `shared` holds each distinct label set once, because a mailbox has few of them."""
+    named = {message["id"]: message for message in record.get("messages", ())}
+    threads = {message_id: message.get("threadId", "") for message_id, message in named.items()}
     for kind in _EVENTS:
         for event in record.get(kind, ()):
             message = event["message"]
-            change = messages.get(message["id"])
-            if change is None:
-                change = messages[message["id"]] = MessageChange(message.get("threadId", ""), record_id)
-            change.thread_id = message.get("threadId") or change.thread_id
-            change.history_id = max(change.history_id, record_id)
+            named.pop(message["id"], None)
+            thread_id = message.get("threadId") or threads.get(message["id"], "")
+            change = _change_of(messages, message["id"], thread_id, record_id)
             change.deleted = kind == "messagesDeleted"
             change.arrived = change.arrived or kind == "messagesAdded"
             if change.deleted:
@@ -175,6 +217,21 @@ def _apply(
                 change._put_on(event.get("labelIds", ()))
             elif kind == "labelsRemoved":
                 change._take_off(event.get("labelIds", ()))
+    for message_id in named:
+        # Named in no event: something happened to it, and the record does not say what.
+        change = _change_of(messages, message_id, threads[message_id], record_id)
+        change.unclear, change.deleted, change.labels = True, False, None
+
+
+def _change_of(
+    messages: dict[str, MessageChange], message_id: str, thread_id: str, record_id: int
+) -> MessageChange:
+    change = messages.get(message_id)
+    if change is None:
+        change = messages[message_id] = MessageChange(thread_id, record_id)
+    change.thread_id = thread_id or change.thread_id
+    change.history_id = max(change.history_id, record_id)
+    return change
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,7 +263,7 @@ class DeleteReader:
         telling = {*self.options.label_ids, *self.options.exclude_labels}
         if not self.options.include_spam_trash:
             telling |= HIDDEN_LABELS
-        return bool(change.moved & telling)
+        return change.unclear or bool(change.moved & telling)
 
     def _labels(self, changes: Changes, keys: set[str]) -> dict[str, tuple[str, ...] | None]:
         """Each message's labels after the changes; read where no record names the whole set."""

@@ -273,9 +273,10 @@ def test_a_few_rounds_of_writes_through_google_s_client(gmail: Emulator, tmp_pat
         Behavior(
             history_records_without_events=True, history_record_ids_repeat=True, empty_label_ids="empty"
         ),
+        Behavior(history_message_fields="id"),
     ],
     indirect=True,
-    ids=["defaults", "ids only", "no events"],
+    ids=["defaults", "ids only", "no events", "no thread ids"],
 )
 def test_rounds_of_writes_through_google_s_client(gmail: Emulator, tmp_path: Path) -> None:
     assert len(live(gmail, tmp_path, 24, seed=24)) >= 29

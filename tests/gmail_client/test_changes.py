@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from gmail_client.api import HistoryPage
+from gmail_client.api import ApiCall, ApiResult, HistoryPage
 from gmail_client.changes import read_changes
+from gmail_client.errors import HistoryExpiredError, NotFoundError
 
 
 class History:
@@ -103,3 +104,77 @@ def test_the_last_record_that_names_a_thread_says_it() -> None:
     history = History(([named(11, "t"), named(12, "u"), named(13, None)], 13))
     (change,) = read_changes(history, 10).messages.values()  # type: ignore[arg-type]
     assert (change.thread_id, change.history_id) == ("u", 13)
+
+
+class Readable(History):
+    """A history whose messages can be read: id to thread and labels; others are gone."""
+
+    def __init__(
+        self, found: dict[str, tuple[str, list[str]]], *pages: tuple[list[dict[str, Any]], int]
+    ) -> None:
+        super().__init__(*pages)
+        self.found = found
+        self.read: list[str] = []
+
+    def message_call(self, message_id: str, format: str) -> ApiCall:
+        assert format == "minimal"
+        return ApiCall("messages.get", f"/{message_id}", key=message_id)
+
+    def get_many(self, calls: Iterable[ApiCall]) -> Iterator[ApiResult]:
+        for call in calls:
+            self.read.append(call.key)
+            if call.key in self.found:
+                thread, labels = self.found[call.key]
+                yield ApiResult(call, {"id": call.key, "threadId": thread, "labelIds": labels}, None, 1)
+            else:
+                yield ApiResult(call, None, NotFoundError("gone", fix="-"), 1)
+
+
+def test_a_message_that_a_record_names_without_an_event_is_read() -> None:
+    bare = [{"id": name, "threadId": "t"} for name in ("a", "b", "c")]
+    known = {"messages": bare[2:], "labelsAdded": [{"message": message("c", "INBOX"), "labelIds": ["INBOX"]}]}
+    history = Readable({"a": ("t", ["STARRED"])}, ([record(11, messages=bare[:2]), record(12, **known)], 12))
+    found = read_changes(history, 10).messages  # type: ignore[arg-type]
+    assert history.read == ["a", "b"]
+    assert (found["a"].labels, found["a"].deleted, found["a"].unclear) == (("STARRED",), False, True)
+    assert (found["b"].deleted, found["b"].thread_id) == (True, "t")
+    assert (found["c"].labels, found["c"].unclear) == (("INBOX",), False)
+
+
+def test_what_a_later_record_says_needs_no_read() -> None:
+    bare = [{"id": name, "threadId": "t"} for name in ("a", "b")]
+    later = record(
+        12, messagesDeleted=[{"message": message("a")}], labelsAdded=[{"message": message("b", "INBOX")}]
+    )
+    history = Readable({}, ([record(11, messages=bare), later], 12))
+    found = read_changes(history, 10).messages  # type: ignore[arg-type]
+    assert history.read == []
+    assert (found["a"].deleted, found["b"].labels) == (True, ("INBOX",))
+
+
+def test_a_thread_is_named_by_the_list_of_messages_or_read() -> None:
+    by_list = record(11, messages=[{"id": "a", "threadId": "t"}], messagesAdded=[{"message": {"id": "a"}}])
+    alone = record(12, messagesAdded=[{"message": {"id": "b"}}])
+    history = Readable({"b": ("u", ["INBOX"])}, ([by_list, alone], 12))
+    found = read_changes(history, 10).messages  # type: ignore[arg-type]
+    assert history.read == ["b"]
+    assert (found["a"].thread_id, found["b"].thread_id, found["b"].labels) == ("t", "u", ("INBOX",))
+
+
+def test_a_deleted_message_whose_thread_is_unknown_needs_a_reconciliation() -> None:
+    history = Readable({}, ([record(11, messagesDeleted=[{"message": {"id": "a"}}])], 12))
+    with pytest.raises(HistoryExpiredError, match="does not name the thread of the message a"):
+        read_changes(history, 10)  # type: ignore[arg-type]
+
+
+def test_records_that_are_not_after_the_start_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    old = record(2, messagesDeleted=[{"message": message("a")}])
+
+    class Unfiltered(History):
+        def history(self, start: str) -> Iterator[HistoryPage]:
+            for records, head in self.pages:
+                yield HistoryPage(records, str(head), None)
+
+    changes = read_changes(Unfiltered(([record(11, **added("b")), old], 12)), 10)  # type: ignore[arg-type]
+    assert changes.messages.keys() == {"b"}
+    assert "ignored record 2" in caplog.text
