@@ -1,0 +1,91 @@
+"""Restores of a table: which commits they are, what they brought back, and how little of the log is read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.restores import brought_back, restores
+from gmail_client.schema import to_batch
+
+
+def table(tmp_path: Path) -> LakeTable:
+    return Lake(str(tmp_path)).table("messages")
+
+
+def append(tmp_path: Path, *ids: str) -> int:
+    """Adds rows; the version afterwards."""
+    opened = table(tmp_path)
+    rows = [{"id": one, "threadId": one, "historyId": "5"} for one in ids]
+    MailboxPartition(opened, "a@b.test", "all", "full").append(
+        pa.Table.from_batches([to_batch("messages", rows)])
+    )
+    return opened.delta.version()
+
+
+def versions(tmp_path: Path, after: int) -> list[int]:
+    return [int(entry["version"]) for entry in restores(table(tmp_path), after)]
+
+
+def test_only_restores_after_a_version_count_newest_first(tmp_path: Path) -> None:
+    first = append(tmp_path, "a")
+    second = append(tmp_path, "b")
+    assert versions(tmp_path, 0) == []
+    for target in (first, second):
+        table(tmp_path).delta.restore(target)
+    append(tmp_path, "c")
+    newest = table(tmp_path).delta.version()
+    assert versions(tmp_path, second) == [newest - 1, newest - 2]
+    assert versions(tmp_path, newest - 2) == [newest - 1]
+    assert versions(tmp_path, newest - 1) == versions(tmp_path, newest) == []
+
+
+def test_what_a_restore_brought_back_is_the_version_it_names(tmp_path: Path) -> None:
+    first = append(tmp_path, "a")
+    moment = datetime.now(UTC)
+    append(tmp_path, "b")
+    table(tmp_path).delta.restore(first)
+    table(tmp_path).delta.restore(moment)
+    opened = table(tmp_path)
+    by_moment, by_version = restores(opened, first)
+    for restore in (by_version, by_moment):
+        earlier = brought_back(opened, restore)
+        assert earlier is not None
+        assert earlier.to_pyarrow_table()["id"].to_pylist() == ["a"]
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"version": "nothing"}, {"version": "999"}, {"datetime": "soon"}, None]
+)
+def test_a_version_that_cannot_be_had_is_none(tmp_path: Path, parameters: dict[str, str] | None) -> None:
+    append(tmp_path, "a")
+    assert brought_back(table(tmp_path), {"operationParameters": parameters}) is None
+
+
+def test_each_commit_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = append(tmp_path, "a")
+    asked: list[int | None] = []
+    history = DeltaTable.history
+
+    def counted(self: DeltaTable, limit: int | None = None) -> list[dict[str, object]]:
+        asked.append(limit)
+        return history(self, limit)
+
+    monkeypatch.setattr(DeltaTable, "history", counted)
+    for _ in range(4):
+        append(tmp_path, "b")
+    asked.clear()
+    restores(table(tmp_path), first)
+    assert len(asked) <= 1
+    asked.clear()
+    restores(table(tmp_path), first)
+    assert asked == []
+    append(tmp_path, "c")
+    restores(table(tmp_path), first)
+    assert sum(limit or 99 for limit in asked) <= 2
