@@ -1,5 +1,5 @@
 -- `emails` and `message_labels` as views over the tables `messages` and `labels` of a pipeline on Databricks (or Spark 4).
--- Run it in the catalog and schema of those tables. docs/databricks.md says where a view differs from the derived table.
+-- Run it in the catalog and schema of those tables. docs/databricks.md describes how the views differ from the derived tables.
 
 CREATE OR REPLACE VIEW emails AS
 WITH names AS (

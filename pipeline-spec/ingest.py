@@ -1,7 +1,7 @@
-"""A pipeline on Databricks: Gmail's ten tables by the connection `gmail_connector`.
+"""A pipeline on Databricks: Gmail's ten tables through the connection `gmail_connector`.
 
-Put this file and `_generated_gmail_python_source.py` (`gmail-assets bundle --file .`) side by side into the pipeline's
-source folder. docs/databricks.md walks through the rest.
+Put this file and `_generated_gmail_python_source.py` (`gmail-assets bundle --file .`) into the pipeline's source
+folder. docs/databricks.md describes the other steps.
 """
 
 from _generated_gmail_python_source import get_register_function, ingest
@@ -15,7 +15,7 @@ pipeline_spec = {
             "table": {
                 "source_table": "messages",
                 "table_configuration": {
-                    "q": "newer_than:7d",  # leave it out for the whole mailbox
+                    "q": "newer_than:7d",  # remove it to load the whole mailbox
                     "labelIds": "INBOX",
                 },
             }
@@ -32,7 +32,7 @@ pipeline_spec = {
     ],
 }
 
-# `spark` is the pipeline's session. The setting lets Unity Catalog put the connection's options into the source.
+# `spark` is the pipeline's session. With this setting, Unity Catalog passes the connection's options to the source.
 spark.conf.set("spark.databricks.unityCatalog.connectionDfOptionInjection.enabled", "true")  # noqa: F821
 
 register_lakeflow_source = get_register_function(source_name)

@@ -15,24 +15,23 @@ from gmail_client.views import VIEWS, View
 _INTRODUCTION = f"""\
 # The tables
 
-<!-- Made by `python scripts/tables_doc.py > docs/tables.md`; a test sees that it is fresh. -->
+<!-- Made by `python scripts/tables_doc.py > docs/tables.md`; a test checks that it is up to date. -->
 
-Ten tables, each with the columns that Gmail's API has, by Gmail's own names. In the lake every table begins with
-`mailbox`; a row's key is `mailbox` and the key named here. Strings stay strings (`historyId` and `internalDate` too),
-counts are 64-bit integers, nested objects are structs, and what Gmail leaves out is null.
+Ten tables with the columns and the names of Gmail's API. In the lake, the first column of every table is `mailbox`; the
+primary key is `mailbox` and the key given below. Strings stay strings (also `historyId` and `internalDate`), counts are
+64-bit integers, nested objects are structs, and a field that Gmail omits is null.
 
-- **cdc_with_deletes**: kept equal to the mailbox from its history. `historySequence` orders changes; it is `historyId`
-  as a number, because as text '999' sorts after '1000'.
-- **snapshot**: read whole each time; one commit replaces the mailbox's rows.
-- With `deletes: keep` ([options](options.md)) the last column is `_deletedAt`: when the row was found to have left the
-  mailbox.
-- `payload` keeps the nesting of a mail: {PARTS_DEPTH} typed levels of `parts`; what lies deeper is in `partsJson`,
-  exactly as Gmail sent it.
-- A body's `data` is base64url, as Gmail sends it. `attachmentId` differs between two reads of the same message: never
-  join by it.
-- Three small tables beside the ten are the lake's own memory: `_gmail_mailboxes` (which address a configured name stood
-  for), `_gmail_unfetched` (messages that Gmail would not give, and that every run tries again) and `_gmail_forgotten`
-  (hashes of erased mailboxes).
+- **cdc_with_deletes**: synced from Gmail's history, deletes included. `historySequence` orders the changes; it is
+  `historyId` as a number, because as a string '999' sorts after '1000'.
+- **snapshot**: read completely by each run; one commit replaces the mailbox's rows.
+- With `deletes: keep` ([options](options.md)), the last column is `_deletedAt`: the time when a sync found the row's
+  delete.
+- `payload` keeps the nested structure of a message: {PARTS_DEPTH} typed levels of `parts`; deeper levels are in
+  `partsJson`, exactly as Gmail sent them.
+- A body's `data` is base64url, as Gmail sends it. `attachmentId` differs between two reads of the same message: don't
+  use it as a join key.
+- The lake also has three internal tables: `_gmail_mailboxes` (configured names and their addresses), `_gmail_unfetched`
+  (messages that Gmail refused, and that every run tries again) and `_gmail_forgotten` (hashes of erased mailboxes).
 """
 
 _MESSAGE_COLUMNS = {"threads": "messages", "drafts": "message"}
@@ -41,17 +40,18 @@ _MESSAGE_COLUMNS = {"threads": "messages", "drafts": "message"}
 _DERIVED = """\
 # Derived tables
 
-Flat tables for queries ([examples](querying.md)), computed from `messages` and `labels` in the lake: they use no quota.
-Each run of the sync changes the rows whose message or label changed. Names are snake_case, times are timestamps in UTC.
+Flat tables for queries ([examples](querying.md)), computed from `messages` and `labels` in the lake, without quota.
+Each sync updates only the rows whose message or label changed. Names are snake_case, times are timestamps in UTC.
 
-- What was not read is null: with `format: metadata` there are no bodies and no attachments, with `format: minimal` no
-  headers either. A list of recipients is empty where the mail has none, and null where its headers were not read.
-- What can't be read is null too: a Date header that is no date, an address without a name.
-- Texts have no control characters but line feeds and tabs, and those only in bodies. Addresses are in lower case.
-- `body_text` is made from HTML where a mail has no text part, without hidden text, links and images. Quoted text is
-  part of it: the libraries that split replies take over 2 ms per message and miss most languages.
-- Rows of a message that is deleted, soft-deleted or filtered out leave.
-- Threads have no summary of their own: `GROUP BY thread_id` over `emails` is one line.
+- A value that was not read is null: with `format: metadata` there are no bodies and no attachments, with
+  `format: minimal` no headers either. A list of recipients is empty if the message has none, and null if its headers
+  were not read.
+- A value that can't be parsed is null too, for example an invalid Date header.
+- Texts contain no control characters except line feeds and tabs, and those only in bodies. Addresses are in lower case.
+- If a message has no text part, `body_text` is converted from HTML, without hidden text, links and images. It includes
+  quoted replies: the libraries that remove them take over 2 ms per message and support few languages.
+- When a message is deleted, soft-deleted or filtered out, its rows are deleted.
+- There is no derived table of threads: use `GROUP BY thread_id` over `emails`.
 """
 
 
@@ -71,7 +71,7 @@ def _view_section(view: View) -> str:
         "",
         f"Key: {', '.join(f'`{name}`' for name in view.primary_key)}.",
         "",
-        "| Column | Type | What it is |",
+        "| Column | Type | Description |",
         "|---|---|---|",
         f"| `mailbox` | string | {MAILBOX_DESCRIPTION} |",
     ]
@@ -92,7 +92,7 @@ def _section(table: Table) -> str:
         + (f"Cursor: `{table.cursor}`. " if table.cursor else "")
         + f"Options: {', '.join(f'`{name}`' for name in table.options)}.",
         "",
-        "| Column | Type | What it is |",
+        "| Column | Type | Description |",
         "|---|---|---|",
         f"| `mailbox` | string | {MAILBOX_DESCRIPTION} |",
     ]
@@ -107,7 +107,7 @@ def _section(table: Table) -> str:
 
 
 def _rows(field: pa.Field, prefix: str, seen_parts: bool = False) -> Iterator[tuple[str, str, str]]:
-    """The field and, below it, those of its struct; `parts` inside `parts` is told once."""
+    """The field and the fields of its struct; `parts` inside `parts` is described once."""
     path = f"{prefix}{field.name}"
     inner = field.type.value_type if pa.types.is_list(field.type) else field.type
     nested = pa.types.is_struct(inner)
@@ -119,7 +119,7 @@ def _rows(field: pa.Field, prefix: str, seen_parts: bool = False) -> Iterator[tu
             yield (
                 path,
                 kind,
-                f"The same again, {PARTS_DEPTH} levels in all; the last has `partsJson` in its place.",
+                f"The same structure, {PARTS_DEPTH} levels in total; the last level has `partsJson` instead.",
             )
             return
         seen_parts = True
