@@ -9,7 +9,7 @@ import click
 
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.cli.options import output_options
-from gmail_assets.cli.output import Output
+from gmail_assets.cli.output import Output, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,11 +94,9 @@ def _confirm(address: str, messages: Sequence[str], clean_log: bool, lake: str, 
     what = f"{len(messages)} messages of {address}" if messages else f"the mailbox {address}"
     if not sys.stdin.isatty():
         raise click.UsageError(f"Erasing {what} can't be undone: add --yes to confirm it.")
-    click.echo(
-        f"This erases {what} from the lake {lake}, with all old versions. It can't be undone.", err=True
-    )
+    write_error(f"This erases {what} from the lake {lake}, with all old versions. It can't be undone.")
     if clean_log:
-        click.echo("No table can be read as of an earlier time afterwards, for any mailbox.", err=True)
+        write_error("No table can be read as of an earlier time afterwards, for any mailbox.")
     click.confirm("Erase?", abort=True, err=True)
 
 
