@@ -163,11 +163,15 @@ class ThreadsSync(TableSync):
         """Keys of rows that are not in a listing, or that are before `startDate`."""
         if self.options.start_date is None:
             return self.stored.keys() - set(listed.values())
-        return {
-            thread_id
-            for thread_id, stored in self.stored.items()
-            if not any(m in listed and self.options.matches_date(stored.dates[m]) for m in stored.members)
-        }
+        # The date of a listed message that is not stored decides once it is fetched.
+        inside = set()
+        for message_id, thread_id in listed.items():
+            stored = self.stored.get(thread_id)
+            if stored is not None and (
+                message_id not in stored.members or self.options.matches_date(stored.dates[message_id])
+            ):
+                inside.add(thread_id)
+        return self.stored.keys() - inside
 
     def would_delete(self, changes: Changes) -> set[str]:
         """Keys of rows that the changes delete: of threads that lose all their messages."""
@@ -293,6 +297,8 @@ class ThreadsSync(TableSync):
             }
             if unwanted:
                 edit_of(thread_id).drop.update(unwanted)
+            elif self.options.start_date is not None and not self._belongs(thread_id):
+                edit_of(thread_id)
         deleted = self._obsolete | {
             thread_id for thread_id in edits if thread_id not in unread and not self._belongs(thread_id)
         }

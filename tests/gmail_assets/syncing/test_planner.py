@@ -156,6 +156,23 @@ def test_a_thread_enters_by_one_message_and_leaves_with_it(gmail: Emulator, lake
     assert_lake_is_true(lake, gmail, tables)
 
 
+@pytest.mark.parametrize("days", [1, -0.5])
+def test_a_stored_thread_stays_under_a_new_start_date_by_a_message_that_is_not_stored(
+    gmail: Emulator, lake: Lake, days: float
+) -> None:
+    mailbox = gmail.mailbox()
+    old = mail(mailbox, "talk", at=START - 40 * DAY)
+    new = mail(mailbox, "talk", at=START + days * DAY, reply_to=old)
+    mailbox.trash(new)
+    run(gmail, lake, both())
+    mailbox.untrash(new)
+    gmail.expire_history()
+    tables = both(startDate="2025-01-31")
+    run(gmail, lake, tables)
+    assert ids(lake, "threads") == ({old} if days > 0 else set())
+    assert_lake_is_true(lake, gmail, tables)
+
+
 def test_a_table_of_messages_is_reconciled_by_listing_what_its_start_date_includes(
     gmail: Emulator, lake: Lake
 ) -> None:
