@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.wire import ManualClock
 
+from gmail_client.emulator.api.methods import METHODS
 from gmail_client.errors import ConfigurationError
 from gmail_client.http.clock import ScaledClock
 from gmail_client.http.waiting import Stopped
-from gmail_client.quota import PRICES, RateLimiter, preset
+from gmail_client.quota import PRICES, Price, RateLimiter, preset
 
 
 def _read_methods(resource: dict[str, Any]) -> list[str]:
@@ -53,6 +54,21 @@ def test_a_number_is_a_limit_at_current_prices(value: str | int) -> None:
 def test_what_is_no_quota(value: str | int) -> None:
     with pytest.raises(ConfigurationError, match="GMAIL_QUOTA"):
         preset(value)
+
+
+def test_prices_and_limits_are_those_of_the_emulator_s_own_table() -> None:
+    """The emulator's table was written from Gmail's page too, by itself."""
+    table = {method.name: Price(method.units, method.legacy_units) for method in METHODS.values()}
+    assert {name: table[name] for name in PRICES.keys() & table.keys()} == {
+        name: PRICES[name] for name in PRICES.keys() & table.keys()
+    }
+    assert len(PRICES.keys() & table.keys()) >= 20
+    assert (preset("current").project_per_minute, preset("current").project_per_day) == (
+        1_200_000,
+        80_000_000,
+    )
+    assert (preset("legacy").project_per_minute, preset("legacy").project_per_day) == (1_200_000, None)
+    assert preset(7_000).project_per_day == 80_000_000
 
 
 def test_an_unknown_method_has_no_price() -> None:
