@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other, each in a process of its own: `make bench`.
+"""Every benchmark, one after the other, each in a separate process: `make bench`.
 
     python -m benchmarks [NAME ...]
 

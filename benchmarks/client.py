@@ -2,7 +2,7 @@
 
     python -m benchmarks.client [--messages 2000] [--minutes 5] [--scale 20]
 
-The emulator runs in a process of its own for the CPU figures and in this one for the quota, where both share a clock.
+The emulator runs in a separate process for the CPU figures and in this one for the quota, where both share a clock.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python -m benchmarks.first_load [MESSAGES ...] [--mean-kb KB] [--no-dagster]
 
-The emulator runs in a process of its own and so does each load; what is printed is the loading process's peak memory
+The emulator runs in a separate process and so does each load; what is printed is the loading process's peak memory
 (with Dagster imported, as in a run), its CPU time per message with start-up left out, and the units spent against
 the sum over threads of the cheapest calls.
 """

@@ -2,7 +2,7 @@
 
     python -m benchmarks.views [--messages 100000] [--mean-kb 15] [--lake FOLDER]
 
-Each step runs in a process of its own. A lake in FOLDER that already holds the mailbox is used again.
+Each step runs in a separate process. A lake in FOLDER that already holds the mailbox is used again.
 """
 
 from __future__ import annotations

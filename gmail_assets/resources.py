@@ -102,7 +102,7 @@ class LakeLocation:
 
     Attributes:
         uri: A folder, or an s3://, gs:// or abfss:// URI. Default: GMAIL_LAKE, else the folder `lake`.
-        storage_options: Settings of the object store, as deltalake takes them, such as `aws_region`.
+        storage_options: Settings of the object store, as deltalake expects them, such as `aws_region`.
         compact_files: Compact a mailbox's files in a table once this many of them are small; 0 never compacts.
         keep_versions_days: Remove files that only versions older than this many days need; None keeps all.
         keep_deleted_days: Delete rows that were soft-deleted (`deletes: keep`) so many days ago; None keeps them.
@@ -202,7 +202,7 @@ class ResourceKeys:
 
     @property
     def required(self) -> set[str]:
-        """The two that the steps use, as Dagster's decorators take them."""
+        """The two that the steps use, as Dagster's decorators expect them."""
         return {self.gmail, self.lake}
 
     def of_run(self, resources: object) -> tuple[GmailResource, LakeResource]:

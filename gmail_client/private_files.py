@@ -31,7 +31,7 @@ def make_private_folder(folder: str | Path) -> None:
 
 
 def open_to_others(path: str | Path) -> str | None:
-    """The mode of a file or folder that its group or everybody has rights to; None where nobody else has any.
+    """The mode of a file or folder that its group or everybody has rights to; None if nobody else has any.
 
     A folder above it that keeps others out counts. Windows has no such modes, and a path that is not there none either.
     """

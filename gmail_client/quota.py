@@ -223,7 +223,7 @@ class RateLimiter:
 
     @property
     def smallest_grant(self) -> int:
-        """The smallest partial grant worth a request of its own, in units: a sixtieth of the limit."""
+        """The smallest partial grant worth a separate request, in units: a sixtieth of the limit."""
         return max(1, int(self._rate))
 
     @property

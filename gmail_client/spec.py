@@ -236,7 +236,7 @@ def _check_free(name: str, source: str) -> None:
 
 
 def _entry_of(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What `{"table": {...}}` holds, or the mapping itself; empty where it is no mapping."""
+    """What `{"table": {...}}` holds, or the mapping itself; empty if it is no mapping."""
     entry = value.get("table", value)
     return entry if isinstance(entry, Mapping) else {}
 
@@ -307,7 +307,7 @@ class Spec(BaseModel):
                 )
 
     def table(self, name: str) -> SpecTable | None:
-        """The spec's (first) entry of one of the ten tables; None where it is not listed."""
+        """The spec's (first) entry of one of the ten tables; None if it is not listed."""
         return next((entry for entry in self.tables if entry.source_table == name), None)
 
     @classmethod

@@ -99,7 +99,7 @@ class Connection:
                 quota=preset(values.get("quota", "current")),
                 api_root=values.get("api_root", API_ROOT),
                 oauth_root=values.get("oauth_root", OAUTH_ROOT),
-                # Not an option: whoever may set a reader's options must not widen it.
+                # Not an option: somebody who can set a reader's options must not be able to extend the list.
                 allowed_mailboxes=os.environ.get("GMAIL_ALLOWED_MAILBOXES", "").split(","),
             )
             return client.mailbox(user_id or values.get("user_id", "me"))

@@ -1,4 +1,4 @@
-"""`Report`: outcome and cost of a batch read, passed from a worker in a row of its own.
+"""`Report`: outcome and cost of a batch read, passed from a worker in a separate row.
 
 A read with the option `report` has the column `_report` after the others, and each of its partitions ends with one row
 more, in which everything but `_report` is null. It holds the mailbox, the cost of the read, its warnings, and the error

@@ -114,7 +114,7 @@ class SyncDisplay:
 
 
 def terminal_console(stream: TextIO) -> Console:
-    """A console that writes to the terminal of `stream` through a file descriptor of its own.
+    """A console that writes to the terminal of `stream` through a separate file descriptor.
 
     While a step runs, Dagster redirects the process's standard output and error to the step's log. A live line would
     fill that log and appear late on the terminal.

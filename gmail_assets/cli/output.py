@@ -31,7 +31,7 @@ def logged_calls() -> Iterator[None]:
     """Log the Gmail API calls to standard error."""
     logger = logging.getLogger("gmail_client")
     level = logger.level
-    # A file descriptor of its own: during a run, Dagster redirects standard error to a log file.
+    # A separate file descriptor: during a run, Dagster redirects standard error to a log file.
     with os.fdopen(os.dup(2), "w", encoding="utf-8", buffering=1) as stream:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(PrintableFormatter("%(name)s: %(message)s"))

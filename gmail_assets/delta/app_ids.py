@@ -27,18 +27,18 @@ _FIELD_VERSION = "version"
 
 
 def keyed_hash(delta: DeltaTable, address: str) -> str:
-    """The 32 hex digits that stand for an address in this table's log."""
+    """The 32 hex digits that replace an address in this table's log."""
     key = str(delta.metadata().id).encode()
     return hmac.new(key, address.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def app_base(delta: DeltaTable, address: str, source: str) -> str:
-    """Beginning of the transaction ids of one mailbox in one table."""
+    """Prefix of the transaction ids of one mailbox in one table."""
     return f"gmail/{keyed_hash(delta, address)}/{source}"
 
 
 def legacy_base(address: str, source: str) -> str:
-    """Beginning of the ids that releases with state version 2 and below wrote."""
+    """Prefix of the ids that releases with state version 2 and below wrote."""
     return f"gmail/{address}/{source}"
 
 

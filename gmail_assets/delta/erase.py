@@ -1,11 +1,11 @@
-"""Erase one mailbox, or one message, from a Delta table for good: rows, sync state, files of old versions, the log.
+"""Erase one mailbox, or one message, from a Delta table permanently: rows, sync state, files of old versions, the log.
 
-Each function is one step that can be repeated: whatever was done before, afterwards it is done. The order, and what a
-person is asked and told, is in `gmail_assets.operations.forget`.
+Each function is one idempotent step. `gmail_assets.operations.forget` calls them in order, asks for confirmation and
+reports progress.
 
-The files of a mailbox are in a folder of their own (`mailbox=<address>`), so its old versions go without a vacuum of
-the whole table: other mailboxes keep theirs, and no file that another run is writing is touched. The log is shared:
-cleaning it ends the time travel of all mailboxes.
+The files of a mailbox are in a separate folder (`mailbox=<address>`), so its old versions can be removed without a
+vacuum of the whole table. Old versions of other mailboxes and files that another run is writing are not touched. The
+log is shared: cleaning it ends the time travel of all mailboxes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _ATTEMPTS = 20
 _WRITER = "writer"
 _DERIVED_FIELDS = ("formula",)
 _UNCOMMITTED = timedelta(minutes=2)
-"""A file that no commit names and that is younger may be one that a run is about to commit."""
+"""A younger file that is in no commit may belong to a run that is about to commit it."""
 
 
 def delta_tables(lake: Lake) -> list[str]:
@@ -71,14 +71,14 @@ def delta_tables(lake: Lake) -> list[str]:
 
 
 def source_of(table: DeltaTable) -> str | None:
-    """Which of the ten, or of the derived tables, a table is; None for another one."""
+    """The catalogue or derived table that a Delta table stores; None for a foreign table."""
     described = {entry.description: name for name, entry in CATALOGUE.items()}
     described |= {view.description: name for name, view in VIEWS.items()}
     return described.get(table.metadata().description or "")
 
 
 def own_tables(lake: Lake) -> list[tuple[str, str, DeltaTable]]:
-    """This product's tables: name, source and table, those first that others are computed from."""
+    """This product's tables as (name, source, table); sources come before the tables derived from them."""
     found = []
     for name in delta_tables(lake):
         table = lake.find(name)
@@ -90,7 +90,7 @@ def own_tables(lake: Lake) -> list[tuple[str, str, DeltaTable]]:
 
 
 def mailboxes_of(table: DeltaTable) -> set[str]:
-    """Addresses that have rows in a table; none where it has no column for them."""
+    """Addresses that have rows in a table; none if it has no column for them."""
     if table.metadata().partition_columns == [MAILBOX]:
         return {partition[MAILBOX] for partition in table.partitions()}
     if MAILBOX not in _columns(table):
@@ -107,10 +107,10 @@ def _columns(table: DeltaTable) -> list[str]:
 
 
 def erase_rows(lake: Lake, name: str, address: str, condition: str | None = None) -> int:
-    """Delete a mailbox's rows (with a condition: those of them that fulfil it) in one commit, and move its fence.
+    """Delete a mailbox's rows, or those that match a condition, in one commit, and move its fence.
 
-    A run of the mailbox that has the table open has its next commit refused. Without a condition the sync state goes
-    too. A table without a column for mailboxes is left alone.
+    The next commit of a run that has the mailbox open is refused. Without a condition, the sync state is deleted too.
+    A table without a column for mailboxes is not changed.
 
     Returns:
         Number of deleted rows.
@@ -143,7 +143,7 @@ def erase_rows(lake: Lake, name: str, address: str, condition: str | None = None
 
 
 def _row_count(table: DeltaTable, address: str) -> int | None:
-    """Rows of a mailbox, from the log; None where it does not say."""
+    """Rows of a mailbox, from the log; None if it does not say."""
     if table.metadata().partition_columns != [MAILBOX]:
         return None
     actions = pa.table(table.get_add_actions(flatten=True))
@@ -154,7 +154,7 @@ def _row_count(table: DeltaTable, address: str) -> int | None:
 
 
 def _fences(table: DeltaTable, name: str, address: str, *, whole: bool) -> list[Transaction]:
-    """What the commit has to carry: every fence of the mailbox moves, and with `whole` no state is left."""
+    """The transactions of the commit: they move every fence of the mailbox; with `whole` they erase its state."""
     own = {source_of(table), name}
     transactions: list[Transaction] = []
     for source in SOURCES:
@@ -186,15 +186,15 @@ def _commit_alone(table: DeltaTable, transactions: Sequence[Transaction]) -> Non
 
 
 def remove_old_files(lake: Lake, name: str, address: str, *, also_new: bool = False) -> int:
-    """Remove files of a mailbox that the table's present version does not need.
+    """Remove files of a mailbox that the table's current version does not need.
 
-    Earlier versions of the table can then no longer be read for this mailbox; for others they can.
+    Afterwards, earlier versions of the table can be read for other mailboxes only.
 
     Args:
         lake: The lake.
         name: Name of the table.
         address: The mailbox.
-        also_new: Also files that no commit names and that are new: no run writes the mailbox.
+        also_new: Also remove new files that are in no commit; requires that no run writes the mailbox.
 
     Returns:
         Number of removed files.
@@ -235,29 +235,29 @@ def _folders_of(lake: Lake, name: str, address: str) -> list[str]:
 
 
 def _present_files(table: DeltaTable) -> set[str]:
-    """Paths of the present version's files, as the file system has them."""
+    """Paths of the current version's files in the file system (decoded)."""
     actions = pa.table(table.get_add_actions(flatten=True))
     return {unquote(path) for path in actions["path"].to_pylist()}
 
 
 def _removed_files(table: DeltaTable) -> Iterator[str]:
-    """Paths of files that commits removed, as far as the log remembers."""
+    """Paths of files that commits removed, if the log still contains those commits."""
     for path in table.vacuum(0, dry_run=True, enforce_retention_duration=False):
         yield unquote(path)
         yield path
 
 
 def vacuum_shared(lake: Lake, name: str) -> int:
-    """Remove all old versions of one of the lake's own small tables; returns how many files."""
+    """Remove all old versions of one of the lake's internal tables; returns the number of removed files."""
     table = lake.find(name)
     return 0 if table is None else _vacuumed(table, lake.location(name))
 
 
 def opened(lake: Lake, name: str) -> DeltaTable:
-    """A table that is there.
+    """Open an existing table.
 
     Raises:
-        LakeError: It is not.
+        LakeError: It does not exist.
     """
     table = lake.find(name)
     if table is None:
@@ -276,7 +276,7 @@ def _vacuumed(table: DeltaTable, location: str) -> int:
 def _entries(
     location: str, options: dict[str, str] | None, folder: str
 ) -> Iterator[tuple[str, bool, datetime]]:
-    """Names below a folder (one level): path, whether it is a folder, when it was written."""
+    """Entries of a folder (one level): path, whether it is a folder, time of the last write."""
     files = pa_fs.PyFileSystem(DeltaStorageHandler(location, options=options))
     try:
         found = files.get_file_info(pa_fs.FileSelector(folder, recursive=False, allow_not_found=True))
@@ -298,18 +298,18 @@ _RETENTION = {
 
 _TRANSACTIONS = "delta.setTransactionRetentionDuration"
 _LONG = "interval 10000 days"
-"""Transactions that carry a time older than this are left out of a checkpoint; those of a sync carry none."""
+"""A checkpoint omits transactions with an older timestamp; transactions of a sync have no timestamp."""
 
 
 def clean_log(lake: Lake, name: str, address: str | None) -> int:
-    """Put a checkpoint at the end of a table's log and remove all before it, with what names a mailbox.
+    """Write a checkpoint at the end of a table's log and remove all older entries, which contain addresses.
 
-    Nobody can read an earlier version of the table afterwards. No other run may write the table meanwhile.
+    Afterwards, no earlier version of the table can be read. No other run may write the table meanwhile.
 
     Args:
         lake: The lake.
         name: Name of the table.
-        address: A mailbox whose transaction ids of earlier releases go too.
+        address: A mailbox whose transaction ids of earlier releases are removed too.
 
     Returns:
         Number of removed log files.
@@ -343,7 +343,7 @@ def clean_log(lake: Lake, name: str, address: str | None) -> int:
 
 
 def _expire_transactions(table: DeltaTable, lake: Lake, name: str, address: str | None) -> None:
-    """Give transaction ids that hold the address a time of long ago, so that the next checkpoint leaves them out."""
+    """Set an old timestamp for transaction ids that contain the address, so that the next checkpoint omits them."""
     if address is None or not any(
         table.transaction_version(f"{legacy_base(address, source)}/{_WRITER}") for source in SOURCES
     ):
@@ -369,7 +369,7 @@ def _log_files(lake: Lake, name: str) -> Iterator[str]:
 
 
 def log_names(lake: Lake, name: str, address: str) -> bool:
-    """Whether a table's log names an address.
+    """Whether a table's log contains an address.
 
     Raises:
         LakeError: The log can't be read.

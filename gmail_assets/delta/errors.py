@@ -1,4 +1,4 @@
-"""Errors of the lake; each says what to do."""
+"""Errors of the lake; each has a fix."""
 
 from __future__ import annotations
 

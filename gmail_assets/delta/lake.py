@@ -48,7 +48,7 @@ _DELETED_AT_FIELD = pa.field(
     metadata={"comment": "When the row was found to have left the mailbox; null while it is there."},
 )
 TARGET_FILE_BYTES = 4 * 2**20
-"""About a chunk of a first load. A change rewrites the files it touches: larger ones make scattered changes dear."""
+"""About the size of a chunk of a first load. A change rewrites whole files, so larger files make changes expensive."""
 
 
 def with_mailbox(schema: pa.Schema, *, keep_deleted: bool = False) -> pa.Schema:
@@ -63,7 +63,7 @@ class Lake:
 
     Attributes:
         uri: A folder or an `s3://`, `gs://` or `abfss://` URI.
-        storage_options: Credentials and settings of the object store, as deltalake takes them.
+        storage_options: Credentials and settings of the object store, as deltalake expects them.
     """
 
     uri: str
@@ -71,7 +71,7 @@ class Lake:
 
     @property
     def options(self) -> dict[str, str] | None:
-        """The storage options as deltalake takes them."""
+        """The storage options as deltalake expects them."""
         return dict(self.storage_options) or None
 
     @property
@@ -99,7 +99,7 @@ class Lake:
         return f"{self.uri.rstrip('/')}/{table_name}"
 
     def find(self, table_name: str) -> DeltaTable | None:
-        """The Delta table of that name, or None where there is none.
+        """The Delta table of that name, or None if there is none.
 
         Raises:
             LakeError: The location can't be read.

@@ -203,7 +203,7 @@ class MailboxPartition:
     # Writing
 
     def append(self, rows: pa.Table, state: SyncState | None = None) -> None:
-        """Add rows whose keys are not in the partition, in one commit; `state` is unchanged where left out."""
+        """Add rows whose keys are not in the partition, in one commit; `state` is unchanged if omitted."""
         self._write(
             lambda properties: write_deltalake(
                 self.table.delta,
@@ -279,7 +279,7 @@ class MailboxPartition:
             updates: The key and the columns to set, one row per key. A soft-deleted row is restored.
             removed: Keys of rows to delete.
             inserts: Whole rows whose keys are not stored.
-            state: The state once all is written; unchanged where left out.
+            state: The state once all is written; unchanged if omitted.
         """
         if inserts is not None and not inserts.num_rows:
             inserts = None

@@ -48,7 +48,7 @@ _UNFETCHED = pa.schema(
 )
 
 _ATTEMPTS = 100
-"""Commits that others may make ahead of ours, one by one."""
+"""Maximum number of retries after a commit of another run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class MailboxRegistry:
             self._write(FORGOTTEN, row, equals("mailbox_hash", hashed))
 
     def remember(self, address: str) -> bool:
-        """Lift the block; says whether there was one."""
+        """Unblock a mailbox; returns whether it was blocked."""
         table = self._lake.find(FORGOTTEN)
         if table is None or not ForgottenMailboxes(self._lake).includes(address):
             return False

@@ -14,7 +14,7 @@ from gmail_assets.delta.lake import LakeTable
 __all__ = ["brought_back", "restores"]
 
 Commit = dict[str, Any]
-"""A commit's entry in the log, as `DeltaTable.history` has it."""
+"""A commit's entry in the log, as `DeltaTable.history` returns it."""
 
 
 def restores(table: LakeTable, after: int) -> list[Commit]:

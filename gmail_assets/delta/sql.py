@@ -1,7 +1,7 @@
 """Text of SQL for Delta tables, built in this one place: `literal`, `identifier`, `equals`, `one_of`.
 
-deltalake's predicates and its query engine (DataFusion) take no parameters, so values stand in the text. A value is an
-address, an id or a table's name, which may hold any character that Gmail accepts.
+deltalake's predicates and its query engine (DataFusion) take no parameters, so values are part of the text.
+A value is an address, an id or a table's name, which can contain any character that Gmail accepts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def literal(text: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """A column's name as SQL takes it whatever its case and characters."""
+    """A column's name, quoted so that SQL accepts any case and any characters."""
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -32,12 +32,12 @@ __all__ = [
 WRITER_PROPERTIES = WriterProperties(
     compression="ZSTD",
     compression_level=1,
-    # Otherwise the smallest and largest value of a column stand in the file's footer as a whole: with a text of more
+    # Otherwise the file's footer contains the whole smallest and largest value of a column: with a text of more
     # than 100 MB, pyarrow can't read the file any more, and with any large text each opening of the file reads it.
     statistics_truncate_length=64,
 )
 _MERGE_GROUP_BYTES = 32 * 2**20
-"""Parquet bytes that one MERGE may touch: what bounds its memory."""
+"""Maximum number of Parquet bytes that one MERGE touches; it limits the memory."""
 _ATTEMPTS = 10
 """Commits of other mailboxes that may remove files ahead of one of ours."""
 _OPERATION = "_op"

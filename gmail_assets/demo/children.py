@@ -1,4 +1,4 @@
-"""`child` starts a process in a process group of its own and stops the whole group at the end of the block."""
+"""`child` starts a process in its own process group and stops the whole group at the end of the block."""
 
 from __future__ import annotations
 

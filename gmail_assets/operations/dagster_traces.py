@@ -1,4 +1,4 @@
-"""What Dagster keeps of a mailbox beside the lake, and its removal: cursors of the sensor, runs with their logs."""
+"""Removes a mailbox's data from the Dagster instance: entries of sensor cursors, and runs with their logs."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _remove_cursor_entries(instance: dg.DagsterInstance, names: Iterable[str]) -
 
 
 def _entries(cursor: str | None) -> dict[str, object]:
-    """The mailboxes of a cursor of our sensor; nothing where it is another sensor's."""
+    """The mailboxes of a cursor of our sensor; nothing if it is another sensor's."""
     try:
         value = json.loads(cursor or "")
     except ValueError:

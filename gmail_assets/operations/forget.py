@@ -1,6 +1,6 @@
-"""Erase a mailbox, or single messages, from the lake and from Dagster for good: `forget_mailbox`, `forget_messages`.
+"""Erase a mailbox, or single messages, from the lake and from Dagster permanently: `forget_mailbox`, `forget_messages`.
 
-Every step can be repeated, and what a later step needs is removed last: a run that is killed anywhere is completed by
+Every step is idempotent, and data that a later step needs is removed last: a run that is killed is completed by
 the next one. The mailbox is blocked first, so that nothing loads it again meanwhile.
 """
 
@@ -169,7 +169,7 @@ def undo(lake: Lake, address: str) -> bool:
 
 
 def _condition(lake: Lake, name: str, source: str, address: str, ids: Sequence[str]) -> str | None:
-    """Which rows of a table belong to the messages; None where its rows belong to none."""
+    """Which rows of a table belong to the messages; None if its rows belong to none."""
     if source == "messages":
         return one_of("id", ids)
     if source in VIEWS:
@@ -195,7 +195,7 @@ def _out_of_threads(lake: Lake, name: str, address: str, ids: Sequence[str]) -> 
     ]
     writer = PartitionWriter(table, address, ("id",), carried=STATE_FIELDS)
     if not edits:
-        writer.commit(())  # moves the fence: a run that has the messages in hand is refused
+        writer.commit(())  # moves the fence: commits of a run that has read the messages are refused
         return 0
     rows, empty = rebuild(partition.rows([edit.thread_id for edit in edits]), edits)
     removed = pa.table({"id": pa.array(empty, pa.string())})

@@ -21,7 +21,7 @@ __all__ = ["SampledRow", "sample_messages", "sample_threads"]
 Row = dict[str, Any]
 
 _UNSTABLE = {"historyId", "historySequence", MAILBOX, DELETED_AT}
-"""Fields that a row may have different from a new read, or that Gmail does not know."""
+"""Fields that can differ between two reads, or that Gmail does not have."""
 
 
 @dataclass(frozen=True, slots=True)

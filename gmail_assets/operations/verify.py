@@ -86,7 +86,7 @@ def verify_mailbox(
 
 
 def _unfinished(status: PartitionStatus | None) -> str:
-    """Why a table can't be judged yet; empty where it can."""
+    """Why a table can't be judged yet; empty if it can."""
     if status is None:
         return "nothing of it is stored yet"
     if status.partition.restored:
@@ -275,7 +275,7 @@ class _Verification:
         self._examples(name, extra & there, "is in the table and does not match its options")
 
     def _aged(self, options: TableOptions) -> dict[str, str]:
-        """Messages that rows may be kept of although the search no longer finds them: by time alone none leaves."""
+        """Messages whose rows are kept although the search no longer finds them: time alone deletes no row."""
         lasting = without_dates(options.q)
         if has_dates(lasting):
             return list_message_ids(

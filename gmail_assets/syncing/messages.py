@@ -80,7 +80,7 @@ class MessagesSync(TableSync):
         }
 
     def has_row(self, thread_id: str) -> bool:
-        """False: each message is a row of its own."""
+        """False: each message is a separate row."""
         return False
 
     def missing(self, listed: Mapping[str, str]) -> MessageIds:

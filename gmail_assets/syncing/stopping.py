@@ -24,7 +24,7 @@ run still gets ahead."""
 
 
 class TimeUpError(Exception):
-    """The run has to end; what is committed stands."""
+    """The run has to end; committed data is kept."""
 
 
 class UntilError(Generic[T]):

@@ -32,7 +32,7 @@ from gmail_client.spec import SpecTable
 __all__ = ["SyncRun"]
 
 _MOST_FAILURES = 100
-"""Messages more than before that Gmail may refuse before a run takes it for an outage."""
+"""Number of newly refused messages above which a run assumes an outage of Gmail and stops."""
 _PROGRESS_SECONDS = 0.5
 _LEAST_LEASE_SECONDS = 600.0
 
@@ -478,7 +478,7 @@ class SyncRun:
 
 
 def _settle_undecided(table: TableSync, share: TablePlan, changes: Changes) -> None:
-    """Apply what the dates of fetched messages have shown."""
+    """Apply the decisions that depend on the dates of fetched messages."""
     for key, ids in share.awaiting.items():
         if ids.isdisjoint(share.matches | table.failed.keys()):
             table.delete_row(key)
@@ -487,7 +487,7 @@ def _settle_undecided(table: TableSync, share: TablePlan, changes: Changes) -> N
 
 
 def _complete(chunk: Sequence[FetchedThread]) -> list[FetchedThread]:
-    """Without threads of which only a part has come: a row of `threads` holds all of its messages."""
+    """Drop threads that are only partly fetched: a row of `threads` contains all messages of the thread."""
     return [fetched for fetched in chunk if not fetched.partial]
 
 

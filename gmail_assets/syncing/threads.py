@@ -23,7 +23,7 @@ from gmail_client.spec import SpecTable
 __all__ = ["ThreadWithoutContent", "ThreadsSync"]
 
 _EDIT_SLICE = 500
-"""Threads rebuilt at once: what bounds the memory of a change that touches many."""
+"""Maximum number of threads that are rebuilt at once; it limits the memory of large changes."""
 _NO_ROWS = SCHEMAS["threads"].empty_table()
 
 

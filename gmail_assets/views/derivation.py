@@ -47,7 +47,7 @@ Row = dict[str, Any]
 
 _SLICE_ROWS = 2_000
 _SLICE_CHARACTERS = 16 * 2**20
-"""Texts of one commit: what bounds memory."""
+"""Maximum size of the texts of one commit; it limits the memory."""
 _LABEL_ROWS = 250_000
 _RELABELLED_ROWS = 50_000
 _FORMULA_FIELD = "formula"
@@ -228,7 +228,7 @@ class _Derivation:
         stored = read_columns(self.tables[name], self.address, VIEWS[name].schema.names, VIEWS[name].schema)
         differences = label_differences(label_rows(states, self._labels), stored)
         del stored
-        pa.default_memory_pool().release_unused()  # before a MERGE takes memory of its own
+        pa.default_memory_pool().release_unused()  # before a MERGE needs memory
         if differences.changed.num_rows or differences.removed.num_rows:
             writer.merge(differences.changed, differences.removed)
         for start in range(0, differences.added.num_rows, _LABEL_ROWS):

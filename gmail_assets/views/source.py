@@ -78,7 +78,7 @@ class MessageSource:
         return states.filter(_present(piece))
 
     def contents(self, ids: Set[str]) -> Iterator[list[dict[str, Any]]]:
-        """Whole messages, in the order of the files that hold them, some hundred at a time.
+        """Whole messages, in the order of the files that hold them, several hundred at a time.
 
         Args:
             ids: Which messages.

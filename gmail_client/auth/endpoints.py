@@ -45,7 +45,7 @@ _GOOGLE_TOKEN_URIS = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The roots that some credentials belong to; Google's where nothing else is named."""
+    """The roots that some credentials belong to; Google's if nothing else is named."""
 
     api_root: str = API_ROOT
     oauth_root: str = OAUTH_ROOT

@@ -1,11 +1,11 @@
 """Layers of settings, and the rule which endpoint belongs to which credentials.
 
-A layer is one place where settings stand: code, the environment, `.env`, the file that `login` wrote. The first layer
+A layer is one source of settings: code, the environment, `.env`, the file that `login` wrote. The first layer
 that names a value wins. Two things don't mix across layers:
 
 - Ways to log in: the first layer that names one decides, so that GMAIL_ACCESS_TOKEN in the environment beats the
   refresh token that `login` stored.
-- Endpoints: a secret goes only to the endpoints that its own layer names, Google's where it names none. Otherwise the
+- Endpoints: a secret goes only to the endpoints that its own layer names, Google's if it names none. Otherwise the
   `.env` of a folder that somebody else made could have the stored login sent to a server of theirs. An endpoint
   without credentials beside it is an error wherever it differs from the one that the credentials belong to.
 - The lake: `.env` can put the mail of its own credentials anywhere, that of other credentials only into its own folder.
@@ -33,7 +33,7 @@ ROOTS = ("api_root", "oauth_root")
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One place where settings stand.
+    """One source of settings.
 
     Attributes:
         name: What messages call it: `the environment`.
@@ -67,7 +67,7 @@ class Layer:
         return Endpoints(**{root: self.root(root) for root in ROOTS})
 
     def root(self, name: str) -> str:
-        """One of its two roots, Google's where it names none."""
+        """One of its two roots, Google's if it names none."""
         value = self.values.get(name)
         return getattr(GOOGLE, name) if value is None else checked_root(f"GMAIL_{name.upper()}", str(value))
 
@@ -95,7 +95,7 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
 
 
 def owner_of_client(layers: Sequence[Layer]) -> Layer | None:
-    """The layer whose OAuth client logs in: the first with a client secret; None where none has one.
+    """The layer whose OAuth client logs in: the first with a client secret; None if none has one.
 
     Raises:
         ConfigurationError: Another layer names an endpoint that this client doesn't belong to; names both.
@@ -127,7 +127,7 @@ def _refuse_other_endpoints(owner: Layer, layers: Sequence[Layer]) -> None:
 
 
 def _refuse_lake_elsewhere(owner: Layer | None, layers: Sequence[Layer]) -> None:
-    """Whoever made the folder of a `.env` could otherwise have the user's mail written to a bucket of theirs."""
+    """Otherwise the author of a `.env` could have the user's mail written to their own bucket."""
     place = next((layer for layer in layers if "lake" in layer.values), None)
     if place is None or place.trusted:
         return

@@ -245,7 +245,7 @@ class TokenSource:
 
 
 def _sendable(token: str) -> str:
-    """`token`, if it can stand in a header."""
+    """`token`, if it is valid in an HTTP header."""
     if not token.isascii() or not token.isprintable() or " " in token:
         raise CredentialsError(
             "The access token contains characters that no token has.",

@@ -110,7 +110,7 @@ class Behavior:
         return cls(**values)
 
     def words(self) -> list[str]:
-        """The fields that differ from the defaults, as `parse` takes them."""
+        """The fields that differ from the defaults, as `parse` expects them."""
         found = []
         for field in fields(self):
             value = getattr(self, field.name)

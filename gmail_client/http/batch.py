@@ -208,7 +208,7 @@ class BatchFetcher:
                     pending = [number for number in pending if number not in results]
 
     def _single(self, call: ApiCall, stop: threading.Event | None) -> ApiResult:
-        """One call as a request of its own, with retries of its own."""
+        """One call as a separate request, with its own retries."""
         try:
             return self._transport.fetch(call, stop)
         except (*_OF_ONE_CALL, UnavailableError) as error:
@@ -389,7 +389,7 @@ class _FailureStreak:
 
 
 def _response(part: BatchPart) -> HttpResponse:
-    """A part as a response of its own; the headers are needed only after a failure."""
+    """A part as a separate response; the headers are needed only after a failure."""
     return HttpResponse(part.status, {} if part.status == 200 else part.headers, part.content)
 
 

@@ -20,8 +20,8 @@ class Address(NamedTuple):
     """One mailbox of an address header.
 
     Attributes:
-        name: The display name, None where there is none.
-        email: The address in lower case, None where only a name is given.
+        name: The display name, None if there is none.
+        email: The address in lower case, None if only a name is given.
     """
 
     name: str | None
@@ -46,7 +46,7 @@ _COMMENT = re.compile(r"\([^()]*\)")
 
 
 def domain_of(email: str | None) -> str | None:
-    """The part of an address after its last `@`, in lower case; None where there is none."""
+    """The part of an address after its last `@`, in lower case; None if there is none."""
     if not email or "@" not in email:
         return None
     return email.rpartition("@")[2].strip("[].").lower() or None

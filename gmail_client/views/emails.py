@@ -1,7 +1,7 @@
 """Rows of `emails` from messages: `email_row` for a whole row, `label_columns` for what changes with labels.
 
-A row always comes out; what can't be read is None. Lists are None where their headers were not read (`format: minimal`)
-and empty where the mail has none.
+A row always comes out; what can't be read is None. Lists are None if their headers were not read (`format: minimal`)
+and empty if the mail has none.
 """
 
 from __future__ import annotations

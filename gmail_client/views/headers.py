@@ -67,7 +67,7 @@ def decode_words(value: str) -> str:
 
 
 def parse_date(value: str) -> datetime | None:
-    """A Date header in UTC; None where it can't be read. A date without a zone counts as UTC."""
+    """A Date header in UTC; None if it can't be read. A date without a zone counts as UTC."""
     try:
         if usual := _USUAL_DATE.fullmatch(value):
             return _usual_date(usual)
@@ -90,7 +90,7 @@ def _usual_date(found: re.Match[str]) -> datetime | None:
 
 
 def from_milliseconds(value: str | int | None) -> datetime | None:
-    """Gmail's `internalDate` in UTC; None where it can't be read."""
+    """Gmail's `internalDate` in UTC; None if it can't be read."""
     try:
         return None if value is None else _plausible(_EPOCH + timedelta(milliseconds=int(value)))
     except (ValueError, OverflowError):

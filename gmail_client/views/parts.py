@@ -83,7 +83,7 @@ def _clean_type(text: str) -> str:
 
 
 def content_of(part: Part) -> bytes | None:
-    """The part's bytes where the message holds them; None where they have to be fetched."""
+    """The part's bytes where the message holds them; None if they have to be fetched."""
     content: bytes | None = part.get("content")
     if content is not None:
         return content
@@ -96,7 +96,7 @@ def content_of(part: Part) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The body of a message: what its text parts say, and its HTML; None where it has none."""
+    """The body of a message: what its text parts say, and its HTML; None if it has none."""
 
     text: str | None
     html: str | None
@@ -185,13 +185,13 @@ class AttachmentPart:
 
     Attributes:
         part_id: Gmail's position of the part, unique within its message.
-        filename: The decoded name; None where it has none.
+        filename: The decoded name; None if it has none.
         extension: What follows the name's last dot, in lower case.
-        mime_type: In lower case; None where the part names none.
+        mime_type: In lower case; None if the part names none.
         size_bytes: Bytes of the content, decoded.
         content_id: Without angle brackets.
         is_inline: Whether it is shown within the body.
-        sha256: Of the content, in hex; None where the message doesn't hold it.
+        sha256: Of the content, in hex; None if the message doesn't hold it.
         attachment_id: Id for attachments.get; differs from read to read.
     """
 

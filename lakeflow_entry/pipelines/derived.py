@@ -79,7 +79,7 @@ class DerivedTable:
         location: A folder or an object-store URI.
         name: One of `VIEWS`.
         messages: The table of messages.
-        labels: The table of labels; None where the spec lists none: names are then ids.
+        labels: The table of labels; None if the spec lists none: names are then ids.
         emails: Location of `emails`; `attachments` needs it.
     """
 
@@ -231,6 +231,6 @@ class DerivedTable:
 
 
 def _current(dataset: ds.Dataset) -> Any:
-    """A filter for current rows; None where all are."""
+    """A filter for current rows; None if all are."""
     marks = [name for name in (END_AT, DELETED_AT) if name in dataset.schema.names]
     return pc.field(marks[0]).is_null() if marks else None

@@ -1,4 +1,4 @@
-"""`gmail-assets forget`: erase a mailbox, or single messages, from the lake for good."""
+"""`gmail-assets forget`: erase a mailbox, or single messages, from the lake permanently."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def forget(
     yes: bool,
     out: Output,
 ) -> int:
-    """Erase a mailbox, or single messages, from the lake for good.
+    """Erase a mailbox, or single messages, from the lake permanently.
 
     Blocks the mailbox, so that no sync loads it again; deletes its rows from every table, its sync state, and the files
     of old versions; removes its cursors and its finished runs from Dagster (if DAGSTER_HOME is set). Other mailboxes
