@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from gmail_client.api import ApiCall, ApiResult, HistoryPage
-from gmail_client.changes import read_changes
+from gmail_client.changes import ListedThread, list_thread_heads, read_changes
 from gmail_client.errors import HistoryExpiredError, NotFoundError
+from gmail_client.options import TableOptions
 
 
 class History:
@@ -178,3 +179,23 @@ def test_records_that_are_not_after_the_start_are_ignored(caplog: pytest.LogCapt
     changes = read_changes(Unfiltered(([record(11, **added("b")), old], 12)), 10)  # type: ignore[arg-type]
     assert changes.messages.keys() == {"b"}
     assert "ignored record 2" in caplog.text
+
+
+def test_a_message_that_arrived_and_changed_has_arrived() -> None:
+    star = {"labelsAdded": [{"message": message("a", "INBOX", "STARRED"), "labelIds": ["STARRED"]}]}
+    history = History(([record(11, **added("a", "INBOX")), record(12, **star), record(13, **added("b"))], 13))
+    changes = read_changes(history, 10)  # type: ignore[arg-type]
+    assert (changes.messages["a"].arrived, changes.messages["b"].arrived) == (True, True)
+    assert changes.messages["a"].moved == {"STARRED"}
+    assert changes.records == 3
+    only = read_changes(History(([record(12, **star)], 12)), 10)  # type: ignore[arg-type]
+    assert not only.messages["a"].arrived
+
+
+def test_a_listed_thread_has_its_history_id() -> None:
+    class Threads:
+        def list_threads(self, **_: Any) -> Iterator[list[dict[str, Any]]]:
+            yield [{"id": "t", "historyId": "7", "snippet": "s"}, {"id": "u"}]
+
+    heads = list_thread_heads(Threads(), TableOptions())  # type: ignore[arg-type]
+    assert heads == {"t": ListedThread(7, "s"), "u": ListedThread(0, "")}
