@@ -80,5 +80,7 @@ def test_the_login_file_and_its_folders(tmp_path: Path) -> None:
     assert shown == [0o700, 0o700, 0o600]
 
 
-def test_make_dagster_s_home_is_private() -> None:
-    assert "mkdir -p -m 700 .dagster" in (ROOT / "Makefile").read_text()
+@pytest.mark.usefixtures("bare")
+def test_make_dagster_s_home_is_private(tmp_path: Path) -> None:
+    run(tmp_path, "from gmail_assets.demo import __main__ as demo\ndemo._make_home()\n")
+    assert stat.S_IMODE((tmp_path / ".dagster").stat().st_mode) == 0o700

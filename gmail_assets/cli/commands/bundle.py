@@ -58,7 +58,7 @@ def bundle(
     sql_file: Path | None,
     schema: str,
 ) -> int:
-    """Write the Lakeflow source for Databricks, or SQL for its catalog.
+    """Write the Lakeflow source, or SQL, for Databricks.
 
     Without options, this writes the single file and the wheel into the folder `dist`. docs/databricks.md explains how
     to deploy them.

@@ -50,7 +50,7 @@ def forget(
     yes: bool,
     out: Output,
 ) -> int:
-    """Erase a mailbox, or single messages, from the lake permanently.
+    """Erase a mailbox or single messages from the lake.
 
     Blocks the mailbox, so that no sync loads it again; deletes its rows from every table, its sync state, and the files
     of old versions; removes its cursors and its finished runs from Dagster (if DAGSTER_HOME is set). Other mailboxes

@@ -30,7 +30,7 @@ _MOST_DAYS = 36_500
 )
 @output_options
 def vacuum(keep_versions_days: int, keep_deleted_days: int | None, out: Output) -> int:
-    """Remove old versions of all tables, and old soft-deleted rows.
+    """Remove old versions, and old soft-deleted rows.
 
     Runs do the same from time to time, with a retention of 7 days for versions and none for soft-deleted rows. Use this
     command, once a day for example, to keep a retention to the day or to choose another one. Deleted rows stay in old

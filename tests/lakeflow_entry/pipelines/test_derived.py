@@ -52,7 +52,7 @@ class Life:
 
     def remove(self, *ids: str) -> None:
         self.history += 1
-        self.sink.leave([(one,) for one in ids], self.history)
+        self.sink.delete_keys([(one,) for one in ids], self.history)
         for one in ids:
             self.messages.pop(one, None)
 
