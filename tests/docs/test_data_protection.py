@@ -23,6 +23,7 @@ def shown() -> list[list[str]]:
     return sorted(found, key=lambda words: words == ["logout"])
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("GMAIL_") or name == "DAGSTER_HOME"]:
         monkeypatch.delenv(name)

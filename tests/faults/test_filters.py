@@ -259,7 +259,7 @@ def check(seed: int, steps: list[str | float], drawn: tuple[Any, Any]) -> None:
                 life.write(step)
 
 
-@lives(30)
+@lives(10)
 @given(
     seed=st.integers(0, 2**16),
     steps=STEPS,

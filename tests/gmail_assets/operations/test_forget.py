@@ -92,6 +92,7 @@ def steps_of_a_run(template: Path, tmp_path: Path) -> list[str]:
     return steps
 
 
+@pytest.mark.slow
 def test_killed_after_any_step_it_is_completed_by_the_next_run(template: Path, tmp_path: Path) -> None:
     steps = steps_of_a_run(template, tmp_path)
     assert len(steps) > 12

@@ -71,6 +71,7 @@ def test_nothing_of_a_forgotten_mailbox_is_left_and_the_others_go_on(  # type: i
     assert "messages.list" not in gmail.usage.units
 
 
+@pytest.mark.slow
 def test_it_is_not_loaded_again_until_it_is_allowed(
     run, gmail: Emulator, place: Path, two: tuple[str, str]
 ) -> None:  # type: ignore[no-untyped-def]
@@ -97,6 +98,7 @@ def test_it_is_not_loaded_again_until_it_is_allowed(
     assert run("verify", "--quiet").code == 0
 
 
+@pytest.mark.slow
 def test_one_message_is_erased_with_its_old_versions_once_gmail_has_none(  # type: ignore[no-untyped-def]
     run, gmail: Emulator, place: Path, two: tuple[str, str]
 ) -> None:
@@ -131,6 +133,7 @@ def test_one_message_is_erased_with_its_old_versions_once_gmail_has_none(  # typ
     assert files_naming(place / "lake", message_id) == []
 
 
+@pytest.mark.slow
 def test_what_cannot_be_meant_is_refused(run, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     ada, bob = two
     assert "add --yes" in run("forget", ada).err
