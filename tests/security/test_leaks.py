@@ -12,6 +12,7 @@ import json
 import pickle
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -202,6 +203,17 @@ SUCCEEDS = {"success", "token endpoint cut", "one table refused", "rate limited"
 SMOKE = ("success", "token answer that says the secrets")
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries without their waits."""
+    monkeypatch.setattr("gmail_assets.failures._WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("gmail_assets.failures._LONGEST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(
+        "gmail_client.http.clock.SystemClock.sleep", lambda clock, seconds: time.sleep(min(seconds, 0.02))
+    )
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     "scenario", [name if name in SMOKE else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS]
 )
