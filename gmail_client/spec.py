@@ -236,7 +236,7 @@ def _check_free(name: str, source: str) -> None:
 
 
 def _entry_of(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What `{"table": {...}}` holds, or the mapping itself; empty if it is no mapping."""
+    """What `{"table": {...}}` holds, or the mapping itself; empty if it is not a mapping."""
     entry = value.get("table", value)
     return entry if isinstance(entry, Mapping) else {}
 

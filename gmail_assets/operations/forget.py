@@ -57,7 +57,7 @@ def resolve(lake: Lake, name: str) -> str:
     """The address of a mailbox that the lake knows by `name`: a configured name, or an address in any case.
 
     Raises:
-        ConfigurationError: It is no address, and the lake does not know it.
+        ConfigurationError: It is not an address, and the lake has no mailbox of that name.
     """
     known = MailboxRegistry(lake).address_of(name)
     if known is not None:
