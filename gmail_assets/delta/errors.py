@@ -56,6 +56,8 @@ _CREDENTIALS = re.compile(
     r"(?i)\b((?:x-amz-)?(?:security-token|signature|credential)|authorization|awsaccesskeyid|sig|[\w-]*secret[\w-]*)"
     r"([\"']?\s*[:=>]\s*[\"']?)(?:bearer |aws4-hmac-sha256 )?[^\s<&\"',;]+"
 )
+_STYLE = re.compile(r"\x1b\[[0-9;]*m|<\?xml[^>]*\?>")
+"""Colors, and the first line of a store's response: noise in one line."""
 _USER_IN_URL = re.compile(r"//[^/\s:@]*:[^/\s@]+@")
 _LONGEST = 300
 _LONGEST_INPUT = 20_000
@@ -66,6 +68,7 @@ def one_line(error: Exception) -> str:
 
     The answer of an object store, which is in the text, can repeat the signed request: its session token, for example.
     """
-    text = _CREDENTIALS.sub(r"\1\2[removed]", " ".join(str(error)[:_LONGEST_INPUT].split()))
+    plain = _STYLE.sub("", str(error)[:_LONGEST_INPUT])
+    text = _CREDENTIALS.sub(r"\1\2[removed]", " ".join(plain.split()).replace(" ↳", ":"))
     text = _USER_IN_URL.sub("//[removed]@", text)
     return redact(text)[:_LONGEST]

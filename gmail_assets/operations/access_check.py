@@ -1,7 +1,7 @@
 """Check access with the cheapest calls: which tables can be read, and whether the lake can be written.
 
 `check_mailbox` requests the first item of each of the ten tables (at most 40 quota units), `check_lake` writes and
-removes a small file, `versions` returns the versions of installed packages.
+removes a small file (in an object store: a small Delta table), `versions` returns the versions of installed packages.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileSelector, PyFileSystem
 
 from gmail_assets.delta.errors import LakeError, unwritable
 from gmail_assets.delta.lake import Lake
@@ -199,7 +204,7 @@ _READS: Mapping[str, Callable[[GmailApi, TableOptions], str]] = {
 
 
 def check_lake(lake: Lake, spec: Spec) -> LakeAccess:
-    """Write and remove a small file, and open the existing tables."""
+    """Write and remove a small file or Delta table, and open the existing tables."""
     access = LakeAccess(lake.uri)
     try:
         _write_and_remove(lake)
@@ -221,26 +226,35 @@ def check_lake(lake: Lake, spec: Spec) -> LakeAccess:
 def _write_and_remove(lake: Lake) -> None:
     name = f"_gmail_check_{secrets.token_hex(4)}"
     try:
-        if "://" in lake.uri:
-            from deltalake.fs import DeltaStorageHandler
-            from pyarrow.fs import PyFileSystem
-
-            store = PyFileSystem(DeltaStorageHandler(lake.uri, lake.options))
-            with store.open_output_stream(name) as stream:
-                stream.write(b"check")
-            store.delete_file(name)
-            return
-        folder = Path(lake.uri)
-        created = [path for path in (folder, *folder.parents) if not path.exists()]
-        make_private_folder(folder)
-        try:
-            (folder / name).write_bytes(b"check")
-            (folder / name).unlink()
-        finally:
-            for path in created:
-                path.rmdir()
+        if lake.folder is None:
+            _commit_and_remove(lake, name)
+        else:
+            _write_to_folder(lake.folder / name)
     except Exception as error:  # object stores raise many kinds of errors
         raise unwritable(lake.uri, error) from error
+
+
+def _commit_and_remove(lake: Lake, name: str) -> None:
+    """Create a Delta table as a sync does, with the conditional write of its commit, and remove its files."""
+    location = lake.location(name)
+    DeltaTable.create(
+        location, schema=pa.schema([("check", pa.bool_())]), mode="error", storage_options=lake.options
+    )
+    store = PyFileSystem(DeltaStorageHandler(location, lake.options))
+    for entry in store.get_file_info(FileSelector("", recursive=True)):
+        if entry.is_file:
+            store.delete_file(entry.path)
+
+
+def _write_to_folder(path: Path) -> None:
+    created = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+    make_private_folder(path.parent)
+    try:
+        path.write_bytes(b"check")
+        path.unlink()
+    finally:
+        for folder in created:
+            folder.rmdir()
 
 
 def open_to_others_of(settings: Settings, lake: Lake) -> dict[str, str]:

@@ -34,3 +34,9 @@ def test_the_rest_stays_in_one_short_line() -> None:
     assert one_line(OSError("a\n  b")) == "a b"
     assert len(one_line(OSError("x" * 10_000))) == 300
     assert len(one_line(OSError("secret" * 100_000))) <= 300
+
+
+def test_colors_and_arrows_of_the_object_store_are_removed() -> None:
+    arrow = "\n  \x1b[31m↳\x1b[0m "
+    text = f"Generic S3 error{arrow}404 Not Found{arrow}<?xml version='1.0'?>\n<Code>NoSuchKey</Code>"
+    assert one_line(OSError(text)) == "Generic S3 error: 404 Not Found: <Code>NoSuchKey</Code>"

@@ -1,0 +1,98 @@
+"""An S3 server on loopback, moto's, in a process of its own: `ObjectStore`.
+
+It honours `If-None-Match` atomically, as S3 does, so two writers can't both commit the same version of a table. It runs
+in another process because deltalake holds the interpreter's lock while it waits for some responses.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from types import TracebackType
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import requests
+
+from gmail_assets.delta.lake import Lake
+
+__all__ = ["ObjectStore", "why_not"]
+
+_SERVER = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print("%s:%s" % server.get_host_and_port(), flush=True)
+sys.stdin.read()
+"""
+_XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+
+
+def why_not() -> str:
+    """Why no S3 server can be started here; empty where one can."""
+    missing = [name for name in ("moto", "flask", "flask_cors") if find_spec(name) is None]
+    return f"{', '.join(missing)} is not installed (pip install -r requirements-dev.lock)" if missing else ""
+
+
+class ObjectStore:
+    """One S3 server with the bucket `lake`; its objects are lost at the end. Use it as a context manager."""
+
+    bucket = "lake"
+
+    def __enter__(self) -> ObjectStore:
+        self._http = requests.Session()
+        self._http.trust_env = False
+        # Standard input ends with this process, and with it the server.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.url = f"http://{self._process.stdout.readline().strip()}"
+        self._http.put(f"{self.url}/{self.bucket}", timeout=30).raise_for_status()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+        self._process.send_signal(signal.SIGCONT)
+        self._process.kill()
+        self._process.communicate()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of the object store, as docs/deployment.md lists them."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "lake",
+            "AWS_SECRET_ACCESS_KEY": "hush-lake",
+            "AWS_REGION": "eu-central-1",
+            "AWS_CONDITIONAL_PUT": "etag",
+        }
+
+    def uri(self, folder: str) -> str:
+        """URI of a folder in the bucket."""
+        return f"s3://{self.bucket}/{folder}"
+
+    def lake(self, folder: str, **more: str) -> Lake:
+        """A lake in the bucket; `more` overrides variables of `environment`."""
+        options: Mapping[str, str] = {**self.environment, **more}
+        return Lake(self.uri(folder), tuple(sorted(options.items())))
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """The keys of the first 1,000 objects with this prefix."""
+        response = self._http.get(
+            f"{self.url}/{self.bucket}", params={"list-type": "2", "prefix": prefix}, timeout=30
+        )
+        response.raise_for_status()
+        found = ElementTree.fromstring(response.text).iter(f"{_XML}Key")
+        return [unquote(element.text or "") for element in found]
