@@ -67,6 +67,7 @@ class FetchedThread:
         size: Bytes of JSON.
         gone: Messages that no longer exist, or that the policy excludes.
         failed: Requested messages that could not be read, each with its error.
+        refused: Why threads.get did not return the thread, if its messages have to be read singly.
         partial: The read ended before every requested message had an outcome.
     """
 
@@ -77,6 +78,7 @@ class FetchedThread:
     size: int = 0
     gone: list[str] = field(default_factory=list)
     failed: dict[str, GmailError] = field(default_factory=dict)
+    refused: GmailError | None = None
     partial: bool = False
 
 
@@ -187,6 +189,9 @@ class _Fetch:
         """The threads of which only some results have arrived."""
         begun = [*self._incomplete, *((request, fetched) for request, fetched, _ in self._open.values())]
         for request, fetched in begun:
+            if fetched.refused is not None:
+                # Noted as failed, so that the next run does not take the same thread for a sign of an outage.
+                fetched.failed.update(dict.fromkeys(_left_out(request, fetched), fetched.refused))
             if fetched.messages or fetched.gone or fetched.failed:
                 yield replace(fetched, partial=bool(_left_out(request, fetched)))
 
@@ -245,7 +250,9 @@ def _add_thread(
     if result.error is not None:
         if request.whole or not request.message_ids:
             fetched.failed.update(dict.fromkeys(request.message_ids or (request.thread_id,), result.error))
-        # Otherwise one message may be the cause: the others are read with single gets.
+        else:
+            # One message may be the cause: the others are read with single gets.
+            fetched.refused = result.error
         return
     thread = result.json or {}
     for message in thread.get("messages") or ():

@@ -14,17 +14,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from gmail_client.auth.endpoints import BATCH_PATH
 from gmail_client.errors import (
     CredentialsError,
-    ForbiddenError,
     GmailError,
     IncompleteReadError,
-    NotFoundError,
     QuotaError,
-    RequestError,
     ResponseError,
     UnavailableError,
 )
 from gmail_client.http.calls import ApiCall, ApiResult
 from gmail_client.http.clock import Clock
+from gmail_client.http.failure_streak import OF_ONE_CALL, FailureStreak, Probe
 from gmail_client.http.multipart import BatchPart, decode_batch, encode_batch
 from gmail_client.http.retry import RetryPolicy
 from gmail_client.http.transport import HttpResponse, Transport
@@ -42,16 +40,6 @@ _BATCH_BYTES = 4 << 20
 _FIRST_ESTIMATE = 15_000.0
 """Bytes of JSON of a message, until results give a better estimate."""
 
-_MAX_UNAVAILABLE = 5
-"""Calls in a row that fail as unavailable, retries included, after which Gmail is unavailable, not a few messages."""
-
-_MAX_REFUSED = 100
-"""Calls that are refused, before any is served, after which all are refused, not a few messages. Retried calls don't
-count: that they fail again says nothing of the others, and a queue of them must not keep new mail out."""
-
-_OF_ONE_CALL = (NotFoundError, RequestError, ResponseError, ForbiddenError)
-"""Errors that may concern one message only."""
-
 
 class BatchFetcher:
     """Performs many calls of one mailbox.
@@ -65,6 +53,7 @@ class BatchFetcher:
         self._transport = transport
         self._workers = workers
         self._endpoint = _BatchEndpoint(transport.clock)
+        self._probe = Probe(transport)
 
     def get_many(
         self, calls: Iterable[ApiCall], *, ordered: bool = False, stop: threading.Event | None = None
@@ -85,8 +74,8 @@ class BatchFetcher:
 
         Raises:
             GmailError: What concerns all calls: credentials, access, quota, Gmail out of reach; or the error of one
-                call if all of the first 100 fail, or if 5 in a row are unavailable. Calls that are `retried` count for
-                neither.
+                call if all of the first 100 fail, or if 5 in a row are unavailable and so is a call that was served
+                before. Calls that are `retried` count for neither.
             IncompleteReadError: Fewer results than calls, and `stop` was not set.
         """
         if stop is not None and stop.is_set():
@@ -107,7 +96,7 @@ class BatchFetcher:
     def _results(
         self, source: _CallSource, ordered: bool, stop: threading.Event | None
     ) -> Iterator[ApiResult]:
-        failures = _FailureStreak()
+        failures = FailureStreak(self._probe)
         size = _FIRST_ESTIMATE
         first = source.next_batch(size)
         second = source.next_batch(size) if first else []
@@ -142,7 +131,7 @@ class BatchFetcher:
             pool.raise_error()
 
     def _results_of_one(
-        self, calls: Sequence[ApiCall], failures: _FailureStreak, stop: threading.Event | None
+        self, calls: Sequence[ApiCall], failures: FailureStreak, stop: threading.Event | None
     ) -> Iterator[ApiResult]:
         """The results of a read so small that it needs no threads."""
         results: dict[int, ApiResult] = {}
@@ -160,7 +149,7 @@ class BatchFetcher:
     def _fetch(
         self,
         calls: Sequence[ApiCall],
-        failures: _FailureStreak,
+        failures: FailureStreak,
         results: dict[int, ApiResult],
         stop: threading.Event | None = None,
     ) -> None:
@@ -175,7 +164,7 @@ class BatchFetcher:
             chunk = pending[: transport.concurrency.batch_size]
             token = transport.tokens.token()
             if len(chunk) == 1 or too_large or not self._endpoint.begin(stop):
-                results[chunk[0]] = failures.record(self._single(calls[chunk[0]], stop))
+                results[chunk[0]] = failures.record(self._single(calls[chunk[0]], stop), stop)
                 pending.remove(chunk[0])
                 continue
             try:
@@ -185,8 +174,8 @@ class BatchFetcher:
                 continue
             refused: dict[int, GmailError] = {}
             for number, result in zip(chunk, responses, strict=False):
-                if result.error is None or isinstance(result.error, _OF_ONE_CALL):
-                    results[number] = failures.record(result)
+                if result.error is None or isinstance(result.error, OF_ONE_CALL):
+                    results[number] = failures.record(result, stop)
                 else:
                     refused[number] = result.error
             remaining = [number for number in pending if number not in results]
@@ -204,14 +193,15 @@ class BatchFetcher:
                 except UnavailableError as spent:
                     for number, error in refused.items():
                         if type(error) is type(spent):
-                            results[number] = failures.record(ApiResult(calls[number], None, error, 0))
+                            unavailable = ApiResult(calls[number], None, error, 0)
+                            results[number] = failures.record(unavailable, stop)
                     pending = [number for number in pending if number not in results]
 
     def _single(self, call: ApiCall, stop: threading.Event | None) -> ApiResult:
         """One call as a separate request, with its own retries."""
         try:
             return self._transport.fetch(call, stop)
-        except (*_OF_ONE_CALL, UnavailableError) as error:
+        except (*OF_ONE_CALL, UnavailableError) as error:
             return ApiResult(call, None, error, 0)
 
     def _exchange(
@@ -352,40 +342,6 @@ class _BatchEndpoint:
             self._works = True
             self._failures = 0
             self._changed.notify_all()
-
-
-class _FailureStreak:
-    """Distinguishes trouble with single messages from trouble with all; the workers of one `get_many` share it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._unavailable = 0
-        self._refused = 0
-        self._served = False
-
-    def record(self, result: ApiResult) -> ApiResult:
-        """`result`, unless all calls are failing.
-
-        Raises:
-            GmailError: The result's error.
-        """
-        error = result.error
-        with self._lock:
-            if error is None or isinstance(error, NotFoundError):
-                self._served = True
-            elif result.call.retried:
-                return result
-            if isinstance(error, UnavailableError):
-                self._unavailable += 1
-                if self._unavailable >= _MAX_UNAVAILABLE:
-                    raise error
-                return result
-            self._unavailable = 0
-            if isinstance(error, _OF_ONE_CALL) and not self._served:
-                self._refused += 1
-                if self._refused >= _MAX_REFUSED:
-                    raise error
-        return result
 
 
 def _response(part: BatchPart) -> HttpResponse:

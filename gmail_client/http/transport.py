@@ -40,7 +40,7 @@ from gmail_client.http.waiting import pause
 from gmail_client.parsing import parse_json, parse_response
 from gmail_client.quota import QuotaPlan, RateLimiter
 
-__all__ = ["HttpResponse", "Permit", "Transport"]
+__all__ = ["HttpResponse", "Permit", "Transport", "profile_call"]
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
@@ -162,7 +162,7 @@ class Transport:
                 if call.method == "getProfile":
                     raise no_mailbox(error) from None
                 # Raises NoMailboxError when the whole account is refused, not only this call.
-                self.fetch(ApiCall("getProfile", _profile_path(call.path)), stop)
+                self.fetch(profile_call(call), stop)
                 raise
 
     def _once(self, call: ApiCall, stop: threading.Event | None) -> tuple[ApiResult, str]:
@@ -344,9 +344,9 @@ def _fitting(prices: Sequence[int], units: int) -> tuple[int, int]:
     return count, spent
 
 
-def _profile_path(path: str) -> str:
-    """The path of getProfile for the user of another call's path (`/gmail/v1/users/me/...`)."""
-    return "/".join([*path.split("/")[:5], "profile"])
+def profile_call(call: ApiCall) -> ApiCall:
+    """The call of getProfile for the user of another call (`/gmail/v1/users/me/...`)."""
+    return ApiCall("getProfile", "/".join([*call.path.split("/")[:5], "profile"]))
 
 
 def _unreadable(method: str) -> UnavailableError:

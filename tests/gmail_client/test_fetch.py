@@ -17,6 +17,7 @@ from gmail_client.errors import (
     GmailError,
     IncompleteReadError,
     NotFoundError,
+    UnavailableError,
 )
 from gmail_client.fetch import FetchedThread, FetchRequest, fetch, prefers_thread
 from gmail_client.quota import QuotaPlan, preset
@@ -213,6 +214,22 @@ def test_a_read_that_ends_early_yields_all_that_was_paid(how: str, at: int, left
     for thread in found:
         request = next(one for one in requests if one.thread_id == thread.thread_id)
         assert thread.partial == (not set(request.message_ids) <= set(ids(thread)))
+
+
+def test_a_thread_that_was_refused_before_the_read_ended_early_is_noted_as_failed() -> None:
+    refused = UnavailableError("503")
+    api, stop = Fake({"t": ["a", "b", "c"], "u": ["d"]}, t=refused), threading.Event()
+
+    def before(call: ApiCall) -> None:
+        if call.key == "d":
+            raise DailyLimitError("used up")
+
+    api.before = before
+    reading = fetch(api, [FetchRequest("t", ("a", "b", "c")), FetchRequest("u", ("d",))], stop=stop)
+    found = next(reading)
+    assert (found.thread_id, found.failed, found.partial) == ("t", dict.fromkeys("abc", refused), False)
+    with pytest.raises(DailyLimitError):
+        next(reading)
 
 
 def test_without_a_stop_no_partial_thread_comes() -> None:

@@ -13,7 +13,7 @@ import pytest
 from deltalake import DeltaTable
 from support.chaos import Killed, client_of
 from support.lake import assert_lake_holds, assert_lake_is_true, stored_rows
-from support.refusing import asking, refusing
+from support.refusing import answering, asking, refusing
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
@@ -22,7 +22,8 @@ from gmail_assets.delta.sync_state import SyncState
 from gmail_assets.syncing import SyncResult, sync
 from gmail_client.client import Mailbox
 from gmail_client.emulator import Behavior, EmulatedMailbox, Emulator, Fault
-from gmail_client.errors import GmailError
+from gmail_client.errors import GmailError, UnavailableError
+from gmail_client.http.calls import ApiResult
 from gmail_client.spec import SpecTable
 
 
@@ -275,6 +276,49 @@ def test_a_retry_queue_longer_than_an_outage_ends_no_run(lake: Lake, tables: lis
         gmail.faults.clear()
         run(gmail, lake, tables)
         assert_lake_is_true(lake, gmail, tables)
+
+
+@pytest.mark.parametrize("count", [5, 12])
+def test_messages_that_gmail_never_serves_do_not_end_the_first_load(
+    gmail: Emulator, lake: Lake, count: int
+) -> None:
+    mailbox = gmail.mailbox()
+    first = mail(mailbox, "a thread")
+    mail(mailbox, "Re: a thread", reply_to=first)
+    # The newest ones are read first.
+    rows = sorted(gmail.truth("messages", format="minimal"), key=lambda row: row["id"])
+    broken = {row["id"] for row in rows[-count:]}
+    for one in broken | {row["threadId"] for row in rows[-count:]}:
+        gmail.faults.add(Fault(id=one, status=503, reason="backendError"))
+    results = run(gmail, lake)
+    assert all(result.complete and result.unfetched == count for result in results.values())
+    assert {row["id"] for row in stored_rows(lake, "messages")} == {row["id"] for row in rows} - broken
+    assert unfetched(lake, "messages") == unfetched(lake, "threads") == broken
+    # What is served is paid once; a probe after five failures costs one unit, or one message more.
+    content = gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"]
+    assert content <= 20 * (len(rows) - count) + 40 * (count // 5 + 1)
+    gmail.faults.clear()
+    gmail.usage.reset()
+    run(gmail, lake)
+    assert_lake_is_true(lake, gmail, BOTH)
+    assert gmail.usage.fetched_twice == {}
+
+
+def test_an_outage_ends_the_first_load_and_what_was_served_is_kept(gmail: Emulator, lake: Lake) -> None:
+    results = iter(range(10))
+
+    def fail(given: ApiResult) -> ApiResult:
+        if next(results, None) is None:
+            gmail.faults.add(Fault(status=503, reason="backendError"))
+        return given
+
+    with pytest.raises(UnavailableError):
+        sync(answering(client_of(gmail, workers=1).mailbox(), fail), lake, BOTH)
+    gmail.faults.clear()
+    assert len(stored_rows(lake, "messages")) >= 10
+    run(gmail, lake)
+    assert_lake_is_true(lake, gmail, BOTH)
+    assert gmail.usage.fetched_twice == {}
 
 
 def test_one_message_that_gmail_cannot_give_keeps_no_other_of_its_thread(gmail: Emulator, lake: Lake) -> None:

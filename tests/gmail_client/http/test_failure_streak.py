@@ -1,0 +1,93 @@
+"""A few messages that Gmail can't serve, and an outage: what ends a read, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from support.wire import Asked, ManualClock, Said, Wire, connect, message, refused
+
+from gmail_client.api import GmailApi
+from gmail_client.errors import CredentialsError, UnavailableError
+from gmail_client.quota import preset
+
+PROFILE = Said(json={"emailAddress": "ada@b.test", "historyId": "1"})
+DOWN = Said(503, {})
+
+
+@pytest.fixture
+def api(wire: Wire, clock: ManualClock) -> GmailApi:
+    # With one worker the order of the results is the order of the calls.
+    return connect(wire, clock, quota=preset(1_200_000), workers=1).mailbox().api
+
+
+def answering(broken: set[str], profile: Said = PROFILE) -> Callable[[Asked], Said]:
+    def answer(asked: Asked) -> Said:
+        if asked.id == "profile":
+            return profile
+        return DOWN if asked.id in broken else message(asked)
+
+    return answer
+
+
+def read(api: GmailApi, first: int, last: int) -> tuple[set[str], set[str]]:
+    """Get these messages; ids of those served and of those that failed."""
+    results = list(api.get_many(api.message_call(f"{number:x}") for number in range(first, last)))
+    failed = {result.call.key for result in results if result.error is not None}
+    return {result.call.key for result in results} - failed, failed
+
+
+@pytest.mark.parametrize("first", [0, 30, 55])
+def test_many_messages_in_a_row_that_are_not_served_hold_no_other_up(
+    wire: Wire, api: GmailApi, first: int
+) -> None:
+    broken = {f"{number:x}" for number in range(first, first + 19)}
+    wire.answer = answering(broken)
+    served, failed = read(api, 0, 80)
+    assert failed == broken
+    assert len(served) == 61
+    # Each message once; a probe for five failures repeats one that was served, or asks for the profile.
+    spent = api.usage.snapshot().units
+    assert spent["messages.get"] + spent.get("getProfile", 0) <= (61 + 3) * 20 + 3
+
+
+def test_messages_that_are_not_served_after_others_are_never_an_outage(wire: Wire, api: GmailApi) -> None:
+    broken = {f"{number:x}" for number in range(1, 100)}
+    wire.answer = answering(broken)
+    assert read(api, 0, 100) == ({"0"}, broken)
+    # The next read knows what was served: all of its calls may fail.
+    assert read(api, 1, 40) == (set(), {f"{number:x}" for number in range(1, 40)})
+
+
+def test_a_probe_that_is_not_found_any_more_was_served(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda asked: message(asked)
+    read(api, 0, 1)
+    broken = {f"{number:x}" for number in range(1, 30)}
+    wire.answer = lambda asked: refused(404, "notFound") if asked.id == "0" else DOWN
+    assert read(api, 1, 30) == (set(), broken)
+
+
+@pytest.mark.parametrize("served", [0, 40])
+def test_an_outage_ends_the_read_at_the_first_probe(wire: Wire, api: GmailApi, served: int) -> None:
+    wire.answer = lambda asked: message(asked)
+    read(api, 0, served)
+    wire.asked.clear()
+    wire.answer = lambda _: DOWN
+    with pytest.raises(UnavailableError):
+        read(api, served, 1_000)
+    # One batch with its attempts, and the probe with its own.
+    assert len(wire.asked) <= 20 * 8 + 8
+    assert api.usage.snapshot().total_units == served * 20
+
+
+def test_gets_that_all_fail_end_the_read_although_the_profile_is_served(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda asked: PROFILE if asked.id == "profile" else DOWN
+    with pytest.raises(UnavailableError):
+        read(api, 0, 1_000)
+    assert len(wire.asked) <= 20 * 8 + 4
+
+
+def test_what_a_probe_is_refused_for_is_raised(wire: Wire, api: GmailApi) -> None:
+    wire.answer = answering({f"{number:x}" for number in range(30)}, refused(401, "authError"))
+    with pytest.raises(CredentialsError):
+        read(api, 0, 30)
