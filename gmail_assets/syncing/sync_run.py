@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from gmail_assets.delta.errors import LakeError
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.registry import MailboxRegistry, Unfetched
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.delta.sync_state import SyncState
-from gmail_assets.syncing.chunk import Chunk
 from gmail_assets.syncing.compare import kept_messages
-from gmail_assets.syncing.labels import LabelReader, as_change
-from gmail_assets.syncing.lake_content import chunk_of, read_stored_content
+from gmail_assets.syncing.content_fetcher import ContentFetcher
+from gmail_assets.syncing.failures import RunFailures
+from gmail_assets.syncing.labels import LabelReader
 from gmail_assets.syncing.listing import Listing
 from gmail_assets.syncing.planner import EXPIRIES, SyncPlanner, open_table
 from gmail_assets.syncing.results import Progress
-from gmail_assets.syncing.stopping import RunStop, UntilError
-from gmail_assets.syncing.sync_plan import FetchGroup, SyncPlan
+from gmail_assets.syncing.stopping import RunStop
+from gmail_assets.syncing.sync_plan import SyncPlan
 from gmail_assets.syncing.table import TableSync
-from gmail_assets.syncing.table_plan import MessageIds, TablePlan
-from gmail_client.changes import Changes, MessageChange
+from gmail_assets.syncing.table_plan import TablePlan
+from gmail_client.changes import Changes
 from gmail_client.client import Mailbox
 from gmail_client.deletion import check_mass_deletion
 from gmail_client.errors import GmailError, HistoryExpiredError, UnavailableError
-from gmail_client.fetch import CHUNK_MESSAGES, FetchedThread, FetchRequest, chunks, fetch
+from gmail_client.fetch import CHUNK_MESSAGES
 from gmail_client.spec import SpecTable
 
 __all__ = ["SyncRun"]
 
-_MOST_FAILURES = 100
-"""Number of newly refused messages above which a run assumes an outage of Gmail and stops."""
-_PROGRESS_SECONDS = 0.5
 _LEAST_LEASE_SECONDS = 600.0
 
 
@@ -74,7 +70,6 @@ class SyncRun:
         self.tables: list[TableSync] = []
         self.warnings: list[str] = []
         self.address = ""
-        self._done = 0
         self._units_before = self.api.usage.snapshot().total_units
 
     def open(
@@ -103,6 +98,8 @@ class SyncRun:
             self.on_progress,
             self.chance,
         )
+        self._failures = RunFailures(self.registry, self.address, self.tables)
+        self._fetcher = ContentFetcher(self.api, self.gmail, self.stop, self._failures, self._report)
         for table in self.tables:
             table.retries = self.registry.unfetched(self.address, table.name)
         self.warnings += self.gmail.open(self.tables, reconcile=reconcile, replay_from=replay_from)
@@ -128,7 +125,7 @@ class SyncRun:
             except HistoryExpiredError:
                 self.warnings += self.gmail.expired(self.tables)
                 continue
-            self.on_progress(self._progress("done"))
+            self._report("done")
             return
         raise UnavailableError(
             f"The history expired {EXPIRIES} times while the mailbox was reconciled with it.",
@@ -157,13 +154,10 @@ class SyncRun:
         chunk_seconds = CHUNK_MESSAGES * plan.price("messages.get") / plan.user_per_minute * 60
         return max(_LEAST_LEASE_SECONDS, 3 * chunk_seconds)
 
-    def _progress(self, phase: str, done: int = 0, total: int | None = None) -> Progress:
+    def _report(self, phase: str, done: int = 0, total: int | None = None) -> None:
         rows = sum(table.written for table in self.tables)
         units = self.api.usage.snapshot().total_units - self._units_before
-        return Progress(phase, done, total, rows, units)
-
-    def _check_time(self) -> None:
-        self.stop.check()
+        self.on_progress(Progress(phase, done, total, rows, units))
 
     # Reconciling
 
@@ -193,7 +187,7 @@ class SyncRun:
                 "A thread changed though its history id did not move: the labels of every thread are read."
             )
             self._read_every_label(plan, listing)
-        known = self._fetch(plan)
+        known = self._fetcher.fetch(plan)
         if plan.changes.messages or any(share.narrowed or share.obsolete for share in plan.tables.values()):
             for table in tables:
                 table.write_changes(plan.changes, table.state, unread=plan.labels_to_read.keys())
@@ -255,191 +249,20 @@ class SyncRun:
         def note(thread_id: str, message_id: str, error: GmailError) -> None:
             for table in self.tables:
                 if table.labels_of(thread_id, [message_id]):
-                    self._note_failure(table, thread_id, message_id, error)
+                    self._failures.note(table, thread_id, message_id, error)
 
         def commit() -> None:
             for table in tables:
-                self._record_failures(table)
+                self._failures.record(table)
 
         return LabelReader(
             self.api,
             tables,
             on_failure=note,
             commit_failures=commit,
-            check_time=self._check_time,
+            check_time=self.stop.check,
             stop=self.stop,
         )
-
-    # Fetching
-
-    def _fetch(self, plan: SyncPlan) -> dict[str, MessageChange]:
-        """Write missing messages chunk by chunk, from Gmail and from other tables of the lake.
-
-        Returns:
-            Labels that the content returned, of stored messages whose labels have to be read.
-        """
-        known: dict[str, MessageChange] = {}
-        total = len(plan.fetch)
-        self._done = 0
-        self.on_progress(self._progress("fetching", 0, total))
-        with self._saved_at_end(plan.tables):
-            self._fetch_groups(plan, known, total)
-        return known
-
-    @contextmanager
-    def _saved_at_end(self, tables: Iterable[TableSync]) -> Iterator[None]:
-        """Where the run ends within the block, what was fetched is written, for it is paid, and what failed recorded.
-
-        A message that failed counts as retried in the next run, which then comes further.
-        """
-        with self.stop.announced():
-            try:
-                yield
-                self.stop.check_event()
-            except Exception:
-                for table in tables:
-                    # A table that could not be written before can't be written now; the first error says why.
-                    with suppress(LakeError):
-                        table.flush()
-                        self._record_failures(table)
-                raise
-
-    def _fetch_groups(self, plan: SyncPlan, known: dict[str, MessageChange], total: int) -> None:
-        changes = None if plan.cursor is None else plan.changes
-        in_lake = {table: dict(share.in_lake) for table, share in plan.tables.items()}
-        for group in plan.fetch.groups:
-            requests = group.requests()
-            arriving = UntilError(fetch(self.api, requests, group.format, group.policy, stop=self.stop.event))
-            for chunk in chunks(self._reporting(arriving, total)):
-                self._write_chunk(group, chunk, in_lake, changes)
-                for fetched in chunk:
-                    self._note_fetched(group.tables, fetched, plan, known)
-                self.on_progress(self._progress("fetching", self._done, max(total, self._done)))
-                if arriving.error is None:
-                    self._check_time()
-            arriving.raise_error()
-            self.stop.check_event()
-        for table, share in in_lake.items():
-            source = self.gmail.source(table) if share else None
-            if source is None:
-                continue
-            for piece in read_stored_content(source, table.options.format, share, changes):
-                self._write_content(table, piece)
-                for message in piece.messages:
-                    table.retries.pop(message["id"], None)
-                self._check_time()
-            self._fetch_vanished(table, share)
-
-    def _write_chunk(
-        self,
-        group: FetchGroup,
-        chunk: Sequence[FetchedThread],
-        in_lake: Mapping[TableSync, MessageIds],
-        changes: Changes | None,
-    ) -> None:
-        mail = Chunk(chunk)
-        complete = _complete(chunk)
-        whole = mail if len(complete) == len(chunk) else Chunk(complete)
-        for table in group.tables:
-            share = in_lake[table]
-            if table.name == "messages":
-                _drop_fetched(share, chunk)
-                self._write_content(table, mail.projected(group.format, table.options.format))
-                continue
-            own = whole.projected(group.format, table.options.format)
-            # A thread is one row: its messages from the lake are written together with the fetched ones.
-            joining = {
-                fetched.thread_id: share.pop(fetched.thread_id)
-                for fetched in complete
-                if fetched.thread_id in share
-            }
-            source = self.gmail.source(table) if joining else None
-            if source is not None:
-                own = own.joined(chunk_of(source, table.options.format, joining, changes))
-            self._write_content(table, own)
-
-    def _write_content(self, table: TableSync, chunk: Chunk) -> None:
-        """Write a chunk, once the messages in it are judged whose dates were not known."""
-        dates = {
-            message["id"]: int(message.get("internalDate") or 0)
-            for message in chunk.messages
-            if message["id"] in table.plan.undecided
-        }
-        # A message that matched when it arrived, and that Gmail refused then, is judged as a stored one.
-        late = {
-            message_id: {message_id: date}
-            for message_id, date in dates.items()
-            if message_id in table.retries
-        }
-        table.plan.matches |= self.gmail.staying(table, late)
-        table.plan.matches |= self.gmail.matching_now(
-            table, {message_id: date for message_id, date in dates.items() if message_id not in late}
-        )
-        table.write_content(chunk)
-
-    def _fetch_vanished(self, table: TableSync, share: MessageIds) -> None:
-        """Fetch messages that another table stored when the plan was made and no longer stores."""
-        vanished = {thread_id: rest for thread_id, ids in share.items() if (rest := ids & table.outstanding)}
-        requests = [FetchRequest(thread_id, tuple(sorted(ids))) for thread_id, ids in vanished.items()]
-        arriving = UntilError(
-            fetch(self.api, requests, table.options.format, table.options.policy, stop=self.stop.event)
-        )
-        for chunk in chunks(arriving):
-            self._write_content(table, Chunk(_complete(chunk) if table.name == "threads" else chunk))
-            for fetched in chunk:
-                self._note_outcome(table, fetched)
-        arriving.raise_error()
-
-    def _note_fetched(
-        self,
-        tables: Sequence[TableSync],
-        fetched: FetchedThread,
-        plan: SyncPlan,
-        known: dict[str, MessageChange],
-    ) -> None:
-        self._done += len(fetched.messages)
-        for message in fetched.messages:
-            if message["id"] in plan.labels_to_read.get(fetched.thread_id, ()):
-                known[message["id"]] = as_change(message)
-        for table in tables:
-            self._note_outcome(table, fetched)
-
-    def _note_outcome(self, table: TableSync, fetched: FetchedThread) -> None:
-        table.settle((*fetched.gone, *fetched.failed))
-        for message in fetched.messages:
-            if message["id"] in table.plan.requested:
-                table.retries.pop(message["id"], None)
-        for message_id, error in fetched.failed.items():
-            if message_id in table.plan.requested:
-                self._note_failure(table, fetched.thread_id, message_id, error)
-
-    def _reporting(self, arriving: Iterable[FetchedThread], total: int) -> Iterator[FetchedThread]:
-        """Yield results and report progress between them: a chunk takes minutes at Gmail's rate."""
-        done, due = self._done, 0.0
-        for fetched in arriving:
-            done += len(fetched.messages)
-            if time.monotonic() >= due:
-                self.on_progress(self._progress("fetching", done, max(total, done)))
-                due = time.monotonic() + _PROGRESS_SECONDS
-            yield fetched
-
-    def _note_failure(self, table: TableSync, thread_id: str, message_id: str, error: GmailError) -> None:
-        earlier = table.failed.get(message_id) or table.retries.get(message_id)
-        table.failed[message_id] = Unfetched(
-            thread_id,
-            error.what,
-            (earlier.attempts if earlier else 0) + 1,
-            earlier.first_failed if earlier else None,
-        )
-        if len(table.failed.keys() - table.retries.keys()) > _MOST_FAILURES:
-            for one in self.tables:
-                self._record_failures(one)  # should it be no outage, the next run comes further
-            raise error
-
-    def _record_failures(self, table: TableSync) -> None:
-        """Add new failures to the retry queue, before a commit that moves past them."""
-        if table.failed:
-            self.registry.set_unfetched(self.address, table.name, {**table.retries, **table.failed})
 
     # The history
 
@@ -455,20 +278,18 @@ class SyncRun:
         plan = self.gmail.incremental(tables)
         for table, share in plan.tables.items():
             table.begin(share)
-        self._fetch(plan)
-        with self._saved_at_end(tables):
+        self._fetcher.fetch(plan)
+        with self._fetcher.saved_at_end(tables):
             self._label_reader(tables).read(plan.labels_to_read, plan.changes)
-        self.on_progress(self._progress("applying"))
+        self._report("applying")
         for table in tables:
             # Failures are recorded before the cursor moves past them, and removed only after that commit.
-            self._record_failures(table)
+            self._failures.record(table)
             table.check_conserved()
             table.partition.lease.hold(0)
             table.write_changes(plan.changes, self._synced(table, plan.changes.head))
             table.start = plan.changes.head
-            if not table.failed or not table.retries.keys() <= table.failed.keys():
-                self.registry.set_unfetched(self.address, table.name, table.failed)
-            table.retries = {}  # what is left of them has failed again
+            self._failures.settle(table)
         failed = {m: entry for table in tables for m, entry in table.failed.items()}
         if failed:
             self.warnings.append(
@@ -484,15 +305,3 @@ def _settle_undecided(table: TableSync, share: TablePlan, changes: Changes) -> N
             table.delete_row(key)
     rejected = [changes.messages[message_id] for message_id in share.undecided - share.matches]
     share.arrivals_rejected |= any(c.arrived and c.history_id > table.start for c in rejected)
-
-
-def _complete(chunk: Sequence[FetchedThread]) -> list[FetchedThread]:
-    """Drop threads that are only partly fetched: a row of `threads` contains all messages of the thread."""
-    return [fetched for fetched in chunk if not fetched.partial]
-
-
-def _drop_fetched(in_lake: MessageIds, chunk: Sequence[FetchedThread]) -> None:
-    """Drop messages from the lake copy that were fetched along with their thread."""
-    for fetched in chunk:
-        if fetched.thread_id in in_lake:
-            in_lake[fetched.thread_id] = in_lake[fetched.thread_id] - {m["id"] for m in fetched.messages}

@@ -20,8 +20,7 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.sensor_cursor import RECONCILE, Observation, RunOutcome, decide, dump_cursor, parse_cursor
 from gmail_assets.syncing import sync
-from gmail_assets.syncing.stopping import TimeUpError
-from gmail_assets.syncing.sync_run import SyncRun
+from gmail_assets.syncing.stopping import RunStop, TimeUpError
 from gmail_client.emulator import Emulator
 from gmail_client.spec import SpecTable
 
@@ -93,7 +92,7 @@ class Sensor:
             return False
         start = decision.request.start
         chaos = Chaos(die_at if die_at != -1 else None)
-        out_of_time = mock.patch.object(SyncRun, "_check_time", side_effect=TimeUpError)
+        out_of_time = mock.patch.object(RunStop, "check", side_effect=TimeUpError)
         self.runs[decision.entry.requested.at] = "failed"
         try:
             with chaos.commits(), out_of_time if die_at == -1 else mock.MagicMock():

@@ -23,8 +23,7 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.syncing import sync
-from gmail_assets.syncing.stopping import TimeUpError
-from gmail_assets.syncing.sync_run import SyncRun
+from gmail_assets.syncing.stopping import RunStop, TimeUpError
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import Behavior, Emulator, Fault, Quota
 from gmail_client.errors import GmailError
@@ -318,7 +317,7 @@ def one_run(
     try:
         with (
             chaos.commits(),
-            mock.patch.object(SyncRun, "_check_time", ending(rng, step.time_up)),
+            mock.patch.object(RunStop, "check", ending(rng, step.time_up)),
         ):
             sync(
                 chaos.mailbox(refusing(client.mailbox(), lost)),
@@ -340,10 +339,10 @@ def one_run(
         gmail.faults.clear()
 
 
-def ending(rng: random.Random, share: float) -> Callable[[SyncRun], None]:
+def ending(rng: random.Random, share: float) -> Callable[[RunStop], None]:
     """In the place of a run's look at the clock: time is up at this share of the looks."""
 
-    def look(run: SyncRun) -> None:
+    def look(stop: RunStop) -> None:
         if rng.random() < share:
             raise TimeUpError
 

@@ -230,7 +230,7 @@ def test_many_messages_that_never_come_do_not_stop_the_runs_to_come(gmail: Emula
     run(gmail, lake)
     mailbox = gmail.mailbox()
     lost: set[str] = set()
-    with mock.patch("gmail_assets.syncing.sync_run._MOST_FAILURES", 4):
+    with mock.patch("gmail_assets.syncing.failures._MOST_FAILURES", 4):
         for _ in range(3):
             lost |= {mail(mailbox, "lost") for _ in range(3)}
             results = sync(refusing(client_of(gmail).mailbox(), lost), lake, BOTH)
@@ -245,7 +245,7 @@ def test_more_messages_that_never_come_than_an_outage_has_do_not_stop_the_load_f
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     lost = set(sorted(gmail.mailbox().message_ids())[-12:])
-    with mock.patch("gmail_assets.syncing.sync_run._MOST_FAILURES", 4):
+    with mock.patch("gmail_assets.syncing.failures._MOST_FAILURES", 4):
         for _ in range(2):
             with pytest.raises(GmailError, match="refused by the test"):
                 sync(refusing(client_of(gmail).mailbox(), lost), lake, tables)

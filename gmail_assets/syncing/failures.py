@@ -1,0 +1,59 @@
+"""Messages that could not be fetched in a run: `RunFailures`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gmail_assets.delta.registry import MailboxRegistry, Unfetched
+from gmail_assets.syncing.table import TableSync
+from gmail_client.errors import GmailError
+
+__all__ = ["RunFailures"]
+
+_MOST_FAILURES = 100
+"""Number of newly refused messages above which a run assumes an outage of Gmail and stops."""
+
+
+class RunFailures:
+    """Notes failed messages in their tables, and adds them to the retry queue of the lake.
+
+    Args:
+        registry: Holds the retry queue, `_gmail_unfetched`.
+        address: The mailbox's real address.
+        tables: All tables of the run.
+    """
+
+    def __init__(self, registry: MailboxRegistry, address: str, tables: Sequence[TableSync]) -> None:
+        self._registry = registry
+        self._address = address
+        self._tables = tables
+
+    def note(self, table: TableSync, thread_id: str, message_id: str, error: GmailError) -> None:
+        """Note that a message of a table could not be fetched.
+
+        Raises:
+            GmailError: The error itself, when so many messages failed that Gmail must be out of order. What failed
+                so far is in the retry queue, so that the next run advances.
+        """
+        earlier = table.failed.get(message_id) or table.retries.get(message_id)
+        table.failed[message_id] = Unfetched(
+            thread_id,
+            error.what,
+            (earlier.attempts if earlier else 0) + 1,
+            earlier.first_failed if earlier else None,
+        )
+        if len(table.failed.keys() - table.retries.keys()) > _MOST_FAILURES:
+            for one in self._tables:
+                self.record(one)
+            raise error
+
+    def record(self, table: TableSync) -> None:
+        """Add new failures of a table to the retry queue, before a commit that moves past them."""
+        if table.failed:
+            self._registry.set_unfetched(self._address, table.name, {**table.retries, **table.failed})
+
+    def settle(self, table: TableSync) -> None:
+        """Once the cursor is committed: only what failed in this run stays in the retry queue."""
+        if not table.failed or not table.retries.keys() <= table.failed.keys():
+            self._registry.set_unfetched(self._address, table.name, table.failed)
+        table.retries = {}  # what is left of them has failed again
