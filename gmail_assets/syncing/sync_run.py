@@ -279,6 +279,8 @@ class SyncRun:
         for table, share in plan.tables.items():
             table.begin(share)
         self._fetcher.fetch(plan)
+        for table, share in plan.tables.items():
+            _settle_undecided(table, share, plan.changes)
         with self._fetcher.saved_at_end(tables):
             self._label_reader(tables).read(plan.labels_to_read, plan.changes)
         self._report("applying")

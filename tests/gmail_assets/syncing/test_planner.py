@@ -264,6 +264,41 @@ def test_old_mail_that_is_imported_is_fetched_for_its_date(gmail: Emulator, lake
     assert_lake_is_true(lake, gmail, tables)
 
 
+def test_a_thread_leaves_when_the_message_fetched_for_its_date_does_not_match_either(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    for number in range(60):
+        mail(mailbox, f"talk {number}", at=START + number * DAY)
+    first = mail(mailbox, "talk", at=START + 9 * DAY)
+    tables = [spec("threads", q="is:unread", maxResults=5)]
+    run(gmail, lake, tables)
+    gmail.clock.sleep(DAY)
+    mailbox.modify(first, [], ["UNREAD"])
+    mail(mailbox, reply_to=first, labels=("INBOX",), at=START + 10 * DAY)
+    run(gmail, lake, tables)
+    assert first not in ids(lake, "threads")
+    assert_lake_is_true(lake, gmail, tables)
+
+
+def test_an_imported_message_that_the_search_index_knows_late_is_judged_once_more(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    for number in range(60):
+        mail(mailbox, f"talk {number}", at=START + number * DAY)
+    tables = [spec("messages", q="subject:talk", maxResults=5)]
+    run(gmail, lake, tables)
+    gmail.clock.sleep(DAY)
+    new = mail(mailbox, "talk", at=START + 9 * DAY)
+    client = client_of(gmail).mailbox()
+    with mock.patch.object(type(client.api), "list_messages", return_value=[[]]):
+        sync(client, lake, tables)
+    assert new not in ids(lake)
+    run(gmail, lake, tables)
+    assert_lake_is_true(lake, gmail, tables)
+
+
 def test_a_late_index_loses_no_arrival(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     mail(mailbox)
