@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from deltalake import DeltaTable, Transaction
 
@@ -52,17 +52,25 @@ class StateReader:
         delta: The table, at the version to read.
         address: The mailbox's real address.
         source: The table's Gmail name.
+        transactions: Returns the look-up of the transactions under these beginnings; default: from `delta`.
 
     Attributes:
         base: Beginning of the ids.
         legacy: Only ids with the address in them were written.
     """
 
-    def __init__(self, delta: DeltaTable, address: str, source: str) -> None:
-        self._delta = delta
+    def __init__(
+        self,
+        delta: DeltaTable,
+        address: str,
+        source: str,
+        transactions: Callable[[list[str]], Callable[[str], int | None]] | None = None,
+    ) -> None:
         self._known: dict[str, int | None] = {}
         self._legacy_base = legacy_base(address, source)
         self.base = app_base(delta, address, source)
+        bases = [self.base, self._legacy_base]
+        self._look_up = delta.transaction_version if transactions is None else transactions(bases)
         writer = self._find(f"{self.base}/{_FIELD_WRITER}")
         self.legacy = writer is None and bool(self._find(f"{self._legacy_base}/{_FIELD_WRITER}"))
 
@@ -103,5 +111,5 @@ class StateReader:
 
     def _find(self, app_id: str) -> int | None:
         if app_id not in self._known:
-            self._known[app_id] = self._delta.transaction_version(app_id)
+            self._known[app_id] = self._look_up(app_id)
         return self._known[app_id]

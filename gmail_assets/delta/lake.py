@@ -6,7 +6,7 @@ Rows are written to one mailbox's partition of a table: see `gmail_assets.delta.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import datetime
@@ -21,12 +21,21 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from gmail_assets.delta.errors import SchemaMismatchError, unreadable, unwritable
+from gmail_assets.delta.table_log import (
+    Commit,
+    is_replaced,
+    restores_after,
+    restores_record,
+    transactions_at,
+)
 from gmail_client.deletion import DELETED_AT
 from gmail_client.private_files import make_private_folder
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import View
 
 __all__ = [
+    "CHECKPOINT_EVERY",
+    "CHECKPOINT_INTERVAL",
     "DELETED_AT",
     "MAILBOX",
     "MAILBOX_FIELD",
@@ -49,6 +58,11 @@ _DELETED_AT_FIELD = pa.field(
 )
 TARGET_FILE_BYTES = 4 * 2**20
 """About the size of a chunk of a first load. A change rewrites whole files, so larger files make changes expensive."""
+
+
+CHECKPOINT_INTERVAL = "delta.checkpointInterval"
+CHECKPOINT_EVERY = "10"
+"""Commits between checkpoints: whoever opens a table reads at most so many one by one (deltalake's default is 100)."""
 
 
 def with_mailbox(schema: pa.Schema, *, keep_deleted: bool = False) -> pa.Schema:
@@ -161,6 +175,7 @@ class Lake:
                     configuration={
                         "delta.targetFileSize": str(TARGET_FILE_BYTES),
                         "delta.dataSkippingStatsColumns": ",".join(key),
+                        CHECKPOINT_INTERVAL: CHECKPOINT_EVERY,
                     },
                     storage_options=self.options,
                 )
@@ -235,6 +250,33 @@ class LakeTable:
         delta = DeltaTable(self.delta.table_uri, storage_options=self.storage_options)
         delta.load_as_version(version)
         return delta
+
+    def transactions(self, bases: Iterable[str]) -> Callable[[str], int | None]:
+        """Look-up of the transactions whose ids begin with `bases`, as of `delta`'s version."""
+        return transactions_at(self.delta, self._options, bases)
+
+    def restores(self, after: int) -> list[Commit]:
+        """The commits after a version that restored an earlier one, newest first."""
+        return restores_after(self.delta, self._options, after)
+
+    def restores_record(self) -> int | None:
+        """What the next commit should record about restores (`table_log.RESTORES`); None for nothing."""
+        return restores_record(self.delta, self._options)
+
+    def refreshed(self) -> LakeTable | None:
+        """This table with `delta` at the newest version; None if another table took its place and must be opened.
+
+        With nothing new, it costs a listing of the newest part of the log and two small requests.
+        """
+        if is_replaced(self.delta, self._options):
+            return None
+        schema = self.delta.schema()
+        self.delta.update_incremental()
+        return self if self.delta.schema() == schema else None
+
+    @property
+    def _options(self) -> tuple[tuple[str, str], ...]:
+        return tuple(sorted((self.storage_options or {}).items()))
 
     def mailboxes(self) -> list[str]:
         """The addresses that have rows."""

@@ -14,7 +14,14 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.errors import one_line
-from gmail_assets.delta.lake import DELETED_AT, MAILBOX, TARGET_FILE_BYTES, LakeTable
+from gmail_assets.delta.lake import (
+    CHECKPOINT_EVERY,
+    CHECKPOINT_INTERVAL,
+    DELETED_AT,
+    MAILBOX,
+    TARGET_FILE_BYTES,
+    LakeTable,
+)
 from gmail_assets.delta.sql import equals
 from gmail_assets.delta.writer import WRITER_PROPERTIES
 
@@ -58,6 +65,8 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: i
     delta = table.delta
     done = []
     try:
+        if CHECKPOINT_INTERVAL not in delta.metadata().configuration:  # created by an earlier release
+            delta.alter.set_table_properties({CHECKPOINT_INTERVAL: CHECKPOINT_EVERY})
         small = [file for file in table.files() if file.mailbox == address and file.size < _SMALL_BYTES]
         if upkeep.small_files and len(small) >= upkeep.small_files:
             delta.optimize.compact(

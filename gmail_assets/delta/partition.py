@@ -16,16 +16,18 @@ import pyarrow.parquet as pq
 from deltalake import (
     CommitProperties,
     QueryBuilder,
+    Transaction,
     write_deltalake,
 )
 
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
 from gmail_assets.delta.lease import PartitionLease
-from gmail_assets.delta.restores import brought_back, restores
+from gmail_assets.delta.restores import brought_back
 from gmail_assets.delta.scan import as_schema
 from gmail_assets.delta.sql import literal
 from gmail_assets.delta.sync_state import SyncState, read_state, transactions
+from gmail_assets.delta.table_log import RESTORES
 from gmail_assets.delta.writer import (
     WRITER_PROPERTIES,
     commit_alone,
@@ -62,14 +64,14 @@ class MailboxPartition:
         self.table = table
         self.address = address
         self._fingerprint = fingerprint
-        self._read = StateReader(table.delta, address, table.source)
+        self._read = StateReader(table.delta, address, table.source, table.transactions)
         self._base = self._read.base
         self._fence = self._read(f"{self._base}/writer")
         self.lease = PartitionLease(self._base, self._read)
         self.state, version = read_state(self._read, self._base, fingerprint, format_)
         self.written = version is not None
         # Transactions survive a restore; the rows that it brought back are older.
-        found = restores(table, self._fence or 0) if self.written else []
+        found = table.restores(self._fence or 0) if self.written else []
         self.restored = bool(found)
         stored_formats = {self._read(f"{self._base}/format")}
         if self.restored:
@@ -394,8 +396,10 @@ class MailboxPartition:
         old_fields = [f"{self._fingerprint}/{field}" for field in ("history", "load")]
         written += self._read.migration(fence, ended=old_fields)
         written += self.lease.transactions()
+        if (record := self.table.restores_record()) is not None:
+            written.append(Transaction(f"{self._base}/{RESTORES}", record))
         commit_fenced(self.table, self.address, write, written, fence_app=f"{self._base}/writer")
-        self._read = StateReader(self.table.delta, self.address, self.table.source)
+        self._read = StateReader(self.table.delta, self.address, self.table.source, self.table.transactions)
         self._fence = fence
         self.lease.note_committed(written)
         self.written = True

@@ -16,7 +16,6 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import MAILBOX, MAILBOX_FIELD, LakeTable
-from gmail_assets.delta.restores import restores
 from gmail_assets.delta.sql import literal
 
 __all__ = [
@@ -61,7 +60,7 @@ class PartitionWriter:
         self.table = table
         self.address = address
         self.primary_key = tuple(primary_key)
-        self._read = StateReader(table.delta, address, table.source)
+        self._read = StateReader(table.delta, address, table.source, table.transactions)
         self._fence_app = f"{self._read.base}/writer"
         self._fence = self._read(self._fence_app)
 
@@ -143,7 +142,7 @@ class PartitionWriter:
         carried = [field for field in self._carried if f"{self._read.base}/{field}" not in given]
         written += self._read.migration(fence, carried=carried)
         commit_fenced(self.table, self.address, write, written, fence_app=self._fence_app)
-        self._read = StateReader(self.table.delta, self.address, self.table.source)
+        self._read = StateReader(self.table.delta, self.address, self.table.source, self.table.transactions)
         self._fence = fence
 
 
@@ -171,26 +170,29 @@ def commit_fenced(
     """
     delta = table.delta
     fence = next(entry.version for entry in transactions if entry.app_id == fence_app)
-    before = delta.transaction_version(fence_app)
+
+    def present() -> int | None:
+        return table.transactions([fence_app])(fence_app)
+
+    before = present()
     properties = CommitProperties(app_transactions=list(transactions))
     for attempt in range(_ATTEMPTS):
         version = delta.version()
         try:
             write(properties)
             delta.update_incremental()
-            if delta.transaction_version(fence_app) == before:
+            if present() == before:
                 # A merge or delete without a match makes no commit, but the transactions have to be written.
                 commit_alone(table, properties)
                 delta.update_incremental()
             break
         except CommitFailedError as error:
             delta.update_incremental()
-            moved = delta.transaction_version(fence_app) != before
-            if moved or attempt == _ATTEMPTS - 1 or restores(table, version):
+            if present() != before or attempt == _ATTEMPTS - 1 or table.restores(version):
                 raise _conflict(table, address, error) from error
         except (DeltaError, OSError) as error:
             raise unwritable(delta.table_uri, error) from error
-    if delta.transaction_version(fence_app) != fence:
+    if present() != fence:
         raise _conflict(table, address, None)
 
 

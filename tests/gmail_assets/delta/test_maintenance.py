@@ -64,3 +64,15 @@ def test_old_files_stay_where_vacuum_is_switched_off(tmp_path: Path) -> None:
     with Emulator(messages=5, seed=1) as gmail:
         never = Upkeep(small_files=0, retention=timedelta(0), vacuum_every=0)
         assert grow(gmail, lake, 2, never) == [None] * 2
+
+
+def test_tables_of_earlier_releases_get_frequent_checkpoints(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    with Emulator(messages=3, seed=1) as gmail:
+        grow(gmail, lake, 1, Upkeep())
+        table = DeltaTable(lake.location("messages"))
+        table.alter.set_table_properties({"delta.checkpointInterval": "100"})
+        assert table.metadata().configuration["delta.checkpointInterval"] == "100"
+        grow(gmail, lake, 1, Upkeep())
+        # A person's setting is kept; without one, ours is set once.
+        assert DeltaTable(lake.location("messages")).metadata().configuration["delta.checkpointInterval"] == "100"

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
 
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.delta.restores import brought_back, restores
+from gmail_assets.delta.restores import brought_back
 from gmail_client.schema import to_batch
 
 
@@ -30,7 +29,7 @@ def append(tmp_path: Path, *ids: str) -> int:
 
 
 def versions(tmp_path: Path, after: int) -> list[int]:
-    return [int(entry["version"]) for entry in restores(table(tmp_path), after)]
+    return [int(entry["version"]) for entry in table(tmp_path).restores(after)]
 
 
 def test_only_restores_after_a_version_count_newest_first(tmp_path: Path) -> None:
@@ -53,7 +52,7 @@ def test_what_a_restore_brought_back_is_the_version_it_names(tmp_path: Path) -> 
     table(tmp_path).delta.restore(first)
     table(tmp_path).delta.restore(moment)
     opened = table(tmp_path)
-    by_moment, by_version = restores(opened, first)
+    by_moment, by_version = opened.restores(first)
     for restore in (by_version, by_moment):
         earlier = brought_back(opened, restore)
         assert earlier is not None
@@ -66,26 +65,3 @@ def test_what_a_restore_brought_back_is_the_version_it_names(tmp_path: Path) -> 
 def test_a_version_that_cannot_be_had_is_none(tmp_path: Path, parameters: dict[str, str] | None) -> None:
     append(tmp_path, "a")
     assert brought_back(table(tmp_path), {"operationParameters": parameters}) is None
-
-
-def test_each_commit_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = append(tmp_path, "a")
-    asked: list[int | None] = []
-    history = DeltaTable.history
-
-    def counted(self: DeltaTable, limit: int | None = None) -> list[dict[str, object]]:
-        asked.append(limit)
-        return history(self, limit)
-
-    monkeypatch.setattr(DeltaTable, "history", counted)
-    for _ in range(4):
-        append(tmp_path, "b")
-    asked.clear()
-    restores(table(tmp_path), first)
-    assert len(asked) <= 1
-    asked.clear()
-    restores(table(tmp_path), first)
-    assert asked == []
-    append(tmp_path, "c")
-    restores(table(tmp_path), first)
-    assert sum(limit or 99 for limit in asked) <= 2

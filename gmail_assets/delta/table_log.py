@@ -1,0 +1,328 @@
+"""Transactions and restores of a Delta table, read in one pass over its log and kept for later versions.
+
+`DeltaTable.transaction_version` reads every commit since the last checkpoint again at each call. A table that hundreds
+of mailboxes share has some ten transactions per mailbox, so here the log is read once per process: the checkpoint and
+the commits after it at first, and then only new commits.
+
+`transactions_at` and `restores_after` are what the rest of the package uses. A log that can't be read in this way
+(another kind of checkpoint, a snapshot of long ago) is read through deltalake.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pa_fs
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from deltalake.fs import DeltaStorageHandler
+
+__all__ = ["RESTORES", "Commit", "is_replaced", "restores_after", "restores_record", "transactions_at"]
+
+Commit = dict[str, Any]
+"""A commit's entry in the log, as `DeltaTable.history` returns it."""
+
+RESTORES = "restores"
+"""Last part of a transaction id. Its number holds two versions, between which a run found no restore in the log.
+
+Others need not read those commits: a run of a quiet mailbox would have to read a week of other mailboxes' commits.
+"""
+
+_LOG = "_delta_log"
+_CONCURRENT_READS = 8
+_MOST_COMMITS = 1_000
+"""Commits that are read one by one to bring the kept state up to date; beyond it, it is read from the checkpoint."""
+_EARLIER_STATES = 3
+"""Earlier states of one mailbox that are kept, for runs whose snapshot is a little older."""
+_SEARCHED_BITS = 31
+_SEARCH_STEP = 64
+_MOST_LOGS = 64
+_RECORD_EVERY = 10
+
+_Options = tuple[tuple[str, str], ...]
+_Find = Callable[[str], int | None]
+
+
+class _UnknownLogError(Exception):
+    """The log has a form that this module does not read."""
+
+
+class _TableLog:
+    """Transactions of one table by mailbox, as of a version, and its restores."""
+
+    def __init__(self, uri: str, options: _Options) -> None:
+        self._files = pa_fs.PyFileSystem(DeltaStorageHandler(uri, dict(options) or None))
+        self.lock = threading.RLock()
+        self.version = -1
+        self._loaded_at = 0
+        """The version at which all transactions were read; earlier states are unknown."""
+        self._identity: tuple[int, int] | None = None
+        self._groups: dict[str, list[tuple[int, Mapping[str, int]]]] = {}
+        self._restores: list[Commit] = []
+        self._restores_from = 0
+        """Restores after this version are known."""
+        self.searched = (0, 0)
+        """From a record (`RESTORES`): through which version the log was searched, and after which it has no restore."""
+
+    def is_replaced(self) -> bool:
+        """Whether the commit of the kept version is not the one that was read: a copy took the table's place."""
+        return self.version >= 0 and self._identity != self._commit_identity(self.version)
+
+    def advance(self, version: int) -> None:
+        """Read what is missing up to `version`."""
+        if self.version >= 0 and self.is_replaced():
+            self.forget()
+        if version <= self.version:
+            return
+        if self.version < 0 or version - self.version > _MOST_COMMITS:
+            self._load(version)
+        else:
+            self._apply(self._commits(range(self.version + 1, version + 1)))
+        self.version = version
+        self._identity = self._commit_identity(version)
+
+    def find(self, version: int, bases: Iterable[str]) -> _Find | None:
+        """Look-up of the transactions under `bases` as of a version; None if that state is no longer kept."""
+        if version < self._loaded_at:
+            return None
+        known: dict[str, Mapping[str, int]] = {}
+        for group in {_group(f"{base}/") for base in bases}:
+            states = self._groups.get(group, [])
+            state = next((fields for since, fields in reversed(states) if since <= version), None)
+            if state is None and states:
+                return None
+            known[group] = state or {}
+        return lambda app_id: known.get(_group(app_id), {}).get(app_id)
+
+    def restores(self, after: int, version: int) -> list[Commit]:
+        """Commits after a version that restored an earlier one, newest first."""
+        if after < self._known_since():
+            through, last = self.searched
+            self._search_back(through if last <= after else after)
+        return [entry for entry in self._restores if after < entry["version"] <= version]
+
+    def record(self) -> int:
+        """The number to write as `RESTORES`: there is no restore between its two versions."""
+        if self._restores_from > self.searched[0] > self._restores_from - _MOST_COMMITS:
+            self._search_back(self.searched[0])
+        newest = max((entry["version"] for entry in self._restores), default=0)
+        return self.version << _SEARCHED_BITS | max(newest, self._known_since(), 0)
+
+    def _known_since(self) -> int:
+        """All restores after this version are known."""
+        through, last = self.searched
+        return min(self._restores_from, last) if through >= self._restores_from else self._restores_from
+
+    def _search_back(self, after: int) -> None:
+        """Read older commits, newest first, until `after` or until the log was cleaned up."""
+        while self._restores_from > after:
+            low = max(after, self._restores_from - _SEARCH_STEP)
+            found = self._commits(range(low + 1, self._restores_from + 1), missing_allowed=True)
+            entries = [
+                _restore(action, version)
+                for version in sorted(found, reverse=True)
+                for action in found[version]
+            ]
+            self._restores += filter(None, entries)
+            complete = len(found) == self._restores_from - low
+            self._restores_from = low if complete else min(after, low)
+
+    def _load(self, version: int) -> None:
+        """Read the last checkpoint and the commits after it."""
+        self.forget()
+        begin = 0
+        last = self._read_json(f"{_LOG}/_last_checkpoint")
+        if last is not None:
+            begin = int(last["version"])
+            if begin > version or last.get("v2Checkpoint"):
+                raise _UnknownLogError
+            self._load_checkpoint(begin, last.get("parts"))
+        if version - begin > _MOST_COMMITS:
+            raise _UnknownLogError
+        first = begin + 1 if last is not None else 0
+        self._restores_from = first - 1
+        self._apply(self._commits(range(first, version + 1)))
+        # What happened between the checkpoint and this version is not kept by version.
+        self._loaded_at = version
+        self._groups = {group: states[-1:] for group, states in self._groups.items()}
+
+    def _load_checkpoint(self, version: int, parts: int | None) -> None:
+        count = int(parts or 1)
+        begin = f"{_LOG}/{version:020}.checkpoint"
+        names = [f"{begin}.{part:010}.{count:010}.parquet" for part in range(1, count + 1)]
+        groups: dict[str, dict[str, int]] = {}
+        for name in names if parts else [f"{begin}.parquet"]:
+            with self._files.open_input_file(name) as source:
+                file = pq.ParquetFile(source)
+                if "txn" not in file.schema_arrow.names:
+                    raise _UnknownLogError
+                txn = file.read(columns=["txn.appId", "txn.version"])["txn"].combine_chunks()
+            ids = pc.struct_field(txn, "appId").to_pylist()
+            for app_id, number in zip(ids, pc.struct_field(txn, "version").to_pylist(), strict=True):
+                if app_id is not None:
+                    groups.setdefault(_group(app_id), {})[app_id] = number
+        for group, fields in groups.items():
+            self._groups[group] = [(version, fields)]
+            self._note_searched(fields)
+
+    def _apply(self, commits: Mapping[int, list[dict[str, Any]]]) -> None:
+        for version in sorted(commits):
+            changed: dict[str, dict[str, int]] = {}
+            for action in commits[version]:
+                if (txn := action.get("txn")) is not None:
+                    app_id, number = str(txn["appId"]), int(txn["version"])
+                    changed.setdefault(_group(app_id), {})[app_id] = number
+                elif entry := _restore(action, version):
+                    self._restores.insert(0, entry)
+            for group, fields in changed.items():
+                states = self._groups.get(group, [])
+                merged = {**states[-1][1], **fields} if states else fields
+                self._groups[group] = [*states[-_EARLIER_STATES:], (version, merged)]
+                self._note_searched(fields)
+
+    def _note_searched(self, fields: Mapping[str, int]) -> None:
+        for app_id, number in fields.items():
+            if app_id.endswith(f"/{RESTORES}"):
+                self.searched = max(self.searched, divmod(number, 1 << _SEARCHED_BITS))
+
+    def _commits(self, versions: range, *, missing_allowed: bool = False) -> dict[int, list[dict[str, Any]]]:
+        """Transactions and commit infos of commits."""
+        if len(versions) <= 2:
+            read = [self._commit(version) for version in versions]
+        else:
+            with ThreadPoolExecutor(_CONCURRENT_READS, thread_name_prefix="delta-log") as pool:
+                read = list(pool.map(self._commit, versions))
+        found = {
+            version: actions for version, actions in zip(versions, read, strict=True) if actions is not None
+        }
+        if len(found) < len(versions) and not missing_allowed:
+            raise _UnknownLogError
+        return found
+
+    def _commit(self, version: int) -> list[dict[str, Any]] | None:
+        data = self._read(f"{_LOG}/{version:020}.json")
+        if data is None:
+            return None
+        # Most lines are files with their statistics; only these two kinds are parsed.
+        lines = [line for line in data.splitlines() if b'"txn"' in line or b'"commitInfo"' in line]
+        return [json.loads(line) for line in lines]
+
+    def _read_json(self, path: str) -> dict[str, Any] | None:
+        data = self._read(path)
+        if data is None:
+            return None
+        found = json.loads(data)
+        if not isinstance(found, dict):
+            raise _UnknownLogError
+        return found
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            with self._files.open_input_file(path) as source:
+                return bytes(source.read())
+        except FileNotFoundError:
+            return None
+
+    def _commit_identity(self, version: int) -> tuple[int, int] | None:
+        (info,) = self._files.get_file_info([f"{_LOG}/{version:020}.json"])
+        return (info.size, info.mtime_ns) if info.type == pa_fs.FileType.File else None
+
+    def forget(self) -> None:
+        """Forget everything, so that the log is read again."""
+        self.version = -1
+        self._groups = {}
+        self._restores = []
+        self._restores_from = 0
+        self.searched = (0, 0)
+
+
+def _group(app_id: str) -> str:
+    """The first three parts of a transaction id: those of one mailbox in one table share them."""
+    return "/".join(app_id.split("/", 3)[:3])
+
+
+def _restore(action: Mapping[str, Any], version: int) -> Commit | None:
+    info = action.get("commitInfo")
+    if not isinstance(info, dict) or info.get("operation") != "RESTORE":
+        return None
+    return {**info, "version": version}
+
+
+_LOGS: dict[tuple[str, str, _Options], _TableLog] = {}
+_LOGS_LOCK = threading.Lock()
+_READ_ERRORS = (_UnknownLogError, OSError, ValueError, KeyError, TypeError, pa.ArrowException)
+
+
+def _log_of(delta: DeltaTable, options: _Options) -> _TableLog:
+    key = (delta.table_uri, str(delta.metadata().id), options)
+    with _LOGS_LOCK:
+        if key not in _LOGS:
+            if len(_LOGS) >= _MOST_LOGS:
+                del _LOGS[next(iter(_LOGS))]
+            _LOGS[key] = _TableLog(delta.table_uri, options)
+        return _LOGS[key]
+
+
+def transactions_at(delta: DeltaTable, options: _Options, bases: Iterable[str]) -> _Find:
+    """Look-up of transaction versions as of the table's present snapshot.
+
+    Args:
+        delta: The table.
+        options: Storage options of its lake.
+        bases: Beginnings of the ids (`gmail/<hash>/<table>`) that will be looked up.
+
+    Returns:
+        A function from an id to its version, or None if there is none.
+    """
+    log, version = _log_of(delta, options), delta.version()
+    with log.lock:
+        try:
+            log.advance(version)
+            found = log.find(version, bases)
+        except _READ_ERRORS:
+            log.forget()
+            found = None
+    return found or delta.transaction_version
+
+
+def restores_after(delta: DeltaTable, options: _Options, after: int) -> list[Commit]:
+    """The commits after a version, up to the table's snapshot, that restored an earlier one, newest first."""
+    log, version = _log_of(delta, options), delta.version()
+    with log.lock:
+        try:
+            log.advance(version)
+            return log.restores(after, version)
+        except _READ_ERRORS:
+            log.forget()
+    if after >= version:
+        return []
+    return [entry for entry in delta.history(version - after) if entry.get("operation") == "RESTORE"]
+
+
+def restores_record(delta: DeltaTable, options: _Options) -> int | None:
+    """What the next commit should record about restores (see `RESTORES`); None if a recent record is there."""
+    log, version = _log_of(delta, options), delta.version()
+    with log.lock:
+        try:
+            log.advance(version)
+            due = log.version == version and version - log.searched[0] >= _RECORD_EVERY
+            return log.record() if due else None
+        except _READ_ERRORS:
+            log.forget()
+            return None
+
+
+def is_replaced(delta: DeltaTable, options: _Options) -> bool:
+    """Whether a copy or a new table took this one's place since its log was read; one request to the store."""
+    log = _log_of(delta, options)
+    with log.lock:
+        try:
+            return log.version != delta.version() or log.is_replaced()
+        except _READ_ERRORS:
+            return True
