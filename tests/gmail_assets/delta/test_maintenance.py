@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from deltalake import DeltaTable
 from support.chaos import client_of
 from support.lake import assert_lake_is_true
 
-from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.lake import Lake, with_mailbox
 from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.syncing import sync
 from gmail_client.emulator import Emulator
 from gmail_client.spec import SpecTable
+from gmail_client.tables import CATALOGUE
 
 BOTH = [SpecTable(source_table="messages"), SpecTable(source_table="threads")]
 
@@ -66,13 +68,18 @@ def test_old_files_stay_where_vacuum_is_switched_off(tmp_path: Path) -> None:
         assert grow(gmail, lake, 2, never) == [None] * 2
 
 
-def test_tables_of_earlier_releases_get_frequent_checkpoints(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("given", "expected"), [(None, "10"), ("50", "50")])
+def test_tables_of_earlier_releases_get_frequent_checkpoints(
+    tmp_path: Path, given: str | None, expected: str
+) -> None:
     lake = Lake(str(tmp_path))
+    location = lake.location("messages")
+    DeltaTable.create(
+        location,
+        schema=with_mailbox(CATALOGUE["messages"].schema),
+        partition_by=["mailbox"],
+        configuration=given and {"delta.checkpointInterval": given},
+    )
     with Emulator(messages=3, seed=1) as gmail:
         grow(gmail, lake, 1, Upkeep())
-        table = DeltaTable(lake.location("messages"))
-        table.alter.set_table_properties({"delta.checkpointInterval": "100"})
-        assert table.metadata().configuration["delta.checkpointInterval"] == "100"
-        grow(gmail, lake, 1, Upkeep())
-        # A person's setting is kept; without one, ours is set once.
-        assert DeltaTable(lake.location("messages")).metadata().configuration["delta.checkpointInterval"] == "100"
+    assert DeltaTable(location).metadata().configuration["delta.checkpointInterval"] == expected
