@@ -16,6 +16,7 @@ from gmail_assets.checks import DEFAULT_MAX_LAG, build_checks
 from gmail_assets.derived_assets import build_derived_assets
 from gmail_assets.derived_checks import build_derived_checks
 from gmail_assets.inputs import TableInputs
+from gmail_assets.mailbox_partitions import MailboxPartitions
 from gmail_assets.resources import GmailResource, LakeResource, ResourceKeys
 from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
@@ -80,10 +81,10 @@ def gmail_definitions(
     tables.require_each_once()
     names = tuple(map(checked_mailbox_name, settings.mailbox_names if mailboxes is None else mailboxes))
     prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix)
-    partitions = dg.StaticPartitionsDefinition(list(names))
+    partitions = MailboxPartitions.fixed(names)
     specs = build_asset_specs(
         tables,
-        partitions,
+        partitions.definition,
         key_prefix=prefix,
         group_name=group_name,
         owners=owners,
@@ -118,7 +119,7 @@ def gmail_definitions(
                 f"{mail_step_name(prefix)}_checks",
                 mail,
                 keys,
-                partitions,
+                partitions.definition,
                 max_lag=max_lag,
                 resources=resources,
                 pool=pool,
@@ -138,7 +139,7 @@ def gmail_definitions(
                 mail_step_name(prefix),
                 mail,
                 keys,
-                names,
+                partitions,
                 running=automation.sensor,
                 initial_load=automation.sensor_initial_load,
                 resources=resources,
@@ -150,7 +151,7 @@ def gmail_definitions(
                 "_".join([*prefix, "snapshot_checks"]),
                 [entry for entry in tables.tables if not CATALOGUE[entry.source_table].cursor],
                 keys,
-                partitions,
+                partitions.definition,
                 max_age=max_snapshot_age,
                 resources=resources,
                 pool=pool,
@@ -168,7 +169,7 @@ def gmail_definitions(
             snapshot_schedule(
                 f"{group_name}_daily_snapshots",
                 f"{group_name}_snapshots",
-                names,
+                partitions,
                 cron=snapshot_cron,
                 running=automation.schedule,
             )
@@ -184,7 +185,9 @@ def gmail_definitions(
     if derived:
         step = "_".join([*prefix, "views"])
         built.append(build_derived_assets(step, tables, specs, resources=resources))
-        checks.append(build_derived_checks(f"{step}_checks", tables, keys, partitions, resources=resources))
+        checks.append(
+            build_derived_checks(f"{step}_checks", tables, keys, partitions.definition, resources=resources)
+        )
     return dg.Definitions(
         assets=built,
         asset_checks=checks,

@@ -1,9 +1,9 @@
 """The daily schedule of the snapshot tables: one run per mailbox."""
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
-from collections.abc import Sequence
-
 import dagster as dg
+
+from gmail_assets.mailbox_partitions import MailboxPartitions
 
 __all__ = ["DAILY", "snapshot_schedule"]
 
@@ -14,7 +14,7 @@ DAILY = "17 4 * * *"
 def snapshot_schedule(
     name: str,
     job_name: str,
-    mailboxes: Sequence[str],
+    partitions: MailboxPartitions,
     *,
     cron: str = DAILY,
     running: bool = False,
@@ -24,7 +24,7 @@ def snapshot_schedule(
     Args:
         name: Name of the schedule.
         job_name: The job of the snapshot tables.
-        mailboxes: Partition keys.
+        partitions: The mailboxes.
         cron: Cron expression, in UTC.
         running: Start switched on; otherwise it has to be switched on in the UI.
     """
@@ -39,6 +39,9 @@ def snapshot_schedule(
     )
     def snapshots(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
         tick = context.scheduled_execution_time.isoformat()
-        return [dg.RunRequest(run_key=f"{tick} {mailbox}", partition_key=mailbox) for mailbox in mailboxes]
+        return [
+            dg.RunRequest(run_key=f"{tick} {mailbox}", partition_key=mailbox)
+            for mailbox in partitions.names(context)
+        ]
 
     return snapshots

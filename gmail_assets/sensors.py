@@ -17,6 +17,7 @@ import dagster as dg
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import OpenTables, PartitionStatus
 from gmail_assets.delta.registry import ForgottenMailboxes
+from gmail_assets.mailbox_partitions import MailboxPartitions
 from gmail_assets.resources import ResourceKeys
 from gmail_assets.sensor_cursor import (
     RECONCILE,
@@ -70,7 +71,7 @@ def change_sensor(
     mail_step: str,
     tables: Sequence[SpecTable],
     keys: Mapping[str, dg.AssetKey],
-    mailboxes: Sequence[str],
+    partitions: MailboxPartitions,
     *,
     interval_seconds: int = 30,
     mailboxes_per_tick: int = 200,
@@ -86,7 +87,7 @@ def change_sensor(
         mail_step: Name of its step in run config.
         tables: `messages` and `threads`, if they are in the spec, with their options.
         keys: Their asset keys, by Gmail name.
-        mailboxes: Partition keys.
+        partitions: The mailboxes.
         interval_seconds: Minimum interval between ticks.
         mailboxes_per_tick: Maximum number of mailboxes per tick; the others follow at the next one.
         running: Start switched on; otherwise it has to be switched on in the UI.
@@ -107,6 +108,7 @@ def change_sensor(
     )
     def gmail_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         gmail, gmail_lake = resources.of_run(context.resources)
+        mailboxes = partitions.names(context)
         entries, notes = parse_cursor(context.cursor)
         # Drop mailboxes that are no longer configured.
         entries = {mailbox: entry for mailbox, entry in entries.items() if mailbox in mailboxes}

@@ -13,6 +13,7 @@ from support.lake import assert_lake_is_true
 
 from gmail_assets import gmail_definitions
 from gmail_assets.delta.lake import Lake
+from gmail_assets.mailbox_partitions import MailboxPartitions
 from gmail_assets.operations.forget import forget_mailbox
 from gmail_assets.sensors import REQUEST_TAG
 from gmail_client.emulator import Emulator, Fault
@@ -259,9 +260,8 @@ def test_many_mailboxes_take_turns(environment: Emulator, monkeypatch, tmp_path)
     monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(tmp_path / "key.json"))
     definitions = gmail_definitions(mailboxes=environment.addresses)
     keys = {table: dg.AssetKey(["gmail", table]) for table in CHANGE_TABLES}
-    sensor = change_sensor(
-        "turns", "gmail_sync", "gmail_mail", MAIL, keys, environment.addresses, mailboxes_per_tick=1
-    )
+    partitions = MailboxPartitions.fixed(environment.addresses)
+    sensor = change_sensor("turns", "gmail_sync", "gmail_mail", MAIL, keys, partitions, mailboxes_per_tick=1)
     seen, cursor = [], None
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(4):

@@ -1,0 +1,41 @@
+"""`MailboxPartitions`: the partition keys of all assets, fixed in the code or registered while the instance runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+__all__ = ["MailboxPartitions"]
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxPartitions:
+    """The mailboxes of a set of definitions, one partition each.
+
+    Attributes:
+        definition: The partitions definition of the assets and checks.
+    """
+
+    definition: dg.PartitionsDefinition[str]
+
+    @classmethod
+    def fixed(cls, names: Sequence[str]) -> MailboxPartitions:
+        """Mailboxes that are known when the definitions are loaded; another one needs a reload."""
+        return cls(dg.StaticPartitionsDefinition(list(names)))
+
+    @classmethod
+    def registered(cls, name: str) -> MailboxPartitions:
+        """Mailboxes that a sensor or `gmail-assets mailboxes --register` adds to the instance under this name."""
+        return cls(dg.DynamicPartitionsDefinition(name=name))
+
+    @property
+    def dynamic_name(self) -> str | None:
+        """The name that the mailboxes are registered under; None if they are fixed."""
+        return self.definition.name if isinstance(self.definition, dg.DynamicPartitionsDefinition) else None
+
+    def names(self, context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext) -> tuple[str, ...]:
+        """The mailboxes at this tick."""
+        store = context.instance if self.dynamic_name else None
+        return tuple(self.definition.get_partition_keys(dynamic_partitions_store=store))
