@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -24,17 +22,6 @@ from gmail_client.spec import SpecTable
 
 BOTH = [SpecTable.parse({"source_table": "messages"}), SpecTable.parse({"source_table": "threads"})]
 ELSEWHERE = 12345 << 31 | 4711
-
-
-@pytest.fixture
-def gmail() -> Iterator[Emulator]:
-    with Emulator(messages=30, seed=5) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path / "lake"))
 
 
 def leases(lake: Lake, gmail: Emulator) -> set[int]:

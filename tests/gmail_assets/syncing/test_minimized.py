@@ -43,11 +43,6 @@ def gmail(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         yield emulator
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path / "lake"))
-
-
 def run(gmail: Emulator, lake: Lake, tables: list[SpecTable], **named: Any) -> dict[str, SyncResult]:
     return sync(client_of(gmail).mailbox(), lake, tables, pipeline=tables, **named)
 

@@ -6,7 +6,6 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -41,11 +40,6 @@ def both(**configuration: Any) -> list[SpecTable]:
 def gmail() -> Iterator[Emulator]:
     with Emulator(messages=0, seed=5, clock=InstantClock()) as emulator:
         yield emulator
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path / "lake"))
 
 
 def run(gmail: Emulator, lake: Lake, tables: list[SpecTable], **named: Any) -> dict[str, SyncResult]:

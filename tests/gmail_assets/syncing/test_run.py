@@ -37,11 +37,6 @@ def gmail() -> Iterator[Emulator]:
         yield emulator
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path / "lake"))
-
-
 def run(gmail: Emulator, lake: Lake, tables: list[SpecTable] = BOTH, **named: Any) -> dict[str, SyncResult]:
     return sync(client_of(gmail).mailbox(), lake, tables, sample=random.Random(1), **named)
 

@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -53,11 +52,6 @@ def _handlers() -> Iterator[None]:
 def gmail() -> Iterator[Emulator]:
     with Emulator(messages=250, seed=5, mean_json_kb=3) as emulator:
         yield emulator
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path / "lake"))
 
 
 def spec(table: str, **configuration: Any) -> SpecTable:

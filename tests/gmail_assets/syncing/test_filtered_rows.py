@@ -1,0 +1,150 @@
+"""Rows that match the filters of a table only at some times, or by another message of their thread."""
+
+from __future__ import annotations
+
+import pytest
+from support.chaos import client_of
+from support.lake import assert_lake_holds, assert_lake_is_true, stored_rows
+from support.refusing import asking
+from support.sync_scenarios import (
+    BOTH,
+    answer,
+    at_first,
+    mail,
+    run,
+    spec,
+    star,
+)
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.syncing import sync
+from gmail_client.emulator import Behavior, Emulator
+
+
+def test_a_reply_that_q_does_not_name_joins_its_thread_after_an_expired_history(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    first = mail(mailbox, "needle")
+    thread = mailbox.message(first).thread.id
+    tables = [spec("threads", q="is:unread subject:needle")]
+    run(gmail, lake, tables)
+    mailbox.modify(first, [], ["UNREAD"])
+    reply = answer(mailbox, first)
+    assert mailbox.message(reply).thread.id == thread
+    gmail.expire_history()
+    run(gmail, lake, tables)
+    (row,) = stored_rows(lake, "threads")
+    assert [member["id"] for member in row["messages"]] == [first, reply]
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_a_filtered_thread_enters_with_its_members_in_the_trash(lake: Lake, hides: bool) -> None:
+    with Emulator(messages=20, seed=3, behavior=Behavior(threads_get_includes_trash=not hides)) as gmail:
+        mailbox = gmail.mailbox()
+        label = mailbox.create_label("Keep")
+        first = mail(mailbox, "one")
+        mailbox.trash(answer(mailbox, first))
+        tables = [spec("threads", labelIds=label, includeSpamTrash=True)]
+        run(gmail, lake, tables)
+        mailbox.modify(first, [label], [])
+        run(gmail, lake, tables)
+        assert_lake_is_true(lake, gmail, tables)
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_a_filtered_thread_is_loaded_with_its_members_in_the_trash(lake: Lake, hides: bool) -> None:
+    with Emulator(messages=60, seed=3, behavior=Behavior(threads_get_includes_trash=not hides)) as gmail:
+        mailbox = gmail.mailbox()
+        label = mailbox.create_label("Keep")
+        first = mail(mailbox, "one")
+        mailbox.trash(answer(mailbox, first))
+        mailbox.modify(first, [label], [])
+        tables = [spec("threads", labelIds=label, includeSpamTrash=True, maxResults=5)]
+        run(gmail, lake, tables)
+        assert_lake_is_true(lake, gmail, tables)
+
+
+def test_narrower_options_do_not_drop_what_changed_back_since_it_was_stored(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    everything = [spec("messages", includeSpamTrash=True), spec("threads", includeSpamTrash=True)]
+    trashed = mail(mailbox, "back soon")
+    mailbox.trash(trashed)
+    run(gmail, lake, everything)
+    mailbox.untrash(trashed)
+    run(gmail, lake)
+    assert_lake_is_true(lake, gmail, BOTH)
+
+
+def test_a_thread_stays_for_the_label_that_one_message_gained_while_another_was_deleted(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    first = mail(mailbox, "one")
+    second = mail(mailbox, "Re: one", reply_to=first)
+    third = mail(mailbox, "Re: one", reply_to=first)
+    starred = [spec("messages", labelIds="STARRED"), spec("threads", labelIds="STARRED")]
+    star(mailbox, third)
+    run(gmail, lake, starred)
+    star(mailbox, second)
+    mailbox.delete(third)
+    gmail.expire_history()
+    run(gmail, lake, starred)
+    assert stored_rows(lake, "threads")
+    assert_lake_is_true(lake, gmail, starred)
+
+
+def test_a_row_that_narrower_options_let_go_is_not_brought_back_by_its_label(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    hay = mail(mailbox, "hay")
+    run(gmail, lake, [spec(name, deletes="keep") for name in ("messages", "threads")])
+    star(mailbox, hay)
+    narrow = [spec(name, deletes="keep", q="has:attachment") for name in ("messages", "threads")]
+    run(gmail, lake, narrow, allow_mass_delete=True)
+    assert_lake_is_true(lake, gmail, narrow)
+
+
+def test_what_another_tables_filters_fetched_makes_no_half_a_thread(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    tables = [spec("messages"), spec("threads", labelIds="STARRED")]
+    one = mail(mailbox, "one")
+    mail(mailbox, "Re: one", reply_to=one)
+    run(gmail, lake, tables)
+    three = mail(mailbox, "Re: one", reply_to=one)
+    starred = at_first("get_many", lambda: star(mailbox, three))
+    sync(asking(client_of(gmail).mailbox(), starred), lake, tables)
+    run(gmail, lake, tables)
+    assert stored_rows(lake, "threads")
+    assert_lake_is_true(lake, gmail, tables)
+
+
+def test_a_row_that_gets_the_label_while_narrower_options_let_it_go_is_there(
+    gmail: Emulator, lake: Lake
+) -> None:
+    mailbox = gmail.mailbox()
+    one = mail(mailbox, "one")
+    run(gmail, lake, BOTH[:1])
+    starred = [spec("messages", labelIds="STARRED")]
+    late = at_first("history", lambda: star(mailbox, one))
+    sync(asking(client_of(gmail).mailbox(), late), lake, starred, allow_mass_delete=True)
+    assert one in {row["id"] for row in stored_rows(lake, "messages")}
+    assert_lake_is_true(lake, gmail, starred)
+
+
+def test_a_thread_whose_first_message_leaves_has_its_other_labels_read(lake: Lake) -> None:
+    """Its id is the thread's: a key of a row that leaves must not be taken for the thread."""
+    with Emulator(
+        messages=12, seed=5, mean_json_kb=2, behavior=Behavior(thread_history_moves_with_labels=False)
+    ) as gmail:
+        mailbox = gmail.mailbox()
+        first = mailbox.receive(mailbox.random_mail())
+        second = mailbox.receive(mailbox.random_mail(reply_to=first))
+        run(gmail, lake, BOTH[:1])
+        mailbox.trash(second)
+        trashed = [spec("messages", labelIds="TRASH")]
+        sync(client_of(gmail).mailbox(), lake, trashed, allow_mass_delete=True)
+        assert_lake_holds(lake, gmail, trashed, gmail.addresses[0])

@@ -1,0 +1,86 @@
+"""Small mailboxes, writes to them and kills, for tests of one sync run."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.sync_state import SyncState
+from gmail_assets.syncing import SyncResult, sync
+from gmail_client.emulator import EmulatedMailbox, Emulator
+from gmail_client.spec import SpecTable
+from support.chaos import Killed, client_of
+
+
+def spec(table: str, **configuration: Any) -> SpecTable:
+    return SpecTable.parse({"source_table": table, "table_configuration": configuration})
+
+
+BOTH = [spec("messages"), spec("threads")]
+
+
+def run(gmail: Emulator, lake: Lake, tables: list[SpecTable] = BOTH, **named: Any) -> dict[str, SyncResult]:
+    return sync(client_of(gmail).mailbox(), lake, tables, sample=random.Random(1), **named)
+
+
+def unfetched(lake: Lake, table: str) -> set[str]:
+    delta = lake.find("_gmail_unfetched")
+    rows = delta.to_pyarrow_table().to_pylist() if delta is not None else []
+    return {row["id"] for row in rows if row["table"] == table}
+
+
+def mail(mailbox: EmulatedMailbox, subject: str, body: str = "Hello.", reply_to: str = "") -> str:
+    """New mail; its id."""
+    raw = (
+        f"From: eve@example.test\r\nTo: {mailbox.address}\r\nSubject: {subject}\r\n"
+        f"Message-ID: <{random.random()}@example.test>\r\n"
+    )
+    if reply_to:
+        original = mailbox.message(reply_to).content.message_id
+        raw += f"In-Reply-To: {original}\r\nReferences: {original}\r\n"
+    return mailbox.receive(f"{raw}\r\n{body}\r\n".encode())
+
+
+def answer(mailbox: EmulatedMailbox, message_id: str) -> str:
+    """A reply in the same thread."""
+    return mailbox.receive(mailbox.random_mail(reply_to=message_id))
+
+
+def star(mailbox: EmulatedMailbox, message_id: str) -> None:
+    """Put the star on, or take it off."""
+    carried = "STARRED" in mailbox.label_ids(message_id)
+    mailbox.modify(message_id, [] if carried else ["STARRED"], ["STARRED"] if carried else [])
+
+
+def kill_before_merge() -> contextlib.AbstractContextManager[Any]:
+    return mock.patch.object(MailboxPartition, "_merge_group", side_effect=Killed)
+
+
+@contextlib.contextmanager
+def dying_after_growth() -> Iterator[None]:
+    """Dies at the commit that carries the cursor."""
+    write = MailboxPartition._write
+
+    def dying(self: MailboxPartition, act: Any, state: SyncState | None = None) -> None:
+        if state is not None and state.cursor and state.cursor != self.state.cursor:
+            raise Killed
+        write(self, act, state)
+
+    with mock.patch.object(MailboxPartition, "_write", dying):
+        yield
+
+
+def at_first(name: str, act: Callable[[], object]) -> Callable[[str], None]:
+    """For `asking`: act when the endpoint of that name is first asked."""
+    done: list[object] = []
+
+    def before(asked: str) -> None:
+        if asked == name and not done:
+            done.append(act())
+
+    return before
