@@ -1,0 +1,214 @@
+"""Errors of single calls in a batch, errors that end the read, and what is counted as an outage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from support.batches import PLENTY, calls
+from support.wire import Asked, ManualClock, Said, Wire, connect, message, refused
+
+from gmail_client.api import ApiCall, GmailApi
+from gmail_client.auth.credentials import Credentials
+from gmail_client.errors import (
+    ApiDisabledError,
+    CredentialsError,
+    DailyLimitError,
+    ForbiddenError,
+    GmailError,
+    IncompleteReadError,
+    NotFoundError,
+    PreconditionError,
+    RateLimitError,
+    RequestError,
+    ResponseError,
+    UnavailableError,
+)
+from gmail_client.http.worker_pool import WorkerPool
+
+
+def test_a_deleted_message_is_an_answer_with_an_error(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+    wire.answer = lambda asked: (
+        refused(404, "notFound", "Requested entity was not found.") if asked.id == "7" else message(asked)
+    )
+    answers = {answer.call.key: answer for answer in api.get_many(calls(api, 30))}
+    assert isinstance(answers["7"].error, NotFoundError)
+    assert answers["7"].json is None
+    assert sum(answer.error is not None for answer in answers.values()) == 1
+    assert clock.slept == []
+
+
+def test_a_malformed_call_is_an_answer_with_an_error(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda asked: refused(400, "invalidArgument") if asked.id == "7" else message(asked)
+    answers = {answer.call.key: answer for answer in api.get_many(calls(api, 30))}
+    assert isinstance(answers["7"].error, RequestError)
+
+
+@pytest.mark.parametrize("said", [Said(500, {}), Said(200, raw=b"{"), Said(200, raw=b"")])
+def test_a_message_that_gmail_cannot_serve_holds_nobody_up(wire: Wire, api: GmailApi, said: Said) -> None:
+    wire.answer = lambda asked: said if asked.id in ("7", "19") else message(asked)
+    answers = {answer.call.key: answer for answer in api.get_many(calls(api, 60))}
+    failed = {key for key, answer in answers.items() if answer.error is not None}
+    assert failed == {"7", "19"}
+    assert isinstance(answers["7"].error, UnavailableError)
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_gmail_out_of_reach_is_an_error_for_all(
+    wire: Wire, clock: ManualClock, api: GmailApi, batch: bool
+) -> None:
+    if not batch:
+        wire.batch_answer = lambda: Said(503, {})
+    wire.answer = lambda _: Said(503, {})
+    with pytest.raises(UnavailableError):
+        list(api.get_many(calls(api, 200)))
+    assert len(wire.asked) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (refused(403, "dailyLimitExceeded"), DailyLimitError),
+        (refused(403, "accessNotConfigured"), ApiDisabledError),
+        (refused(401, "authError"), CredentialsError),
+    ],
+)
+def test_what_stands_in_the_way_of_all_is_raised(
+    wire: Wire, clock: ManualClock, api: GmailApi, said: Said, kind: type[GmailError]
+) -> None:
+    wire.answer = lambda asked: said if int(asked.id, 16) > 50 else message(asked)
+    with pytest.raises(kind):
+        list(api.get_many(calls(api, 200)))
+    assert clock.slept == []
+
+
+def test_a_revoked_access_token_is_raised(wire: Wire, clock: ManualClock) -> None:
+    credentials = Credentials.from_access_token("ya29.alone")
+    api = connect(wire, clock, credentials=credentials, quota=PLENTY).mailbox().api
+    wire.answer = lambda _: refused(401, "authError")
+    with pytest.raises(CredentialsError, match="GMAIL_ACCESS_TOKEN"):
+        list(api.get_many(calls(api, 100)))
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (refused(403, "forbidden"), ForbiddenError),
+        (refused(400, "invalidArgument", "Invalid id value"), RequestError),
+        (Said(json={}), ResponseError),
+        (Said(json={"id": "other"}), ResponseError),
+        (Said(json={"id": "7", "labelIds": 7}), ResponseError),
+        (Said(raw=b'{"id": ' + b"[" * 100_000), ResponseError),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+@pytest.mark.parametrize("batched", [True, False])
+def test_trouble_with_one_message_is_its_own(
+    wire: Wire, clock: ManualClock, api: GmailApi, said: Said, kind: type[GmailError], batched: bool
+) -> None:
+    if not batched:
+        wire.batch_answer = lambda: Said(503, {})
+    wire.answer = lambda asked: said if asked.id in ("7", "19") else message(asked)
+    results = {result.call.key: result for result in api.get_many(calls(api, 60))}
+    assert {key for key, result in results.items() if isinstance(result.error, kind)} == {"7", "19"}
+    assert sum(result.error is None for result in results.values()) == 58
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("said", [refused(403, "forbidden"), Said(json={}), refused(400, "invalidArgument")])
+def test_the_same_trouble_with_all_messages_is_raised_before_much_is_spent(
+    wire: Wire, api: GmailApi, said: Said
+) -> None:
+    wire.answer = lambda _: said
+    with pytest.raises((ForbiddenError, ResponseError, RequestError)):
+        list(api.get_many(calls(api, 1_000)))
+    assert len(wire.asked) <= 400
+    few = list(api.get_many(calls(api, 50)))
+    assert all(result.error is not None for result in few)
+
+
+def test_trouble_with_many_messages_after_a_good_one_is_theirs(wire: Wire, api: GmailApi) -> None:
+    wire.answer = lambda asked: message(asked) if asked.id == "0" else refused(403, "forbidden")
+    results = list(api.get_many(calls(api, 500)))
+    assert sum(result.error is None for result in results) == 1
+
+
+@pytest.mark.parametrize(
+    "said", [refused(403, "forbidden"), refused(400, "invalidArgument"), Said(json={}), Said(503, {})]
+)
+def test_calls_that_failed_in_earlier_runs_are_no_sign_of_an_outage(
+    wire: Wire, api: GmailApi, said: Said
+) -> None:
+    retried = [replace(call, retried=True) for call in calls(api, 150)]
+    wire.answer = lambda asked: said if int(asked.id, 16) < 150 else message(asked)
+    results = list(api.get_many([*retried, api.message_call("fff")]))
+    assert [result.call.key for result in results if result.error is None] == ["fff"]
+    assert len(results) == 151
+    # Others that fail count as ever, whatever is between them.
+    wire.answer = lambda _: said
+    between = [call for pair in zip(retried, calls(api, 150), strict=True) for call in pair]
+    with pytest.raises((ForbiddenError, ResponseError, RequestError, UnavailableError)):
+        list(api.get_many(between))
+
+
+@pytest.mark.parametrize("count", [20, 200])
+def test_results_before_an_error_come_before_it(wire: Wire, api: GmailApi, count: int) -> None:
+    wire.answer = lambda asked: (
+        refused(403, "dailyLimitExceeded") if asked.id in ("7", "97") else message(asked)
+    )
+    results = []
+    with pytest.raises(DailyLimitError):
+        results.extend(result.call.key for result in api.get_many(calls(api, count)))
+    served = {asked.id for asked in wire.asked} - {"7", "97"}
+    assert set(results) == served
+    assert len(results) == len(served) >= 19
+
+
+PRECONDITION = refused(400, "failedPrecondition", "Precondition check failed.")
+
+
+def test_precondition_errors_are_retried_and_then_are_one_messages_own(
+    wire: Wire, clock: ManualClock, api: GmailApi
+) -> None:
+    seen: Counter[str] = Counter()
+
+    def answer(asked: Asked) -> Said:
+        seen[asked.id] += 1
+        if asked.id == "profile":
+            return Said(json={"emailAddress": "ada@b.test", "historyId": "1"})
+        return PRECONDITION if asked.id == "7" or seen[asked.id] == 1 else message(asked)
+
+    wire.answer = answer
+    results = {result.call.key: result for result in api.get_many(calls(api, 60))}
+    assert {key for key, result in results.items() if result.error is not None} == {"7"}
+    assert isinstance(results["7"].error, PreconditionError)
+    assert seen["7"] < 12
+    assert api.usage.snapshot().units["messages.get"] == 59 * 20
+
+
+def test_unavailable_calls_count_in_a_row_only(wire: Wire, clock: ManualClock) -> None:
+    api = connect(wire, clock, quota=PLENTY, workers=1).mailbox().api
+    broken = {f"{number:x}" for number in (*range(4), *range(20, 24), *range(40, 44))}
+    wire.answer = lambda asked: Said(503, {}) if asked.id in broken else message(asked)
+    results = list(api.get_many(calls(api, 60)))
+    assert {result.call.key for result in results if result.error is not None} == broken
+
+
+def test_an_error_of_the_calls_themselves_comes_through(api: GmailApi) -> None:
+    def broken() -> Iterator[ApiCall]:
+        yield from calls(api, 100)
+        raise RateLimitError("the listing behind it failed")
+
+    with pytest.raises(RateLimitError, match="listing"):
+        list(api.get_many(broken()))
+
+
+def test_fewer_answers_than_calls_is_an_error_of_ours(
+    wire: Wire, api: GmailApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = WorkerPool.next_results
+    monkeypatch.setattr(WorkerPool, "next_results", lambda self, ordered: take(self, ordered=ordered)[:-1])
+    with pytest.raises(IncompleteReadError, match="results of"):
+        list(api.get_many(calls(api, 60)))

@@ -1,0 +1,130 @@
+"""Every call has one result, whatever faults, limits and sizes it meets."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.batches import CONCURRENT, PLENTY, SPENT, calls
+from support.lives import lives
+from support.wire import Asked, ManualClock, Said, Wire, connect, message, refused
+
+from gmail_client.errors import (
+    NotFoundError,
+    UnavailableError,
+)
+from gmail_client.http import batch
+from gmail_client.quota import preset
+
+TROUBLE = st.sampled_from(["ok", "ok", "ok", "404", "403", "429", "503", "cut", "lost"])
+
+
+SIZES = st.lists(st.sampled_from([100, 1_000, 15_000, 1_000_000]), min_size=1, max_size=8)
+
+
+class Wall:
+    """Refuses requests of one user above so many in flight, as Gmail does; parts of a batch count one by one."""
+
+    def __init__(self, wire: Wire, limit: int) -> None:
+        self._limit = limit
+        self._inside = 0
+        self._lock = threading.Lock()
+        self._one, self._order = wire._one, wire.order
+        wire._one = self.single  # type: ignore[method-assign]
+
+    def single(self, target: str, batched: bool, token: str) -> Said:
+        with self._lock:
+            self._inside += 1
+            full = self._inside > self._limit
+        try:
+            # A batch's parts run at once: those before this one are in flight still.
+            return CONCURRENT if full else self._one(target, batched, token)
+        finally:
+            with self._lock:
+                if not batched:
+                    self._inside -= 1
+
+    def order(self, parts: list[tuple[str, Said]]) -> list[tuple[str, Said]]:
+        with self._lock:
+            self._inside -= len(parts)
+        return self._order(parts)
+
+
+@lives(60)
+@given(
+    plan=st.lists(TROUBLE, max_size=120),
+    sizes=SIZES,
+    count=st.integers(0, 150),
+    ordered=st.booleans(),
+    workers=st.integers(1, 20),
+    wall=st.integers(1, 50),
+    batches=st.booleans(),
+    quota=st.sampled_from(["current", "legacy", 300, 1_200_000]),
+)
+def test_whatever_happens_every_call_has_one_answer(
+    plan: list[str],
+    sizes: list[int],
+    count: int,
+    ordered: bool,
+    workers: int,
+    wall: int,
+    batches: bool,
+    quota: str | int,
+) -> None:
+    wire, clock = Wire(message), ManualClock()
+    turns = iter(plan)
+    lock = threading.Lock()
+    gone: set[str] = set()
+    kinds = {"403": SPENT, "429": CONCURRENT, "503": Said(503, {}), "cut": Said(200, raw=b"{")}
+
+    def answer(asked: Asked) -> Said:
+        with lock:
+            what = next(turns, "ok")
+            if what == "404":
+                gone.add(asked.id)
+        if asked.id in gone:
+            return refused(404, "notFound")
+        size = sizes[int(asked.id, 16) % len(sizes)]
+        large = Said(json={"id": asked.id, "snippet": "x" * size})
+        return kinds.get(what, large)
+
+    def order(parts: list[tuple[str, Said]]) -> list[tuple[str, Said]]:
+        with lock:
+            lost = next(turns, "ok") == "lost"
+        return parts[1:] if lost else parts[::-1]
+
+    wire.answer, wire.order = answer, order
+    barrier = Wall(wire, wall)
+    wire.order = barrier.order
+    if not batches:
+        wire.batch_answer = lambda: Said(503, {})
+    api = connect(wire, clock, quota=preset(quota), workers=workers).mailbox().api
+    asked = calls(api, count)
+    answers = list(api.get_many(asked, ordered=ordered))
+    keys = [answer.call.key for answer in answers]
+    assert (keys if ordered else sorted(keys)) == (
+        [call.key for call in asked] if ordered else sorted(call.key for call in asked)
+    )
+    for reply in answers:
+        assert (reply.json is None) == (reply.error is not None)
+        assert reply.error is None or isinstance(reply.error, NotFoundError | UnavailableError)
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_a_narrow_limit_ends_no_read_early(wire: Wire, clock: ManualClock, workers: int, width: int) -> None:
+    api = connect(wire, clock, quota=PLENTY, workers=workers).mailbox().api
+    api._transport.concurrency._limit = width  # as after refusals
+    assert len(list(api.get_many(calls(api, 96)))) == 96
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+def test_answers_larger_than_the_buffer_end_no_read_early(
+    wire: Wire, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(batch, "_BUFFER_BYTES", 1_000)
+    wire.answer = lambda asked: Said(json={"id": asked.id, "snippet": "x" * 40_000})
+    api = connect(wire, clock, quota=PLENTY, workers=workers).mailbox().api
+    assert sum(1 for _ in api.get_many(calls(api, 96))) == 96

@@ -1,0 +1,20 @@
+"""Calls and error responses for tests of batches."""
+
+from __future__ import annotations
+
+from gmail_client.api import ApiCall, GmailApi
+from gmail_client.client import GmailClient
+from gmail_client.quota import QuotaPlan, preset
+from support.wire import ManualClock, Wire, connect, refused
+
+CONCURRENT = refused(429, "rateLimitExceeded", "Too many concurrent requests for user.")
+SPENT = refused(403, "rateLimitExceeded")
+PLENTY = preset(1_200_000)
+
+
+def plentiful(wire: Wire, clock: ManualClock, quota: QuotaPlan = PLENTY) -> GmailClient:
+    return connect(wire, clock, quota=quota)
+
+
+def calls(api: GmailApi, count: int) -> list[ApiCall]:
+    return [api.message_call(f"{number:x}") for number in range(count)]
