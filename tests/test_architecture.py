@@ -124,14 +124,14 @@ def _roots(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_every_folder_with_modules_is_a_package_that_says_what_it_offers(package: str) -> None:
+def test_every_folder_is_a_package_with_a_docstring(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         first = path.parent / "__init__.py"
         assert first.exists(), path.parent
         assert ast.get_docstring(ast.parse(first.read_text("utf-8"))), first
 
 
-def test_the_client_knows_neither_dagster_nor_spark_nor_delta() -> None:
+def test_the_client_imports_neither_dagster_nor_spark_nor_delta() -> None:
     clients = [module for module in SOURCES.trees if module.partition(".")[0] == "gmail_client"]
     assert {module: found for module in clients if (found := _roots(module) & ABOVE_THE_CLIENT)} == {}
 
@@ -146,7 +146,7 @@ def test_the_assets_import_the_spark_source_in_two_places_only() -> None:
     assert {module for module in assets if "lakeflow_entry" in _roots(module)} == MAY_IMPORT_SPARK_SOURCE
 
 
-def test_no_module_needs_itself_by_a_detour() -> None:
+def test_there_is_no_import_cycle() -> None:
     assert cycles({module: SOURCES.edges(module) for module in SOURCES.trees}) == []
 
 
@@ -183,7 +183,7 @@ def test_no_module_needs_itself_by_a_detour() -> None:
         ),
     ],
 )
-def test_cycles_are_found(files: dict[str, str], expected: list[list[str]], tmp_path: Path) -> None:
+def test_import_cycles_are_detected(files: dict[str, str], expected: list[list[str]], tmp_path: Path) -> None:
     for name, text in {"__init__.py": "", **files}.items():
         path = tmp_path / "p" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ def locked(name: str, python: str) -> dict[str, Version]:
 @pytest.mark.parametrize(
     ("lock", "extras"), [("requirements.lock", ()), ("requirements-dev.lock", ("spark", "dev"))]
 )
-def test_the_lock_has_what_the_project_asks_for(lock: str, extras: tuple[str, ...], python: str):
+def test_the_lock_has_every_dependency(lock: str, extras: tuple[str, ...], python: str):
     pins = locked(lock, python)
     asked = [
         *PROJECT["dependencies"],
@@ -93,7 +93,7 @@ SKIPPED = {"name": "c", "skip_reason": "not found"}
     ("packages", "code"),
     [([CLEAN], 0), ([CLEAN, BAD], 1), ([CLEAN, SKIPPED], 1), ([SKIPPED], 3), ([], 3), ([BAD, SKIPPED], 1)],
 )
-def test_an_audit_that_could_not_look_up_is_no_pass(packages, code: int, capsys):
+def test_an_audit_that_could_not_look_up_fails(packages, code: int, capsys):
     assert AUDIT.verdict("x.lock", packages) == code
     said = capsys.readouterr().out
     assert ("PYSEC-1, fixed in 2" in said) == (BAD in packages)
@@ -123,7 +123,7 @@ def test_every_target_of_the_makefile_has_a_line_of_help():
     assert all(len(line.split()) > 3 for line in shown.splitlines())
 
 
-def test_an_unsupported_python_is_said_clearly(tmp_path: Path):
+def test_an_unsupported_python_is_a_clear_error(tmp_path: Path):
     old = tmp_path / "python3.8"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.20 && exit 0\nexit 1\n')
     old.chmod(0o755)
@@ -144,7 +144,7 @@ def test_an_unsupported_python_is_said_clearly(tmp_path: Path):
     assert not (tmp_path / ".venv").exists()
 
 
-def test_dagsters_settings_hold_what_is_needed():
+def test_the_dagster_settings_are_complete():
     settings = yaml.safe_load((ROOT / "dagster.yaml").read_text("utf-8"))
     assert settings["run_monitoring"]["enabled"] is True
     assert settings["run_monitoring"]["free_slots_after_run_end_seconds"] == 30
@@ -161,7 +161,7 @@ def test_a_sync_stops_by_itself_before_dagster_ends_it():
     assert budget + 900 <= settings["run_monitoring"]["max_runtime_seconds"]
 
 
-def test_dagster_takes_the_settings(tmp_path: Path, monkeypatch):
+def test_dagster_accepts_the_settings(tmp_path: Path, monkeypatch):
     import dagster as dg
 
     (tmp_path / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text("utf-8"))

@@ -60,7 +60,7 @@ def test_every_command_of_the_page_does_what_it_says(tmp_path: Path, monkeypatch
         assert files_naming(tmp_path / "lake", bob)
 
 
-def test_the_spec_of_the_page_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spec_of_the_page_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     (text,) = [text for language, text in blocks(PAGE) if language == "yaml"]
     spec = Spec.parse(yaml.safe_load(text))
     monkeypatch.setenv("GMAIL_HASH_KEY", "k" * 32)

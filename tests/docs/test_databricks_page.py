@@ -20,7 +20,7 @@ LISTS = [
 ]
 
 
-def test_the_allow_list_is_the_catalogue_s_wherever_it_stands() -> None:
+def test_every_allow_list_equals_the_catalogue() -> None:
     assert len(LISTS) >= 2
     for page, found in LISTS:
         assert found == ALLOW_LIST, page

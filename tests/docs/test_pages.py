@@ -53,7 +53,7 @@ LINKS = [(path, target) for path in PAGES for target in re.findall(r"\]\(([^)\s]
 
 
 @pytest.mark.parametrize(("page", "target"), LINKS, ids=[f"{name(page)}:{target}" for page, target in LINKS])
-def test_links_lead_somewhere(page: Path, target: str) -> None:
+def test_links_have_targets(page: Path, target: str) -> None:
     if target.startswith(("https://", "mailto:")):
         return
     assert not target.startswith("http://"), "plain http"
@@ -158,7 +158,7 @@ def _check_run_config(value: dict[str, object]) -> None:
     assert dg.validate_run_config(job, value)
 
 
-def test_the_sensor_s_cursor_is_one() -> None:
+def test_the_documented_sensor_cursor_is_valid() -> None:
     (cursor,) = [text for language, text in blocks(ROOT / "docs" / "dagster.md") if language == "json"]
     entries, problems = parse_cursor(cursor)
     assert entries

@@ -43,7 +43,7 @@ def found_in_polars() -> Any:
     return pl.DataFrame
 
 
-def test_there_are_ten() -> None:
+def test_there_are_ten_questions() -> None:
     assert len(QUESTIONS) == 10
     assert sum(len(question.python) == 2 for question in QUESTIONS.values()) == 3
     # Nearly all fit into 120 characters.
@@ -51,7 +51,7 @@ def test_there_are_ten() -> None:
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-def test_a_question_has_the_same_answer_in_every_engine(question: Question, names: dict[str, Any]) -> None:
+def test_every_engine_gives_the_same_answer(question: Question, names: dict[str, Any]) -> None:
     found = duckdb.sql(question.sql)
     assert rendered(found.columns, found.fetchall()) == question.result, "run scripts/querying_doc.py"
     for block in question.python:

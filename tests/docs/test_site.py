@@ -26,7 +26,7 @@ def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_all_pages_are_there_and_can_be_searched(tmp_path: Path) -> None:
+def test_all_pages_exist_and_are_searchable(tmp_path: Path) -> None:
     done = build(ROOT, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr

@@ -63,12 +63,12 @@ def _key(message: str) -> str:
 FOUND = [(where, text) for where, text in _messages() if _key(text)]
 
 
-def test_there_are_messages_to_look_for() -> None:
+def test_messages_are_found_in_the_page() -> None:
     assert len(FOUND) > 80
 
 
 @pytest.mark.parametrize(("where", "text"), FOUND, ids=[where for where, _ in FOUND])
-def test_the_message_is_there(where: str, text: str) -> None:
+def test_each_message_exists_in_the_code(where: str, text: str) -> None:
     assert _key(text) in PAGE, f"{where}: {_key(text)!r} is not in docs/troubleshooting.md"
 
 
@@ -93,5 +93,5 @@ def test_the_message_is_there(where: str, text: str) -> None:
         }
     ),
 )
-def test_google_s_own_reason_is_there(reason: str) -> None:
+def test_each_reason_of_google_exists_in_the_code(reason: str) -> None:
     assert reason in PAGE

@@ -276,7 +276,7 @@ def check(seed: int, steps: list[str | float], drawn: tuple[Any, Any]) -> None:
     6, ["receive"] * 4 + ["sync", 3.0, "labels", "sync", "expire", "delete"], ((5, (), False, None),) * 2
 )
 @example(7, [*["import", "reply"] * 4, "sync", *["labels"] * 12], ((1, ("INBOX",), True, 15),) * 2)
-def test_rows_are_those_that_the_filters_promise(
+def test_rows_are_those_that_match_the_filters(
     seed: int, steps: list[str | float], drawn: tuple[Any, Any]
 ) -> None:
     check(seed, steps, drawn)

@@ -141,12 +141,12 @@ LIFE = {"seed": st.integers(0, 2**16), "messages": st.integers(0, 15), "steps": 
 
 @lives(12)
 @given(**LIFE)
-def test_the_sensor_comes_to_rest_at_the_truth(**life: Any) -> None:
+def test_the_sensor_converges_to_the_mailbox(**life: Any) -> None:
     check_a_life(**life)
 
 
 @pytest.mark.slow
 @lives(150)
 @given(**LIFE)
-def test_the_sensor_comes_to_rest_at_the_truth_after_hundreds_of_lives(**life: Any) -> None:
+def test_the_sensor_converges_to_the_mailbox_in_hundreds_of_runs(**life: Any) -> None:
     check_a_life(**life)

@@ -438,12 +438,12 @@ LIFE = {
 
 @lives(20)
 @given(**LIFE)
-def test_tables_hold_what_they_must_after_the_last_sync(**life: Any) -> None:
+def test_tables_equal_the_mailbox_after_the_last_sync(**life: Any) -> None:
     check_a_life(**life)
 
 
 @pytest.mark.slow
 @lives(150)
 @given(**LIFE)
-def test_tables_hold_what_they_must_after_hundreds_of_lives(**life: Any) -> None:
+def test_tables_equal_the_mailbox_in_hundreds_of_runs(**life: Any) -> None:
     check_a_life(**life)

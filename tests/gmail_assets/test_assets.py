@@ -93,7 +93,7 @@ def test_each_of_the_two_can_be_selected_alone(environment: Emulator, lake_of_te
     assert lake_of_test.find("threads" if table == "messages" else "messages") is None
 
 
-def test_two_mailboxes_lie_side_by_side(environment: Emulator, lake_of_test: Lake, monkeypatch):
+def test_two_mailboxes_share_each_table(environment: Emulator, lake_of_test: Lake, monkeypatch):
     assert materialize(environment).success
     for name, value in environment.environment(environment.addresses[1]).items():
         monkeypatch.setenv(name, value)
@@ -105,7 +105,7 @@ def test_two_mailboxes_lie_side_by_side(environment: Emulator, lake_of_test: Lak
     assert said["dagster/row_count"] > said["dagster/partition_row_count"]
 
 
-def test_a_second_run_brings_changes_from_the_history(environment: Emulator, lake_of_test: Lake):
+def test_a_second_run_applies_changes_from_the_history(environment: Emulator, lake_of_test: Lake):
     materialize(environment)
     mailbox = environment.mailbox()
     mailbox.delete(environment.truth("messages", format="minimal")[0]["id"])
@@ -117,7 +117,7 @@ def test_a_second_run_brings_changes_from_the_history(environment: Emulator, lak
     assert said["messages"]["rows_deleted"] == 1
 
 
-def test_full_refresh_loads_anew(environment: Emulator, lake_of_test: Lake):
+def test_full_refresh_loads_everything_again(environment: Emulator, lake_of_test: Lake):
     materialize(environment, CHANGE_TABLES)
     said = metadata_of(materialize(environment, CHANGE_TABLES, mail_config={"full_refresh": True}))
     assert said["messages"]["sync_mode"] == "full_load"
@@ -125,7 +125,7 @@ def test_full_refresh_loads_anew(environment: Emulator, lake_of_test: Lake):
     assert_lake_is_true(lake_of_test, environment, MAIL)
 
 
-def test_compare_and_replay_are_asked_for_in_the_run_config(environment: Emulator):
+def test_reconcile_and_replay_are_options_of_the_run_config(environment: Emulator):
     start = environment.mailbox().head
     environment.mailbox().insert(environment.mailbox().random_mail(), ["INBOX"])
     materialize(environment, CHANGE_TABLES)
@@ -138,7 +138,7 @@ def test_compare_and_replay_are_asked_for_in_the_run_config(environment: Emulato
     assert "replay_from is not a history id" in failure.user_failure_data.description
 
 
-def test_a_spent_time_budget_stops_cleanly_and_the_next_run_goes_on(
+def test_a_spent_time_budget_stops_cleanly_and_the_next_run_resumes(
     environment: Emulator, lake_of_test: Lake
 ):
     result = materialize(environment, CHANGE_TABLES, mail_config={"time_budget_minutes": 1e-9})
@@ -148,7 +148,7 @@ def test_a_spent_time_budget_stops_cleanly_and_the_next_run_goes_on(
     assert_lake_is_true(lake_of_test, environment, MAIL)
 
 
-def test_a_forbidden_table_keeps_its_rows_and_says_so(environment: Emulator):
+def test_a_forbidden_table_keeps_its_rows_and_is_reported(environment: Emulator):
     result = materialize(environment, ["delegates", "labels"])
     assert result.success
     said = metadata_of(result)["delegates"]

@@ -50,7 +50,7 @@ def put(lake: Lake, table: str, rows: pa.Table, mode: str = "overwrite") -> None
     write_deltalake(lake.location(table), rows.take(list(range(rows.num_rows))), mode=mode)  # type: ignore[call-overload]
 
 
-def test_they_pass_after_a_run(environment: Emulator):
+def test_checks_pass_after_a_run(environment: Emulator):
     definitions = gmail_definitions()
     with dg.DagsterInstance.ephemeral() as instance:
         job = definitions.resolve_job_def("gmail_sync")
@@ -61,7 +61,7 @@ def test_they_pass_after_a_run(environment: Emulator):
     assert {evaluation.partition for evaluation in evaluations} == {environment.addresses[0]}
 
 
-def test_they_cost_little_and_read_no_content(environment: Emulator, lake_of_test: Lake):
+def test_checks_cost_little_and_read_no_content(environment: Emulator, lake_of_test: Lake):
     load(lake_of_test)
     environment.usage.reset()
     view = look(lake_of_test)
@@ -75,7 +75,7 @@ def test_they_cost_little_and_read_no_content(environment: Emulator, lake_of_tes
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_doubled_row_is_found(lake_of_test: Lake):
+def test_a_duplicate_row_is_found(lake_of_test: Lake):
     load(lake_of_test)
     put(lake_of_test, "messages", rows_of(lake_of_test, "messages").slice(0, 2), "append")
     outcome = primary_key_unique(look(lake_of_test), "messages")
@@ -142,7 +142,7 @@ def test_a_label_that_gmail_does_not_name_is_a_warning(clean_environment, monkey
     assert outcome.severity == dg.AssetCheckSeverity.WARN
 
 
-def test_new_mail_may_wait_an_hour(environment: Emulator, lake_of_test: Lake):
+def test_new_mail_is_fresh_for_an_hour(environment: Emulator, lake_of_test: Lake):
     load(lake_of_test)
     mailbox = environment.mailbox()
     mailbox.insert(mailbox.random_mail(), ["INBOX"])
@@ -152,7 +152,7 @@ def test_new_mail_may_wait_an_hour(environment: Emulator, lake_of_test: Lake):
     assert outcome.numbers["lag_minutes"] >= 119
 
 
-def test_changes_that_carry_no_time_are_no_failure(environment: Emulator, lake_of_test: Lake):
+def test_changes_without_a_time_are_not_a_failure(environment: Emulator, lake_of_test: Lake):
     load(lake_of_test)
     environment.mailbox().modify(environment.mailbox().message_ids()[0], ["STARRED"])
     outcome = up_to_date(look(lake_of_test, later=timedelta(days=2)), "messages")
@@ -160,7 +160,7 @@ def test_changes_that_carry_no_time_are_no_failure(environment: Emulator, lake_o
     assert outcome.numbers["pending_changes"] == 1
 
 
-def test_a_history_that_is_gone_fails(environment: Emulator, lake_of_test: Lake):
+def test_an_expired_history_fails(environment: Emulator, lake_of_test: Lake):
     load(lake_of_test)
     mailbox = environment.mailbox()
     mailbox.insert(mailbox.random_mail(), ["INBOX"])
@@ -177,7 +177,7 @@ def on_demand(tags: dict[str, str]) -> dg.ExecuteInProcessResult:
         return job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
 
 
-def test_they_run_on_demand(environment: Emulator, lake_of_test: Lake):
+def test_checks_run_on_demand(environment: Emulator, lake_of_test: Lake):
     load(lake_of_test)
     derive(lake_of_test, environment.addresses[0], ViewSources.of(Spec.default()))
     found = on_demand({"dagster/partition": environment.addresses[0]}).get_asset_check_evaluations()
@@ -194,7 +194,7 @@ def test_nothing_loaded_is_a_warning(environment: Emulator):
 
 
 @pytest.mark.usefixtures("environment")
-def test_without_a_mailbox_they_say_what_to_do():
+def test_without_a_mailbox_checks_name_the_fix():
     result = on_demand({})
     failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert len(failures) == 3

@@ -77,7 +77,7 @@ def test_the_scaffolded_file_is_valid_and_has_the_given_values():
             assert "raw/gmail/messages" in specs_of(definitions)
 
 
-def test_translation_changes_keys_groups_owners_and_all_that_refers_to_them():
+def test_translation_changes_keys_groups_owners_and_references():
     translation = {
         "key": "warehouse/{{ table }}",
         "group_name": "mail",
@@ -106,7 +106,7 @@ def test_translation_changes_keys_groups_owners_and_all_that_refers_to_them():
 
 
 @pytest.mark.parametrize("inline", [True, False])
-def test_a_pipeline_spec_chooses_the_tables(inline: bool):
+def test_a_pipeline_spec_selects_the_tables(inline: bool):
     objects = [{"table": {"source_table": "labels"}}, {"table": {"source_table": "profile"}}]
     text = yaml.safe_dump({"objects": objects})
     attributes: dict[str, Any] = {"objects": objects} if inline else {"spec_file": "spec.yaml"}
@@ -114,7 +114,7 @@ def test_a_pipeline_spec_chooses_the_tables(inline: bool):
         assert specs_of(definitions).keys() == {"gmail/account", "gmail/labels", "gmail/profile"}
 
 
-def test_objects_and_a_file_are_one_too_many():
+def test_objects_and_a_file_exclude_each_other():
     objects = [{"table": {"source_table": "labels"}}]
     with (
         pytest.raises(Exception, match="Error while building") as caught,
@@ -143,7 +143,7 @@ def test_every_field_of_the_resources_is_an_attribute():
         assert set(schema["$defs"][model]["properties"]) == {field.name for field in fields(plain)}
 
 
-def test_credentials_from_the_environment_load_a_mailbox_and_show_nowhere(
+def test_credentials_from_the_environment_load_a_mailbox_and_are_not_shown(
     mailbox_server: Emulator, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ):
     given = mailbox_server.environment()

@@ -47,7 +47,7 @@ def test_a_failed_run_shows_our_message_and_fix_before_any_stack_trace(
     assert text.count("STEP_FAILURE") == 1
 
 
-def test_the_sensor_of_the_demo_is_the_one_that_the_ui_shows(ui: DagsterUi) -> None:
+def test_the_ui_shows_the_sensor_of_the_demo(ui: DagsterUi) -> None:
     found = ui.graphql(
         """query Sensor($selector: SensorSelector!) {
           sensorOrError(sensorSelector: $selector) {

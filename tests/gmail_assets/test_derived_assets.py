@@ -26,14 +26,14 @@ def run(job: str, mailbox: str) -> dg.ExecuteInProcessResult:
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_they_are_downstream_of_messages_and_labels():
+def test_derived_assets_are_downstream_of_messages_and_labels():
     graph = gmail_definitions().resolve_asset_graph()
     assert graph.get(key("emails")).parent_keys == {key("messages"), key("labels")}
     assert graph.get(key("message_labels")).parent_keys == {key("messages"), key("labels")}
     assert graph.get(key("attachments")).parent_keys == {key("messages"), key("labels"), key("emails")}
 
 
-def test_a_run_brings_them_up_to_date_at_no_quota(environment: Emulator, lake_of_test: Lake):
+def test_a_run_updates_derived_assets_without_quota(environment: Emulator, lake_of_test: Lake):
     address = environment.addresses[0]
     result = run("gmail_sync", address)
     assert result.success
@@ -53,7 +53,7 @@ def test_a_run_brings_them_up_to_date_at_no_quota(environment: Emulator, lake_of
     assert all(check.passed and check.partition == address for check in checks)
 
 
-def test_a_label_renamed_shows_after_the_snapshots(environment: Emulator, lake_of_test: Lake):
+def test_a_renamed_label_is_applied_after_the_snapshots(environment: Emulator, lake_of_test: Lake):
     address = environment.addresses[0]
     assert run("gmail_all", address).success
     mailbox = environment.mailbox()
@@ -67,7 +67,7 @@ def test_a_label_renamed_shows_after_the_snapshots(environment: Emulator, lake_o
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_a_spec_chooses_them():
+def test_a_spec_selects_derived_assets():
     spec = {"objects": [{"table": {"source_table": name}} for name in ("messages", "emails")]}
     specs = gmail_definitions(spec=spec).resolve_all_asset_specs()
     assert {spec.key for spec in specs} == {key("account"), key("messages"), key("emails")}

@@ -11,7 +11,7 @@ import gmail_assets
 
 
 @pytest.mark.parametrize("name", gmail_assets.__all__)
-def test_every_exported_name_is_there(name: str) -> None:
+def test_every_exported_name_exists(name: str) -> None:
     assert getattr(gmail_assets, name) is not None
     assert name in dir(gmail_assets)
 

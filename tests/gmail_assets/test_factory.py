@@ -104,7 +104,7 @@ def test_two_sets_of_mailboxes_in_one_project():
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_the_pipeline_spec_chooses_tables_options_and_names():
+def test_the_pipeline_spec_selects_tables_options_and_names():
     definitions = gmail_definitions(
         spec={
             "connection_name": "unused",
@@ -160,7 +160,7 @@ def test_spec_and_mailboxes_come_from_the_environment(tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("clean_environment")
-def test_a_bad_setting_fails_the_loading_and_names_itself(monkeypatch, variable, value, complaint):
+def test_a_bad_setting_fails_the_loading_and_is_named(monkeypatch, variable, value, complaint):
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match=complaint) as error:
         gmail_definitions()
@@ -168,7 +168,7 @@ def test_a_bad_setting_fails_the_loading_and_names_itself(monkeypatch, variable,
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_sensor_and_schedule_are_off_unless_switched_on(monkeypatch):
+def test_sensor_and_schedule_are_off_by_default(monkeypatch):
     def statuses() -> tuple[object, object]:
         repository = gmail_definitions().get_repository_def()
         sensor = repository.get_sensor_def("gmail_changes")
@@ -181,7 +181,7 @@ def test_sensor_and_schedule_are_off_unless_switched_on(monkeypatch):
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_the_schedule_asks_for_a_run_of_each_mailbox():
+def test_the_schedule_requests_a_run_of_each_mailbox():
     definitions = gmail_definitions(mailboxes=["a@gmail.test", "b@gmail.test"])
     schedule = definitions.get_repository_def().schedule_defs[0]
     with dg.build_schedule_context(

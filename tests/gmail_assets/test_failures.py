@@ -48,7 +48,7 @@ def test_a_permanent_error_fails_at_once_with_its_own_text(kind):
         (UnavailableError, 9000, 300, 300),
     ],
 )
-def test_a_transient_error_is_retried_after_a_while(kind, wait, shortest, longest):
+def test_a_transient_error_is_retried_after_a_delay(kind, wait, shortest, longest):
     retry_at = None if wait is None else time.time() + wait
     with pytest.raises(dg.RetryRequested) as caught, dagster_failures(step()):
         raise kind("Not now.", retry_at=retry_at)

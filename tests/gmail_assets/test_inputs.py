@@ -110,7 +110,7 @@ def test_an_asset_without_partitions_gets_the_rows_of_all_mailboxes(
     ("kind", "columns", "message"),
     [(dict, None, "names no supported type"), (pa.Table, ["colour"], "the column 'colour'")],
 )
-def test_what_cannot_be_loaded_is_refused(
+def test_unsupported_types_are_refused(
     definitions: dg.Definitions, environment: Emulator, kind: Any, columns: list[str] | None, message: str
 ):
     with pytest.raises(ConfigurationError, match=message) as caught:
@@ -118,7 +118,7 @@ def test_what_cannot_be_loaded_is_refused(
     assert caught.value.fix
 
 
-def test_a_table_that_is_not_loaded_and_outputs_are_refused(environment: Emulator):
+def test_a_missing_table_and_outputs_are_refused(environment: Emulator):
     tables = gmail_definitions().resources["gmail_tables"]
     with pytest.raises(ConfigurationError, match="can't store outputs"):
         tables.handle_output(dg.build_output_context(), None)

@@ -19,7 +19,7 @@ def test_every_field_is_described(plain: type):
 
 
 @pytest.mark.parametrize("resource", [GmailResource(), LakeResource()])
-def test_run_config_has_no_field_of_them(resource: Any):
+def test_run_config_has_no_resource_fields(resource: Any):
     assert resource._schema.config_type.fields == {}
 
 
@@ -62,7 +62,7 @@ def test_fields_are_checked(monkeypatch):
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_credentials_in_code_are_used_with_their_own_endpoint_only(monkeypatch):
+def test_credentials_in_code_use_only_their_own_endpoint(monkeypatch):
     monkeypatch.setenv("GMAIL_API_ROOT", "http://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match="the environment"):
         GmailAccess(access_token="ya29.code").client()
@@ -73,7 +73,7 @@ def test_credentials_in_code_are_used_with_their_own_endpoint_only(monkeypatch):
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_values_may_stand_in_variables_of_the_environment(monkeypatch):
+def test_values_can_come_from_environment_variables(monkeypatch):
     access = GmailAccess(
         client_id="id",
         client_secret=dg.EnvVar("WORK_CLIENT_SECRET"),
@@ -112,13 +112,13 @@ def test_the_lake_is_a_folder_or_a_uri(clean_environment: Path, monkeypatch):
     assert lake.options == {"aws_region": "eu-west-1"}
 
 
-def test_the_keys_follow_the_name():
+def test_resource_keys_follow_the_name():
     assert ResourceKeys.of("gmail") == ResourceKeys()
     assert ResourceKeys.of("work").required == {"work", "work_lake"}
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_a_run_has_what_was_given_and_its_config_can_say_nothing(tmp_path: Path):
+def test_a_run_uses_the_given_resource_and_its_config_is_empty(tmp_path: Path):
     @dg.asset
     def where(gmail: GmailResource, gmail_lake: LakeResource) -> str:
         return f"{gmail.client().api_root} {gmail_lake.lake().uri}"

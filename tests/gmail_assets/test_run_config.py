@@ -33,7 +33,7 @@ def job(**config: object) -> dict[str, object]:
     return found
 
 
-def test_types_defaults_and_descriptions_are_the_model_s() -> None:
+def test_types_defaults_and_descriptions_equal_the_model() -> None:
     assert job(needed=3) == {"switch": True, "number": 1.5, "text": None, "needed": 3}
     assert job(needed=3, text="x", number=2.0)["text"] == "x"
     schema = config_schema(Example)
@@ -49,7 +49,7 @@ def test_no_field_reads_the_environment(field: str, monkeypatch: pytest.MonkeyPa
     assert "hush" not in str(caught.value)
 
 
-def test_a_required_field_is_asked_for() -> None:
+def test_a_required_field_is_required() -> None:
     with pytest.raises(dg.DagsterInvalidConfigError, match="needed"):
         job()
 

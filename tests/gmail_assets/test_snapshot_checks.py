@@ -49,7 +49,7 @@ def overwrite(lake: Lake, table: str, times: int) -> None:
     write_deltalake(lake.location(table), rows.take(indices), mode="overwrite")
 
 
-def test_they_pass_after_a_run_and_cost_little(environment: Emulator, instance: dg.DagsterInstance):
+def test_checks_pass_after_a_run_and_cost_little(environment: Emulator, instance: dg.DagsterInstance):
     checks = load(environment, instance)
     names = {"primary_key_unique", "matches_gmail", "recently_read"}
     assert {check for check in checks if check[0] in SNAPSHOTS} == {(t, n) for t in SNAPSHOTS for n in names}
@@ -69,7 +69,7 @@ def test_a_change_since_the_last_read_is_a_warning(environment: Emulator, instan
     assert "1 added and 0 deleted" in found.description
 
 
-def test_an_empty_table_is_an_error_where_gmail_has_rows(
+def test_an_empty_table_is_an_error_if_gmail_has_rows(
     environment: Emulator, instance: dg.DagsterInstance, lake_of_test: Lake
 ):
     load(environment, instance)
@@ -89,9 +89,7 @@ def test_a_duplicate_is_found(environment: Emulator, instance: dg.DagsterInstanc
     assert checks["send_as", "matches_gmail"].passed
 
 
-def test_a_table_that_this_account_must_not_read_is_not_compared(
-    environment: Emulator, instance: dg.DagsterInstance
-):
+def test_a_forbidden_table_is_not_compared(environment: Emulator, instance: dg.DagsterInstance):
     found = load(environment, instance)["delegates", "matches_gmail"]
     assert found.passed
     assert "not allowed" in found.description
@@ -104,7 +102,7 @@ def test_an_old_snapshot_fails_the_check(environment: Emulator, instance: dg.Dag
     assert "last read at 20" in checks["labels", "recently_read"].description
 
 
-def test_without_a_materialization_nothing_is_known_of_the_last_read(
+def test_without_a_materialization_the_last_read_is_unknown(
     environment: Emulator, instance: dg.DagsterInstance
 ):
     load(environment, instance)
@@ -112,7 +110,7 @@ def test_without_a_materialization_nothing_is_known_of_the_last_read(
         assert not check(environment, other)["labels", "recently_read"].passed
 
 
-def test_before_the_first_run_the_checks_say_so(environment: Emulator, instance: dg.DagsterInstance):
+def test_before_the_first_run_the_checks_report_it(environment: Emulator, instance: dg.DagsterInstance):
     found = check(environment, instance)["labels", "matches_gmail"]
     assert not found.passed
     assert "no rows" in found.description

@@ -40,7 +40,7 @@ def test_addresses_and_domains_are_allowed_in_any_case(gmail: Emulator) -> None:
             assert len(list(client(gmail, *allowed).mailbox(name).rows("messages", {"format": "minimal"})))
 
 
-def test_any_other_is_refused_before_it_is_read(gmail: Emulator) -> None:
+def test_other_mailboxes_are_refused_before_they_are_read(gmail: Emulator) -> None:
     own, other = gmail.addresses
     gmail.usage.reset()
     with pytest.raises(ConfigurationError, match="GMAIL_ALLOWED_MAILBOXES"):
@@ -57,9 +57,7 @@ def test_any_other_is_refused_before_it_is_read(gmail: Emulator) -> None:
         pickle.loads(pickle.dumps(refusing)).mailbox("me")
 
 
-def test_the_environment_names_it_for_settings_and_for_spark(
-    gmail: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_variable_applies_to_settings_and_spark(gmail: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in gmail.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("GMAIL_QUOTA", "1200000")

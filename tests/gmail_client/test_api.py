@@ -70,7 +70,7 @@ def test_pages_are_followed_to_the_last(wire: Wire, api: GmailApi, name: str) ->
 
 
 @pytest.mark.parametrize("name", PAGED)
-def test_a_page_without_items_is_no_end(wire: Wire, api: GmailApi, name: str) -> None:
+def test_an_empty_page_does_not_end_a_listing(wire: Wire, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
     wire.answer = lambda asked: page(asked, [{}, {key: []}, {key: [item(1)]}, {}])
     assert [item["id"] for item in flat(ask(api))] == ["1"]
@@ -78,21 +78,21 @@ def test_a_page_without_items_is_no_end(wire: Wire, api: GmailApi, name: str) ->
 
 
 @pytest.mark.parametrize("name", LISTINGS)
-def test_a_missing_key_means_none(wire: Wire, api: GmailApi, name: str) -> None:
+def test_a_missing_key_means_an_empty_list(wire: Wire, api: GmailApi, name: str) -> None:
     wire.answer = lambda _: Said(json={"historyId": "99"})
     assert flat(LISTINGS[name][0](api)) == []
 
 
 @pytest.mark.parametrize("name", LISTINGS)
 @pytest.mark.parametrize("said", [refused(403, "forbidden"), refused(400, "invalidArgument"), Said(500, {})])
-def test_a_refused_listing_is_never_no_rows(wire: Wire, api: GmailApi, name: str, said: Said) -> None:
+def test_a_refused_listing_is_never_an_empty_table(wire: Wire, api: GmailApi, name: str, said: Said) -> None:
     wire.answer = lambda _: said
     with pytest.raises(GmailError):
         LISTINGS[name][0](api)
 
 
 @pytest.mark.parametrize("name", PAGED)
-def test_a_listing_refused_midway_is_never_a_short_one(wire: Wire, api: GmailApi, name: str) -> None:
+def test_a_listing_refused_midway_is_never_shortened(wire: Wire, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
     wire.answer = lambda asked: (
         refused(403, "forbidden") if "pageToken" in asked.params else page(asked, [{key: [item(1)]}, {}])
@@ -103,7 +103,7 @@ def test_a_listing_refused_midway_is_never_a_short_one(wire: Wire, api: GmailApi
 
 @pytest.mark.parametrize("name", LISTINGS)
 @pytest.mark.parametrize("items", ["none", 7, {"id": "1"}, [1], [None], [["id"]]])
-def test_a_list_of_another_shape_is_an_error(wire: Wire, api: GmailApi, name: str, items: Any) -> None:
+def test_a_list_of_another_type_is_an_error(wire: Wire, api: GmailApi, name: str, items: Any) -> None:
     ask, key = LISTINGS[name]
     wire.answer = lambda _: Said(json={"historyId": "99", key: items})
     with pytest.raises(ResponseError, match=rf": {key}.* is .*, not "):
@@ -111,7 +111,7 @@ def test_a_list_of_another_shape_is_an_error(wire: Wire, api: GmailApi, name: st
 
 
 @pytest.mark.parametrize("name", PAGED)
-def test_a_token_that_comes_again_is_an_error(wire: Wire, api: GmailApi, name: str) -> None:
+def test_a_repeated_page_token_is_an_error(wire: Wire, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
     wire.answer = lambda _: Said(json={"historyId": "99", key: [item(1)], "nextPageToken": "again"})
     with pytest.raises(UnavailableError, match="does not end"):
@@ -156,7 +156,7 @@ def test_one_history_id_may_fill_many_pages(wire: Wire, api: GmailApi) -> None:
     assert len(flat(api.history("7"))) == 60
 
 
-def test_listings_send_what_they_were_given(wire: Wire, api: GmailApi) -> None:
+def test_listings_send_their_parameters(wire: Wire, api: GmailApi) -> None:
     wire.answer = lambda _: Said(json={})
     list(
         api.list_messages(q="from:a b", label_ids=["INBOX", "Label_1"], include_spam_trash=True, page_size=7)
@@ -175,7 +175,7 @@ def test_listings_send_what_they_were_given(wire: Wire, api: GmailApi) -> None:
     ]
 
 
-def test_history_gives_the_head_and_where_to_go_on(wire: Wire, api: GmailApi) -> None:
+def test_history_returns_the_head_and_the_resume_position(wire: Wire, api: GmailApi) -> None:
     wire.answer = lambda asked: page(asked, [{"history": [{"id": "8"}]}, {"history": [{"id": "9"}]}])
     assert list(api.history("7")) == [
         HistoryPage([{"id": "8"}], "99", "1"),
@@ -185,7 +185,7 @@ def test_history_gives_the_head_and_where_to_go_on(wire: Wire, api: GmailApi) ->
     assert list(api.history("7", page_token="1")) == [HistoryPage([{"id": "9"}], "99", None)]
 
 
-def test_an_expired_history_is_an_error_of_its_own(wire: Wire, api: GmailApi) -> None:
+def test_an_expired_history_has_its_own_error(wire: Wire, api: GmailApi) -> None:
     wire.answer = lambda _: refused(404, "notFound", "Requested entity was not found.")
     with pytest.raises(HistoryExpiredError):
         list(api.history("1"))
@@ -228,7 +228,7 @@ def test_an_unknown_part_of_the_settings(api: GmailApi) -> None:
         api.settings_part("signature")
 
 
-def test_a_label_that_is_gone(wire: Wire, api: GmailApi) -> None:
+def test_a_deleted_label(wire: Wire, api: GmailApi) -> None:
     wire.answer = lambda _: refused(404, "notFound", "Label not found")
     with pytest.raises(NotFoundError):
         api.label("Label_9")

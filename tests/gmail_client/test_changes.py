@@ -36,7 +36,7 @@ def added(message_id: str, *labels: str) -> dict[str, Any]:
     return {"messagesAdded": [{"message": message(message_id, *labels)}]}
 
 
-def test_the_cursor_does_not_pass_what_came_while_the_pages_were_read() -> None:
+def test_the_cursor_does_not_pass_changes_made_while_the_pages_were_read() -> None:
     """Whether later pages hold what came after the first is not documented; that the head moves on is."""
     history = History(([record(11, **added("a"))], 12), ([record(12, **added("b"))], 20))
     assert read_changes(history, 10).head == 12  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def test_an_empty_history_moves_the_cursor_to_the_head_and_never_back() -> None:
     assert read_changes(History(([], 5)), 10).head == 10  # type: ignore[arg-type]
 
 
-def test_a_limit_parts_no_record_and_the_rest_begins_after_it() -> None:
+def test_a_limit_splits_no_record_and_the_next_slice_starts_after_it() -> None:
     pages = [record(11, **added("a")), record(12, **added("b"))], 14
     history = History(pages, ([record(12, **added("c")), record(13, **added("d"))], 14))
     first = read_changes(history, 10, limit=2)  # type: ignore[arg-type]
@@ -97,7 +97,7 @@ def test_labels_follow_the_records(
     assert changes.messages["a"].labels_after(before) == after
 
 
-def test_the_last_record_that_names_a_thread_says_it() -> None:
+def test_the_last_record_that_names_a_thread_counts() -> None:
     def named(record_id: int, thread: str | None) -> dict[str, Any]:
         one = {"id": "a", "labelIds": ["INBOX"], **({"threadId": thread} if thread else {})}
         return record(record_id, labelsAdded=[{"message": one, "labelIds": ["INBOX"]}])
@@ -131,7 +131,7 @@ class Readable(History):
                 yield ApiResult(call, None, NotFoundError("gone", fix="-"), 1)
 
 
-def test_a_message_that_a_record_names_without_an_event_is_read() -> None:
+def test_a_message_named_without_an_event_is_fetched() -> None:
     bare = [{"id": name, "threadId": "t"} for name in ("a", "b", "c")]
     known = {"messages": bare[2:], "labelsAdded": [{"message": message("c", "INBOX"), "labelIds": ["INBOX"]}]}
     history = Readable({"a": ("t", ["STARRED"])}, ([record(11, messages=bare[:2]), record(12, **known)], 12))
@@ -142,7 +142,7 @@ def test_a_message_that_a_record_names_without_an_event_is_read() -> None:
     assert (found["c"].labels, found["c"].unclear) == (("INBOX",), False)
 
 
-def test_what_a_later_record_says_needs_no_read() -> None:
+def test_state_given_by_a_later_record_is_not_fetched() -> None:
     bare = [{"id": name, "threadId": "t"} for name in ("a", "b")]
     later = record(
         12, messagesDeleted=[{"message": message("a")}], labelsAdded=[{"message": message("b", "INBOX")}]
@@ -153,7 +153,7 @@ def test_what_a_later_record_says_needs_no_read() -> None:
     assert (found["a"].deleted, found["b"].labels) == (True, ("INBOX",))
 
 
-def test_a_thread_is_named_by_the_list_of_messages_or_read() -> None:
+def test_a_thread_id_is_read_from_the_messages_or_fetched() -> None:
     by_list = record(11, messages=[{"id": "a", "threadId": "t"}], messagesAdded=[{"message": {"id": "a"}}])
     alone = record(12, messagesAdded=[{"message": {"id": "b"}}])
     history = Readable({"b": ("u", ["INBOX"])}, ([by_list, alone], 12))
@@ -181,7 +181,7 @@ def test_records_that_are_not_after_the_start_are_ignored(caplog: pytest.LogCapt
     assert "ignored record 2" in caplog.text
 
 
-def test_a_message_that_arrived_and_changed_has_arrived() -> None:
+def test_a_message_added_and_changed_is_an_addition() -> None:
     star = {"labelsAdded": [{"message": message("a", "INBOX", "STARRED"), "labelIds": ["STARRED"]}]}
     history = History(([record(11, **added("a", "INBOX")), record(12, **star), record(13, **added("b"))], 13))
     changes = read_changes(history, 10)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ def fetched(messages: int, size: int) -> FetchedThread:
     st.integers(1, 100),
     st.none() | st.integers(1, 8),
 )
-def test_pieces_end_at_the_first_bound_and_lose_nothing(
+def test_chunks_end_at_the_first_bound_and_lose_nothing(
     items: list[FetchedThread], messages: int, size: int, first: int | None
 ) -> None:
     pieces = list(chunks(items, messages=messages, size=size, first=first))

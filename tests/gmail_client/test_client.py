@@ -41,7 +41,7 @@ def test_the_same_mailbox_is_the_same_object(client: GmailClient) -> None:
     assert client.mailbox("ada@b.test") is client.mailbox("ada@b.test")
 
 
-def test_one_user_has_one_limiter_whatever_the_name(client: GmailClient) -> None:
+def test_one_user_has_one_rate_limiter_under_any_name(client: GmailClient) -> None:
     me, ada = client.mailbox().api._transport, client.mailbox("ada@b.test").api._transport
     assert me._user_limiter is ada._user_limiter
     assert me.concurrency is ada.concurrency
@@ -49,7 +49,7 @@ def test_one_user_has_one_limiter_whatever_the_name(client: GmailClient) -> None
     assert me.usage is not ada.usage
 
 
-def test_a_service_account_acts_for_each_mailbox_by_itself(wire: Wire, clock: ManualClock) -> None:
+def test_a_service_account_impersonates_each_mailbox_separately(wire: Wire, clock: ManualClock) -> None:
     client = connect(wire, clock, credentials=ROBOT)
     ada, bob = client.mailbox("ada@b.test").api._transport, client.mailbox("bob@b.test").api._transport
     assert ada._user_limiter is not bob._user_limiter
@@ -110,7 +110,7 @@ def test_changes_are_one_per_message(wire: Wire, client: GmailClient, since: str
 
 
 @pytest.mark.parametrize("since", ["", "abc", -1, 0, True, 2**64, "9" * 5_000, None, 1.5, "١٢"])
-def test_what_is_not_a_history_id(wire: Wire, client: GmailClient, since: Any) -> None:
+def test_invalid_history_ids(wire: Wire, client: GmailClient, since: Any) -> None:
     with pytest.raises(ConfigurationError, match="is not a history id"):
         client.mailbox().changes(since)
     assert wire.asked == []
@@ -123,7 +123,7 @@ def test_changes_from_now_on(wire: Wire, client: GmailClient) -> None:
     assert wire.asked[-1].params["startHistoryId"] == ["30"]
 
 
-def test_one_session_for_all(wire: Wire, clock: ManualClock) -> None:
+def test_all_mailboxes_share_one_session(wire: Wire, clock: ManualClock) -> None:
     made = []
 
     def session() -> object:
@@ -142,7 +142,7 @@ def test_one_session_for_all(wire: Wire, clock: ManualClock) -> None:
     assert len(made) == 1
 
 
-def test_client_and_mailbox_pickle_without_what_is_live(wire: Wire) -> None:
+def test_client_and_mailbox_pickle_without_connections(wire: Wire) -> None:
     client = GmailClient(
         Credentials.from_refresh_token("id", "hush", "1//hush"), quota=preset("legacy"), workers=3
     )
@@ -163,7 +163,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 @pytest.mark.parametrize("root", ["api_root", "oauth_root"])
-def test_tokens_do_not_cross_the_network_in_the_clear(root: str) -> None:
+def test_tokens_are_not_sent_over_plain_http(root: str) -> None:
     with pytest.raises(ConfigurationError, match=f"GMAIL_{root.upper()}"):
         GmailClient(Credentials.from_access_token("hush"), **{root: "http://gmail.test"})  # type: ignore[arg-type]
 
@@ -192,7 +192,7 @@ def test_settings_make_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     "name",
     ["", " ", "\t", ".", "..", "a" * 255, "ada@b.test\x1b[31m", "ada @b.test", "a\u202eda@b.test", "a\x00b"],
 )
-def test_what_is_no_address_is_no_mailbox(client: GmailClient, name: str) -> None:
+def test_an_invalid_address_is_refused(client: GmailClient, name: str) -> None:
     with pytest.raises(ConfigurationError, match="neither 'me' nor a mailbox's address") as caught:
         client.mailbox(name)
     assert len(str(caught.value)) < 400
@@ -201,7 +201,7 @@ def test_what_is_no_address_is_no_mailbox(client: GmailClient, name: str) -> Non
 
 
 @pytest.mark.parametrize("address", ["", "a" * 255, "ada @b.test", "ada\n@b.test", None, 7, ["ada@b.test"]])
-def test_a_profile_with_another_address_is_no_answer(clock: ManualClock, address: object) -> None:
+def test_a_profile_with_another_address_is_refused(clock: ManualClock, address: object) -> None:
     wire = Wire(lambda asked: Said(json={"emailAddress": address, "historyId": "5"}))
     with pytest.raises(ResponseError, match="emailAddress"):
         _ = connect(wire, clock).mailbox().address

@@ -13,7 +13,7 @@ from gmail_client.errors import GmailError, RateLimitError
 TREE = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, GmailError)]
 
 
-def test_the_tree_in_the_docstring_is_the_tree() -> None:
+def test_the_docstring_shows_the_class_tree() -> None:
     lines = [line for line in (errors.__doc__ or "").splitlines() if "Error " in line]
     drawn = {}
     parents: dict[int, str] = {}
@@ -30,7 +30,7 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 
 
 @pytest.mark.parametrize("kind", TREE, ids=lambda kind: kind.__name__)
-def test_an_error_survives_a_pickle_and_says_what_to_do(kind: type[GmailError]) -> None:
+def test_an_error_survives_pickling_and_keeps_its_fix(kind: type[GmailError]) -> None:
     error = kind(
         "It broke.", fix="Mend it.", status=403, reason="because", method="messages.get", retry_at=5.0
     )
@@ -41,6 +41,6 @@ def test_an_error_survives_a_pickle_and_says_what_to_do(kind: type[GmailError]) 
     assert copy.args == ("It broke.",)
 
 
-def test_a_refusal_for_quota_keeps_what_it_learned() -> None:
+def test_a_rate_limit_error_survives_pickling() -> None:
     copy = pickle.loads(pickle.dumps(RateLimitError("Spent.", retry_at=7.5, limit=15_000, per_project=True)))
     assert (copy.retry_at, copy.limit, copy.per_project, copy.retryable) == (7.5, 15_000, True, True)

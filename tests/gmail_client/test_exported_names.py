@@ -12,7 +12,7 @@ from gmail_client import errors
 
 
 @pytest.mark.parametrize("name", gmail_client.__all__)
-def test_every_exported_name_is_there(name: str) -> None:
+def test_every_exported_name_exists(name: str) -> None:
     assert getattr(gmail_client, name) is not None
 
 
@@ -21,7 +21,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         gmail_client.nothing  # noqa: B018
 
 
-def test_the_client_reaches_neither_dagster_nor_spark_nor_delta() -> None:
+def test_the_client_imports_neither_dagster_nor_spark_nor_delta() -> None:
     code = (
         "import sys, gmail_client; [getattr(gmail_client, name) for name in gmail_client.__all__];"
         "above = ('dagster', 'pyspark', 'deltalake', 'gmail_assets', 'lakeflow_entry');"
@@ -31,7 +31,7 @@ def test_the_client_reaches_neither_dagster_nor_spark_nor_delta() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_errors_alone_need_no_arrow() -> None:
+def test_the_errors_module_does_not_import_arrow() -> None:
     code = "import sys; from gmail_client.errors import GmailError; print('pyarrow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

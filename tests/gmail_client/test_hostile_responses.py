@@ -70,14 +70,14 @@ def changes(draw: st.DrawFn) -> tuple[str, tuple[Any, ...], Any]:
 
 @lives(60)
 @given(change=changes())
-def test_any_json_in_any_field_is_rows_or_one_of_our_errors(
+def test_any_json_in_any_field_gives_rows_or_a_gmail_error(
     change: tuple[str, tuple[Any, ...], Any],
 ) -> None:
     path, place, value = change
     use(serve(lambda asked, document: replaced(document, place, value) if asked == path else document))
 
 
-def test_without_a_change_all_tables_are_read() -> None:
+def test_unchanged_responses_are_read() -> None:
     mailbox = serve(lambda path, document: document)
     for name in CATALOGUE.keys() - {"delegates"}:
         assert list(mailbox.rows(name)), name
@@ -103,7 +103,7 @@ BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_the_other_messages_land(how: str) -> None:
+def test_the_other_messages_are_stored(how: str) -> None:
     broken = gets("messages")[2]
 
     def change(path: str, document: dict[str, Any]) -> Any:
@@ -128,7 +128,7 @@ def test_the_other_messages_land(how: str) -> None:
         ("threadId", None, None),
     ],
 )
-def test_what_has_a_clear_meaning_lands(field: str, value: Any, expected: Any) -> None:
+def test_values_with_a_clear_meaning_are_stored(field: str, value: Any, expected: Any) -> None:
     def change(path: str, document: dict[str, Any]) -> Any:
         for message in document.get("messages", []) if path.startswith("threads/") else [document]:
             if path.startswith(("messages/", "threads/")):

@@ -103,7 +103,7 @@ def judge_of(api: Listings, q: str, stored: Sequence[Found], labels: str = "") -
     "",
 )
 @example([Found(str(n), NOW * 1000, ("UNREAD",)) for n in range(9)], ("is:unread",) * 2, {0, 8}, 3, "")
-def test_stored_messages_are_judged_by_the_lasting_search(
+def test_stored_messages_are_matched_against_the_search_without_dates(
     mailbox: list[Found], search: tuple[str, str | None], chosen: set[int], rows: int, labels: str
 ) -> None:
     api = Listings(mailbox)
@@ -139,7 +139,7 @@ def test_stored_messages_are_judged_by_the_lasting_search(
 @example(
     [Found(str(n), (NOW - n * 86_400) * 1000, ("UNREAD",)) for n in range(30)], ("is:unread",) * 2, {0, 1}
 )
-def test_messages_with_a_date_are_judged_by_the_search_as_of_now(
+def test_messages_with_a_date_are_matched_against_the_current_search(
     mailbox: list[Found], search: tuple[str, str | None], chosen: set[int]
 ) -> None:
     api = Listings(mailbox)
@@ -179,7 +179,7 @@ def test_messages_with_a_date_are_judged_by_the_search_as_of_now(
     {9},
     None,
 )
-def test_new_messages_are_judged_or_left_for_their_date(
+def test_new_messages_are_matched_or_wait_for_their_date(
     mailbox: list[Found],
     search: tuple[str, str | None],
     arrived: set[int],

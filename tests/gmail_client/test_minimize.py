@@ -103,7 +103,7 @@ def test_addresses_become_pseudonyms_that_are_the_same_everywhere(monkeypatch: p
 @given(st.text(max_size=60), st.text('abc.@<>", ()', max_size=40))
 @example("x ada@example.com", '"Ada" <ada@example.com>')
 @example("", "@@@@ ada@example.com")
-def test_no_address_is_left_whatever_surrounds_it(name: str, value: str) -> None:
+def test_no_address_is_left_in_any_context(name: str, value: str) -> None:
     policy = ContentPolicy(hashed=True)
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv(HASH_KEY, KEY)
@@ -114,7 +114,7 @@ def test_no_address_is_left_whatever_surrounds_it(name: str, value: str) -> None
             assert "private.example" not in json.dumps(message)
 
 
-def test_the_key_decides_and_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pseudonyms_depend_on_the_required_key(monkeypatch: pytest.MonkeyPatch) -> None:
     hashed = options(hash=["addresses"])
     found = set()
     for key in (KEY, "o" * 32):
@@ -169,7 +169,7 @@ def test_without_the_options_nothing_changes() -> None:
         ("labels", {"excludeLabels": "INBOX"}),
     ],
 )
-def test_what_can_not_hold_is_refused(table: str, given: dict[str, str]) -> None:
+def test_contradictory_options_are_refused(table: str, given: dict[str, str]) -> None:
     with pytest.raises(OptionError):
         TableOptions.parse(table, given)
 

@@ -27,11 +27,11 @@ from gmail_client.options import TableOptions
         ({"q": "label:my-in:trash"}, False),
     ],
 )
-def test_who_asks_for_spam_or_trash_gets_it(given: dict[str, object], included: bool) -> None:
+def test_a_label_filter_for_spam_or_trash_includes_it(given: dict[str, object], included: bool) -> None:
     assert TableOptions.parse("messages", given).include_spam_trash is included
 
 
-def test_asking_by_label_is_the_same_question_as_asking_twice() -> None:
+def test_a_label_filter_and_the_flag_have_the_same_identity() -> None:
     both = TableOptions.parse("threads", {"labelIds": "TRASH", "includeSpamTrash": "true"})
     assert TableOptions.parse("threads", {"labelIds": "TRASH"}).fingerprint == both.fingerprint
 
@@ -101,7 +101,7 @@ def test_options_are_checked_for_the_table_they_are_used_with() -> None:
         search.for_table("mails")
 
 
-def test_values_are_read_as_spark_and_yaml_give_them() -> None:
+def test_values_of_spark_and_yaml_are_converted() -> None:
     text = TableOptions.parse(
         "messages",
         {"LABELIDS": " INBOX, UNREAD,INBOX ", "maxresults": "100", "includeSpamTrash": "true", "q": " "},
@@ -130,7 +130,7 @@ def test_a_start_date_is_part_of_the_identity_only_if_it_is_set() -> None:
     assert since.filtered
 
 
-def test_a_stored_message_is_judged_without_date_terms_but_with_the_start_date() -> None:
+def test_a_stored_message_is_matched_without_date_terms_but_with_the_start_date() -> None:
     options = TableOptions(q="newer_than:7d is:unread", startDate="2025-01-31")
     assert options.search == "(newer_than:7d is:unread) after:1738195200"
     assert options.lasting_search == "(is:unread) after:1738195200"

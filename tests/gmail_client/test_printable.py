@@ -31,7 +31,7 @@ def unsafe(text: str) -> list[str]:
 
 @given(ANY)
 @example(HOSTILE)
-def test_no_control_is_left_and_the_rest_stays(text: str) -> None:
+def test_control_characters_are_escaped_and_others_kept(text: str) -> None:
     shown = printable(text)
     assert unsafe(shown) == []
     assert printable(shown) == shown

@@ -51,7 +51,7 @@ def test_a_number_is_a_limit_at_current_prices(value: str | int) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "fast", "-5", "0", "59", "1e4", "٣٠٠٠", 10**9])
-def test_what_is_no_quota(value: str | int) -> None:
+def test_invalid_quotas(value: str | int) -> None:
     with pytest.raises(ConfigurationError, match="GMAIL_QUOTA"):
         preset(value)
 
@@ -140,7 +140,7 @@ def test_under_load_at_least_95_percent_are_used(
     assert spent >= limit * 5 * 0.95
 
 
-def test_a_rested_meter_lets_a_burst_through_and_then_keeps_the_pace() -> None:
+def test_an_idle_limiter_allows_a_burst_and_then_a_steady_rate() -> None:
     clock = ManualClock()
     limiter = RateLimiter(6_000, clock=clock)
     limiter.reserve(limiter.burst).settle()
@@ -149,7 +149,7 @@ def test_a_rested_meter_lets_a_burst_through_and_then_keeps_the_pace() -> None:
     assert sum(clock.slept) == pytest.approx(1.0, abs=0.01)
 
 
-def test_what_the_minute_leaves_over_goes_to_a_smaller_reservation() -> None:
+def test_the_rest_of_a_minute_goes_to_a_smaller_reservation() -> None:
     clock = ManualClock()
     limiter = RateLimiter(6_000, clock=clock, headroom=0)
     for _ in range(14):
@@ -169,7 +169,7 @@ def test_a_smaller_grant_leaves_the_units_in_flight_within_the_limit() -> None:
         reservation.settle()
 
 
-def test_units_kept_back_are_free_again() -> None:
+def test_released_units_are_available_again() -> None:
     clock = ManualClock()
     limiter = RateLimiter(6_000, clock=clock)
     reservation = limiter.reserve(limiter.burst)
@@ -194,7 +194,7 @@ def test_an_unsettled_reservation_counts_until_it_is_settled() -> None:
     assert clock.now >= 1_800_000_000 + 300 + 60
 
 
-def test_more_than_the_limit_passes_alone() -> None:
+def test_a_reservation_above_the_limit_runs_alone() -> None:
     clock = ManualClock()
     limiter = RateLimiter(60, clock=clock)
     limiter.reserve(40).settle()
@@ -226,7 +226,7 @@ def test_a_lower_limit_is_learned() -> None:
     assert limiter.limit == 1_200
 
 
-def test_what_was_saved_up_under_a_higher_limit_is_gone_under_a_lower_one() -> None:
+def test_a_lower_limit_drops_units_saved_under_a_higher_one() -> None:
     clock = ManualClock()
     limiter = RateLimiter(15_000, clock=clock, headroom=0)
     limiter.learn(1_200)
@@ -237,7 +237,7 @@ def test_what_was_saved_up_under_a_higher_limit_is_gone_under_a_lower_one() -> N
     assert clock.now - start == pytest.approx(100 / (1_200 / 60), abs=0.1)
 
 
-def test_nothing_passes_before_the_time_that_was_told() -> None:
+def test_nothing_is_granted_before_the_retry_time() -> None:
     clock = ManualClock()
     limiter = RateLimiter(6_000, clock=clock)
     limiter.block_until(clock.now + 37)
@@ -247,7 +247,7 @@ def test_nothing_passes_before_the_time_that_was_told() -> None:
     assert reservation.waited == pytest.approx(37, abs=0.01)
 
 
-def test_a_clock_set_back_does_not_freeze_the_meter() -> None:
+def test_a_clock_set_back_does_not_block_the_limiter() -> None:
     clock = ManualClock()
     limiter = RateLimiter(600, clock=clock, headroom=0)
     for _ in range(60):
@@ -280,7 +280,7 @@ def test_a_set_stop_ends_the_wait_of_all() -> None:
     assert ended == ["stopped"] * 3
 
 
-def test_first_come_first_served() -> None:
+def test_reservations_are_first_come_first_served() -> None:
     clock = ScaledClock(200)
     limiter = RateLimiter(6_000, clock=clock)
     limiter.block_until(clock.time() + 60)
@@ -324,6 +324,6 @@ def test_threads_together_stay_within_the_limit() -> None:
 
 
 @pytest.mark.parametrize("units", [0, -1])
-def test_nothing_cannot_be_reserved(units: int) -> None:
+def test_zero_units_cannot_be_reserved(units: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         RateLimiter(100).reserve(units)

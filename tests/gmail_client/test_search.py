@@ -147,7 +147,7 @@ def test_a_window_narrows_the_whole_search(q: str, after: int | None, before: in
         ('"" ()', None),
     ],
 )
-def test_quotes_and_brackets_have_to_be_balanced(q: str, problem: str | None) -> None:
+def test_quotes_and_brackets_must_be_balanced(q: str, problem: str | None) -> None:
     assert unbalanced(q) == problem
 
 
@@ -155,7 +155,7 @@ def test_quotes_and_brackets_have_to_be_balanced(q: str, problem: str | None) ->
 @given(q=st.text('ab "(){}|-:OR', max_size=30))
 @example("()()")
 @example('a"b"(c)')
-def test_any_text_is_read(q: str) -> None:
+def test_any_text_is_parsed(q: str) -> None:
     if unbalanced(q) is None:
         assert without_dates(q) == (q or None)
 

@@ -55,7 +55,7 @@ def test_the_environment_beats_dotenv_beats_the_login_file(
     assert settings.credentials().client_id == "login-id"
 
 
-def test_what_login_wrote_is_enough(home: Path) -> None:
+def test_the_login_file_alone_is_enough(home: Path) -> None:
     write_login(home, **LOGIN)
     credentials = Settings().credentials()
     assert credentials.kind == "refresh token"
@@ -63,7 +63,7 @@ def test_what_login_wrote_is_enough(home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["GMAIL_ACCESS_TOKEN", "GMAIL_REFRESH_TOKEN"])
-def test_a_way_to_log_in_from_above_replaces_the_stored_one(
+def test_credentials_of_a_higher_layer_replace_the_login_file(
     home: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     write_login(home, **LOGIN)
@@ -75,7 +75,7 @@ def test_a_way_to_log_in_from_above_replaces_the_stored_one(
     assert credentials.client_id in ("", "env-id")
 
 
-def test_a_way_in_the_environment_replaces_one_in_dotenv(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_in_the_environment_replace_those_in_dotenv(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("GMAIL_ACCESS_TOKEN=hush-dotenv\nGMAIL_CLIENT_ID=id\nGMAIL_CLIENT_SECRET=hush\n")
     monkeypatch.setenv("GMAIL_REFRESH_TOKEN", "hush-env")
     credentials = Settings().credentials()
@@ -146,7 +146,7 @@ def test_a_bad_value_is_named_with_its_variable(
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '"x"'])
-def test_a_login_file_that_is_none(home: Path, content: str) -> None:
+def test_an_invalid_login_file(home: Path, content: str) -> None:
     path = write_login(home)
     path.write_text(content)
     with pytest.raises(ConfigurationError, match="login file") as caught:
@@ -191,7 +191,7 @@ def test_secrets_are_not_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "hush" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
 
 
-def test_the_client_itself_does_without_pydantic_settings() -> None:
+def test_the_client_does_not_import_pydantic_settings() -> None:
     code = "import sys, gmail_client.client; assert 'pydantic_settings' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -199,7 +199,7 @@ def test_the_client_itself_does_without_pydantic_settings() -> None:
 GOOGLE_CLIENT = {"client_id": "typed-id", "client_secret": "hush-typed"}
 
 
-def test_login_asks_with_the_client_of_the_command_line_where_the_environment_says(
+def test_login_with_a_client_of_the_command_line_and_endpoints_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GMAIL_CLIENT_ID", "env-id")
@@ -212,7 +212,7 @@ def test_login_asks_with_the_client_of_the_command_line_where_the_environment_sa
 
 
 @pytest.mark.parametrize("source", ["command line", "client file", "environment", "login file"])
-def test_login_sends_no_client_where_a_folder_s_dotenv_says(
+def test_login_sends_no_client_to_the_endpoints_of_a_dotenv(
     home: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     Path(".env").write_text("GMAIL_OAUTH_ROOT=https://evil.example\n", "utf-8")

@@ -53,7 +53,7 @@ def arrive(gmail: Emulator, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [2, 25])
-def test_a_batch_of_several_arrivals_delivers_all_of_them(gmail: Emulator, count: int) -> None:
+def test_a_batch_of_several_new_messages_delivers_all_of_them(gmail: Emulator, count: int) -> None:
     pipeline = loaded(gmail)
     arrived = arrive(gmail, count)
     pipeline.run()
@@ -80,7 +80,7 @@ def test_a_refused_listing_page_loses_nothing(gmail: Emulator) -> None:
     assert gmail.usage.errors["messages.list"][403] == 1
 
 
-def test_a_listing_that_is_refused_for_good_raises(gmail: Emulator) -> None:
+def test_a_permanently_refused_listing_raises(gmail: Emulator) -> None:
     gmail.faults.add(Fault("messages.list", status=403, reason="dailyLimitExceeded"))
     with pytest.raises(DailyLimitError):
         list(connector_of(gmail).read_table("messages", {}, {"maxResults": "10"})[0])
@@ -90,7 +90,7 @@ def thread_with(gmail: Emulator, members: int) -> dict[str, Any]:
     return next(row for row in gmail.truth("threads") if len(row["messages"]) >= members)
 
 
-def test_a_thread_outlives_one_of_its_messages(gmail: Emulator) -> None:
+def test_a_thread_survives_the_deletion_of_one_message(gmail: Emulator) -> None:
     pipeline = loaded(gmail, "threads")
     thread = thread_with(gmail, 3)
     first, *others = [message["id"] for message in thread["messages"]]
@@ -123,7 +123,7 @@ def test_the_delete_flow_starts_and_delivers(gmail: Emulator, table: str) -> Non
     pipeline.assert_true()
 
 
-def test_what_is_deleted_between_the_two_flows_first_calls_is_delivered(gmail: Emulator) -> None:
+def test_deletes_between_the_first_calls_of_both_flows_are_delivered(gmail: Emulator) -> None:
     pipeline = Pipeline(gmail, "messages")
     pipeline.drain(connector_of(gmail), "upserts")
     victim = gmail.truth("messages")[0]["id"]
@@ -133,7 +133,7 @@ def test_what_is_deleted_between_the_two_flows_first_calls_is_delivered(gmail: E
     pipeline.assert_true()
 
 
-def test_delete_records_hold_key_and_cursor_and_nothing_else(gmail: Emulator) -> None:
+def test_delete_records_have_only_key_and_cursor(gmail: Emulator) -> None:
     for table, kept in (("messages", {"id", "threadId", "historyId", "historySequence"}), ("threads", None)):
         kept = kept or {"id", "historyId", "historySequence"}
         connector = connector_of(gmail)
@@ -148,7 +148,7 @@ def test_delete_records_hold_key_and_cursor_and_nothing_else(gmail: Emulator) ->
 
 
 @pytest.mark.parametrize("table", ["messages", "threads"])
-def test_an_expired_history_costs_no_truth_and_is_said(
+def test_an_expired_history_loses_nothing_and_is_reported(
     gmail: Emulator, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipeline = loaded(gmail, table)
@@ -228,7 +228,7 @@ def test_bodies_of_a_nested_multipart_are_kept(gmail: Emulator) -> None:
     assert bodies[1].strip() == "<p>html body</p>"
 
 
-def test_a_label_filter_holds_in_the_stream(gmail: Emulator) -> None:
+def test_a_label_filter_applies_to_the_stream(gmail: Emulator) -> None:
     pipeline = loaded(gmail, labelIds="INBOX")
     mailbox = gmail.mailbox()
     inside = [mailbox.insert(mailbox.random_mail(), ("INBOX",)) for _ in range(10)]
@@ -247,7 +247,7 @@ def test_a_label_filter_holds_in_the_stream(gmail: Emulator) -> None:
     pipeline.assert_true()
 
 
-def test_the_first_row_costs_its_page(start_mailbox: Callable[[int], Emulator]) -> None:
+def test_the_first_row_costs_only_its_page(start_mailbox: Callable[[int], Emulator]) -> None:
     gmail = start_mailbox(800)
     records, _ = connector_of(gmail).read_table("messages", None, {"maxResults": "100"})
     next(iter(records))
@@ -256,7 +256,7 @@ def test_the_first_row_costs_its_page(start_mailbox: Callable[[int], Emulator]) 
 
 
 @pytest.mark.parametrize("start", [None, {}])
-def test_a_token_that_dies_half_way_keeps_what_came(
+def test_a_token_revoked_midway_keeps_the_delivered_rows(
     start_mailbox: Callable[[int], Emulator], start: dict[str, Any] | None
 ) -> None:
     gmail = start_mailbox(300)

@@ -21,7 +21,7 @@ def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_name_is_found_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GMAIL_CONNECTION_WORK_MAIL_ACCESS_TOKEN", "tok-1")
     monkeypatch.setenv("GMAIL_CONNECTION_WORK_MAIL_USER_ID", "ada@gmail.test")
     mailbox = Connection.of({"connection": "work-mail"}).mailbox()
@@ -29,7 +29,7 @@ def test_a_name_is_found_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert mailbox.client.credentials.access_token.get_secret_value() == "tok-1"
 
 
-def test_a_name_is_found_in_the_file_and_options_go_before_it(
+def test_a_connection_is_read_from_the_file_and_options_override_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "connections.json"
@@ -40,7 +40,7 @@ def test_a_name_is_found_in_the_file_and_options_go_before_it(
     assert mailbox.client.plan.name == "legacy"
 
 
-def test_an_unknown_name_is_not_found_and_the_known_ones_are_told(
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "connections.json"
@@ -60,14 +60,14 @@ def test_a_bad_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, te
         Connection.of({"connection": "home"}).mailbox()
 
 
-def test_without_a_name_the_ordinary_variables_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_name_the_usual_variables_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="gives no access"):
         Connection.of({}).mailbox()
     monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "tok-3")
     assert Connection.of({}).mailbox().user_id == "me"
 
 
-def test_its_repr_has_names_only() -> None:
+def test_the_repr_has_only_names() -> None:
     shown = repr(Connection.of({"access_token": "ya29.secret", "connection": "x"}))
     assert "ya29" not in shown
     assert "access_token" in shown
@@ -76,7 +76,7 @@ def test_its_repr_has_names_only() -> None:
 @pytest.mark.parametrize("named", ["connection", "databricks.connection", "CONNECTION"])
 @pytest.mark.parametrize("place", ["api_root", "oauth_root", "service_account_file", "Api_Root"])
 @pytest.mark.parametrize("with_credentials", [True, False])
-def test_with_a_name_the_options_say_nothing_about_where_secrets_go(
+def test_with_a_name_options_cannot_change_the_endpoints(
     named: str, place: str, with_credentials: bool
 ) -> None:
     options = {named: "corp", place: "https://evil.example"}
@@ -89,7 +89,7 @@ def test_with_a_name_the_options_say_nothing_about_where_secrets_go(
 
 @pytest.mark.parametrize("root", ["api_root", "oauth_root"])
 @pytest.mark.parametrize("beside", [{}, {"service_account_file": "/home/ada/key.json"}, {"client_id": "id"}])
-def test_an_endpoint_applies_to_credentials_in_the_same_options_only(
+def test_an_endpoint_applies_only_to_credentials_in_the_same_options(
     monkeypatch: pytest.MonkeyPatch, root: str, beside: dict[str, str]
 ) -> None:
     monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "ya29.hush")
@@ -111,7 +111,7 @@ def test_a_connection_s_own_endpoint_is_used(monkeypatch: pytest.MonkeyPatch) ->
 STORED = {"client_id": "login-id", "client_secret": "hush-1", "refresh_token": "hush-2"}
 
 
-def test_without_a_name_and_variables_the_login_file_counts_and_its_endpoints(tmp_path: Path) -> None:
+def test_without_a_name_and_variables_the_login_file_and_its_endpoints_are_used(tmp_path: Path) -> None:
     stored = {**STORED, "oauth_root": "http://127.0.0.1:9", "user_id": "ada@gmail.test"}
     (tmp_path / "login.json").write_text(json.dumps(stored))
     (tmp_path / "login.json").chmod(0o600)
@@ -124,14 +124,14 @@ def test_without_a_name_and_variables_the_login_file_counts_and_its_endpoints(tm
         Connection.of({}).mailbox()
 
 
-def test_with_a_name_the_login_file_does_not_count(tmp_path: Path) -> None:
+def test_with_a_name_the_login_file_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "login.json").write_text(json.dumps(STORED))
     (tmp_path / "login.json").chmod(0o600)
     with pytest.raises(ConfigurationError, match="Connection not found"):
         Connection.of({"connection": "home"}).mailbox()
 
 
-def test_without_the_module_of_settings_the_variables_are_all(
+def test_without_pydantic_settings_only_variables_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "login.json").write_text(json.dumps(STORED))
@@ -163,7 +163,7 @@ def test_a_service_account_s_key_as_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["hush", "[1]", '{"client_email": "hush"}', "[" * 100_000])
-def test_a_key_that_is_none_is_named_by_its_option_and_not_shown(text: str) -> None:
+def test_an_invalid_key_is_named_by_its_option_and_not_shown(text: str) -> None:
     with pytest.raises(ConfigurationError, match="service_account_json") as caught:
         Connection.of({"service_account_json": text, "user_id": "ada@gmail.test"})
     assert "hush" not in str(caught.value)

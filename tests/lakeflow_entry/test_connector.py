@@ -82,7 +82,7 @@ def empty_object_in(value: Any) -> bool:
     return isinstance(value, list) and any(empty_object_in(item) for item in value)
 
 
-def test_options_are_found_in_any_case_and_checked(gmail: Emulator) -> None:
+def test_options_are_case_insensitive_and_checked(gmail: Emulator) -> None:
     connector = connector_of(gmail)
     framework = {"tablename": "messages", "isdeleteflow": "false", "databricks.connection": "c"}
     given = {"LABELIDS": "INBOX", "maxresults": "3", **framework, **options_of(gmail)}
@@ -100,7 +100,7 @@ def test_options_are_found_in_any_case_and_checked(gmail: Emulator) -> None:
             connector.read_table("messages", {}, options)
 
 
-def test_what_a_connection_brings_beyond_the_known_is_no_mistake(gmail: Emulator) -> None:
+def test_unknown_options_of_a_connection_are_ignored(gmail: Emulator) -> None:
     options = {**options_of(gmail), "community_oauth_flow": "u2m", "host": "https://gmail.googleapis.com"}
     rows, _ = GmailLakeflowConnect(options).read_table("labels", None, {**options, "tableName": "labels"})
     assert list(rows)
@@ -114,13 +114,15 @@ def test_what_a_connection_brings_beyond_the_known_is_no_mistake(gmail: Emulator
         ({"refresh_token": "b"}, "client_id"),
     ],
 )
-def test_half_a_credential_is_refused_with_what_is_missing(options: dict[str, str], missing: str) -> None:
+def test_incomplete_credentials_are_refused_and_name_the_missing_part(
+    options: dict[str, str], missing: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         GmailLakeflowConnect(options).read_table("labels", None, {})
     assert missing in str(caught.value)
 
 
-def test_an_access_token_alone_is_enough_and_a_refresh_token_goes_before_it(gmail: Emulator) -> None:
+def test_an_access_token_is_enough_and_a_refresh_token_takes_precedence(gmail: Emulator) -> None:
     options = options_of(gmail)
     alone = {"access_token": gmail.access_token(), "api_root": gmail.url, "oauth_root": gmail.url}
     assert list(GmailLakeflowConnect(alone).read_table("profile", None, {})[0])
@@ -138,13 +140,13 @@ def test_it_pickles_and_shows_no_secret(gmail: Emulator) -> None:
         assert secret not in repr(connector)
 
 
-def test_an_offset_of_somebody_else_is_refused(gmail: Emulator) -> None:
+def test_a_foreign_offset_is_refused(gmail: Emulator) -> None:
     for offset in ({"cursor": "x"}, {"historyId": "soon"}, {"historyId": "1", "place": "a"}):
         with pytest.raises(ConfigurationError, match="not one of this connector's"):
             connector_of(gmail).read_table("messages", offset, {})
 
 
-def test_a_filter_that_matches_nothing_is_said(gmail: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_filter_that_matches_nothing_is_reported(gmail: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     for start in (None, {}):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
@@ -152,7 +154,7 @@ def test_a_filter_that_matches_nothing_is_said(gmail: Emulator, caplog: pytest.L
         assert "subject:zzzqqq" in caplog.text
 
 
-def test_reads_are_lazy_and_one_that_is_dropped_stops_asking(gmail: Emulator) -> None:
+def test_reads_are_lazy_and_a_closed_read_sends_no_more_requests(gmail: Emulator) -> None:
     gmail.usage.reset()
     connector = connector_of(gmail)
     assert gmail.usage.total_calls == 0
@@ -160,7 +162,7 @@ def test_reads_are_lazy_and_one_that_is_dropped_stops_asking(gmail: Emulator) ->
     assert gmail.usage.total_calls == 0
 
 
-def test_a_failing_batch_endpoint_is_left_at_once(gmail: Emulator) -> None:
+def test_a_failing_batch_endpoint_is_abandoned_at_once(gmail: Emulator) -> None:
     gmail.faults.add(Fault("batch", status=503))
     try:
         rows = list(connector_of(gmail).read_table("messages", {}, {})[0])
@@ -169,7 +171,7 @@ def test_a_failing_batch_endpoint_is_left_at_once(gmail: Emulator) -> None:
     assert len(rows) == len(gmail.truth("messages"))
 
 
-def test_a_message_that_cannot_be_had_fails_the_batch_and_nothing_is_lost(gmail: Emulator) -> None:
+def test_an_unavailable_message_fails_the_batch_and_nothing_is_lost(gmail: Emulator) -> None:
     offset = drained(connector_of(gmail), "messages")
     mailbox = gmail.mailbox()
     arrived = mailbox.insert(mailbox.random_mail(), ("INBOX",))
@@ -180,7 +182,7 @@ def test_a_message_that_cannot_be_had_fails_the_batch_and_nothing_is_lost(gmail:
 
 
 @pytest.mark.parametrize("table", ["messages", "threads"])
-def test_a_message_that_is_refused_for_good_can_be_passed_over(
+def test_a_permanently_refused_message_can_be_skipped(
     gmail: Emulator, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = {"skip_refused": "true"}
@@ -204,7 +206,7 @@ def test_a_message_that_is_refused_for_good_can_be_passed_over(
     assert [row["id"] for row in connector_of(gmail).read_table(table, end, options)[0]] == [refused]
 
 
-def test_labels_that_are_refused_delete_nothing(gmail: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_labels_delete_nothing(gmail: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     options = {"skip_refused": "true", "labelIds": "INBOX"}
     mailbox = gmail.mailbox()
     moved, left = (mailbox.insert(mailbox.random_mail(), ("INBOX",)) for _ in range(2))
@@ -224,7 +226,7 @@ def test_labels_that_are_refused_delete_nothing(gmail: Emulator, caplog: pytest.
         gmail.faults.clear()
 
 
-def test_a_snapshot_streams_whole_once_for_each_run(gmail: Emulator) -> None:
+def test_a_snapshot_is_streamed_completely_once_per_run(gmail: Emulator) -> None:
     connector = connector_of(gmail)
     records, offset = connector.read_table("labels", {}, {})
     assert len(list(records)) == len(gmail.truth("labels"))

@@ -35,7 +35,7 @@ def batch(spark: SparkSession, table: str, **options: str) -> DataFrame:
 
 
 @pytest.mark.parametrize("table", CATALOGUE)
-def test_a_batch_read_gives_what_gmail_holds(
+def test_a_batch_read_equals_the_mailbox(
     spark: SparkSession, gmail: Emulator, connect: Connect, table: str
 ) -> None:
     rows = batch(spark, table, connection=connect(gmail)).toArrow().to_pylist()
@@ -47,7 +47,7 @@ def test_a_batch_read_gives_what_gmail_holds(
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_derived_table_is_computed_as_it_is_read(
+def test_a_derived_table_is_computed_during_the_read(
     spark: SparkSession, gmail: Emulator, connect: Connect, name: str
 ) -> None:
     labels = labels_of(gmail.truth("labels"))
@@ -90,7 +90,7 @@ def test_several_mailboxes_are_partitions_with_a_column(
     assert {(row["mailbox"], row["id"]) for row in rows} == expected
 
 
-def test_the_virtual_tables_are_answered(spark: SparkSession) -> None:
+def test_the_virtual_tables_can_be_read(spark: SparkSession) -> None:
     names = ["labels", "messages"]
     rows = batch(
         spark,
@@ -125,7 +125,7 @@ def test_the_virtual_tables_are_answered(spark: SparkSession) -> None:
         ({"tableName": "labels", "namespace": '["work"]'}, "have no namespaces"),
     ],
 )
-def test_bad_input_is_told_in_one_sentence(
+def test_bad_input_is_an_error_of_one_sentence(
     spark: SparkSession, connect: Connect, gmail: Emulator, options: dict[str, str], said: str
 ) -> None:
     from pyspark.errors import PySparkException
@@ -194,7 +194,7 @@ def test_a_stream_loads_in_bounded_batches_and_follows_changes(
 
 
 @pytest.mark.slow
-def test_a_batch_that_was_lost_and_whose_history_expired_is_read_again(
+def test_a_lost_batch_with_an_expired_history_is_read_again(
     spark: SparkSession, connect: Connect, tmp_path: Path
 ) -> None:
     """The driver dies when a batch is in Spark's log; at the restart the history reaches its end, not its start."""
@@ -229,7 +229,7 @@ def test_a_batch_that_was_lost_and_whose_history_expired_is_read_again(
         assert {key: comparable(row) for key, row in target.rows.items()} == truth
 
 
-def test_a_snapshot_table_is_no_stream(
+def test_a_snapshot_table_cannot_be_streamed_directly(
     spark: SparkSession, connect: Connect, gmail: Emulator, tmp_path: Path
 ) -> None:
     with pytest.raises(Exception, match="has no stream"):
@@ -277,7 +277,7 @@ def test_the_simple_reader_gives_the_same(gmail: Emulator) -> None:
     assert ids == {row["id"] for row in gmail.truth("messages")}
 
 
-def test_the_first_rows_come_after_a_page_of_calls() -> None:
+def test_the_first_rows_are_yielded_after_a_page_of_calls() -> None:
     from lakeflow_entry.datasource import GmailDataSource
 
     with Emulator(messages=800, seed=4, mean_json_kb=2.0) as gmail:
@@ -290,9 +290,7 @@ def test_the_first_rows_come_after_a_page_of_calls() -> None:
 
 
 @pytest.mark.slow
-def test_a_stream_on_a_mailbox_that_never_rests_ends(
-    spark: SparkSession, connect: Connect, tmp_path: Path
-) -> None:
+def test_a_stream_on_a_busy_mailbox_ends(spark: SparkSession, connect: Connect, tmp_path: Path) -> None:
     import threading
 
     with Emulator(messages=20, seed=4, mean_json_kb=2.0) as gmail:

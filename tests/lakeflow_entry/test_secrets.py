@@ -50,7 +50,7 @@ spark.stop()
 
 
 @pytest.mark.parametrize("mode", ["classic", "connect"])
-def test_no_secret_shows(mode: str, tmp_path: Path) -> None:
+def test_no_secret_is_shown(mode: str, tmp_path: Path) -> None:
     (tmp_path / "events").mkdir()
     script = tmp_path / "session.py"
     script.write_text(_SESSION)

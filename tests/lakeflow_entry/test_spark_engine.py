@@ -119,7 +119,7 @@ def test_the_snapshots_are_the_same_with_spark_and_without(
         assert [table.version() for table in tables] == [tables[0].version()] * 2
 
 
-def test_a_refused_table_keeps_its_rows_and_a_refused_part_is_told(
+def test_a_refused_table_keeps_its_rows_and_a_refused_item_is_reported(
     spark: SparkSession, gmail: Emulator, tmp_path: Path
 ) -> None:
     lake = Lake(str(tmp_path / "lake"))
@@ -141,9 +141,7 @@ def test_a_refused_table_keeps_its_rows_and_a_refused_part_is_told(
     assert warning.startswith("settings.vacation is empty:")
 
 
-def test_what_fails_on_a_worker_comes_back_as_what_it_was(
-    spark: SparkSession, gmail: Emulator, tmp_path: Path
-) -> None:
+def test_an_error_on_a_worker_keeps_its_class(spark: SparkSession, gmail: Emulator, tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     mailbox = client_of(gmail, tmp_path).mailbox(gmail.addresses[0])
     engine = SparkEngine({}, CONNECTION)
@@ -169,7 +167,7 @@ def test_what_fails_on_a_worker_comes_back_as_what_it_was(
     assert snapshot(mailbox, lake, labels, read=engine.read).rows_total == before.rows_total
 
 
-def test_another_account_s_rows_are_not_taken(
+def test_rows_of_another_account_are_not_accepted(
     spark: SparkSession, gmail: Emulator, connections_file: Path, tmp_path: Path
 ) -> None:
     lake = Lake(str(tmp_path / "lake"))
@@ -229,9 +227,7 @@ def test_spark_s_own_failure_is_one_line_without_secrets(text: str, cause: str) 
 
 
 @pytest.mark.slow
-def test_filtered_tables_are_read_each_by_itself(
-    spark: SparkSession, gmail: Emulator, tmp_path: Path
-) -> None:
+def test_filtered_tables_are_read_separately(spark: SparkSession, gmail: Emulator, tmp_path: Path) -> None:
     plain, sparked = Lake(str(tmp_path / "plain")), Lake(str(tmp_path / "sparked"))
     mailbox = client_of(gmail, tmp_path).mailbox(gmail.addresses[1])
     configuration = {"table_configuration": {"labelIds": "INBOX"}}
@@ -250,7 +246,7 @@ def test_filtered_tables_are_read_each_by_itself(
         assert rows(sparked, table) == rows(plain, table)
 
 
-def test_the_assets_use_it_when_the_setting_says_so(
+def test_the_assets_use_spark_if_the_setting_says_so(
     spark: SparkSession, gmail: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gmail_assets.operations.run_in_process import Runner
@@ -301,7 +297,7 @@ def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "master", ["spark://evil:7077", "yarn", "k8s://https://evil", "sc://evil", "local[2]@evil"]
 )
-def test_dotenv_names_no_master_elsewhere(
+def test_dotenv_cannot_name_a_remote_master(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, master: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -322,7 +318,7 @@ def test_dotenv_names_no_master_elsewhere(
 
 
 @pytest.mark.parametrize("master", ["local", "local[2]", "local[*]", "local[2, 3]"])
-def test_dotenv_names_a_local_master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, master: str) -> None:
+def test_dotenv_can_name_a_local_master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, master: str) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("GMAIL_ENGINE", "GMAIL_SPARK_MASTER"):
         monkeypatch.delenv(name, raising=False)
@@ -332,7 +328,7 @@ def test_dotenv_names_a_local_master(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert engine.spark_config["spark.master"] == master
 
 
-def test_importing_it_imports_no_spark() -> None:
+def test_importing_the_engine_does_not_import_spark() -> None:
     import subprocess
     import sys
 

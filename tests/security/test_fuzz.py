@@ -92,7 +92,7 @@ BATCH_SEEDS = (
 @example(content=BATCH_SEEDS[3], kind=KIND)
 @example(content=BATCH_SEEDS[4], kind=KIND)
 @example(content=BATCH_SEEDS[5], kind='multipart/mixed; boundary="' + "\\" * 99)
-def test_any_batch_response_is_parts_or_nothing(content: bytes, kind: str) -> None:
+def test_any_batch_response_gives_parts_or_nothing(content: bytes, kind: str) -> None:
     for number, part in decode_batch(content, kind).items():
         assert number >= 0
         assert 100 <= part.status <= 999
@@ -158,7 +158,7 @@ def test_any_message_is_a_row_of_every_table_or_a_response_error(document: dict[
 @example(content=b'{"a": ' + b"9" * 5_000 + b"}")
 @example(content=b"\xff\xfe{\x00")
 @example(content=b'{"a": NaN, "b": "\xed\xa0\x80"}')
-def test_any_body_is_an_object_or_nothing_or_a_response_error(content: bytes) -> None:
+def test_any_body_is_an_object_or_null_or_a_response_error(content: bytes) -> None:
     for method in ("messages.get", "messages.list", "history.list", "labels.list", "getProfile"):
         document, error = outcome(lambda: parse_json(content, method), ResponseError)  # noqa: B023
         if document is not None:
@@ -175,7 +175,7 @@ def test_any_body_is_an_object_or_nothing_or_a_response_error(content: bytes) ->
 @example(status=403, content=b'{"error": {"message": "' + b"eyJ-" * 20_000 + b'"}}', retry="")
 @example(status=429, content=b'{"error": {"message": "Retry after 9999-99-99T99:99:99.9Z"}}', retry="inf")
 @example(status=403, content=b'{"error": {"errors": [[]], "details": [{"metadata": 5}]}}', retry="nan")
-def test_any_refusal_is_one_of_our_errors(status: int, content: bytes, retry: str) -> None:
+def test_any_error_response_is_a_gmail_error(status: int, content: bytes, retry: str) -> None:
     error = error_from_response(
         status, content, method="messages.get", headers={"retry-after": retry}, now=1e9
     )
@@ -282,7 +282,7 @@ def test_any_spec_file_is_valid_or_a_configuration_error(
 )
 @example(status=400, content=b"[" * 100_000)
 @example(status=400, content=b'{"error": ["invalid_grant"]}')
-def test_any_token_answer_is_a_token_or_one_of_our_errors(status: int, content: bytes) -> None:
+def test_any_token_response_is_a_token_or_a_gmail_error(status: int, content: bytes) -> None:
     wire = Wire(message)
     wire.token_answer = lambda _: Said(status, raw=content)
     client = connect(wire, ManualClock())

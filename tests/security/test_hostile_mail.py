@@ -164,7 +164,7 @@ SMALL: dict[str, bytes] = {
 """b: can be stored. c: can't be used."""
 
 
-def test_small_hostile_messages_land_or_are_noted(tmp_path: Path) -> None:
+def test_small_hostile_messages_are_stored_or_recorded(tmp_path: Path) -> None:
     gmail = HostileGmail({**ordinary(), **SMALL})
     stored, noted = load(gmail, tmp_path)
     assert {name[0] for name in stored} == {"a", "b"}
@@ -179,7 +179,7 @@ def test_small_hostile_messages_land_or_are_noted(tmp_path: Path) -> None:
     assert max(gmail.sent.values()) <= 20, "each is retried a bounded number of times"
 
 
-def test_a_message_that_is_noted_is_tried_again_and_lands_once_it_can_be_used(tmp_path: Path) -> None:
+def test_a_recorded_message_is_retried_and_stored_once_it_is_valid(tmp_path: Path) -> None:
     gmail = HostileGmail({**ordinary(), "c0": SMALL["c0"]})
     _, noted = load(gmail, tmp_path)
     assert set(noted) == {"c0"}
@@ -189,7 +189,7 @@ def test_a_message_that_is_noted_is_tried_again_and_lands_once_it_can_be_used(tm
     assert noted == {}
 
 
-def test_no_file_has_a_whole_text_in_its_footer(tmp_path: Path) -> None:
+def test_no_parquet_footer_contains_a_complete_text(tmp_path: Path) -> None:
     value = "".join(random.Random(1).choices("abcdefghijklmnop", k=1 << 20))
     payload = {"headers": [{"name": "Subject", "value": value}], "body": {"data": value}}
     gmail = HostileGmail({**ordinary(), "t": mail("t", payload, snippet=value)})
@@ -270,7 +270,7 @@ def check(case: str, stored: dict[str, dict[str, Any]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_big_hostile_messages_land_or_are_noted_in_bounded_memory(tmp_path: Path, case: str) -> None:
+def test_big_hostile_messages_are_stored_or_recorded_in_bounded_memory(tmp_path: Path, case: str) -> None:
     root = str(Path(__file__).parents[2])
     code = BIG.format(root=root, case=case, folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root)
@@ -286,7 +286,7 @@ def test_big_hostile_messages_land_or_are_noted_in_bounded_memory(tmp_path: Path
         assert f"larger than {MAX_BODY_BYTES >> 20} MB" in reason
 
 
-def test_a_compressed_answer_is_read_like_any_other(tmp_path: Path) -> None:
+def test_a_compressed_response_is_read_like_any_other(tmp_path: Path) -> None:
     packed = gzip.compress(mail("z"))
     gmail = HostileGmail({**ordinary(), "z": packed}, headers={"z": {"Content-Encoding": "gzip"}})
     stored, noted = load(gmail, tmp_path)

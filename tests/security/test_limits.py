@@ -34,7 +34,7 @@ def test_the_page_has_the_value(text: str) -> None:
     assert text in PAGE
 
 
-def test_the_words_of_each_error_are_in_the_code_and_under_troubleshooting() -> None:
+def test_each_error_is_in_the_code_and_in_troubleshooting() -> None:
     code = "\n".join(path.read_text("utf-8") for path in (ROOT / "gmail_client").rglob("*.py"))
     quoted = re.findall(r'"([^"|]+)"', PAGE)
     assert len(quoted) >= 5

@@ -53,7 +53,7 @@ def test_the_lake_of_a_sync_and_its_parents(tmp_path: Path) -> None:
         "DeltaSink(lake.location('x'), SCHEMAS['labels'], ('id',), None, 'SCD_TYPE_1', False).open()",
     ],
 )
-def test_everything_else_that_begins_a_lake(tmp_path: Path, code: str) -> None:
+def test_other_commands_that_create_a_lake(tmp_path: Path, code: str) -> None:
     imports = (
         "from gmail_assets.delta.lake import Lake\n"
         "from gmail_assets.delta.registry import MailboxRegistry\n"

@@ -133,7 +133,7 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(log.read_text())
 
 
-def test_people_get_in_and_other_sites_don_t(proxy: Proxy) -> None:
+def test_users_get_in_and_other_sites_do_not(proxy: Proxy) -> None:
     query = json.dumps({"query": MUTATION})
     inside = {"Authorization": LOGIN, "Content_Type": "application/json"}
     own = {"Origin": f"https://{HOST}", "Sec_Fetch_Site": "same-origin"}

@@ -45,7 +45,7 @@ def test_no_redirect_is_followed(trap: Trap, status: int) -> None:
     assert trap.received == []
 
 
-def test_this_machine_s_server_is_not_reached_through_a_proxy(
+def test_a_loopback_server_is_not_reached_through_a_proxy(
     bare: Path, trap: Trap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):

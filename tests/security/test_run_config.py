@@ -51,9 +51,7 @@ def definitions(bare: Path) -> dg.Definitions:
 
 
 @pytest.mark.parametrize("job", ["gmail_all", "gmail_sync", "gmail_snapshots", "gmail_checks"])
-def test_no_step_and_no_resource_of_ours_reads_the_environment_for_a_run_s_config(
-    definitions: dg.Definitions, job: str
-) -> None:
+def test_run_config_cannot_read_the_environment(definitions: dg.Definitions, job: str) -> None:
     # The folder of Dagster's own IO manager, to which nothing of ours is written.
     assert set(run_config_types(definitions, job)) <= {".resources.io_manager.config.base_dir"}
 

@@ -33,7 +33,7 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
-def test_credentials_of_the_login_reach_the_workers_in_no_environment(bare: Path) -> None:
+def test_login_credentials_are_not_in_the_environment_of_workers(bare: Path) -> None:
     folder = bare / "work"
     with Emulator(messages=20, seed=3, mean_json_kb=2.0) as gmail:
         values = gmail.environment()

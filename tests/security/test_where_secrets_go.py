@@ -259,7 +259,7 @@ def test_any_three_layers_of_spark(chosen: dict[str, tuple[str, str]], name: str
     read_with_connection(chosen, name, prefix)
 
 
-def test_a_proxy_is_asked_for_other_machines_only() -> None:
+def test_a_proxy_is_used_only_for_other_machines() -> None:
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://proxy.example:3128")
     for root in ("http://127.0.0.1:9", "http://localhost:9", "http://[::1]:9", "https://127.0.0.1:9"):
         with layers({}), patch.dict(os.environ, proxies), egress() as sent:

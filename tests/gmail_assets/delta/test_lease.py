@@ -60,7 +60,7 @@ def test_a_lease_of_a_process_that_was_killed_does_not_count() -> None:
     assert is_free(log.lease())
 
 
-def test_commits_begin_renew_and_end_a_lease() -> None:
+def test_commits_acquire_renew_and_release_a_lease() -> None:
     log = Log("gmail/c/messages")
     lease = log.lease()
     assert lease.transactions() == []

@@ -28,7 +28,7 @@ def grow(gmail: Emulator, lake: Lake, runs: int, upkeep: Upkeep) -> list[str | N
     return said
 
 
-def test_small_files_become_large_ones_and_readers_of_old_versions_are_not_disturbed(tmp_path: Path) -> None:
+def test_compaction_does_not_disturb_readers_of_old_versions(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     with Emulator(messages=20, seed=1) as gmail:
         said = grow(gmail, lake, 6, Upkeep(small_files=4))
@@ -43,7 +43,7 @@ def test_small_files_become_large_ones_and_readers_of_old_versions_are_not_distu
         assert gmail.usage.fetched == 1
 
 
-def test_old_files_go_after_their_retention(tmp_path: Path) -> None:
+def test_old_files_are_removed_after_their_retention(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     with Emulator(messages=20, seed=1) as gmail:
         grow(gmail, lake, 5, Upkeep(small_files=2, retention=None))
@@ -61,7 +61,7 @@ def test_upkeep_can_be_switched_off(tmp_path: Path) -> None:
         assert len(DeltaTable(lake.location("messages")).file_uris()) == 20
 
 
-def test_old_files_stay_where_vacuum_is_switched_off(tmp_path: Path) -> None:
+def test_old_files_are_kept_if_vacuum_is_off(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     with Emulator(messages=5, seed=1) as gmail:
         never = Upkeep(small_files=0, retention=timedelta(0), vacuum_every=0)

@@ -55,7 +55,7 @@ def ids(tmp_path: Path) -> list[str]:
     return sorted(part(tmp_path).members()["id"].to_pylist())
 
 
-def test_rows_cursor_and_anchor_survive_reopening(tmp_path: Path) -> None:
+def test_rows_cursor_and_load_start_survive_reopening(tmp_path: Path) -> None:
     first = part(tmp_path)
     assert (first.state.cursor, first.state.load_start) == (None, None)
     first.append(messages("a", "b"), first.state.loading(7))
@@ -74,7 +74,7 @@ def test_a_cursor_moves_without_data(tmp_path: Path) -> None:
     assert part(tmp_path).state.cursor == 5
 
 
-def test_a_merge_sets_columns_and_takes_rows_out_and_leaves_the_rest_alone(tmp_path: Path) -> None:
+def test_a_merge_updates_and_deletes_only_its_rows(tmp_path: Path) -> None:
     writer = part(tmp_path)
     writer.append(messages("a", "b", "c", body="kept"))
     writer.merge(update("a"), ["b"], state=writer.state.synced(8))
@@ -99,7 +99,7 @@ def test_only_this_mailbox_is_touched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", ["append", "merge", "commit", "replace", "clear"])
-def test_a_second_writer_is_refused_and_leaves_no_trace(tmp_path: Path, write: str) -> None:
+def test_a_second_writer_is_refused_and_writes_nothing(tmp_path: Path, write: str) -> None:
     append(part(tmp_path), messages("a"), 1)
     first, second = part(tmp_path), part(tmp_path)
     append(first, messages("b"), 2)
@@ -158,7 +158,7 @@ def test_a_table_that_was_restored_in_between_is_not_written(tmp_path: Path) -> 
     assert part(tmp_path).restored
 
 
-def test_a_commit_that_matches_nothing_is_no_conflict_with_another_mailbox(tmp_path: Path) -> None:
+def test_a_commit_that_matches_nothing_does_not_conflict_with_another_mailbox(tmp_path: Path) -> None:
     ada, eve = part(tmp_path), part(tmp_path, "eve@example.test")
     append(part(tmp_path, "bob@example.test"), messages("a"), 1)
     ada.clear(ada.state.loading(5))
@@ -166,7 +166,7 @@ def test_a_commit_that_matches_nothing_is_no_conflict_with_another_mailbox(tmp_p
     assert (part(tmp_path).state.load_start, part(tmp_path, "eve@example.test").state.cursor) == (5, 4)
 
 
-def test_changed_options_have_no_cursor_and_do_not_find_an_old_one_again(tmp_path: Path) -> None:
+def test_changed_options_have_no_cursor_and_do_not_reuse_an_old_one(tmp_path: Path) -> None:
     append(part(tmp_path, fingerprint="all"), messages("a"), 5)
     other = part(tmp_path, fingerprint="other")
     assert other.state.cursor is None
@@ -177,7 +177,7 @@ def test_changed_options_have_no_cursor_and_do_not_find_an_old_one_again(tmp_pat
     assert part(tmp_path, fingerprint="all").state.cursor is None
 
 
-def test_a_restored_table_has_no_cursor_until_it_was_compared(tmp_path: Path) -> None:
+def test_a_restored_table_has_no_cursor_until_it_is_reconciled(tmp_path: Path) -> None:
     writer = part(tmp_path)
     append(writer, messages("a"), 1)
     append(writer, messages("b"), 2)
@@ -191,14 +191,14 @@ def test_a_restored_table_has_no_cursor_until_it_was_compared(tmp_path: Path) ->
     assert part(tmp_path).state.cursor == 7
 
 
-def test_a_table_restored_to_before_its_rows_is_in_use_all_the_same(tmp_path: Path) -> None:
+def test_a_table_restored_to_before_its_rows_counts_as_in_use(tmp_path: Path) -> None:
     append(part(tmp_path), messages("a"), 1)
     DeltaTable(tmp_path / "messages").restore(0)
     status = partition_statuses(Lake(str(tmp_path)), ADA, [SpecTable(source_table="messages")])
     assert (status["messages"].rows, status["messages"].cursor) == (0, None)
 
 
-def test_a_restore_is_found_for_every_mailbox_and_the_log_is_read_about_once(tmp_path: Path) -> None:
+def test_a_restore_is_detected_for_every_mailbox_with_about_one_log_read(tmp_path: Path) -> None:
     mailboxes = [f"{number}@example.test" for number in range(20)]
     for address in [ADA, *mailboxes]:
         append(part(tmp_path, address), messages("a"), 1)
@@ -221,7 +221,7 @@ def test_a_restore_is_found_for_every_mailbox_and_the_log_is_read_about_once(tmp
         assert sum(read) < 110
 
 
-def test_rows_are_kept_with_the_time_of_their_deletion_and_come_back(tmp_path: Path) -> None:
+def test_soft_deleted_rows_have_a_time_and_can_return(tmp_path: Path) -> None:
     writer = part(tmp_path, keep_deleted=True)
     writer.append(messages("a", "b"))
     writer.merge(update(), ["a"], state=writer.state.synced(2))
@@ -291,7 +291,7 @@ def test_a_merge_over_many_files_is_cut_into_groups_with_the_cursor_in_the_last(
     assert ids(tmp_path) == ["a1", "a2", "b1", "b2", "c2", "d1", "d2"]
 
 
-def test_members_of_some_keys_read_only_those(tmp_path: Path) -> None:
+def test_members_of_given_keys_read_only_those_keys(tmp_path: Path) -> None:
     writer = part(tmp_path)
     writer.append(messages("a", "b"))
     writer.append(messages("c", "d"))
@@ -315,7 +315,7 @@ def test_another_table_of_that_name_is_refused(tmp_path: Path) -> None:
         Lake(str(tmp_path)).table("labels")
 
 
-def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+def test_an_unwritable_location_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(LakeError, match="Fix: Check that GMAIL_LAKE"):
         Lake(str(tmp_path / "file")).table("messages")

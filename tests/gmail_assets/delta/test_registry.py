@@ -16,7 +16,7 @@ from gmail_client.errors import ConfigurationError
 ADA = "ada@example.test"
 
 
-def test_a_name_is_noted_once_and_never_becomes_another_address(tmp_path: Path) -> None:
+def test_a_user_id_is_registered_once_for_one_address(tmp_path: Path) -> None:
     registry = MailboxRegistry(Lake(str(tmp_path)))
     assert registry.address_of("me") is None
     registry.check_name("me", ADA)
@@ -41,7 +41,7 @@ def test_failures_are_replaced_for_one_table_of_one_mailbox(tmp_path: Path) -> N
     assert registry.unfetched(ADA, "messages") == {}
 
 
-def test_many_runs_that_begin_at_once_all_note_what_they_have_to(tmp_path: Path) -> None:
+def test_concurrent_runs_all_register_their_entries(tmp_path: Path) -> None:
     names = [f"user{index}@example.test" for index in range(6)]
     start = Barrier(len(names))
 
@@ -59,7 +59,7 @@ def test_many_runs_that_begin_at_once_all_note_what_they_have_to(tmp_path: Path)
     assert all(registry.unfetched(name, "messages").keys() == {"a"} for name in names)
 
 
-def test_a_forgotten_mailbox_is_refused_until_it_is_remembered(tmp_path: Path) -> None:
+def test_a_forgotten_mailbox_is_refused_until_it_is_allowed(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     registry = MailboxRegistry(lake)
     assert not ForgottenMailboxes(lake).includes(ADA)

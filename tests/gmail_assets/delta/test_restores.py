@@ -45,7 +45,7 @@ def test_only_restores_after_a_version_count_newest_first(tmp_path: Path) -> Non
     assert versions(tmp_path, newest - 1) == versions(tmp_path, newest) == []
 
 
-def test_what_a_restore_brought_back_is_the_version_it_names(tmp_path: Path) -> None:
+def test_a_restore_names_the_version_it_restored(tmp_path: Path) -> None:
     first = append(tmp_path, "a")
     moment = datetime.now(UTC)
     append(tmp_path, "b")
@@ -62,6 +62,6 @@ def test_what_a_restore_brought_back_is_the_version_it_names(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "parameters", [{}, {"version": "nothing"}, {"version": "999"}, {"datetime": "soon"}, None]
 )
-def test_a_version_that_cannot_be_had_is_none(tmp_path: Path, parameters: dict[str, str] | None) -> None:
+def test_an_unavailable_version_is_none(tmp_path: Path, parameters: dict[str, str] | None) -> None:
     append(tmp_path, "a")
     assert brought_back(table(tmp_path), {"operationParameters": parameters}) is None

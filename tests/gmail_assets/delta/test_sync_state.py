@@ -59,14 +59,14 @@ SYNCED = st.builds(
 
 
 @given(before=STATES | SYNCED, after=STATES | SYNCED)
-def test_what_is_written_is_read_whatever_was_there_before(before: SyncState, after: SyncState) -> None:
+def test_a_written_state_is_read_whatever_preceded_it(before: SyncState, after: SyncState) -> None:
     log: dict[str, int] = {}
     for fence, state in enumerate((before, after), start=1):
         log |= {t.app_id: t.version for t in transactions(state, log.get, "base", fence)}
     assert read_state(log.get, "base", "all", "full") == (after, STATE_VERSION)
 
 
-def test_other_options_have_neither_cursor_nor_load() -> None:
+def test_other_options_have_neither_cursor_nor_load_position() -> None:
     log: dict[str, int] = {}
     state = SyncState(number_of("all"), number_of("full")).synced(9)
     log |= {t.app_id: t.version for t in transactions(state, log.get, "base", 1)}
@@ -94,7 +94,7 @@ def partition(lake: Lake, name: str, fingerprint: str = "all") -> MailboxPartiti
     return MailboxPartition(lake.table("messages"), f"{name}@example.test", fingerprint, "full")
 
 
-def test_a_lake_of_version_1_goes_on_where_it_was(old_lake: Lake) -> None:
+def test_a_lake_of_version_1_resumes(old_lake: Lake) -> None:
     complete = partition(old_lake, "complete").state
     assert (complete.cursor, complete.load_start, complete.rows_through) == (50, None, 50)
     loading = partition(old_lake, "loading").state
@@ -133,7 +133,7 @@ STATES_OF_2 = {
 
 
 @pytest.mark.parametrize(("name", "fingerprint"), STATES_OF_2)
-def test_a_lake_of_version_2_goes_on_where_it_was(lake_of_2: Lake, name: str, fingerprint: str) -> None:
+def test_a_lake_of_version_2_resumes(lake_of_2: Lake, name: str, fingerprint: str) -> None:
     expected = STATES_OF_2[name, fingerprint]
     before = partition(lake_of_2, name, fingerprint)
     for found in (before.state, _committed(before), partition(lake_of_2, name, fingerprint).state):
@@ -188,7 +188,7 @@ def test_a_new_mailbox_leaves_no_address_in_transaction_ids(tmp_path: Path) -> N
     assert partition(lake, "new").state.load_start == 5
 
 
-def test_rows_of_version_2_are_to_be_judged(tmp_path: Path) -> None:
+def test_rows_of_version_2_are_matched_again(tmp_path: Path) -> None:
     with tarfile.open(V2_SEARCH) as archive:
         archive.extractall(tmp_path, filter="data")
     lake = Lake(str(tmp_path / "lake"))
@@ -251,7 +251,7 @@ def test_a_difference_is_reconciled_once() -> None:
 
 
 @given(state=STATES, cursor=HISTORY)
-def test_a_cursor_ends_the_load_and_the_reading_of_labels(state: SyncState, cursor: int) -> None:
+def test_a_cursor_ends_the_load_and_the_label_refresh(state: SyncState, cursor: int) -> None:
     synced = state.rereading(3, 4).synced(cursor)
     assert (synced.cursor, synced.load_start, synced.rows_through) == (cursor, None, cursor)
     assert synced.rows_match
@@ -261,7 +261,7 @@ def test_a_cursor_ends_the_load_and_the_reading_of_labels(state: SyncState, curs
 
 
 @given(state=STATES, start=HISTORY)
-def test_a_load_begins_with_nothing_known(state: SyncState, start: int) -> None:
+def test_a_load_starts_with_an_empty_state(state: SyncState, start: int) -> None:
     loading = state.rereading(3, 4).loading(start)
     assert (loading.cursor, loading.load_start, loading.rows_through) == (None, start, start)
     assert loading.rows_match
@@ -269,7 +269,7 @@ def test_a_load_begins_with_nothing_known(state: SyncState, start: int) -> None:
 
 
 @given(state=STATES, head=HISTORY)
-def test_a_reconciliation_keeps_what_is_known_up_to_the_head(state: SyncState, head: int) -> None:
+def test_a_reconciliation_keeps_known_labels_up_to_the_head(state: SyncState, head: int) -> None:
     state = state.rereading(3, 4)
     unsynced = state.unsynced(head)
     known = state.rows_through <= head

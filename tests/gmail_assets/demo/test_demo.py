@@ -36,7 +36,7 @@ def processes_in(folder: Path) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_the_demo_brings_ten_tables_then_changes_and_leaves_nothing_running(
+def test_the_demo_loads_ten_tables_then_changes_and_leaves_nothing_running(
     clean_environment: Path, times: int
 ):
     for _ in range(times):
@@ -59,7 +59,7 @@ def test_the_demo_brings_ten_tables_then_changes_and_leaves_nothing_running(
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("sign", ["Dagster loads", "Now the mailbox changes"])
-def test_stopped_anywhere_it_leaves_nothing_running(clean_environment: Path, number: int, sign: str):
+def test_a_demo_stopped_at_any_point_leaves_nothing_running(clean_environment: Path, number: int, sign: str):
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [*COMMAND, "run", "--messages", "60"],
@@ -86,7 +86,7 @@ def test_stopped_anywhere_it_leaves_nothing_running(clean_environment: Path, num
     assert processes_in(clean_environment) == []
 
 
-def test_somebody_elses_lake_is_not_replaced(clean_environment: Path, capsys):
+def test_another_lake_is_not_replaced(clean_environment: Path, capsys):
     (clean_environment / "lake").mkdir()
     (clean_environment / "lake" / "precious").write_text("mine")
     assert main(["run"]) == ExitCode.INVALID_INPUT
@@ -104,7 +104,7 @@ def test_real_mail_in_the_demos_lake_is_not_removed(clean_environment: Path, cap
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_a_missing_mbox_is_said(capsys):
+def test_a_missing_mbox_is_reported(capsys):
     assert main(["run", "--mbox", "takeout.mbox"]) == ExitCode.INVALID_INPUT
     assert "MBOX='takeout.mbox' is not a file" in capsys.readouterr().err
 
@@ -116,7 +116,7 @@ def test_the_ui_needs_a_demo(capsys):
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_a_taken_port_is_said(capsys):
+def test_a_port_in_use_is_reported(capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -126,7 +126,7 @@ def test_a_taken_port_is_said(capsys):
 
 
 @pytest.mark.slow
-def test_dagster_for_the_own_mailbox_starts_without_warnings_in_the_location_of_the_workspace(
+def test_dagster_for_your_mailbox_starts_without_warnings(
     clean_environment: Path,
 ):
     with socket.socket() as probe:

@@ -96,7 +96,7 @@ def materialize(instance: dg.DagsterInstance, definitions: dg.Definitions, **req
     } - {"derived"}
 
 
-def test_dagster_notices_says_and_mends_it(
+def test_dagster_detects_reports_and_repairs_it(
     tmp_path: Path, gmail: Emulator, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gmail_assets import gmail_definitions

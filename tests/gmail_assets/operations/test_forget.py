@@ -165,7 +165,7 @@ def test_killed_while_a_log_is_cleaned_the_tables_keep_their_retention(
     assert [one["delta.deletedFileRetentionDuration"] for one in found] == ["interval 1 week"] * 2
 
 
-def test_a_run_that_is_under_way_has_its_commit_refused(template: Path, tmp_path: Path) -> None:
+def test_the_commit_of_a_running_sync_is_refused(template: Path, tmp_path: Path) -> None:
     shutil.copytree(template / "lake", tmp_path / "lake")
     lake = Lake(str(tmp_path / "lake"))
     loading, other = partition(lake, ADA), partition(lake, BOB)
@@ -200,7 +200,7 @@ def test_nothing_of_a_mailbox_is_left_in_a_lake_of_earlier_code(tmp_path: Path) 
     assert reading.state.reread is not None
 
 
-def test_a_message_of_earlier_code_goes_without_its_mailbox_being_read_again(tmp_path: Path) -> None:
+def test_a_message_of_earlier_code_is_erased_without_reading_its_mailbox_again(tmp_path: Path) -> None:
     with tarfile.open(V2) as archive:
         archive.extractall(tmp_path, filter="data")
     lake = Lake(str(tmp_path / "lake"))
@@ -215,7 +215,7 @@ def test_a_message_of_earlier_code_goes_without_its_mailbox_being_read_again(tmp
 @pytest.mark.parametrize(
     "name", ["a'b@x.test", "a%40example.test", "ADA@example.test", "a b%@x", "../ada@example.test"]
 )
-def test_a_hostile_name_erases_its_own_rows_alone(tmp_path: Path, name: str) -> None:
+def test_a_hostile_name_erases_only_its_own_rows(tmp_path: Path, name: str) -> None:
     lake = Lake(str(tmp_path / "lake"))
     others = (ADA, "a@example.test", "x")
     for address in (*others, name):
@@ -230,7 +230,7 @@ def test_a_hostile_name_erases_its_own_rows_alone(tmp_path: Path, name: str) -> 
     assert partition(lake, ADA).count() == 1
 
 
-def test_addresses_are_found_in_any_case_and_names_that_nobody_has_are_refused(template: Path) -> None:
+def test_addresses_match_in_any_case_and_unknown_ones_are_refused(template: Path) -> None:
     lake = Lake(str(template / "lake"))
     assert resolve(lake, "me") == resolve(lake, "Ada@Example.TEST") == ADA
     assert resolve(lake, "new@example.test") == "new@example.test"
@@ -238,7 +238,7 @@ def test_addresses_are_found_in_any_case_and_names_that_nobody_has_are_refused(t
         resolve(lake, "nobody")
 
 
-def test_a_lake_that_is_no_folder_of_this_machine_is_listed_through_its_store(
+def test_a_remote_lake_is_listed_through_its_object_store(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(template / "lake", tmp_path / "lake")

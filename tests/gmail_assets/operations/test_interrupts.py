@@ -21,7 +21,7 @@ def _handlers() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_whose_handler_says_nothing_is_noticed(number: signal.Signals) -> None:
+def test_a_signal_with_a_silent_handler_is_noticed(number: signal.Signals) -> None:
     with watching_for_interrupts() as interrupted:
         assert not interrupted()
         signal.signal(number, lambda number, frame: None)
@@ -37,7 +37,7 @@ def test_other_signals_do_not_ask_to_stop() -> None:
         assert not interrupted()
 
 
-def test_the_handler_goes_on_and_the_descriptor_is_put_back() -> None:
+def test_the_handler_is_called_and_the_descriptor_is_restored() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with watching_for_interrupts() as outer:
         with pytest.raises(KeyboardInterrupt), watching_for_interrupts():
@@ -49,7 +49,7 @@ def test_the_handler_goes_on_and_the_descriptor_is_put_back() -> None:
     assert signal.set_wakeup_fd(-1) == -1
 
 
-def test_outside_of_the_main_thread_nothing_is_seen() -> None:
+def test_outside_the_main_thread_no_signal_is_seen() -> None:
     said = []
 
     def watch() -> None:

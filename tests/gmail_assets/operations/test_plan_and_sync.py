@@ -123,7 +123,7 @@ GETS = ("messages.get", "threads.get")
         f"{entry.source_table} {entry.options.format} {entry.options.q or entry.options.label_ids or ''}"
     ),
 )
-def test_what_one_table_holds_costs_the_other_the_listing_alone(
+def test_content_of_one_table_costs_the_other_only_the_listing(
     tmp_path: Path, first: SpecTable, second: SpecTable
 ) -> None:
     lake = Lake(str(tmp_path))
@@ -143,7 +143,7 @@ def test_what_one_table_holds_costs_the_other_the_listing_alone(
         assert_lake_holds(lake, gmail, [second], gmail.addresses[0])
 
 
-def test_a_poorer_format_gives_nothing_to_a_richer_one(tmp_path: Path) -> None:
+def test_a_poorer_format_provides_no_content_for_a_richer_one(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     with Emulator(messages=30, seed=11, mean_json_kb=2) as gmail:
         run(gmail, lake, {"messages": spec("messages", format="metadata")})
@@ -151,7 +151,7 @@ def test_a_poorer_format_gives_nothing_to_a_richer_one(tmp_path: Path) -> None:
         assert_lake_holds(lake, gmail, [spec("threads")], gmail.addresses[0])
 
 
-def test_soft_deleted_rows_give_nothing(tmp_path: Path) -> None:
+def test_soft_deleted_rows_provide_no_content(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     kept = SpecTable.parse({"source_table": "messages", "deletes": "keep"})
     with Emulator(messages=30, seed=11, mean_json_kb=2) as gmail:
@@ -184,7 +184,7 @@ def test_new_mail_is_one_commit_for_each_table(tmp_path: Path) -> None:
         assert_lake_holds(lake, gmail, list(both.values()), gmail.addresses[0])
 
 
-def test_a_table_that_is_cleared_for_another_format_gives_no_content(tmp_path: Path) -> None:
+def test_a_table_cleared_for_another_format_provides_no_content(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     with Emulator(messages=40, seed=11, mean_json_kb=2) as gmail:
         first = {

@@ -47,11 +47,11 @@ def test_fields_of_a_message(ours: dict[str, Any], theirs: dict[str, Any], diffe
     assert one.differing() == [f"messages.{name}" for name in differing]
 
 
-def test_messages_that_one_side_lacks_are_the_listing_s_business() -> None:
+def test_messages_missing_on_one_side_are_left_to_the_listing() -> None:
     other = {**ROW, "id": "b"}
     assert SampledRow("threads", "t", {"messages": [ROW]}, {"messages": [ROW, other]}).differing() == []
     assert SampledRow("threads", "t", {"messages": [ROW, other]}, {"messages": [ROW]}).differing() == []
 
 
-def test_a_row_without_a_read_has_no_fields_to_compare() -> None:
+def test_a_row_that_was_not_fetched_has_no_fields_to_compare() -> None:
     assert SampledRow("messages", "a", ROW, absent="Gmail has no such id").differing() == []

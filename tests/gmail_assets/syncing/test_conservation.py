@@ -23,9 +23,7 @@ BOTH = [SpecTable.parse({"source_table": name}) for name in ("messages", "thread
 
 @pytest.mark.parametrize("workers", [1, 5])
 @pytest.mark.parametrize("in_flight", [1, 2, 3])
-def test_a_user_with_few_places_in_flight_gets_every_message(
-    tmp_path: Path, workers: int, in_flight: int
-) -> None:
+def test_a_low_concurrency_limit_loses_no_message(tmp_path: Path, workers: int, in_flight: int) -> None:
     quota = Quota(None, None, False, None, in_flight, in_flight)
     with Emulator(messages=150, seed=7, mean_json_kb=2, quota=quota) as gmail:
         results = sync(client_of(gmail, workers=workers).mailbox(), Lake(str(tmp_path)), BOTH)
@@ -34,7 +32,7 @@ def test_a_user_with_few_places_in_flight_gets_every_message(
 
 
 @pytest.mark.parametrize("target", [MessagesSync, ThreadsSync])
-def test_a_message_that_is_not_written_keeps_the_cursor(
+def test_a_message_that_is_not_written_holds_the_cursor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: type[MessagesSync] | type[ThreadsSync]
 ) -> None:
     """The writer of a table forgets one of what it was given: the run says so, and the next one brings it."""

@@ -26,7 +26,7 @@ from gmail_client.http.calls import ApiResult
 from gmail_client.spec import SpecTable
 
 
-def test_a_filtered_thread_that_cannot_be_read_comes_later(lake: Lake) -> None:
+def test_an_unavailable_filtered_thread_is_loaded_later(lake: Lake) -> None:
     with Emulator(messages=60, seed=3) as gmail:
         mailbox = gmail.mailbox()
         first = mail(mailbox, "one")
@@ -40,7 +40,7 @@ def test_a_filtered_thread_that_cannot_be_read_comes_later(lake: Lake) -> None:
         assert_lake_is_true(lake, gmail, tables)
 
 
-def test_labels_that_cannot_be_read_hold_nobody_up_and_come_later(gmail: Emulator, lake: Lake) -> None:
+def test_unavailable_labels_do_not_stop_others_and_are_retried(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake)
     mailbox = gmail.mailbox()
     changed = [row["id"] for row in gmail.truth("messages", format="minimal")][:6]
@@ -57,7 +57,7 @@ def test_labels_that_cannot_be_read_hold_nobody_up_and_come_later(gmail: Emulato
     assert not unfetched(lake, "messages")
 
 
-def test_many_messages_that_never_come_do_not_stop_the_runs_to_come(gmail: Emulator, lake: Lake) -> None:
+def test_many_permanently_unavailable_messages_do_not_stop_later_runs(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake)
     mailbox = gmail.mailbox()
     lost: set[str] = set()
@@ -72,7 +72,7 @@ def test_many_messages_that_never_come_do_not_stop_the_runs_to_come(gmail: Emula
 
 
 @pytest.mark.parametrize("tables", [BOTH, BOTH[:1], BOTH[1:]])
-def test_more_messages_that_never_come_than_an_outage_has_do_not_stop_the_load_for_ever(
+def test_more_unavailable_messages_than_an_outage_do_not_stop_the_load_permanently(
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     lost = set(sorted(gmail.mailbox().message_ids())[-12:])
@@ -88,7 +88,7 @@ def test_more_messages_that_never_come_than_an_outage_has_do_not_stop_the_load_f
 
 
 @pytest.mark.parametrize("tables", [BOTH, BOTH[:1]], ids=["both", "messages"])
-def test_a_retry_queue_longer_than_an_outage_ends_no_run(lake: Lake, tables: list[SpecTable]) -> None:
+def test_a_retry_queue_longer_than_an_outage_does_not_end_a_run(lake: Lake, tables: list[SpecTable]) -> None:
     with Emulator(messages=130, seed=5, mean_json_kb=2) as gmail:
         broken = [row["id"] for row in gmail.truth("messages", format="minimal")][:115]
         for one in broken:
@@ -110,7 +110,7 @@ def test_a_retry_queue_longer_than_an_outage_ends_no_run(lake: Lake, tables: lis
 
 
 @pytest.mark.parametrize("count", [5, 12])
-def test_messages_that_gmail_never_serves_do_not_end_the_first_load(
+def test_permanently_unavailable_messages_do_not_end_the_first_load(
     gmail: Emulator, lake: Lake, count: int
 ) -> None:
     mailbox = gmail.mailbox()
@@ -135,7 +135,7 @@ def test_messages_that_gmail_never_serves_do_not_end_the_first_load(
     assert gmail.usage.fetched_twice == {}
 
 
-def test_an_outage_ends_the_first_load_and_what_was_served_is_kept(gmail: Emulator, lake: Lake) -> None:
+def test_an_outage_ends_the_first_load_and_keeps_served_messages(gmail: Emulator, lake: Lake) -> None:
     results = iter(range(10))
 
     def fail(given: ApiResult) -> ApiResult:
@@ -152,7 +152,7 @@ def test_an_outage_ends_the_first_load_and_what_was_served_is_kept(gmail: Emulat
     assert gmail.usage.fetched_twice == {}
 
 
-def test_one_message_that_gmail_cannot_give_keeps_no_other_of_its_thread(gmail: Emulator, lake: Lake) -> None:
+def test_one_unavailable_message_does_not_block_its_thread(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     first = mail(mailbox, "one")
     bad, *others = [mail(mailbox, "Re: one", reply_to=first) for _ in range(4)]
@@ -165,7 +165,7 @@ def test_one_message_that_gmail_cannot_give_keeps_no_other_of_its_thread(gmail: 
     assert_lake_is_true(lake, gmail, BOTH)
 
 
-def test_a_failure_is_noted_for_the_table_that_lacks_the_message(gmail: Emulator, lake: Lake) -> None:
+def test_a_failure_is_recorded_for_the_table_that_misses_the_message(gmail: Emulator, lake: Lake) -> None:
     tables = [spec("messages", format="raw"), spec("threads")]
     run(gmail, lake, tables)
     mailbox = gmail.mailbox()
@@ -176,9 +176,7 @@ def test_a_failure_is_noted_for_the_table_that_lacks_the_message(gmail: Emulator
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_message_that_q_does_not_want_is_not_let_in_by_another_tables_failure(
-    gmail: Emulator, lake: Lake
-) -> None:
+def test_a_failure_of_another_table_does_not_add_a_message_outside_q(gmail: Emulator, lake: Lake) -> None:
     tables = [spec("messages", q="subject:needle"), spec("threads")]
     mailbox = gmail.mailbox()
     lost = mail(mailbox, "hay")
@@ -188,7 +186,7 @@ def test_a_message_that_q_does_not_want_is_not_let_in_by_another_tables_failure(
 
 
 @pytest.mark.parametrize("read", [False, True])
-def test_a_refused_message_that_comes_late_enters_if_it_matches_then(
+def test_a_retried_message_is_stored_if_it_matches_at_that_time(
     gmail: Emulator, lake: Lake, read: bool
 ) -> None:
     tables = [spec("messages", q="is:unread subject:needle")]
@@ -202,7 +200,7 @@ def test_a_refused_message_that_comes_late_enters_if_it_matches_then(
     assert not unfetched(lake, "messages")
 
 
-def test_what_failed_under_other_options_is_not_wanted_for_that(gmail: Emulator, lake: Lake) -> None:
+def test_failures_under_other_options_are_not_retried(gmail: Emulator, lake: Lake) -> None:
     hay = mail(gmail.mailbox(), "hay")
     sync(refusing(client_of(gmail).mailbox(), {hay}), lake, BOTH)
     assert unfetched(lake, "messages") == {hay}
@@ -213,7 +211,7 @@ def test_what_failed_under_other_options_is_not_wanted_for_that(gmail: Emulator,
 
 
 @pytest.mark.parametrize("tables", [BOTH[:1], BOTH[1:]], ids=["messages", "threads"])
-def test_labels_that_came_late_are_due_until_they_are_written(
+def test_retried_labels_stay_queued_until_they_are_written(
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     run(gmail, lake, tables)
@@ -229,7 +227,7 @@ def test_labels_that_came_late_are_due_until_they_are_written(
     assert not unfetched(lake, tables[0].source_table)
 
 
-def test_a_message_that_was_refused_and_is_hidden_now_is_not_read_again(gmail: Emulator, lake: Lake) -> None:
+def test_a_refused_message_that_is_hidden_now_is_not_fetched_again(gmail: Emulator, lake: Lake) -> None:
     lost = gmail.truth("messages", format="minimal")[0]["id"]
     sync(refusing(client_of(gmail).mailbox(), {lost}), lake, BOTH[:1])
     gmail.mailbox().trash(lost)

@@ -21,9 +21,7 @@ from gmail_assets.syncing import sync
 from gmail_client.emulator import Behavior, Emulator
 
 
-def test_a_reply_that_q_does_not_name_joins_its_thread_after_an_expired_history(
-    gmail: Emulator, lake: Lake
-) -> None:
+def test_a_reply_outside_q_joins_its_thread_after_an_expired_history(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     first = mail(mailbox, "needle")
     thread = mailbox.message(first).thread.id
@@ -39,7 +37,7 @@ def test_a_reply_that_q_does_not_name_joins_its_thread_after_an_expired_history(
 
 
 @pytest.mark.parametrize("hides", [True, False])
-def test_a_filtered_thread_enters_with_its_members_in_the_trash(lake: Lake, hides: bool) -> None:
+def test_a_thread_that_starts_to_match_includes_its_trashed_messages(lake: Lake, hides: bool) -> None:
     with Emulator(messages=20, seed=3, behavior=Behavior(threads_get_includes_trash=not hides)) as gmail:
         mailbox = gmail.mailbox()
         label = mailbox.create_label("Keep")
@@ -53,7 +51,7 @@ def test_a_filtered_thread_enters_with_its_members_in_the_trash(lake: Lake, hide
 
 
 @pytest.mark.parametrize("hides", [True, False])
-def test_a_filtered_thread_is_loaded_with_its_members_in_the_trash(lake: Lake, hides: bool) -> None:
+def test_a_matching_thread_is_loaded_with_its_trashed_messages(lake: Lake, hides: bool) -> None:
     with Emulator(messages=60, seed=3, behavior=Behavior(threads_get_includes_trash=not hides)) as gmail:
         mailbox = gmail.mailbox()
         label = mailbox.create_label("Keep")
@@ -65,7 +63,7 @@ def test_a_filtered_thread_is_loaded_with_its_members_in_the_trash(lake: Lake, h
         assert_lake_is_true(lake, gmail, tables)
 
 
-def test_narrower_options_do_not_drop_what_changed_back_since_it_was_stored(
+def test_narrower_options_keep_a_row_that_changed_back_since_it_was_stored(
     gmail: Emulator, lake: Lake
 ) -> None:
     mailbox = gmail.mailbox()
@@ -78,9 +76,7 @@ def test_narrower_options_do_not_drop_what_changed_back_since_it_was_stored(
     assert_lake_is_true(lake, gmail, BOTH)
 
 
-def test_a_thread_stays_for_the_label_that_one_message_gained_while_another_was_deleted(
-    gmail: Emulator, lake: Lake
-) -> None:
+def test_a_thread_stays_if_one_message_gains_the_label_of_a_deleted_one(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     first = mail(mailbox, "one")
     second = mail(mailbox, "Re: one", reply_to=first)
@@ -96,9 +92,7 @@ def test_a_thread_stays_for_the_label_that_one_message_gained_while_another_was_
     assert_lake_is_true(lake, gmail, starred)
 
 
-def test_a_row_that_narrower_options_let_go_is_not_brought_back_by_its_label(
-    gmail: Emulator, lake: Lake
-) -> None:
+def test_a_label_change_does_not_restore_a_row_outside_narrower_options(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     hay = mail(mailbox, "hay")
     run(gmail, lake, [spec(name, deletes="keep") for name in ("messages", "threads")])
@@ -108,7 +102,7 @@ def test_a_row_that_narrower_options_let_go_is_not_brought_back_by_its_label(
     assert_lake_is_true(lake, gmail, narrow)
 
 
-def test_what_another_tables_filters_fetched_makes_no_half_a_thread(gmail: Emulator, lake: Lake) -> None:
+def test_messages_fetched_for_another_table_make_no_partial_thread(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     tables = [spec("messages"), spec("threads", labelIds="STARRED")]
     one = mail(mailbox, "one")
@@ -122,7 +116,7 @@ def test_what_another_tables_filters_fetched_makes_no_half_a_thread(gmail: Emula
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_row_that_gets_the_label_while_narrower_options_let_it_go_is_there(
+def test_a_row_that_gains_the_label_while_narrower_options_delete_it_is_kept(
     gmail: Emulator, lake: Lake
 ) -> None:
     mailbox = gmail.mailbox()
@@ -135,7 +129,7 @@ def test_a_row_that_gets_the_label_while_narrower_options_let_it_go_is_there(
     assert_lake_is_true(lake, gmail, starred)
 
 
-def test_a_thread_whose_first_message_leaves_has_its_other_labels_read(lake: Lake) -> None:
+def test_labels_are_read_for_a_thread_whose_first_message_is_deleted(lake: Lake) -> None:
     """Its id is the thread's: a key of a row that leaves must not be taken for the thread."""
     with Emulator(
         messages=12, seed=5, mean_json_kb=2, behavior=Behavior(thread_history_moves_with_labels=False)

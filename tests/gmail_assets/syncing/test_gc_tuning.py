@@ -19,19 +19,19 @@ def threshold() -> Iterator[tuple[int, int, int]]:
     gc.set_threshold(*before)
 
 
-def test_it_looks_less_often_until_the_block_is_left(threshold: tuple[int, int, int]) -> None:
+def test_collections_are_less_frequent_until_the_block_ends(threshold: tuple[int, int, int]) -> None:
     with collected_seldom():
         assert gc.get_threshold() == (100_000, 10, 10)
     assert gc.get_threshold() == threshold
 
 
-def test_an_error_leaves_it_as_it_was(threshold: tuple[int, int, int]) -> None:
+def test_an_error_restores_the_thresholds(threshold: tuple[int, int, int]) -> None:
     with pytest.raises(ZeroDivisionError), collected_seldom():
         1 / 0  # noqa: B018
     assert gc.get_threshold() == threshold
 
 
-def test_blocks_of_threads_that_overlap_leave_it_as_it_was(threshold: tuple[int, int, int]) -> None:
+def test_overlapping_blocks_of_threads_restore_the_thresholds(threshold: tuple[int, int, int]) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def load() -> None:
@@ -49,14 +49,14 @@ def test_blocks_of_threads_that_overlap_leave_it_as_it_was(threshold: tuple[int,
     assert gc.get_threshold() == threshold
 
 
-def test_one_that_is_off_stays_off() -> None:
+def test_a_disabled_collector_stays_disabled() -> None:
     gc.set_threshold(0, 10, 10)
     with collected_seldom():
         assert gc.get_threshold()[0] == 0
     assert gc.get_threshold()[0] == 0
 
 
-def test_one_that_looks_still_less_often_is_left_alone() -> None:
+def test_a_higher_threshold_is_kept() -> None:
     gc.set_threshold(500_000, 5, 5)
     with collected_seldom():
         assert gc.get_threshold() == (500_000, 5, 5)

@@ -26,7 +26,7 @@ from gmail_assets.syncing import sync
 from gmail_client.emulator import Emulator
 
 
-def test_a_kept_row_comes_back_only_where_q_wants_it(gmail: Emulator, lake: Lake) -> None:
+def test_a_soft_deleted_row_returns_only_if_it_matches_q(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     hay = mail(mailbox, "hay")
     run(gmail, lake, [spec("messages", deletes="keep")])
@@ -39,7 +39,7 @@ def test_a_kept_row_comes_back_only_where_q_wants_it(gmail: Emulator, lake: Lake
     assert_lake_is_true(lake, gmail, narrow)
 
 
-def test_a_kept_row_comes_back_with_the_labels_that_it_has_now(gmail: Emulator, lake: Lake) -> None:
+def test_a_soft_deleted_row_returns_with_its_current_labels(gmail: Emulator, lake: Lake) -> None:
     tables = [spec("messages", deletes="keep"), spec("threads", deletes="keep")]
     mailbox = gmail.mailbox()
     message_id = mail(mailbox, "one")
@@ -53,7 +53,7 @@ def test_a_kept_row_comes_back_with_the_labels_that_it_has_now(gmail: Emulator, 
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_deleted_rows_may_be_kept_from_now_on_and_no_longer(gmail: Emulator, lake: Lake) -> None:
+def test_soft_deletes_can_be_switched_on_and_off(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake)
     mailbox = gmail.mailbox()
     first, second, third = [row["id"] for row in gmail.truth("messages", format="minimal")][:3]
@@ -70,7 +70,7 @@ def test_deleted_rows_may_be_kept_from_now_on_and_no_longer(gmail: Emulator, lak
     assert {row["id"] for row in rows if row["_deletedAt"]} == {first}
 
 
-def test_another_format_keeps_the_rows_that_were_to_be_kept(gmail: Emulator, lake: Lake) -> None:
+def test_another_format_keeps_soft_deleted_rows(gmail: Emulator, lake: Lake) -> None:
     keep = [spec("messages", deletes="keep")]
     run(gmail, lake, keep)
     gone = gmail.truth("messages", format="minimal")[0]["id"]
@@ -83,7 +83,7 @@ def test_another_format_keeps_the_rows_that_were_to_be_kept(gmail: Emulator, lak
     assert [row["id"] for row in rows if row["_deletedAt"]] == [gone]
 
 
-def test_rows_restored_from_before_another_format_are_read_anew(gmail: Emulator, lake: Lake) -> None:
+def test_rows_restored_from_before_a_format_change_are_fetched_again(gmail: Emulator, lake: Lake) -> None:
     metadata = [spec("messages", format="metadata"), spec("threads", format="minimal")]
     run(gmail, lake, metadata)
     versions = {name: lake.table(name).delta.version() for name in ("messages", "threads")}
@@ -94,7 +94,7 @@ def test_rows_restored_from_before_another_format_are_read_anew(gmail: Emulator,
     assert_lake_is_true(lake, gmail, BOTH)
 
 
-def test_rows_restored_to_a_moment_within_a_run_get_their_labels(gmail: Emulator, lake: Lake) -> None:
+def test_rows_restored_to_the_middle_of_a_run_get_their_labels(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake, BOTH[:1])
     mailbox = gmail.mailbox()
     first = gmail.truth("messages", format="minimal")[0]["id"]
@@ -112,7 +112,7 @@ UNREAD = [spec("messages", q="is:unread"), spec("threads", q="is:unread")]
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_rows_that_a_restore_brings_back_are_judged_again(gmail: Emulator, lake: Lake, killed: bool) -> None:
+def test_rows_that_a_restore_brings_back_are_matched_again(gmail: Emulator, lake: Lake, killed: bool) -> None:
     mailbox = gmail.mailbox()
     one = mail(mailbox, "one")
     mailbox.modify(one, ["UNREAD"], [])
@@ -130,7 +130,7 @@ def test_rows_that_a_restore_brings_back_are_judged_again(gmail: Emulator, lake:
     assert_lake_is_true(lake, gmail, UNREAD)
 
 
-def test_rows_restored_from_other_options_do_not_stay(gmail: Emulator, lake: Lake) -> None:
+def test_rows_restored_from_other_options_are_removed(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake, UNREAD[:1])
     run(gmail, lake, BOTH[:1])
     version = lake.table("messages").delta.version()
@@ -142,7 +142,7 @@ def test_rows_restored_from_other_options_do_not_stay(gmail: Emulator, lake: Lak
     assert_lake_is_true(lake, gmail, UNREAD[:1])
 
 
-def test_a_full_refresh_keeps_the_rows_of_what_was_deleted_since(gmail: Emulator, lake: Lake) -> None:
+def test_a_full_refresh_soft_deletes_rows_deleted_since(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     one, two = mail(mailbox, "one"), mail(mailbox, "two")
     keep = [spec("messages", deletes="keep"), spec("threads", deletes="keep")]

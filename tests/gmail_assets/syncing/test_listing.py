@@ -44,7 +44,7 @@ def assert_told(told: list[Progress], name: str, total: int | None) -> None:
     assert total is None or listed[-1].done <= total
 
 
-def test_plan_sync_and_verify_tell_how_far_they_are(gmail: Emulator, tmp_path: Path) -> None:
+def test_plan_sync_and_verify_report_their_progress(gmail: Emulator, tmp_path: Path) -> None:
     mailbox, lake, spec = client_of(gmail).mailbox(), Lake(str(tmp_path / "lake")), mail()
     profile = mailbox.api.profile()
     messages, threads = int(profile["messagesTotal"]), int(profile["threadsTotal"])
@@ -60,7 +60,7 @@ def test_plan_sync_and_verify_tell_how_far_they_are(gmail: Emulator, tmp_path: P
     assert_told([one for one in told if one.total is not None], "messages", messages)  # others: by label
 
 
-def test_of_a_filtered_listing_no_total_is_claimed(gmail: Emulator, tmp_path: Path) -> None:
+def test_a_filtered_listing_reports_no_total(gmail: Emulator, tmp_path: Path) -> None:
     told: list[Progress] = []
     plan_mailbox(
         client_of(gmail).mailbox(), Lake(str(tmp_path / "lake")), mail(labelIds="INBOX"), progress=told.append

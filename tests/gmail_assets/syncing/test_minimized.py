@@ -87,7 +87,7 @@ def test_a_load_and_its_changes(gmail: Emulator, lake: Lake, configuration: dict
     assert_verified(gmail, lake, tables)
 
 
-def test_what_is_excluded_is_in_no_file(gmail: Emulator, lake: Lake) -> None:
+def test_excluded_values_are_in_no_file(gmail: Emulator, lake: Lake) -> None:
     folder = Path(lake.uri)
     data = "VU5JUVVFLUJPRFkt"  # base64 of UNIQUE-BODY-
     tables = specs(excludeColumns="snippet, payload.body")
@@ -135,7 +135,7 @@ def test_changed_exclusions_take_effect(gmail: Emulator, lake: Lake) -> None:
         assert_verified(gmail, lake, tables)
 
 
-def test_a_table_that_excludes_nothing_lends_and_borrows_nothing(gmail: Emulator, lake: Lake) -> None:
+def test_tables_with_and_without_exclusions_share_no_content(gmail: Emulator, lake: Lake) -> None:
     messages, _ = specs(excludeColumns="snippet, payload.body")
     _, threads = specs()
     run(gmail, lake, [messages])

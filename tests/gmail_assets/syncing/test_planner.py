@@ -101,7 +101,7 @@ def test_a_first_load_since_a_date_costs_the_listing_of_what_it_includes(gmail: 
     assert not verify_mailbox(client_of(gmail).mailbox(), lake, Spec(tables=tuple(tables))).unexplained
 
 
-def test_the_start_date_is_exact_though_it_is_listed_with_a_margin(gmail: Emulator, lake: Lake) -> None:
+def test_the_start_date_is_exact_although_the_listing_has_a_margin(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     before, first = mail(mailbox, "a", at=START - 1), mail(mailbox, "b", at=START)
     tables = both(startDate=START)
@@ -129,7 +129,7 @@ def test_labels_of_older_messages_cost_no_get(gmail: Emulator, lake: Lake) -> No
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_thread_enters_by_one_message_and_leaves_with_it(gmail: Emulator, lake: Lake) -> None:
+def test_a_thread_is_stored_while_one_message_matches(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     old = mail(mailbox, "talk", at=START - 40 * DAY)
     new = mail(mailbox, "talk", at=START + DAY, reply_to=old)
@@ -151,7 +151,7 @@ def test_a_thread_enters_by_one_message_and_leaves_with_it(gmail: Emulator, lake
 
 
 @pytest.mark.parametrize("days", [1, -0.5])
-def test_a_stored_thread_stays_under_a_new_start_date_by_a_message_that_is_not_stored(
+def test_a_stored_thread_matches_a_new_start_date_by_a_message_that_is_not_stored(
     gmail: Emulator, lake: Lake, days: float
 ) -> None:
     mailbox = gmail.mailbox()
@@ -191,7 +191,7 @@ def unread(**more: Any) -> list[SpecTable]:
     return both(q="is:unread", **more)
 
 
-def test_a_message_that_stops_matching_leaves_and_one_that_matches_again_is_taken_from_the_lake(
+def test_a_message_that_stops_matching_is_deleted_and_one_that_matches_again_is_copied_from_the_lake(
     gmail: Emulator, lake: Lake
 ) -> None:
     mailbox = gmail.mailbox()
@@ -207,7 +207,7 @@ def test_a_message_that_stops_matching_leaves_and_one_that_matches_again_is_take
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_changed_message_costs_one_page_however_many_rows_there_are(gmail: Emulator, lake: Lake) -> None:
+def test_a_changed_message_costs_one_page_for_any_number_of_rows(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     stored = [mail(mailbox, f"talk {number}", at=START + number * DAY) for number in range(40)]
     tables = [spec("messages", q="is:unread", maxResults=5)]
@@ -258,7 +258,7 @@ def test_old_mail_that_is_imported_is_fetched_for_its_date(gmail: Emulator, lake
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_thread_leaves_when_the_message_fetched_for_its_date_does_not_match_either(
+def test_a_thread_is_deleted_if_the_message_fetched_for_its_date_does_not_match_either(
     gmail: Emulator, lake: Lake
 ) -> None:
     mailbox = gmail.mailbox()
@@ -275,7 +275,7 @@ def test_a_thread_leaves_when_the_message_fetched_for_its_date_does_not_match_ei
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_an_imported_message_that_the_search_index_knows_late_is_judged_once_more(
+def test_an_imported_message_that_the_search_index_finds_late_is_matched_again(
     gmail: Emulator, lake: Lake
 ) -> None:
     mailbox = gmail.mailbox()
@@ -293,7 +293,7 @@ def test_an_imported_message_that_the_search_index_knows_late_is_judged_once_mor
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_late_index_loses_no_arrival(gmail: Emulator, lake: Lake) -> None:
+def test_a_late_search_index_loses_no_new_message(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     mail(mailbox)
     run(gmail, lake, unread())
@@ -306,7 +306,7 @@ def test_a_late_index_loses_no_arrival(gmail: Emulator, lake: Lake) -> None:
     assert_lake_is_true(lake, gmail, unread())
 
 
-def test_a_thread_stays_by_a_reply_that_matches(gmail: Emulator, lake: Lake) -> None:
+def test_a_thread_stays_if_a_reply_matches(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     first = mail(mailbox)
     run(gmail, lake, unread())
@@ -356,7 +356,7 @@ def test_a_lake_of_version_2_is_reconciled_once_without_fetching(gmail: Emulator
     assert {result.mode for result in run(gmail, lake, tables).values()} == {"incremental"}
 
 
-def test_a_renamed_label_shows_at_the_next_reconciliation(gmail: Emulator, lake: Lake) -> None:
+def test_a_renamed_label_takes_effect_at_the_next_reconciliation(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     label = mailbox.create_label("Errand")
     one, _ = mail(mailbox, labels=("INBOX", label)), mail(mailbox)
@@ -369,7 +369,7 @@ def test_a_renamed_label_shows_at_the_next_reconciliation(gmail: Emulator, lake:
     assert ids(lake) == ids(lake, "threads") == set()
 
 
-def test_a_search_that_waits_for_age_says_so(gmail: Emulator, lake: Lake) -> None:
+def test_a_search_for_older_than_is_reported(gmail: Emulator, lake: Lake) -> None:
     mail(gmail.mailbox())
     tables = [spec("messages", q="older_than:2d")]
     assert any("older_than:" in text for text in run(gmail, lake, tables)["messages"].warnings)
@@ -380,7 +380,7 @@ def test_a_search_that_waits_for_age_says_so(gmail: Emulator, lake: Lake) -> Non
     assert len(ids(lake)) == 1
 
 
-def test_verify_counts_aged_rows_as_kept_and_others_as_too_many(gmail: Emulator, lake: Lake) -> None:
+def test_verify_counts_aged_rows_as_kept_and_others_as_extra(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     aged, read = mail(mailbox), mail(mailbox)
     tables = both(q="is:unread newer_than:7d")

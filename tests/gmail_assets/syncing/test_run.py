@@ -173,7 +173,7 @@ def test_an_expired_history_reads_only_the_threads_that_changed(lake: Lake) -> N
         assert_lake_is_true(lake, gmail, BOTH)
 
 
-def test_a_gate_that_does_not_tell_label_changes_is_found_out(lake: Lake) -> None:
+def test_thread_history_ids_that_ignore_label_changes_are_detected(lake: Lake) -> None:
     with Emulator(messages=60, seed=8, behavior=Behavior(thread_history_moves_with_labels=False)) as gmail:
         run(gmail, lake)
         mailbox = gmail.mailbox()
@@ -199,7 +199,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch, messages: int) -> None:
         ],
     ],
 )
-def test_a_killed_first_load_goes_on_and_reads_at_most_a_chunk_again(
+def test_a_killed_first_load_resumes_and_fetches_at_most_one_chunk_again(
     step: int, messages: int, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_chunks(monkeypatch, messages // 4)
@@ -215,7 +215,7 @@ def test_a_killed_first_load_goes_on_and_reads_at_most_a_chunk_again(
         assert calls - needed <= messages // 4 + in_flight
 
 
-def test_a_run_out_of_time_stops_cleanly_and_the_next_goes_on(
+def test_a_run_out_of_time_stops_cleanly_and_the_next_run_resumes(
     gmail: Emulator, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_chunks(monkeypatch, 20)
@@ -239,7 +239,7 @@ def test_a_run_out_of_time_stops_cleanly_and_the_next_goes_on(
         {"q": "larger:5k", "includeSpamTrash": "true"},
     ],
 )
-def test_filters_hold_in_the_load_and_afterwards(
+def test_filters_apply_to_the_load_and_to_later_changes(
     gmail: Emulator, lake: Lake, configuration: dict[str, Any]
 ) -> None:
     tables = [spec("messages", **configuration), spec("threads", **configuration)]
@@ -267,7 +267,7 @@ def test_filters_hold_in_the_load_and_afterwards(
 
 @pytest.mark.parametrize("reach", [True, False])
 @pytest.mark.parametrize("options", [{"labelIds": "TRASH"}, {"q": "in:trash"}, {"labelIds": "SPAM"}])
-def test_spam_and_trash_come_where_a_filter_asks_for_them(
+def test_spam_and_trash_are_loaded_if_a_filter_includes_them(
     lake: Lake, options: dict[str, str], reach: bool
 ) -> None:
     with Emulator(messages=60, seed=5, behavior=Behavior(label_ids_reach_spam_trash=reach)) as gmail:
@@ -278,7 +278,9 @@ def test_spam_and_trash_come_where_a_filter_asks_for_them(
         assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_row_leaves_when_its_message_stops_matching_q_or_is_deleted(gmail: Emulator, lake: Lake) -> None:
+def test_a_row_is_deleted_when_its_message_stops_matching_q_or_is_deleted(
+    gmail: Emulator, lake: Lake
+) -> None:
     tables = [spec("messages", q="is:unread")]
     run(gmail, lake, tables)
     entered = {row["id"] for row in stored_rows(lake, "messages")}
@@ -291,7 +293,7 @@ def test_a_row_leaves_when_its_message_stops_matching_q_or_is_deleted(gmail: Emu
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_changed_filters_let_rows_go_that_they_do_not_name(gmail: Emulator, lake: Lake) -> None:
+def test_changed_filters_delete_rows_that_no_longer_match(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake, [spec("messages"), spec("threads")])
     narrow = [
         spec("messages", labelIds="INBOX", q="has:attachment"),
@@ -304,7 +306,7 @@ def test_changed_filters_let_rows_go_that_they_do_not_name(gmail: Emulator, lake
     assert_lake_is_true(lake, gmail, wide)
 
 
-def test_another_format_reads_everything_anew(gmail: Emulator, lake: Lake) -> None:
+def test_another_format_fetches_everything_again(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake)
     metadata = [spec("messages", format="metadata"), spec("threads", format="minimal")]
     run(gmail, lake, metadata)
@@ -314,7 +316,7 @@ def test_another_format_reads_everything_anew(gmail: Emulator, lake: Lake) -> No
     assert len(stored_rows(lake, "messages")) + len(run(gmail, lake, raw)["messages"].warnings) > 60
 
 
-def test_deleted_rows_are_kept_with_the_time_where_that_is_wished(gmail: Emulator, lake: Lake) -> None:
+def test_soft_deletes_keep_rows_with_the_time(gmail: Emulator, lake: Lake) -> None:
     tables = [spec("messages", deletes="keep"), spec("threads", deletes="keep")]
     run(gmail, lake, tables)
     mailbox = gmail.mailbox()
@@ -346,7 +348,7 @@ def test_a_mass_deletion_stops_before_anything_is_removed(lake: Lake) -> None:
         assert_lake_is_true(lake, gmail, BOTH)
 
 
-def test_rows_that_leave_as_their_labels_no_longer_fit_count_as_a_mass_deletion(lake: Lake) -> None:
+def test_rows_whose_labels_stop_matching_count_as_a_mass_deletion(lake: Lake) -> None:
     inbox = [spec("messages", labelIds="INBOX"), spec("threads", labelIds="INBOX")]
     with Emulator(messages=300, seed=8) as gmail:
         run(gmail, lake, inbox)
@@ -360,7 +362,7 @@ def test_rows_that_leave_as_their_labels_no_longer_fit_count_as_a_mass_deletion(
         assert_lake_is_true(lake, gmail, inbox)
 
 
-def test_a_message_that_cannot_be_had_holds_nobody_up_and_comes_later(gmail: Emulator, lake: Lake) -> None:
+def test_an_unavailable_message_does_not_stop_others_and_is_retried(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake)
     mailbox = gmail.mailbox()
     new = [mailbox.receive(mailbox.random_mail()) for _ in range(5)]
@@ -380,7 +382,7 @@ def test_a_message_that_cannot_be_had_holds_nobody_up_and_comes_later(gmail: Emu
     assert DeltaTable(lake.location("_gmail_unfetched")).to_pyarrow_table().num_rows == 0
 
 
-def test_an_outage_is_no_list_of_failures(gmail: Emulator, lake: Lake) -> None:
+def test_an_outage_does_not_fill_the_retry_queue(gmail: Emulator, lake: Lake) -> None:
     gmail.faults.add(Fault(method="messages.get", status=503))
     gmail.faults.add(Fault(method="threads.get", status=503))
     with pytest.raises(UnavailableError):
@@ -390,9 +392,7 @@ def test_an_outage_is_no_list_of_failures(gmail: Emulator, lake: Lake) -> None:
     assert_lake_is_true(lake, gmail, BOTH)
 
 
-def test_tables_deleted_or_restored_behind_our_back_are_made_right(
-    gmail: Emulator, lake: Lake, tmp_path: Path
-) -> None:
+def test_tables_deleted_or_restored_by_hand_are_repaired(gmail: Emulator, lake: Lake, tmp_path: Path) -> None:
     run(gmail, lake)
     mailbox = gmail.mailbox()
     for _ in range(5):
@@ -409,7 +409,7 @@ def test_tables_deleted_or_restored_behind_our_back_are_made_right(
     assert_lake_is_true(lake, gmail, BOTH)
 
 
-def test_a_name_never_becomes_another_account(lake: Lake) -> None:
+def test_a_user_id_never_becomes_another_account(lake: Lake) -> None:
     with Emulator(mailboxes=2, messages=10, seed=1) as gmail:
         first, second = gmail.addresses
         sync(client_of(gmail, first).mailbox("me"), lake, BOTH)
@@ -422,7 +422,7 @@ def test_a_name_never_becomes_another_account(lake: Lake) -> None:
         assert_lake_is_true(lake, gmail, BOTH, second)
 
 
-def test_a_cursor_may_be_set_back_and_is_never_set_forward(gmail: Emulator, lake: Lake) -> None:
+def test_a_cursor_can_be_set_back_but_not_forward(gmail: Emulator, lake: Lake) -> None:
     start = int(gmail.mailbox().head)
     run(gmail, lake)
     mailbox = gmail.mailbox()
@@ -440,7 +440,7 @@ def test_a_cursor_may_be_set_back_and_is_never_set_forward(gmail: Emulator, lake
     assert_lake_is_true(lake, gmail, BOTH)
 
 
-def test_a_filter_that_matches_nothing_says_so(gmail: Emulator, lake: Lake) -> None:
+def test_a_filter_that_matches_nothing_is_a_warning(gmail: Emulator, lake: Lake) -> None:
     results = run(gmail, lake, [spec("messages", q="subject:nobodyeverwrotethis")])
     assert any("match nothing" in warning for warning in results["messages"].warnings)
     assert results["messages"].complete

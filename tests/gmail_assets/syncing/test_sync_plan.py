@@ -30,7 +30,7 @@ def asked(plan: FetchPlan) -> dict[str, dict[str, set[str]]]:
     return {group.format: group.missing for group in plan.groups}
 
 
-def test_tables_of_one_format_share_a_read(lake: Lake) -> None:
+def test_tables_of_one_format_share_a_fetch(lake: Lake) -> None:
     plan = FetchPlan()
     plan.add(table(lake, "messages"), {"t1": {"a", "b"}})
     plan.add(table(lake, "threads"), {"t1": {"a", "b"}})
@@ -40,7 +40,7 @@ def test_tables_of_one_format_share_a_read(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("order", [0, 1])
-def test_a_poorer_format_joins_the_threads_of_a_richer_one_and_no_others(lake: Lake, order: int) -> None:
+def test_a_poorer_format_shares_only_the_threads_of_a_richer_one(lake: Lake, order: int) -> None:
     plan = FetchPlan()
     needs = [
         (table(lake, "messages"), {"t1": {"a"}}),
@@ -52,7 +52,7 @@ def test_a_poorer_format_joins_the_threads_of_a_richer_one_and_no_others(lake: L
     assert plan.units(CURRENT) == 40 + 20
 
 
-def test_raw_is_shared_with_none(lake: Lake) -> None:
+def test_raw_is_not_shared(lake: Lake) -> None:
     plan = FetchPlan()
     plan.add(table(lake, "messages", "raw"), {"t1": {"a"}})
     plan.add(table(lake, "threads", "minimal"), {"t1": {"a"}})
@@ -70,5 +70,5 @@ def test_which_format_includes_which() -> None:
     }
 
 
-def test_newest_comes_first_also_where_an_id_gains_a_digit() -> None:
+def test_newest_is_first_even_if_ids_gain_a_digit() -> None:
     assert newest_first(["9", "ff", "100", "a"]) == ["100", "ff", "a", "9"]

@@ -33,7 +33,7 @@ from gmail_client.spec import SpecTable
 
 
 @pytest.mark.parametrize("tables", [BOTH, BOTH[:1], BOTH[1:]], ids=["both", "messages", "threads"])
-def test_a_thread_that_grew_before_a_kill_is_no_proof_that_its_labels_are_read(
+def test_a_thread_that_grew_before_a_kill_still_has_its_labels_read(
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     run(gmail, lake, tables)
@@ -49,7 +49,7 @@ def test_a_thread_that_grew_before_a_kill_is_no_proof_that_its_labels_are_read(
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_message_that_is_read_ahead_of_the_cursor_hides_no_change_of_its_thread(
+def test_a_message_fetched_ahead_of_the_cursor_hides_no_change_of_its_thread(
     gmail: Emulator, lake: Lake
 ) -> None:
     run(gmail, lake, BOTH[:1])
@@ -72,7 +72,7 @@ def test_a_message_that_is_read_ahead_of_the_cursor_hides_no_change_of_its_threa
     assert_lake_is_true(lake, gmail, BOTH[:1])
 
 
-def test_tables_of_different_formats_and_filters_pay_only_for_what_they_lack(
+def test_tables_of_different_formats_and_filters_fetch_only_missing_content(
     gmail: Emulator, lake: Lake
 ) -> None:
     some = [spec("messages", q="has:attachment", format="raw")]
@@ -87,7 +87,7 @@ def test_tables_of_different_formats_and_filters_pay_only_for_what_they_lack(
     assert gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"] == alone + threads
 
 
-def test_a_load_that_dies_between_the_first_rows_of_both_tables_has_begun_for_both(
+def test_a_load_killed_between_the_first_rows_of_both_tables_has_started_for_both(
     gmail: Emulator, lake: Lake
 ) -> None:
     with (
@@ -103,7 +103,7 @@ def test_a_load_that_dies_between_the_first_rows_of_both_tables_has_begun_for_bo
     assert begun["messages"].load_start == begun["threads"].load_start
 
 
-def test_a_history_that_expires_again_and_again_reads_labels_only_once(lake: Lake) -> None:
+def test_a_repeatedly_expired_history_reads_labels_only_once(lake: Lake) -> None:
     with Emulator(messages=60, seed=8) as gmail:
         run(gmail, lake)
         mailbox = gmail.mailbox()
@@ -122,7 +122,7 @@ def test_a_history_that_expires_again_and_again_reads_labels_only_once(lake: Lak
         assert_lake_is_true(lake, gmail, BOTH)
 
 
-def test_a_thread_whose_newest_message_goes_while_it_is_read_shows_what_is_left(lake: Lake) -> None:
+def test_a_thread_whose_newest_message_is_deleted_during_the_read_shows_the_rest(lake: Lake) -> None:
     with Emulator(messages=20, seed=3, behavior=Behavior(threads_get_snippet=False)) as gmail:
         mailbox = gmail.mailbox()
         first = mail(mailbox, "one", "The first.")
@@ -148,7 +148,7 @@ def test_a_thread_that_grew_is_written_once(gmail: Emulator, lake: Lake) -> None
     assert_lake_is_true(lake, gmail, BOTH)
 
 
-def test_a_comparison_that_runs_out_of_time_is_gone_on_with(gmail: Emulator, lake: Lake) -> None:
+def test_a_reconciliation_that_runs_out_of_time_is_resumed(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake)
     delta = DeltaTable(lake.location("messages"))
     delta.delete(f"id IN ('{gmail.mailbox().message_ids()[0]}', '{gmail.mailbox().message_ids()[-1]}')")
@@ -177,7 +177,7 @@ class Lagging:
 @pytest.mark.parametrize(
     "tables", [BOTH, [spec("messages", labelIds="INBOX"), BOTH[1]]], ids=["same", "other"]
 )
-def test_a_profile_that_lags_behind_the_history_reads_no_labels_again(
+def test_a_profile_behind_the_history_causes_no_label_reads(
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     run(gmail, lake)
@@ -193,9 +193,7 @@ def test_a_profile_that_lags_behind_the_history_reads_no_labels_again(
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_cursor_past_the_head_is_not_believed_once_the_head_has_passed_it(
-    gmail: Emulator, lake: Lake
-) -> None:
+def test_a_cursor_past_the_head_stays_invalid_once_the_head_passes_it(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake)
     mailbox = gmail.mailbox()
     past = int(mailbox.head) + 100
@@ -213,7 +211,7 @@ def test_a_cursor_past_the_head_is_not_believed_once_the_head_has_passed_it(
 
 
 @pytest.mark.parametrize("expires", [False, True])
-def test_labels_that_only_reading_tells_are_read_on_by_the_next_run(lake: Lake, expires: bool) -> None:
+def test_label_reads_resume_in_the_next_run(lake: Lake, expires: bool) -> None:
     with Emulator(messages=60, seed=8, behavior=Behavior(thread_history_moves_with_labels=False)) as gmail:
         run(gmail, lake)
         mailbox = gmail.mailbox()
@@ -238,9 +236,7 @@ def test_labels_that_only_reading_tells_are_read_on_by_the_next_run(lake: Lake, 
             assert gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"] <= once + 2 * 40
 
 
-def test_a_table_that_is_new_when_the_other_one_s_history_is_gone_is_loaded(
-    gmail: Emulator, lake: Lake
-) -> None:
+def test_a_new_table_is_loaded_when_the_history_of_the_other_is_expired(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake, BOTH[:1])
     mailbox = gmail.mailbox()
     mailbox.receive(mailbox.random_mail())
@@ -253,7 +249,7 @@ def test_a_table_that_is_new_when_the_other_one_s_history_is_gone_is_loaded(
     assert_lake_is_true(lake, gmail, BOTH)
 
 
-def test_a_message_that_comes_along_in_its_thread_is_not_taken_from_the_lake_too(lake: Lake) -> None:
+def test_a_message_fetched_with_its_thread_is_not_also_copied_from_the_lake(lake: Lake) -> None:
     with Emulator(messages=10, seed=5, mean_json_kb=2) as gmail:
         mailbox = gmail.mailbox()
         first = mailbox.receive(mailbox.random_mail())

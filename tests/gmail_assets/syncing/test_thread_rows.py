@@ -96,7 +96,7 @@ def expected(stored: list[dict[str, Any]], sequence: int, edit: ThreadEdit) -> d
 
 @settings(deadline=None, max_examples=150)
 @given(mailboxes())
-def test_rebuilt_rows_are_what_plain_python_makes(
+def test_rebuilt_rows_equal_those_of_plain_python(
     case: tuple[dict[str, list[dict[str, Any]]], list[ThreadEdit]],
 ) -> None:
     threads, edits = case

@@ -40,7 +40,7 @@ def test_a_first_run_and_one_with_nothing_to_do(tables: Tables) -> None:
     assert all((r.rows_written, r.rows_updated, r.rows_deleted) == (0, 0, 0) for r in idle.values())
 
 
-def test_changes_touch_their_rows_alone(tables: Tables) -> None:
+def test_changes_update_only_their_rows(tables: Tables) -> None:
     tables.add(*(message(f"m{n:03}", "INBOX", attachments=n % 2) for n in range(50)))
     tables.derive()
     tables.relabel("m007", ["INBOX", "STARRED"], 900)
@@ -66,7 +66,7 @@ def files_of(tables: Tables, name: str) -> dict[str, set[str]]:
     }
 
 
-def test_a_change_rewrites_the_files_that_hold_its_rows_and_no_others(tables: Tables) -> None:
+def test_a_change_rewrites_only_the_files_of_its_rows(tables: Tables) -> None:
     for n in range(8):
         tables.add(*(message(f"m{n}{k}", "INBOX", "Label_1", attachments=1) for k in range(5)))
         tables.derive()
@@ -97,7 +97,7 @@ def test_a_renamed_label_changes_the_rows_that_carry_it(tables: Tables) -> None:
     assert results["message_labels"].rows_updated == 1
 
 
-def test_one_mailbox_leaves_the_others_alone(tables: Tables) -> None:
+def test_one_mailbox_does_not_change_others(tables: Tables) -> None:
     tables.add(message("a", "INBOX", attachments=1))
     tables.add(message("a", "UNREAD"), address=BEN)
     tables.derive()
@@ -109,7 +109,7 @@ def test_one_mailbox_leaves_the_others_alone(tables: Tables) -> None:
     assert tables.stored("emails", BEN) == []
 
 
-def test_rows_kept_after_deletion_leave_the_derived_tables(tmp_path: Path) -> None:
+def test_soft_deleted_rows_are_removed_from_the_derived_tables(tmp_path: Path) -> None:
     tables = Tables(tmp_path, keep_deleted=True)
     tables.add(message("a", "INBOX", attachments=1), message("b", "INBOX"))
     tables.derive()
@@ -120,7 +120,7 @@ def test_rows_kept_after_deletion_leave_the_derived_tables(tmp_path: Path) -> No
     assert len(tables.stored("messages")) == 2
 
 
-def test_content_that_is_read_in_another_format_replaces_the_row(tables: Tables) -> None:
+def test_content_in_another_format_replaces_the_row(tables: Tables) -> None:
     full = message("a", "INBOX", attachments=1)
     tables.add(metadata(full), message("b"))
     tables.derive()
@@ -160,7 +160,7 @@ def test_other_headers_do_not_change_the_rows(tables: Tables) -> None:
     assert [row["subject"] for row in tables.stored("emails") if row["message_id"] == "b"] == ["a"]
 
 
-def test_another_formula_computes_every_row_again(tables: Tables) -> None:
+def test_a_new_formula_version_recomputes_every_row(tables: Tables) -> None:
     tables.add(message("a", "INBOX", attachments=2), message("b"))
     tables.derive()
     changed = to_table("emails", [email_row(message("a", "INBOX", attachments=2), {})])
@@ -188,7 +188,7 @@ def test_without_labels_the_names_are_the_ids(tmp_path: Path) -> None:
     assert tables.lake.find("attachments") is None
 
 
-def test_without_messages_there_is_nothing_to_do(tables: Tables) -> None:
+def test_without_messages_nothing_is_derived(tables: Tables) -> None:
     results = tables.derive()
     assert all("messages" in result.warnings[0] for result in results.values())
     assert tables.lake.find("emails") is None
@@ -306,7 +306,7 @@ def test_a_restore_of_emails_loses_no_attachment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep_deleted", [False, True])
-def test_a_life_of_every_kind_of_step(tmp_path: Path, keep_deleted: bool) -> None:
+def test_one_history_with_every_kind_of_step(tmp_path: Path, keep_deleted: bool) -> None:
     tables = Tables(tmp_path, keep_deleted=keep_deleted)
     live(
         tables,
@@ -332,7 +332,7 @@ def test_a_life_of_every_kind_of_step(tmp_path: Path, keep_deleted: bool) -> Non
 @pytest.mark.slow
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEP, min_size=3, max_size=12), keep_deleted=st.booleans())
-def test_any_life_ends_as_a_whole_computation_would(
+def test_any_history_of_steps_equals_a_full_computation(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, ...]], keep_deleted: bool
 ) -> None:
     tables = Tables(tmp_path_factory.mktemp("lake"), keep_deleted=keep_deleted)

@@ -31,7 +31,7 @@ def writer(tables: Tables, name: str) -> PartitionWriter:
     return PartitionWriter(tables.lake.view(VIEWS[name]), ADA, VIEWS[name].primary_key)
 
 
-def test_right_tables(tables: Tables) -> None:
+def test_correct_tables(tables: Tables) -> None:
     found = verdicts(tables)
     assert {name: (v.rows, v.outdated, v.differing) for name, v in found.items()} == {
         "emails": (6, 0, 0),
@@ -66,7 +66,7 @@ def test_wrong_rows_are_found_by_the_sample(tables: Tables) -> None:
     assert (found["attachments"].differing, found["attachments"].examples) == (1, ["m1"])
 
 
-def test_doubled_rows_are_counted(tables: Tables) -> None:
+def test_duplicate_rows_are_counted(tables: Tables) -> None:
     row = pa.table({"message_id": ["m1"]}).cast(pa.schema([("message_id", pa.string())]))
     schema = VIEWS["emails"].schema
     nulls = [row["message_id"] if field.name == "message_id" else pa.nulls(1, field.type) for field in schema]
@@ -74,7 +74,7 @@ def test_doubled_rows_are_counted(tables: Tables) -> None:
     assert count_views(tables.lake, ADA, tables.sources)["emails"] == ViewCounts(7, 1, 6)
 
 
-def test_before_anything_is_stored(tmp_path: Path) -> None:
+def test_nothing_is_stored(tmp_path: Path) -> None:
     tables = Tables(tmp_path)
     assert count_views(tables.lake, ADA, tables.sources) == {}
     assert verdicts(tables) == {name: ViewVerdict() for name in VIEWS}

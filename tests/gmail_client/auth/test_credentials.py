@@ -35,7 +35,7 @@ def test_an_access_token_alone() -> None:
     assert credentials.access_token.get_secret_value() == "ya29.hush"
 
 
-def test_an_access_token_makes_the_client_superfluous() -> None:
+def test_an_access_token_needs_no_client() -> None:
     assert Credentials.of(**CLIENT, access_token="ya29.hush").kind == "access token"
 
 
@@ -46,7 +46,7 @@ def test_a_service_account_with_and_without_subject(key_file: Path) -> None:
     assert credentials.subject is None
 
 
-def test_empty_strings_are_not_given() -> None:
+def test_empty_strings_count_as_unset() -> None:
     credentials = Credentials.of(**CLIENT, refresh_token="1//hush", access_token="", service_account_file="")
     assert credentials.kind == "refresh token"
 
@@ -69,7 +69,7 @@ def test_empty_strings_are_not_given() -> None:
         ),
     ],
 )
-def test_what_gives_no_access_is_named(given: dict[str, Any], named: list[str]) -> None:
+def test_incomplete_credentials_are_named(given: dict[str, Any], named: list[str]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Credentials.of(**given)
     for name in named:
@@ -87,7 +87,7 @@ def test_what_gives_no_access_is_named(given: dict[str, Any], named: list[str]) 
         ('{"client_email": "x"}', "private_key"),
     ],
 )
-def test_a_key_file_that_cannot_be_used(tmp_path: Path, content: str | None, complaint: str) -> None:
+def test_an_unusable_key_file(tmp_path: Path, content: str | None, complaint: str) -> None:
     path = tmp_path / "key.json"
     if content is not None:
         path.write_text(content)
@@ -96,7 +96,7 @@ def test_a_key_file_that_cannot_be_used(tmp_path: Path, content: str | None, com
     assert str(path) in str(caught.value)
 
 
-def test_only_service_accounts_act_for_others() -> None:
+def test_only_service_accounts_impersonate() -> None:
     with pytest.raises(ConfigurationError, match=r"ada@b\.test"):
         Credentials.from_access_token("hush").with_subject("ada@b.test")
 
@@ -110,7 +110,7 @@ def test_secrets_are_not_shown(key_file: Path) -> None:
         assert "hush" not in f"{credentials!r} {credentials}"
 
 
-def test_they_survive_pickling_whole(key_file: Path) -> None:
+def test_pickling_keeps_all_fields(key_file: Path) -> None:
     for credentials in (
         Credentials.of(**CLIENT, refresh_token="1//hush"),
         Credentials.of(service_account_file=key_file, subject="ada@b.test"),
@@ -127,7 +127,7 @@ def test_they_survive_pickling_whole(key_file: Path) -> None:
         ("http://127.0.0.1:8080/token", "http://127.0.0.1:8080"),
     ],
 )
-def test_a_key_is_used_where_its_token_uri_says(token_uri: str, oauth_root: str) -> None:
+def test_a_key_uses_its_own_token_uri(token_uri: str, oauth_root: str) -> None:
     key = json.dumps({**KEY, "token_uri": token_uri})
     credentials = Credentials("service account", service_account=SecretStr(key))
     credentials.check_endpoints(Endpoints(oauth_root=oauth_root))
@@ -139,7 +139,7 @@ def test_a_key_is_used_where_its_token_uri_says(token_uri: str, oauth_root: str)
         assert "hush" not in str(caught.value)
 
 
-def test_other_credentials_have_no_endpoint_of_their_own() -> None:
+def test_other_credentials_have_no_own_endpoint() -> None:
     Credentials.from_access_token("ya29.hush").check_endpoints(
         Endpoints(oauth_root="https://gateway.example")
     )

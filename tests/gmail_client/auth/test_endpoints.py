@@ -17,7 +17,7 @@ from gmail_client.errors import ConfigurationError
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_roots_that_tokens_may_go_to(url: str, root: str) -> None:
+def test_allowed_roots(url: str, root: str) -> None:
     assert checked_root("GMAIL_API_ROOT", url) == root
 
 
@@ -39,7 +39,7 @@ def test_roots_that_tokens_may_go_to(url: str, root: str) -> None:
         "",
     ],
 )
-def test_roots_that_they_may_not_go_to(url: str) -> None:
+def test_refused_roots(url: str) -> None:
     with pytest.raises(ConfigurationError, match="GMAIL_API_ROOT"):
         checked_root("GMAIL_API_ROOT", url)
 

@@ -62,7 +62,7 @@ def browser(**choice: str) -> Callable[[str, bool], None]:
     return show
 
 
-def test_a_consent_brings_a_refresh_token_that_reads_the_mailbox(gmail: Emulator, login: Login) -> None:
+def test_consent_returns_a_refresh_token_that_reads_the_mailbox(gmail: Emulator, login: Login) -> None:
     granted = consent(login, show=browser(), timeout=20)
     assert granted.address == gmail.addresses[0]
     assert granted.scopes == ("https://www.googleapis.com/auth/gmail.readonly",)
@@ -73,7 +73,7 @@ def test_a_consent_brings_a_refresh_token_that_reads_the_mailbox(gmail: Emulator
     assert mailbox.address == gmail.addresses[0]
 
 
-def test_the_page_is_asked_with_pkce_state_and_consent_each_time(login: Login) -> None:
+def test_the_consent_url_has_pkce_state_and_prompt(login: Login) -> None:
     query = parse_qs(urlsplit(login.begin("http://127.0.0.1:1/")).query)
     assert query["code_challenge_method"] == ["S256"]
     assert len(query["code_challenge"][0]) == 43
@@ -83,18 +83,18 @@ def test_the_page_is_asked_with_pkce_state_and_consent_each_time(login: Login) -
     assert query["scope"] == ["https://www.googleapis.com/auth/gmail.readonly"]
 
 
-def test_google_s_own_page_is_used_without_a_moved_root(client: OAuthClient) -> None:
+def test_googles_consent_page_is_the_default(client: OAuthClient) -> None:
     url = Login(client).begin("http://127.0.0.1:1/")
     assert url.startswith("https://accounts.google.com/o/oauth2/v2/auth?")
 
 
-def test_the_account_that_is_meant_is_proposed(gmail: Emulator, client: OAuthClient) -> None:
+def test_the_expected_account_is_suggested(gmail: Emulator, client: OAuthClient) -> None:
     meant = gmail.addresses[1]
     login = Login(client, oauth_root=gmail.url, api_root=gmail.url, hint=meant)
     assert consent(login, show=browser(), timeout=20).address == meant
 
 
-def test_a_denied_consent_says_so(login: Login) -> None:
+def test_denied_consent_is_reported(login: Login) -> None:
     with pytest.raises(CredentialsError, match="access was denied in the browser") as caught:
         consent(login, show=browser(decision="deny"), timeout=20)
     assert "test users" in caught.value.fix
@@ -109,7 +109,7 @@ def test_an_unticked_scope_is_named(login: Login) -> None:
     assert "select the checkbox" in caught.value.fix
 
 
-def test_no_refresh_token_is_explained(login: Login) -> None:
+def test_a_missing_refresh_token_is_explained(login: Login) -> None:
     login.begin("http://127.0.0.1:1/")
     token = {"access_token": "ya29.x", "scope": "https://mail.google.com/"}
     login._ask = lambda **_: token  # type: ignore[method-assign]
@@ -118,13 +118,13 @@ def test_no_refresh_token_is_explained(login: Login) -> None:
     assert "myaccount.google.com/permissions" in caught.value.fix
 
 
-def test_a_closed_browser_ends_after_the_timeout(login: Login) -> None:
+def test_a_closed_browser_times_out(login: Login) -> None:
     with pytest.raises(CredentialsError, match="No response from the browser within 0 seconds") as caught:
         consent(login, show=lambda url, paste: None, timeout=0.05)
     assert "redirect_uri_mismatch" in caught.value.fix
 
 
-def test_an_answer_to_another_login_is_refused_and_waited_past(login: Login) -> None:
+def test_a_callback_of_another_login_is_rejected_and_the_wait_continues(login: Login) -> None:
     seen = []
 
     def show(url: str, paste: bool) -> None:
@@ -137,7 +137,7 @@ def test_an_answer_to_another_login_is_refused_and_waited_past(login: Login) -> 
     assert seen == [400, 404]
 
 
-def test_a_pasted_answer_to_another_login_is_refused(login: Login) -> None:
+def test_a_pasted_callback_of_another_login_is_rejected(login: Login) -> None:
     login.begin("http://127.0.0.1:1/")
     with pytest.raises(CredentialsError, match="belongs to another login"):
         login.finish({"code": "c", "state": "other"})
@@ -151,7 +151,7 @@ def test_a_code_works_once(login: Login) -> None:
         login.finish(answer)
 
 
-def test_a_port_that_is_taken_is_named(login: Login) -> None:
+def test_a_port_in_use_is_named(login: Login) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -162,7 +162,7 @@ def test_a_port_that_is_taken_is_named(login: Login) -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), [("id", "nobody.apps.googleusercontent.com"), ("secret", "x")])
-def test_a_wrong_client_is_said_before_a_browser_opens(
+def test_a_wrong_client_is_reported_before_the_browser_opens(
     gmail: Emulator, client: OAuthClient, field: str, value: str
 ) -> None:
     given = {"id": client.id, "secret": client.secret.get_secret_value(), field: value}
@@ -176,7 +176,7 @@ def test_a_wrong_client_is_said_before_a_browser_opens(
 
 
 @pytest.mark.parametrize("pasted", ["address", "code"])
-def test_pasted_address_or_code_serves_a_web_client(gmail: Emulator, pasted: str) -> None:
+def test_a_pasted_address_or_code_works_for_a_web_client(gmail: Emulator, pasted: str) -> None:
     login = Login(_web_client(gmail, [PSTMN]), oauth_root=gmail.url, api_root=gmail.url)
     shown: list[tuple[str, bool]] = []
     complaints: list[str] = []
@@ -217,7 +217,7 @@ def test_the_redirect_uri_can_be_given_for_a_client_known_by_id_and_secret(gmail
     assert granted.address == gmail.addresses[0]
 
 
-def test_a_web_client_with_a_local_address_lands_there(gmail: Emulator) -> None:
+def test_a_web_client_with_a_local_redirect_uri_uses_it(gmail: Emulator) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -226,7 +226,7 @@ def test_a_web_client_with_a_local_address_lands_there(gmail: Emulator) -> None:
     assert consent(login, show=browser(), timeout=20).address == gmail.addresses[0]
 
 
-def test_a_web_client_without_an_address_is_explained(gmail: Emulator) -> None:
+def test_a_web_client_without_a_redirect_uri_is_explained(gmail: Emulator) -> None:
     web = _web_client(gmail, [])
     login = Login(web, oauth_root=gmail.url, api_root=gmail.url)
     with pytest.raises(ConfigurationError, match="'Web application' without a redirect address") as caught:
@@ -234,14 +234,14 @@ def test_a_web_client_without_an_address_is_explained(gmail: Emulator) -> None:
     assert "Desktop app" in caught.value.fix
 
 
-def test_a_web_client_needs_somebody_who_pastes(gmail: Emulator) -> None:
+def test_a_web_client_needs_a_pasted_answer(gmail: Emulator) -> None:
     login = Login(_web_client(gmail, [PSTMN]), oauth_root=gmail.url, api_root=gmail.url)
     with pytest.raises(ConfigurationError, match="has to be pasted") as caught:
         consent(login, show=browser(), timeout=20)
     assert "--no-browser" in caught.value.fix
 
 
-def test_an_input_that_ends_does_not_wait_for_ever(gmail: Emulator) -> None:
+def test_end_of_input_ends_the_wait(gmail: Emulator) -> None:
     login = Login(_web_client(gmail, [PSTMN]), oauth_root=gmail.url, api_root=gmail.url)
     with pytest.raises(ConfigurationError, match="The input ended before an address was pasted"):
         consent(login, show=lambda url, paste: None, read_line=lambda: "", timeout=60)
@@ -257,7 +257,7 @@ def test_an_unreachable_server_is_unavailable_and_shows_no_secret(client: OAuthC
     _assert_no_secret(caught.value, client)
 
 
-def test_an_api_that_is_off_is_told_with_its_link(gmail: Emulator, login: Login) -> None:
+def test_a_disabled_api_is_reported_with_its_link(gmail: Emulator, login: Login) -> None:
     gmail.faults.add(Fault(method="getProfile", status=403, reason="accessNotConfigured"))
     try:
         with pytest.raises(ApiDisabledError):
@@ -266,7 +266,7 @@ def test_an_api_that_is_off_is_told_with_its_link(gmail: Emulator, login: Login)
         gmail.faults.clear()
 
 
-def test_nothing_secret_is_logged_or_shown(
+def test_no_secret_is_logged_or_shown(
     gmail: Emulator, login: Login, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -276,7 +276,7 @@ def test_nothing_secret_is_logged_or_shown(
         assert granted.client.secret.get_secret_value() not in text
 
 
-def test_a_revoked_token_opens_nothing_and_a_second_revocation_finds_none(
+def test_a_revoked_token_gives_no_access_and_revoking_twice_is_harmless(
     gmail: Emulator, login: Login
 ) -> None:
     granted = consent(login, show=browser(), timeout=20)
@@ -286,7 +286,7 @@ def test_a_revoked_token_opens_nothing_and_a_second_revocation_finds_none(
         _ = _mailbox(gmail, granted).address
 
 
-def test_a_token_that_never_was_is_not_revoked(gmail: Emulator) -> None:
+def test_an_unknown_token_is_not_revoked(gmail: Emulator) -> None:
     assert not revoke(SecretStr("1//never"), oauth_root=gmail.url)
 
 

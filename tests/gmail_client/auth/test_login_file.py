@@ -44,7 +44,7 @@ def test_the_settings_read_what_a_login_stored(place: Path) -> None:
     assert Settings().user_id == "me"
 
 
-def test_the_file_holds_the_endpoints_and_nothing_else_is_taken(
+def test_the_file_stores_endpoints_and_other_keys_are_ignored(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moved = replace(GRANTED, endpoints=Endpoints("http://127.0.0.1:1", "http://127.0.0.1:2"))
@@ -63,7 +63,9 @@ def test_the_file_holds_the_endpoints_and_nothing_else_is_taken(
         assert str(place) in caught.value.what
 
 
-def test_a_file_of_an_earlier_version_means_google(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_an_earlier_version_uses_googles_endpoints(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store_login(place, GRANTED)
     document = {name: value for name, value in read_login(place).items() if not name.endswith("_root")}
     place.write_text(json.dumps(document), "utf-8")
@@ -74,7 +76,7 @@ def test_a_file_of_an_earlier_version_means_google(place: Path, monkeypatch: pyt
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
-def test_only_the_user_can_read_it_also_where_a_wider_one_was(place: Path) -> None:
+def test_only_the_user_can_read_it_even_if_it_replaces_a_readable_file(place: Path) -> None:
     store_login(place, GRANTED)
     place.chmod(0o644)
     store_login(place, GRANTED)
@@ -82,7 +84,7 @@ def test_only_the_user_can_read_it_also_where_a_wider_one_was(place: Path) -> No
     assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
 
 
-def test_nothing_is_left_beside_it_and_a_failed_write_leaves_the_old_one(
+def test_no_temporary_file_is_left_and_a_failed_write_keeps_the_old_file(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_login(place, GRANTED)
@@ -99,21 +101,21 @@ def test_nothing_is_left_beside_it_and_a_failed_write_leaves_the_old_one(
     assert [path.name for path in place.parent.iterdir()] == [place.name]
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(ConfigurationError, match="can't be written") as caught:
         store_login(tmp_path / "file" / "credentials.json", GRANTED)
     assert "GMAIL_CREDENTIALS_FILE" in caught.value.fix
 
 
-def test_removing_says_whether_there_was_one(place: Path) -> None:
+def test_remove_returns_whether_a_file_existed(place: Path) -> None:
     store_login(place, GRANTED)
     assert remove_login(place)
     assert not remove_login(place)
     assert read_login(place) == {}
 
 
-def test_a_file_that_makes_no_sense_reads_as_none(place: Path) -> None:
+def test_an_invalid_file_reads_as_none(place: Path) -> None:
     place.parent.mkdir(parents=True)
     place.write_text(json.dumps(["1//r"]), "utf-8")
     assert read_login(place) == {}

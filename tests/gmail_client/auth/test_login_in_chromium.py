@@ -50,7 +50,7 @@ def test_a_click_on_allow_logs_in_the_chosen_account(gmail: Emulator, browser: C
     assert "You can close this window" in browser.text()
 
 
-def test_a_click_on_cancel_is_told_on_both_sides(gmail: Emulator, browser: Chromium) -> None:
+def test_a_click_on_cancel_is_reported_in_browser_and_terminal(gmail: Emulator, browser: Chromium) -> None:
     def show(url: str, paste: bool) -> None:
         browser.open(url)
         browser.click("button[value=deny]")

@@ -23,7 +23,7 @@ def _file(folder: Path, document: object) -> Path:
     return path
 
 
-def test_desktop_and_web_files_are_told_apart(tmp_path: Path) -> None:
+def test_desktop_and_web_client_files_are_distinguished(tmp_path: Path) -> None:
     desktop = OAuthClient.from_file(_file(tmp_path, {"installed": CLIENT}))
     assert (desktop.kind, desktop.id, desktop.redirect_uris) == ("desktop", CLIENT["client_id"], ())
     web = OAuthClient.from_file(_file(tmp_path, {"web": {**CLIENT, "redirect_uris": ["https://a.test/b"]}}))
@@ -42,14 +42,14 @@ def test_desktop_and_web_files_are_told_apart(tmp_path: Path) -> None:
         ({}, "not an OAuth client's file"),
     ],
 )
-def test_another_file_is_recognised(tmp_path: Path, document: object, what: str) -> None:
+def test_other_files_are_recognized(tmp_path: Path, document: object, what: str) -> None:
     with pytest.raises(ConfigurationError, match=what) as caught:
         OAuthClient.from_file(_file(tmp_path, document))
     assert "client.json" in str(caught.value)
     assert SECRET not in str(caught.value)
 
 
-def test_no_file_and_no_json_are_told(tmp_path: Path) -> None:
+def test_a_missing_file_and_invalid_json_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         OAuthClient.from_file(tmp_path / "none.json")
     (tmp_path / "page.html").write_bytes(b"\xff<html>")
@@ -65,7 +65,7 @@ def test_no_file_and_no_json_are_told(tmp_path: Path) -> None:
         (SECRET, "1.apps.googleusercontent.com", "swapped"),
     ],
 )
-def test_half_a_client_is_told(identity: str | None, secret: str | None, what: str) -> None:
+def test_an_incomplete_client_is_reported(identity: str | None, secret: str | None, what: str) -> None:
     with pytest.raises(ConfigurationError, match=what) as caught:
         OAuthClient.of(identity, secret)
     assert SECRET not in str(caught.value)
@@ -73,7 +73,7 @@ def test_half_a_client_is_told(identity: str | None, secret: str | None, what: s
 
 @given(st.text(max_size=200))
 @settings(deadline=None)
-def test_whatever_is_pasted_is_an_answer_or_a_clear_error(text: str) -> None:
+def test_any_pasted_text_is_a_callback_or_a_clear_error(text: str) -> None:
     try:
         answer = parse_pasted(text)
     except ConfigurationError as error:
@@ -96,7 +96,7 @@ def test_codes_are_found_in_addresses(text: str, code: str) -> None:
     assert parse_pasted(text)["code"] == code
 
 
-def test_a_client_is_used_where_its_file_says(tmp_path: Path) -> None:
+def test_a_client_uses_the_endpoints_of_its_file(tmp_path: Path) -> None:
     google = {**CLIENT, "token_uri": "https://oauth2.googleapis.com/token"}
     client = OAuthClient.from_file(_file(tmp_path, {"installed": google}))
     client.check_endpoint("https://oauth2.googleapis.com")

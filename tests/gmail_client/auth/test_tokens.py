@@ -51,7 +51,7 @@ def service_account() -> Credentials:
     return Credentials("service account", service_account=SecretStr(json.dumps(info)), subject="ada@b.test")
 
 
-def test_the_refresh_token_is_exchanged_as_oauth_says(wire: Wire, clock: ManualClock) -> None:
+def test_the_refresh_token_is_exchanged_according_to_oauth(wire: Wire, clock: ManualClock) -> None:
     assert source(wire, clock).token() == "ya29.token-1"
     assert wire.requests[0].url == f"{OAUTH}/token"
     assert wire.token_requests == [
@@ -64,7 +64,7 @@ def test_the_refresh_token_is_exchanged_as_oauth_says(wire: Wire, clock: ManualC
     ]
 
 
-def test_a_token_is_kept_until_shortly_before_its_end(wire: Wire, clock: ManualClock) -> None:
+def test_a_token_is_cached_until_shortly_before_it_expires(wire: Wire, clock: ManualClock) -> None:
     tokens = source(wire, clock)
     assert tokens.token() == "ya29.token-1"
     clock.now += 3_400
@@ -86,7 +86,7 @@ def test_a_short_lived_token_is_used_too(wire: Wire, clock: ManualClock) -> None
 
 
 @pytest.mark.parametrize("life", [{}, {"expires_in": None}, {"expires_in": -1}])
-def test_a_token_without_a_usable_life_is_used_for_an_hour(
+def test_a_token_without_a_valid_lifetime_is_used_for_an_hour(
     wire: Wire, clock: ManualClock, life: dict[str, object]
 ) -> None:
     wire.token_answer = lambda _: Said(json={"access_token": "ya29.x", **life})
@@ -139,7 +139,7 @@ def test_threads_share_one_refusal(wire: Wire, clock: ManualClock) -> None:
     assert len(wire.token_requests) <= 3
 
 
-def test_a_refusal_is_not_remembered_for_ever(wire: Wire, clock: ManualClock) -> None:
+def test_a_refusal_is_cached_for_a_limited_time(wire: Wire, clock: ManualClock) -> None:
     tokens = source(wire, clock)
     good = wire.token_answer
     wire.token_answer = lambda _: Said(400, {"error": "invalid_grant"})
@@ -149,7 +149,7 @@ def test_a_refusal_is_not_remembered_for_ever(wire: Wire, clock: ManualClock) ->
     assert tokens.token()
 
 
-def test_a_token_that_gmail_refused_is_renewed_once_for_all(wire: Wire, clock: ManualClock) -> None:
+def test_a_refused_token_is_renewed_once_for_all_threads(wire: Wire, clock: ManualClock) -> None:
     tokens = source(wire, clock)
     first = tokens.token()
     assert tokens.renew(first) == "ya29.token-2"
@@ -158,7 +158,7 @@ def test_a_token_that_gmail_refused_is_renewed_once_for_all(wire: Wire, clock: M
     assert len(wire.token_requests) == 2
 
 
-def test_an_access_token_alone_is_used_as_it_is(wire: Wire, clock: ManualClock) -> None:
+def test_a_plain_access_token_is_used_unchanged(wire: Wire, clock: ManualClock) -> None:
     tokens = source(wire, clock, Credentials.from_access_token("ya29.hush"))
     assert tokens.token() == "ya29.hush"
     with pytest.raises(CredentialsError, match="expired") as caught:
@@ -168,7 +168,7 @@ def test_an_access_token_alone_is_used_as_it_is(wire: Wire, clock: ManualClock) 
     assert wire.requests == []
 
 
-def test_a_service_account_asks_in_a_mailbox_name(
+def test_a_service_account_impersonates_a_mailbox(
     wire: Wire, clock: ManualClock, service_account: Credentials
 ) -> None:
     source(wire, clock, service_account).token()
@@ -215,7 +215,7 @@ def test_an_unreadable_private_key(wire: Wire, clock: ManualClock) -> None:
         ({"error": "something_new"}, ["something_new", "gmail-assets login"]),
     ],
 )
-def test_a_refusal_says_why_and_how_to_mend_it(
+def test_a_refusal_names_the_cause_and_the_fix(
     wire: Wire, clock: ManualClock, answer: dict[str, str], words: list[str]
 ) -> None:
     wire.token_answer = lambda _: Said(400, answer)
@@ -237,7 +237,7 @@ def test_a_refusal_says_why_and_how_to_mend_it(
         ("invalid_client", "new key"),
     ],
 )
-def test_service_accounts_have_causes_of_their_own(
+def test_service_account_errors_have_their_own_causes(
     wire: Wire, clock: ManualClock, service_account: Credentials, error: str, word: str
 ) -> None:
     wire.token_answer = lambda _: Said(401, {"error": error})
@@ -260,7 +260,7 @@ def test_service_accounts_have_causes_of_their_own(
         Said(302, raw=b""),
     ],
 )
-def test_passing_trouble_is_waited_out(wire: Wire, clock: ManualClock, trouble: Said) -> None:
+def test_transient_errors_are_retried(wire: Wire, clock: ManualClock, trouble: Said) -> None:
     answers = [trouble, trouble, Said(json={"access_token": "ya29.x", "expires_in": 3600})]
     wire.token_answer = lambda _: answers.pop(0)
     assert source(wire, clock).token() == "ya29.x"
@@ -276,7 +276,7 @@ def test_passing_trouble_is_waited_out(wire: Wire, clock: ManualClock, trouble: 
         Said(500, {}),
     ],
 )
-def test_lasting_trouble_ends_as_unavailable(wire: Wire, clock: ManualClock, trouble: Any) -> None:
+def test_lasting_transient_errors_raise_unavailable(wire: Wire, clock: ManualClock, trouble: Any) -> None:
     def fail(_: dict[str, str]) -> Said:
         if isinstance(trouble, Said):
             return trouble
@@ -300,7 +300,9 @@ def test_http_to_another_machine_is_refused(wire: Wire, clock: ManualClock) -> N
 @pytest.mark.parametrize(
     "life", [float("nan"), float("inf"), 10**400, "soon", True, [], {}, "9" * 5_000, 1e300]
 )
-def test_an_impossible_life_is_an_hour_or_an_error_of_ours(wire: Wire, clock: ManualClock, life: Any) -> None:
+def test_an_impossible_lifetime_is_an_hour_or_a_gmail_error(
+    wire: Wire, clock: ManualClock, life: Any
+) -> None:
     wire.token_answer = lambda _: Said(json={"access_token": "ya29.x", "expires_in": life})
     with contextlib.suppress(GmailError):
         assert source(wire, clock).token() == "ya29.x"
@@ -310,7 +312,7 @@ def test_an_impossible_life_is_an_hour_or_an_error_of_ours(wire: Wire, clock: Ma
 
 
 @pytest.mark.parametrize("token", ["ya29.\u65e5", "ya29.x\r\nX-Evil: 1", "ya29.x y", "ya29.\ud800"])
-def test_a_token_that_cannot_stand_in_a_header_is_refused(wire: Wire, clock: ManualClock, token: str) -> None:
+def test_a_token_that_is_invalid_in_a_header_is_refused(wire: Wire, clock: ManualClock, token: str) -> None:
     wire.token_answer = lambda _: Said(json={"access_token": token})
     for credentials in (USER, Credentials.from_access_token(token)):
         with pytest.raises(CredentialsError, match="characters that no token has") as caught:
@@ -331,7 +333,7 @@ FIELDS = ["access_token", "expires_in", "scope", "token_type", "id_token", "refr
     status=st.sampled_from([200, 200, 200, 400, 401, 429, 503]),
     document=st.dictionaries(st.sampled_from([*FIELDS, "error_subtype", "error_description"]), JSON) | JSON,
 )
-def test_any_json_of_the_token_endpoint_is_a_token_or_one_of_ours(status: int, document: Any) -> None:
+def test_any_token_response_is_a_token_or_a_gmail_error(status: int, document: Any) -> None:
     clock = ManualClock()
     wire = Wire(message)
     wire.token_answer = lambda _: Said(status, document)
@@ -339,7 +341,7 @@ def test_any_json_of_the_token_endpoint_is_a_token_or_one_of_ours(status: int, d
         assert source(wire, clock).token().isprintable()
 
 
-def test_a_large_answer_of_the_token_endpoint_is_not_read(wire: Wire, clock: ManualClock) -> None:
+def test_a_large_token_response_is_not_read(wire: Wire, clock: ManualClock) -> None:
     wire.token_answer = lambda _: Said(json={"access_token": "x" * (2 << 20)})
     with pytest.raises(ResponseError, match="larger than 1 MB"):
         source(wire, clock).token()

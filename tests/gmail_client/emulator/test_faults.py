@@ -31,7 +31,7 @@ def statuses(me: Caller, path: str, number: int) -> list[int]:
     return [me.get(path).status_code for _ in range(number)]
 
 
-def test_nth_times_and_share(gmail: Emulator, me: Caller) -> None:
+def test_nth_times_and_probability(gmail: Emulator, me: Caller) -> None:
     gmail.faults.add(Fault("getProfile", status=500, nth=3))
     assert statuses(me, "profile", 5) == [200, 200, 500, 200, 200]
     gmail.faults.clear()
@@ -221,7 +221,7 @@ def test_invalid_faults(arguments: dict[str, Any]) -> None:
         Fault(**arguments)
 
 
-def test_json_both_ways() -> None:
+def test_json_round_trips() -> None:
     fault = Fault("messages.get", status=429, share=0.1, times=3, where="batch", headers={"Retry-After": "1"})
     assert Fault.from_json(fault.as_json()) == fault
     with pytest.raises(ValueError, match="unknown keys of a fault: methods"):

@@ -128,7 +128,7 @@ def test_the_printed_environment(tmp_path: Path) -> None:
         process.communicate(timeout=10)
 
 
-def test_it_ends_with_its_parent() -> None:
+def test_the_process_ends_with_its_parent() -> None:
     command = [sys.executable, "-m", "gmail_client.emulator", "--messages", "0", "--end-with-input"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -137,7 +137,7 @@ def test_it_ends_with_its_parent() -> None:
     assert process.returncode == 0
 
 
-def test_behavior_goes_both_ways() -> None:
+def test_behavior_round_trips() -> None:
     behavior = Behavior(ghost_label=True, empty_pages=4, listing_order="shuffled", max_results_above="refuse")
     assert Behavior.parse(behavior.words()) == behavior
     assert Behavior().words() == []
@@ -154,7 +154,7 @@ def test_admin_routes_only_for_names_of_this_machine() -> None:
         assert "unknown keys" in wrong.json()["error"]
 
 
-def test_the_page_about_it_names_every_behavior_and_option() -> None:
+def test_the_docs_page_names_every_behavior_and_option() -> None:
     page = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text()
     missing = [field.name for field in fields(Behavior) if f"| `{field.name}` |" not in page]
     options = [action.option_strings[-1] for action in make_parser()._actions]

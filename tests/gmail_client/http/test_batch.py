@@ -23,7 +23,7 @@ from gmail_client.quota import preset
 
 @pytest.mark.parametrize("count", [0, 1, 2, 19, 20, 21, 41, 500])
 @pytest.mark.parametrize("ordered", [False, True])
-def test_every_call_is_answered_once(api: GmailApi, count: int, ordered: bool) -> None:
+def test_every_call_has_one_result(api: GmailApi, count: int, ordered: bool) -> None:
     asked = calls(api, count)
     answers = list(api.get_many(asked, ordered=ordered))
     keys = [answer.call.key for answer in answers]
@@ -31,14 +31,14 @@ def test_every_call_is_answered_once(api: GmailApi, count: int, ordered: bool) -
     assert all(answer.json is not None and answer.json["id"] == answer.call.key for answer in answers)
 
 
-def test_batches_are_of_twenty_and_lonely_calls_go_alone(wire: Wire, api: GmailApi) -> None:
+def test_batches_have_twenty_calls_and_single_calls_are_sent_singly(wire: Wire, api: GmailApi) -> None:
     list(api.get_many(calls(api, 41)))
     assert sorted(wire.batches) == [20, 20]
     assert sum(not asked.batched for asked in wire.asked) == 1
     assert api.usage.snapshot().requests == 3
 
 
-def test_a_batch_never_asks_for_more_units_than_may_go_out_at_once(wire: Wire, clock: ManualClock) -> None:
+def test_a_batch_fits_the_burst_of_the_quota(wire: Wire, clock: ManualClock) -> None:
     api = plentiful(wire, clock, preset("current")).mailbox().api
     list(api.get_many(api.thread_call(str(number)) for number in range(60)))
     assert max(wire.batches) * 40 <= 600
@@ -48,14 +48,14 @@ def test_a_batch_never_asks_for_more_units_than_may_go_out_at_once(wire: Wire, c
     assert wire.batches == []
 
 
-def test_parts_may_come_in_any_order(wire: Wire, api: GmailApi) -> None:
+def test_parts_may_arrive_in_any_order(wire: Wire, api: GmailApi) -> None:
     wire.order = lambda parts: parts[::-1]
     assert all(
         answer.json and answer.json["id"] == answer.call.key for answer in api.get_many(calls(api, 50))
     )
 
 
-def test_parts_left_out_are_sent_again(wire: Wire, api: GmailApi) -> None:
+def test_missing_parts_are_sent_again(wire: Wire, api: GmailApi) -> None:
     wire.order = lambda parts: parts[: max(1, len(parts) // 2)]
     answers = list(api.get_many(calls(api, 40)))
     assert all(answer.json is not None for answer in answers)
@@ -80,14 +80,16 @@ def test_only_refused_parts_are_sent_again(wire: Wire, clock: ManualClock, api: 
     assert api.usage.snapshot().units == {"messages.get": 40 * 20}
 
 
-def test_parts_refused_for_an_old_token_get_a_new_one(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+def test_parts_with_an_expired_token_are_retried_with_a_new_one(
+    wire: Wire, clock: ManualClock, api: GmailApi
+) -> None:
     wire.answer = lambda asked: refused(401, "authError") if asked.token == "ya29.token-1" else message(asked)
     assert all(answer.json for answer in api.get_many(calls(api, 100)))
     assert len(wire.token_requests) == 2
     assert clock.slept == []
 
 
-def test_a_batch_refused_for_an_old_token_gets_a_new_one(
+def test_a_batch_with_an_expired_token_is_retried_with_a_new_one(
     wire: Wire, clock: ManualClock, api: GmailApi
 ) -> None:
     answers = [refused(401, "authError")]
@@ -101,7 +103,7 @@ def test_a_batch_refused_for_an_old_token_gets_a_new_one(
     assert [asked.token for asked in wire.asked] == ["ya29.token-2"] * 10
 
 
-def test_a_batch_refused_for_quota_waits_and_goes_again(
+def test_a_rate_limited_batch_is_retried_after_the_wait(
     wire: Wire, clock: ManualClock, api: GmailApi
 ) -> None:
     def batch() -> Said:
@@ -132,7 +134,7 @@ def test_a_batch_refused_for_quota_waits_and_goes_again(
     ],
     ids=lambda said: repr(said)[:40],
 )
-def test_when_batches_fail_calls_go_singly_at_once(
+def test_when_batches_fail_calls_are_sent_singly_at_once(
     wire: Wire, clock: ManualClock, api: GmailApi, said: Said | Exception
 ) -> None:
     wire.batch_answer = lambda: said
@@ -143,7 +145,7 @@ def test_when_batches_fail_calls_go_singly_at_once(
     assert clock.slept == []
 
 
-def test_one_batch_finds_out_whether_batches_work(wire: Wire, api: GmailApi) -> None:
+def test_one_batch_probes_the_batch_endpoint(wire: Wire, api: GmailApi) -> None:
     """Calls of a batch that can't be matched are paid twice, so no second one is sent before the first is back."""
     wire.order = lambda parts: [(f"other-{name}", said) for name, said in parts]
     results = list(api.get_many(calls(api, 300)))
@@ -152,9 +154,7 @@ def test_one_batch_finds_out_whether_batches_work(wire: Wire, api: GmailApi) -> 
     assert len(wire.asked) == 300 + 20
 
 
-def test_a_probe_that_is_refused_for_quota_does_not_end_batches(
-    wire: Wire, clock: ManualClock, api: GmailApi
-) -> None:
+def test_a_rate_limited_probe_does_not_disable_batches(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
     answers: list[Said] = [refused(403, "rateLimitExceeded"), refused(401, "authError")]
 
     def batch() -> Said:
@@ -167,7 +167,7 @@ def test_a_probe_that_is_refused_for_quota_does_not_end_batches(
     assert all(asked.batched for asked in wire.asked)
 
 
-def test_calls_of_a_batch_that_is_too_large_go_singly_and_batches_go_on(
+def test_calls_of_a_too_large_batch_are_sent_singly_and_batches_continue(
     wire: Wire, api: GmailApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "read_body", lambda response, method: read_body(response, method, 20_000))
@@ -201,7 +201,7 @@ def test_a_stop_ends_the_read_without_losing_what_was_sent(wire: Wire, api: Gmai
     assert list(api.get_many(calls(api, count), stop=stop)) == []
 
 
-def test_progress_of_a_batch_renews_its_attempts(wire: Wire, api: GmailApi) -> None:
+def test_progress_of_a_batch_resets_its_retries(wire: Wire, api: GmailApi) -> None:
     served: set[int] = set()
 
     def answer(asked: Asked) -> Said:
@@ -215,7 +215,7 @@ def test_progress_of_a_batch_renews_its_attempts(wire: Wire, api: GmailApi) -> N
     assert len(wire.batches) == 19
 
 
-def test_batches_that_fail_together_are_one_failure(clock: ManualClock) -> None:
+def test_parallel_batch_failures_count_once(clock: ManualClock) -> None:
     endpoint = batch._BatchEndpoint(clock)
     assert endpoint.begin(None)
     endpoint.worked()
@@ -239,7 +239,9 @@ def test_batches_that_fail_together_are_one_failure(clock: ManualClock) -> None:
     assert endpoint.begin(None)
 
 
-def test_the_batch_endpoint_is_tried_again_but_rarely(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+def test_a_failed_batch_endpoint_is_probed_with_growing_intervals(
+    wire: Wire, clock: ManualClock, api: GmailApi
+) -> None:
     wire.batch_answer = lambda: Said(503, {})
     tried: list[int] = []
     for _ in range(200):
@@ -255,7 +257,9 @@ def test_the_batch_endpoint_is_tried_again_but_rarely(wire: Wire, clock: ManualC
     assert all(asked.batched for asked in wire.asked)
 
 
-def test_batches_shrink_at_the_wall_and_grow_back(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+def test_batches_shrink_at_the_concurrency_limit_and_grow_back(
+    wire: Wire, clock: ManualClock, api: GmailApi
+) -> None:
     wall = 8
     wire.order = lambda parts: [
         (name, CONCURRENT if place >= wall else said) for place, (name, said) in enumerate(parts)
@@ -268,7 +272,7 @@ def test_batches_shrink_at_the_wall_and_grow_back(wire: Wire, clock: ManualClock
     assert max(wire.batches[-10:]) == 20
 
 
-def test_a_low_wall_costs_patience_but_no_message(wire: Wire, api: GmailApi) -> None:
+def test_a_low_concurrency_limit_loses_no_message(wire: Wire, api: GmailApi) -> None:
     wire.order = lambda parts: [
         (name, CONCURRENT if place else said) for place, (name, said) in enumerate(parts)
     ]
@@ -296,7 +300,7 @@ def test_at_most_forty_parts_are_in_flight(wire: Wire, clock: ManualClock) -> No
     assert 20 <= most <= 40
 
 
-def test_calls_are_pulled_lazily_and_in_the_consumers_thread(wire: Wire, api: GmailApi) -> None:
+def test_calls_are_consumed_lazily_in_the_callers_thread(wire: Wire, api: GmailApi) -> None:
     pulled = 0
 
     def endless() -> Iterator[ApiCall]:
@@ -314,7 +318,7 @@ def test_calls_are_pulled_lazily_and_in_the_consumers_thread(wire: Wire, api: Gm
     assert pulled <= 300
 
 
-def test_large_messages_bound_what_is_in_flight(wire: Wire, api: GmailApi) -> None:
+def test_large_messages_reduce_the_calls_in_flight(wire: Wire, api: GmailApi) -> None:
     wire.answer = lambda asked: Said(json={"id": asked.id, "data": "x" * 400_000})
     pulled = 0
 

@@ -29,7 +29,7 @@ from gmail_client.errors import (
 from gmail_client.http.worker_pool import WorkerPool
 
 
-def test_a_deleted_message_is_an_answer_with_an_error(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+def test_a_deleted_message_is_a_result_with_an_error(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
     wire.answer = lambda asked: (
         refused(404, "notFound", "Requested entity was not found.") if asked.id == "7" else message(asked)
     )
@@ -40,14 +40,14 @@ def test_a_deleted_message_is_an_answer_with_an_error(wire: Wire, clock: ManualC
     assert clock.slept == []
 
 
-def test_a_malformed_call_is_an_answer_with_an_error(wire: Wire, api: GmailApi) -> None:
+def test_a_malformed_call_is_a_result_with_an_error(wire: Wire, api: GmailApi) -> None:
     wire.answer = lambda asked: refused(400, "invalidArgument") if asked.id == "7" else message(asked)
     answers = {answer.call.key: answer for answer in api.get_many(calls(api, 30))}
     assert isinstance(answers["7"].error, RequestError)
 
 
 @pytest.mark.parametrize("said", [Said(500, {}), Said(200, raw=b"{"), Said(200, raw=b"")])
-def test_a_message_that_gmail_cannot_serve_holds_nobody_up(wire: Wire, api: GmailApi, said: Said) -> None:
+def test_an_unavailable_message_does_not_stop_the_others(wire: Wire, api: GmailApi, said: Said) -> None:
     wire.answer = lambda asked: said if asked.id in ("7", "19") else message(asked)
     answers = {answer.call.key: answer for answer in api.get_many(calls(api, 60))}
     failed = {key for key, answer in answers.items() if answer.error is not None}
@@ -56,7 +56,7 @@ def test_a_message_that_gmail_cannot_serve_holds_nobody_up(wire: Wire, api: Gmai
 
 
 @pytest.mark.parametrize("batch", [True, False])
-def test_gmail_out_of_reach_is_an_error_for_all(
+def test_an_unreachable_gmail_ends_the_read(
     wire: Wire, clock: ManualClock, api: GmailApi, batch: bool
 ) -> None:
     if not batch:
@@ -75,7 +75,7 @@ def test_gmail_out_of_reach_is_an_error_for_all(
         (refused(401, "authError"), CredentialsError),
     ],
 )
-def test_what_stands_in_the_way_of_all_is_raised(
+def test_errors_of_the_whole_mailbox_are_raised(
     wire: Wire, clock: ManualClock, api: GmailApi, said: Said, kind: type[GmailError]
 ) -> None:
     wire.answer = lambda asked: said if int(asked.id, 16) > 50 else message(asked)
@@ -105,7 +105,7 @@ def test_a_revoked_access_token_is_raised(wire: Wire, clock: ManualClock) -> Non
     ids=lambda value: repr(value)[:40],
 )
 @pytest.mark.parametrize("batched", [True, False])
-def test_trouble_with_one_message_is_its_own(
+def test_an_error_of_one_message_does_not_affect_others(
     wire: Wire, clock: ManualClock, api: GmailApi, said: Said, kind: type[GmailError], batched: bool
 ) -> None:
     if not batched:
@@ -118,9 +118,7 @@ def test_trouble_with_one_message_is_its_own(
 
 
 @pytest.mark.parametrize("said", [refused(403, "forbidden"), Said(json={}), refused(400, "invalidArgument")])
-def test_the_same_trouble_with_all_messages_is_raised_before_much_is_spent(
-    wire: Wire, api: GmailApi, said: Said
-) -> None:
+def test_an_error_of_all_messages_is_raised_early(wire: Wire, api: GmailApi, said: Said) -> None:
     wire.answer = lambda _: said
     with pytest.raises((ForbiddenError, ResponseError, RequestError)):
         list(api.get_many(calls(api, 1_000)))
@@ -129,7 +127,7 @@ def test_the_same_trouble_with_all_messages_is_raised_before_much_is_spent(
     assert all(result.error is not None for result in few)
 
 
-def test_trouble_with_many_messages_after_a_good_one_is_theirs(wire: Wire, api: GmailApi) -> None:
+def test_errors_after_a_success_belong_to_their_messages(wire: Wire, api: GmailApi) -> None:
     wire.answer = lambda asked: message(asked) if asked.id == "0" else refused(403, "forbidden")
     results = list(api.get_many(calls(api, 500)))
     assert sum(result.error is None for result in results) == 1
@@ -138,9 +136,7 @@ def test_trouble_with_many_messages_after_a_good_one_is_theirs(wire: Wire, api: 
 @pytest.mark.parametrize(
     "said", [refused(403, "forbidden"), refused(400, "invalidArgument"), Said(json={}), Said(503, {})]
 )
-def test_calls_that_failed_in_earlier_runs_are_no_sign_of_an_outage(
-    wire: Wire, api: GmailApi, said: Said
-) -> None:
+def test_retried_calls_do_not_count_as_an_outage(wire: Wire, api: GmailApi, said: Said) -> None:
     retried = [replace(call, retried=True) for call in calls(api, 150)]
     wire.answer = lambda asked: said if int(asked.id, 16) < 150 else message(asked)
     results = list(api.get_many([*retried, api.message_call("fff")]))
@@ -154,7 +150,7 @@ def test_calls_that_failed_in_earlier_runs_are_no_sign_of_an_outage(
 
 
 @pytest.mark.parametrize("count", [20, 200])
-def test_results_before_an_error_come_before_it(wire: Wire, api: GmailApi, count: int) -> None:
+def test_results_before_an_error_are_yielded_first(wire: Wire, api: GmailApi, count: int) -> None:
     wire.answer = lambda asked: (
         refused(403, "dailyLimitExceeded") if asked.id in ("7", "97") else message(asked)
     )
@@ -169,7 +165,7 @@ def test_results_before_an_error_come_before_it(wire: Wire, api: GmailApi, count
 PRECONDITION = refused(400, "failedPrecondition", "Precondition check failed.")
 
 
-def test_precondition_errors_are_retried_and_then_are_one_messages_own(
+def test_precondition_errors_are_retried_and_then_fail_their_message(
     wire: Wire, clock: ManualClock, api: GmailApi
 ) -> None:
     seen: Counter[str] = Counter()
@@ -188,7 +184,7 @@ def test_precondition_errors_are_retried_and_then_are_one_messages_own(
     assert api.usage.snapshot().units["messages.get"] == 59 * 20
 
 
-def test_unavailable_calls_count_in_a_row_only(wire: Wire, clock: ManualClock) -> None:
+def test_only_consecutive_unavailable_calls_count_as_an_outage(wire: Wire, clock: ManualClock) -> None:
     api = connect(wire, clock, quota=PLENTY, workers=1).mailbox().api
     broken = {f"{number:x}" for number in (*range(4), *range(20, 24), *range(40, 44))}
     wire.answer = lambda asked: Said(503, {}) if asked.id in broken else message(asked)
@@ -196,7 +192,7 @@ def test_unavailable_calls_count_in_a_row_only(wire: Wire, clock: ManualClock) -
     assert {result.call.key for result in results if result.error is not None} == broken
 
 
-def test_an_error_of_the_calls_themselves_comes_through(api: GmailApi) -> None:
+def test_an_error_of_the_calls_iterator_is_raised(api: GmailApi) -> None:
     def broken() -> Iterator[ApiCall]:
         yield from calls(api, 100)
         raise RateLimitError("the listing behind it failed")
@@ -205,7 +201,7 @@ def test_an_error_of_the_calls_themselves_comes_through(api: GmailApi) -> None:
         list(api.get_many(broken()))
 
 
-def test_fewer_answers_than_calls_is_an_error_of_ours(
+def test_fewer_results_than_calls_is_an_error(
     wire: Wire, api: GmailApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take = WorkerPool.next_results

@@ -63,7 +63,7 @@ class Wall:
     batches=st.booleans(),
     quota=st.sampled_from(["current", "legacy", 300, 1_200_000]),
 )
-def test_whatever_happens_every_call_has_one_answer(
+def test_under_any_faults_every_call_has_one_result(
     plan: list[str],
     sizes: list[int],
     count: int,
@@ -114,14 +114,16 @@ def test_whatever_happens_every_call_has_one_answer(
 
 @pytest.mark.parametrize("workers", [1, 5])
 @pytest.mark.parametrize("width", [1, 2, 3])
-def test_a_narrow_limit_ends_no_read_early(wire: Wire, clock: ManualClock, workers: int, width: int) -> None:
+def test_a_low_concurrency_limit_does_not_end_a_read_early(
+    wire: Wire, clock: ManualClock, workers: int, width: int
+) -> None:
     api = connect(wire, clock, quota=PLENTY, workers=workers).mailbox().api
     api._transport.concurrency._limit = width  # as after refusals
     assert len(list(api.get_many(calls(api, 96)))) == 96
 
 
 @pytest.mark.parametrize("workers", [1, 5])
-def test_answers_larger_than_the_buffer_end_no_read_early(
+def test_responses_larger_than_the_buffer_do_not_end_a_read_early(
     wire: Wire, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     monkeypatch.setattr(batch, "_BUFFER_BYTES", 1_000)

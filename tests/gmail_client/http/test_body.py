@@ -26,7 +26,7 @@ def response(content: bytes, **headers: str) -> requests.Response:
 
 
 @given(content=st.binary(max_size=300_000), compressed=st.booleans())
-def test_a_body_is_read_whole(content: bytes, compressed: bool) -> None:
+def test_a_body_is_read_completely(content: bytes, compressed: bool) -> None:
     if compressed:
         assert read_body(response(gzip.compress(content), content_encoding="gzip"), "x") == content
     else:
@@ -56,7 +56,7 @@ def test_a_small_body_that_becomes_large_takes_no_more_memory_than_the_limit() -
     [gzip.compress(b"x" * 1_000)[:-9], b"no gzip", zlib.compress(b"x")],
     ids=["truncated", "text", "zlib"],
 )
-def test_damaged_data_is_an_error_of_the_connection(content: bytes) -> None:
+def test_damaged_data_is_a_connection_error(content: bytes) -> None:
     with pytest.raises(OSError, match="gzip data"):
         read_body(response(content, content_encoding="gzip"), "x")
 
@@ -65,7 +65,7 @@ def test_an_empty_body_is_empty() -> None:
     assert read_body(response(b"", content_encoding="gzip"), "x") == b""
 
 
-def test_a_response_that_was_read_already_is_taken_as_it_is() -> None:
+def test_a_response_that_was_read_already_is_used() -> None:
     """Lakeflow's shared tests replace `Session.send`: their responses have content and no connection."""
     response = requests.Response()
     response.status_code = 200

@@ -26,14 +26,14 @@ def test_the_target_is_path_and_query(params: dict[str, object], query: str) -> 
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), st.text(alphabet=st.characters(exclude_categories=["Cs"]))))
-def test_any_text_stays_one_ascii_line(params: dict[str, str]) -> None:
+def test_any_text_is_encoded_as_one_ascii_line(params: dict[str, str]) -> None:
     target = ApiCall("messages.list", "/x", params).target
     assert target.isascii()
     assert not set(target) & set(" \r\n")
     assert dict(parse_qsl(urlsplit(target).query, keep_blank_values=True)) == params
 
 
-def test_usage_counts_by_method_and_since_a_moment() -> None:
+def test_usage_counts_by_method_and_since_a_snapshot() -> None:
     usage = QuotaUsage()
     usage.sent("messages.list")
     usage.spent("messages.list", 5, 100)

@@ -8,12 +8,12 @@ from gmail_client.http.concurrency import ConcurrencyLimiter
 from gmail_client.http.waiting import Stopped
 
 
-def test_it_starts_with_two_batches_of_twenty() -> None:
+def test_the_limit_starts_at_two_batches_of_twenty() -> None:
     limiter = ConcurrencyLimiter()
     assert (limiter.limit, limiter.batch_size) == (40, 20)
 
 
-def test_refusals_of_one_moment_halve_it_once() -> None:
+def test_simultaneous_refusals_halve_the_limit_once() -> None:
     limiter = ConcurrencyLimiter()
     marks = [limiter.acquire(10), limiter.acquire(10)]
     for mark in marks:
@@ -24,7 +24,7 @@ def test_refusals_of_one_moment_halve_it_once() -> None:
     assert limiter.limit == 10
 
 
-def test_it_never_closes() -> None:
+def test_the_limit_is_at_least_one() -> None:
     limiter = ConcurrencyLimiter()
     for _ in range(20):
         limiter.decrease(limiter.acquire(1))
@@ -32,7 +32,7 @@ def test_it_never_closes() -> None:
     assert (limiter.limit, limiter.batch_size) == (1, 1)
 
 
-def test_it_grows_back_but_no_wider_than_it_was() -> None:
+def test_the_limit_grows_back_to_its_start() -> None:
     limiter = ConcurrencyLimiter()
     limiter.decrease(limiter.acquire(1))
     assert limiter.limit == 20
@@ -41,14 +41,14 @@ def test_it_grows_back_but_no_wider_than_it_was() -> None:
     assert limiter.limit == 40
 
 
-def test_growing_back_takes_longer_than_narrowing() -> None:
+def test_growing_is_slower_than_shrinking() -> None:
     limiter = ConcurrencyLimiter()
     limiter.decrease(limiter.acquire(1))
     limiter.increase(20)
     assert limiter.limit == 21
 
 
-def test_more_than_the_width_goes_alone() -> None:
+def test_a_batch_above_the_limit_runs_alone() -> None:
     limiter = ConcurrencyLimiter(4)
     limiter.acquire(10)
     stop = threading.Event()
@@ -59,7 +59,7 @@ def test_more_than_the_width_goes_alone() -> None:
     limiter.acquire(1, stop)
 
 
-def test_never_more_inside_than_the_width() -> None:
+def test_calls_in_flight_stay_within_the_limit() -> None:
     limiter = ConcurrencyLimiter(6)
     inside, most = 0, 0
     lock = threading.Lock()

@@ -79,7 +79,7 @@ def judge(said: Said, method: str = "messages.get") -> GmailError:
         (Said(403, raw=b"<html>blocked</html>"), ForbiddenError),
     ],
 )
-def test_every_refusal_has_its_class(said: Said, kind: type[GmailError]) -> None:
+def test_every_error_response_has_its_class(said: Said, kind: type[GmailError]) -> None:
     error = judge(said)
     assert type(error) is kind
     assert (error.status, error.method) == (said.status, "messages.get")
@@ -91,7 +91,7 @@ def test_404_on_the_history_means_expired() -> None:
     assert type(judge(refused(404, "notFound"), "history.list")) is HistoryExpiredError
 
 
-def test_a_page_of_a_proxy_on_the_history_does_not_mean_expired() -> None:
+def test_a_404_from_a_proxy_does_not_mean_expired() -> None:
     assert type(judge(Said(404, raw=b"<html>"), "history.list")) is UnavailableError
 
 
@@ -109,12 +109,12 @@ def test_a_page_of_a_proxy_on_the_history_does_not_mean_expired() -> None:
         (refused(403, "rateLimitExceeded"), None),
     ],
 )
-def test_the_time_that_was_told(said: Said, retry_at: float | None) -> None:
+def test_the_retry_time(said: Said, retry_at: float | None) -> None:
     error: Any = judge(said)
     assert error.retry_at == retry_at
 
 
-def test_the_true_limit_is_read() -> None:
+def test_the_limit_is_read_from_the_error() -> None:
     error = judge(
         refused(
             403,
@@ -137,7 +137,7 @@ def test_the_true_limit_is_read() -> None:
         ({}, False),
     ],
 )
-def test_whose_limit_was_hit(metadata: dict[str, str], per_project: bool) -> None:
+def test_the_scope_of_the_limit(metadata: dict[str, str], per_project: bool) -> None:
     error = judge(refused(403, "rateLimitExceeded", **metadata))
     assert isinstance(error, RateLimitError)
     assert error.per_project is per_project
@@ -157,7 +157,7 @@ def test_whose_limit_was_hit(metadata: dict[str, str], per_project: bool) -> Non
         ("Too much.", False),
     ],
 )
-def test_whose_limit_was_hit_is_read_from_the_message(message: str, per_project: bool) -> None:
+def test_the_scope_of_the_limit_is_read_from_the_message(message: str, per_project: bool) -> None:
     error = judge(refused(403, "rateLimitExceeded", message))
     assert isinstance(error, RateLimitError)
     assert error.per_project is per_project
@@ -174,19 +174,19 @@ def test_the_latest_of_several_times_counts() -> None:
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "-1", "1e11", "1e300"])
-def test_times_that_are_no_moment_are_ignored(value: str) -> None:
+def test_invalid_times_are_ignored(value: str) -> None:
     assert judge(Said(503, raw=b"", headers={"Retry-After": value})).retry_at is None
     assert judge(refused(403, "rateLimitExceeded", window_start_time=value)).retry_at is None
 
 
 @pytest.mark.parametrize("value", ["", "0", "-3", "many", "6e3"])
-def test_a_limit_that_is_no_number_is_not_learned(value: str) -> None:
+def test_a_limit_that_is_not_a_number_is_ignored(value: str) -> None:
     error = judge(refused(403, "rateLimitExceeded", quota_limit_value=value))
     assert isinstance(error, RateLimitError)
     assert error.limit is None
 
 
-def test_the_link_that_enables_the_api_is_given() -> None:
+def test_the_link_that_enables_the_api_is_named() -> None:
     link = "https://console.developers.google.com/apis/api/gmail.googleapis.com/overview?project=42"
     in_text = judge(refused(403, "accessNotConfigured", f"Enable it by visiting {link} then retry."))
     in_details = judge(refused(403, "SERVICE_DISABLED", activationUrl=link))
@@ -208,7 +208,7 @@ def test_the_link_that_enables_the_api_is_given() -> None:
         (refused(400, "invalidArgument"), "labelIds"),
     ],
 )
-def test_the_fix_names_what_to_touch(said: Said, word: str) -> None:
+def test_the_fix_names_the_setting(said: Said, word: str) -> None:
     assert word in judge(said).fix
 
 
@@ -224,7 +224,7 @@ def test_the_fix_names_what_to_touch(said: Said, word: str) -> None:
         "-----BEGIN PRIVATE KEY-----\nMIIEv cut short",
     ],
 )
-def test_secrets_are_cut_out_of_messages(secret: str) -> None:
+def test_secrets_are_redacted_in_messages(secret: str) -> None:
     error = judge(refused(403, "forbidden", f"You sent {secret} to us"))
     hidden = secret.removeprefix("Bearer ").split("\n")[-1]
     assert hidden not in str(error)
@@ -272,7 +272,7 @@ ERRORS = st.fixed_dictionaries(
     retry_after=st.none() | st.text(max_size=30) | st.integers(-10, 10_000).map(str),
     method=st.sampled_from(["messages.get", "history.list", "batch"]),
 )
-def test_any_answer_becomes_one_of_ours(
+def test_any_response_becomes_a_gmail_error(
     status: int, content: bytes, retry_after: str | None, method: str
 ) -> None:
     headers = {} if retry_after is None else {"Retry-After": retry_after}

@@ -38,7 +38,7 @@ def read(api: GmailApi, first: int, last: int) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize("first", [0, 30, 55])
-def test_many_messages_in_a_row_that_are_not_served_hold_no_other_up(
+def test_many_consecutive_unavailable_messages_do_not_stop_the_others(
     wire: Wire, api: GmailApi, first: int
 ) -> None:
     broken = {f"{number:x}" for number in range(first, first + 19)}
@@ -51,7 +51,7 @@ def test_many_messages_in_a_row_that_are_not_served_hold_no_other_up(
     assert spent["messages.get"] + spent.get("getProfile", 0) <= (61 + 3) * 20 + 3
 
 
-def test_messages_that_are_not_served_after_others_are_never_an_outage(wire: Wire, api: GmailApi) -> None:
+def test_unavailable_messages_after_served_ones_are_not_an_outage(wire: Wire, api: GmailApi) -> None:
     broken = {f"{number:x}" for number in range(1, 100)}
     wire.answer = answering(broken)
     assert read(api, 0, 100) == ({"0"}, broken)
@@ -59,7 +59,7 @@ def test_messages_that_are_not_served_after_others_are_never_an_outage(wire: Wir
     assert read(api, 1, 40) == (set(), {f"{number:x}" for number in range(1, 40)})
 
 
-def test_a_probe_that_is_not_found_any_more_was_served(wire: Wire, api: GmailApi) -> None:
+def test_a_probe_that_returns_not_found_counts_as_served(wire: Wire, api: GmailApi) -> None:
     wire.answer = lambda asked: message(asked)
     read(api, 0, 1)
     broken = {f"{number:x}" for number in range(1, 30)}
@@ -80,14 +80,14 @@ def test_an_outage_ends_the_read_at_the_first_probe(wire: Wire, api: GmailApi, s
     assert api.usage.snapshot().total_units == served * 20
 
 
-def test_gets_that_all_fail_end_the_read_although_the_profile_is_served(wire: Wire, api: GmailApi) -> None:
+def test_if_all_gets_fail_the_read_ends_although_the_profile_is_served(wire: Wire, api: GmailApi) -> None:
     wire.answer = lambda asked: PROFILE if asked.id == "profile" else DOWN
     with pytest.raises(UnavailableError):
         read(api, 0, 1_000)
     assert len(wire.asked) <= 20 * 8 + 4
 
 
-def test_what_a_probe_is_refused_for_is_raised(wire: Wire, api: GmailApi) -> None:
+def test_the_error_of_a_refused_probe_is_raised(wire: Wire, api: GmailApi) -> None:
     wire.answer = answering({f"{number:x}" for number in range(30)}, refused(401, "authError"))
     with pytest.raises(CredentialsError):
         read(api, 0, 30)

@@ -27,7 +27,7 @@ def test_the_request_is_multipart_as_the_standard_library_reads_it() -> None:
     assert [part.get_payload() for part in parts] == [f"GET {target} HTTP/1.1\r\n" for target in TARGETS]
 
 
-def test_parts_are_told_apart_by_id_in_any_order() -> None:
+def test_parts_are_matched_by_id_in_any_order() -> None:
     found = decode_batch(*_answer([("part-2", Said(json={"n": 2})), ("part-0", Said(404, {"n": 0}))]))
     assert {number: (part.status, part.content) for number, part in found.items()} == {
         2: (200, b'{"n": 2}'),
@@ -40,7 +40,7 @@ def test_a_part_has_its_own_headers() -> None:
     assert found[0].headers["retry-after"] == "7"
 
 
-def test_line_feeds_alone_will_do() -> None:
+def test_bare_line_feeds_are_accepted() -> None:
     content, kind = _answer([("part-0", Said(json={"a": 1})), ("part-1", Said(json={"a": 2}))])
     found = decode_batch(content.replace(b"\r\n", b"\n"), kind)
     assert [json.loads(found[number].content) for number in (0, 1)] == [{"a": 1}, {"a": 2}]
@@ -54,19 +54,19 @@ def test_line_feeds_alone_will_do() -> None:
         "multipart/mixed; boundary=batch_foobar; charset=UTF-8",
     ],
 )
-def test_the_boundary_is_found_however_it_is_written(kind: str) -> None:
+def test_the_boundary_is_found_in_any_notation(kind: str) -> None:
     content, _ = _answer([("part-0", Said(json={}))])
     assert set(decode_batch(content, kind)) == {0}
 
 
-def test_a_boundary_that_begins_another_is_not_taken_for_it() -> None:
+def test_a_boundary_that_is_a_prefix_of_another_is_not_confused() -> None:
     inner = b"--batch_foobar_2\r\nnot a delimiter\r\n--batch_foobars\r\n"
     found = decode_batch(*_answer([("part-0", Said(raw=inner)), ("part-1", Said(json={}))]))
     assert found[0].content == inner
     assert set(found) == {0, 1}
 
 
-def test_what_lies_around_the_parts_is_ignored() -> None:
+def test_preamble_and_epilogue_are_ignored() -> None:
     content, kind = _answer([("part-0", Said(json={}))])
     assert set(decode_batch(b"preamble\r\n" + content + b"\r\n--batch_foobar\r\nepilogue", kind)) == {0}
 
@@ -86,11 +86,11 @@ def test_what_lies_around_the_parts_is_ignored() -> None:
         (b"--x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{}\r\n--x--", "multipart/mixed; boundary=x"),
     ],
 )
-def test_what_answers_nothing_is_left_out(content: bytes, kind: str) -> None:
+def test_parts_without_a_matching_call_are_ignored(content: bytes, kind: str) -> None:
     assert decode_batch(content, kind) == {}
 
 
-def test_of_two_answers_to_one_call_the_first_counts() -> None:
+def test_the_first_of_two_responses_to_a_call_counts() -> None:
     found = decode_batch(*_answer([("part-0", Said(json=1)), ("part-0", Said(json=2))]))
     assert found[0].content == b"1"
 
@@ -110,7 +110,7 @@ BODIES = st.lists(BODY, min_size=1, max_size=8)
 
 @settings(deadline=None)
 @given(bodies=BODIES, statuses=st.lists(st.integers(100, 599), min_size=8, max_size=8), data=st.data())
-def test_any_bytes_come_through(bodies: list[bytes], statuses: list[int], data: st.DataObject) -> None:
+def test_any_bytes_are_kept(bodies: list[bytes], statuses: list[int], data: st.DataObject) -> None:
     assume(not any(b"--batch_foobar" in body for body in bodies))
     parts = [(f"part-{number}", Said(statuses[number], raw=body)) for number, body in enumerate(bodies)]
     found = decode_batch(*_answer(data.draw(st.permutations(parts))))
@@ -121,7 +121,7 @@ def test_any_bytes_come_through(bodies: list[bytes], statuses: list[int], data: 
 
 @settings(deadline=None)
 @given(bodies=BODIES, data=st.data())
-def test_an_answer_cut_anywhere_gives_whole_parts_only(bodies: list[bytes], data: st.DataObject) -> None:
+def test_a_truncated_response_gives_complete_parts_only(bodies: list[bytes], data: st.DataObject) -> None:
     assume(not any(b"--batch_foobar" in body for body in bodies))
     content, kind = _answer([(f"part-{number}", Said(raw=body)) for number, body in enumerate(bodies)])
     cut = data.draw(st.integers(0, len(content)))

@@ -29,7 +29,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def test_the_way_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
     assert route_to("https://gmail.googleapis.com").proxies["https"] == "http://proxy.test:3128"
 
@@ -50,14 +50,14 @@ def test_hosts_without_proxy_are_reached_directly(monkeypatch: pytest.MonkeyPatc
         "https://127.0.0.1",
     ],
 )
-def test_this_machine_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+def test_loopback_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch, root: str) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://proxy.test:3128")
     assert route_to(root).proxies == {}
     assert route_to("https://gmail.googleapis.com").proxies
 
 
-def test_certificates_of_the_company_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ca_bundle_of_the_environment_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert route_to("https://gmail.googleapis.com").verify is True
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/company.pem")
     assert route_to("https://gmail.googleapis.com").verify == "/etc/company.pem"
@@ -117,7 +117,7 @@ def test_a_response_that_never_ends_ends_at_the_deadline(
         client.mailbox().api.label("INBOX")
 
 
-def test_a_connection_is_used_again_after_a_response() -> None:
+def test_a_connection_is_reused_after_a_response() -> None:
     with Emulator(messages=3) as gmail:
         session = new_session()
         for _ in range(3):

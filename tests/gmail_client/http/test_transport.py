@@ -53,7 +53,7 @@ def get(api: GmailApi) -> dict[str, Any]:
     return api.label("INBOX")
 
 
-def test_a_request_asks_for_gzip_and_carries_the_token(wire: Wire, api: GmailApi) -> None:
+def test_a_request_accepts_gzip_and_carries_the_token(wire: Wire, api: GmailApi) -> None:
     get(api)
     request = wire.requests[-1]
     assert request.url == f"{API}/gmail/v1/users/me/labels/INBOX?prettyPrint=false"
@@ -85,7 +85,7 @@ TRANSIENT: list[Said | BaseException] = [
 
 
 @pytest.mark.parametrize("trouble", TRANSIENT, ids=lambda trouble: repr(trouble)[:40])
-def test_passing_trouble_is_waited_out(
+def test_transient_errors_are_retried(
     wire: Wire, clock: ManualClock, api: GmailApi, trouble: Said | BaseException
 ) -> None:
     first(wire, trouble, trouble)
@@ -96,7 +96,7 @@ def test_passing_trouble_is_waited_out(
 
 
 @pytest.mark.parametrize("trouble", TRANSIENT, ids=lambda trouble: repr(trouble)[:40])
-def test_lasting_trouble_ends_within_bounds_as_ours(
+def test_lasting_transient_errors_end_in_bounded_time(
     wire: Wire, clock: ManualClock, api: GmailApi, trouble: Said | BaseException
 ) -> None:
     def answer(_: Asked) -> Said:
@@ -125,7 +125,7 @@ def test_lasting_trouble_ends_within_bounds_as_ours(
         (refused(404, "notFound"), NotFoundError),
     ],
 )
-def test_what_waiting_cannot_mend_fails_at_once(
+def test_permanent_errors_fail_at_once(
     wire: Wire, clock: ManualClock, api: GmailApi, said: Said, kind: type[GmailError]
 ) -> None:
     first(wire, said)
@@ -148,9 +148,7 @@ def precondition_on(wire: Wire, *paths: str, times: int = 1_000) -> None:
     wire.answer = answer
 
 
-def test_a_precondition_error_that_passes_is_waited_out(
-    wire: Wire, clock: ManualClock, api: GmailApi
-) -> None:
+def test_a_transient_precondition_error_is_retried(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
     precondition_on(wire, "messages", "profile", times=2)
     assert list(api.list_messages()) == [[]]
     assert api.profile()["emailAddress"] == "ada@b.test"
@@ -180,14 +178,16 @@ def test_a_server_without_the_method_is_named(wire: Wire, api: GmailApi) -> None
     assert "GMAIL_API_ROOT" in caught.value.fix
 
 
-def test_it_waits_for_the_time_that_was_told(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+def test_it_waits_until_the_retry_time(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
     start = clock.now
     first(wire, refused(403, "rateLimitExceeded", window_start_time=str(int(start) - 20)))
     get(api)
     assert 40 <= clock.now - start <= 42
 
 
-def test_one_refusal_holds_up_the_whole_mailbox(wire: Wire, clock: ManualClock, client: GmailClient) -> None:
+def test_one_rate_limit_error_pauses_the_whole_mailbox(
+    wire: Wire, clock: ManualClock, client: GmailClient
+) -> None:
     first(
         wire,
         refused(403, "rateLimitExceeded", window_start_time=str(int(clock.now))),
@@ -198,9 +198,7 @@ def test_one_refusal_holds_up_the_whole_mailbox(wire: Wire, clock: ManualClock, 
     assert clock.now - 1_800_000_000 >= 60
 
 
-def test_the_true_limit_is_learned_from_a_refusal(
-    wire: Wire, clock: ManualClock, client: GmailClient
-) -> None:
+def test_the_limit_is_learned_from_an_error(wire: Wire, clock: ManualClock, client: GmailClient) -> None:
     first(wire, refused(403, "rateLimitExceeded", quota_limit="PerUser", quota_limit_value="15000"))
     get(client.mailbox().api)
     assert client.mailbox().api._transport._user_limiter.limit == 15_000
@@ -216,7 +214,7 @@ def test_the_project_limit_is_learned_by_the_project(
     assert client._project_limiter.limit == 900_000
 
 
-def test_a_wait_of_a_day_is_not_begun(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+def test_it_does_not_wait_for_a_day(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
     first(wire, Said(429, {"error": {"message": "no"}}, headers={"Retry-After": "86400"}))
     with pytest.raises(GmailError):
         get(api)
@@ -245,7 +243,7 @@ def test_an_access_token_alone_is_not_renewed(wire: Wire, clock: ManualClock) ->
     assert len(wire.requests) == 1
 
 
-def test_a_revoked_grant_ends_it(wire: Wire, api: GmailApi) -> None:
+def test_a_revoked_grant_ends_the_retries(wire: Wire, api: GmailApi) -> None:
     wire.answer = lambda _: refused(401, "authError")
     get_token = wire.token_answer
     wire.token_answer = lambda form: (
@@ -255,14 +253,14 @@ def test_a_revoked_grant_ends_it(wire: Wire, api: GmailApi) -> None:
         get(api)
 
 
-def test_units_are_reserved_before_a_call_goes_out(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
+def test_units_are_reserved_before_a_call_is_sent(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
     for _ in range(50):
         assert [answer.error for answer in api.get_many([api.message_call("1")])] == [None]
     assert clock.now - 1_800_000_000 >= 50 * 20 / 100 - 7
     assert api.usage.snapshot().waited == pytest.approx(clock.now - 1_800_000_000, abs=0.1)
 
 
-def test_a_long_wait_is_told(
+def test_a_long_wait_is_reported(
     wire: Wire, clock: ManualClock, api: GmailApi, caplog: pytest.LogCaptureFixture
 ) -> None:
     first(wire, Said(500, {}), refused(403, "rateLimitExceeded", window_start_time=str(int(clock.now))))
@@ -304,7 +302,7 @@ SAID = st.sampled_from([trouble for trouble in TRANSIENT if isinstance(trouble, 
 
 @settings(deadline=None, max_examples=60)
 @given(answers=st.lists(SAID, max_size=12))
-def test_any_run_of_answers_ends_in_json_or_in_one_of_ours(answers: list[Said]) -> None:
+def test_any_sequence_of_responses_ends_in_json_or_a_gmail_error(answers: list[Said]) -> None:
     wire, clock = Wire(message), ManualClock()
     api = connect(wire, clock).mailbox().api
     first(wire, *answers)

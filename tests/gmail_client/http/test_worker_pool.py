@@ -114,7 +114,7 @@ def test_an_error_comes_after_the_results_before_it_and_ends_the_other_threads_w
     assert performed == ["a"]
 
 
-def test_what_is_in_flight_at_a_stop_is_still_returned() -> None:
+def test_results_in_flight_at_a_stop_are_returned() -> None:
     gate, stop = Gate(), threading.Event()
     with WorkerPool(1, gate, stop) as pool:
         pool.submit(batch("in flight"))
@@ -146,7 +146,7 @@ def test_a_stop_while_the_consumer_waits_is_noticed() -> None:
         pool.raise_error()
 
 
-def test_a_request_that_hangs_does_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_request_does_not_delay_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_pool, "_DRAIN_SECONDS", 0.0)
     monkeypatch.setattr(worker_pool, "_JOIN_SECONDS", 0.0)
     gate, stop = Gate(), threading.Event()

@@ -86,7 +86,7 @@ EMAIL = EMAIL.filter(lambda email: ".." not in email)
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(NAME, EMAIL), max_size=6))
-def test_what_pythons_package_writes_comes_back(people: list[tuple[str, str]]) -> None:
+def test_addresses_written_by_pythons_email_package_are_parsed(people: list[tuple[str, str]]) -> None:
     value = ", ".join(str(Judge(name, addr_spec=email)) for name, email in people)
     assert pairs(value) == [(name or None, email) for name, email in people]
 

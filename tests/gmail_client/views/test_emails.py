@@ -83,7 +83,7 @@ def test_a_whole_row() -> None:
     }
 
 
-def test_what_was_not_read_is_null_and_what_is_empty_is_empty() -> None:
+def test_missing_values_are_null_and_empty_values_are_empty() -> None:
     minimal = email_row(mail(), LABELS)
     assert (minimal["to_recipients"], minimal["subject"], minimal["is_bulk"]) == (None, None, None)
     assert (minimal["body_text"], minimal["attachment_count"]) == (None, None)

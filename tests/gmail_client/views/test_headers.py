@@ -27,7 +27,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
     st.datetimes(datetime(1901, 1, 1), datetime(2261, 1, 1)),
     st.integers(-14 * 60, 14 * 60),
 )
-def test_dates_come_back(naive: datetime, minutes: int) -> None:
+def test_formatted_dates_are_parsed(naive: datetime, minutes: int) -> None:
     moment = naive.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))
     assert parse_date(format_datetime(moment)) == moment
 
@@ -51,14 +51,14 @@ def test_dates(value: str, expected: datetime | None) -> None:
 
 @settings(deadline=None)
 @given(ANY_TEXT | st.text(st.sampled_from("0123456789:+- JanMonGMT,")))
-def test_any_date_is_a_moment_or_nothing(value: str) -> None:
+def test_any_date_is_a_timestamp_or_null(value: str) -> None:
     moment = parse_date(value)
     assert moment is None or (moment.tzinfo is UTC and 1900 <= moment.year <= 2261)
 
 
 @settings(deadline=None)
 @given(st.one_of(st.none(), st.integers(), ANY_TEXT))
-def test_any_internal_date_is_a_moment_or_nothing(value: str | int | None) -> None:
+def test_any_internal_date_is_a_timestamp_or_null(value: str | int | None) -> None:
     moment = from_milliseconds(value)
     assert moment is None or 1900 <= moment.year <= 2261
 
@@ -70,7 +70,7 @@ def test_internal_dates_keep_milliseconds() -> None:
 
 @settings(deadline=None)
 @given(st.text(st.characters(categories=("L", "N", "P")), min_size=1))
-def test_encoded_words_come_back(text: str) -> None:
+def test_encoded_words_round_trip(text: str) -> None:
     encoded = str(Header(text, "utf-8").encode(maxlinelen=60, linesep="")).replace("\n", "")
     assert decode_words(encoded) == text
 

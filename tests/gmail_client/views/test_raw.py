@@ -26,7 +26,7 @@ def composed() -> bytes:
     return message.as_bytes()
 
 
-def test_raw_gives_what_full_gives() -> None:
+def test_raw_equals_full() -> None:
     raw = composed()
     message = {"id": "18c2a0", "raw": base64.urlsafe_b64encode(raw).decode()}
     full, row = email_row(message_of(raw), {}), email_row(message, {})

@@ -22,7 +22,7 @@ def fields(schema: pa.Schema) -> Iterator[pa.Field]:
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-def test_every_column_is_described_and_named_as_sql_likes_it(view: View) -> None:
+def test_every_column_has_a_description_and_an_sql_name(view: View) -> None:
     assert set(view.primary_key) <= set(view.schema.names)
     for field in fields(view.schema):
         assert describe(field).endswith(".") or describe(field).endswith("UTC.")

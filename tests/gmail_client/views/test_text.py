@@ -134,7 +134,7 @@ def test_clean_decoding_agrees_with_its_two_steps(text: str) -> None:
 @given(
     st.text(), st.sampled_from(["utf-8", "utf-16", "iso-2022-jp", "shift_jis", "koi8-r", "gb18030", "utf-7"])
 )
-def test_text_comes_back_in_its_charset(text: str, charset: str) -> None:
+def test_text_round_trips_in_its_charset(text: str, charset: str) -> None:
     try:
         data = text.encode(charset)
     except UnicodeEncodeError:
@@ -155,7 +155,7 @@ def test_an_unusable_charset_gives_text(charset: str, data: bytes) -> None:
 
 @settings(deadline=None)
 @given(st.binary(), st.booleans())
-def test_base64_comes_back_without_padding_too(data: bytes, padded: bool) -> None:
+def test_base64_without_padding_is_decoded(data: bytes, padded: bool) -> None:
     text = base64.urlsafe_b64encode(data).decode()
     assert decode_base64url(text if padded else text.rstrip("=")) == data
 

@@ -61,7 +61,7 @@ print("COUNTS " + json.dumps({**counts, "streamed": streamed}))
 
 @pytest.mark.slow
 @pytest.mark.spark
-def test_the_single_file_reads_all_tables_where_nothing_is_installed(tmp_path: Path) -> None:
+def test_the_single_file_reads_all_tables_without_an_installation(tmp_path: Path) -> None:
     if not CLEAN.exists():
         pytest.skip("the clean interpreter is missing: scripts/serverless-env makes it")
     write_file(tmp_path / "file")
@@ -93,7 +93,7 @@ def test_the_single_file_reads_all_tables_where_nothing_is_installed(tmp_path: P
         assert max(streamed) <= 20
 
 
-def test_the_single_file_is_python_that_offers_the_documents_names(tmp_path: Path) -> None:
+def test_the_single_file_defines_the_documented_names(tmp_path: Path) -> None:
     path = write_file(tmp_path)
     assert path.name == FILE_NAME
     tree = ast.parse(path.read_text("utf-8"))
@@ -119,7 +119,7 @@ _PACKAGES_WITHIN_PACKAGES = {
 }
 
 
-def test_packages_within_packages_are_carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_subpackages_are_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in _PACKAGES_WITHIN_PACKAGES.items():
         path = tmp_path / "sources" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ sys.exit(0 if again == rows > 0 else f"{again} rows of {rows}")
 """
 
 
-def test_the_single_files_readers_unpickle_where_the_file_is_not(tmp_path: Path) -> None:
+def test_readers_of_the_single_file_unpickle_without_the_file(tmp_path: Path) -> None:
     write_file(tmp_path / "file")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -198,7 +198,7 @@ def test_the_single_files_readers_unpickle_where_the_file_is_not(tmp_path: Path)
             assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_the_wheel_holds_the_frameworks_namespace_and_nothing_of_its_own(tmp_path: Path) -> None:
+def test_the_wheel_has_the_namespace_of_the_framework_but_none_of_its_code(tmp_path: Path) -> None:
     path = write_wheel(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     with zipfile.ZipFile(path) as wheel:
@@ -213,7 +213,7 @@ def test_the_wheel_holds_the_frameworks_namespace_and_nothing_of_its_own(tmp_pat
     assert write_wheel(tmp_path / "again").read_bytes() == path.read_bytes()
 
 
-def test_the_tree_stands_by_itself(tmp_path: Path) -> None:
+def test_the_tree_is_self_contained(tmp_path: Path) -> None:
     source = write_tree(tmp_path)
     assert source == tmp_path / "src/databricks/labs/community_connector/sources/gmail"
     assert {"README.md", "connector_spec.yaml", "gmail.py", FILE_NAME} <= {p.name for p in source.iterdir()}
@@ -235,7 +235,7 @@ def test_the_tree_stands_by_itself(tmp_path: Path) -> None:
     assert done.stdout.split() == [str(source / "lakeflow_entry/connector.py"), "10"]
 
 
-def test_the_imports_of_the_documentation_work_beside_the_single_file(tmp_path: Path) -> None:
+def test_the_documented_imports_work_next_to_the_single_file(tmp_path: Path) -> None:
     write_project(tmp_path)
     program = (
         "from pipeline.ingestion_pipeline import ingest\n"
@@ -266,7 +266,7 @@ def test_the_dependencies_have_the_bounds_of_the_project(tmp_path: Path) -> None
     assert all("<" in requirement for requirement in tree)
 
 
-def test_the_tree_replaces_the_source_that_was_there(tmp_path: Path) -> None:
+def test_the_tree_replaces_an_existing_source(tmp_path: Path) -> None:
     source = write_tree(tmp_path)
     files = sorted(path.relative_to(source) for path in source.rglob("*"))
     (source / "screenshots").mkdir()
@@ -294,7 +294,7 @@ def test_the_connector_spec_allows_every_table_option(tmp_path: Path) -> None:
     assert secrets == {"client_secret", "refresh_token", "service_account_json"}
 
 
-def test_the_command_writes_what_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_requested_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bundle", "--file", str(tmp_path / "f"), "--wheel", str(tmp_path / "w")]) == 0
     told = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert [path.exists() for path in told] == [True, True]

@@ -42,13 +42,13 @@ def test_the_higher_sequence_wins_and_a_repeated_batch_is_written_once(tmp_path:
     assert target.count() == 1
 
 
-def test_other_keys_hold_one_row_each_the_latest(tmp_path: Path) -> None:
+def test_other_keys_keep_the_latest_row(tmp_path: Path) -> None:
     target = sink(tmp_path, keys=("threadId",))
     target.upsert(rows(("a", "t", 1), ("b", "t", 3), ("c", "t", 2)), "s", 0)
     assert stored(target, "id", "threadId") == [("b", "t")]
 
 
-def test_every_version_is_kept_with_its_span(tmp_path: Path) -> None:
+def test_every_version_is_kept_with_its_validity(tmp_path: Path) -> None:
     target = sink(tmp_path, scd="SCD_TYPE_2")
     target.upsert(rows(("a", "one", 5), ("b", "b", 6)), "s", 0)
     target.upsert(rows(("a", "two", 8)), "s", 1)
@@ -78,7 +78,7 @@ def test_versions_of_a_snapshot(tmp_path: Path) -> None:
     assert target.present().keys() == {("a",), ("c",)}
 
 
-def test_rows_that_left_can_be_kept_with_their_time(tmp_path: Path) -> None:
+def test_deleted_rows_can_be_kept_with_the_time(tmp_path: Path) -> None:
     target = sink(tmp_path, keep_deleted=True)
     target.upsert(rows(("a", "a", 1), ("b", "b", 1)), "s", 0)
     target.delete(rows(("a", None, 2)), "d", 0)
@@ -88,7 +88,7 @@ def test_rows_that_left_can_be_kept_with_their_time(tmp_path: Path) -> None:
     assert target.present() == {("a",): 3, ("b",): 1}
 
 
-def test_append_only_keeps_everything_that_came(tmp_path: Path) -> None:
+def test_append_only_keeps_every_row(tmp_path: Path) -> None:
     target = sink(tmp_path, scd="APPEND_ONLY")
     target.upsert(rows(("a", "a", 1)), "s", 0)
     target.upsert(rows(("a", "a", 2)), "s", 1)
@@ -97,7 +97,7 @@ def test_append_only_keeps_everything_that_came(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scd", ["SCD_TYPE_1", "SCD_TYPE_2"])
-def test_rows_leave_by_key(tmp_path: Path, scd: Any) -> None:
+def test_rows_are_deleted_by_key(tmp_path: Path, scd: Any) -> None:
     target = sink(tmp_path, scd=scd)
     target.upsert(rows(("a", "a", 1), ("b", "b", 1)), "s", 0)
     target.delete_keys([("a",)], 7)

@@ -75,7 +75,7 @@ class Life:
 @pytest.mark.parametrize(
     ("scd", "keep"), [("SCD_TYPE_1", False), ("SCD_TYPE_1", True), ("SCD_TYPE_2", False)]
 )
-def test_changes_touch_their_rows_alone(tmp_path: Path, scd: Scd, keep: bool) -> None:
+def test_changes_update_only_their_rows(tmp_path: Path, scd: Scd, keep: bool) -> None:
     life = Life(tmp_path, scd, keep)
     life.name(Label_1="Work")
     life.write(message("a", "INBOX", "Label_1", attachments=2), message("b"), message("c", "Label_1"))
@@ -92,7 +92,7 @@ def test_changes_touch_their_rows_alone(tmp_path: Path, scd: Scd, keep: bool) ->
     life.check()
 
 
-def test_another_formula_and_a_lost_table(tmp_path: Path) -> None:
+def test_a_new_formula_version_and_a_lost_table(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.write(message("a", attachments=1), message("b"))
     life.labels = None  # type: ignore[assignment] # a spec without labels
@@ -161,7 +161,7 @@ STEP = st.one_of(
         ("write", 4, ()),
     ]
 )
-def test_any_life_ends_as_a_whole_computation_would(
+def test_any_history_of_steps_equals_a_full_computation(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, ...]]
 ) -> None:
     life = Life(tmp_path_factory.mktemp("lake"))

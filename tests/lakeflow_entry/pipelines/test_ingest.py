@@ -57,7 +57,7 @@ def truth(gmail: Emulator, table: str, **filters: Any) -> dict[str, Any]:
     return {row[key]: comparable(json_row(table, row)) for row in gmail.truth(table, **filters)}
 
 
-def test_the_documents_spec_ends_as_the_mailbox_is(
+def test_the_documented_spec_gives_the_tables_of_the_mailbox(
     spark: SparkSession, gmail: Emulator, connect: Connect, tmp_path: Path
 ) -> None:
     lake = tmp_path / "lake"
@@ -80,7 +80,7 @@ def test_the_documents_spec_ends_as_the_mailbox_is(
 
 
 @pytest.mark.slow
-def test_derived_tables_of_the_spec_follow(
+def test_derived_tables_of_the_spec_are_updated(
     spark: SparkSession, gmail: Emulator, connect: Connect, tmp_path: Path
 ) -> None:
     whole = spec(connect(gmail), "messages", "labels", *VIEWS)
@@ -114,7 +114,7 @@ def test_derived_tables_are_not_declared(spark: SparkSession) -> None:
 
 
 @pytest.mark.slow
-def test_what_an_expired_history_hid_is_found_by_comparison(
+def test_changes_in_an_expired_history_are_found_by_reconciliation(
     spark: SparkSession, gmail: Emulator, connect: Connect, tmp_path: Path
 ) -> None:
     pipeline = spec(connect(gmail), "messages", max_records_per_batch="15")
@@ -169,7 +169,7 @@ def test_a_delete_flow_that_starts_after_the_history_expired_leaves_no_rows(
 
 
 @pytest.mark.slow
-def test_a_mass_deletion_is_not_believed_at_once(
+def test_a_mass_deletion_is_not_applied_at_once(
     spark: SparkSession, connect: Connect, tmp_path: Path
 ) -> None:
     with Emulator(messages=160, seed=8, mean_json_kb=1.0) as gmail:
@@ -188,7 +188,7 @@ def test_a_mass_deletion_is_not_believed_at_once(
         assert ids == {row["id"] for row in gmail.truth("messages")}
 
 
-def test_options_travel_as_spark_takes_them() -> None:
+def test_options_are_passed_as_spark_accepts_them() -> None:
     entry = Spec.parse(
         spec("c", "messages", labelIds=["INBOX", "STARRED"], includeSpamTrash=True, maxResults=5, q="a:b")
     ).tables[0]
@@ -200,7 +200,7 @@ def test_options_travel_as_spark_takes_them() -> None:
     }
 
 
-def test_an_object_store_needs_a_place_for_checkpoints(spark: SparkSession) -> None:
+def test_an_object_store_needs_a_checkpoint_location(spark: SparkSession) -> None:
     with pytest.raises(ConfigurationError, match="checkpoints"):
         ingest(spark, spec("c", "labels"), lake="s3://bucket/lake")
 
@@ -236,7 +236,7 @@ def test_on_databricks_the_pipeline_is_declared(spark: SparkSession) -> None:
     assert json.dumps([name for name, _ in told.calls]).count("create_streaming_table") == 2
 
 
-def test_one_source_goes_to_several_destinations(spark: SparkSession) -> None:
+def test_one_table_is_written_to_several_destinations(spark: SparkSession) -> None:
     objects = [
         {
             "table": {
@@ -279,7 +279,7 @@ def test_one_source_is_read_into_several_tables(
     assert stored(tmp_path, "sent") == truth(gmail, "messages", label_ids=["SENT"])
 
 
-def test_open_source_pipelines_take_appended_tables_alone(spark: SparkSession) -> None:
+def test_open_source_pipelines_accept_only_append_tables(spark: SparkSession) -> None:
     pipelines = pytest.importorskip("pyspark.pipelines")
     from pyspark.pipelines.graph_element_registry import graph_element_registration_context
 

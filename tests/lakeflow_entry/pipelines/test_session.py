@@ -12,9 +12,7 @@ from gmail_client.errors import ConfigurationError
 from lakeflow_entry.pipelines.session import require_java, worker_python
 
 
-def test_a_missing_java_is_named_with_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_missing_java_is_named_with_its_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigurationError, match="Java was not found") as caught:

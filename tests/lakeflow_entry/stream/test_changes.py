@@ -82,7 +82,7 @@ def test_mail_that_arrives_during_the_listing_of_a_reload_is_read(table: str) ->
 
 
 @pytest.mark.parametrize("table", ["messages", "threads"])
-def test_a_changed_row_is_not_older_than_the_record_that_brought_it(table: str) -> None:
+def test_a_changed_row_is_not_older_than_its_history_record(table: str) -> None:
     with Emulator(messages=20, seed=2, mean_json_kb=1.0) as gmail:
         api = client_of(gmail).mailbox().api
         reader = ChangeReader(api, table, options(table))

@@ -85,7 +85,7 @@ LIVES = st.lists(
 @pytest.mark.parametrize("table", ["messages", "threads"])
 @lives(60)
 @given(filters=st.sampled_from(sorted(FILTERS)), several=LIVES)
-def test_killed_at_random_the_target_equals_the_mailbox(
+def test_the_target_equals_the_mailbox_after_random_kills(
     table: str, reader: str, filters: str, several: list[Life]
 ) -> None:
     gmail = MemoryGmail(14)
@@ -103,7 +103,7 @@ def test_killed_at_random_the_target_equals_the_mailbox(
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("table", ["messages", "threads"])
-def test_killed_at_every_step_of_a_load_the_target_equals_the_mailbox(table: str, reader: str) -> None:
+def test_the_target_equals_the_mailbox_after_a_kill_at_every_step_of_a_load(table: str, reader: str) -> None:
     for limit, arrivals, reloads in itertools.product((5, 1_000), (0, 6), (False, True)):
         for step in range(100):
             gmail = MemoryGmail(14)
@@ -130,7 +130,7 @@ def test_killed_at_every_step_of_a_load_the_target_equals_the_mailbox(table: str
 @pytest.mark.parametrize("reader", ["stream reader", "framework"])
 @pytest.mark.parametrize("table", ["messages", "threads"])
 @pytest.mark.parametrize("flow", FLOWS)
-def test_killed_at_every_step_of_a_run_the_target_equals_the_mailbox(
+def test_the_target_equals_the_mailbox_after_a_kill_at_every_step_of_a_run(
     table: str, reader: str, flow: str
 ) -> None:
     for seed, expires in itertools.product(range(2), EXPIRIES):
@@ -157,7 +157,7 @@ def test_killed_at_every_step_of_a_run_the_target_equals_the_mailbox(
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("table", ["messages", "threads"])
 @pytest.mark.parametrize("expires", [False, True])
-def test_new_mail_that_the_search_finds_late_comes_with_the_next_changes(
+def test_new_mail_that_the_search_finds_late_is_delivered_with_the_next_changes(
     table: str, reader: str, expires: bool
 ) -> None:
     for dies in (None, *range(12)):
@@ -180,7 +180,7 @@ def test_new_mail_that_the_search_finds_late_comes_with_the_next_changes(
         streams.assert_equal()
 
 
-def test_what_was_delivered_is_not_fetched_again_with_late_mail() -> None:
+def test_delivered_messages_are_not_fetched_again_with_late_mail() -> None:
     gmail = MemoryGmail(6)
     streams = Streams(gmail, "stream reader", "messages", "search")
     streams.run()

@@ -13,7 +13,7 @@ from lakeflow_entry.stream.history import HistoryRange
 from lakeflow_entry.stream.offsets import NEW, Offset
 
 
-def test_a_slice_ends_at_its_limit_and_the_next_one_goes_on_there() -> None:
+def test_a_slice_ends_at_its_limit_and_the_next_one_continues_there() -> None:
     gmail = MemoryGmail(8)
     start = Offset(gmail.head)
     first, second, *others = list(gmail.messages)

@@ -25,7 +25,7 @@ def drain(plan: LoadPlan, limit: int) -> list[list[str]]:
 
 @settings(deadline=None)
 @given(MESSAGES, st.integers(1, 30))
-def test_every_message_comes_once_in_batches_no_larger_than_the_limit(
+def test_every_message_is_delivered_once_in_batches_within_the_limit(
     threads: dict[str, str], limit: int
 ) -> None:
     batches = drain(LoadPlan.of_messages(threads), limit)
@@ -39,7 +39,7 @@ def test_every_message_comes_once_in_batches_no_larger_than_the_limit(
 
 @settings(deadline=None)
 @given(MESSAGES, st.integers(1, 30))
-def test_a_thread_is_cut_only_when_it_is_larger_than_a_batch(threads: dict[str, str], limit: int) -> None:
+def test_a_thread_is_split_only_if_it_is_larger_than_a_batch(threads: dict[str, str], limit: int) -> None:
     batches = drain(LoadPlan.of_messages(threads), limit)
     for before, after in itertools.pairwise(batches):
         if before[-1].partition("/")[0] == after[0].partition("/")[0]:
@@ -48,7 +48,7 @@ def test_a_thread_is_cut_only_when_it_is_larger_than_a_batch(threads: dict[str, 
 
 @settings(deadline=None)
 @given(MESSAGES, MESSAGES, st.sets(IDS), st.integers(1, 30))
-def test_a_batch_is_the_same_range_whatever_arrived_and_left_since(
+def test_a_batch_covers_the_same_range_after_later_changes(
     before: dict[str, str], arrived: dict[str, str], deleted: set[str], limit: int
 ) -> None:
     newest = max((int(message, 16) for message in before), default=0)
@@ -62,6 +62,6 @@ def test_a_batch_is_the_same_range_whatever_arrived_and_left_since(
         load = old.next(load, limit)
 
 
-def test_the_second_batch_of_version_1_starts_where_the_first_one_may_have_ended() -> None:
+def test_the_second_batch_of_version_1_starts_at_the_possible_end_of_the_first() -> None:
     plan = LoadPlan.of_threads(f"{number:x}" for number in range(16, 26))
     assert plan.batch(LoadPosition("14", "12", "19", taken=3)) == ["16", "15", "14", "13", "12"]

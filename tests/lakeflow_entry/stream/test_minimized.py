@@ -47,7 +47,7 @@ def drained(gmail: Emulator, table: str, rows: dict[str, Any], offset: Any, *, d
 
 
 @pytest.mark.parametrize("table", ["messages", "threads"])
-def test_a_stream_holds_what_the_options_leave(gmail: Emulator, table: str) -> None:
+def test_a_stream_has_only_what_the_options_include(gmail: Emulator, table: str) -> None:
     rows: dict[str, Any] = {}
     offset = drained(gmail, table, rows, None)
     gone = drained(gmail, table, {}, None, deletes=True)
@@ -75,7 +75,7 @@ def test_a_stream_holds_what_the_options_leave(gmail: Emulator, table: str) -> N
     assert all(m.get("snippet") is None for m in members)
 
 
-def test_snapshots_too(gmail: Emulator) -> None:
+def test_snapshots_are_minimized_too(gmail: Emulator) -> None:
     records, _ = connector_of(gmail).read_table(
         "send_as", None, {"hash": "addresses", "excludeColumns": "signature"}
     )

@@ -54,7 +54,7 @@ def test_offsets_survive_their_json(offset: Offset) -> None:
         {"version": "two", "historyId": "1"},
     ],
 )
-def test_offsets_of_others_are_refused(value: dict[str, Any]) -> None:
+def test_foreign_offsets_are_refused(value: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="not one of this connector's"):
         Offset.parse(value)
 
@@ -150,7 +150,7 @@ def log_batch(streams: Streams, **end: Any) -> None:
     streams.deletes.offsets.append(json.dumps({"historyId": head, **end, "known": pack(left)}))
 
 
-def test_a_checkpoint_of_version_1_goes_on(reader: str, table: str) -> None:
+def test_a_checkpoint_of_version_1_resumes(reader: str, table: str) -> None:
     streams = loaded(reader, table)
     streams.run()
     assert streams.changes.sizes == streams.deletes.sizes == []
@@ -160,7 +160,7 @@ def test_a_checkpoint_of_version_1_goes_on(reader: str, table: str) -> None:
     assert 0 < sum(streams.changes.sizes) < len(streams.gmail.rows(table))
 
 
-def test_a_load_of_version_1_goes_on(reader: str, table: str) -> None:
+def test_a_load_of_version_1_resumes(reader: str, table: str) -> None:
     gmail = MemoryGmail(14)
     streams = Streams(gmail, reader, table)
     streams.deletes.run()
@@ -182,7 +182,7 @@ def test_a_load_of_version_1_goes_on(reader: str, table: str) -> None:
     assert sum(streams.changes.sizes) == len(positions) - 3
 
 
-def test_a_record_that_version_1_delivered_in_part_goes_on(reader: str, table: str) -> None:
+def test_a_record_partly_delivered_by_version_1_is_finished(reader: str, table: str) -> None:
     streams = loaded(reader, table, limit=2)
     streams.gmail.modify(list(streams.gmail.messages), add=["STARRED"])
     value = json.loads(streams.changes.offsets[0])

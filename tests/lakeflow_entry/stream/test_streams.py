@@ -67,7 +67,7 @@ def writer(gmail: Emulator, seed: int) -> Callable[[], None]:
 @pytest.mark.parametrize("behavior", BEHAVIORS.values(), ids=BEHAVIORS)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("table", ["messages", "threads"])
-def test_a_stream_is_true_in_the_end(table: str, options: dict[str, str], behavior: Behavior) -> None:
+def test_a_stream_converges_to_the_mailbox(table: str, options: dict[str, str], behavior: Behavior) -> None:
     with Emulator(messages=70, seed=11, mean_json_kb=2.0, behavior=behavior) as gmail:
         happen = writer(gmail, 5)
         for cap in ("7", "25"):
@@ -86,7 +86,7 @@ def test_a_stream_is_true_in_the_end(table: str, options: dict[str, str], behavi
             assert max(pipeline.batches) <= int(cap)
 
 
-def test_a_stream_on_a_mailbox_that_never_rests_ends() -> None:
+def test_a_stream_on_a_busy_mailbox_ends() -> None:
     with Emulator(messages=40, seed=2, mean_json_kb=2.0) as gmail:
         happen = writer(gmail, 1)
         for table in ("messages", "threads"):
@@ -104,7 +104,7 @@ def test_a_stream_on_a_mailbox_that_never_rests_ends() -> None:
                     raise AssertionError(f"{read} of {table} never ends")
 
 
-def test_a_stream_that_has_ended_sees_new_mail_when_asked_again() -> None:
+def test_a_stream_that_ended_delivers_new_mail_in_the_next_run() -> None:
     with Emulator(messages=10, seed=2) as gmail:
         connector = connector_of(gmail)
         offset = drained(connector, "messages")
@@ -113,7 +113,7 @@ def test_a_stream_that_has_ended_sees_new_mail_when_asked_again() -> None:
         assert [row["id"] for row in records] == [arrived]
 
 
-def test_the_first_load_comes_newest_thread_first_and_resumes_on_another_instance() -> None:
+def test_the_first_load_starts_with_the_newest_thread_and_resumes_on_another_instance() -> None:
     with Emulator(messages=60, seed=3, mean_json_kb=2.0) as gmail:
         offset: dict[str, Any] = {}
         threads: list[str] = []
@@ -128,7 +128,7 @@ def test_the_first_load_comes_newest_thread_first_and_resumes_on_another_instanc
         assert offset.keys() == {"version", "historyId", "limit"}
 
 
-def test_mail_that_enters_by_search_enters_and_other_mail_does_not() -> None:
+def test_only_mail_that_matches_the_search_is_delivered() -> None:
     with Emulator(messages=40, seed=3, mean_json_kb=2.0) as gmail:
         for table in ("messages", "threads"):
             pipeline = Pipeline(gmail, table, q="is:starred")
@@ -158,7 +158,7 @@ def mail(mailbox: EmulatedMailbox, at: float, labels: tuple[str, ...] = ("INBOX"
 
 
 @pytest.mark.parametrize("table", ["messages", "threads"])
-def test_a_changed_message_is_updated_or_leaves_as_the_search_says(table: str) -> None:
+def test_a_changed_message_is_updated_or_deleted_according_to_the_search(table: str) -> None:
     with Emulator(messages=0, seed=3, clock=InstantClock()) as gmail:
         mailbox = gmail.mailbox()
         one, two, other = (mail(mailbox, gmail.clock.time()) for _ in range(3))
@@ -181,7 +181,7 @@ def test_a_changed_message_is_updated_or_leaves_as_the_search_says(table: str) -
 
 
 @pytest.mark.parametrize("table", ["messages", "threads"])
-def test_time_alone_takes_no_row_out_of_a_stream_and_brings_no_old_one_in(table: str) -> None:
+def test_the_passage_of_time_neither_deletes_nor_adds_rows_of_a_stream(table: str) -> None:
     with Emulator(messages=0, seed=3, clock=InstantClock()) as gmail:
         mailbox = gmail.mailbox()
         old, one, two = (mail(mailbox, gmail.clock.time() - age * DAY) for age in (20, 3, 1))
@@ -198,7 +198,7 @@ def test_time_alone_takes_no_row_out_of_a_stream_and_brings_no_old_one_in(table:
 
 
 @pytest.mark.parametrize("table", ["messages", "threads"])
-def test_a_stream_since_a_date_reads_no_older_message(table: str) -> None:
+def test_a_stream_with_a_start_date_reads_no_older_message(table: str) -> None:
     with Emulator(messages=0, seed=3) as gmail:
         mailbox = gmail.mailbox()
         start = int(gmail.clock.time()) - 30 * DAY

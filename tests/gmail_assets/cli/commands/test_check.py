@@ -15,7 +15,7 @@ from gmail_client.tables import CATALOGUE
 METADATA_ONLY = ["https://www.googleapis.com/auth/gmail.metadata"]
 
 
-def test_all_is_well_for_a_user_but_delegates_and_costs_little(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_a_user_can_read_all_but_delegates_for_few_units(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
     gmail.usage.reset()
     result = run("check", "--json")
     assert result.code == 0, result.err
@@ -60,7 +60,7 @@ def test_a_service_account_reads_all_ten(gmail: Emulator, place: Path, run, monk
     assert "no domain-wide delegation" in result.out
 
 
-def test_a_token_that_may_read_headers_only_is_found_out(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_token_of_the_metadata_scope_is_detected(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("GMAIL_REFRESH_TOKEN", gmail.refresh_token(scopes=METADATA_ONLY))
     result = run("check", "--json")
     assert result.code == 3
@@ -77,7 +77,7 @@ def test_a_token_that_may_read_headers_only_is_found_out(gmail: Emulator, run, m
         (Fault(method="*", status=403, reason="insufficientPermissions"), "gmail-assets login"),
     ],
 )
-def test_what_holds_for_all_is_said_once(gmail: Emulator, run, fault: Fault, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_error_of_all_tables_is_reported_once(gmail: Emulator, run, fault: Fault, said: str) -> None:  # type: ignore[no-untyped-def]
     gmail.faults.add(fault)
     result = run("check")
     assert result.code == 3
@@ -85,7 +85,7 @@ def test_what_holds_for_all_is_said_once(gmail: Emulator, run, fault: Fault, sai
     assert said in result.out
 
 
-def test_a_table_that_is_closed_is_a_fault_where_it_is_wanted(  # type: ignore[no-untyped-def]
+def test_a_forbidden_table_fails_only_if_it_is_selected(  # type: ignore[no-untyped-def]
     gmail: Emulator, place: Path, run, monkeypatch
 ) -> None:
     gmail.faults.add(Fault(method="settings.filters.list", status=403, reason="domainPolicy"))
@@ -113,7 +113,7 @@ def test_no_credentials_still_check_the_lake(run, monkeypatch) -> None:  # type:
     assert result.json["lake"]["writable"]
 
 
-def test_a_lake_that_cannot_be_written_is_told(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_an_unwritable_lake_is_reported(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     (place / "file").write_text("", "utf-8")
     monkeypatch.setenv("GMAIL_LAKE", str(place / "file" / "lake"))
     result = run("check", "--json")
@@ -122,7 +122,7 @@ def test_a_lake_that_cannot_be_written_is_told(place: Path, run, monkeypatch) ->
     assert "GMAIL_LAKE" in result.json["lake"]["problem"]["fix"]
 
 
-def test_a_lake_of_another_account_is_told(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_lake_of_another_account_is_reported(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     assert run("sync", "labels", "--quiet").code == 0
     monkeypatch.setenv("GMAIL_REFRESH_TOKEN", gmail.refresh_token(gmail.addresses[1]))
     result = run("check")
@@ -130,7 +130,7 @@ def test_a_lake_of_another_account_is_told(gmail: Emulator, run, monkeypatch) ->
     assert f"in this lake it was {gmail.addresses[0]}" in result.out
 
 
-def test_filters_that_match_nothing_are_worth_a_remark(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_filters_that_match_nothing_are_a_warning(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     (place / "spec.yaml").write_text(
         "objects: [{table: {source_table: messages, table_configuration: {q: 'from:nobody-at-all'}}}]",
         "utf-8",
@@ -141,13 +141,13 @@ def test_filters_that_match_nothing_are_worth_a_remark(place: Path, run, monkeyp
     assert "nothing matches its filters" in result.out
 
 
-def test_quiet_says_nothing(run) -> None:  # type: ignore[no-untyped-def]
+def test_quiet_prints_nothing(run) -> None:  # type: ignore[no-untyped-def]
     result = run("check", "--quiet")
     assert (result.code, result.out, result.err) == (0, "", "")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
-def test_what_others_can_read_is_named_with_the_command_that_closes_it(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_readable_files_are_named_with_the_chmod_command(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(private_files, "_reachable", lambda path: True)
     assert run("sync", "labels", "--quiet").code == 0
     assert run("check", "--json").json["open_to_others"] == {}

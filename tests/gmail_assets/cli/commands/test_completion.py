@@ -56,7 +56,7 @@ def test_bash_completes(
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_shell_reads_its_script(shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_shell_accepts_its_script(shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = _script(shell, capsys)
     assert "_GMAIL_ASSETS_COMPLETE" in script
     if shutil.which(shell) is None:

@@ -32,7 +32,7 @@ def two(run, gmail: Emulator, place: Path, monkeypatch: pytest.MonkeyPatch) -> t
     return ada, bob
 
 
-def test_nothing_of_a_forgotten_mailbox_is_left_and_the_others_go_on(  # type: ignore[no-untyped-def]
+def test_nothing_of_a_forgotten_mailbox_is_left_and_others_are_kept(  # type: ignore[no-untyped-def]
     run, gmail: Emulator, place: Path, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada, bob = two
@@ -134,7 +134,7 @@ def test_one_message_is_erased_with_its_old_versions_once_gmail_has_none(  # typ
 
 
 @pytest.mark.slow
-def test_what_cannot_be_meant_is_refused(run, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_invalid_arguments_are_refused(run, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     ada, bob = two
     assert "add --yes" in run("forget", ada).err
     assert run("forget", ada, "--undo", "--clean-log").code == ExitCode.INVALID_INPUT

@@ -64,7 +64,7 @@ def test_login_then_rows_then_logout(gmail: Emulator, run) -> None:  # type: ign
 
 
 @pytest.mark.usefixtures("browser")
-def test_login_from_the_client_s_file_and_again_from_the_login_s_own_client(
+def test_login_with_a_client_file_and_again_with_the_stored_client(
     gmail: Emulator,
     place: Path,
     run,
@@ -93,9 +93,7 @@ def test_the_secret_comes_from_standard_input(gmail: Emulator, run, monkeypatch)
 
 
 @pytest.mark.usefixtures("without_login")
-def test_the_secret_is_asked_for_in_a_terminal_and_not_shown(
-    gmail: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_secret_prompt_does_not_echo(gmail: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     pty = pytest.importorskip("pty", reason="POSIX terminals")
     client_id, secret = (gmail.environment()[f"GMAIL_CLIENT_{part}"] for part in ("ID", "SECRET"))
     for part in ("ID", "SECRET"):
@@ -141,7 +139,7 @@ def test_print_env_stores_nothing_and_prints_what_the_settings_read(run) -> None
 
 
 @pytest.mark.usefixtures("browser")
-def test_another_account_than_the_one_meant_is_refused(gmail: Emulator, run) -> None:  # type: ignore[no-untyped-def]
+def test_another_account_than_the_expected_one_is_refused(gmail: Emulator, run) -> None:  # type: ignore[no-untyped-def]
     result = run("login", "--account", "nobody@gmail.test")
     assert result.code == 3
     assert f"logged in as {gmail.addresses[0]}, not nobody@gmail.test" in result.err
@@ -149,7 +147,7 @@ def test_another_account_than_the_one_meant_is_refused(gmail: Emulator, run) -> 
 
 
 @pytest.mark.usefixtures("browser")
-def test_a_lake_of_another_account_is_told_at_login(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_lake_of_another_account_is_reported_at_login(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     first, second = gmail.addresses
     monkeypatch.setenv("GMAIL_REFRESH_TOKEN", gmail.refresh_token(second))
     assert run("sync", "labels", "--quiet").code == 0
@@ -161,7 +159,7 @@ def test_a_lake_of_another_account_is_told_at_login(gmail: Emulator, run, monkey
 
 
 @pytest.mark.usefixtures("browser")
-def test_a_token_in_the_environment_that_wins_is_told(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_token_in_the_environment_that_takes_precedence_is_reported(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "ya29.other")
     result = run("login")
     assert result.code == 0
@@ -169,7 +167,7 @@ def test_a_token_in_the_environment_that_wins_is_told(run, monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("without_login")
-def test_without_a_browser_the_answer_is_pasted_or_comes_by_the_port(gmail: Emulator) -> None:
+def test_without_a_browser_the_callback_is_pasted_or_received(gmail: Emulator) -> None:
     for pasted in (True, False):
         process = subprocess.Popen(
             [sys.executable, "-m", "gmail_assets.cli", "login", "--no-browser", "--timeout", "30"],
@@ -211,7 +209,7 @@ def test_without_a_browser_the_answer_is_pasted_or_comes_by_the_port(gmail: Emul
         (["--port", "many"], 2, "is not a valid integer"),
     ],
 )
-def test_bad_input_is_said_plainly(run, arguments: list[str], code: int, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_bad_input_is_a_clear_error(run, arguments: list[str], code: int, said: str) -> None:  # type: ignore[no-untyped-def]
     result = run("login", *arguments)
     assert result.code == code
     assert said in result.err
@@ -251,7 +249,7 @@ def test_logout_can_keep_the_consent(gmail: Emulator, without_login: Path, run) 
     assert gmail.usage.calls.get("oauth.revoke", 0) == 0
 
 
-def test_logout_asks_where_the_login_was_made_and_keeps_the_file_when_that_cannot_be_reached(
+def test_logout_revokes_at_the_login_endpoint_and_keeps_the_file_if_it_is_unreachable(
     gmail: Emulator,
     without_login: Path,
     run,

@@ -53,7 +53,7 @@ def test_the_plan_writes_nothing(place: Path, run) -> None:  # type: ignore[no-u
     assert not (place / "lake").exists()
 
 
-def test_catching_up_and_comparing_cost_what_was_planned(gmail: Emulator, run) -> None:  # type: ignore[no-untyped-def]
+def test_incremental_sync_and_reconciliation_cost_what_was_planned(gmail: Emulator, run) -> None:  # type: ignore[no-untyped-def]
     assert run("sync", "--quiet").code == 0
     mailbox = gmail.mailbox()
     new = [mailbox.insert(b"Subject: new\r\n\r\nText", label_ids=["INBOX"]) for _ in range(3)]
@@ -80,7 +80,7 @@ def test_catching_up_and_comparing_cost_what_was_planned(gmail: Emulator, run) -
     assert nothing["units"]["content"] == spent == 0
 
 
-def test_many_mailboxes_are_summed_and_a_bad_one_hides_none(
+def test_many_mailboxes_are_summed_and_a_failing_one_hides_no_other(
     gmail: Emulator, place: Path, run, monkeypatch
 ) -> None:  # type: ignore[no-untyped-def]
     for name in ("GMAIL_CLIENT_ID", "GMAIL_CLIENT_SECRET", "GMAIL_REFRESH_TOKEN", "GMAIL_USER_ID"):

@@ -11,7 +11,7 @@ from gmail_client.views import VIEWS
 NEW = b"Subject: new\r\n\r\nText"
 
 
-def test_before_and_after_a_sync_and_behind(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_status_before_and_after_a_sync_and_behind(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
     result = run("status", "--json")
     assert result.code == 0
     (before,) = result.json["mailboxes"]
@@ -55,7 +55,7 @@ def test_the_last_run_comes_from_dagster(place: Path, run, monkeypatch) -> None:
     assert "Last run" in run("status").out
 
 
-def test_without_access_the_lake_still_answers(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_without_credentials_the_lake_is_still_shown(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     assert run("sync", "labels", "messages", "--quiet").code == 0
     gmail.usage.reset()
     offline = run("status", "--offline", "--json")
@@ -72,7 +72,7 @@ def test_without_access_the_lake_still_answers(gmail: Emulator, run, monkeypatch
     assert run("status", "--quiet").code == 2
 
 
-def test_an_unknown_mailbox_is_said(run) -> None:  # type: ignore[no-untyped-def]
+def test_an_unknown_mailbox_is_an_error(run) -> None:  # type: ignore[no-untyped-def]
     result = run("status", "--mailbox", "nobody@gmail.test")
     assert result.code == 3
     assert "GMAIL_USER_ID" in result.err

@@ -46,6 +46,6 @@ def test_deleted_mail_leaves_after_both_retentions(gmail: Emulator, place: Path,
     assert run("verify", "--quiet").code == 0
 
 
-def test_a_lake_that_is_not_there_has_nothing_to_remove(run, place: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_missing_lake_has_nothing_to_remove(run, place: Path) -> None:  # type: ignore[no-untyped-def]
     assert run("vacuum", "--json").json["tables"] == []
     assert not (place / "lake").exists()

@@ -25,7 +25,7 @@ def _ids(lake: Path, table: str) -> list[str]:
     return list(pa.table(QueryBuilder().register("t", delta).execute("SELECT id FROM t"))["id"].to_pylist())
 
 
-def test_a_synced_lake_is_equal(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_a_synced_lake_matches(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
     gmail.usage.reset()
     result = run("verify", "--json", "--thorough")
     assert result.code == 0, result.out
@@ -41,7 +41,7 @@ def test_a_synced_lake_is_equal(gmail: Emulator, loaded: Path, run) -> None:  # 
     assert verdict["units"] == sum(gmail.usage.units.values())
 
 
-def test_nothing_loaded_and_a_history_that_expired_can_t_be_judged(  # type: ignore[no-untyped-def]
+def test_an_empty_lake_and_an_expired_history_are_inconclusive(  # type: ignore[no-untyped-def]
     gmail: Emulator, place: Path, run
 ) -> None:
     result = run("verify")
@@ -55,7 +55,7 @@ def test_nothing_loaded_and_a_history_that_expired_can_t_be_judged(  # type: ign
     assert "history no longer reaches back" in result.out
 
 
-def test_what_happened_since_the_sync_is_explained(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_changes_since_the_sync_are_explained(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
     mailbox = gmail.mailbox()
     ids = _ids(loaded, "messages")
     mailbox.insert(NEW, label_ids=["INBOX", "UNREAD"])
@@ -69,7 +69,7 @@ def test_what_happened_since_the_sync_is_explained(gmail: Emulator, loaded: Path
     assert result.json["mailboxes"][0]["unexplained"] == 0
 
 
-def test_rows_that_are_missing_too_many_or_wrong_are_found(loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_missing_extra_and_wrong_rows_are_found(loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
     messages = DeltaTable(str(loaded / "messages"))
     ids = _ids(loaded, "messages")
     messages.delete(f"id = '{ids[0]}'")
@@ -98,7 +98,7 @@ def test_rows_that_are_missing_too_many_or_wrong_are_found(loaded: Path, run) ->
     assert "unexplained differences" in result.out
 
 
-def test_a_thread_that_lacks_a_message_is_found(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_a_thread_without_one_of_its_messages_is_found(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
     threads = DeltaTable(str(loaded / "threads"))
     longest = max(gmail.truth("threads"), key=lambda thread: len(thread["messages"]))["id"]
     threads.update(updates={"messages": "array_slice(messages, 1, 1)"}, predicate=f"id = '{longest}'")
@@ -133,7 +133,7 @@ def test_filters_are_part_of_the_comparison(gmail: Emulator, place: Path, run, m
     assert unread not in _ids(place / "lake", "messages")
 
 
-def test_rows_kept_after_deletion_are_no_difference(  # type: ignore[no-untyped-def]
+def test_soft_deleted_rows_are_not_a_difference(  # type: ignore[no-untyped-def]
     gmail: Emulator, place: Path, run, monkeypatch
 ) -> None:
     keep = "table_configuration: {deletes: keep}"
@@ -153,7 +153,7 @@ def test_rows_kept_after_deletion_are_no_difference(  # type: ignore[no-untyped-
     assert result.json["mailboxes"][0]["tables"]["messages"]["rows"] == len(gmail.truth("messages"))
 
 
-def test_snapshots_that_are_out_of_date_are_worth_a_remark(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_outdated_snapshots_are_a_warning(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
     gmail.mailbox().create_label("Brand new")
     result = run("verify")
     assert result.code == 0
@@ -206,7 +206,7 @@ def _nested(depth: int) -> bytes:
     return b"From: a@b.test\r\nSubject: nested\r\nMIME-Version: 1.0\r\n" + opening + leaf + closing
 
 
-def test_attachment_ids_are_compared_at_no_depth(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_attachment_ids_are_ignored_at_every_depth(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
     message_id = gmail.mailbox().insert(_nested(9))
     assert run("sync", "messages", "threads", "--quiet").code == 0
     messages = DeltaTable(str(place / "lake" / "messages"))
@@ -286,7 +286,7 @@ def test_tables_of_different_cursors_are_explained_by_their_own_history(  # type
     assert result.code == 5
 
 
-def test_a_history_that_reaches_one_table_s_cursor_judges_that_table(  # type: ignore[no-untyped-def]
+def test_a_history_that_reaches_one_cursor_explains_that_table(  # type: ignore[no-untyped-def]
     gmail: Emulator, loaded: Path, run
 ) -> None:
     gmail.mailbox().insert(NEW)
@@ -316,7 +316,7 @@ def test_a_cursor_past_the_mailbox_is_not_an_expired_history(  # type: ignore[no
     assert "threads matches the mailbox." in out
 
 
-def test_ids_that_gmail_calls_invalid_are_rows_of_their_own(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_ids_that_gmail_calls_invalid_are_reported_separately(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
     for table in ("messages", "threads"):
         DeltaTable(str(loaded / table)).update(
             updates={"id": "'not-hexadecimal'"}, predicate=f"id = '{_ids(loaded, table)[0]}'"
@@ -334,7 +334,7 @@ def test_ids_that_gmail_calls_invalid_are_rows_of_their_own(gmail: Emulator, loa
     assert verdict["unexplained"] == 4
 
 
-def test_a_row_that_cannot_be_read_again_is_no_difference_and_stops_nothing(  # type: ignore[no-untyped-def]
+def test_an_unavailable_row_is_not_a_difference_and_stops_nothing(  # type: ignore[no-untyped-def]
     gmail: Emulator, loaded: Path, run
 ) -> None:
     message, thread = _ids(loaded, "messages")[0], _ids(loaded, "threads")[0]
@@ -350,7 +350,7 @@ def test_a_row_that_cannot_be_read_again_is_no_difference_and_stops_nothing(  # 
     assert any("The label STARRED is not compared" in remark for remark in verdict["remarks"])
 
 
-def test_messages_that_gmail_would_not_give_are_named(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_unfetched_messages_are_named(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
     threads = {}
     for row in gmail.truth("messages", format="minimal"):
         threads.setdefault(row["threadId"], []).append(row["id"])
@@ -362,7 +362,7 @@ def test_messages_that_gmail_would_not_give_are_named(gmail: Emulator, place: Pa
     assert not run("verify", "--json").json["mailboxes"][0]["equal"]
 
 
-def test_labels_that_gmail_would_not_give_are_no_difference(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_unfetched_labels_are_not_a_difference(gmail: Emulator, place: Path, run) -> None:  # type: ignore[no-untyped-def]
     assert run("sync", "messages", "--quiet").code == 0
     threads = {}
     for row in gmail.truth("messages", format="minimal"):
@@ -388,7 +388,7 @@ def test_a_row_that_differs_is_counted_once(gmail: Emulator, loaded: Path, run) 
     assert verdict["unexplained"] == 1
 
 
-def test_a_row_outside_the_options_is_not_said_to_be_gone(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_a_row_outside_the_options_is_not_reported_as_deleted(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
     trashed = next(
         row["id"]
         for row in gmail.truth("messages", include_spam_trash=True, format="minimal")

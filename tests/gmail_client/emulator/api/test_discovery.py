@@ -68,7 +68,7 @@ def test_standard_parameters_and_addresses_are_googles() -> None:
         assert SERVED[key] == GOOGLE[key]
 
 
-def test_what_is_not_offered() -> None:
+def test_methods_that_are_not_offered() -> None:
     missing = set(methods_of(GOOGLE)) - set(methods_of(SERVED))
     assert {name for name in missing if ".cse." not in name and ".smimeInfo." not in name} == {
         "gmail.users.watch",

@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_paragraph() -> None:
 
 
 @pytest.mark.parametrize("code", ["en", "th", "zh", "ar"])
-def test_the_forms_of_a_paragraph_say_the_same(code: str) -> None:
+def test_the_forms_of_a_paragraph_have_the_same_text(code: str) -> None:
     stock = TextStock(BY_CODE[code])
     for number in (0, 7, 20, len(stock.plain) - 1):
         words = stock.plain[number].text.split()

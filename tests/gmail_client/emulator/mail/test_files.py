@@ -98,7 +98,7 @@ def test_own_mail_joins_a_mailbox_in_order_of_date(takeout: Path) -> None:
     assert next(iter(both)).internal_date_ms == messages[0].internal_date_ms
 
 
-def test_contents_are_read_when_they_are_needed(takeout: Path) -> None:
+def test_contents_are_read_on_demand(takeout: Path) -> None:
     first, *_ = read_mbox(takeout)
     takeout.write_bytes(TAKEOUT.replace(b"body one", b"BODY ONE"))
     assert b"BODY ONE" in first.content.raw()

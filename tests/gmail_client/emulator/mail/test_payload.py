@@ -75,7 +75,7 @@ def exercise(content: MessageContent) -> dict[str, Any]:
 
 
 @needs_corpus
-def test_the_corpus_is_whole() -> None:
+def test_the_corpus_is_complete() -> None:
     assert len(corpus_files()) == 326
 
 
@@ -381,7 +381,7 @@ def test_text_is_shown_in_utf8(kind: str, body: bytes, expected: str) -> None:
     assert text_of(shown(f"Content-Type: {kind}\r\n\r\n".encode() + body)) == expected
 
 
-def test_no_codec_of_pythons_breaks_a_mail() -> None:
+def test_no_python_codec_breaks_a_mail() -> None:
     names = {
         *aliases.aliases,
         *aliases.aliases.values(),

@@ -45,7 +45,9 @@ def test_the_visible_text_of_html() -> None:
     ("style", "expected"), [(SnippetStyle(), "from html"), (PLAIN, "from text")], ids=["html", "plain"]
 )
 @pytest.mark.parametrize("order", [(TEXT, HTML), (HTML, TEXT)], ids=["text-html", "html-text"])
-def test_an_alternative_gives_its_html(style: SnippetStyle, expected: str, order: tuple[bytes, ...]) -> None:
+def test_multipart_alternative_uses_html(
+    style: SnippetStyle, expected: str, order: tuple[bytes, ...]
+) -> None:
     if style == PLAIN and order[0] is HTML:
         expected = "from html"  # the first form
     assert snippet(alternative(*order), style) == expected

@@ -114,7 +114,7 @@ def read(mailbox: EmulatedMailbox, start: int, size: int) -> list[dict[str, Any]
     split=st.booleans(),
     groups=st.sampled_from(["message", "operation"]),
 )
-def test_history_leads_from_any_earlier_state_to_the_present(
+def test_history_leads_from_any_earlier_state_to_the_current_one(
     seed: int, writes: int, size: int, split: bool, groups: Any
 ) -> None:
     behavior = Behavior(record_split_across_pages=split, history_groups=groups)
@@ -260,7 +260,7 @@ def test_a_saved_draft_is_a_new_message() -> None:
     assert deleted["messagesDeleted"][0]["message"]["id"] == old.id
 
 
-def test_trash_is_label_changes_and_leaves_nothing_when_repeated() -> None:
+def test_trash_is_recorded_as_label_changes_once() -> None:
     mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 0), clock=SYSTEM_CLOCK, behavior=Behavior())
     message_id = mailbox.insert(mailbox.random_mail(), ["INBOX", "UNREAD"])
     start = mailbox.log.head
@@ -275,7 +275,7 @@ def test_trash_is_label_changes_and_leaves_nothing_when_repeated() -> None:
     assert "messagesDeleted" not in record
 
 
-def test_labels_settings_and_filters_leave_nothing() -> None:
+def test_labels_settings_and_filters_leave_no_record() -> None:
     mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 3), clock=SYSTEM_CLOCK, behavior=Behavior())
     start = mailbox.log.head
     label = mailbox.create_label("Trips")
@@ -401,7 +401,7 @@ def test_history_expires_up_to_an_id(start: Callable[..., Emulator], call: Calla
     assert len(me.me("history", startHistoryId=heads[2])["history"]) == 2
 
 
-def test_expiry_in_the_middle_of_a_record_drops_what_was_left_of_it() -> None:
+def test_expiry_within_a_record_drops_the_rest_of_it() -> None:
     behavior = Behavior(record_split_across_pages=True)
     mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 0), clock=SYSTEM_CLOCK, behavior=behavior)
     ids = [mailbox.insert(mailbox.random_mail()) for _ in range(4)]

@@ -124,6 +124,6 @@ def test_invalid_journals(tmp_path: Path) -> None:
         Emulator(messages=3, journal=path)
 
 
-def test_arguments_both_ways() -> None:
+def test_arguments_round_trip() -> None:
     arguments = {"mail": b"\x00\xff", "labels": ["a"], "n": None, "filter": {"criteria": {"from": "x"}}}
     assert decode_arguments(json.loads(json.dumps(encode_arguments(arguments)))) == arguments

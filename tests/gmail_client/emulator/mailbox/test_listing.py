@@ -90,7 +90,7 @@ def test_label_ids_mean_and(start: Start, call: Call) -> None:
     assert "Invalid label: Label_404" in answer.text
 
 
-def test_nothing_found_has_no_array(start: Start, call: Call) -> None:
+def test_an_empty_result_has_no_array(start: Start, call: Call) -> None:
     gmail = start(messages=0)
     assert call(gmail).me("messages") == {"resultSizeEstimate": 0}
     assert call(gmail).me("threads", q="nothing") == {"resultSizeEstimate": 0}

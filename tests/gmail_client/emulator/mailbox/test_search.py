@@ -137,7 +137,7 @@ def test_words_and_boolean_terms(q: str, expected: bool) -> None:
         ("has:nouserlabels", ["INBOX"], True),
     ],
 )
-def test_places_and_labels(q: str, labels: list[str], expected: bool) -> None:
+def test_folders_and_labels(q: str, labels: list[str], expected: bool) -> None:
     assert matches(q, mail(labels=labels)) is expected
 
 
@@ -281,7 +281,7 @@ def test_boolean_algebra(a: str, b: str) -> None:
     st.text(st.sampled_from(list('(){}"-:| abORANDfromis/0129<>@é会\n\\')), max_size=40)
     | st.text(max_size=30)
 )
-def test_no_query_is_an_error(q: str) -> None:
+def test_no_query_raises_an_error(q: str) -> None:
     assert matches(q, MESSAGES[0]) in (True, False)
 
 

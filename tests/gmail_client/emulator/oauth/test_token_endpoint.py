@@ -223,7 +223,7 @@ def test_tokeninfo_of_no_token(gmail: Emulator) -> None:
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_token")
 
 
-def test_revoking_one_mailbox_leaves_the_others(gmail: Emulator, call: Call) -> None:
+def test_revoking_one_mailbox_keeps_the_others(gmail: Emulator, call: Call) -> None:
     first, second = (gmail.access_token(address) for address in gmail.addresses[:2])
     gmail.revoke_tokens(gmail.addresses[1])
     assert call(gmail, first).get("profile").status_code == 200
