@@ -15,6 +15,7 @@ from urllib.parse import quote
 from gmail_client.errors import ConfigurationError
 from gmail_client.http.batch import BatchFetcher
 from gmail_client.http.calls import ApiCall, ApiResult, QuotaUsage, UsageSnapshot
+from gmail_client.http.exchange import Exchange
 from gmail_client.http.transport import Transport
 from gmail_client.paging import pages_of
 from gmail_client.quota import QuotaPlan
@@ -79,6 +80,10 @@ class GmailApi:
     def now(self) -> float:
         """Seconds since the epoch, by the client's clock."""
         return self._transport.clock.time()
+
+    def exchange(self) -> Exchange:
+        """Sends requests to this mailbox and returns the responses as they are, for diagnostics."""
+        return Exchange(self._transport, self._root)
 
     def profile(self) -> Resource:
         """`{emailAddress, messagesTotal, threadsTotal, historyId}`."""

@@ -201,6 +201,43 @@ class Transport:
             _LOG.debug("batch of %s: HTTP %d, %d bytes", summary, response.status, len(response.content))
         return response
 
+    def exchange(
+        self,
+        verb: str,
+        target: str,
+        prices: Mapping[str, int],
+        body: bytes | None = None,
+        content_type: str = "",
+    ) -> HttpResponse:
+        """Send one request once: its response as it came, whatever the status. For diagnostics of a server.
+
+        Waits for quota, and sends it a second time if the access token was refused.
+
+        Args:
+            verb: HTTP method.
+            target: Path and query.
+            prices: Units by the name of each method that is called; a batch calls several.
+            body: The body, if there is one.
+            content_type: The content type of `body`.
+
+        Raises:
+            UnavailableError: No response, or a truncated one.
+            ResponseError: A response that is too large or too slow.
+        """
+        method = next(iter(prices)) if len(prices) == 1 else "batch"
+        headers = {"Content-Type": content_type} if content_type else None
+        for last in (False, True):
+            token = self.tokens.token()
+            with self.permit([sum(prices.values())]):
+                self.usage.sent(*prices)
+                response = self._send(verb, target, method, token, body, headers)
+            if response.status != 401 or last:
+                break
+            self.tokens.renew(token)
+        if response.status not in (401, 429) and response.status < 500:
+            self.usage.spent(method, sum(prices.values()), len(response.content))
+        return response
+
     def wait(
         self, retry_policy: RetryPolicy, errors: Sequence[GmailError], stop: threading.Event | None = None
     ) -> None:

@@ -28,6 +28,7 @@ SHOWN = [
     "verify",
     "verify --thorough --sample 200",
     "verify --quiet",
+    "doctor",
     "sync --quiet",
     "sync --full-refresh messages threads",
     "sync --allow-mass-delete",

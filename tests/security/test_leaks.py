@@ -195,6 +195,7 @@ COMMANDS = (
     ["sync", "--verbose"],
     ["status"],
     ["verify", "--json"],
+    ["doctor", "--verbose"],
     ["login", "--no-browser", "--timeout", "0.1"],
     ["logout"],
 )

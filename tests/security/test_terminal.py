@@ -69,6 +69,7 @@ MATRIX = [
     ["status"],
     ["status", "--offline"],
     ["verify", "--thorough"],
+    ["doctor"],
     ["vacuum"],
     ["forget", TEXT, "--yes"],
     ["forget", "me", "--message", TEXT, "--yes"],

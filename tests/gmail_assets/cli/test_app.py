@@ -27,7 +27,7 @@ SLOW_IMPORTS = {
     "rich",
     "starlette",
 }
-WITH_OUTPUT_OPTIONS = ["check", "login", "logout", "plan", "status", "sync", "verify"]
+WITH_OUTPUT_OPTIONS = ["check", "doctor", "login", "logout", "plan", "status", "sync", "verify"]
 
 
 def imported_by(statement: str) -> set[str]:
@@ -138,7 +138,7 @@ def test_exit_codes(error: str, code: ExitCode) -> None:
     assert exit_code_of(error) is code
 
 
-@pytest.mark.parametrize("command", ["check", "plan", "status", "verify"])
+@pytest.mark.parametrize("command", ["check", "doctor", "plan", "status", "verify"])
 def test_no_colors_outside_a_terminal(command: str, run) -> None:  # type: ignore[no-untyped-def]
     result = run(command)
     assert "\x1b" not in result.out + result.err

@@ -1,0 +1,128 @@
+"""`gmail-assets doctor`: compare how Gmail behaves in a mailbox with what this product expects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, most_severe
+from gmail_assets.cli.options import mailbox_option, output_options
+from gmail_assets.cli.output import Output
+
+if TYPE_CHECKING:
+    from gmail_client.conformance.examination import Examination
+    from gmail_client.conformance.probe import Finding
+
+__all__ = ["doctor"]
+
+
+@click.command
+@mailbox_option
+@output_options
+def doctor(mailboxes: tuple[str, ...], out: Output) -> int:
+    """Compare how Gmail behaves with what is expected.
+
+    Asks about 80 questions on the behavior of the Gmail API: what a history record shows, in which order messages are
+    listed, how batches and errors look, whether a message in full is what its raw bytes say. It reads a few listings,
+    one thread and at most four messages, and changes nothing. At most 300 quota units, a minute or two.
+
+    For each question it prints whether the answer is the expected one, and what a difference means for your tables.
+    If a read is refused or you press Ctrl-C, it uses what it has read. docs/conformance.md explains the questions.
+    """
+    from gmail_assets.cli.environment import Environment
+    from gmail_client.conformance.examination import examine
+
+    environment = Environment.load()
+    client = environment.client()
+    codes: list[ExitCode] = []
+    documents: list[dict[str, Any]] = []
+    for name in mailboxes or environment.settings.mailbox_names:
+        mailbox = client.mailbox(name)
+        with out.status(f"{name}: reading"):
+            examination = examine(mailbox)
+        _print(out, name, examination)
+        documents.append(_as_json(name, examination))
+        codes.append(_exit_code(examination))
+        if examination.interrupted:
+            break
+    out.print_json({"mailboxes": documents})
+    return most_severe(codes)
+
+
+def _exit_code(examination: Examination) -> ExitCode:
+    if examination.interrupted:
+        return ExitCode.INTERRUPTED
+    if examination.error is not None:
+        return exit_code_of(type(examination.error).__name__)
+    return ExitCode.SUCCESS
+
+
+def _print(out: Output, name: str, examination: Examination) -> None:
+    out.print(f"{name} ({examination.kind} account)", style="bold")
+    by_status: dict[str, list[Finding]] = {"agrees": [], "unknown": [], "differs": []}
+    for finding in examination.findings:
+        by_status[finding.status].append(finding)
+    _print_group(out, "As expected", by_status["agrees"], "green")
+    _print_group(out, "Not answered in this mailbox", by_status["unknown"], "yellow")
+    _print_group(out, "Different from what is expected", by_status["differs"], "red")
+    for read, problem in examination.evidence.problems.items():
+        if out.verbose:
+            out.print(f"{read}: {problem}", style="yellow")
+    if examination.interrupted:
+        out.note("Interrupted: the answers above come from what was read before.")
+    if examination.error is not None:
+        out.note(f"The reading ended early. {examination.error}")
+    counts = ", ".join(
+        f"{len(by_status[status])} {text}"
+        for status, text in (
+            ("agrees", "as expected"),
+            ("differs", "different"),
+            ("unknown", "not answered"),
+        )
+    )
+    out.print(f"{len(examination.findings)} questions: {counts}. Quota units spent: {examination.units}\n")
+
+
+def _print_group(out: Output, title: str, findings: list[Finding], style: str) -> None:
+    if not findings:
+        return
+    out.print(f"{title} ({len(findings)})", style=style)
+    for finding in findings:
+        answer = finding.answer
+        if answer is None:
+            out.print(f"  {finding.probe.question} {finding.reason}")
+        elif finding.status == "agrees":
+            out.print(f"  {finding.probe.question} {answer.text}")
+        else:
+            detail = f" ({answer.detail})" if answer.detail else ""
+            out.print(f"  {finding.probe.question} {answer.text}{detail}; expected: {finding.probe.expected}")
+            out.print(f"    For your tables: {finding.meaning}")
+
+
+def _as_json(name: str, examination: Examination) -> dict[str, Any]:
+    error = examination.error
+    return {
+        "mailbox": name,
+        "account": examination.kind,
+        "units": examination.units,
+        "interrupted": examination.interrupted,
+        "problem": None
+        if error is None
+        else {"error": type(error).__name__, "message": error.what, "fix": error.fix},
+        "reads_without_response": dict(examination.evidence.problems),
+        "findings": [
+            {
+                "id": finding.probe.id,
+                "question": finding.probe.question,
+                "status": finding.status,
+                "answer": None if finding.answer is None else finding.answer.text,
+                "expected": finding.probe.expected,
+                "basis": finding.probe.basis,
+                "reason": finding.reason,
+                "detail": "" if finding.answer is None else finding.answer.detail,
+                "meaning": finding.meaning,
+            }
+            for finding in examination.findings
+        ],
+    }

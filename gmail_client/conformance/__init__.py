@@ -1,0 +1,8 @@
+"""Questions about how the real Gmail behaves, asked of a mailbox by reading only.
+
+- `examination.py`: `examine` asks all questions of one mailbox.
+- `reads.py`: what is read for them, once, for at most 300 quota units.
+- `probe.py` and `probes/`: the questions, with the expected answers and what another answer means.
+- `shapes.py`, `record.py`: a record of the answers without anything of the mailbox's content.
+- `replay.py`: a record compared with the emulator.
+"""

@@ -1,0 +1,77 @@
+"""Asks all questions of one mailbox: `examine`. Nothing is changed in the mailbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gmail_client.client import Mailbox
+from gmail_client.conformance.evidence import Evidence
+from gmail_client.conformance.probe import Finding
+from gmail_client.conformance.probes import PROBES
+from gmail_client.conformance.reads import read_all
+from gmail_client.errors import GmailError
+
+__all__ = ["AccountKind", "Examination", "examine"]
+
+AccountKind = Literal["consumer", "workspace", "delegated", "unknown"]
+
+_CONSUMER_DOMAINS = ("gmail.com", "googlemail.com")
+
+
+@dataclass(frozen=True)
+class Examination:
+    """The findings in one mailbox.
+
+    Attributes:
+        kind: `delegated` with a service account, else by the domain of the address; `unknown` if it was not read.
+        findings: One for each probe.
+        evidence: What was read.
+        units: Quota units that were spent.
+        error: What ended the reading early, if it was an error.
+        interrupted: Whether Ctrl-C ended it early.
+    """
+
+    kind: AccountKind
+    findings: Sequence[Finding]
+    evidence: Evidence
+    units: int
+    error: GmailError | None = None
+    interrupted: bool = False
+
+    def count(self, status: str) -> int:
+        """The number of findings with this status."""
+        return sum(finding.status == status for finding in self.findings)
+
+
+def examine(mailbox: Mailbox, progress: Callable[[str], None] = lambda name: None) -> Examination:
+    """Read what the probes need and ask them.
+
+    What was read before a refusal or an interruption is used.
+
+    Args:
+        mailbox: The mailbox; it is only read.
+        progress: Called with the name of what is read next.
+    """
+    evidence = Evidence()
+    before = mailbox.api.usage.snapshot().total_units
+    error: GmailError | None = None
+    interrupted = False
+    try:
+        error = read_all(mailbox.api.exchange(), evidence, progress)
+    except KeyboardInterrupt:
+        interrupted = True
+    units = mailbox.api.usage.snapshot().total_units - before
+    findings = tuple(probe.ask(evidence) for probe in PROBES)
+    return Examination(_kind(mailbox, evidence), findings, evidence, units, error, interrupted)
+
+
+def _kind(mailbox: Mailbox, evidence: Evidence) -> AccountKind:
+    if mailbox.client.credentials.kind == "service account":
+        return "delegated"
+    replies = evidence.replies.get("profile")
+    address = str((replies[0].json or {}).get("emailAddress", "")) if replies else ""
+    if not address:
+        return "unknown"
+    return "consumer" if address.lower().endswith(_CONSUMER_DOMAINS) else "workspace"
