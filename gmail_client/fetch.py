@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gmail_client.api import GmailApi
-from gmail_client.errors import GmailError, IncompleteReadError, NotFoundError
+from gmail_client.errors import GmailError, IncompleteReadError, NotFoundError, ResponseError
 from gmail_client.http.calls import ApiCall, ApiResult
 from gmail_client.minimize import ContentPolicy
 from gmail_client.options import MessageFormat
+from gmail_client.printable import short_repr
 
 __all__ = [
     "CHUNK_BYTES",
@@ -67,6 +68,7 @@ class FetchedThread:
         size: Bytes of JSON.
         gone: Messages that no longer exist, or that the policy excludes.
         failed: Requested messages that could not be read, each with its error.
+        moved: For failed messages whose response names another thread than was requested, that thread's id.
         refused: Why threads.get did not return the thread, if its messages have to be read singly.
         partial: The read ended before every requested message had an outcome.
     """
@@ -78,6 +80,7 @@ class FetchedThread:
     size: int = 0
     gone: list[str] = field(default_factory=list)
     failed: dict[str, GmailError] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
     refused: GmailError | None = None
     partial: bool = False
 
@@ -277,7 +280,19 @@ def _add_message(fetched: FetchedThread, result: ApiResult, policy: ContentPolic
     elif result.error is not None:
         fetched.failed[result.call.key] = result.error
     elif result.json is not None:
-        _keep(fetched, result.json, policy)
+        thread_id = result.json.get("threadId", fetched.thread_id)
+        if thread_id == fetched.thread_id:
+            _keep(fetched, result.json, policy)
+        else:
+            # A listing or the history names the one thread, the message the other: one of them is wrong.
+            fetched.moved[result.call.key] = thread_id
+            fetched.failed[result.call.key] = ResponseError(
+                f"messages.get: threadId is {short_repr(thread_id)}; "
+                f"it was listed in the thread {short_repr(fetched.thread_id)}.",
+                fix="The next run reads it again.",
+                status=200,
+                method="messages.get",
+            )
 
 
 def _conserved(request: FetchRequest, fetched: FetchedThread) -> FetchedThread:

@@ -347,18 +347,23 @@ def _of_fields(fields: list[pa.Field] | pa.Schema, required: tuple[str, ...] = (
 
 
 def _thread_of(message: _Shape) -> _Shape:
-    """A thread; messages without a threadId get the thread's."""
+    """A thread; messages without a threadId get the thread's, and none may name another one."""
     thread = _object(
         {"id": _ID, "snippet": _TEXT, "historyId": _HISTORY_ID, "messages": _list(message)}, ("id",)
     )
 
     def check(value: Any) -> bool:
-        return thread.check(value) and all("threadId" in message for message in value.get("messages", ()))
+        return thread.check(value) and all(
+            message.get("threadId") == value["id"] for message in value.get("messages", ())
+        )
 
     def convert(value: Any, path: str) -> dict[str, Any]:
         found: dict[str, Any] = thread.convert(value, path)
         if "messages" in found:
             found["messages"] = [{"threadId": found["id"], **inner} for inner in found["messages"]]
+            for number, inner in enumerate(found["messages"]):
+                if inner["threadId"] != found["id"]:
+                    raise _Mismatch(f"{path}.messages[{number}].threadId", "is another thread's")
         return found
 
     return _Shape(check, convert)

@@ -77,6 +77,7 @@ def plan_reconciliation(
     plan = SyncPlan({table: TablePlan(threads=listing.heads(table)) for table in tables}, Changes(0, 0))
     stored: MessageIds = {}
     for table, share in plan.tables.items():
+        share.misplaced = table.misplaced(listing.present)
         _add_listed(plan.fetch, table, share, listing, content)
         for thread_id, members in kept_messages(table, share).items():
             stored.setdefault(thread_id, set()).update(members)
@@ -95,6 +96,10 @@ def plan_reconciliation(
 def kept_messages(table: TableSync, share: TablePlan) -> MessageIds:
     """Stored messages of rows that stay, by thread."""
     stored = table.stored_messages()
+    for thread_id, misplaced in share.misplaced.items():
+        stored[thread_id] -= misplaced
+        if not stored[thread_id]:
+            del stored[thread_id]
     if not share.obsolete:
         return stored
     if table.name == "threads":

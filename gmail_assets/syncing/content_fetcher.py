@@ -192,7 +192,8 @@ class ContentFetcher:
                 table.retries.pop(message["id"], None)
         for message_id, error in fetched.failed.items():
             if message_id in table.plan.requested:
-                self._failures.note(table, fetched.thread_id, message_id, error)
+                thread_id = fetched.moved.get(message_id, fetched.thread_id)
+                self._failures.note(table, thread_id, message_id, error)
 
     def _reporting(self, arriving: Iterable[FetchedThread], total: int) -> Iterator[FetchedThread]:
         """Yield results and report progress between them: a chunk takes minutes at Gmail's rate."""

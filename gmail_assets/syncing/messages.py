@@ -129,6 +129,10 @@ class MessagesSync(TableSync):
             if message_id not in listed or not self.options.matches_date(stored.date)
         }
 
+    def misplaced(self, present: Mapping[str, str]) -> MessageIds:
+        """None: a row of messages is no part of a thread's row."""
+        return {}
+
     def would_delete(self, changes: Changes) -> set[str]:
         """Keys of rows that the changes delete."""
         gone = {message_id for message_id, change in changes.messages.items() if change.deleted}

@@ -188,7 +188,9 @@ class SyncRun:
             )
             self._read_every_label(plan, listing)
         known = self._fetcher.fetch(plan)
-        if plan.changes.messages or any(share.narrowed or share.obsolete for share in plan.tables.values()):
+        if plan.changes.messages or any(
+            share.narrowed or share.obsolete or share.misplaced for share in plan.tables.values()
+        ):
             for table in tables:
                 table.write_changes(plan.changes, table.state, unread=plan.labels_to_read.keys())
         reader.apply(plan, known, listing)

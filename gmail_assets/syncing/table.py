@@ -63,6 +63,7 @@ class TableSync(ABC):
         self.rows_may_mismatch = not partition.state.rows_match
         self.plan = TablePlan()
         self._obsolete: set[str] = set()
+        self._misplaced: MessageIds = {}
         self._narrowed = False
         self.outstanding: set[str] = set()
         self.failed: dict[str, Unfetched] = {}
@@ -205,6 +206,10 @@ class TableSync(ABC):
         """Keys of rows that are not in a listing (message id to thread id), or that are before `startDate`."""
 
     @abstractmethod
+    def misplaced(self, present: Mapping[str, str]) -> MessageIds:
+        """Stored messages that a listing (message id to thread id) shows in another thread, by their row's thread."""
+
+    @abstractmethod
     def would_delete(self, changes: Changes) -> set[str]:
         """Keys of rows that the changes delete."""
 
@@ -218,6 +223,7 @@ class TableSync(ABC):
         """Start with this table's share of a plan."""
         self.plan = plan
         self._obsolete = set(plan.obsolete)
+        self._misplaced = dict(plan.misplaced)
         self._narrowed = plan.narrowed
         self.outstanding |= plan.requested
 

@@ -24,6 +24,7 @@ class TablePlan:
         in_lake: Those of them that another table of the lake stores, by thread.
         labels_since: History id through which the labels of `in_lake` are right; None if it is empty.
         obsolete: Keys of rows that no longer match, because the options changed after they were written.
+        misplaced: Stored messages that the listing shows in another thread than their row's, by the row's thread.
         unlisted: Keys of rows that are not in the listing, if the listing decides.
         lasting: Messages that match `q` without its top-level date terms, if rows whose labels changed are judged by
             them; else None.
@@ -39,6 +40,7 @@ class TablePlan:
     in_lake: MessageIds = field(default_factory=dict)
     labels_since: int | None = None
     obsolete: set[str] = field(default_factory=set)
+    misplaced: MessageIds = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)
     lasting: Set[str] | None = None
     undecided: set[str] = field(default_factory=set)

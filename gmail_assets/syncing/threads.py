@@ -173,6 +173,15 @@ class ThreadsSync(TableSync):
                 inside.add(thread_id)
         return self.stored.keys() - inside
 
+    def misplaced(self, present: Mapping[str, str]) -> MessageIds:
+        """Stored messages that a listing shows in another thread than their row's, by the row's thread."""
+        found: MessageIds = {}
+        for thread_id, stored in self.stored.items():
+            for message_id in stored.members:
+                if present.get(message_id, thread_id) != thread_id:
+                    found.setdefault(thread_id, set()).add(message_id)
+        return found
+
     def would_delete(self, changes: Changes) -> set[str]:
         """Keys of rows that the changes delete: of threads that lose all their messages."""
         gone: dict[str, int] = {}
@@ -289,6 +298,10 @@ class ThreadsSync(TableSync):
             stored = self.stored.get(change.thread_id)
             if stored is not None:
                 self._apply(change, message_id, stored, edit_of(change.thread_id))
+        for thread_id, misplaced in self._misplaced.items():
+            edit_of(thread_id).drop.update(misplaced)
+            for message_id in misplaced:
+                self.stored[thread_id].members.pop(message_id, None)
         for thread_id, stored in self.stored.items() if self._narrowed else ():
             if thread_id in unread:
                 continue
@@ -315,6 +328,7 @@ class ThreadsSync(TableSync):
             state=state,
         )
         self._obsolete = set()
+        self._misplaced = {}
         self._narrowed = False
 
     def _belongs(self, thread_id: str) -> bool:
