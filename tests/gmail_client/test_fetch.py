@@ -144,6 +144,14 @@ def test_a_thread_that_is_gone_or_refused_has_its_messages_read_singly() -> None
         assert fetched.failed == {(request.message_ids or ("t",))[0]: REFUSED}
 
 
+def test_a_message_that_names_another_thread_is_not_taken_for_one_of_this_thread() -> None:
+    api = Fake({"t": ["a"], "u": ["b"]})
+    (fetched,) = fetch(api, [FetchRequest("t", ("a", "b"), partly_stored=True)])
+    assert ids(fetched) == ["a"]
+    assert fetched.moved == {"b": "u"}
+    assert "threadId is 'u'; it was listed in the thread 't'" in str(fetched.failed["b"])
+
+
 def test_many_follow_ups_come_in_groups() -> None:
     threads = {f"t{number}": [f"a{number}", f"b{number}", f"c{number}"] for number in range(90)}
     api = Fake(threads)

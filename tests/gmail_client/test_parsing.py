@@ -154,9 +154,12 @@ def test_a_response_about_another_item_is_an_error() -> None:
 
 
 def test_messages_of_a_thread_get_its_id() -> None:
-    thread = {"id": "18b", "messages": [{"id": "1"}, {"id": "2", "threadId": "18a"}]}
+    thread = {"id": "18b", "messages": [{"id": "1"}, {"id": "2", "threadId": "18b"}]}
     parsed = parse_response("threads.get", thread, "18b")
-    assert [message["threadId"] for message in parsed["messages"]] == ["18b", "18a"]
+    assert [message["threadId"] for message in parsed["messages"]] == ["18b", "18b"]
+    strange = {"id": "18b", "messages": [{"id": "1"}, {"id": "2", "threadId": "18a"}]}
+    with pytest.raises(ResponseError, match=r"messages\[1\].threadId is another thread's"):
+        parse_response("threads.get", strange, "18b")
 
 
 @pytest.mark.parametrize(
