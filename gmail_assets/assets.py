@@ -174,6 +174,9 @@ def log_progress(context: dg.AssetExecutionContext) -> Callable[[Progress], None
 
     def log(progress: Progress) -> None:
         nonlocal phase, logged
+        if progress.phase == "stopping":
+            context.log.info("Stopping: what was fetched is written first.")
+            return
         if progress.phase == phase and time.monotonic() - logged < _LOG_SECONDS:
             return
         phase, logged = progress.phase, time.monotonic()

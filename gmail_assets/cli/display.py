@@ -89,6 +89,9 @@ class SyncDisplay:
 
     def progress(self, progress: SyncProgress) -> None:
         """Update the live line (`Reporter.progress`)."""
+        if progress.phase == "stopping":
+            self._print("Stopping: what was fetched is written first. Ctrl-C once more stops at once.")
+            return
         self._live.update(
             self._task,
             description=printable_line(progress.phase),

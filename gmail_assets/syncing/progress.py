@@ -18,7 +18,7 @@ __all__ = ["Reporter", "current_reporter", "reporting"]
 
 
 class Reporter(Protocol):
-    """Shows the progress of a sync. Called from one thread."""
+    """Shows the progress of a sync. Called from one thread, and from another with the phase `stopping`."""
 
     def progress(self, progress: Progress) -> None:
         """Progress of messages and threads."""

@@ -12,7 +12,8 @@ class Progress:
     """Progress of a run.
 
     Attributes:
-        phase: `listing messages`, `listing threads`, `fetching`, `applying` or `done`.
+        phase: `listing messages`, `listing threads`, `fetching`, `applying`, `stopping` (a signal ends the run) or
+            `done`.
         done: Messages (or threads) listed or fetched in this phase.
         total: Total of this phase; None while unknown.
         rows: Rows written so far, over all tables.

@@ -123,7 +123,7 @@ def sync(
         replay_from: Replay the history from this earlier id; never later than a table's own cursor.
         allow_mass_delete: Allow a reconciliation to delete more than a fifth of the rows.
         deadline: `time.monotonic()` at which to stop cleanly; commits stay and the next run continues.
-        progress: Progress callback; called in this thread.
+        progress: Progress callback; called in this thread, and from another with the phase `stopping`.
         sample: Chooses the unchanged threads that test a reconciliation.
         upkeep: When small files are compacted and old ones removed, at the end of the run.
 

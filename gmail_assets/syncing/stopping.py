@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Generic, TypeVar
@@ -55,13 +55,16 @@ class RunStop:
 
     Args:
         deadline: `time.monotonic()` at which the time budget is spent; None for no limit.
+        on_signal: Called when a signal announces the end, from a thread of its own: what the signal interrupted may
+            hold locks of the terminal or of a log.
 
     Attributes:
         event: Set while a fetch has to end early.
     """
 
-    def __init__(self, deadline: float | None) -> None:
+    def __init__(self, deadline: float | None, on_signal: Callable[[], None] = lambda: None) -> None:
         self._deadline = deadline
+        self._on_signal = on_signal
         self.event = threading.Event()
 
     def check(self) -> None:
@@ -96,7 +99,7 @@ class RunStop:
             timer.daemon = True
             timer.start()
         try:
-            with _deferred_signals(self.event):
+            with _deferred_signals(self.event, self._on_signal):
                 yield
         finally:
             if timer is not None:
@@ -104,7 +107,7 @@ class RunStop:
 
 
 @contextmanager
-def _deferred_signals(stop: threading.Event) -> Iterator[None]:
+def _deferred_signals(stop: threading.Event, on_signal: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -126,6 +129,7 @@ def _deferred_signals(stop: threading.Event) -> Iterator[None]:
         else:
             received.append(number)
             stop.set()
+            threading.Thread(target=on_signal, daemon=True).start()
 
     for number in replaced:
         signal.signal(number, defer)

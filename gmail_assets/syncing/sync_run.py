@@ -64,7 +64,7 @@ class SyncRun:
         self.lake = lake
         self.registry = MailboxRegistry(lake)
         self.allow_mass_delete = allow_mass_delete
-        self.stop = RunStop(deadline)
+        self.stop = RunStop(deadline, lambda: self._report("stopping"))
         self.on_progress = on_progress
         self.chance = chance
         self.tables: list[TableSync] = []

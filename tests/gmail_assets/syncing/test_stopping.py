@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import queue
 import random
 import signal
 import threading
@@ -19,7 +20,7 @@ from support.refusing import answering
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
-from gmail_assets.syncing import labels, stopping, sync
+from gmail_assets.syncing import Progress, labels, stopping, sync
 from gmail_assets.syncing.stopping import RunStop, TimeUpError, UntilError
 from gmail_client.client import Mailbox
 from gmail_client.emulator import Emulator, Fault
@@ -137,6 +138,37 @@ def test_a_second_signal_takes_effect_at_once(second: signal.Signals) -> None:
     assert reached == ["the first one"]
     assert raised.value.args == (second,)
     assert [signal.getsignal(one) for one in SIGNALS] == [interrupt, interrupt]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_is_announced_at_once_and_once(number: signal.Signals) -> None:
+    announced: queue.Queue[str] = queue.Queue()
+
+    def block() -> None:
+        with RunStop(None, lambda: announced.put(threading.current_thread().name)).announced():
+            signal.raise_signal(number)
+            # Within the block, although the handler interrupted this thread.
+            assert announced.get(timeout=60) != threading.current_thread().name
+            signal.raise_signal(number)
+
+    with pytest.raises(Interrupted):
+        block()
+    assert announced.empty()
+
+
+def test_a_run_reports_that_it_is_stopping(gmail: Emulator, lake: Lake) -> None:
+    reports: queue.Queue[Progress] = queue.Queue()
+
+    def report(progress: Progress) -> None:
+        if progress.phase == "stopping":
+            reports.put(progress)
+
+    mailbox = client_of(gmail).mailbox()
+    interrupting = answering(mailbox, at_result(15, lambda: signal.raise_signal(signal.SIGINT)))
+    with pytest.raises(Interrupted):
+        run(interrupting, lake, BOTH[:1], progress=report)
+    assert reports.get(timeout=60).units > 0
+    assert reports.empty()
 
 
 def test_a_signal_takes_effect_though_the_block_fails() -> None:

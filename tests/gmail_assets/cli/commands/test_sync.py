@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -202,13 +203,15 @@ def test_ctrl_c_stops_at_once_and_the_next_sync_goes_on(gmail: Emulator, place: 
     alarm = threading.Timer(60, process.kill)
     alarm.start()
     try:
-        while not gmail.usage.calls.get("messages.list"):
+        while not gmail.usage.batches:
             assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
     finally:
         alarm.cancel()
     assert process.returncode == ExitCode.INTERRUPTED
+    assert b"Stopping: what was fetched is written first." in said
     assert b"Interrupted" in said
     assert b"Traceback" not in said
     gmail.faults.clear()
