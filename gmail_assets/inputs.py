@@ -22,9 +22,9 @@ from deltalake.exceptions import DeltaError
 from gmail_assets.delta.errors import unreadable
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.registry import MailboxRegistry
-from gmail_assets.delta.sql import literal
 from gmail_assets.resources import LakeResource
 from gmail_client.errors import ConfigurationError
+from gmail_client.sql import literal
 
 __all__ = ["TableInputs"]
 

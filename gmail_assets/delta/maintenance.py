@@ -22,8 +22,8 @@ from gmail_assets.delta.lake import (
     TARGET_FILE_BYTES,
     LakeTable,
 )
-from gmail_assets.delta.sql import equals
 from gmail_assets.delta.writer import WRITER_PROPERTIES
+from gmail_client.sql import equals
 
 __all__ = ["DEFAULT_UPKEEP", "Upkeep", "delete_expired", "keep_up", "vacuum"]
 

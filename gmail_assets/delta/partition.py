@@ -25,7 +25,6 @@ from gmail_assets.delta.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTabl
 from gmail_assets.delta.lease import PartitionLease
 from gmail_assets.delta.restores import brought_back
 from gmail_assets.delta.scan import as_schema
-from gmail_assets.delta.sql import literal
 from gmail_assets.delta.sync_state import SyncState, read_state, transactions
 from gmail_assets.delta.table_log import RESTORES
 from gmail_assets.delta.writer import (
@@ -36,6 +35,7 @@ from gmail_assets.delta.writer import (
     merge_groups,
     next_fence,
 )
+from gmail_client.sql import literal
 
 __all__ = ["MailboxPartition"]
 

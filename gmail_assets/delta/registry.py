@@ -23,8 +23,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from gmail_assets.delta.app_ids import keyed_hash
 from gmail_assets.delta.errors import unwritable
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.sql import equals, one_of
 from gmail_client.errors import ConfigurationError
+from gmail_client.sql import equals, one_of
 
 __all__ = ["FORGOTTEN", "MAILBOXES", "UNFETCHED", "ForgottenMailboxes", "MailboxRegistry", "Unfetched"]
 

@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError
 
 from gmail_assets.delta.errors import unreadable
 from gmail_assets.delta.lake import MAILBOX, LakeTable
-from gmail_assets.delta.sql import literal
+from gmail_client.sql import literal
 
 __all__ = ["as_schema", "open_files", "read_columns"]
 

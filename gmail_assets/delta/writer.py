@@ -16,7 +16,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import MAILBOX, MAILBOX_FIELD, LakeTable
-from gmail_assets.delta.sql import literal
+from gmail_client.sql import literal
 
 __all__ = [
     "WRITER_PROPERTIES",

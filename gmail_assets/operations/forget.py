@@ -16,12 +16,12 @@ from gmail_assets.delta import erase
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import FORGOTTEN, MAILBOXES, UNFETCHED, MailboxRegistry
-from gmail_assets.delta.sql import equals, literal, one_of
 from gmail_assets.delta.sync_state import STATE_FIELDS
 from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.operations.dagster_traces import DagsterTraces, remove_traces, unfinished_runs
 from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
 from gmail_client.errors import ConfigurationError
+from gmail_client.sql import equals, literal, one_of
 from gmail_client.views import VIEWS
 
 __all__ = ["Forgotten", "Step", "forget_mailbox", "forget_messages", "resolve", "undo"]

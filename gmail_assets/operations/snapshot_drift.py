@@ -12,11 +12,11 @@ from deltalake import QueryBuilder
 
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.delta.sql import equals, identifier
 from gmail_client.api import GmailApi
 from gmail_client.errors import ForbiddenError
 from gmail_client.minimize import ContentPolicy
 from gmail_client.spec import SpecTable
+from gmail_client.sql import equals, identifier
 from gmail_client.tables import CATALOGUE
 
 __all__ = ["gmail_keys", "snapshot_drift", "stored_keys"]

@@ -13,9 +13,9 @@ from deltalake import QueryBuilder
 
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.scan import as_schema, read_columns
-from gmail_assets.delta.sql import literal
 from gmail_assets.views.derivation import ViewSources
 from gmail_assets.views.source import MessageSource, read_labels
+from gmail_client.sql import literal
 from gmail_client.views import VIEWS, Labels, attachment_rows, email_row, to_table
 from gmail_client.views.differences import (
     attachments_to_replace,

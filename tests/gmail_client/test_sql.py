@@ -10,7 +10,7 @@ from deltalake import DeltaTable, QueryBuilder, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmail_assets.delta.sql import equals, identifier, literal, one_of
+from gmail_client.sql import equals, identifier, literal, one_of
 
 HOSTILE = (
     "o'brien@example.com",
