@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_client.errors import ConfigurationError
 from gmail_client.spec import Spec, SpecTable
+from gmail_client.sql import spark_identifier, spark_literal
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import VIEWS
 
@@ -42,17 +43,19 @@ def catalog_sql(lake: Lake, spec: Spec, schema: str) -> str:
         raise ConfigurationError(
             f"The schema {schema!r:.200} is not a catalog and a schema.", fix="Give both, such as main.gmail."
         )
-    target = ".".join(map(_name, parts))
+    target = spark_identifier(*parts)
     statements = [f"CREATE SCHEMA IF NOT EXISTS {target}"]
     for entry in spec.entries:
         delta = lake.find(entry.table_name)
         if delta is None:
             continue
         source = CATALOGUE[entry.source_table] if isinstance(entry, SpecTable) else VIEWS[entry.source_table]
-        table = f"{target}.{_name(entry.table_name)}"
+        table = f"{target}.{spark_identifier(entry.table_name)}"
         location = lake.location(entry.table_name)
-        statements.append(f"CREATE TABLE IF NOT EXISTS {table} USING DELTA LOCATION {_text(location)}")
-        statements.append(f"COMMENT ON TABLE {table} IS {_text(source.description)}")
+        statements.append(
+            f"CREATE TABLE IF NOT EXISTS {table} USING DELTA LOCATION {spark_literal(location)}"
+        )
+        statements.append(f"COMMENT ON TABLE {table} IS {spark_literal(source.description)}")
         statements += _column_comments(table, delta)
         statements += _mailbox_views(target, entry.table_name, delta)
     if len(statements) == 1:
@@ -64,15 +67,16 @@ def _column_comments(table: str, delta: DeltaTable) -> Iterator[str]:
     for field in delta.schema().fields:
         comment = field.metadata.get("comment")
         if comment:
-            yield f"ALTER TABLE {table} ALTER COLUMN {_name(field.name)} COMMENT {_text(str(comment))}"
+            column = spark_identifier(field.name)
+            yield f"ALTER TABLE {table} ALTER COLUMN {column} COMMENT {spark_literal(str(comment))}"
 
 
 def _mailbox_views(target: str, table_name: str, delta: DeltaTable) -> Iterator[str]:
     addresses = sorted({str(partition[MAILBOX]) for partition in delta.partitions()})
     for address, label in _labels(addresses).items():
-        table, view = (f"{target}.{_name(name)}" for name in (table_name, f"{table_name}_{label}"))
-        rows = f"SELECT * FROM {table} WHERE {_name(MAILBOX)} = {_text(address)}"  # noqa: S608 - quoted
-        yield f"CREATE OR REPLACE VIEW {view} AS {rows}"
+        table, view = (f"{target}.{spark_identifier(name)}" for name in (table_name, f"{table_name}_{label}"))
+        rows = f"{table} WHERE {spark_identifier(MAILBOX)} = {spark_literal(address)}"
+        yield f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {rows}"  # noqa: S608 - quoted
 
 
 def _labels(addresses: list[str]) -> Mapping[str, str]:
@@ -85,12 +89,3 @@ def _labels(addresses: list[str]) -> Mapping[str, str]:
         else f"{label}_{hashlib.sha256(address.encode()).hexdigest()[:8]}"
         for address, label in labels.items()
     }
-
-
-def _name(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
-
-
-def _text(text: str) -> str:
-    """A text as Spark SQL reads it: a backslash is an escape there."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gmail_client.errors import ConfigurationError
 from gmail_client.spec import Spec, SpecTable
+from gmail_client.sql import spark_identifier
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.datasource import FORMAT
 from lakeflow_entry.table_options import option_strings
@@ -70,7 +71,7 @@ class _Declaration:
         self.keys = list(entry.primary_keys or self.table.primary_key)
         self.scd = "2" if entry.scd_type == "SCD_TYPE_2" else "1"
         parts = [entry.destination_catalog, entry.destination_schema, entry.table_name]
-        self.target = ".".join(f"`{part}`" for part in parts) if all(parts) else entry.table_name
+        self.target = spark_identifier(*parts) if all(parts) else entry.table_name
 
     def make(self) -> None:
         if self.entry.deletes == "keep":

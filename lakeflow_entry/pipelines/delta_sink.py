@@ -20,6 +20,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from gmail_client.deletion import DELETED_AT
 from gmail_client.private_files import make_private_folder
+from gmail_client.sql import identifier
 
 __all__ = ["DELETED_AT", "END_AT", "START_AT", "DeltaSink", "Scd"]
 
@@ -191,7 +192,7 @@ class DeltaSink:
         return last is not None and last >= batch_id
 
     def _matched(self, prefix: str = "") -> str:
-        return " and ".join(f"t.`{name}` = s.`{prefix}{name}`" for name in self.keys)
+        return " and ".join(f"t.{identifier(name)} = s.{identifier(prefix + name)}" for name in self.keys)
 
     def _full(self, rows: pa.Table) -> pa.Table:
         """The rows with all columns of the table; missing ones are null."""
@@ -299,7 +300,8 @@ class DeltaSink:
             )
             .when_matched_update({END_AT: f"s.{START_AT}"})
             .when_not_matched_insert(
-                {f"`{name}`": f"s.`{name}`" for name in self.table_schema.names}, predicate=f"s.{_INSERT}"
+                {identifier(name): f"s.{identifier(name)}" for name in self.table_schema.names},
+                predicate=f"s.{_INSERT}",
             )
             .execute()
         )

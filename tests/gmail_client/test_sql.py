@@ -1,16 +1,17 @@
-"""SQL text with values that people and Gmail choose."""
+"""SQL text with values that people and Gmail choose, in the engines that run it."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gmail_client.sql import equals, identifier, literal, one_of
+from gmail_client.sql import equals, identifier, literal, one_of, spark_identifier, spark_literal
 
 HOSTILE = (
     "o'brien@example.com",
@@ -71,6 +72,14 @@ def test_any_text_comes_back_as_it_went_in(table: DeltaTable, text: str) -> None
     assert set(rows["x"].to_pylist()) == {text}
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12))
+@example('"; DROP TABLE t; --')
+def test_any_name_comes_back_as_it_went_in(table: DeltaTable, name: str) -> None:
+    rows = pa.table(QueryBuilder().register("t", table).execute(f"SELECT 1 AS {identifier(name)} FROM t"))
+    assert rows.column_names == [name]
+
+
 @pytest.mark.parametrize("name", ['a"b', "Select", "x y", "a;b"])
 def test_any_name_of_a_column(tmp_path: Path, name: str) -> None:
     write_deltalake(str(tmp_path), pa.table({name: ["value"], "other": ["x"]}))
@@ -85,3 +94,84 @@ def test_a_delete_takes_the_named_rows_only(tmp_path: Path, value: str) -> None:
     write_deltalake(place, pa.table({"mailbox": [value, "other"]}))
     DeltaTable(place).delete(predicate=equals("mailbox", value))
     assert DeltaTable(place).to_pyarrow_table()["mailbox"].to_pylist() == ["other"]
+
+
+_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[0-3][0-7]{2}|.)", re.S)
+_SPARK_ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a", "%": "\\%", "_": "\\_"}
+
+
+def read_by_spark(sql: str) -> str:
+    """The value of a literal, by the rules that Spark documents for string literals."""
+    assert re.fullmatch(r"'(\\.|[^\\'])*'", sql, re.S), "it ends before its last quote"
+
+    def character(found: re.Match[str]) -> str:
+        escape = found[1]
+        if len(escape) == 3:
+            return chr(int(escape, 8))
+        if len(escape) > 1:
+            return chr(int(escape[1:], 16))
+        return _SPARK_ESCAPES.get(escape, escape)
+
+    return _ESCAPE.sub(character, sql[1:-1])
+
+
+SPARK_SPECIAL = (
+    "\\u0024{env:HOME}",
+    "${env:HOME}",
+    "$${a}",
+    "\\\\'",
+    "\\%_\\0",
+    "\\101",
+    "`",
+    "``; --",
+    "a\\",
+)
+any_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+spark_text = any_text | st.lists(st.sampled_from(["\\", "'", "$", "{", "}", "u0024", "n", "0", "101"])).map(
+    "".join
+)
+
+
+@given(spark_text)
+@example(SPARK_SPECIAL[0])
+@example(SPARK_SPECIAL[3])
+def test_spark_reads_any_text_as_it_is_by_its_documented_rules(text: str) -> None:
+    assert read_by_spark(spark_literal(text)) == text
+    assert "${" not in spark_literal(text)
+
+
+def test_a_name_in_which_spark_would_replace_a_variable_is_refused() -> None:
+    assert spark_identifier("main", "a`b") == "`main`.`a``b`"
+    with pytest.raises(ValueError, match="variables"):
+        spark_identifier("main", "${env:HOME}")
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+@pytest.mark.filterwarnings("default")
+def test_spark_itself_reads_every_text_and_name_as_it_is() -> None:
+    from lakeflow_entry.pipelines.session import local_session
+
+    texts = [*HOSTILE, *SPARK_SPECIAL]
+
+    @settings(max_examples=300, database=None, deadline=None, derandomize=True)
+    @given(spark_text)
+    def draw(text: str) -> None:
+        texts.append(text)
+
+    draw()
+    names = [name for name in dict.fromkeys(texts) if name and "${" not in name]
+    spark = local_session("sql text")
+    try:
+        row = spark.sql(
+            "SELECT " + ", ".join(f"{spark_literal(text)} AS c{n}" for n, text in enumerate(texts))
+        )
+        assert list(row.collect()[0]) == texts
+        assert (
+            spark.sql("SELECT " + ", ".join(f"1 AS {spark_identifier(name)}" for name in names)).columns
+            == names
+        )
+        unprotected = spark.sql("SELECT '${env:HOME}' AS x").collect()[0].x
+        assert unprotected != "${env:HOME}", "Spark no longer replaces variables: the escape is not needed"
+    finally:
+        spark.stop()
