@@ -132,9 +132,9 @@ class LakeLocation:
         """The lake.
 
         Raises:
-            ConfigurationError: A named variable is not set.
+            ConfigurationError: A named variable is not set, or the default lake is somebody else's.
         """
-        uri = _resolved("uri", self.uri) or Settings().lake
+        uri = _resolved("uri", self.uri) or Settings().lake_uri
         place = uri if "://" in uri else str(Path(uri).expanduser())
         options = {name: _resolved(name, value) or "" for name, value in self.storage_options.items()}
         return Lake(place, tuple(sorted(options.items())))

@@ -1,4 +1,5 @@
-"""Folders that only their owner can read: `make_private_folder`, and `open_to_others`, which finds those that are not.
+"""Folders that only their owner can read: `make_private_folder`, `open_to_others`, which finds those that are not, and
+`planted`, which finds a folder that leads to somebody else.
 
 A folder keeps others out of all that is in it, whatever modes the files in it have: other libraries write most of them.
 """
@@ -7,9 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["make_private_folder", "open_to_others"]
+from gmail_client.errors import ConfigurationError
+
+__all__ = ["make_private_folder", "open_to_others", "owned_by_another", "planted", "refuse_planted"]
 
 _PRIVATE = 0o700
 _OTHERS = 0o077
@@ -43,6 +47,59 @@ def open_to_others(path: str | Path) -> str | None:
         return f"{mode:04o}" if mode & _OTHERS and _reachable(path) else None
     except OSError:
         return None
+
+
+def owned_by_another(path: str | Path) -> bool:
+    """Whether a file or folder is there and belongs to another user than this one and root."""
+    if os.name != "posix":
+        return False
+    try:
+        return Path(path).stat().st_uid not in (os.geteuid(), 0)
+    except OSError:
+        return False
+
+
+def planted(folder: str | Path) -> str | None:
+    """Why what is written to a folder below the working directory would end up with somebody else; None if it would not.
+
+    Somebody who gives the working directory to the user can put a symbolic link in it, or the folder itself. The
+    folder, its subfolders and theirs are examined: a lake, its tables and their partitions.
+
+    Returns:
+        Words that follow the name of the folder: `leads to /srv/mail by the symbolic link lake/messages`.
+    """
+    here = Path.cwd().resolve()
+    for path in _two_levels(Path(folder)):
+        if path.is_symlink() and not path.resolve().is_relative_to(here):
+            return f"leads to {path.resolve()} by the symbolic link {path}"
+        if owned_by_another(path):
+            return (
+                "belongs to another user"
+                if path == Path(folder)
+                else f"has {path}, which belongs to another user"
+            )
+    return None
+
+
+def refuse_planted(folder: str) -> None:
+    """Refuse a default folder for mail that leads to somebody else.
+
+    Raises:
+        ConfigurationError: See `planted`.
+    """
+    problem = None if "://" in folder else planted(folder)
+    if problem:
+        raise ConfigurationError(
+            f"The default lake {folder!r} {problem}: no mail is written there unless you name it.",
+            fix="If it is yours, set GMAIL_LAKE in the environment to its path.",
+        )
+
+
+def _two_levels(folder: Path) -> Iterator[Path]:
+    yield folder
+    for depth in ("*", "*/*"):
+        # A partition's files are not among them. Other files at these levels hold no rows.
+        yield from (path for path in folder.glob(depth) if path.is_symlink() or path.is_dir())
 
 
 def _reachable(path: Path) -> bool:

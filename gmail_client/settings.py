@@ -32,6 +32,7 @@ from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, Endpoints, checked
 from gmail_client.auth.layers import CLIENT, Layer, merged, owner_of_client, plain
 from gmail_client.auth.oauth_client import OAuthClient
 from gmail_client.errors import ConfigurationError
+from gmail_client.private_files import refuse_planted
 from gmail_client.quota import preset
 
 __all__ = ["Settings", "credentials_file", "login_target"]
@@ -114,6 +115,18 @@ class Settings(BaseSettings):
     def endpoints(self) -> Endpoints:
         """Where the credentials may be sent."""
         return Endpoints(self.api_root, self.oauth_root)
+
+    @property
+    def lake_uri(self) -> str:
+        """Location of the lake, checked where nobody named it: a folder, or a URI.
+
+        Raises:
+            ConfigurationError: It is the default folder, which leads out of the working directory or belongs to another
+                user.
+        """
+        if "lake" not in self.model_fields_set:
+            refuse_planted(self.lake)
+        return self.lake if "://" in self.lake else str(Path(self.lake).expanduser())
 
     @property
     def mailbox_names(self) -> tuple[str, ...]:

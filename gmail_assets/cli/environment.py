@@ -27,19 +27,16 @@ class Environment:
         """Read the environment variables, `.env` and the login file.
 
         Raises:
-            ConfigurationError: A setting or the spec is invalid.
+            ConfigurationError: A setting or the spec is invalid, or the default lake is somebody else's.
         """
-        from pathlib import Path
-
         from gmail_assets.delta.lake import Lake
         from gmail_client.settings import Settings
         from gmail_client.spec import Spec
 
         settings = Settings()
-        uri = settings.lake if "://" in settings.lake else str(Path(settings.lake).expanduser())
         spec = Spec.load(settings.spec)
         spec.require_each_once()
-        return cls(settings, spec, Lake(uri))
+        return cls(settings, spec, Lake(settings.lake_uri))
 
     def client(self) -> GmailClient:
         """The Gmail client with the configured credentials.

@@ -9,6 +9,7 @@ that names a value wins. Two things don't mix across layers:
   `.env` of a folder that somebody else made could have the stored login sent to a server of theirs. An endpoint
   without credentials beside it is an error wherever it differs from the one that the credentials belong to.
 - The lake: `.env` can put the mail of its own credentials anywhere, that of other credentials only into its own folder.
+  There, a symbolic link that leads out of it is not followed, and a folder of another user not used.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pydantic import SecretStr
 from gmail_client.auth.endpoints import GOOGLE, Endpoints, checked_root
 from gmail_client.errors import ConfigurationError
 from gmail_client.printable import short_repr
+from gmail_client.private_files import planted
 
 __all__ = ["CLIENT", "ROOTS", "WAYS", "Layer", "merged", "owner_of_client", "plain"]
 
@@ -145,7 +147,8 @@ def _refuse_lake_elsewhere(owner: Layer | None, layers: Sequence[Layer]) -> None
 def _in_this_folder(lake: str) -> bool:
     if "://" in lake:
         return False
-    return Path(lake).expanduser().resolve().is_relative_to(Path.cwd().resolve())
+    folder = Path(lake).expanduser()
+    return folder.resolve().is_relative_to(Path.cwd().resolve()) and planted(folder) is None
 
 
 def _refuse_other_endpoint(owner: Layer, other: Layer, roots: Sequence[str]) -> None:

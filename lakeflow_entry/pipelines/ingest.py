@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from gmail_client.deletion import check_mass_deletion
 from gmail_client.errors import ConfigurationError
-from gmail_client.private_files import make_private_folder
+from gmail_client.private_files import make_private_folder, refuse_planted
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.datasource import FORMAT
@@ -84,7 +84,7 @@ def ingest(
         platform runs the pipeline.
 
     Raises:
-        ConfigurationError: An invalid spec.
+        ConfigurationError: An invalid spec, or a default lake that leads to somebody else.
         MassDeletionError: See `allow_mass_delete`.
     """
     spec = Spec.load(pipeline_spec)
@@ -96,7 +96,10 @@ def ingest(
             "The local pipeline writes Delta tables with the package deltalake, which is not installed.",
             fix="Install it: `pip install 'gmail-assets[spark]'`.",
         )
-    root = lake or os.environ.get("GMAIL_LAKE") or "lake"
+    root = lake or os.environ.get("GMAIL_LAKE")
+    if not root:
+        root = "lake"
+        refuse_planted(root)
     if checkpoints is None:
         if "://" in root:
             raise ConfigurationError(

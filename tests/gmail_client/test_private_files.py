@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gmail_client.private_files import make_private_folder, open_to_others
+from gmail_client.errors import ConfigurationError
+from gmail_client.private_files import make_private_folder, open_to_others, planted, refuse_planted
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
 
@@ -60,3 +61,60 @@ def test_what_others_can_reach_is_found(tmp_path: Path, given: int, shown: str |
     tmp_path.chmod(0o700)
     assert open_to_others(folder) is None
     assert open_to_others(tmp_path / "nothing") is None
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, beside a folder of somebody else."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "evil").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+LINKS = ("lake", "lake/messages", "lake/messages/_delta_log", "lake/messages/mailbox=ada%40gmail.test")
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("target", ["evil", "not/there"])
+def test_a_symbolic_link_out_of_the_working_directory_is_planted(work: Path, link: str, target: str) -> None:
+    outside = work.parent / target
+    (work / link).parent.mkdir(parents=True, exist_ok=True)
+    (work / link).symlink_to(outside)
+    assert planted("lake") == f"leads to {outside} by the symbolic link {link}"
+    with pytest.raises(ConfigurationError, match="no mail is written there"):
+        refuse_planted("lake")
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_within_the_working_directory_is_the_user_s_business(work: Path, link: str) -> None:
+    (work / "data").mkdir()
+    (work / link).parent.mkdir(parents=True, exist_ok=True)
+    (work / link).symlink_to(work / "data")
+    assert planted("lake") is None
+
+
+@pytest.mark.parametrize("path", ["lake", "lake/messages"])
+def test_a_folder_of_another_user_is_planted_but_not_root_s(
+    work: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (work / "lake" / "messages").mkdir(parents=True)
+    own = os.geteuid()
+    found = Path.stat
+
+    def stat_of(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        result = found(self, follow_symlinks=follow_symlinks)
+        return os.stat_result((*result[:4], owner, *result[5:])) if self == Path(path) else result
+
+    monkeypatch.setattr(Path, "stat", stat_of)
+    owner = own + 1
+    assert "belongs to another user" in str(planted("lake"))
+    owner = 0
+    assert planted("lake") is None
+    owner = own
+    assert planted("lake") is None
+
+
+def test_no_folder_and_an_object_store_are_planted_by_nobody(work: Path) -> None:
+    assert planted("lake") is None
+    refuse_planted("s3://bucket/lake")

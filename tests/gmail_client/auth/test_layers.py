@@ -124,15 +124,26 @@ def test_no_secret_belongs_to_a_layer_that_names_other_endpoints(given_values: l
             assert all(layer.root(root) == found[root] for root in ROOTS if root in layer.values)
 
 
-ELSEWHERE = ("s3://evil/lake", "/srv/www", "../lake", "a/../../lake", "~/public", "file:///srv", "link")
+ELSEWHERE = (
+    "s3://evil/lake",
+    "/srv/www",
+    "../lake",
+    "a/../../lake",
+    "~/public",
+    "file:///srv",
+    "link",
+    "holds",
+)
 WITHIN = ("lake", "./lake", "data/lake", "a/../lake", ".")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with a symbolic link that leads out of it."""
+    """The working directory, with symbolic links that lead out of it."""
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "link").symlink_to(tmp_path)
+    (tmp_path / "work" / "holds").mkdir()
+    (tmp_path / "work" / "holds" / "messages").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work"
 
@@ -156,6 +167,8 @@ def test_an_untrusted_layer_names_no_lake_elsewhere_for_the_mail_of_others(
 
 @pytest.mark.parametrize("lake", WITHIN)
 def test_a_lake_in_the_folder_is_no_matter(folder: Path, lake: str) -> None:
+    (folder / "link").unlink()
+    (folder / "holds" / "messages").unlink()
     found = merged([Layer.of("environment", FULL), Layer.of(".env", {"lake": lake}, trusted=False)])
     assert found["lake"] == lake
     absolute = {"lake": str(folder / lake)}
