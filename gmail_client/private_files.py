@@ -60,7 +60,7 @@ def owned_by_another(path: str | Path) -> bool:
 
 
 def planted(folder: str | Path) -> str | None:
-    """Why what is written to a folder below the working directory would end up with somebody else; None if it would not.
+    """Why what is written to a folder below the working directory would be somebody else's; None if it would not be.
 
     Somebody who gives the working directory to the user can put a symbolic link in it, or the folder itself. The
     folder, its subfolders and theirs are examined: a lake, its tables and their partitions.

@@ -6,7 +6,8 @@ the next one. The mailbox is blocked first, so that nothing loads it again meanw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from gmail_client.views import VIEWS
 __all__ = ["Forgotten", "Step", "forget_mailbox", "forget_messages", "resolve", "undo"]
 
 _REGISTRY = (MAILBOXES, UNFETCHED, FORGOTTEN)
+_COPIES = "Backups, copies and object versions of the lake's storage, and tables that others made from it."
 
 Step = Callable[[str], None]
 """Called after each step with what was done, in words."""
@@ -87,32 +89,30 @@ def forget_mailbox(
         ConfigurationError: A run is in progress, and the logs were to be cleaned.
         LakeError: The lake can't be read or written.
     """
-    if clean_log:
-        _refuse_while_running()
-    registry = MailboxRegistry(lake)
-    names = sorted({address, *registry.names_of(address)})
-    registry.forget(address)
-    step("blocked the mailbox: no run loads it again")
     result = Forgotten(address)
-    own = [name for name, _, _ in erase.own_tables(lake)]
-    for name in own:
-        result.rows[name] = erase.erase_rows(lake, name, address)
-        step(f"deleted {result.rows[name]:,} rows from {name}")
-    result.rows[UNFETCHED] = erase.erase_rows(lake, UNFETCHED, address)
-    step("emptied the retry queue")
-    for name in own:
-        removed = erase.remove_old_files(lake, name, address, also_new=True)
-        result.files += removed
-        step(f"removed {removed:,} files of old versions of {name}")
-    result.traces = remove_traces(names)
-    step("removed its cursor and its runs from Dagster")
-    registry.remove_names(address)
-    step("removed its names from the registry")
-    for name in _REGISTRY:
-        result.files += erase.vacuum_shared(lake, name)
-        step(f"removed old versions of {name}")
-    if clean_log:
-        _clean_logs(lake, result, [*own, *_REGISTRY], step)
+    with _cleaned_logs(lake, result, step, clean_log) as cleaned:
+        registry = MailboxRegistry(lake)
+        names = sorted({address, *registry.names_of(address)})
+        registry.forget(address)
+        step("blocked the mailbox: no run loads it again")
+        own = [name for name, _, _ in erase.own_tables(lake)]
+        for name in own:
+            result.rows[name] = erase.erase_rows(lake, name, address)
+            step(f"deleted {result.rows[name]:,} rows from {name}")
+        result.rows[UNFETCHED] = erase.erase_rows(lake, UNFETCHED, address)
+        step("emptied the retry queue")
+        for name in own:
+            removed = erase.remove_old_files(lake, name, address, also_new=True)
+            result.files += removed
+            step(f"removed {removed:,} files of old versions of {name}")
+        result.traces = remove_traces(names)
+        step("removed its cursor and its runs from Dagster")
+        registry.remove_names(address)
+        step("removed its names from the registry")
+        for name in _REGISTRY:
+            result.files += erase.vacuum_shared(lake, name)
+            step(f"removed old versions of {name}")
+        cleaned += [*own, *_REGISTRY]
     _note_remaining(lake, result, own)
     return result
 
@@ -138,28 +138,23 @@ def forget_messages(
         ConfigurationError: A run is in progress, and the logs were to be cleaned.
         LakeError: The lake can't be read or written.
     """
-    if clean_log:
-        _refuse_while_running()
     result = Forgotten(address)
-    own = [(name, source) for name, source, _ in erase.own_tables(lake)]
-    for name, source in own:
-        if source == "threads":
-            result.rows[name] = _out_of_threads(lake, name, address, ids)
-        elif condition := _condition(lake, name, source, address, ids):
-            result.rows[name] = erase.erase_rows(lake, name, address, condition)
-        else:
-            continue
-        step(f"deleted {result.rows[name]:,} rows from {name}")
-    result.rows[UNFETCHED] = erase.erase_rows(lake, UNFETCHED, address, one_of("id", ids))
-    step("removed them from the retry queue")
-    for name in result.rows:
-        result.files += erase.remove_old_files(lake, name, address)
-        step(f"removed files of old versions of {name}")
-    if clean_log:
-        _clean_logs(lake, result, list(result.rows), step)
-    result.remaining.append(
-        "Backups, copies and object versions of the lake's storage, and tables that others made from it."
-    )
+    with _cleaned_logs(lake, result, step, clean_log) as cleaned:
+        for name, source, _ in erase.own_tables(lake):
+            if source == "threads":
+                result.rows[name] = _out_of_threads(lake, name, address, ids)
+            elif condition := _condition(lake, name, source, address, ids):
+                result.rows[name] = erase.erase_rows(lake, name, address, condition)
+            else:
+                continue
+            step(f"deleted {result.rows[name]:,} rows from {name}")
+        result.rows[UNFETCHED] = erase.erase_rows(lake, UNFETCHED, address, one_of("id", ids))
+        step("removed them from the retry queue")
+        for name in result.rows:
+            result.files += erase.remove_old_files(lake, name, address)
+            step(f"removed files of old versions of {name}")
+        cleaned += result.rows
+    result.remaining.append(_COPIES)
     return result
 
 
@@ -203,17 +198,18 @@ def _out_of_threads(lake: Lake, name: str, address: str, ids: Sequence[str]) -> 
     return len(edits)
 
 
-def _refuse_while_running() -> None:
-    running = unfinished_runs()
+@contextmanager
+def _cleaned_logs(lake: Lake, result: Forgotten, step: Step, wanted: bool) -> Iterator[list[str]]:
+    """Clean the logs of the tables that the block adds to the list, if wanted; refused while runs write."""
+    running = unfinished_runs() if wanted else 0
     if running:
         raise ConfigurationError(
             f"{running} Dagster runs are queued or in progress: the logs can't be cleaned beside them.",
             fix="Stop the sensor and the schedules, wait for the runs to end, and run the command again.",
         )
-
-
-def _clean_logs(lake: Lake, result: Forgotten, names: Sequence[str], step: Step) -> None:
-    for name in names:
+    names: list[str] = []
+    yield names
+    for name in names if wanted else ():
         result.log_files += erase.clean_log(lake, name, result.address)
         step(f"cleaned the log of {name}")
 
@@ -234,9 +230,7 @@ def _note_remaining(lake: Lake, result: Forgotten, own: Sequence[str]) -> None:
                 f"The table {name} has rows of the mailbox; gmail-assets did not make it."
             )
     result.remaining += result.traces.remaining
-    result.remaining.append(
-        "Backups, copies and object versions of the lake's storage, and tables that others made from it."
-    )
+    result.remaining.append(_COPIES)
     result.remaining.append(
         "The access itself: `gmail-assets logout` revokes a login, and an administrator removes a service account's "
         "delegation."
