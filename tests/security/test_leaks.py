@@ -11,6 +11,7 @@ import copy
 import json
 import pickle
 import re
+import subprocess
 import sys
 import time
 import traceback
@@ -22,7 +23,6 @@ import pytest
 from support.dagster_server import serving
 from support.leaks import leaks, leaks_in_folder
 from support.pages import ROOT
-from support.trap import Trap
 
 from gmail_assets import GmailAccess, GmailResource, LakeLocation, LakeResource
 from gmail_assets.cli import main
@@ -82,17 +82,38 @@ def secrets(gmail: Emulator, bare: Path, monkeypatch: pytest.MonkeyPatch) -> dic
     }
 
 
+_STORE = """
+import socket, sys
+answer = sys.argv[1].encode()
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+while True:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(answer)
+"""
+
+
 @pytest.fixture
-def store() -> Iterator[Trap]:
-    """An object store that refuses each request and repeats it, as S3 does where the signature is wrong."""
+def store() -> Iterator[str]:
+    """An object store that refuses each request and repeats it, as S3 does where the signature is wrong; its address.
+
+    A process of its own: deltalake holds the interpreter's lock while it waits for an answer to some requests.
+    """
     body = (
         "<?xml version='1.0'?><Error><Code>SignatureDoesNotMatch</Code><Message>No.</Message>"
         f"<AWSAccessKeyId>AKIAPLANTED</AWSAccessKeyId><CanonicalRequest>GET\nx-amz-security-token:{S3_TOKEN}\n"
         f"secret: {S3_KEY}</CanonicalRequest></Error>"
     )
     head = f"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
-    with Trap(f"{head}Connection: close\r\n\r\n{body}".encode()) as listening:
-        yield listening
+    answer = f"{head}Connection: close\r\n\r\n{body}"
+    with subprocess.Popen(
+        [sys.executable, "-c", _STORE, answer], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        server.kill()
 
 
 Setting = Callable[[Emulator, Path, pytest.MonkeyPatch, dict[str, str]], None]
@@ -151,6 +172,7 @@ def _file(name: str, text: str, **variables: str) -> Setting:
     return write
 
 
+OBJECT_STORE = "object store that repeats the request"
 SAYS_ALL = "bad {0} {1} Bearer {5}"
 """A server knows what it is sent; a private key is never sent."""
 SCENARIOS: dict[str, Setting] = {
@@ -168,7 +190,7 @@ SCENARIOS: dict[str, Setting] = {
     "rate limited": _call("messages.get", kind="rate-limit", times=2),
     "Gmail not reachable": _variables(GMAIL_API_ROOT="http://127.0.0.1:9"),
     "OAuth not reachable": _variables(GMAIL_OAUTH_ROOT="http://127.0.0.1:9"),
-    "object store that repeats the request": _variables(
+    OBJECT_STORE: _variables(
         GMAIL_LAKE="s3://planted/lake", AWS_ALLOW_HTTP="true", AWS_REGION="eu-central-1"
     ),
     "service account": _only(
@@ -222,13 +244,14 @@ def test_no_secret_is_anywhere(
     gmail: Emulator,
     bare: Path,
     secrets: dict[str, str],
-    store: Trap,
+    request: pytest.FixtureRequest,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     scenario: str,
 ) -> None:
+    if scenario == OBJECT_STORE:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("store"))
     _ARGUMENTS.clear()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", store.url)
     SCENARIOS[scenario](gmail, bare, monkeypatch, secrets)
     codes = {}
     for words in COMMANDS:
@@ -253,8 +276,6 @@ def test_the_search_finds_what_is_planted(secrets: dict[str, str], tmp_path: Pat
         (tmp_path / "logs" / "one").write_text(f"event: {secret!r}")
         assert leaks_in_folder(secrets, [tmp_path / "logs"]) == [f"{name} in {tmp_path / 'logs' / 'one'}"]
     _ARGUMENTS.clear()
-    import subprocess
-
     subprocess.run([sys.executable, "-c", "", secrets["client secret"]], check=True)
     assert secrets["client secret"] in "\n".join(_ARGUMENTS)
 
