@@ -70,8 +70,11 @@ class _Declaration:
         self.label = entry.table_name
         self.keys = list(entry.primary_keys or self.table.primary_key)
         self.scd = "2" if entry.scd_type == "SCD_TYPE_2" else "1"
-        parts = [entry.destination_catalog, entry.destination_schema, entry.table_name]
-        self.target = spark_identifier(*parts) if all(parts) else entry.table_name
+        self.target = entry.table_name
+        if entry.destination_catalog and entry.destination_schema:
+            self.target = spark_identifier(
+                entry.destination_catalog, entry.destination_schema, entry.table_name
+            )
 
     def make(self) -> None:
         if self.entry.deletes == "keep":
