@@ -2,7 +2,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui dagster lakeflow-demo test test-all hunt fuzz audit sbom check format docs bench lock runtime dev clean
+.PHONY: help demo ui dagster lakeflow-demo test test-all hunt fuzz audit sbom check format docs bench bench-all lock runtime dev clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,10 @@ docs: dev  ## build the documentation as a site with search, and check its links
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON_IN_VENV) -m mkdocs --quiet build --strict
 	@echo "The site is in build/site. To read it: $(PYTHON_IN_VENV) -m http.server --directory build/site --bind 127.0.0.1"
 
-bench: dev  ## run the benchmarks
+bench: dev  ## compare with other ways to copy a mailbox, write docs/benchmarks.md (with a clone of the Lakeflow connectors: PEER=folder)
+	$(PYTHON_IN_VENV) -m benchmarks.comparison
+
+bench-all: dev  ## run all benchmarks
 	$(PYTHON_IN_VENV) -m benchmarks
 
 lock: dev  ## resolve the dependencies into requirements.lock and requirements-dev.lock

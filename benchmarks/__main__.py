@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other, each in a separate process: `make bench`.
+"""Every benchmark, one after the other, each in a separate process: `make bench-all`.
 
     python -m benchmarks [NAME ...]
 

@@ -1,0 +1,145 @@
+"""Compare this product with other ways to copy a mailbox into Delta, and write docs/benchmarks.md.
+
+    python -m benchmarks.comparison [--messages 5000] [--repeats 3] [--programs NAME ...] [--growth SIZE ...]
+
+All programs run against the same mailbox of one emulator, one after the other, after each of six changes to it. With
+PEER=<clone of the Lakeflow community connectors>, their Gmail connector takes part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.comparison.measure import Cost, measure, mistakes
+from benchmarks.comparison.programs import PROGRAMS
+from benchmarks.comparison.report import NAMES, headline, write_page
+from benchmarks.comparison.scenario import PHASES
+from gmail_client.emulator import EmulatorProcess
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def compare(
+    programs: Sequence[str], messages: int, repeats: int, latency_ms: float = 0.0
+) -> dict[str, dict[str, list[Cost]]]:
+    """Run all programs through all phases.
+
+    Args:
+        programs: Names from `PROGRAMS`.
+        messages: Size of the mailbox.
+        repeats: How often; each repetition has a mailbox and lakes of its own.
+        latency_ms: Milliseconds that each request takes at least.
+
+    Returns:
+        Costs by phase and program, one for each repetition.
+    """
+    results: dict[str, dict[str, list[Cost]]] = {phase: {name: [] for name in programs} for phase in PHASES}
+    for repeat in range(repeats):
+        with (
+            EmulatorProcess(messages=messages, seed=1 + repeat, latency_ms=latency_ms) as gmail,
+            tempfile.TemporaryDirectory() as lakes,
+        ):
+            chance = random.Random(repeat)
+            for phase, change in PHASES.items():
+                change(gmail, chance)
+                for name in programs:
+                    folder = Path(lakes) / name
+                    folder.mkdir(exist_ok=True)
+                    cost = measure(name, folder, gmail)
+                    missing, wrong = mistakes(folder, gmail)
+                    cost = replace(cost, missing=missing, wrong=wrong)
+                    results[phase][name].append(cost)
+                    print(
+                        f"{phase:<30} {NAMES[name]:<32} {cost.units:>9,} units {cost.requests:>7,} requests "
+                        f"{cost.wire_mb:>7.1f} MB {cost.cpu:>6.1f} CPU s {cost.memory_mb:>6.0f} MB "
+                        f"{cost.seconds:>7.1f} s  missing {missing}, wrong {wrong}",
+                        flush=True,
+                    )
+    return results
+
+
+def growth_of(programs: Sequence[str], sizes: Sequence[int]) -> list[str]:
+    """First loads of larger mailboxes, once each, as a table."""
+    lines = ["| first load | | units | CPU s | peak MB |", "|---|---|---:|---:|---:|"]
+    for size in sizes:
+        with EmulatorProcess(messages=size, seed=1) as gmail:
+            for name in programs:
+                with tempfile.TemporaryDirectory() as folder:
+                    cost = measure(name, Path(folder), gmail)
+                lines.append(
+                    f"| {size:,} messages | {NAMES[name]} | {cost.units:,} | {cost.cpu:.1f} | {cost.memory_mb:,.0f} |"
+                )
+                print(lines[-1], flush=True)
+    return lines
+
+
+def elapsed(
+    results: Mapping[str, Mapping[str, Sequence[Cost]]], messages: int, latency_ms: float
+) -> list[str]:
+    """Seconds by the clock at a latency, as a table."""
+    programs = list(next(iter(results.values())))
+    lines = [
+        f"Seconds by the clock without a quota, for a mailbox of {messages:,} messages, when each request takes "
+        f"{latency_ms:g} ms at least. Under Gmail's quota, the minutes above are the lower bound.",
+        "",
+        "| | " + " | ".join(NAMES[name] for name in programs) + " |",
+        "|---|" + "---:|" * len(programs),
+    ]
+    for phase, rows in results.items():
+        lines.append(
+            f"| {phase} | " + " | ".join(f"{rows[name][0].seconds:,.1f}" for name in programs) + " |"
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--messages", type=int, default=5_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--latency-ms", type=float, default=30.0, help="0: do not measure it")
+    parser.add_argument("--programs", nargs="*", choices=sorted(PROGRAMS))
+    parser.add_argument("--growth", nargs="*", type=int, default=[20_000])
+    parser.add_argument("--print-only", action="store_true", help="do not write docs/benchmarks.md")
+    options = parser.parse_args()
+    programs = options.programs or [name for name in PROGRAMS if name != "peer" or os.environ.get("PEER")]
+    results = compare(programs, options.messages, options.repeats)
+    sections: dict[str, list[str]] = {}
+    if options.growth:
+        sections["Larger mailboxes"] = growth_of(
+            [n for n in programs if n != "google_single"], options.growth
+        )
+    if options.latency_ms:
+        small = options.messages // 5
+        slow = compare(programs, small, 1, options.latency_ms)
+        sections["Latency"] = elapsed(slow, small, options.latency_ms)
+    print("\n" + headline(results))
+    if options.print_only:
+        return
+    about = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
+        "versions": ", ".join(
+            f"{name} {version(name)}" for name in ("deltalake", "pyarrow", "google-api-python-client")
+        ),
+        "messages": f"{options.messages:,}",
+        "repeats": "once"
+        if options.repeats == 1
+        else f"{options.repeats} repetitions, each with another mailbox",
+    }
+    write_page(DOCS / "benchmarks.md", DOCS / "images" / "benchmarks.png", results, about, sections)
+    print(f"written: {DOCS / 'benchmarks.md'}")
+
+
+if __name__ == "__main__":
+    main()
