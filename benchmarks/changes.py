@@ -2,8 +2,8 @@
 
     python -m benchmarks.changes [--messages 500000] [--mean-kb 15] [--lake FOLDER] [--others 100]
 
-The emulator and each measured sync run in processes of their own. A lake in FOLDER that already holds the mailbox is
-used again. With `--others`, the same is measured once more with so many unchanged mailboxes in the tables.
+The emulator and each measured sync run in processes of their own. A lake in FOLDER that already contains the mailbox is
+reused. With `--others`, the measurement is repeated with this many unchanged mailboxes in the tables.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.first_load import peak_mb
 
 
 def sync_once(folder: str) -> None:
-    """What a measured process does."""
+    """The work of a measured process."""
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.maintenance import Upkeep
     from gmail_assets.syncing import sync
@@ -55,10 +55,10 @@ def measured(folder: str, environment: dict[str, str]) -> dict[str, object]:
 
 
 def fill(folder: str, messages: int, mean_kb: float) -> None:
-    """Put the emulator's mailbox into the tables without reading it: true ids and labels over a pool of real mail.
+    """Write the emulator's mailbox into the tables without reading it: its ids and labels, and content from a pool.
 
-    A load through the API would take hours where Gmail's quota counts and half an hour here; what is measured is what
-    comes after it.
+    A load through the API would take hours with Gmail's quota and half an hour with the emulator; only the syncs after
+    the load are measured.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

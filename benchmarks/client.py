@@ -1,4 +1,4 @@
-"""What the client itself costs: CPU per full message in batches and singly, and how much of a quota it uses.
+"""The cost of the client: CPU per full message in batches and singly, and the share of a quota that it uses.
 
     python -m benchmarks.client [--messages 2000] [--minutes 5] [--scale 20]
 
@@ -37,7 +37,7 @@ def ids_of(api: GmailApi) -> list[str]:
 
 
 def cpu(name: str, api: GmailApi, ids: list[str]) -> None:
-    """Best of some rounds: the rest of the machine is not ours."""
+    """The best of several rounds, because other processes share the machine."""
     best = float("inf")
     fastest = 0.0
     before = api.usage.snapshot()
@@ -81,7 +81,7 @@ def main() -> None:
         ids = ids_of(api)
         cpu("batches", api, ids)
         gmail.add_fault(Fault(method="batch", status=503))
-        cpu("singly, the batch endpoint being down", connected(gmail, preset(1_200_000)), ids[:500])
+        cpu("singly, with the batch endpoint down", connected(gmail, preset(1_200_000)), ids[:500])
     for name in ("current", "600"):
         quota(name, options.minutes, options.scale)
 

@@ -2,7 +2,7 @@
 
     python benchmarks/emulator.py [--messages 50000] [--gets 1000]
 
-The client is as thin as it gets (http.client, no JSON parsing), so that the figures are the server's.
+The client does as little as possible (http.client, no JSON parsing), so that the server is measured.
 """
 
 from __future__ import annotations

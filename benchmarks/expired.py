@@ -1,8 +1,8 @@
-"""An expired history: what the comparison with a listing costs, against a full load.
+"""An expired history: the cost of a reconciliation with a listing, compared with a full load.
 
     python -m benchmarks.expired [--messages 50000]
 
-Units are counted by the emulator; the sample that tests the comparison is told apart.
+Units are counted by the emulator; those of the sampled threads are reported separately.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m benchmarks.first_load [MESSAGES ...] [--mean-kb KB] [--no-dagster]
 
-The emulator runs in a separate process and so does each load; what is printed is the loading process's peak memory
-(with Dagster imported, as in a run), its CPU time per message with start-up left out, and the units spent against
-the sum over threads of the cheapest calls.
+The emulator and each load run in separate processes. The output shows the peak memory of the loading process (with
+Dagster imported, as in a run), its CPU time per message without start-up, and its units compared with the cheapest
+possible calls.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def peak_mb() -> float:
 
 
 def load(folder: str, *, dagster: bool) -> None:
-    """What the measured process does; the environment says where Gmail is."""
+    """The work of the measured process; the environment names Gmail's endpoint."""
     if dagster:
         import dagster as dg
 

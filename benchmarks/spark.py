@@ -1,20 +1,21 @@
-"""Messages into Spark rows: Arrow batches, as this product yields them, against nested `Row` objects.
+"""Messages into Spark rows: Arrow batches, as this product yields them, compared with nested `Row` objects.
 
     python -m benchmarks.spark [--rows N] [--mean-kb KB]
 
-The same messages go through a Python data source in four ways: from parsed records and from the bytes of Gmail's
-answers, as Arrow batches and as `Row` objects made field by field (the usual way of Python connectors). Printed are CPU
-seconds of the Python worker, from the first record to the last row handed to Spark, and of the whole: worker and JVM.
+The same messages pass through a Python data source in four variants: from parsed records and from the bytes of Gmail's
+responses, each as Arrow batches and as `Row` objects built field by field (as most Python connectors do). The output
+shows the CPU seconds of the Python worker, from the first record to the last row passed to Spark, and of worker and JVM
+together.
 
-The JVM does the same with every way, whatever the source yields: Spark itself packs `Row` objects into Arrow batches
-in the worker, and turns Arrow batches into its own rows before any sink sees them. That is some 25 to 60 microseconds
-of CPU for a message of 7 KB, about as much as the worker needs from parsed records; the size of the batches, the
-garbage collector and the kind of socket change nothing that could be told from noise. A JVM that has just started
-spends some 10 CPU seconds on compiling itself, and a short run measures that and nothing else. So the JVM is warmed up
-first, by reading all messages several times; then each way is measured once.
+The JVM does the same work in every variant: Spark packs `Row` objects into Arrow batches in the worker, and converts
+Arrow batches to its own rows before a sink gets them. This takes about 25 to 60 microseconds of CPU for a message of
+7 KB, about as much as the worker needs for parsed records. The size of the batches, the garbage collector and the kind
+of socket have no measurable effect. A JVM that has just started spends about 10 CPU seconds on JIT compilation, which
+would dominate a short run. So the JVM is warmed up first, by reading all messages several times; then each variant is
+measured once.
 
 On two busy cores in November 2026, from records and from bytes: 19.5 and 5.4 times the rows per CPU second of `Row`
-objects for the worker alone, 9.7 and 4.1 times with the JVM. Without the warming up it was 4 and 2 to 4 times.
+objects for the worker alone, 9.7 and 4.1 times with the JVM. Without the warm-up: 4 times, and 2 to 4 times.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def main() -> None:
             return float(told.read_text()), jvm_seconds() - before
 
         cold = [f"{measure('records, Arrow')[1]:.2f}" for _ in range(_WARM_UP)]
-        print(f"  the JVM's seconds while it warms up: {', '.join(cold)}")
+        print(f"  JVM seconds during the warm-up: {', '.join(cold)}")
         for name in WAYS:
             worker[name], jvm = measure(name)
             whole[name] = worker[name] + jvm

@@ -1,8 +1,8 @@
-"""Derived tables of a large mailbox: computed whole, then after 100 changes, then after a label is renamed.
+"""Derived tables of a large mailbox: a full computation, then an update after 100 changes, then after a renamed label.
 
     python -m benchmarks.views [--messages 100000] [--mean-kb 15] [--lake FOLDER]
 
-Each step runs in a separate process. A lake in FOLDER that already holds the mailbox is used again.
+Each step runs in a separate process. A lake in FOLDER that already contains the mailbox is reused.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def change(folder: str, what: str) -> None:
 
 
 def derive_once(folder: str, names: list[str]) -> None:
-    """What a measured process does."""
+    """The work of a measured process."""
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.maintenance import Upkeep
     from gmail_assets.views import ViewSources, derive

@@ -7,8 +7,8 @@ from the environment or from a file, so that no secret passes through Spark's op
     GMAIL_CONNECTION_<NAME>_<OPTION>          such as GMAIL_CONNECTION_GMAIL_CONNECTOR_REFRESH_TOKEN
     GMAIL_CONNECTIONS_FILE                    a JSON file: {"gmail_connector": {"client_id": ..., ...}, ...}
 
-Without options and without a name, the ordinary variables (GMAIL_CLIENT_ID ...) are the connection; where they hold no
-credentials, the `.env` and the login file that Spark's worker finds. So no secret needs to be put into its environment.
+Without options and without a name, the usual variables (GMAIL_CLIENT_ID ...) define the connection; if they have no
+credentials, the worker uses its `.env` and login file. So no secret has to be in the environment of the worker.
 
 People who may read through a connection must not be able to send its secrets elsewhere. So options that name an
 endpoint or a key file are accepted only together with credentials in the options, and without a connection name.
@@ -83,7 +83,7 @@ class Connection:
         return any(secret in self.values for secret in _SECRETS)
 
     def mailbox(self, user_id: str | None = None) -> Mailbox:
-        """The mailbox, on a client of its own.
+        """The mailbox, with a separate client.
 
         Args:
             user_id: An address that replaces the connection's `user_id`.
@@ -99,7 +99,7 @@ class Connection:
                 quota=preset(values.get("quota", "current")),
                 api_root=values.get("api_root", API_ROOT),
                 oauth_root=values.get("oauth_root", OAUTH_ROOT),
-                # Not an option: somebody who can set a reader's options must not be able to extend the list.
+                # Not an option: a user who can set a reader's options must not be able to extend the list.
                 allowed_mailboxes=os.environ.get("GMAIL_ALLOWED_MAILBOXES", "").split(","),
             )
             return client.mailbox(user_id or values.get("user_id", "me"))
@@ -114,7 +114,7 @@ class Connection:
         found = _variables(_PREFIX + _slug(self.name) + "_") or _file().get(self.name, {})
         if not found:
             raise ConfigurationError(
-                f"Connection not found: {self.name!r}. Known here: {', '.join(_known()) or 'none'}.",
+                f"Connection not found: {self.name!r}. Known connections: {', '.join(_known()) or 'none'}.",
                 fix=f"Set {_PREFIX}{_slug(self.name)}_REFRESH_TOKEN (and the rest) where Spark's workers run, "
                 "or name it in the file GMAIL_CONNECTIONS_FILE; on Databricks create the Unity Catalog connection.",
             )

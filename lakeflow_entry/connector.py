@@ -62,7 +62,7 @@ class GmailLakeflowConnect:
         self._instance = uuid.uuid4().hex
 
     def list_tables(self) -> list[str]:
-        """The ten names."""
+        """The names of the ten tables."""
         return list(CATALOGUE)
 
     def get_table_schema(self, table_name: str, table_options: Options) -> StructType:
@@ -102,8 +102,8 @@ class GmailLakeflowConnect:
 
         Returns:
             Records, fetched as they are consumed, and the offset after them. An offset equal to `start_offset` means
-            that there is nothing more. The mailbox's head is fixed at a stream's first call, and fixed again after a
-            call that returned nothing more.
+            that there are no more changes. The mailbox's head is fixed at a stream's first call, and again after a
+            call that returned no more changes.
 
         Raises:
             ConfigurationError: An unknown table, option or offset.
@@ -133,9 +133,9 @@ class GmailLakeflowConnect:
     def read_table_deletes(
         self, table_name: str, start_offset: Mapping[str, Any] | None, table_options: Options
     ) -> tuple[Iterator[Row], dict[str, Any]]:
-        """One batch of rows to be deleted: primary key, cursor and, for messages, threadId; all else null.
+        """One batch of deletes: primary key, cursor and, for messages, threadId; the other columns are null.
 
-        A thread is deleted only with its last message. The flow has its own offsets, beginning at `{}`.
+        A thread is deleted only with its last message. The flow has its own offsets, starting at `{}`.
 
         Raises:
             ConfigurationError: An unknown table, option or offset.
@@ -144,7 +144,7 @@ class GmailLakeflowConnect:
         options = self._parsed(table_name, table_options)
         if not CATALOGUE[table_name].cursor:
             raise ConfigurationError(
-                f"Table {table_name!r} has no deletes: it is read whole each time.",
+                f"Table {table_name!r} has no deletes: each read returns the whole table.",
                 fix="Read it with read_table.",
             )
         start = Offset.parse(start_offset)
@@ -181,7 +181,7 @@ class GmailLakeflowConnect:
         return self._flows[key]
 
     def _head_for(self, flow: _Flow) -> int:
-        """The head at which all flows of this instance end; a newer one for a flow that ended there."""
+        """The head at which all flows of this instance end; a newer one if this flow ended there already."""
         if self._head is None or flow.ended_at == self._head:
             self._head = head_of(self._mailbox.api)
         return self._head
@@ -244,8 +244,8 @@ class _Flow:
 
 
 def _in_spark_task() -> bool:
-    """Whether a Spark task calls. The framework plans batches on the driver, repeats a lost one in a task, and then
-    goes on from the end in its log, whatever the repeated call returns as its end."""
+    """Whether a Spark task is the caller. The framework plans batches on the driver and repeats a lost batch in a task.
+    It then continues from the end in its log and ignores the end that the repeated call returns."""
     return TaskContext.get() is not None
 
 
@@ -253,7 +253,7 @@ def _refuse_lost_batch(table_name: str, start: Offset, end: Offset, repeated: bo
     """Refuse to repeat a batch of version 1 whose history has expired: its end does not show that it may be missing.
 
     Raises:
-        HistoryExpiredError: This is such a batch.
+        HistoryExpiredError: The batch is of version 1 and its history has expired.
     """
     if repeated and end.reload and start.version == 1:
         raise HistoryExpiredError(

@@ -4,10 +4,10 @@
     spark.read.format("lakeflow_connect").option("connection", "gmail_connector").option("tableName", "labels").load()
     spark.readStream.format("lakeflow_connect")....option("tableName", "messages").load()
 
-Batch for all ten tables and the derived ones, streams for messages and threads (`isDeleteFlow` for the rows that
-leave). Rows cross to Spark as Arrow batches. `mailboxes` (addresses, separated by commas) reads several in a batch, one
-partition each, with the column `mailbox` before the others; `report` adds a row for each partition that tells how its
-read went (`lakeflow_entry.report`). The virtual tables of Lakeflow's framework are answered too.
+All ten tables and the derived ones can be read in batch, messages and threads also as streams (`isDeleteFlow` streams
+the deletes). Rows are passed to Spark as Arrow batches. `mailboxes` (addresses, separated by commas) reads several
+mailboxes in a batch, one partition each, with `mailbox` as the first column; `report` adds a row per partition with
+the outcome of its read (`lakeflow_entry.report`). The virtual tables of Lakeflow's framework can be read too.
 
 Data source, readers and partitions are pickled to other processes, so they hold only options and plain values; a client
 is created in the process that needs it.
@@ -68,9 +68,9 @@ FORMAT = "lakeflow_connect"
 _log = logging.getLogger(__name__)
 
 _PAGE = 500
-"""Messages in an Arrow batch ..."""
+"""Messages per Arrow batch."""
 _FIRST_PAGE = 20
-"""... and in the first one: somebody may be waiting for a look."""
+"""Messages in the first Arrow batch: small, so that an interactive query shows its first rows early."""
 
 _MAILBOX = pa.field(
     "mailbox", pa.string(), metadata={"comment": "Address of the mailbox the row belongs to."}
@@ -178,10 +178,10 @@ class _Request:
         return pa.schema([*before, *schema, *after]) if before or after else schema
 
     def streaming(self) -> _Request:
-        """This request, if it can be a stream."""
+        """This request, if its table can be streamed."""
         if self.table not in CHANGE_TABLES:
             raise ConfigurationError(
-                f"Table {self.table!r} has no stream: it is read whole each time.",
+                f"Table {self.table!r} can't be streamed: each read returns the whole table.",
                 fix="Read it with spark.read; messages and threads can be streamed.",
             )
         if self.mailboxes:
@@ -191,8 +191,8 @@ class _Request:
             )
         if self.reports:
             raise ConfigurationError(
-                "Option 'report' can't be used in a stream: only a batch tells how it was read.",
-                fix="Remove it; what a stream warns of stands in the log.",
+                "Option 'report' can't be used in a stream: only batch reads have a report.",
+                fix="Remove it; the warnings of a stream are in the log.",
             )
         return self
 

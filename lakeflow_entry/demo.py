@@ -1,7 +1,7 @@
-"""`make lakeflow-demo`: the document's pipeline spec, run on local Spark against the emulator.
+"""`make lakeflow-demo`: the pipeline spec of the docs, run on local Spark against the emulator.
 
-It loads the ten tables into Delta, changes the mailbox, runs the same pipeline again, and compares the tables with what
-the emulator holds.
+It loads the ten tables into Delta, changes the mailbox, runs the same pipeline again, and compares the tables with the
+mailbox in the emulator.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="lakeflow-demo", description="The Lakeflow pipeline on local Spark."
     )
     parser.add_argument("--messages", type=int, default=300, help="messages in the emulated mailbox (300)")
-    parser.add_argument(
-        "--lake", type=Path, help="where the Delta tables go; a temporary folder when left out"
-    )
+    parser.add_argument("--lake", type=Path, help="folder for the Delta tables (default: a temporary folder)")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.ERROR)
     folder = Path(tempfile.mkdtemp(prefix="lakeflow-demo-"))
@@ -62,12 +60,12 @@ def _run(messages: int, lake: Path) -> int:
         spark = local_session("lakeflow-demo")
         try:
             for title, change in (
-                ("First run: everything is loaded", None),
+                ("First run: full load", None),
                 ("Second run: changes", _change),
             ):
                 if change is not None:
                     _print(
-                        "\nFive mails arrive, three are starred, one is trashed, a conversation is deleted."
+                        "\nFive messages arrive, three are starred, one is trashed, and a thread is deleted."
                     )
                     change(gmail)
                 gmail.usage.reset()
@@ -79,9 +77,9 @@ def _run(messages: int, lake: Path) -> int:
         finally:
             spark.stop()
     if wrong:
-        _print(f"\nNot as the mailbox is: {', '.join(wrong)}.")
+        _print(f"\nThese tables differ from the mailbox: {', '.join(wrong)}.")
         return 1
-    _print("\nEvery table holds the ids that the mailbox holds, row for row.")
+    _print("\nEvery table has exactly the ids of the mailbox.")
     return 0
 
 

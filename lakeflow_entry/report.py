@@ -1,8 +1,8 @@
 """`Report`: outcome and cost of a batch read, passed from a worker in a separate row.
 
-A read with the option `report` has the column `_report` after the others, and each of its partitions ends with one row
-more, in which everything but `_report` is null. It holds the mailbox, the cost of the read, its warnings, and the error
-that ended it, if any, as JSON. Otherwise Spark would wrap the error into its own, with stack traces of two languages.
+A read with the option `report` has `_report` as the last column. Each of its partitions ends with one additional row,
+in which all other columns are null. `_report` contains JSON with the mailbox, the cost of the read, its warnings, and
+the error that ended it, if any. Otherwise Spark would wrap the error into its own, with stack traces of two languages.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Report:
         self.calls, self.units, self.bytes = usage.total_calls, usage.total_units, usage.total_bytes
 
     def to_json(self) -> str:
-        """The report as text, an error by its class's name and its fields."""
+        """The report as JSON, the error with its class name and fields."""
         said = {name: getattr(self, name) for name in ("mailbox", "calls", "units", "bytes", "warnings")}
         if self.error is not None:
             fields = {name: getattr(self.error, name) for name in _TOLD if hasattr(self.error, name)}
@@ -57,7 +57,7 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """The report that `to_json` wrote; an error of a class that is not known here is a plain `GmailError`."""
+        """The report that `to_json` wrote; an error of an unknown class becomes a plain `GmailError`."""
         said: dict[str, Any] = json.loads(text)
         fields = said.pop("error", None)
         return cls(**said, error=_error(fields) if fields else None)

@@ -1,7 +1,7 @@
 """Hooks of MkDocs (mkdocs.yml): README.md and other pages of the repository become pages of the site.
 
-Links are written for the repository and rewritten to the site's pages. A linked file that is no page, such as an
-example program, is copied to `files/`.
+Links are written for the repository and rewritten to the site's pages. A linked file that is not a page, such as
+an example program, is copied to `files/`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def _linked_files(page: str) -> Iterator[str]:
-    """Files of the repository that a page links to and that are neither pages nor in docs/."""
+    """Files in the repository that a page links to and that are neither pages nor in docs/."""
     for match in _LINK.finditer((ROOT / page).read_text("utf-8")):
         path = _repository_path(page, match[2])
         if path is not None and path not in PAGES and not path.startswith("docs/"):
@@ -70,7 +70,7 @@ def _linked_files(page: str) -> Iterator[str]:
 
 
 def _repository_path(page: str, target: str) -> str | None:
-    """The repository's file that a link of a page leads to; None if it leads elsewhere."""
+    """The file in the repository that a link points to; None for other links."""
     if ":" in target:
         return None
     path = posixpath.normpath(posixpath.join(posixpath.dirname(page), target))

@@ -1,7 +1,7 @@
 """Take the screenshots in docs/screenshots: `python scripts/screenshots.py` (needs Chromium and chromedriver).
 
 It runs `make demo` and `make ui` in a temporary folder and captures the pages of the Dagster UI that
-tests/gmail_assets/test_dagster_ui.py checks. `report.png` is what examples/mailbox_report.py draws.
+tests/gmail_assets/test_dagster_ui.py checks. `report.png` is the output of examples/mailbox_report.py.
 """
 
 from __future__ import annotations

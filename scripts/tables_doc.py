@@ -17,21 +17,21 @@ _INTRODUCTION = f"""\
 
 <!-- Made by `python scripts/tables_doc.py > docs/tables.md`; a test checks that it is up to date. -->
 
-Ten tables with the columns and the names of Gmail's API. In the lake, the first column of every table is `mailbox`; the
-primary key is `mailbox` and the key given below. Strings stay strings (also `historyId` and `internalDate`), counts are
-64-bit integers, nested objects are structs, and a field that Gmail omits is null.
+Ten tables with the columns and names of Gmail's API. In the lake, the first column of every table is `mailbox`; the
+primary key is `mailbox` together with the key given below. Gmail's strings remain strings (also `historyId` and
+`internalDate`), counts are 64-bit integers, nested objects are structs, and a field that Gmail omits is null.
 
 - **cdc_with_deletes**: synced from Gmail's history, deletes included. `historySequence` orders the changes; it is
   `historyId` as a number, because as a string '999' sorts after '1000'.
 - **snapshot**: read completely by each run; one commit replaces the mailbox's rows.
-- With `deletes: keep` ([options](options.md)), the last column is `_deletedAt`: the time when a sync found the row's
-  delete.
+- With `deletes: keep` ([options](options.md)), the last column is `_deletedAt`: the time at which a sync found that the
+  row was deleted.
 - `payload` keeps the nested structure of a message: {PARTS_DEPTH} typed levels of `parts`; deeper levels are in
   `partsJson`, exactly as Gmail sent them.
 - A body's `data` is base64url, as Gmail sends it. `attachmentId` differs between two reads of the same message: don't
   use it as a join key.
 - The lake also has three internal tables: `_gmail_mailboxes` (configured names and their addresses), `_gmail_unfetched`
-  (messages that Gmail refused, and that every run tries again) and `_gmail_forgotten` (hashes of erased mailboxes).
+  (messages that Gmail refused; every run retries them) and `_gmail_forgotten` (hashes of erased mailboxes).
 """
 
 _MESSAGE_COLUMNS = {"threads": "messages", "drafts": "message"}

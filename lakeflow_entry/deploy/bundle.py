@@ -1,10 +1,10 @@
 """Writes the deployment artifacts for Databricks from the installed sources: `write_file`, `write_project`,
 `write_tree`, `write_wheel`.
 
-The single file holds the packages it needs, packed, and works with nothing installed on the workers. The source tree
-has the layout of a source in the framework's repository (databrickslabs/lakeflow-community-connectors); the wheel is
-the same tree, to be installed beside the framework's wheel. In both, the packages are below the framework's
-namespace, so that they do not conflict with others.
+The single file contains the packages it needs, compressed, so that nothing has to be installed on the workers. The
+source tree has the layout of a source in the framework's repository (databrickslabs/lakeflow-community-connectors). The
+wheel contains the same tree and is installed next to the framework's wheel. In both, the packages are below the
+framework's namespace, so that they do not conflict with others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAMESPACE = "databricks.labs.community_connector.sources.gmail"
 _PACKAGES = ("gmail_client", "lakeflow_entry")
 _ROOTS = ("lakeflow_entry.connector", "lakeflow_entry.datasource", "lakeflow_entry.pipelines.ingest")
 _LEFT_OUT = {"gmail_client.settings"}
-"""Reads the environment for the command line and Dagster, with a dependency that Databricks does not have."""
+"""Not bundled: it reads the environment for the command line and Dagster, with a package that Databricks lacks."""
 
 _REQUIRES = ("google-auth>=2.40,<3", "pyarrow>=19,<27", "pydantic>=2.10,<3", "requests>=2.32,<3")
 
@@ -49,7 +49,7 @@ def write_file(folder: Path) -> Path:
     """Write the single file into a folder; returns its path."""
     sources = _sources()
     digest = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:12]
-    # The package's name holds the content's digest: two versions can live in one worker process.
+    # The package's name contains a digest of the content, so that one worker process can import two versions.
     package = f"_gmail_lakeflow_{digest}"
     moved = {f"{package}.__init__": ""}
     for name, source in sources.items():
@@ -67,7 +67,7 @@ def write_file(folder: Path) -> Path:
 
 
 def write_project(folder: Path) -> Path:
-    """Write the single file, and beside it the modules from which the connector's documentation imports.
+    """Write the single file, and next to it the modules that the connector's documentation imports.
 
     Args:
         folder: The source folder of a pipeline.
@@ -88,7 +88,7 @@ def write_project(folder: Path) -> Path:
 
 
 def write_tree(folder: Path) -> Path:
-    """Write the source tree below a folder; returns the source's own folder in it, whose earlier content is deleted.
+    """Write the source tree below a folder; deletes what the source's own folder contained, and returns this folder.
 
     Args:
         folder: Root of the tree, such as a clone of the framework's repository.
@@ -123,7 +123,7 @@ def write_wheel(folder: Path) -> Path:
     path = folder / f"{name}-{number}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
         for member, text in sorted(files.items()):
-            # A fixed date: the same sources make the same wheel.
+            # A fixed date, so that the same sources give the same wheel.
             wheel.writestr(zipfile.ZipInfo(member, (2020, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED)
     return path
 
@@ -162,7 +162,7 @@ def _sources() -> dict[str, str]:
 
 
 def _imported(source: str) -> Iterator[str]:
-    """The modules of these packages that a source imports, inside functions too."""
+    """The modules of these packages that a source imports, including imports inside functions."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module and _is_packed(node.module):
             yield node.module
@@ -291,7 +291,7 @@ def _connector_spec() -> str:
         + parameter("client_secret", "Secret of the OAuth client.", secret=True, required=True)
         + parameter(
             "refresh_token",
-            "Refresh token with the scope gmail.readonly; not needed where the connection runs the OAuth flow.",
+            "Refresh token with the scope gmail.readonly; not needed if the connection runs the OAuth flow.",
             secret=True,
         )
         + parameter(
@@ -330,10 +330,10 @@ def _readme() -> str:
     )
     return f"""# Gmail
 
-Gmail's ten tables for Lakeflow community connectors. Messages and threads follow Gmail's history: arrivals, label
-changes and deletions; the other tables are snapshots.
+Gmail's ten tables for Lakeflow community connectors. Messages and threads are synced from Gmail's history (new
+messages, label changes and deletes); the other tables are snapshots.
 
-| Table | What it holds | Ingestion | Key | Sequence | Options |
+| Table | Content | Ingestion | Key | Sequence | Options |
 |---|---|---|---|---|---|
 {rows}
 

@@ -98,7 +98,7 @@ class GmailDataSource(DataSource):
         return Reader(dict(self.options.items()), schema)
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802 - Spark's name
-        """A stream; Spark before 4.2 asks for the simple one."""
+        """A stream; Spark before 4.2 calls `simpleStreamReader` instead."""
         source_of(self.options).streamReader(schema)
         return StreamReader(dict(self.options.items()), schema)
 
@@ -134,7 +134,7 @@ class Reader(Delegate, DataSourceReader):
     kind = "reader"
 
     def partitions(self) -> Sequence[InputPartition]:
-        """One for each mailbox."""
+        """One partition per mailbox."""
         found: Sequence[InputPartition] = self.real.partitions()
         return found
 
@@ -158,16 +158,16 @@ class StreamReader(Delegate, DataSourceStreamReader, SupportsTriggerAvailableNow
         return self.real.getDefaultReadLimit()
 
     def initialOffset(self) -> dict[str, Any]:  # noqa: N802 - Spark's name
-        """Where a new stream begins."""
+        """The offset at which a new stream starts."""
         return {}
 
     def latestOffset(self, start: dict[str, Any], limit: Any) -> dict[str, Any]:  # noqa: N802 - Spark's name
-        """Where the next micro-batch ends."""
+        """The end offset of the next micro-batch."""
         end: dict[str, Any] = self.real.latestOffset(start, limit)
         return end
 
     def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> Sequence[InputPartition]:
-        """What a micro-batch fetches."""
+        """The partitions of a micro-batch."""
         found: Sequence[InputPartition] = self.real.partitions(start, end)
         return found
 
@@ -183,18 +183,18 @@ class SimpleStreamReader(Delegate, SimpleDataSourceStreamReader):
     kind = "simpleStreamReader"
 
     def initialOffset(self) -> dict[str, Any]:  # noqa: N802 - Spark's name
-        """Where a new stream begins."""
+        """The offset at which a new stream starts."""
         return {}
 
     def read(self, start: dict[str, Any]) -> tuple[Iterator[Any], dict[str, Any]]:
-        """The next micro-batch, and where it ends."""
+        """The next micro-batch and its end offset."""
         found: tuple[Iterator[Any], dict[str, Any]] = self.real.read(start)
         return found
 
     def readBetweenOffsets(  # noqa: N802 - Spark's name
         self, start: dict[str, Any], end: dict[str, Any]
     ) -> Iterator[Any]:
-        """A micro-batch again, after a crash."""
+        """The rows of a micro-batch that is repeated after a crash."""
         batches: Iterator[Any] = self.real.readBetweenOffsets(start, end)
         return batches
 
@@ -215,5 +215,5 @@ def get_register_function(source_name: str) -> Callable[[Any], None]:
 
 
 def ingest(spark: Any, pipeline_spec: Mapping[str, Any], **options: Any) -> Any:
-    """Run a pipeline spec: on Databricks as a declarative pipeline, elsewhere to its end."""
+    """Run a pipeline spec: on Databricks as a declarative pipeline, elsewhere until everything is synced."""
     return load("lakeflow_entry.pipelines.ingest").ingest(spark, pipeline_spec, **options)
