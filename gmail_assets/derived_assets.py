@@ -32,7 +32,7 @@ class DeriveConfig(BaseModel):
     time_budget_minutes: float = Field(
         default=10.0,
         gt=0,
-        description="Stop cleanly after so long, progress committed; the next run goes on.",
+        description="Stop cleanly after this time with progress committed; the next run continues.",
     )
 
 
@@ -59,7 +59,7 @@ def build_derived_assets(
         name=name,
         specs=[specs.tables[entry.source_table] for entry in spec.views],
         can_subset=True,
-        description="Computes the derived tables from messages and labels; only rows that changed.",
+        description="Computes the derived tables from messages and labels; updates only changed rows.",
         config_schema=config_schema(DeriveConfig),
         required_resource_keys={resources.lake},
     )

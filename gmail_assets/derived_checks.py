@@ -19,7 +19,7 @@ __all__ = ["build_derived_checks"]
 
 def primary_key_unique(counts: ViewCounts) -> Outcome:
     """No two rows of the mailbox share a key."""
-    message = f"{counts.rows:,} rows, {counts.doubled:,} of them doubled"
+    message = f"{counts.rows:,} rows, {counts.doubled:,} of them duplicates"
     return Outcome(counts.doubled == 0, message, {"doubled": counts.doubled})
 
 
@@ -71,7 +71,7 @@ def build_derived_checks(
         name=name,
         specs=specs,
         can_subset=True,
-        description="Unique keys, and as many rows as messages give?",
+        description="Unique keys, and the number of rows that messages give.",
         required_resource_keys={resources.lake},
     )
     def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:

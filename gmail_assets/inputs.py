@@ -69,7 +69,7 @@ class TableInputs(dg.IOManager):
         if unknown:
             raise ConfigurationError(
                 f"The input {context.name!r} selects the column {unknown[0]!r}, which the table does not have.",
-                fix=f"Select among {', '.join(rows.schema.names)}.",
+                fix=f"Select from {', '.join(rows.schema.names)}.",
             )
         return convert(rows, columns)
 
@@ -92,7 +92,7 @@ def _converter(kind: Any, name: str) -> Callable[[ds.Dataset, list[str]], Any]:
             return convert
     known = ", ".join(".".join(names) for names in _TYPES)
     raise ConfigurationError(
-        f"The input {name!r} has an annotation that names no supported type.",
+        f"The input {name!r} has an annotation of an unsupported type.",
         fix=f"Annotate it with one of {known}.",
     )
 

@@ -70,7 +70,7 @@ class GmailAccess:
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= _MOST_WORKERS:
             raise ConfigurationError(
-                f"workers={self.workers} is not from 1 to {_MOST_WORKERS}.", fix="Give 5, which is usual."
+                f"workers={self.workers} is not from 1 to {_MOST_WORKERS}.", fix="Use 5, the default."
             )
 
     def settings(self) -> Settings:
@@ -118,7 +118,7 @@ class LakeLocation:
         for name in ("compact_files", "keep_versions_days", "keep_deleted_days"):
             value = getattr(self, name)
             if value is not None and value < 0:
-                raise ConfigurationError(f"{name}={value} is below 0.", fix="Give 0 or more.")
+                raise ConfigurationError(f"{name}={value} is below 0.", fix="Use 0 or more.")
 
     def upkeep(self) -> Upkeep:
         """When runs compact and vacuum the tables they wrote."""

@@ -192,7 +192,7 @@ def _reason(request: Request, observation: Observation) -> str:
     elif request.start is not None:
         reason = f"synced_through was set to an earlier id: replay the history from {request.start}"
     elif observation.incomplete:
-        reason = "a check found rows missing or too many: reconcile"
+        reason = "a check found missing or extra rows: reconcile"
     elif tables is None:
         reason = "resume the first load" if observation.begun else "start the first load"
     elif tables > observed:

@@ -267,7 +267,7 @@ def _spark_failures(doing: str) -> Iterator[None]:
         raise SparkError(
             f"Spark failed while {doing}: {_cause(error)}",
             fix="See Spark's own log. Workers need this package and the Python of the driver (PYSPARK_PYTHON); "
-            "GMAIL_ENGINE=plain does without Spark.",
+            "GMAIL_ENGINE=plain does not need Spark.",
         ) from None
 
 

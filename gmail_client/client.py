@@ -141,7 +141,7 @@ class GmailClient:
         if not allowed or name in allowed or f"@{name.rpartition('@')[2]}" in allowed:
             return
         raise ConfigurationError(
-            f"The mailbox {short_repr(address)} is not in GMAIL_ALLOWED_MAILBOXES: it is not read.",
+            f"The mailbox {short_repr(address)} is not in GMAIL_ALLOWED_MAILBOXES, so it is not read.",
             fix="Remove it from GMAIL_MAILBOXES, or add its address (or its domain, such as @example.com) to the list.",
         )
 
@@ -169,7 +169,7 @@ class GmailClient:
                 credentials = credentials.with_subject(user_id)
             if credentials.subject is None:
                 raise ConfigurationError(
-                    "GMAIL_USER_ID='me' names no mailbox: a service account has none of its own.",
+                    "GMAIL_USER_ID='me' names no mailbox: a service account has no mailbox.",
                     fix="Set GMAIL_MAILBOXES to the mailboxes, or GMAIL_USER_ID to one.",
                 )
             user = credentials.subject

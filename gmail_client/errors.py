@@ -221,6 +221,7 @@ class IncompleteReadError(GmailError):
         super().__init__(
             what,
             fix=fix
-            or "This is a defect of gmail-assets. Nothing is lost: the cursor stays, and the next run reads it again.",
+            or "This is a bug in gmail-assets. No data is lost: the cursor was not moved, and the next run reads the "
+            "messages again.",
             **details,
         )

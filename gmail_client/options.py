@@ -353,7 +353,7 @@ _NEEDED = frozenset(
         "payload.parts",
     )
 )
-"""Columns that a sync can't do without. `payload.parts` is not one level: what it holds is named by its own path."""
+"""Columns that a sync needs. `payload.parts` is not one level: its content is addressed by its own path."""
 
 
 def _has_path(schema: pa.Schema, path: Sequence[str]) -> bool:

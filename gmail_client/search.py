@@ -127,7 +127,7 @@ class _Token:
 
     @property
     def joins(self) -> bool:
-        """Whether it makes an alternative of the terms beside it."""
+        """Whether it joins the adjacent terms as alternatives."""
         return self.text == "OR" or self.text.startswith("|")
 
     @property

@@ -116,7 +116,7 @@ class Connection:
             raise ConfigurationError(
                 f"Connection not found: {self.name!r}. Known connections: {', '.join(_known()) or 'none'}.",
                 fix=f"Set {_PREFIX}{_slug(self.name)}_REFRESH_TOKEN (and the rest) where Spark's workers run, "
-                "or name it in the file GMAIL_CONNECTIONS_FILE; on Databricks create the Unity Catalog connection.",
+                "or define it in the file GMAIL_CONNECTIONS_FILE; on Databricks create the Unity Catalog connection.",
             )
         return {**found, **self.values}
 
@@ -131,12 +131,12 @@ def _refuse_places(values: Mapping[str, str], name: str | None) -> None:
     if name is not None and places:
         raise ConfigurationError(
             f"Option {places[0]!r} can't be given together with the connection {name!r}: only the connection itself "
-            "says where its credentials are sent.",
+            "defines where its credentials are sent.",
             fix=f"Remove the option; set {places[0]} where the connection is defined.",
         )
     if roots and not any(secret in values for secret in ("refresh_token", "access_token", _KEY)):
         raise ConfigurationError(
-            f"Option {roots[0]!r} needs refresh_token, access_token or {_KEY} beside it: "
+            f"Option {roots[0]!r} needs refresh_token, access_token or {_KEY} in the same options: "
             "other credentials are not sent there.",
             fix="Give them as options too, or set the endpoint where the credentials are defined.",
         )
@@ -162,7 +162,7 @@ def _credentials(values: Mapping[str, str], name: str | None) -> Credentials:
     except ConfigurationError as error:
         of = f"The connection {name!r}" if name else "The connection"
         raise ConfigurationError(
-            f"{of} gives no access: {_by_options(error.what)}",
+            f"{of} has incomplete credentials: {_by_options(error.what)}",
             fix=f"Give it client_id, client_secret and refresh_token, or access_token alone, or {_KEY} and user_id.",
         ) from None
 

@@ -32,7 +32,7 @@ class Report:
         calls: API calls made.
         units: Quota units spent.
         bytes: Bytes of JSON received.
-        warnings: Warnings for people who query the table.
+        warnings: Warnings for users of the table.
         error: The error that ended the read, or None.
     """
 

@@ -81,7 +81,7 @@ def table_options(
         elif lower not in _TRAVELLING and "." not in lower:
             meant = difflib.get_close_matches(lower, _NAMES, n=1, cutoff=0.75)
             if lower in brought and not meant:
-                _log.debug("The option %s is the connection's; it means nothing here.", given)
+                _log.debug("The option %s belongs to the connection; it is ignored here.", given)
                 continue
             raise OptionError(
                 f"Option {given!r} is not an option of table {name!r}.",

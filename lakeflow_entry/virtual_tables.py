@@ -89,7 +89,7 @@ def _ids(options: Mapping[str, str], connection: Connection) -> list[dict[str, A
     names = [name for name in _json(options, "tableNameList", list) or [] if name in CHANGE_TABLES]
     if len(names) != 1:
         raise OptionError(
-            "Option 'tableNameList' has to name one table for _gmail_ids.",
+            "Option 'tableNameList' must name one table for _gmail_ids.",
             fix='Use ["messages"] or ["threads"].',
         )
     given = table_options(names[0], configurations.get(names[0]))

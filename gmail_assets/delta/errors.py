@@ -40,7 +40,7 @@ def unreadable(location: str, error: Exception) -> LakeError:
     """The error for a table that can't be read."""
     return LakeError(
         f"The table {location!r} can't be read: {one_line(error)}",
-        fix="Check that GMAIL_LAKE is right and may be read, and the storage options of an object store.",
+        fix="Check GMAIL_LAKE, its read permissions, and the storage options of an object store.",
     )
 
 
@@ -48,7 +48,7 @@ def unwritable(location: str, error: Exception) -> LakeError:
     """The error for a table that can't be written."""
     return LakeError(
         f"The table {location!r} can't be written: {one_line(error)}",
-        fix="Check that GMAIL_LAKE may be written and has room, and the storage options of an object store.",
+        fix="Check GMAIL_LAKE, its write permissions and free space, and the storage options of an object store.",
     )
 
 

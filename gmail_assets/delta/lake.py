@@ -54,7 +54,9 @@ MAILBOX_FIELD = pa.field(
 _DELETED_AT_FIELD = pa.field(
     DELETED_AT,
     pa.timestamp("us", tz="UTC"),
-    metadata={"comment": "When the row was found to have left the mailbox; null while it is there."},
+    metadata={
+        "comment": "When a sync found that the row was deleted or no longer matches; null while it is in the mailbox."
+    },
 )
 TARGET_FILE_BYTES = 4 * 2**20
 """About the size of a chunk of a first load. A change rewrites whole files, so larger files make changes expensive."""
@@ -193,13 +195,13 @@ def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
             raise SchemaMismatchError(
                 f"The table {location!r} has a column {field.name!r} "
                 f"of type {present[field.name].type!s:.100}, not {field.type!s:.100}.",
-                fix="Point GMAIL_LAKE (or destination_table) to another place, or move that table away.",
+                fix="Point GMAIL_LAKE (or destination_table) to another location, or move that table away.",
             )
     missing = [field.name for field in schema if field.name not in present]
     if MAILBOX in missing or delta.metadata().partition_columns != [MAILBOX]:
         raise SchemaMismatchError(
             f"The table {location!r} is not partitioned by {MAILBOX!r}: it was not written by this product.",
-            fix="Point GMAIL_LAKE (or destination_table) to another place, or move that table away.",
+            fix="Point GMAIL_LAKE (or destination_table) to another location, or move that table away.",
         )
     if missing:
         wanted = DeltaSchema.from_arrow(schema)

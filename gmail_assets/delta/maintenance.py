@@ -95,7 +95,7 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: i
         # Another run compacted or wrote the same files; a later run compacts.
         return None
     except (DeltaError, OSError) as error:
-        return f"could not be tidied: {one_line(error)}"
+        return f"could not be maintained: {one_line(error)}"
     return "; ".join(done) or None
 
 

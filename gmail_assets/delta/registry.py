@@ -1,7 +1,7 @@
 """`MailboxRegistry`: small Delta tables beside the ten, for mailbox names, failed messages and erased mailboxes.
 
 The tables are `_gmail_mailboxes` (which address a configured name stood for, so that another account's token never
-continues this account's tables), `_gmail_unfetched` (messages that Gmail would not give, to be tried again by every run
+continues this account's tables), `_gmail_unfetched` (messages that Gmail refused, to be tried again by every run
 and to be seen by people) and `_gmail_forgotten` (keyed hashes of erased mailboxes, which must not be loaded again).
 
 Earlier releases read the column `mailbox` of `_gmail_mailboxes`, and no state under hashed ids. They find `_OUTDATED`
@@ -228,7 +228,7 @@ def _refuse_other(name: str, row: Mapping[str, Any] | None, address: str) -> boo
         raise ConfigurationError(
             f"The mailbox {name!r} is {address} now, but in this lake it was {known}.",
             fix=f"Use the credentials of {known}, name the mailbox {address} in GMAIL_MAILBOXES, "
-            "or point GMAIL_LAKE to another place.",
+            "or set GMAIL_LAKE to another location.",
         )
     return True
 

@@ -208,7 +208,7 @@ def _conflict(table: LakeTable, address: str, error: Exception | None) -> Writer
     detail = f" ({one_line(error)})" if error else ""
     return WriterConflictError(
         f"Another run wrote {address}'s partition of {table.source!r} at the same time{detail}.",
-        fix="Nothing of this run's last commit was written; let the other run finish and start again.",
+        fix="The last commit of this run was rejected; wait until the other run has ended and run it again.",
     )
 
 

@@ -1,7 +1,7 @@
 """SQL that registers the lake's tables in Unity Catalog: `catalog_sql`.
 
-The tables become external ones: delta-rs goes on writing them where they are, which it can't do with tables that the
-catalog manages. Each column gets its description, and each mailbox a view of each table.
+The tables are registered as external tables, because delta-rs writes them, and it can't write tables that the catalog
+manages. Each column gets its description, and each mailbox a view of each table.
 """
 
 from __future__ import annotations

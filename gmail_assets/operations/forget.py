@@ -28,7 +28,7 @@ from gmail_client.views import VIEWS
 __all__ = ["Forgotten", "Step", "forget_mailbox", "forget_messages", "resolve", "undo"]
 
 _REGISTRY = (MAILBOXES, UNFETCHED, FORGOTTEN)
-_COPIES = "Backups, copies and object versions of the lake's storage, and tables that others made from it."
+_COPIES = "Backups, copies and object versions of the lake's storage, and tables that were created from it."
 
 Step = Callable[[str], None]
 """Called after each step with what was done, in words."""
@@ -66,7 +66,7 @@ def resolve(lake: Lake, name: str) -> str:
         return known
     if "@" not in name:
         raise ConfigurationError(
-            f"The lake does not know a mailbox {name!r}.",
+            f"The lake has no mailbox {name!r}.",
             fix="Give the mailbox's address; `gmail-assets status --offline` shows it.",
         )
     stored = {address for _, _, table in erase.own_tables(lake) for address in erase.mailboxes_of(table)}
@@ -204,7 +204,7 @@ def _cleaned_logs(lake: Lake, result: Forgotten, step: Step, wanted: bool) -> It
     running = unfinished_runs() if wanted else 0
     if running:
         raise ConfigurationError(
-            f"{running} Dagster runs are queued or in progress: the logs can't be cleaned beside them.",
+            f"{running} Dagster runs are queued or in progress, so the logs can't be cleaned now.",
             fix="Stop the sensor and the schedules, wait for the runs to end, and run the command again.",
         )
     names: list[str] = []
@@ -227,7 +227,7 @@ def _note_remaining(lake: Lake, result: Forgotten, own: Sequence[str]) -> None:
             continue
         if result.address in erase.mailboxes_of(table):
             result.remaining.append(
-                f"The table {name} has rows of the mailbox; gmail-assets did not make it."
+                f"The table {name} has rows of the mailbox; it was not created by gmail-assets."
             )
     result.remaining += result.traces.remaining
     result.remaining.append(_COPIES)

@@ -32,9 +32,9 @@ class SampledRow:
         table: `messages` or `threads`.
         id: The row's key.
         ours: The stored row.
-        theirs: What Gmail has; None when it has none or would not give it.
+        theirs: The row in Gmail; None if it does not exist or Gmail refused it.
         absent: Why Gmail has none, in words; empty when it has one.
-        error: Why Gmail would not give it.
+        error: Why Gmail refused it.
     """
 
     table: str

@@ -120,5 +120,5 @@ class MailboxVerdict:
 
     @property
     def incomplete(self) -> bool:
-        """Whether a table lacks messages that Gmail would not give."""
+        """Whether a table lacks messages that Gmail refused."""
         return any(table.not_fetched for table in self.tables.values())

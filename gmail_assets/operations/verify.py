@@ -88,14 +88,14 @@ def verify_mailbox(
 def _unfinished(status: PartitionStatus | None) -> str:
     """Why a table can't be judged yet; empty if it can."""
     if status is None:
-        return "nothing of it is stored yet"
+        return "no rows of it are stored yet"
     if status.partition.restored:
         return "it was restored to an older version"
     if status.cursor is not None:
         return ""
     if status.load_start is not None:
         return "its first load is not finished"
-    return "it has to be reconciled, after changed options or an interrupted reconciliation"
+    return "its options changed or a reconciliation was interrupted, so it has to be reconciled first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +298,7 @@ class _Verification:
         ]
         self._whole["threads"].update(wrong)
         self._verdict.tables["threads"].differing += len(wrong)
-        self._examples("threads", wrong, "holds other messages than the mailbox")
+        self._examples("threads", wrong, "has other messages than the mailbox")
 
     def _examples(self, table: str, ids: Iterable[str], what: str) -> None:
         for item in sorted(ids)[:_EXAMPLES]:
@@ -316,7 +316,7 @@ class _Verification:
             self._verdict.remarks.append(
                 f"Gmail counts {table.in_gmail:,} messages, of which {hidden:,} are in spam and trash"
                 f"{' (included)' if options.include_spam_trash else ''}, and lists "
-                f"{table.in_gmail - table.left_out:,}: its own numbers differ, the listing decides."
+                f"{table.in_gmail - table.left_out:,}: these counts contradict each other, so the listing is used."
             )
 
     # Labels
@@ -351,14 +351,14 @@ class _Verification:
         ghosts = sorted(with_label.keys() - set(named))
         if ghosts:
             self._verdict.remarks.append(
-                f"Labels on messages that labels.list does not name (such exist in Gmail): {', '.join(ghosts[:10])}."
+                f"Labels on messages that labels.list does not return (this occurs in Gmail): {', '.join(ghosts[:10])}."
             )
         return found
 
     def _judge_labels(
         self, found: Iterable[tuple[dict[str, Any], int, set[str] | None]], moved: Set[str]
     ) -> None:
-        # A stored message is in the retry queue when Gmail would not give its labels.
+        # A stored message is in the retry queue if Gmail refused its labels.
         queued = self._ledger.unfetched(self._verdict.address, "messages").keys()
         outdated: set[str] = set()
         for label, rows, differing in found:
@@ -375,7 +375,7 @@ class _Verification:
             self._examples("messages", left, f"has the label {label['id']} on one side only")
         if outdated:
             self._verdict.remarks.append(
-                f"Gmail would not give the labels of {len(outdated)} stored messages; every run tries them again."
+                f"Gmail refused the labels of {len(outdated)} stored messages; every run retries them."
             )
 
     # Samples
@@ -403,5 +403,5 @@ class _Verification:
                 self._verdict.examples.append(Difference(one.table, one.id, what))
         if errors:
             self._verdict.remarks.append(
-                f"{len(errors)} rows of the sample could not be read again and are not compared: {errors[0].what}"
+                f"{len(errors)} sampled rows could not be fetched and are not compared: {errors[0].what}"
             )

@@ -209,7 +209,7 @@ def _forbidden(what: str, body: _ErrorBody, method: str, known: dict[str, Any]) 
     elif body.has({"domainPolicy"}):
         fix = "A policy of the Workspace domain forbids this: ask its administrator to allow the app."
     else:
-        fix = "This account may not use this method: ask the Workspace administrator, or use another account."
+        fix = "This account is not allowed to use this method: ask the Workspace administrator, or use another account."
     return ForbiddenError(what, fix=fix, **known)
 
 

@@ -363,7 +363,7 @@ class Transport:
             )
         raise UnavailableError(
             f"{method}: no complete response from Gmail ({problem}).",
-            fix="Check the network, the proxy and GMAIL_API_ROOT; a lasting failure is rarely Gmail's.",
+            fix="Check the network, the proxy and GMAIL_API_ROOT; Gmail itself is rarely unavailable for long.",
             method=method,
         )
 

@@ -337,14 +337,14 @@ messages, label changes and deletes); the other tables are snapshots.
 |---|---|---|---|---|---|
 {rows}
 
-The connection takes `client_id`, `client_secret` and `refresh_token`, or an `access_token` that the connection's own
-OAuth flow brings; `user_id` (default `me`). Its `externalOptionsAllowList` is
+The connection has the options `client_id`, `client_secret` and `refresh_token`, or an `access_token` from its own OAuth
+flow; and `user_id` (default `me`). Its `externalOptionsAllowList` is
 
     {ALLOW_LIST}
 
 Deletions: a thread is deleted only with its last message. When Gmail no longer keeps the history that a stream needs
-(a pipeline that stood still for a week or so), everything is read again and the log says so. Rows that were deleted in
-Gmail meanwhile are found for tables of up to 20,000 rows; larger ones keep them until they are refreshed in full.
+(a pipeline that was stopped for about a week), everything is read again and a warning is logged. Rows that were deleted
+in Gmail meanwhile are found in tables of up to 20,000 rows; larger tables keep them until a full refresh.
 """
 
 

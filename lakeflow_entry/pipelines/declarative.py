@@ -30,7 +30,7 @@ def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
         pipelines: The module of declarations; default: `pyspark.pipelines`.
 
     Raises:
-        ConfigurationError: No connection, a derived table, or a runtime that can't do what a table needs.
+        ConfigurationError: No connection, a derived table, or a runtime without a feature that a table needs.
     """
     if pipelines is None:
         from pyspark import pipelines as found
@@ -38,12 +38,12 @@ def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
         pipelines = found
     if spec.connection_name is None:
         raise ConfigurationError(
-            "The spec names no connection.",
-            fix="Give connection_name, the name of the Unity Catalog connection.",
+            "The spec has no connection_name.",
+            fix="Set connection_name to the name of the Unity Catalog connection.",
         )
     if spec.views:
         raise ConfigurationError(
-            f"The spec's table {spec.views[0].source_table!r} is derived from messages, which this pipeline can't do.",
+            f"The spec's table {spec.views[0].source_table!r} is derived from messages: not supported in a pipeline.",
             fix="Remove it from the spec, and create the SQL view of docs/querying.md over messages.",
         )
     names = [entry.table_name for entry in spec.tables]
@@ -79,8 +79,8 @@ class _Declaration:
     def make(self) -> None:
         if self.entry.deletes == "keep":
             raise ConfigurationError(
-                f"The spec's table {self.table.name!r} has deletes: keep, which AUTO CDC does not offer.",
-                fix="Use scd_type: SCD_TYPE_2, which keeps the rows that left with the time at which they did.",
+                f"The spec's table {self.table.name!r} has deletes: keep, which AUTO CDC does not support.",
+                fix="Use scd_type: SCD_TYPE_2, which keeps deleted rows with the time of their deletion.",
             )
         clustered = {"cluster_by": list(self.entry.cluster_by)} if self.entry.cluster_by else {}
         self.pipelines.create_streaming_table(name=self.target, **clustered)
@@ -116,8 +116,8 @@ class _Declaration:
     def _changes(self, kind: str) -> None:
         if not hasattr(self.pipelines, "create_auto_cdc_from_snapshot_flow"):
             raise ConfigurationError(
-                f"This Spark's declarative pipelines take one CDC flow for each table; {self.table.name!r} needs two, "
-                "for changed rows and for deleted ones.",
+                f"The declarative pipelines of this Spark support one CDC flow per table; {self.table.name!r} needs "
+                "two, for changed rows and for deleted ones.",
                 fix="Run it on Databricks, or outside a pipeline with lakeflow_entry.ingest, or use APPEND_ONLY.",
             )
         from pyspark.sql.functions import col, expr
@@ -138,7 +138,7 @@ class _Declaration:
         flow = getattr(self.pipelines, "create_auto_cdc_from_snapshot_flow", None)
         if flow is None:
             raise ConfigurationError(
-                f"This Spark's declarative pipelines have no snapshots, which {self.table.name!r} needs.",
+                f"The declarative pipelines of this Spark do not support snapshots, which {self.table.name!r} needs.",
                 fix="Run it on Databricks, or outside a pipeline with lakeflow_entry.ingest.",
             )
         flow(

@@ -66,7 +66,7 @@ def refuse_versions_only(spec: Spec) -> None:
     if messages is not None and messages.scd_type == "APPEND_ONLY":
         raise ConfigurationError(
             f"The spec's table {spec.views[0].source_table!r} is computed from messages, which is APPEND_ONLY and so "
-            "does not say which rows are current.",
+            "does not show which rows are current.",
             fix="Use SCD_TYPE_1 or SCD_TYPE_2 for messages.",
         )
 

@@ -103,8 +103,8 @@ def ingest(
     if checkpoints is None:
         if "://" in root:
             raise ConfigurationError(
-                f"The lake {root!r} is no folder, so the streams need a place for their checkpoints.",
-                fix="Give ingest(..., checkpoints=...) a folder that outlives the run.",
+                f"The lake {root!r} is not a local folder, so the streams need a folder for their checkpoints.",
+                fix="Pass a permanent folder: ingest(..., checkpoints=...).",
             )
         checkpoints = Path(root) / "_checkpoints"
     from lakeflow_entry.pipelines.derived import DerivedTable, refuse_versions_only
@@ -183,7 +183,11 @@ class _Table:
 
     def _streams(self) -> None:
         if not self.sink.exists() and self.folder.exists():
-            _log.warning("%s: the table %s is gone, so it is loaded again.", self.name, self.sink.location)
+            _log.warning(
+                "%s: the table %s does not exist any more, so it is loaded again.",
+                self.name,
+                self.sink.location,
+            )
             shutil.rmtree(self.folder)
         unfinished = self.folder / "unfinished"
         due = unfinished.exists() or not (self.folder / "deletes").exists()
@@ -265,7 +269,7 @@ class _Table:
         if self.sink.keys != ("id",):
             if reloaded:
                 _log.warning(
-                    "%s: its keys are not Gmail's, so rows that were deleted before the history expired stay.",
+                    "%s: its keys are not Gmail's, so rows that were deleted before the history expired are kept.",
                     self.name,
                 )
             return

@@ -170,8 +170,8 @@ class DeleteReader:
         )
         if known is None and not self.reconciled:
             _log.warning(
-                "%s: the ids of its rows are too many for the delete flow's offset. If Gmail's history expires before "
-                "a run, the flow fails and asks for a full refresh.",
+                "%s: it has more row ids than the offset of the delete flow can store. If Gmail's history expires "
+                "before a run, the flow fails and requires a full refresh.",
                 self.table,
             )
         return Offset(earliest, limit=self.limit, known=known)
@@ -195,7 +195,7 @@ class DeleteReader:
         if start.known is None and not self.reconciled:
             raise HistoryExpiredError(
                 f"Gmail no longer keeps the history after {history_id}, and the delete flow of {self.table} can't "
-                "say which rows were deleted since: its offset does not hold the ids of the table's rows.",
+                "say which rows were deleted since: its offset does not contain the ids of the table's rows.",
                 fix=f"Run a full refresh of {self.table}. Run the pipeline more often than once a week to avoid it.",
             )
 

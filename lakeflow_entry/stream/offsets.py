@@ -135,7 +135,7 @@ class Offset:
         """Read an offset as Spark hands it over.
 
         Raises:
-            ConfigurationError: It is not one of this connector's, or of a later version.
+            ConfigurationError: Another program wrote it, or a later version of this one.
         """
         if not value:
             return NEW
@@ -143,7 +143,7 @@ class Offset:
             version = int(value.get("version", 1))
             if version > VERSION:
                 raise ConfigurationError(
-                    f"The stream's offset has version {version}; this gmail-assets knows versions up to {VERSION}.",
+                    f"The stream's offset has version {version}; this release reads versions up to {VERSION}.",
                     fix="Install the gmail-assets that wrote the checkpoint, or start with a new checkpoint.",
                 )
             return cls(
@@ -165,8 +165,8 @@ class Offset:
             if isinstance(error, ConfigurationError):
                 raise
             raise ConfigurationError(
-                f"The stream's offset {dict(value)!r:.200} is not one of this connector's.",
-                fix="Let the stream go on from its own checkpoint, or start with a new checkpoint.",
+                f"The stream's offset {dict(value)!r:.200} was not written by this connector.",
+                fix="Use the stream's own checkpoint, or start with a new one.",
             ) from None
 
     def to_json(self) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_an_asset_without_partitions_gets_the_rows_of_all_mailboxes(
 
 @pytest.mark.parametrize(
     ("kind", "columns", "message"),
-    [(dict, None, "names no supported type"), (pa.Table, ["colour"], "the column 'colour'")],
+    [(dict, None, "unsupported type"), (pa.Table, ["colour"], "the column 'colour'")],
 )
 def test_unsupported_types_are_refused(
     definitions: dg.Definitions, environment: Emulator, kind: Any, columns: list[str] | None, message: str

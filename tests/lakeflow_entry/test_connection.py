@@ -47,7 +47,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones(
     file.write_text(json.dumps({"home": {"access_token": "tok-2"}}))
     monkeypatch.setenv("GMAIL_CONNECTIONS_FILE", str(file))
     monkeypatch.setenv("GMAIL_CONNECTION_WORK_ACCESS_TOKEN", "tok-1")
-    with pytest.raises(ConfigurationError, match=r"Connection not found: 'wrok'\. Known here: home, work"):
+    with pytest.raises(ConfigurationError, match=r"Connection not found: 'wrok'\. Known connections: home, work"):
         Connection.of({"connection": "wrok"}).mailbox()
 
 
@@ -61,7 +61,7 @@ def test_a_bad_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, te
 
 
 def test_without_a_name_the_usual_variables_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigurationError, match="gives no access"):
+    with pytest.raises(ConfigurationError, match="has incomplete credentials"):
         Connection.of({}).mailbox()
     monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "tok-3")
     assert Connection.of({}).mailbox().user_id == "me"
@@ -93,7 +93,7 @@ def test_an_endpoint_applies_only_to_credentials_in_the_same_options(
     monkeypatch: pytest.MonkeyPatch, root: str, beside: dict[str, str]
 ) -> None:
     monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "ya29.hush")
-    with pytest.raises(ConfigurationError, match="beside it"):
+    with pytest.raises(ConfigurationError, match="in the same options"):
         Connection.of({root: "https://evil.example", **beside})
     own = Connection.of({root: "https://gateway.example", "access_token": "ya29.own"}).mailbox()
     assert getattr(own.client, root) == "https://gateway.example"
@@ -136,7 +136,7 @@ def test_without_pydantic_settings_only_variables_are_used(
 ) -> None:
     (tmp_path / "login.json").write_text(json.dumps(STORED))
     monkeypatch.setitem(sys.modules, "gmail_client.settings", None)
-    with pytest.raises(ConfigurationError, match="gives no access"):
+    with pytest.raises(ConfigurationError, match="has incomplete credentials"):
         Connection.of({}).mailbox()
 
 

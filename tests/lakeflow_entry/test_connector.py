@@ -142,7 +142,7 @@ def test_it_pickles_and_shows_no_secret(gmail: Emulator) -> None:
 
 def test_a_foreign_offset_is_refused(gmail: Emulator) -> None:
     for offset in ({"cursor": "x"}, {"historyId": "soon"}, {"historyId": "1", "place": "a"}):
-        with pytest.raises(ConfigurationError, match="not one of this connector's"):
+        with pytest.raises(ConfigurationError, match="not written by this connector"):
             connector_of(gmail).read_table("messages", offset, {})
 
 

@@ -49,7 +49,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     metavar="CATALOG.SCHEMA",
     default="main.gmail",
     show_default=True,
-    help="Where --sql registers them.",
+    help="Catalog and schema in which --sql registers the tables.",
 )
 def bundle(
     file_folder: Path | None,
@@ -91,7 +91,7 @@ def _write_sql(file: Path, schema: str) -> None:
     uri = environment.settings.lake
     if "://" not in uri:
         raise ConfigurationError(
-            f"The lake {uri!r:.200} is a folder of this machine, which Databricks can't read.",
+            f"The lake {uri!r:.200} is a local folder, which Databricks can't read.",
             fix="Set GMAIL_LAKE to an s3://, gs:// or abfss:// URI, an external location of the catalog.",
         )
     file.parent.mkdir(parents=True, exist_ok=True)

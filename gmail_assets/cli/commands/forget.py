@@ -37,7 +37,7 @@ __all__ = ["forget"]
 )
 @click.option("--undo", is_flag=True, help="Allow a forgotten mailbox again. The next sync loads it.")
 @click.option(
-    "--deleted-in-gmail", is_flag=True, help="With --message: do not ask Gmail whether they are deleted."
+    "--deleted-in-gmail", is_flag=True, help="With --message: do not check in Gmail that they are deleted."
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @output_options
@@ -63,7 +63,7 @@ def forget(
     from gmail_assets.operations.forget import undo as undo_forget
 
     if (undo and (messages or clean_log)) or (deleted_in_gmail and not messages):
-        raise click.UsageError("--undo takes no other option; --deleted-in-gmail belongs to --message.")
+        raise click.UsageError("--undo accepts no other option; --deleted-in-gmail requires --message.")
     environment = Environment.load()
     address = resolve(environment.lake, mailbox)
     if undo:
@@ -106,7 +106,7 @@ def _refuse_present(environment: Environment, name: str, address: str, messages:
 
     def unknown(why: str) -> ConfigurationError:
         return ConfigurationError(
-            f"Gmail can't say whether the messages are deleted. {why}",
+            f"It is unknown whether the messages are deleted in Gmail. {why}",
             fix="Restore the access to the mailbox; or, if they are deleted in Gmail, add --deleted-in-gmail.",
         )
 
@@ -126,7 +126,7 @@ def _refuse_present(environment: Environment, name: str, address: str, messages:
     if present:
         raise ConfigurationError(
             f"Gmail still has {present} of the messages.",
-            fix="Delete them in Gmail for good (from Trash too) and run the command again.",
+            fix="Delete them in Gmail permanently (from Trash too) and run the command again.",
         )
 
 

@@ -55,7 +55,7 @@ def _print_status(out: Output, status: MailboxStatus) -> None:
     known = f"{status.address or 'not loaded yet'} (as {status.name!r})"
     out.print(status.name if status.address == status.name else known, style="bold")
     if status.error is not None:
-        out.note(f"No answer from Gmail. {status.error}")
+        out.note(f"No response from Gmail. {status.error}")
     rows = [
         {
             "table": name,
@@ -69,7 +69,7 @@ def _print_status(out: Output, status: MailboxStatus) -> None:
     out.table(["table", "state", "rows", "cursor", "changed"], rows, text=2)
     if any(table is not None and table.unexplained for table in status.tables.values()):
         out.print(
-            "Unexplained: rows missing (-) or too many (+), compared with Gmail's count. The next sync reconciles.",
+            "Unexplained: rows missing (-) or extra (+), compared with Gmail's count. The next sync reconciles.",
             style="yellow",
         )
     if status.unfetched:

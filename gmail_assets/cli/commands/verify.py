@@ -142,7 +142,7 @@ def _agreement(verified: Mapping[str, TableVerdict]) -> str:
     if any(table.since_sync for table in verified.values()):
         apart.append("changes since the last sync")
     if any(table.not_fetched for table in verified.values()):
-        apart.append("messages that Gmail would not give")
+        apart.append("messages that Gmail refused")
     text = f"{names} {'match' if len(verified) > 1 else 'matches'} the mailbox"
     return f"{text}, apart from {' and '.join(apart)}." if apart else f"{text}."
 
@@ -183,7 +183,7 @@ def _print_views(out: Output, verdict: MailboxVerdict) -> None:
     outdated = [name for name, view in verdict.views.items() if view.outdated]
     if outdated:
         out.print(
-            f"{', '.join(outdated)}: not yet computed from the present messages. Run `gmail-assets sync` first.",
+            f"{', '.join(outdated)}: not up to date with messages and labels. Run `gmail-assets sync` first.",
             style="yellow",
         )
 

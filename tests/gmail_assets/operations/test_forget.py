@@ -234,7 +234,7 @@ def test_addresses_match_in_any_case_and_unknown_ones_are_refused(template: Path
     lake = Lake(str(template / "lake"))
     assert resolve(lake, "me") == resolve(lake, "Ada@Example.TEST") == ADA
     assert resolve(lake, "new@example.test") == "new@example.test"
-    with pytest.raises(ConfigurationError, match="does not know a mailbox"):
+    with pytest.raises(ConfigurationError, match="has no mailbox"):
         resolve(lake, "nobody")
 
 

@@ -55,7 +55,7 @@ def test_offsets_survive_their_json(offset: Offset) -> None:
     ],
 )
 def test_foreign_offsets_are_refused(value: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="not one of this connector's"):
+    with pytest.raises(ConfigurationError, match="not written by this connector"):
         Offset.parse(value)
 
 

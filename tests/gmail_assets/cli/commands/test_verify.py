@@ -46,7 +46,7 @@ def test_an_empty_lake_and_an_expired_history_are_inconclusive(  # type: ignore[
 ) -> None:
     result = run("verify")
     assert result.code == 4
-    assert "nothing of it is stored yet" in result.out
+    assert "no rows of it are stored yet" in result.out
     assert run("sync", "--quiet").code == 0
     gmail.mailbox().insert(NEW)
     gmail.expire_history()
@@ -105,7 +105,7 @@ def test_a_thread_without_one_of_its_messages_is_found(gmail: Emulator, loaded: 
     result = run("verify", "--json", "--sample", "0")
     assert result.code == 5
     assert result.json["mailboxes"][0]["examples"] == [
-        {"table": "threads", "id": longest, "what": "holds other messages than the mailbox"}
+        {"table": "threads", "id": longest, "what": "has other messages than the mailbox"}
     ]
 
 
@@ -230,7 +230,7 @@ def test_the_last_line_names_the_tables_that_match(gmail: Emulator, place: Path,
     result = run("verify")
     assert result.code == 4
     assert "messages matches the mailbox." in result.out
-    assert "threads can't be verified: nothing of it is stored yet." in result.out
+    assert "threads can't be verified: no rows of it are stored yet." in result.out
     assert run("sync", "messages", "threads", "--quiet").code == 0
     assert "messages and threads match the mailbox." in run("verify").out
     gmail.mailbox().insert(NEW)
@@ -270,7 +270,7 @@ def test_a_restored_table_and_one_of_other_options_are_named(  # type: ignore[no
         "objects: [{table: {source_table: threads, table_configuration: {labelIds: INBOX}}}]", "utf-8"
     )
     monkeypatch.setenv("GMAIL_SPEC", "spec.yaml")
-    assert "threads can't be verified: it has to be reconciled, after changed options" in run("verify").out
+    assert "threads can't be verified: its options changed" in run("verify").out
 
 
 def test_tables_of_different_cursors_are_explained_by_their_own_history(  # type: ignore[no-untyped-def]
@@ -358,7 +358,7 @@ def test_unfetched_messages_are_named(gmail: Emulator, place: Path, run) -> None
     gmail.faults.add(Fault(method="messages.get", id=alone, status=403, reason="forbidden"))
     run("sync", "messages", "--quiet")
     result = run("verify")
-    assert "messages matches the mailbox, apart from messages that Gmail would not give." in result.out
+    assert "messages matches the mailbox, apart from messages that Gmail refused." in result.out
     assert not run("verify", "--json").json["mailboxes"][0]["equal"]
 
 
@@ -376,7 +376,7 @@ def test_unfetched_labels_are_not_a_difference(gmail: Emulator, place: Path, run
     gmail.faults.clear()
     (verdict,) = run("verify", "--json", "--sample", "1000", "--thorough").json["mailboxes"]
     assert verdict["unexplained"] == 0, verdict
-    assert any("would not give the labels of 1 stored messages" in remark for remark in verdict["remarks"])
+    assert any("refused the labels of 1 stored messages" in remark for remark in verdict["remarks"])
 
 
 def test_a_row_that_differs_is_counted_once(gmail: Emulator, loaded: Path, run) -> None:  # type: ignore[no-untyped-def]
