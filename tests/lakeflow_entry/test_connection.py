@@ -47,7 +47,9 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones(
     file.write_text(json.dumps({"home": {"access_token": "tok-2"}}))
     monkeypatch.setenv("GMAIL_CONNECTIONS_FILE", str(file))
     monkeypatch.setenv("GMAIL_CONNECTION_WORK_ACCESS_TOKEN", "tok-1")
-    with pytest.raises(ConfigurationError, match=r"Connection not found: 'wrok'\. Known connections: home, work"):
+    with pytest.raises(
+        ConfigurationError, match=r"Connection not found: 'wrok'\. Known connections: home, work"
+    ):
         Connection.of({"connection": "wrok"}).mailbox()
 
 
