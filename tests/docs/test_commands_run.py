@@ -29,6 +29,8 @@ SHOWN = [
     "verify --thorough --sample 200",
     "verify --quiet",
     "doctor",
+    "doctor --record record.json",
+    "doctor --expiry",
     "sync --quiet",
     "sync --full-refresh messages threads",
     "sync --allow-mass-delete",

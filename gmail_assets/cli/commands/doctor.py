@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +13,10 @@ from gmail_assets.cli.options import mailbox_option, output_options
 from gmail_assets.cli.output import Output
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gmail_client.conformance.examination import Examination
+    from gmail_client.conformance.expiry import HistoryLife, HistoryNotes
     from gmail_client.conformance.probe import Finding
 
 __all__ = ["doctor"]
@@ -19,8 +24,20 @@ __all__ = ["doctor"]
 
 @click.command
 @mailbox_option
+@click.option(
+    "--record",
+    "record_file",
+    metavar="FILE",
+    help="Write a record of the answers to a new file, without any content of the mailbox. It is shown before.",
+)
+@click.option("--yes", is_flag=True, help="Write the record without asking.")
+@click.option(
+    "--expiry",
+    is_flag=True,
+    help="Note today's history id in the folder of the login file, and check the ids of earlier days.",
+)
 @output_options
-def doctor(mailboxes: tuple[str, ...], out: Output) -> int:
+def doctor(mailboxes: tuple[str, ...], record_file: str | None, yes: bool, expiry: bool, out: Output) -> int:
     """Compare how Gmail behaves with what is expected.
 
     Asks about 80 questions on the behavior of the Gmail API: what a history record shows, in which order messages are
@@ -28,26 +45,94 @@ def doctor(mailboxes: tuple[str, ...], out: Output) -> int:
     one thread and at most four messages, and changes nothing. At most 300 quota units, a minute or two.
 
     For each question it prints whether the answer is the expected one, and what a difference means for your tables.
-    If a read is refused or you press Ctrl-C, it uses what it has read. docs/conformance.md explains the questions.
+    If a read is refused or you press Ctrl-C, it uses what it has read. docs/conformance.md explains the questions, and
+    what is in a record. Nothing is sent to anybody.
     """
     from gmail_assets.cli.environment import Environment
     from gmail_client.conformance.examination import examine
+    from gmail_client.conformance.record import make_record
 
     environment = Environment.load()
     client = environment.client()
+    names = mailboxes or environment.settings.mailbox_names
+    target = _target(record_file, names)
     codes: list[ExitCode] = []
     documents: list[dict[str, Any]] = []
-    for name in mailboxes or environment.settings.mailbox_names:
+    for name in names:
         mailbox = client.mailbox(name)
         with out.status(f"{name}: reading"):
             examination = examine(mailbox)
         _print(out, name, examination)
-        documents.append(_as_json(name, examination))
+        document = _as_json(name, examination)
+        life = None
+        if expiry and examination.error is None and not examination.interrupted:
+            life = _history_notes().check(mailbox)
+            _print_life(out, life)
+            document["history_lives"] = life.as_json()
+        documents.append(document)
         codes.append(_exit_code(examination))
+        if target is not None:
+            _write(out, target, make_record(examination, history_lives=life.as_json() if life else None), yes)
         if examination.interrupted:
             break
     out.print_json({"mailboxes": documents})
     return most_severe(codes)
+
+
+def _target(record_file: str | None, names: Sequence[str]) -> Path | None:
+    """The file of the record, checked before anything is read."""
+    from pathlib import Path
+
+    from gmail_client.errors import ConfigurationError
+
+    if record_file is None:
+        return None
+    if len(names) != 1:
+        raise ConfigurationError(
+            f"--record is for one mailbox, not {len(names)}.", fix="Name one with --mailbox ADDRESS."
+        )
+    path = Path(record_file).expanduser()
+    if path.exists() or not path.absolute().parent.is_dir():
+        raise ConfigurationError(
+            f"The record {record_file!r} can't be written: the file exists, or its folder does not.",
+            fix="Name a new file in an existing folder.",
+        )
+    return path
+
+
+def _history_notes() -> HistoryNotes:
+    from gmail_client.conformance.expiry import HistoryNotes
+    from gmail_client.settings import credentials_file
+
+    return HistoryNotes(credentials_file().with_name("history_notes.json"))
+
+
+def _print_life(out: Output, life: HistoryLife) -> None:
+    if life.valid_days is not None:
+        out.print(f"A history id that was noted {life.valid_days} days ago is still valid.")
+    if life.expired_days is not None:
+        out.print(f"A history id that was noted {life.expired_days} days ago has expired.")
+    if life.valid_days is None and life.expired_days is None:
+        out.print("Today's history id is noted. Run `gmail-assets doctor --expiry` again on another day.")
+
+
+def _write(out: Output, path: Path, record: dict[str, Any], yes: bool) -> None:
+    """Show a record, ask, and write it."""
+    from gmail_client.conformance.record import record_text, write_record
+
+    out.print(record_text(record))
+    if not yes and not _confirmed(path):
+        out.note("The record was not written. Confirm it in a terminal, or use --yes.")
+        return
+    write_record(path, record)
+    out.note(
+        f"The record was written to {path}. It was not sent to anybody; docs/conformance.md says how to share it."
+    )
+
+
+def _confirmed(path: Path) -> bool:
+    in_terminal = sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+    return in_terminal and click.confirm(f"Write this record to {path}?", default=False, err=True)
 
 
 def _exit_code(examination: Examination) -> ExitCode:

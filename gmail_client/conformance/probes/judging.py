@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from gmail_client.conformance.evidence import CannotTell, Evidence
 from gmail_client.conformance.probe import Answer
+from gmail_client.conformance.vocabulary import known_reason
 
 __all__ = ["all_true", "any_true", "first_of", "refusal"]
 
@@ -53,5 +54,5 @@ def first_of(answers: Sequence[str], nothing: str) -> Answer:
 def refusal(evidence: Evidence, name: str) -> Answer:
     """The status of a response and Gmail's reason: `404 notFound`, or `200`."""
     reply = evidence.reply(name)
-    reason = reply.error.reason if reply.error is not None else None
+    reason = known_reason(reply.error.reason) if reply.error is not None else ""
     return Answer(f"{reply.status} {reason}" if reason else str(reply.status))

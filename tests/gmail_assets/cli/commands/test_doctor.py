@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+from pathlib import Path
+
 import pytest
 
 from gmail_assets.cli.exit_codes import ExitCode
@@ -66,3 +70,46 @@ def test_what_was_learned_before_ctrl_c_is_printed(run, monkeypatch: pytest.Monk
     assert result.code == ExitCode.INTERRUPTED
     assert "Interrupted" in result.err
     assert "In which order are messages listed? newest" in result.out
+
+
+def test_a_record_is_shown_and_written_only_if_confirmed(
+    place: Path, run, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    terminal = io.StringIO("n\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", terminal)
+    result = run("doctor", "--record", "record.json")
+    assert '"answers": {' in result.out
+    assert "not written" in result.err
+    assert not (place / "record.json").exists()
+    result = run("doctor", "--record", "record.json", "--yes")
+    assert result.code == 0
+    text = (place / "record.json").read_text("utf-8")
+    assert text in result.out
+    assert json.loads(text)["answers"]["history.expired"] == {"answer": "404 notFound", "seen": "1"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--record", "here.txt"),
+        ("--record", "no-folder/record.json"),
+        ("--record", "new.json", "--mailbox", "a@gmail.test", "--mailbox", "b@gmail.test"),
+    ],
+)
+def test_a_record_that_cannot_be_written_is_refused_before_anything_is_read(  # type: ignore[no-untyped-def]
+    gmail: Emulator, place: Path, run, arguments: tuple[str, ...]
+) -> None:
+    (place / "here.txt").write_text("mine", "utf-8")
+    gmail.usage.reset()
+    result = run("doctor", *arguments)
+    assert result.code == ExitCode.INVALID_INPUT
+    assert gmail.usage.total_units == 0
+    assert (place / "here.txt").read_text("utf-8") == "mine"
+
+
+def test_expiry_notes_the_history_id_beside_the_login_file(place: Path, run) -> None:  # type: ignore[no-untyped-def]
+    result = run("doctor", "--expiry")
+    assert result.code == 0, result.err
+    assert "Today's history id is noted." in result.out
+    assert (place / "login" / "history_notes.json").exists()
