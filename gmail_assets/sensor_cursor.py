@@ -9,8 +9,6 @@ The cursor is JSON, with one object per mailbox:
 - `requested`: the last requested run, `{from, to, attempt, at}`; `attempt` counts the attempts since the last success.
 - `tables_synced_through`: the cursor of the tables at the last tick. The sensor detects an edit by comparing
   `synced_through` with it.
-- `checked_at`: time of the last tick that included the mailbox. If there are too many mailboxes for one tick, those
-  with the oldest `checked_at` come first.
 
 History ids are strings, as in Gmail's API; times are ISO 8601 in UTC.
 """
@@ -35,6 +33,7 @@ __all__ = [
     "backoff_seconds",
     "decide",
     "dump_cursor",
+    "has_work",
     "iso_time",
     "parse_cursor",
 ]
@@ -75,7 +74,6 @@ class CursorEntry:
     observed: int | None = None
     requested: Requested | None = None
     tables: int | None = None
-    checked_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ def decide(
     """
     entry = entry or CursorEntry()
     edited, note = _edited_start(entry, observation)
-    updated = replace(entry, observed=observation.observed, checked_at=now)
+    updated = replace(entry, observed=observation.observed)
     if observation.unfinished:
         # An edited cursor must not be overwritten while a run is in progress.
         return Decision(updated, None, f"{note}a run is queued or in progress")
@@ -160,6 +158,14 @@ def decide(
     request = Request(edited, attempt)
     updated = replace(updated, requested=Requested(start, observation.observed, attempt, now))
     return Decision(updated, request, note + _reason(request, observation))
+
+
+def has_work(entry: CursorEntry, now: float) -> bool:
+    """Whether an entry asks for a decision before its mailbox is due: it was edited, or a run should have ended."""
+    requested = entry.requested
+    if requested is not None:
+        return now >= requested.at + backoff_seconds(requested.attempt)
+    return entry.synced_through != entry.tables
 
 
 def _edited_start(entry: CursorEntry, observation: Observation) -> tuple[Start, str]:
@@ -228,7 +234,9 @@ def parse_cursor(cursor: str | None) -> tuple[dict[str, CursorEntry], list[str]]
 
 def dump_cursor(entries: Mapping[str, CursorEntry]) -> str:
     """Serialize the cursor, sorted by mailbox; history ids are strings, as in Gmail's API."""
-    return json.dumps({mailbox: _as_json(entries[mailbox]) for mailbox in sorted(entries)})
+    # Compact: Dagster stores the whole cursor with each tick.
+    values = {mailbox: _as_json(entries[mailbox]) for mailbox in sorted(entries)}
+    return json.dumps(values, separators=(",", ":"))
 
 
 def _as_json(entry: CursorEntry) -> dict[str, Any]:
@@ -244,7 +252,6 @@ def _as_json(entry: CursorEntry) -> dict[str, Any]:
             "at": iso_time(requested.at),
         },
         "tables_synced_through": _text(entry.tables),
-        "checked_at": iso_time(entry.checked_at),
     }
 
 
@@ -274,7 +281,6 @@ def _entry(value: object) -> CursorEntry:
         observed=_history_id(given, "latest_history_id"),
         requested=None if requested is None else _requested(_object(requested)),
         tables=_history_id(given, "tables_synced_through"),
-        checked_at=_epoch(given.get("checked_at")),
     )
 
 

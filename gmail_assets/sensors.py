@@ -1,68 +1,39 @@
-"""The change sensor: one cheap call per mailbox and tick, and a run for each mailbox that changed.
+"""The change sensor: a look at each mailbox that is due, and a few runs for those that changed.
 
-It reads the current history id of each mailbox (getProfile, one unit), compares it with the cursor of the tables, and
-requests a run of messages and threads if they differ. `gmail_assets.sensor_cursor` contains the decision, and how a
-person controls it by editing the cursor.
+A look is one getProfile (one unit) for the mailbox's current history id. `gmail_assets.scheduling` decides what a tick
+does, and `gmail_assets.sensor_cursor` how a person controls it by editing the cursor; this module connects them to
+Gmail, the lake and Dagster, within the time of a tick.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition_status import OpenTables, PartitionStatus
+from gmail_assets.delta.partition_status import OpenTables
 from gmail_assets.delta.registry import ForgottenMailboxes
+from gmail_assets.look_schedule import QUIET_MINUTES
 from gmail_assets.mailbox_partitions import MailboxPartitions
 from gmail_assets.resources import ResourceKeys
-from gmail_assets.sensor_cursor import (
-    RECONCILE,
-    CursorEntry,
-    Decision,
-    Observation,
-    Request,
-    RunOutcome,
-    decide,
-    dump_cursor,
-    iso_time,
-    parse_cursor,
-)
+from gmail_assets.runs_under_way import LOAD_TAG, REQUEST_TAG, RequestedRuns, RunsUnderWay, request_name
+from gmail_assets.scheduling import Look, PlannedRun, Scheduler, TableState
+from gmail_assets.sensor_cursor import RECONCILE, Requested, RunOutcome, dump_cursor, parse_cursor
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
-from gmail_client.printable import printable, printable_line
 from gmail_client.spec import SpecTable
 
 __all__ = ["REQUEST_TAG", "change_sensor"]
 
-REQUEST_TAG = "gmail/request"
-"""Tag of the runs that the sensor requests: with the partition, it identifies one request and so its outcome."""
-
-_PARTITION_TAG = "dagster/partition"
-_CONCURRENT_PROFILES = 8
-_TICK_SECONDS = 40.0
-"""Dagster allows a tick 60 seconds. Mailboxes that this tick does not reach come first at the next one."""
+_CONCURRENT_LOOKS = 16
+_LAKE_SECONDS = 8.0
+_TICK_SECONDS = 14.0
+"""When a tick stops to wait for Gmail. With the requests of runs, it stays below 20 seconds; Dagster allows it 60."""
 _MAX_LINES = 20
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-
-
-@dataclass(frozen=True, slots=True)
-class _MailboxState:
-    """A mailbox's current history id and table statuses, or the error of the request; or it is forgotten."""
-
-    head: int = 0
-    statuses: Mapping[str, PartitionStatus] | None = None
-    error: GmailError | None = None
-    forgotten: bool = False
 
 
 def change_sensor(
@@ -74,7 +45,9 @@ def change_sensor(
     partitions: MailboxPartitions,
     *,
     interval_seconds: int = 30,
-    mailboxes_per_tick: int = 200,
+    looks_per_tick: int = 2_000,
+    quiet_minutes: float = QUIET_MINUTES,
+    mailboxes_per_run: int = 100,
     running: bool = False,
     initial_load: bool = False,
     resources: ResourceKeys | None = None,
@@ -89,12 +62,22 @@ def change_sensor(
         keys: Their asset keys, by Gmail name.
         partitions: The mailboxes.
         interval_seconds: Minimum interval between ticks.
-        mailboxes_per_tick: Maximum number of mailboxes per tick; the others follow at the next one.
+        looks_per_tick: Maximum number of mailboxes that a tick looks at; the others follow at the next one.
+        quiet_minutes: Maximum minutes between two looks at a mailbox.
+        mailboxes_per_run: Maximum number of mailboxes of a run.
         running: Start switched on; otherwise it has to be switched on in the UI.
         initial_load: Also request the first load of a mailbox.
         resources: Names of the resources.
     """
     resources = resources or ResourceKeys()
+    scheduler = Scheduler(
+        initial_load=initial_load,
+        quiet_minutes=quiet_minutes,
+        looks_per_tick=looks_per_tick,
+        mailboxes_per_run=mailboxes_per_run,
+    )
+    watch = _Watch(tables)
+    mail_keys = {spec.source_table: keys[spec.source_table] for spec in tables}
 
     @dg.sensor(
         name=name,
@@ -106,138 +89,168 @@ def change_sensor(
         "to reconcile the mailbox.",
         required_resource_keys=resources.required,
     )
-    def gmail_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def gmail_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        until = time.monotonic() + _TICK_SECONDS
         gmail, gmail_lake = resources.of_run(context.resources)
+        watched = watch.refreshed(gmail_lake.lake())
+        if watched is None:
+            return dg.SkipReason(f"The lake did not answer within {_LAKE_SECONDS:.0f} seconds.")
         mailboxes = partitions.names(context)
-        entries, notes = parse_cursor(context.cursor)
-        # Drop mailboxes that are no longer configured.
-        entries = {mailbox: entry for mailbox, entry in entries.items() if mailbox in mailboxes}
-        longest_unseen_first = sorted(
-            mailboxes, key=lambda mailbox: entries.get(mailbox, CursorEntry()).checked_at
+        entries, problems = parse_cursor(context.cursor)
+        runs = RunsUnderWay.of(context.instance, mailboxes)
+        around = _Surroundings(
+            gmail.client(),
+            watch,
+            watched,
+            RequestedRuns(context.instance, keys[tables[0].source_table]),
+            until,
         )
-        chosen = longest_unseen_first[:mailboxes_per_tick]
-        unfinished = _unfinished(context.instance)
-        requests: list[dg.RunRequest] = []
-        failed: list[str] = []
-        for mailbox, state in _mailbox_states(gmail.client(), gmail_lake.lake(), tables, chosen):
-            if state.forgotten:
-                entries.pop(mailbox, None)
-                notes.append(f"{mailbox}: erased with `gmail-assets forget`, not loaded again.")
-                continue
-            if state.error is not None or state.statuses is None:
-                failed.append(printable(f"{mailbox}: {state.error}"))
-                entries[mailbox] = replace(
-                    entries.get(mailbox, CursorEntry()), checked_at=round(time.time(), 3)
-                )
-                continue
-            entry = entries.get(mailbox)
-            decision = decide(
-                entry,
-                _observation(state, mailbox in unfinished, _last_run(context.instance, mailbox, entry)),
-                now=round(time.time(), 3),
-                initial_load=initial_load,
-            )
-            entries[mailbox] = decision.entry
-            notes.append(printable_line(f"{mailbox}: {decision.reason}."))
-            if decision.request is not None:
-                used = list(state.statuses) or [spec.source_table for spec in tables]
-                requests.append(_run_request(mailbox, decision, [keys[table] for table in used], mail_step))
-        for text in failed:
+        now = round(time.time(), 3)
+        tick = scheduler.tick(entries, mailboxes, runs.mailboxes, around, now=now, loads=runs.loads)
+        for text in tick.failed:
             context.log.error(text)
-        if failed and len(failed) == len(chosen):
-            raise dg.Failure("No mailbox could be read. " + _joined(failed), allow_retries=False)
-        reason = _joined([*failed, *notes])
-        if requests:
+        if tick.failed and tick.all_failing:
+            raise dg.Failure("No mailbox could be read. " + _joined(tick.failed), allow_retries=False)
+        reason = _joined([*tick.failed, *problems, *tick.notes])
+        if tick.runs:
             context.log.info(reason)
         return dg.SensorResult(
-            run_requests=requests, skip_reason=None if requests else reason, cursor=dump_cursor(entries)
+            run_requests=[_run_request(run, mail_keys, mail_step) for run in tick.runs],
+            skip_reason=None if tick.runs else reason,
+            cursor=dump_cursor(tick.entries),
         )
 
     return gmail_changes
 
 
-def _mailbox_states(
-    client: GmailClient, lake: Lake, tables: Sequence[SpecTable], mailboxes: Sequence[str]
-) -> Iterator[tuple[str, _MailboxState]]:
-    """Read the state of mailboxes concurrently until the time of the tick is up."""
-    until = time.monotonic() + _TICK_SECONDS
-    opened = OpenTables(lake, tables)
-    forgotten = ForgottenMailboxes(lake)
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """The lake's tables, and the mailboxes that were erased from it."""
 
-    def read(name: str) -> _MailboxState | None:
-        if time.monotonic() > until:
+    lake: Lake
+    tables: OpenTables
+    forgotten: ForgottenMailboxes
+
+
+class _Watch:
+    """What a sensor keeps from tick to tick: open tables, and requests that had no answer when a tick ended."""
+
+    def __init__(self, tables: Sequence[SpecTable]) -> None:
+        self._tables = tables
+        self._watched: _Watched | None = None
+        self._opening: Future[_Watched] | None = None
+        self._looking: dict[str, Future[Look]] = {}
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads that wait for Gmail and the lake."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_CONCURRENT_LOOKS + 1, thread_name_prefix="gmail-look")
+        return self._pool
+
+    def refreshed(self, lake: Lake) -> _Watched | None:
+        """The lake as it is now; None if it does not answer in time.
+
+        Raises:
+            LakeError: It can't be read.
+        """
+        if self._opening is None:
+            self._opening = self.pool.submit(self._refresh, lake)
+        wait([self._opening], timeout=_LAKE_SECONDS)
+        if not self._opening.done():
             return None
-        try:
-            if forgotten.includes(name):
-                return _MailboxState(forgotten=True)
-            profile = client.mailbox(name).api.profile()
-            address = str(profile["emailAddress"])
-            if forgotten.includes(address):
-                return _MailboxState(forgotten=True)
-            return _MailboxState(int(profile["historyId"]), opened.statuses_of(address))
-        except GmailError as error:
-            return _MailboxState(error=error)
+        opening, self._opening = self._opening, None
+        return opening.result()
 
-    with ThreadPoolExecutor(_CONCURRENT_PROFILES, thread_name_prefix="gmail-state") as pool:
-        for name, state in zip(mailboxes, pool.map(read, mailboxes), strict=True):
-            if state is not None:
-                yield name, state
+    def _refresh(self, lake: Lake) -> _Watched:
+        known, self._watched = self._watched, None
+        if known is None or known.lake != lake:
+            known = _Watched(lake, OpenTables(lake, self._tables), ForgottenMailboxes(lake))
+        else:
+            known.tables.refresh()
+            known.forgotten.refresh()
+        self._watched = known
+        return known
 
-
-def _observation(state: _MailboxState, unfinished: bool, last_run: RunOutcome) -> Observation:
-    statuses = (state.statuses or {}).values()
-    cursors = [status.cursor for status in statuses]
-    known = [cursor for cursor in cursors if cursor is not None]
-    return Observation(
-        observed=state.head,
-        tables=min(known) if known and len(known) == len(cursors) else None,
-        begun=bool(cursors),
-        unfinished=unfinished,
-        last_run=last_run,
-        incomplete=any(status.unexplained for status in statuses),
-    )
-
-
-def _unfinished(instance: dg.DagsterInstance) -> set[str]:
-    """Partitions with a queued or running run, including runs that the sensor did not request."""
-    runs = instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
-    return {run.tags[_PARTITION_TAG] for run in runs if _PARTITION_TAG in run.tags}
+    def look(self, client: GmailClient, mailboxes: Sequence[str], until: float) -> Iterator[tuple[str, Look]]:
+        """Look at mailboxes concurrently, in order, until the time is up; later answers are ignored."""
+        # An answer from the time before the tables were read may be older than they are.
+        self._looking = {mailbox: future for mailbox, future in self._looking.items() if not future.done()}
+        futures = {
+            mailbox: self.pool.submit(_look, client, mailbox)
+            for mailbox in mailboxes
+            if mailbox not in self._looking
+        }
+        self._looking |= futures
+        wait(futures.values(), timeout=max(until - time.monotonic(), 0))
+        for mailbox, future in futures.items():
+            if future.done() or future.cancel():
+                del self._looking[mailbox]
+            if future.done() and not future.cancelled():
+                yield mailbox, future.result()
 
 
-def _last_run(instance: dg.DagsterInstance, mailbox: str, entry: CursorEntry | None) -> RunOutcome:
-    """Outcome of the run that the cursor entry says was requested."""
-    if entry is None or entry.requested is None:
-        return "none"
-    tags = {_PARTITION_TAG: mailbox, REQUEST_TAG: _request_name(entry.requested.at)}
-    runs = instance.get_runs(filters=dg.RunsFilter(tags=tags), limit=1)
-    if not runs:
-        return "none"
-    return "succeeded" if runs[0].status == dg.DagsterRunStatus.SUCCESS else "failed"
+def _look(client: GmailClient, mailbox: str) -> Look:
+    try:
+        profile = client.mailbox(mailbox).api.profile()
+    except GmailError as error:
+        return Look(error=error)
+    return Look(str(profile["emailAddress"]), int(profile["historyId"]))
 
 
-def _request_name(at: float) -> str:
-    return str(iso_time(at))
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What the scheduler asks of Gmail, the lake and Dagster in one tick."""
+
+    client: GmailClient
+    watch: _Watch
+    watched: _Watched
+    requested: RequestedRuns
+    until: float
+
+    def look(self, mailboxes: Sequence[str]) -> Iterator[tuple[str, Look]]:
+        return self.watch.look(self.client, mailboxes, self.until)
+
+    def is_forgotten(self, mailbox: str) -> bool:
+        return self.watched.forgotten.includes(mailbox)
+
+    def state(self, address: str) -> TableState:
+        statuses = self.watched.tables.statuses_of(address)
+        cursors = [status.cursor for status in statuses.values()]
+        known = [cursor for cursor in cursors if cursor is not None]
+        return TableState(
+            cursor=min(known) if known and len(known) == len(cursors) else None,
+            used=tuple(statuses),
+            incomplete=any(status.unexplained for status in statuses.values()),
+        )
+
+    def outcome(self, mailbox: str, requested: Requested) -> RunOutcome:
+        return self.requested.outcome(mailbox, requested)
 
 
-def _run_request(
-    mailbox: str, decision: Decision, keys: Sequence[dg.AssetKey], mail_step: str
-) -> dg.RunRequest:
+def _run_request(run: PlannedRun, keys: Mapping[str, dg.AssetKey], mail_step: str) -> dg.RunRequest:
     """A run request without a run key, because Dagster never accepts a run key twice, not even after a failure."""
-    requested = decision.entry.requested
-    request: Request | None = decision.request
     config: dict[str, Any] = {}
-    if request is not None and request.start == RECONCILE:
+    if run.start == RECONCILE:
         config["reconcile"] = True
-    elif request is not None and request.start is not None:
-        config["replay_from"] = str(request.start)
+    elif run.start is not None:
+        config["replay_from"] = str(run.start)
+    one = run.mailboxes[0] if len(run.mailboxes) == 1 else None
+    if one is None:
+        config["mailboxes"] = list(run.mailboxes)
+    tags = {REQUEST_TAG: request_name(run.at)}
+    if run.first_load:
+        # In the queue, changes go before first loads, which may take hours.
+        tags |= {LOAD_TAG: "true", "dagster/priority": "-1"}
     return dg.RunRequest(
-        partition_key=mailbox,
-        asset_selection=list(keys),
+        partition_key=one,
+        asset_selection=[keys[table] for table in run.tables or keys],
         run_config={"ops": {mail_step: {"config": config}}} if config else None,
-        tags={REQUEST_TAG: _request_name(requested.at)} if requested else None,
+        tags=tags,
     )
 
 
 def _joined(lines: Sequence[str]) -> str:
-    more = f" ... and {len(lines) - _MAX_LINES} more mailboxes." if len(lines) > _MAX_LINES else ""
+    more = f" ... and {len(lines) - _MAX_LINES} more." if len(lines) > _MAX_LINES else ""
     return " ".join(lines[:_MAX_LINES]) + more or "No mailboxes are configured."

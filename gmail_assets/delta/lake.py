@@ -265,16 +265,16 @@ class LakeTable:
         """What the next commit should record about restores (`table_log.RESTORES`); None for nothing."""
         return restores_record(self.delta, self._options)
 
-    def refreshed(self) -> LakeTable | None:
-        """This table with `delta` at the newest version; None if another table took its place and must be opened.
+    def refreshed(self) -> bool:
+        """Move `delta` on to the newest version; false if another table took its place and must be opened.
 
         With nothing new, it costs a listing of the newest part of the log and two small requests.
         """
         if is_replaced(self.delta, self._options):
-            return None
+            return False
         schema = self.delta.schema()
         self.delta.update_incremental()
-        return self if self.delta.schema() == schema else None
+        return bool(self.delta.schema() == schema)
 
     @property
     def _options(self) -> tuple[tuple[str, str], ...]:
@@ -299,6 +299,19 @@ class LakeTable:
             actions["num_records"].to_pylist(),
             actions[f"partition.{MAILBOX}"].to_pylist(),
         )
+
+    def sums(self) -> dict[str, tuple[int, int]]:
+        """Rows (soft-deleted ones included) and bytes of the present files, by mailbox; reads only the log."""
+        actions = pa.table(self.delta.get_add_actions(flatten=True))
+        if not actions.num_rows:
+            return {}
+        mailbox = f"partition.{MAILBOX}"
+        found = actions.group_by(mailbox).aggregate([("num_records", "sum"), ("size_bytes", "sum")])
+        rows, sizes = found["num_records_sum"].to_pylist(), found["size_bytes_sum"].to_pylist()
+        return {
+            name: (rows or 0, size or 0)
+            for name, rows, size in zip(found[mailbox].to_pylist(), rows, sizes, strict=True)
+        }
 
     def count(self, address: str | None = None) -> int:
         """Number of rows of one mailbox or of all, soft-deleted ones included; reads only the log."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from deltalake.exceptions import DeltaError
+
+from gmail_assets.delta.errors import unreadable
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_client.spec import SpecTable
@@ -44,8 +47,18 @@ class PartitionStatus:
         return self.partition.state.unexplained
 
 
+class _OpenTable:
+    """A table at its present version, with rows and bytes by mailbox."""
+
+    def __init__(self, spec: SpecTable, table: LakeTable) -> None:
+        self.spec = spec
+        self.table = table
+        self.version = table.delta.version()
+        self.sums = table.sums()
+
+
 class OpenTables:
-    """Tables of the lake at one moment, opened once for any number of mailboxes.
+    """Tables of the lake at one moment, opened once for any number of mailboxes; `refresh` moves on to the present.
 
     Args:
         lake: The lake.
@@ -56,16 +69,35 @@ class OpenTables:
     """
 
     def __init__(self, lake: Lake, tables: Iterable[SpecTable]) -> None:
-        self._open: list[tuple[SpecTable, LakeTable, dict[str, tuple[int, int]]]] = []
-        for spec in tables:
-            if lake.find(spec.table_name) is None:
-                continue
-            table = lake.table(spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep")
-            sums: dict[str, tuple[int, int]] = {}
-            for file in table.files():
-                rows, size = sums.get(file.mailbox, (0, 0))
-                sums[file.mailbox] = rows + file.rows, size + file.size
-            self._open.append((spec, table, sums))
+        self._lake = lake
+        self._specs = list(tables)
+        self._open: dict[str, _OpenTable] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Move on to the tables' present versions. With nothing new, that is three small requests per table.
+
+        Raises:
+            LakeError: A table can't be read.
+        """
+        for spec in self._specs:
+            known = self._open.pop(spec.table_name, None)
+            if (opened := self._refreshed(spec, known)) is not None:
+                self._open[spec.table_name] = opened
+
+    def _refreshed(self, spec: SpecTable, known: _OpenTable | None) -> _OpenTable | None:
+        location = self._lake.location(spec.table_name)
+        try:
+            if known is not None and known.table.refreshed():
+                return (
+                    known if known.version == known.table.delta.version() else _OpenTable(spec, known.table)
+                )
+        except (DeltaError, OSError) as error:
+            raise unreadable(location, error) from error
+        if self._lake.find(spec.table_name) is None:
+            return None
+        table = self._lake.table(spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep")
+        return _OpenTable(spec, table)
 
     def statuses_of(self, address: str) -> dict[str, PartitionStatus]:
         """Status of each table in use, by its catalogue name; tables without rows of the mailbox are left out.
@@ -74,11 +106,12 @@ class OpenTables:
             address: The mailbox's real address.
         """
         statuses = {}
-        for spec, table, sums in self._open:
+        for opened in self._open.values():
+            spec = opened.spec
             partition = MailboxPartition(
-                table, address, spec.options.fingerprint, spec.options.content_format
+                opened.table, address, spec.options.fingerprint, spec.options.content_format
             )
-            rows, size = sums.get(address, (0, 0))
+            rows, size = opened.sums.get(address, (0, 0))
             # A table that was restored to a time before its rows is in use, too.
             if rows or partition.in_use:
                 statuses[spec.source_table] = PartitionStatus(spec, rows, size, partition)

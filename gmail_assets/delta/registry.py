@@ -21,7 +21,7 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.app_ids import keyed_hash
-from gmail_assets.delta.errors import unwritable
+from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import Lake
 from gmail_client.errors import ConfigurationError
 from gmail_client.sql import equals, one_of
@@ -234,18 +234,36 @@ def _refuse_other(name: str, row: Mapping[str, Any] | None, address: str) -> boo
 
 
 class ForgottenMailboxes:
-    """The mailboxes that were erased from a lake, read once.
+    """The mailboxes that were erased from a lake, read once; `refresh` reads them again if they changed.
 
     Args:
         lake: The lake.
     """
 
     def __init__(self, lake: Lake) -> None:
-        self._table = lake.find(FORGOTTEN)
+        self._lake = lake
+        self._read_version = -1
+        self._table: DeltaTable | None = None
         self._hashes: frozenset[str] = frozenset()
-        if self._table is not None:
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the list if it changed.
+
+        Raises:
+            LakeError: It can't be read.
+        """
+        if self._table is None:
+            self._table = self._lake.find(FORGOTTEN)
+        else:
+            try:
+                self._table.update_incremental()
+            except (DeltaError, OSError) as error:
+                raise unreadable(self._lake.location(FORGOTTEN), error) from error
+        if self._table is not None and self._table.version() != self._read_version:
             found = QueryBuilder().register("t", self._table).execute("SELECT mailbox_hash FROM t")
             self._hashes = frozenset(pa.table(found)["mailbox_hash"].to_pylist())
+            self._read_version = self._table.version()
 
     def includes(self, address: str) -> bool:
         """Whether the mailbox was erased."""

@@ -323,6 +323,6 @@ def is_replaced(delta: DeltaTable, options: _Options) -> bool:
     log = _log_of(delta, options)
     with log.lock:
         try:
-            return log.version != delta.version() or log.is_replaced()
+            return log.version < delta.version() or log.is_replaced()
         except _READ_ERRORS:
             return True
