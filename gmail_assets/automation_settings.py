@@ -1,20 +1,21 @@
-"""Whether the sensor and the schedule start switched on: settings from the environment and `.env`."""
+"""How the sensor and the schedule start: settings from the environment and `.env`."""
 
 from __future__ import annotations
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gmail_assets.look_schedule import QUIET_MINUTES
 from gmail_client.errors import ConfigurationError
 
 __all__ = ["AutomationSettings"]
 
 
 class AutomationSettings(BaseSettings):
-    """Each field is read from the variable `GMAIL_<NAME>`: `true` or `false`.
+    """Each field is read from the variable `GMAIL_<NAME>`.
 
     Raises:
-        ConfigurationError: A value is not a boolean.
+        ConfigurationError: A value is not a boolean, or not a number in its range.
     """
 
     model_config = SettingsConfigDict(
@@ -25,6 +26,12 @@ class AutomationSettings(BaseSettings):
     sensor_initial_load: bool = Field(
         default=False, description="Let the sensor also request the first load of a mailbox."
     )
+    sensor_quiet_minutes: float = Field(
+        default=QUIET_MINUTES,
+        ge=0,
+        le=1440,
+        description="The sensor asks a mailbox without changes at least this often.",
+    )
     schedule: bool = Field(default=False, description="Start the daily snapshot schedule switched on.")
 
     def __init__(self) -> None:
@@ -33,6 +40,11 @@ class AutomationSettings(BaseSettings):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = "_".join(str(part) for part in first["loc"])
+            if name == "sensor_quiet_minutes":
+                raise ConfigurationError(
+                    f"GMAIL_SENSOR_QUIET_MINUTES is {first['input']!r}, not a number of minutes.",
+                    fix="Set it to a number from 0 to 1440, or unset it.",
+                ) from None
             raise ConfigurationError(
                 f"GMAIL_{name.upper()} is {first['input']!r}, not true or false.",
                 fix="Set it to true or false, or unset it.",

@@ -142,6 +142,9 @@ def gmail_definitions(
                 partitions,
                 running=automation.sensor,
                 initial_load=automation.sensor_initial_load,
+                quiet_minutes=automation.sensor_quiet_minutes,
+                runs_per_tick=50,
+                mailboxes_per_run=1,
                 resources=resources,
             )
         )

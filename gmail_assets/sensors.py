@@ -47,6 +47,7 @@ def change_sensor(
     interval_seconds: int = 30,
     looks_per_tick: int = 2_000,
     quiet_minutes: float = QUIET_MINUTES,
+    runs_per_tick: int = 3,
     mailboxes_per_run: int = 100,
     running: bool = False,
     initial_load: bool = False,
@@ -64,6 +65,7 @@ def change_sensor(
         interval_seconds: Minimum interval between ticks.
         looks_per_tick: Maximum number of mailboxes that a tick looks at; the others follow at the next one.
         quiet_minutes: Maximum minutes between two looks at a mailbox.
+        runs_per_tick: Maximum number of runs that a tick requests.
         mailboxes_per_run: Maximum number of mailboxes of a run.
         running: Start switched on; otherwise it has to be switched on in the UI.
         initial_load: Also request the first load of a mailbox.
@@ -74,6 +76,7 @@ def change_sensor(
         initial_load=initial_load,
         quiet_minutes=quiet_minutes,
         looks_per_tick=looks_per_tick,
+        runs_per_tick=runs_per_tick,
         mailboxes_per_run=mailboxes_per_run,
     )
     watch = _Watch(tables)

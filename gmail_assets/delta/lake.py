@@ -181,6 +181,7 @@ class Lake:
                     },
                     storage_options=self.options,
                 )
+            is_replaced(delta, self.storage_options)  # if so, it drops what it knows of the old table
             _fit_schema(delta, schema, location)
         except (DeltaError, OSError) as error:
             raise unwritable(location, error) from error

@@ -10,6 +10,7 @@ the commits after it at first, and then only new commits.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -62,7 +63,9 @@ class _TableLog:
         self.version = -1
         self._loaded_at = 0
         """The version at which all transactions were read; earlier states are unknown."""
-        self._identity: tuple[int, int] | None = None
+        self._digest: bytes | None = None
+        """Of the commit of `version`: a copy that takes the table's place has another one, or none."""
+        self._digests: dict[int, bytes | None] = {}
         self._groups: dict[str, list[tuple[int, Mapping[str, int]]]] = {}
         self._restores: list[Commit] = []
         self._restores_from = 0
@@ -72,12 +75,10 @@ class _TableLog:
 
     def is_replaced(self) -> bool:
         """Whether the commit of the kept version is not the one that was read: a copy took the table's place."""
-        return self.version >= 0 and self._identity != self._commit_identity(self.version)
+        return self.version >= 0 and self._digest != _digest(self._read(_commit_path(self.version)))
 
     def advance(self, version: int) -> None:
         """Read what is missing up to `version`."""
-        if self.version >= 0 and self.is_replaced():
-            self.forget()
         if version <= self.version:
             return
         if self.version < 0 or version - self.version > _MOST_COMMITS:
@@ -85,7 +86,11 @@ class _TableLog:
         else:
             self._apply(self._commits(range(self.version + 1, version + 1)))
         self.version = version
-        self._identity = self._commit_identity(version)
+        if version in self._digests:
+            self._digest = self._digests[version]
+        else:
+            self._digest = _digest(self._read(_commit_path(version)))
+        self._digests.clear()
 
     def find(self, version: int, bases: Iterable[str]) -> _Find | None:
         """Look-up of the transactions under `bases` as of a version; None if that state is no longer kept."""
@@ -206,7 +211,8 @@ class _TableLog:
         return found
 
     def _commit(self, version: int) -> list[dict[str, Any]] | None:
-        data = self._read(f"{_LOG}/{version:020}.json")
+        data = self._read(_commit_path(version))
+        self._digests[version] = _digest(data)
         if data is None:
             return None
         # Most lines are files with their statistics; only these two kinds are parsed.
@@ -229,10 +235,6 @@ class _TableLog:
         except FileNotFoundError:
             return None
 
-    def _commit_identity(self, version: int) -> tuple[int, int] | None:
-        (info,) = self._files.get_file_info([f"{_LOG}/{version:020}.json"])
-        return (info.size, info.mtime_ns) if info.type == pa_fs.FileType.File else None
-
     def forget(self) -> None:
         """Forget everything, so that the log is read again."""
         self.version = -1
@@ -240,6 +242,14 @@ class _TableLog:
         self._restores = []
         self._restores_from = 0
         self.searched = (0, 0)
+
+
+def _commit_path(version: int) -> str:
+    return f"{_LOG}/{version:020}.json"
+
+
+def _digest(data: bytes | None) -> bytes | None:
+    return None if data is None else hashlib.sha256(data).digest()
 
 
 def _group(app_id: str) -> str:
@@ -319,10 +329,16 @@ def restores_record(delta: DeltaTable, options: _Options) -> int | None:
 
 
 def is_replaced(delta: DeltaTable, options: _Options) -> bool:
-    """Whether a copy or a new table took this one's place since its log was read; one request to the store."""
+    """Whether a copy or a new table took this one's place since its log was read; a read of one commit.
+
+    If so, what was kept of the log is dropped.
+    """
     log = _log_of(delta, options)
     with log.lock:
         try:
-            return log.version < delta.version() or log.is_replaced()
+            if log.version < 0 or not log.is_replaced():
+                return False
         except _READ_ERRORS:
-            return True
+            pass
+        log.forget()
+        return True

@@ -157,6 +157,7 @@ def test_spec_and_mailboxes_come_from_the_environment(tmp_path, monkeypatch):
         ("GMAIL_QUOTA", "lots", "GMAIL_QUOTA"),
         ("GMAIL_SENSOR", "perhaps", "GMAIL_SENSOR is 'perhaps'"),
         ("GMAIL_SENSOR_INITIAL_LOAD", "2", "GMAIL_SENSOR_INITIAL_LOAD is '2'"),
+        ("GMAIL_SENSOR_QUIET_MINUTES", "-1", "GMAIL_SENSOR_QUIET_MINUTES is '-1'"),
     ],
 )
 @pytest.mark.usefixtures("clean_environment")

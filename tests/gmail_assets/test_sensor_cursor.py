@@ -36,7 +36,7 @@ def tick(entry: CursorEntry | None, *, now: float = NOW, initial_load: bool = Fa
 def test_first_look_at_a_loaded_mailbox_asks_for_its_changes():
     decision = tick(None)
     assert decision.request == Request(None, 1)
-    assert decision.entry == CursorEntry(100, 200, Requested(100, 200, 1, NOW), 100, NOW)
+    assert decision.entry == CursorEntry(100, 200, Requested(100, 200, 1, NOW), 100)
     assert decision.reason == "changes from 100 to 200"
 
 
@@ -45,7 +45,7 @@ def test_up_to_date_asks_for_nothing_and_forgets_the_last_request():
         CursorEntry(100, 200, Requested(100, 200, 1, NOW - 60), 100), tables=200, last_run="succeeded"
     )
     assert decision.request is None
-    assert decision.entry == CursorEntry(200, 200, None, 200, NOW)
+    assert decision.entry == CursorEntry(200, 200, None, 200)
     assert "up to date at 200" in decision.reason
 
 
@@ -53,7 +53,7 @@ def test_a_run_under_way_holds_everything_as_it_was():
     entry = CursorEntry(50, 200, None, 100)
     decision = tick(entry, unfinished=True)
     assert decision.request is None
-    assert decision.entry == replace(entry, checked_at=NOW)
+    assert decision.entry == entry
 
 
 def test_not_loaded_is_skipped_unless_told_to_load():
@@ -174,7 +174,6 @@ def test_the_cursor_has_the_documented_form():
             "latest_history_id": "200",
             "requested": {"from": "100", "to": "200", "attempt": 1, "at": "1970-01-12T13:46:40.000+00:00"},
             "tables_synced_through": "100",
-            "checked_at": "1970-01-12T13:46:40.000+00:00",
         }
     }
 
@@ -186,7 +185,6 @@ entries = st.builds(
     synced_through=ids,
     observed=ids,
     tables=ids,
-    checked_at=times,
     requested=st.none()
     | st.builds(
         Requested,
@@ -211,9 +209,7 @@ def test_the_cursor_survives_being_stored(given_entries):
     unfinished=st.booleans(),
 )
 @example(
-    entry=CursorEntry(
-        synced_through=None, observed=2, requested=Requested(100, 200, 1, NOW - 1), tables=100, checked_at=NOW
-    ),
+    entry=CursorEntry(synced_through=None, observed=2, requested=Requested(100, 200, 1, NOW - 1), tables=100),
     tables=100,
     behind=1,
     unfinished=False,

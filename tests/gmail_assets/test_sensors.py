@@ -261,7 +261,7 @@ def test_many_mailboxes_take_turns(environment: Emulator, monkeypatch, tmp_path)
     definitions = gmail_definitions(mailboxes=environment.addresses)
     keys = {table: dg.AssetKey(["gmail", table]) for table in CHANGE_TABLES}
     partitions = MailboxPartitions.fixed(environment.addresses)
-    sensor = change_sensor("turns", "gmail_sync", "gmail_mail", MAIL, keys, partitions, mailboxes_per_tick=1)
+    sensor = change_sensor("turns", "gmail_sync", "gmail_mail", MAIL, keys, partitions, looks_per_tick=1)
     seen, cursor = [], None
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(4):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
 from types import TracebackType
@@ -19,7 +20,7 @@ import requests
 
 from gmail_assets.delta.lake import Lake
 
-__all__ = ["ObjectStore", "why_not"]
+__all__ = ["CountingProxy", "ObjectStore", "why_not"]
 
 _SERVER = """
 import sys
@@ -96,3 +97,80 @@ class ObjectStore:
         response.raise_for_status()
         found = ElementTree.fromstring(response.text).iter(f"{_XML}Key")
         return [unquote(element.text or "") for element in found]
+
+
+_PROXY = """
+import sys
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def forward(self):
+        print(self.command, self.path, flush=True)
+        length = int(self.headers.get("Content-Length") or 0)
+        connection = HTTPConnection(sys.argv[1])
+        connection.request(self.command, self.path, self.rfile.read(length) or None, dict(self.headers))
+        answer = connection.getresponse()
+        body = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "content-length", "connection"):
+                self.send_header(name, value)
+        sent = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(body))
+        self.send_header("Content-Length", sent or "0")
+        self.end_headers()
+        self.wfile.write(body)
+        connection.close()
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward
+
+    def log_message(self, *args):
+        pass
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print("%s:%s" % server.server_address[:2], flush=True)
+server.serve_forever()
+"""
+
+
+class CountingProxy:
+    """A proxy in front of an `ObjectStore` that notes each request. Use it as a context manager.
+
+    Attributes:
+        requests: Method and path of each request, in order.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.requests: list[str] = []
+
+    def __enter__(self) -> CountingProxy:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROXY, self._store.url.removeprefix("http://")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.url = f"http://{self._process.stdout.readline().strip()}"
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._reader.join()
+        self._process.communicate()
+
+    def lake(self, folder: str) -> Lake:
+        """A lake in the bucket, reached through the proxy."""
+        return self._store.lake(folder, AWS_ENDPOINT_URL=self.url)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.requests.append(line.strip())

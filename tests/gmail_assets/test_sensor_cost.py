@@ -1,0 +1,130 @@
+"""What a tick of the sensor costs: units of Gmail, reads of the Delta log, and requests to an object store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from support.many_mailboxes import write_states
+from support.object_store import CountingProxy, ObjectStore, why_not
+
+from gmail_assets import gmail_definitions
+from gmail_assets.delta import table_log
+from gmail_assets.delta.lake import Lake
+from gmail_assets.resources import LakeLocation, LakeResource
+from gmail_client.emulator import Emulator
+
+COUNT = 500
+
+
+class Daemon:
+    """Ticks of the sensor over all mailboxes of an emulator, read with a service account."""
+
+    def __init__(self, gmail: Emulator, lake: Lake) -> None:
+        self.gmail = gmail
+        location = LakeLocation(uri=lake.uri, storage_options=dict(lake.storage_options))
+        self.definitions = gmail_definitions(mailboxes=gmail.addresses, lake=LakeResource(location))
+        self.sensor = self.definitions.get_repository_def().get_sensor_def("gmail_changes")
+        self.cursor: str | None = None
+
+    def tick(self) -> list[dg.RunRequest]:
+        with (
+            dg.DagsterInstance.ephemeral() as instance,
+            dg.build_sensor_context(
+                instance=instance,
+                cursor=self.cursor,
+                definitions=self.definitions,
+                resources=self.definitions.resources,
+            ) as context,
+        ):
+            found = self.sensor.evaluate_tick(context)
+        self.cursor = found.cursor
+        return list(found.run_requests or [])
+
+
+def set_up(gmail: Emulator, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gmail.service_account_file(folder / "key.json")
+    monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(folder / "key.json"))
+    monkeypatch.setenv("GMAIL_API_ROOT", gmail.url)
+    monkeypatch.setenv("GMAIL_OAUTH_ROOT", gmail.url)
+
+
+def heads_of(gmail: Emulator) -> dict[str, int]:
+    return {address: int(gmail.mailbox(address).head) for address in gmail.addresses}
+
+
+@pytest.fixture
+def crowd(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with Emulator(mailboxes=12, messages=1, seed=5) as gmail:
+        set_up(gmail, clean_environment, monkeypatch)
+        yield gmail
+
+
+def test_an_idle_tick_reads_one_commit_per_table_and_spends_a_unit_per_mailbox(
+    crowd: Emulator, lake_of_test: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_states(lake_of_test, heads_of(crowd))
+    daemon = Daemon(crowd, lake_of_test)
+    assert daemon.tick() == []
+    read: list[Any] = []
+    original = table_log._TableLog._read
+
+    def counted(log: table_log._TableLog, path: str) -> bytes | None:
+        read.append(path)
+        return original(log, path)
+
+    monkeypatch.setattr(table_log._TableLog, "_read", counted)
+    crowd.usage.reset()
+    assert daemon.tick() == []
+    assert len(read) == 2  # one commit per table, to see whether it is the same table
+    assert crowd.usage.units == {"getProfile": 12}
+    assert all(entry["requested"] is None for entry in json.loads(daemon.cursor or "").values())
+
+
+def test_a_change_of_one_table_costs_a_read_of_one_commit(
+    crowd: Emulator, lake_of_test: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads = heads_of(crowd)
+    write_states(lake_of_test, heads)
+    daemon = Daemon(crowd, lake_of_test)
+    daemon.tick()
+    read: list[str] = []
+    original = table_log._TableLog._read
+
+    def counted(log: table_log._TableLog, path: str) -> bytes | None:
+        read.append(path)
+        return original(log, path)
+
+    monkeypatch.setattr(table_log._TableLog, "_read", counted)
+    first = crowd.addresses[0]
+    write_states(lake_of_test, {first: heads[first] - 1}, ("threads",))
+    read.clear()
+    (request,) = daemon.tick()
+    assert request.partition_key == first
+    assert len(read) == 3  # the new commit, and one per table to see whether it is the same table
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_an_idle_tick_over_500_mailboxes_costs_less_than_50_requests_to_the_store(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        Emulator(mailboxes=COUNT, messages=1, seed=5) as gmail,
+        ObjectStore() as store,
+        CountingProxy(store) as counting,
+    ):
+        set_up(gmail, clean_environment, monkeypatch)
+        heads = heads_of(gmail)
+        write_states(store.lake("gmail"), heads)
+        daemon = Daemon(gmail, counting.lake("gmail"))
+        assert daemon.tick() == []
+        gmail.usage.reset()
+        counting.requests.clear()
+        assert daemon.tick() == []
+        assert gmail.usage.units == {"getProfile": COUNT}
+        assert len(counting.requests) < 50, counting.requests
