@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 from gmail_client.api import GmailApi
 from gmail_client.options import TableOptions
@@ -19,6 +20,8 @@ __all__ = ["Judgement", "SearchJudge"]
 
 _CLOCK_MARGIN = 3_600
 """Seconds before the last sync from which arrivals are looked for: clocks differ, and mail is delayed in Gmail."""
+_NEAR = 3_600
+"""Seconds within which mail rarely fills more than a page; where the dates of rows are not known."""
 _FEW = 10
 """Arrivals up to which a table without a search fetches them without a look at their dates."""
 
@@ -45,7 +48,12 @@ class SearchJudge:
         api: The mailbox.
         options: The table's options.
         rows: Rows of the table: about as many messages match the search.
-        dates: Gives the dates of all rows in epoch milliseconds, in order; called if there are many rows.
+        dates: Gives the dates of all rows in epoch milliseconds, in order; called if there are many rows. None if they
+            are not known.
+
+    Attributes:
+        seen: Messages that a listing of the whole search named, as far as it was read.
+        counted: Messages that the search lists, if a listing of it was read to the end; else None.
     """
 
     def __init__(
@@ -53,15 +61,17 @@ class SearchJudge:
         api: GmailApi,
         options: TableOptions,
         rows: int = 0,
-        dates: Callable[[], Sequence[int]] = lambda: (),
+        dates: Callable[[], Sequence[int]] | None = None,
     ) -> None:
         self._api = api
         self._options = options
         self._rows = rows
         self._dates = dates
+        self.seen = 0
+        self.counted: int | None = None
 
     @property
-    def _pages(self) -> int:
+    def pages(self) -> int:
         """About how many pages a listing of the search has."""
         return self._rows // self._options.page_size + 1
 
@@ -87,6 +97,20 @@ class SearchJudge:
             self._options.q, {message_id: {message_id: at} for message_id, at in dates.items()}
         )
 
+    def some_matching_now(self, groups: Groups) -> set[str]:
+        """Of each row that has a message that matches the search as of now, at least one; see `still_matching`."""
+        if self._options.q is None:
+            return {message_id for dates in groups.values() for message_id in dates}
+        return self._dated(self._options.q, groups)
+
+    def threads_since(self, threads: Set[str], since: int) -> set[str]:
+        """Which of these threads have a message that matches and is not older than the last sync (epoch seconds)."""
+        return self._listed(self._since(self._options.q, since), set(threads), "threadId")
+
+    def listed_threads(self, threads: Set[str]) -> set[str]:
+        """Which of these threads have a message that the search lists."""
+        return self._counted(set(threads), "threadId")
+
     def entering(self, arrived: Set[str], others: Set[str], since: int | None) -> Judgement:
         """Which messages of unknown date match the search.
 
@@ -102,7 +126,7 @@ class SearchJudge:
             rest = self._from_listing(set(others))
             return Judgement(rest.matching | arrived, rest.undecided)
         recent = 2 * (1 + len(unknown) // self._options.page_size)
-        if since is None or self._pages <= recent:
+        if since is None or not arrived or self.pages <= recent:
             return self._from_listing(unknown)
         matching = self._recent(self._options.q, unknown, since)
         unknown -= matching
@@ -112,7 +136,10 @@ class SearchJudge:
         return Judgement(matching | rest.matching, rest.undecided)
 
     def _recent(self, q: str | None, wanted: set[str], since: int) -> set[str]:
-        return self._listed(search_within(q, max(since - _CLOCK_MARGIN, self._start)), wanted)
+        return self._listed(self._since(q, since), wanted)
+
+    def _since(self, q: str | None, since: int) -> str | None:
+        return search_within(q, max(since - _CLOCK_MARGIN, self._start))
 
     @property
     def _start(self) -> int:
@@ -122,11 +149,11 @@ class SearchJudge:
     def _from_listing(self, wanted: set[str]) -> Judgement:
         """Judge by the listing of the search, or leave undecided what costs less to fetch."""
         price = self._api.plan.price
-        listing = self._pages * price("messages.list")
+        listing = self.pages * price("messages.list")
         single = price("messages.get") + (price("messages.list") if self._options.q else 0)
         if len(wanted) * single < listing:
             return Judgement(set(), wanted)
-        return Judgement(self._listed(self._options.search, wanted), set())
+        return Judgement(self._counted(wanted), set())
 
     def _dated(self, q: str, groups: Groups) -> set[str]:
         found: set[str] = {m for dates in groups.values() for m, at in dates.items() if at <= 0}
@@ -151,11 +178,13 @@ class SearchJudge:
         """Windows of time that cover these seconds with the fewest pages, first and last second of each."""
         if not seconds:
             return []
-        if len(seconds) == 1 or self._pages == 1:
+        if len(seconds) == 1 or self.pages == 1:
             return [(seconds[0], seconds[-1])]
-        rows = self._dates()
+        rows = self._dates() if self._dates is not None else None
 
         def pages(first: int, last: int) -> int:
+            if rows is None:
+                return (last - first) // _NEAR + 1
             within = bisect_right(rows, last * 1000 + 999) - bisect_left(rows, first * 1000)
             return within // self._options.page_size + 1
 
@@ -168,21 +197,38 @@ class SearchJudge:
                 segments.append((second, second))
         return segments
 
-    def _listed(self, q: str | None, wanted: set[str]) -> set[str]:
-        """Which of these messages the search lists; reads up to the last of them."""
+    def _counted(self, wanted: set[str], key: str = "id") -> set[str]:
+        """Which of these the whole search lists; reads up to the last of them, and counts what it reads."""
         found: set[str] = set()
-        for page in self._pages_of(q) if wanted else ():
-            found |= wanted & page
+        seen = 0
+        for page in self._items_of(self._options.search) if wanted else ():
+            seen += len(page)
+            self.seen = max(self.seen, seen)
+            found.update(item[key] for item in page if item[key] in wanted)
+            if len(found) == len(wanted):
+                return found
+        if wanted:
+            self.counted = seen
+        return found
+
+    def _listed(self, q: str | None, wanted: set[str], key: str = "id") -> set[str]:
+        """Which of these (messages, or threads by `threadId`) the search lists; reads up to the last of them."""
+        found: set[str] = set()
+        for page in self._items_of(q) if wanted else ():
+            found.update(item[key] for item in page if item[key] in wanted)
             if len(found) == len(wanted):
                 break
         return found
 
     def _pages_of(self, q: str | None) -> Iterator[set[str]]:
+        for page in self._items_of(q):
+            yield {item["id"] for item in page}
+
+    def _items_of(self, q: str | None) -> Iterator[list[dict[str, Any]]]:
         pages = self._api.list_messages(
             q=q,
             label_ids=self._options.label_ids,
             include_spam_trash=self._options.include_spam_trash,
             page_size=self._options.page_size,
         )
-        for page in pages:
-            yield {item["id"] for item in page}
+        yield from pages

@@ -183,7 +183,7 @@ class GmailLakeflowConnect:
     def _head_for(self, flow: _Flow) -> int:
         """The head at which all flows of this instance end; a newer one if this flow ended there already."""
         if self._head is None or flow.ended_at == self._head:
-            self._head = head_of(self._mailbox.api)
+            self._head = self._history.fix_head()
         return self._head
 
     def _nothing(self, flow: _Flow, start: Mapping[str, Any]) -> tuple[Iterator[Row], dict[str, Any]]:

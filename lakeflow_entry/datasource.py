@@ -46,7 +46,6 @@ from lakeflow_entry.spark_schema import struct_type
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch, read_batch
 from lakeflow_entry.stream.changes import ChangeReader
 from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader, delete_rows
-from lakeflow_entry.stream.history import head_of
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.table_options import RECONCILED, find, table_options
 from lakeflow_entry.virtual_tables import VIRTUAL_TABLES, read_virtual
@@ -337,7 +336,7 @@ if _LIMITS_READS:
         """A stream with a limit on rows per micro-batch, which ends at the mailbox's head at its start."""
 
         def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 - Spark's name
-            self._head = head_of(self._live().api)
+            self._head = self._live().history.fix_head()
 
         def getDefaultReadLimit(self) -> ReadLimit:  # noqa: N802 - Spark's name
             return ReadMaxRows(self._request.options.max_records_per_batch or DEFAULT_LIMIT)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from gmail_client.api import GmailApi
 from gmail_client.changes import ListedThread, MessageChange, list_message_ids, list_thread_heads
@@ -17,7 +18,7 @@ from gmail_client.errors import HistoryExpiredError
 from gmail_client.options import TableOptions
 from gmail_client.search import as_of
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch
-from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of
+from lakeflow_entry.stream.history import HistoryRange, HistorySlice
 from lakeflow_entry.stream.load_plan import LoadPlan
 from lakeflow_entry.stream.offsets import VERSION, LoadPosition, Offset
 from lakeflow_entry.stream.packed_ids import pack, unpacked
@@ -85,7 +86,7 @@ class ChangeReader:
         if end.reload or start.same_place(end):
             return Batch()
         try:
-            batch, _ = self._changed(self.history.between(self.table, start, end), start)
+            batch = self._changed(self.history.between(self.table, start, end), start, start.read_at).batch
             return batch.joined(self._arrived_late(start))
         except HistoryExpiredError:
             self._warn(start.history_id)
@@ -95,7 +96,7 @@ class ChangeReader:
 
     def _start_load(self, start: Offset, head: int | None) -> tuple[Offset, Batch]:
         # The head comes before the listing: what changes in between is in the history after it.
-        started = head if head is not None else head_of(self.api)
+        started = head if head is not None else self.history.fix_head()
         end = Offset(
             started,
             limit=self.limit,
@@ -103,6 +104,8 @@ class ChangeReader:
             loaded_at=self._loaded_at(start),
         )
         listing = self._listing_of(end)
+        if self.options.search is not None:
+            end = replace(end, read_at=self.history.read_at(started), rows=listing.messages)
         if not listing.plan.positions:
             if self.options.filtered:
                 _log.warning(
@@ -175,22 +178,27 @@ class ChangeReader:
             self._warn(start.history_id)
             return start.expired(), Batch()
         # Even when all is read again afterwards: a repeated read from `start` has to contain what the first one did.
-        batch, rejected = self._changed(part, start)
-        batch = batch.joined(late)
+        changed = self._changed(part, start, start.read_at)
+        batch = changed.batch.joined(late)
         if lost:
             self._warn(start.since)
             return start.expired(), batch
         if part.end.same_place(start):
             return start.confirmed(), Batch()
         began = (start.recheck if late.rows else start.history_id) if batch.threads else None
-        return _rechecking(part.end.after(began, self.limit), start, rejected), batch
+        end = _rechecking(part.end.after(began, self.limit), start, changed.rejected)
+        if self.options.search is not None:
+            read_at = start.read_at if part.read_at is None else part.read_at
+            end = replace(end, read_at=read_at, rows=changed.rows)
+        return end, batch
 
     def _arrived_late(self, start: Offset) -> Batch:
         """Arrivals of the batch before that match only now."""
         if start.recheck is None or start.recheck == start.history_id:
             return Batch()
         late = unpacked(start.late)
-        return self._changed(self.history.arrivals(self.table, start, late, self.limit), start)[0]
+        arrivals = self.history.arrivals(self.table, start, late, self.limit)
+        return self._changed(arrivals, start, start.late_read_at).batch
 
     def _warn(self, history_id: int | None) -> None:
         _log.warning(
@@ -200,16 +208,16 @@ class ChangeReader:
             history_id,
         )
 
-    def _changed(self, part: HistorySlice, start: Offset) -> tuple[Batch, set[str]]:
-        """The rows of these changes that match, and the messages that arrived and do not match the search."""
+    def _changed(self, part: HistorySlice, start: Offset, since: int | None) -> _Changed:
+        """The rows of these changes that match; the arrivals among them arrived after `since`, in epoch seconds."""
         options = self.options
         if start.loaded_at is not None:
             # Whether a row is stored is not known here: rows of the first load count as new as they were then.
             options = options.model_copy(update={"q": as_of(options.q, start.loaded_at)})
         of_table = self._changed_messages if self.table == "messages" else self._changed_threads
-        batch = of_table(part, options)
+        batch, rows = of_table(part, options, since, start.rows)
         if self.options.q is None:
-            return batch, set()
+            return _Changed(batch, set(), rows)
         keys, of_messages = set(part.keys), self.table == "messages"
         rejected = {
             message_id
@@ -219,30 +227,35 @@ class ChangeReader:
             and (message_id if of_messages else change.thread_id) in keys
             and message_id not in batch.threads.get(change.thread_id, ())
         }
-        return batch, rejected
+        return _Changed(batch, rejected, rows)
 
     def _may_match(self, change: MessageChange) -> bool:
         labels = change.labels_after(None)
         return not change.deleted and (labels is None or self.options.matches_labels(labels))
 
-    def _changed_messages(self, part: HistorySlice, options: TableOptions) -> Batch:
+    def _changed_messages(
+        self, part: HistorySlice, options: TableOptions, since: int | None, rows: int | None
+    ) -> tuple[Batch, int | None]:
         candidates = {}
         for message_id in part.keys:
             change = part.changes.messages[message_id]
             if self._may_match(change):
                 candidates[message_id] = change
-        wanted = self.history.matching(part, options, set(candidates))
+        wanted, rows = self.history.matching(part, options, set(candidates), since=since, rows=rows)
         threads: dict[str, list[str]] = {}
         for message_id, change in candidates.items():
             if message_id in wanted:
                 threads.setdefault(change.thread_id, []).append(message_id)
-        return Batch(
+        batch = Batch(
             {thread_id: tuple(ids) for thread_id, ids in threads.items()},
             {message_id: candidates[message_id].history_id for message_id in wanted},
             changed=True,
         )
+        return batch, rows
 
-    def _changed_threads(self, part: HistorySlice, options: TableOptions) -> Batch:
+    def _changed_threads(
+        self, part: HistorySlice, options: TableOptions, since: int | None, rows: int | None
+    ) -> tuple[Batch, int | None]:
         touched: dict[str, dict[str, None]] = {thread_id: {} for thread_id in part.keys}
         sequence = dict.fromkeys(part.keys, 0)
         for message_id, change in part.changes.messages.items():
@@ -250,7 +263,9 @@ class ChangeReader:
                 sequence[change.thread_id] = max(sequence[change.thread_id], change.history_id)
                 if not change.deleted:
                     touched[change.thread_id][message_id] = None
-        listed = self.history.matching(part, options, set(touched), threads=True)
+        listed, rows = self.history.matching(
+            part, options, set(touched), since=since, rows=rows, threads=True
+        )
         touched = {thread_id: ids for thread_id, ids in touched.items() if thread_id in listed}
         if self.options.include_spam_trash and touched:
             # threads.get may leave out what is in the trash or in spam.
@@ -259,19 +274,41 @@ class ChangeReader:
                     for item in page:
                         if item["threadId"] in touched:
                             touched[item["threadId"]][item["id"]] = None
-        return Batch(
+        batch = Batch(
             {thread_id: tuple(ids) for thread_id, ids in touched.items()},
             {thread_id: sequence[thread_id] for thread_id in touched},
             changed=True,
         )
+        return batch, rows
 
 
 def _rechecking(end: Offset, start: Offset, rejected: set[str]) -> Offset:
     """The end of a batch from `start`, with the arrivals that the next batch judges once more."""
+    read_at = start.read_at
     if start.recheck is not None and start.recheck == start.history_id:
         rejected = rejected | unpacked(start.late)  # of the same record, which takes several batches
+        read_at = start.late_read_at
     late = pack(rejected) if rejected else None
-    return replace(end, recheck=start.history_id if late else None, late=late)
+    return replace(
+        end,
+        recheck=start.history_id if late else None,
+        late=late,
+        late_read_at=read_at if late else None,
+    )
+
+
+class _Changed(NamedTuple):
+    """What changed.
+
+    Attributes:
+        batch: The rows that match.
+        rejected: Messages that arrived and do not match the search.
+        rows: About how many messages the search lists now; None if unknown.
+    """
+
+    batch: Batch
+    rejected: set[str]
+    rows: int | None
 
 
 _EVERYTHING = LoadPosition("", "", "")
@@ -293,7 +330,7 @@ def _load_between(start: Offset, end: Offset) -> LoadPosition | None:
 
 
 class _Listing:
-    """The rows that a load has to deliver, as Gmail listed them."""
+    """The rows that a load has to deliver, as Gmail listed them; `messages` is the number of messages."""
 
     def __init__(
         self,
@@ -303,6 +340,7 @@ class _Listing:
         heads: Mapping[str, ListedThread],
     ) -> None:
         self.started = started
+        self.messages = len(messages)
         self.heads = heads
         self.members: dict[str, tuple[str, ...]] = {}
         if table == "messages":

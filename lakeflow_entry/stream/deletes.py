@@ -92,6 +92,7 @@ class DeleteReader:
         self.limit = options.max_records_per_batch or DEFAULT_LIMIT
         self.history = history or HistoryRange(api)
         self.reconciled = reconciled
+        self._listed: int | None = None
 
     def plan(
         self, start: Offset, head: int | None = None, *, confirmed: bool = False, repeated: bool = False
@@ -121,12 +122,15 @@ class DeleteReader:
         except HistoryExpiredError:
             return self._expired(start, start.history_id), []
         # Even when the ids are compared afterwards: a repeated read from `start` has to contain what the first one did.
-        rows = self._rows(part)
+        rows = self._rows(part, start)
         if lost:
             return self._expired(start, start.since), rows
         if part.end.same_place(start):
             return start.confirmed(), []
         end = part.end.after(start.history_id if rows else None, self.limit)
+        if self._lasting.q is not None:
+            read_at = start.read_at if part.read_at is None else part.read_at
+            end = replace(end, read_at=read_at, rows=self._listed)
         gone = {row.id for row in rows}
         return replace(end, known=self._known(start, part, gone), gone=pack(gone) if gone else None), rows
 
@@ -149,7 +153,7 @@ class DeleteReader:
         if end.reload or start.same_place(end):
             return []
         try:
-            return self._rows(self.history.between(self.table, start, end))
+            return self._rows(self.history.between(self.table, start, end), start)
         except HistoryExpiredError:
             if end.version > 1 or self.reconciled:
                 return []
@@ -174,7 +178,7 @@ class DeleteReader:
                 "before a run, the flow fails and requires a full refresh.",
                 self.table,
             )
-        return Offset(earliest, limit=self.limit, known=known)
+        return Offset(earliest, limit=self.limit, known=known, rows=self._listed)
 
     def _expired(self, start: Offset, history_id: int | None) -> Offset:
         """The offset from which the next batch compares ids, as the history after `history_id` has expired."""
@@ -207,7 +211,7 @@ class DeleteReader:
         if self.reconciled:
             return Offset(earliest, limit=self.limit, reloaded=reloaded), []
         present = self._present()
-        end = Offset(earliest, limit=self.limit, reloaded=reloaded, known=pack(present))
+        end = Offset(earliest, limit=self.limit, reloaded=reloaded, known=pack(present), rows=self._listed)
         return end, self._missing(start, present, reloaded)
 
     def _missing(self, start: Offset, present: set[str], record: int) -> list[DeletedRow]:
@@ -215,7 +219,9 @@ class DeleteReader:
 
     def _present(self) -> set[str]:
         """The rows that the table may have."""
-        listed = list_message_ids(self.api, kept_options(self.options))
+        options = kept_options(self.options)
+        listed = list_message_ids(self.api, options)
+        self._listed = len(listed) if options.q is not None else None
         return set(listed if self.table == "messages" else listed.values())
 
     def _known(self, start: Offset, part: HistorySlice, gone: set[str]) -> str | None:
@@ -248,11 +254,21 @@ class DeleteReader:
 
     # Deleted rows
 
-    def _rows(self, part: HistorySlice) -> list[DeletedRow]:
+    def _rows(self, part: HistorySlice, start: Offset) -> list[DeletedRow]:
         keys = set(part.keys)
+        self._listed = start.rows
         if self.table == "messages":
-            return self._messages(part, keys)
-        return self._threads(part, keys)
+            return self._messages(part, keys, start)
+        return self._threads(part, keys, start)
+
+    def _matching(
+        self, part: HistorySlice, start: Offset, wanted: set[str], *, threads: bool = False
+    ) -> set[str]:
+        """Which of these match the search still; see `HistoryRange.matching`."""
+        found, self._listed = self.history.matching(
+            part, self._lasting, wanted, since=start.read_at, rows=self._listed, threads=threads
+        )
+        return found
 
     def _left(self, change: MessageChange, labels: tuple[str, ...] | None) -> bool:
         """Whether the records took a message out of what the filters name."""
@@ -282,7 +298,7 @@ class DeleteReader:
                     labels[message["id"]] = tuple(message.get("labelIds") or ())
         return labels
 
-    def _messages(self, part: HistorySlice, keys: set[str]) -> list[DeletedRow]:
+    def _messages(self, part: HistorySlice, keys: set[str], start: Offset) -> list[DeletedRow]:
         changes = part.changes
         labels = self._labels(changes, keys)
         left = {m for m in keys if self._left(changes.messages[m], labels[m])}
@@ -292,7 +308,7 @@ class DeleteReader:
                 for m in keys - left
                 if _may_be_stored(changes.messages[m]) and self.options.matches_labels(labels[m] or ())
             }
-            left |= judged - self.history.matching(part, self._lasting, judged)
+            left |= judged - self._matching(part, start, judged)
         return [
             DeletedRow(message_id, change.history_id, change.thread_id)
             for message_id, change in changes.messages.items()
@@ -304,7 +320,7 @@ class DeleteReader:
         """The options with the search that a row has to match still."""
         return self.options.model_copy(update={"q": without_dates(self.options.q)})
 
-    def _threads(self, part: HistorySlice, keys: set[str]) -> list[DeletedRow]:
+    def _threads(self, part: HistorySlice, keys: set[str], start: Offset) -> list[DeletedRow]:
         changes = part.changes
         members = {m for m, change in changes.messages.items() if change.thread_id in keys}
         labels = self._labels(changes, members)
@@ -316,10 +332,10 @@ class DeleteReader:
             judged = self._lasting.q is not None and _may_be_stored(change)
             if judged or self._left(change, labels[message_id]):
                 shrunk.add(change.thread_id)
-        living = self._living(part, shrunk)
+        living = self._living(part, start, shrunk)
         return [DeletedRow(t, sequence[t]) for t in sequence if t in shrunk and t not in living]
 
-    def _living(self, part: HistorySlice, threads: set[str]) -> set[str]:
+    def _living(self, part: HistorySlice, start: Offset, threads: set[str]) -> set[str]:
         """Which of the threads still have a message that the filters let in, by whichever calls cost less."""
         if not threads:
             return set()
@@ -327,7 +343,7 @@ class DeleteReader:
         dated = self.options.start_date is not None and not self.options.include_spam_trash
         excluding = self.options.exclude_labels or self.options.exclude_from
         if self._lasting.q is not None:
-            threads = self.history.matching(part, self._lasting, threads, threads=True)
+            threads = self._matching(part, start, threads, threads=True)
             if not dated and not excluding:
                 return threads
         if excluding:

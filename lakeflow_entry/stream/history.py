@@ -12,6 +12,7 @@ from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, read_changes
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.options import TableOptions
+from lakeflow_entry.stream.judging import ChangeJudge, Matches
 from lakeflow_entry.stream.offsets import Offset
 
 __all__ = ["HistoryRange", "HistorySlice", "head_of"]
@@ -30,11 +31,14 @@ class HistorySlice:
         changes: All changes of the records that were read.
         keys: Ids of the rows that the batch may touch, in the order of their first record.
         end: Where the batch ends.
+        read_at: Epoch seconds, not later than the arrival of any message that arrived after `end`; None if the batch
+            does not reach the end of the history.
     """
 
     changes: Changes
     keys: tuple[str, ...]
     end: Offset
+    read_at: int | None = None
 
 
 class HistoryRange:
@@ -46,8 +50,20 @@ class HistoryRange:
 
     def __init__(self, api: GmailApi) -> None:
         self._api = api
-        self._answer: tuple[tuple[object, ...], set[str]] | None = None
-        self._last: tuple[tuple[int, int, int | None], Changes] | None = None
+        self._judge = ChangeJudge(api)
+        self._answer: tuple[tuple[object, ...], Matches] | None = None
+        self._last: tuple[tuple[int, int, int | None], Changes, int] | None = None
+        self._head: tuple[int, int] | None = None
+
+    def fix_head(self) -> int:
+        """The mailbox's newest history id, at which batches may be made to end."""
+        at = int(self._api.now)
+        self._head = (head_of(self._api), at)
+        return self._head[0]
+
+    def read_at(self, head: int) -> int | None:
+        """Epoch seconds at which `fix_head` returned this history id; None if it did not."""
+        return self._head[1] if self._head is not None and self._head[0] == head else None
 
     def next(self, table: str, start: Offset, limit: int, head: int | None = None) -> HistorySlice:
         """The changes of the batch after `start`.
@@ -65,12 +81,14 @@ class HistoryRange:
         if head is not None and head <= begin:
             return HistorySlice(Changes(begin, begin), (), start)
         # A record that is partly delivered is finished alone: later records may name the same rows again.
-        changes = self._read(begin, 1 if start.seen else limit, head)
+        changes, at = self._read(begin, 1 if start.seen else limit, head)
         keys = _keys(table, changes)
         seen = start.seen + limit
         if seen < len(keys):
             return HistorySlice(changes, keys[start.seen : seen], replace(start, seen=seen))
-        return HistorySlice(changes, keys[start.seen :], replace(start, history_id=changes.head, seen=0))
+        read_at = None if changes.more else at if head is None else self.read_at(head)
+        end = replace(start, history_id=changes.head, seen=0)
+        return HistorySlice(changes, keys[start.seen :], end, read_at)
 
     def arrivals(self, table: str, start: Offset, message_ids: set[str], limit: int) -> HistorySlice:
         """These messages, which arrived after the offset's `recheck`; none if that history has expired.
@@ -105,43 +123,47 @@ class HistoryRange:
         return HistorySlice(changes, _keys(table, changes)[start.seen : end.seen or None], end)
 
     def matching(
-        self, part: HistorySlice, options: TableOptions, wanted: set[str], *, threads: bool = False
-    ) -> set[str]:
-        """Which messages Gmail lists under the table's search; all of them if it has none.
+        self,
+        part: HistorySlice,
+        options: TableOptions,
+        wanted: set[str],
+        *,
+        since: int | None,
+        rows: int | None,
+        threads: bool = False,
+    ) -> Matches:
+        """Which messages match the table's search; all of them if it has none.
 
-        Costs a listing up to the last match. Change flow and delete flow of a process may ask for the same batch.
+        Change flow and delete flow of a process may ask for the same batch.
 
         Args:
             part: The batch.
             options: The table's options.
             wanted: Message ids.
+            since: Epoch seconds after which the batch's arrivals arrived; None if unknown.
+            rows: About how many messages the search lists; None if unknown.
             threads: `wanted` are threads; one matches by one of its messages.
+
+        Raises:
+            GmailError: Gmail can't be asked.
         """
         if options.search is None or not wanted:
-            return wanted
-        key = "threadId" if threads else "id"
-        question = (part.changes.start, part.changes.head, options, key, frozenset(wanted))
+            return Matches(wanted, rows)
+        question = (part.changes.start, part.changes.head, options, threads, frozenset(wanted), since, rows)
         if self._answer is None or self._answer[0] != question:
-            found: set[str] = set()
-            pages = self._api.list_messages(
-                q=options.search,
-                label_ids=options.label_ids,
-                include_spam_trash=options.include_spam_trash,
-                page_size=options.page_size,
-            )
-            for page in pages:
-                found.update(item[key] for item in page)
-                if wanted <= found:
-                    break
-            self._answer = (question, found)
-        return wanted & self._answer[1]
+            judged = self._judge.threads if threads else self._judge.messages
+            answer = judged(part.changes.messages, options, wanted, since=since, rows=rows)
+            self._answer = (question, answer)
+        return self._answer[1]
 
-    def _read(self, begin: int, limit: int, head: int | None) -> Changes:
+    def _read(self, begin: int, limit: int, head: int | None) -> tuple[Changes, int]:
+        """The changes, and the time before they were read in epoch seconds."""
         key = (begin, limit, head)
         if self._last is None or self._last[0] != key:
             self._last = None
-            self._last = (key, read_changes(self._api, begin, limit=limit, head=head))
-        return self._last[1]
+            at = int(self._api.now)
+            self._last = (key, read_changes(self._api, begin, limit=limit, head=head), at)
+        return self._last[1:]
 
     def reaches(self, history_id: int) -> bool:
         """Whether Gmail still keeps the history after a history id."""

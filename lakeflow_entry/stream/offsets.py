@@ -10,7 +10,9 @@
     {..., "reloaded": "960"}                                          the last load, not the first one, started at 960
     {..., "known": "eJw...", "gone": "eJw..."}                        delete flow: ids that the table may hold
     {..., "loadedAt": "1700000000"}                                   the first load of a search with `newer_than:`
-    {..., "historyId": "812", "recheck": "790", "late": "eJw..."}     arrivals that did not match the search yet
+    {..., "historyId": "812", "recheck": "790", "late": "eJw...", "lateReadAt": "1700000000"}
+                                                                      arrivals that did not match the search yet
+    {..., "readAt": "1700000000", "rows": 5100}                       a table with a search: see `Offset`
 
 The offset alone decides what the next batch contains, never what a process remembers. A batch that Spark repeats after
 a crash, in another process and perhaps without naming its end, so contains at least what it contained before. Only the
@@ -75,6 +77,10 @@ class Offset:
         recheck: History id after which messages arrived that did not match the table's search: the next batch judges
             them once more, because Gmail's search may find them late. None for none.
         late: The packed ids of these messages.
+        late_read_at: Epoch seconds; these messages arrived after this. None if unknown.
+        read_at: Epoch seconds; messages that the history after the offset names as new arrived after this. None if
+            unknown, or if the table has no search.
+        rows: About how many messages the table's search lists. None if unknown, or if the table has no search.
         version: Version of the form in which it was read.
     """
 
@@ -90,6 +96,9 @@ class Offset:
     loaded_at: int | None = None
     recheck: int | None = None
     late: str | None = None
+    late_read_at: int | None = None
+    read_at: int | None = None
+    rows: int | None = None
     version: int = VERSION
 
     @property
@@ -123,7 +132,9 @@ class Offset:
 
     def expired(self) -> Offset:
         """This offset, from which the stream can't go on by the history."""
-        return replace(self, since=None, reload=True, recheck=None, late=None, version=VERSION)
+        return replace(
+            self, since=None, reload=True, recheck=None, late=None, late_read_at=None, version=VERSION
+        )
 
     def after(self, began: int | None, limit: int) -> Offset:
         """This offset as the end of a batch that started at `began` (None: it contains no row)."""
@@ -159,6 +170,9 @@ class Offset:
                 loaded_at=_number(value, "loadedAt"),
                 recheck=_number(value, "recheck"),
                 late=_text(value, "late"),
+                late_read_at=_number(value, "lateReadAt"),
+                read_at=_number(value, "readAt"),
+                rows=_number(value, "rows"),
                 version=version,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -191,6 +205,9 @@ class Offset:
             "loadedAt": None if self.loaded_at is None else str(self.loaded_at),
             "recheck": None if self.recheck is None else str(self.recheck),
             "late": self.late,
+            "lateReadAt": None if self.late_read_at is None else str(self.late_read_at),
+            "readAt": None if self.read_at is None else str(self.read_at),
+            "rows": self.rows,
         }
         return {key: one for key, one in value.items() if one is not None}
 

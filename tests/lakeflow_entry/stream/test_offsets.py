@@ -34,6 +34,9 @@ IDS = NUMBERS.map(lambda number: f"{number:x}")
         reloaded=st.none() | NUMBERS,
         known=st.none() | st.text(max_size=5),
         gone=st.none() | st.text(max_size=5),
+        late_read_at=st.none() | NUMBERS,
+        read_at=st.none() | NUMBERS,
+        rows=st.none() | st.integers(0, 10**6),
     )
     | st.just(NEW)
 )
@@ -100,6 +103,21 @@ VERSION_1 = {
 @pytest.mark.parametrize("text", VERSION_1)
 def test_offsets_of_version_1_are_read(text: str) -> None:
     assert Offset.parse(json.loads(text)) == VERSION_1[text]
+
+
+WITHOUT_READ_TIMES = (
+    '{"version": 2, "historyId": "812", "since": "790", "limit": 1000, "loadedAt": "1700000000", "recheck": "790", '
+    f'"late": "{KNOWN}"}}'
+)
+"""An offset of version 2 as releases wrote it before `readAt` and `rows`."""
+
+
+def test_offsets_without_read_times_are_read_and_stay_as_they_are() -> None:
+    offset = Offset.parse(json.loads(WITHOUT_READ_TIMES))
+    assert offset == Offset(
+        812, since=790, limit=1_000, loaded_at=1_700_000_000, recheck=790, late=KNOWN, rows=None
+    )
+    assert json.dumps(offset.to_json()) == WITHOUT_READ_TIMES
 
 
 def test_ids_that_version_1_packed_are_read() -> None:

@@ -122,6 +122,10 @@ class MemoryGmail(GmailApi):
     def plan(self) -> QuotaPlan:
         return preset("current")
 
+    @property
+    def now(self) -> float:
+        return 1_700_000_000.0
+
     def profile(self) -> Resource:
         self.calls.append("getProfile")
         return {

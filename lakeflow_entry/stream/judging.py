@@ -1,0 +1,162 @@
+"""Which changed messages and threads match a table's search, asked of Gmail at the lowest cost: `ChangeJudge`.
+
+A stream does not know the dates of stored rows. An arrival is looked for in a listing since the history was read last.
+For the others, the search is listed as a whole, or their dates are read and each is looked for around its date,
+whichever costs less.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from gmail_client.api import GmailApi
+from gmail_client.changes import MessageChange
+from gmail_client.fetch import FetchRequest, fetch
+from gmail_client.judging import SearchJudge
+from gmail_client.options import TableOptions
+
+__all__ = ["ChangeJudge", "Matches"]
+
+_log = logging.getLogger(__name__)
+
+_MOST_DATES = 100_000
+"""Dates that are kept in memory, for the other flow and for later batches."""
+
+
+class Matches(NamedTuple):
+    """What was found.
+
+    Attributes:
+        found: The messages or threads that match.
+        rows: About how many messages the search lists now; None if unknown.
+    """
+
+    found: set[str]
+    rows: int | None
+
+
+class ChangeJudge:
+    """Judges the changes of one mailbox. Change flow and delete flow of a process share it.
+
+    Args:
+        api: The mailbox.
+    """
+
+    def __init__(self, api: GmailApi) -> None:
+        self._api = api
+        self._dates: dict[str, int] = {}
+
+    def messages(
+        self,
+        changes: Mapping[str, MessageChange],
+        options: TableOptions,
+        wanted: set[str],
+        *,
+        since: int | None,
+        rows: int | None,
+    ) -> Matches:
+        """Which messages match the search; all of them if there is none.
+
+        Args:
+            changes: The changes by message id.
+            options: The table's options.
+            wanted: Ids of the messages to judge.
+            since: Epoch seconds after which the messages arrived that `changes` says arrived; None if unknown.
+            rows: About how many messages the search lists; None if unknown.
+
+        Raises:
+            GmailError: Gmail can't be asked.
+        """
+        if options.search is None or not wanted:
+            return Matches(wanted, rows)
+        arrived = {message_id for message_id in wanted if changes[message_id].arrived}
+        judge = SearchJudge(self._api, options, rows or 0)
+        judgement = judge.entering(arrived, wanted - arrived, since)
+        found = judgement.matching
+        if judgement.undecided:
+            threads: dict[str, list[str]] = {}
+            for message_id in sorted(judgement.undecided):
+                threads.setdefault(changes[message_id].thread_id, []).append(message_id)
+            dates = self._dates_in(
+                [FetchRequest(t, tuple(ids), partly_stored=True) for t, ids in threads.items()], options
+            )
+            known = {m: at for by_id in dates.values() for m, at in by_id.items()}
+            undated = {m for m in judgement.undecided & known.keys() if known[m] <= 0}
+            dated = {
+                m: known[m]
+                for m in (judgement.undecided & known.keys()) - undated
+                if options.matches_date(known[m])
+            }
+            found = found | undated | judge.matching_now(dated)
+        left = len(wanted - arrived - found)
+        return Matches(found, _rows_after(judge, rows, len(found & arrived) - left))
+
+    def threads(
+        self,
+        changes: Mapping[str, MessageChange],
+        options: TableOptions,
+        wanted: set[str],
+        *,
+        since: int | None,
+        rows: int | None,
+    ) -> Matches:
+        """Which threads have a message that matches the search; the arguments are as for `messages`."""
+        if options.search is None or not wanted:
+            return Matches(wanted, rows)
+        judge = SearchJudge(self._api, options, rows or 0)
+        grown = {change.thread_id for change in changes.values() if change.arrived} & wanted
+        found: set[str] = set()
+        if grown and since is not None and judge.pages > 2:
+            found = judge.threads_since(grown, since)
+        rest = wanted - found
+        price = self._api.plan.price
+        single = price("threads.get") + price("messages.list")
+        # threads.get may leave out what is in the trash or in spam.
+        if not options.include_spam_trash and len(rest) * single < judge.pages * price("messages.list"):
+            dates = self._dates_in([FetchRequest(t, whole=True) for t in sorted(rest)], options)
+            groups = {
+                thread_id: {m: at for m, at in by_id.items() if at <= 0 or options.matches_date(at)}
+                for thread_id, by_id in dates.items()
+            }
+            matching = judge.some_matching_now(groups)
+            found = found | {t for t, by_id in groups.items() if not matching.isdisjoint(by_id)}
+        else:
+            found = found | judge.listed_threads(rest)
+        return Matches(found, _rows_after(judge, rows, len(found & grown) - len(wanted - grown - found)))
+
+    def _dates_in(self, requests: Iterable[FetchRequest], options: TableOptions) -> dict[str, dict[str, int]]:
+        """Dates (epoch milliseconds) of messages, by thread; 0 if unknown, without those that are gone.
+
+        Raises:
+            GmailError: A message can't be read. With `skip_refused` its date is 0.
+        """
+        found: dict[str, dict[str, int]] = {}
+        missing = []
+        for request in requests:
+            known = {m: self._dates[m] for m in request.message_ids if m in self._dates}
+            found[request.thread_id] = known
+            if request.whole or len(known) < len(request.message_ids):
+                missing.append(request)
+        if len(self._dates) > _MOST_DATES:
+            self._dates.clear()
+        for fetched in fetch(self._api, missing, "minimal") if missing else ():
+            for message in fetched.messages:
+                if options.is_visible(message.get("labelIds") or ()):
+                    at = int(message.get("internalDate") or 0)
+                    found[fetched.thread_id][message["id"]] = self._dates[message["id"]] = at
+            for one, error in fetched.failed.items():
+                if not options.skip_refused:
+                    raise error
+                _log.warning("The date of %s is refused, so it counts as matching: %s", one, error.what)
+                found[fetched.thread_id][one] = 0
+        return found
+
+
+def _rows_after(judge: SearchJudge, rows: int | None, change: int) -> int | None:
+    """About how many messages the search lists after a batch: rather too few, for a listing then corrects it."""
+    if judge.counted is not None:
+        return judge.counted
+    known = max(rows or 0, judge.seen)
+    return max(known + change, judge.seen, 0) if rows is not None or judge.seen else None
