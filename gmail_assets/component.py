@@ -36,6 +36,10 @@ class _AccessModel(dg.Model):
     refresh_token: str | None = Field(None, description="A refresh token of the client: {{ env.NAME }}.")
     access_token: str | None = Field(None, description="An access token alone: {{ env.NAME }}.")
     service_account_file: str | None = Field(None, description="Path of a service account's JSON key.")
+    service_account_email: str | None = Field(
+        None, description="A service account without a key file: the machine's Google identity has it signed."
+    )
+    logins: str | None = Field(None, description="Folder of login files, one per mailbox.")
     api_root: str | None = Field(None, description="Root of the Gmail API. Default: Google's.")
     oauth_root: str | None = Field(None, description="Root of the token endpoint. Default: Google's.")
     quota: str | int | None = Field(None, description="current, legacy, or quota units per minute and user.")

@@ -51,6 +51,8 @@ class GmailAccess:
         refresh_token: A refresh token of that client.
         access_token: An access token that another program renews.
         service_account_file: Path of a service account's JSON key.
+        service_account_email: A service account without a key file: the machine's Google identity has it signed.
+        logins: Folder of login files, one per mailbox.
         api_root: URL of the Gmail API; default: Google's.
         oauth_root: URL of the OAuth server with the token endpoint; default: Google's.
         quota: `current`, `legacy`, or units per minute and user.
@@ -62,6 +64,8 @@ class GmailAccess:
     refresh_token: Text = None
     access_token: Text = None
     service_account_file: Text = None
+    service_account_email: Text = None
+    logins: Text = None
     api_root: Text = None
     oauth_root: Text = None
     quota: Text = None

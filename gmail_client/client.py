@@ -162,17 +162,8 @@ class GmailClient:
 
     def _user(self, user_id: str) -> tuple[TokenSource, RateLimiter, ConcurrencyLimiter]:
         """Tokens and limiters belong to the user behind the token, whatever the mailbox is called."""
-        credentials = self.credentials
-        user = "me"
-        if credentials.kind == "service account":
-            if user_id != "me":
-                credentials = credentials.with_subject(user_id)
-            if credentials.subject is None:
-                raise ConfigurationError(
-                    "GMAIL_USER_ID='me' names no mailbox: a service account has no mailbox.",
-                    fix="Set GMAIL_MAILBOXES to the mailboxes, or GMAIL_USER_ID to one.",
-                )
-            user = credentials.subject
+        credentials = self.credentials.for_mailbox(user_id)
+        user = credentials.subject or (user_id.lower() if self.credentials.kind == "logins" else "me")
         if user not in self._users:
             tokens = TokenSource(
                 credentials, session=self._session, oauth_root=self.oauth_root, clock=self.clock

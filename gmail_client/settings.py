@@ -30,6 +30,7 @@ from pydantic_settings import (
 from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, Endpoints, checked_root
 from gmail_client.auth.layers import CLIENT, Layer, merged, owner_of_client, plain
+from gmail_client.auth.logins import tokens_in_environment
 from gmail_client.auth.oauth_client import OAuthClient
 from gmail_client.errors import ConfigurationError
 from gmail_client.private_files import refuse_planted
@@ -64,6 +65,14 @@ class Settings(BaseSettings):
     refresh_token: SecretStr | None = Field(None, description="A refresh token of that client.")
     access_token: SecretStr | None = Field(None, description="An access token that another program renews.")
     service_account_file: Path | None = Field(None, description="A service account's JSON key.")
+    service_account_email: str | None = Field(
+        None, description="A service account without a key file: the machine's Google identity has it signed."
+    )
+    logins: Path | None = Field(None, description="Folder of login files, one per mailbox.")
+    refresh_tokens: Annotated[tuple[tuple[str, SecretStr], ...], NoDecode] = Field(
+        (),
+        description="Refresh tokens by address, as JSON; or one variable per mailbox, GMAIL_REFRESH_TOKEN_<MAILBOX>.",
+    )
     user_id: str = Field("me", description="The mailbox: `me` or an address.")
     mailboxes: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Several mailboxes, separated by commas; by default only `user_id`."
@@ -94,6 +103,11 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+
+    @field_validator("refresh_tokens", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        return tuple(_tokens(value).items())
 
     @field_validator("quota")
     @classmethod
@@ -130,8 +144,16 @@ class Settings(BaseSettings):
 
     @property
     def mailbox_names(self) -> tuple[str, ...]:
-        """The mailboxes to read: `mailboxes`, or `user_id` alone."""
-        return self.mailboxes or (self.user_id,)
+        """The mailboxes to read: `mailboxes`, else those with a login file, or `user_id` alone.
+
+        Raises:
+            ConfigurationError: The login files can't be read.
+        """
+        if self.mailboxes:
+            return self.mailboxes
+        if self.logins is not None and self.user_id == "me":
+            return tuple(self.credentials().logins)
+        return (self.user_id,)
 
     def credentials(self) -> Credentials:
         """The credentials that these settings describe.
@@ -145,7 +167,11 @@ class Settings(BaseSettings):
             refresh_token=self.refresh_token,
             access_token=self.access_token,
             service_account_file=self.service_account_file,
+            service_account_email=self.service_account_email,
+            logins=self.logins,
+            refresh_tokens=dict(self.refresh_tokens),
             subject=self.user_id if "@" in self.user_id else None,
+            endpoints=self.endpoints,
         )
 
     @classmethod
@@ -177,12 +203,39 @@ class _Layers(PydanticBaseSettingsSource):
         layers = []
         for source, name in zip(self._above, (_IN_CODE, _ENVIRONMENT, _DOTENV), strict=True):
             source._set_current_state(self.current_state)
-            layers.append(Layer.of(name, source(), trusted=name != _DOTENV))
+            values = _with_tokens(source()) if name == _ENVIRONMENT else source()
+            layers.append(Layer.of(name, values, trusted=name != _DOTENV))
         if not any(layer.names_a_way for layer in layers):
             login = _login_file()
             _refuse_other_client(login, layers)
             layers.append(login)
         return merged(layers)
+
+
+def _with_tokens(environment: dict[str, Any]) -> dict[str, Any]:
+    """The environment's values, with the refresh tokens of single mailboxes."""
+    tokens = {**_tokens(environment.get("refresh_tokens")), **tokens_in_environment()}
+    return {**environment, "refresh_tokens": tokens} if tokens else environment
+
+
+def _tokens(value: object) -> dict[str, Any]:
+    """Refresh tokens by address, from JSON text or an object.
+
+    Raises:
+        ConfigurationError: Neither.
+    """
+    found: Any = value or {}
+    if isinstance(value, str):
+        try:
+            found = json.loads(value)
+        except (ValueError, RecursionError):
+            found = None
+    if not isinstance(found, dict) or not all(isinstance(token, str | SecretStr) for token in found.values()):
+        raise ConfigurationError(
+            "GMAIL_REFRESH_TOKENS is not a JSON object of refresh tokens by address.",
+            fix='Give it the form {"ada@example.com": "..."}, or set one variable per mailbox.',
+        )
+    return found
 
 
 def _refuse_other_client(login: Layer, above: Sequence[Layer]) -> None:
@@ -218,7 +271,7 @@ def login_target(
         ConfigurationError: There is no client, or an endpoint is named that it doesn't belong to.
     """
     try:
-        typed = dict(EnvSettingsSource(Settings)())
+        typed = _with_tokens(dict(EnvSettingsSource(Settings)()))
         dotenv = Layer.of(_DOTENV, DotEnvSettingsSource(Settings)(), trusted=False)
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable_dotenv(error) from None

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT
-from gmail_client.auth.layers import CLIENT, ROOTS, WAYS, plain
+from gmail_client.auth.layers import CLIENT, ROOTS, plain
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.errors import ConfigurationError
 from gmail_client.quota import preset
@@ -33,14 +33,16 @@ from gmail_client.quota import preset
 __all__ = ["CONNECTION_OPTIONS", "Connection"]
 
 _KEY = "service_account_json"
-_WAYS = (*WAYS, _KEY)
+_KEYLESS = "service_account_email"
+_WAYS = ("refresh_token", "access_token", "service_account_file", _KEYLESS, _KEY)
 _SECRETS = ("client_secret", "refresh_token", "access_token", _KEY)
 _OPTIONS = (*CLIENT, *_WAYS, "user_id", "quota", *ROOTS)
 _PLACES = (*ROOTS, "service_account_file")
 _NAMES = ("connection", "databricks.connection")
 
-CONNECTION_OPTIONS = (*_OPTIONS, *_NAMES, "mailboxes")
-"""Options that describe a connection."""
+CONNECTION_OPTIONS = (*(option for option in _OPTIONS if option != _KEYLESS), *_NAMES, "mailboxes")
+"""Options that describe a connection. The identity of Spark's workers is not for everybody who can set a reader's
+options, so `service_account_email` is not one of them: it has to be set where the connection is defined."""
 
 _PREFIX = "GMAIL_CONNECTION_"
 _VARIABLE = re.compile(rf"\bGMAIL_({'|'.join(option.upper() for option in (*_OPTIONS, 'mailboxes'))})\b")
@@ -157,6 +159,7 @@ def _credentials(values: Mapping[str, str], name: str | None) -> Credentials:
             refresh_token=chosen.get("refresh_token"),
             access_token=chosen.get("access_token"),
             service_account_file=chosen.get("service_account_file"),
+            service_account_email=chosen.get(_KEYLESS),
             subject=subject,
         )
     except ConfigurationError as error:

@@ -24,7 +24,7 @@ from gmail_assets.delta.errors import LakeError, unwritable
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_client.api import GmailApi
-from gmail_client.client import Mailbox
+from gmail_client.client import GmailClient, Mailbox
 from gmail_client.errors import ForbiddenError, GmailError
 from gmail_client.options import TableOptions
 from gmail_client.private_files import make_private_folder, open_to_others
@@ -109,15 +109,21 @@ class LakeAccess:
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def check_mailbox(mailbox: Mailbox, spec: Spec, lake: Lake) -> MailboxAccess:
+def check_mailbox(client: GmailClient, name: str, spec: Spec, lake: Lake) -> MailboxAccess:
     """Try to read each of the ten tables.
 
     Args:
-        mailbox: The mailbox.
+        client: The access to Gmail.
+        name: The mailbox: `me` or an address.
         spec: Table options.
         lake: The lake, whose mailbox names must belong to the same addresses.
     """
-    access = MailboxAccess(mailbox.user_id)
+    access = MailboxAccess(name)
+    try:
+        mailbox = client.mailbox(name)
+    except GmailError as error:
+        access.tables = dict.fromkeys(CATALOGUE, TableAccess.refused(error))
+        return access
     before = mailbox.api.usage.snapshot().total_units
     options = {entry.source_table: entry.options for entry in spec.tables}
     try:
@@ -264,6 +270,7 @@ def open_to_others_of(settings: Settings, lake: Lake) -> dict[str, str]:
         os.environ.get("DAGSTER_HOME"),
         credentials_file(),
         settings.service_account_file,
+        settings.logins,
         os.environ.get("GMAIL_CONNECTIONS_FILE"),
         Path(".env"),
     ]

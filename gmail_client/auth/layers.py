@@ -28,7 +28,16 @@ from gmail_client.private_files import planted
 
 __all__ = ["CLIENT", "ROOTS", "WAYS", "Layer", "merged", "owner_of_client", "plain"]
 
-WAYS = ("refresh_token", "access_token", "service_account_file")
+WAYS = (
+    "refresh_token",
+    "access_token",
+    "service_account_file",
+    "service_account_email",
+    "logins",
+    "refresh_tokens",
+)
+_NAMED_ONLY = ("service_account_file", "service_account_email", "logins")
+"""Ways whose secrets are not in the layer that names them, but in a file or in the identity of the machine."""
 CLIENT = ("client_id", "client_secret")
 ROOTS = ("api_root", "oauth_root")
 
@@ -115,15 +124,16 @@ def _refuse_other_endpoints(owner: Layer, layers: Sequence[Layer]) -> None:
     for layer in layers:
         if layer is owner:
             continue
-        if layer is lends_secret and "refresh_token" in owner.values:
+        if layer is lends_secret and ("refresh_token" in owner.values or "refresh_tokens" in owner.values):
             _refuse_other_endpoint(owner, layer, ROOTS)
         elif not layer.names_a_way:
             # Where it names a way to log in, its endpoint belongs to that one, and neither is used.
             _refuse_other_endpoint(owner, layer, [root for root in ROOTS if root in layer.values])
-    if not owner.trusted and "service_account_file" in owner.values and owner.endpoints != GOOGLE:
+    named = next((way for way in _NAMED_ONLY if way in owner.values), None)
+    if not owner.trusted and named is not None and owner.endpoints != GOOGLE:
         raise ConfigurationError(
-            f"{owner.name} names GMAIL_SERVICE_ACCOUNT_FILE and an endpoint beside it ({owner.endpoints}): "
-            "a file from elsewhere would be used with it.",
+            f"{owner.name} names GMAIL_{named.upper()} and an endpoint beside it ({owner.endpoints}): "
+            "credentials from elsewhere would be used with it.",
             fix="Set both in the environment.",
         )
 
@@ -133,8 +143,8 @@ def _refuse_lake_elsewhere(owner: Layer | None, layers: Sequence[Layer]) -> None
     place = next((layer for layer in layers if "lake" in layer.values), None)
     if place is None or place.trusted:
         return
-    # A key file is only named there: the key in it may be the user's.
-    own_credentials = place is owner and "service_account_file" not in place.values
+    # What is only named there may be the user's.
+    own_credentials = place is owner and not any(way in place.values for way in _NAMED_ONLY)
     lake = str(place.values["lake"])
     if not own_credentials and not _in_this_folder(lake):
         raise ConfigurationError(

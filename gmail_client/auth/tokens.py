@@ -74,7 +74,7 @@ _CAUSES: Mapping[str, tuple[str, str]] = {
 _SERVICE_CAUSES: Mapping[str, tuple[str, str]] = {
     "invalid_grant": (
         "the mailbox does not exist in this domain, the key was deleted, or this machine's clock is wrong",
-        "Check the mailbox's address, the key in GMAIL_SERVICE_ACCOUNT_FILE, and the clock.",
+        "Check the mailbox's address, the key in GMAIL_SERVICE_ACCOUNT_FILE (if one is used), and the clock.",
     ),
     "invalid_client": (
         "the service account no longer exists",
@@ -82,10 +82,12 @@ _SERVICE_CAUSES: Mapping[str, tuple[str, str]] = {
     ),
     "unauthorized_client": (
         "the service account has no domain-wide delegation for this scope",
-        f"Have the Workspace administrator add its client id with {READONLY_SCOPE} under "
-        "Security > API controls > Domain-wide delegation.",
+        "Have the Workspace administrator add its client id with {scopes} under Security > API controls > "
+        "Domain-wide delegation.",
     ),
 }
+
+_GOOGLE_TOKEN_URI = OAUTH_ROOT + TOKEN_PATH
 
 _BUSY = {"temporarily_unavailable", "server_error", "internal_failure", "rate_limit_exceeded"}
 
@@ -178,13 +180,22 @@ class TokenSource:
                 self._clock.sleep(retry_policy.delay(error))
 
     def _refresh(self, scopes: tuple[str, ...]) -> tuple[str, float]:
-        exchange = _Exchange(self._session())
+        moved = None
+        if self._credentials.service_account_email:
+            from gmail_client.auth import keyless
+
+            keyless.refresh_identity()
+            moved = {
+                _GOOGLE_TOKEN_URI: self._token_uri,
+                keyless.IAM_ROOT: keyless.iam_root(self._token_uri.removesuffix(TOKEN_PATH)),
+            }
+        exchange = _Exchange(self._session(), moved)
         failure: GmailError | None = None
         maker = self._maker(scopes)
         try:
             maker.refresh(exchange)
         except google_errors.GoogleAuthError:
-            failure = self._explained(exchange)
+            failure = self._explained(exchange, scopes)
         except (OSError, urllib3.exceptions.HTTPError) as error:
             failure = UnavailableError(
                 f"The token endpoint did not respond: {type(error).__name__}.",
@@ -192,17 +203,23 @@ class TokenSource:
             )
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError):
             # google-auth converts some fields of the response without checking them.
-            failure = self._explained(exchange)
+            failure = self._explained(exchange, scopes)
         if failure is not None:
             raise failure
         if not isinstance(maker.token, str) or not maker.token:
-            raise self._explained(exchange)
+            raise self._explained(exchange, scopes)
         life = exchange.document.get("expires_in")
         stated = float(life) if isinstance(life, int | float) and 0 < life <= _LONGEST_LIFE else _LIFE
         return _sendable(maker.token), stated
 
     def _maker(self, scopes: tuple[str, ...]) -> Any:
         credentials = self._credentials
+        if credentials.service_account_email:
+            from gmail_client.auth import keyless
+
+            return keyless.delegated_credentials(
+                credentials.service_account_email, credentials.subject, scopes
+            )
         if credentials.kind == "service account":
             from google.oauth2 import service_account
 
@@ -225,8 +242,10 @@ class TokenSource:
             client_secret=credentials.client_secret.get_secret_value(),
         )
 
-    def _explained(self, exchange: _Exchange) -> GmailError:
+    def _explained(self, exchange: _Exchange, scopes: tuple[str, ...]) -> GmailError:
         status, document = exchange.status, exchange.document
+        if isinstance(document.get("error"), dict):
+            return self._not_signed(status, document["error"])
         reason = redact(as_text(document.get("error_subtype")) or as_text(document.get("error")))
         described = redact(as_text(document.get("error_description")))
         service = self._credentials.kind == "service account"
@@ -241,7 +260,29 @@ class TokenSource:
                 reason=reason or None,
             )
         what, fix = cause or ("the token endpoint refused", _RELOGIN)
+        fix = fix.replace("{scopes}", " and ".join(scopes))
         return CredentialsError(f"No access token: {said}: {what}.", fix=fix, status=status, reason=reason)
+
+    def _not_signed(self, status: int, error: Mapping[str, Any]) -> GmailError:
+        """The error for a response of Google's APIs, which differ from OAuth's: signJwt was refused."""
+        reason, said = redact(as_text(error.get("status"))), redact(as_text(error.get("message")))
+        email = self._credentials.service_account_email
+        if status in (408, 429) or status >= 500:
+            return UnavailableError(
+                f"signJwt for {email} failed: status {status}.", fix="Try again later.", status=status
+            )
+        return CredentialsError(
+            f"signJwt for {email} was refused: {reason or f'status {status}'}{f' ({said})' if said else ''}.",
+            fix=_SIGNER_FIX,
+            status=status,
+            reason=reason or None,
+        )
+
+
+_SIGNER_FIX = (
+    "Enable the IAM Service Account Credentials API, and give the machine's Google identity the role Service Account "
+    "Token Creator on the service account."
+)
 
 
 def _sendable(token: str) -> str:
@@ -259,10 +300,16 @@ class _Refused(google_errors.TransportError):
 
 
 class _Exchange(google_transport.Request):
-    """google-auth's transport over our session; keeps the endpoint's last response."""
+    """google-auth's transport over our session; keeps the endpoint's last response.
 
-    def __init__(self, session: requests.Session) -> None:
+    Args:
+        session: Sends the requests.
+        moved: Replacements for the beginnings of URLs that google-auth has no setting for.
+    """
+
+    def __init__(self, session: requests.Session, moved: Mapping[str, str] | None = None) -> None:
         self._session = session
+        self._moved = moved or {}
         self.status = 0
         self.document: dict[str, Any] = {}
 
@@ -275,6 +322,10 @@ class _Exchange(google_transport.Request):
         timeout: float | None = None,
         **_: Any,
     ) -> _Reply:
+        for beginning, replacement in self._moved.items():
+            if url.startswith(beginning):
+                url = replacement + url.removeprefix(beginning)
+                break
         route = route_to(url)
         response = self._session.request(
             method,

@@ -32,6 +32,7 @@ class DirectoryUser:
         suspended: The user has no access.
         archived: The user has no licence.
         admin: The user may read the Directory.
+        org_unit: Path of the organizational unit.
     """
 
     address: str
@@ -39,6 +40,7 @@ class DirectoryUser:
     suspended: bool = False
     archived: bool = False
     admin: bool = False
+    org_unit: str = "/"
 
     @property
     def id(self) -> str:
@@ -88,6 +90,7 @@ class Backend:
             )
         self.addresses = list(self.mailboxes)
         self.users = {user.address: user for user in self._users()}
+        self.groups: dict[str, tuple[str, ...]] = {}
         if self.journal is not None:
             for write in self.journal.replay():
                 self.mailboxes[write.address].replay(write)

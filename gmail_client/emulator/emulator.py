@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from gmail_client.emulator.backend import Backend
+from gmail_client.emulator.backend import Backend, DirectoryUser
 from gmail_client.emulator.behavior import Behavior
 from gmail_client.emulator.counters import RequestCounters
 from gmail_client.emulator.faults import Faults
@@ -18,6 +19,7 @@ from gmail_client.emulator.generate.seeded import SeededMailbox
 from gmail_client.emulator.http.server import Server
 from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 from gmail_client.emulator.mailbox.render import MessageFormat
+from gmail_client.emulator.oauth.iam import IDENTITY_AUDIENCE
 from gmail_client.emulator.oauth.tokens import RegisteredClient
 from gmail_client.emulator.quota import Quota
 from gmail_client.emulator.truth import truth_of
@@ -30,6 +32,7 @@ DEFAULT_SCOPES = (
     "https://www.googleapis.com/auth/gmail.settings.basic",
     "https://www.googleapis.com/auth/gmail.settings.sharing",
     "https://www.googleapis.com/auth/admin.directory.user.readonly",
+    "https://www.googleapis.com/auth/admin.directory.group.member.readonly",
 )
 _READONLY = ("https://www.googleapis.com/auth/gmail.readonly",)
 
@@ -216,6 +219,38 @@ class Emulator:
         target = Path(path)
         self._backend.tokens.write_service_account(target, self.url)
         return target
+
+    def workload_identity(self, path: PathLike) -> dict[str, str]:
+        """Write a workload identity configuration for `GOOGLE_APPLICATION_CREDENTIALS`.
+
+        Returns:
+            The environment variables for access without a key: that identity may sign for the service account.
+        """
+        tokens = self._backend.tokens
+        tokens.write_workload_identity(Path(path), self.url, IDENTITY_AUDIENCE)
+        return {
+            "GOOGLE_APPLICATION_CREDENTIALS": str(path),
+            "GMAIL_SERVICE_ACCOUNT_EMAIL": tokens.service_account().email,
+            "GMAIL_API_ROOT": self.url,
+            "GMAIL_OAUTH_ROOT": self.url,
+        }
+
+    def revoke_signing(self) -> None:
+        """Take the permission to sign for the service account from every identity."""
+        self._backend.tokens.signers = frozenset()
+
+    def change_user(self, address: str, **changes: Any) -> None:
+        """Change or add a user of the Directory: `suspended`, `archived`, `mailbox`, `admin`, `org_unit`."""
+        users = self._backend.users
+        users[address] = replace(users.get(address, DirectoryUser(address)), **changes)
+
+    def remove_user(self, address: str) -> None:
+        """Remove a user from the Directory, as after a deletion of the account."""
+        del self._backend.users[address]
+
+    def set_group(self, address: str, members: Sequence[str]) -> None:
+        """Create or change a group; its members are users, other groups, or addresses from outside."""
+        self._backend.groups[address] = tuple(members)
 
     def add_client(
         self, kind: Literal["installed", "web"] = "web", redirect_uris: Sequence[str] = ()

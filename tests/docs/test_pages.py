@@ -26,6 +26,7 @@ from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
 
 FOREIGN = {
+    "gcloud",
     "community-connector",
     "curl",
     "ssh",

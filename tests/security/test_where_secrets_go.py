@@ -25,6 +25,7 @@ from support.egress import Sent, egress
 
 from gmail_assets import GmailAccess
 from gmail_assets.cli import main
+from gmail_client.auth import keyless
 from gmail_client.auth.endpoints import Endpoints
 from gmail_client.auth.login import Login
 from gmail_client.auth.oauth_client import OAuthClient
@@ -33,9 +34,21 @@ from gmail_client.settings import login_target
 from lakeflow_entry.connection import Connection
 
 API, OAUTH = "https://gmail.googleapis.com", "https://oauth2.googleapis.com"
+IAM = "https://iamcredentials.googleapis.com"
 CREDENTIALS = ("nothing", "refresh", "access", "key", "google key", "client", "token alone")
+ELSEWHERE = ("keyless", "tokens", "logins", "own logins")
+"""Ways whose secrets are in a file, in the machine's identity, or one for each mailbox."""
 ENDPOINTS = ("google", "both", "api", "oauth")
 SETTINGS_LAYERS = ("code", "environment", "dotenv", "login")
+
+
+MACHINE = {
+    "type": "authorized_user",
+    "client_id": "id-machine",
+    "client_secret": "hush-machine-client",
+    "refresh_token": "hush-machine-refresh",
+}
+"""The machine's Google identity: a user's application default credentials."""
 
 
 @cache
@@ -74,6 +87,28 @@ def layer_values(layer: str, credentials: str, endpoints: str, folder: Path) -> 
             )
         )
         values |= {"service_account_file": str(path)}
+    if credentials == "keyless":
+        values["service_account_email"] = f"hush-{layer}-robot@p.iam.gserviceaccount.com"
+    if credentials == "tokens":
+        token = {"ada@gmail.test": f"hush-{layer}-refresh"}
+        values |= {
+            "client_id": f"id-{layer}",
+            "client_secret": f"hush-{layer}-client",
+            "refresh_tokens": json.dumps(token),
+        }
+    if credentials.endswith("logins"):
+        values["logins"] = str(folder / f"{layer}-logins")
+        login = {
+            "address": "ada@gmail.test",
+            "client_id": "id",
+            "client_secret": f"hush-{layer}-login-client",
+        }
+        login["refresh_token"] = f"hush-{layer}-login-refresh"
+        login |= (
+            dict.fromkeys(("api_root", "oauth_root"), server(layer)) if credentials == "own logins" else {}
+        )
+        Path(values["logins"]).mkdir()
+        Path(values["logins"], "ada.json").write_text(json.dumps(login))
     values |= {root: server(layer) for root in ("api_root", "oauth_root") if endpoints in ("both", root[:-5])}
     return values
 
@@ -86,15 +121,36 @@ def check(sent: list[Sent], named: Mapping[str, Mapping[str, str]]) -> None:
         named: What each layer names.
     """
     for request in sent:
+        if "hush-machine" in request.text:
+            assert request.root in _roots_of_the_machine(request, named), (
+                f"the machine's identity went to {request}"
+            )
         for layer, values in named.items():
             if f"hush-{layer}-" not in request.text:
                 continue
-            root = "oauth_root" if request.path in ("/token", "/revoke") else "api_root"
-            own = values.get(root, OAUTH if root == "oauth_root" else API)
+            signed = request.path.endswith(":signJwt")
+            root = "oauth_root" if signed or request.path in ("/token", "/revoke") else "api_root"
+            source = _login_of(values) if f"hush-{layer}-login" in request.text else values
+            own = source.get(root, IAM if signed else OAUTH if root == "oauth_root" else API)
             if request.path == "/token" and f"hush-{layer}-key" in request.text:
                 key = json.loads(Path(values["service_account_file"]).read_text())
                 own = key["token_uri"].removesuffix("/token")
             assert request.root == own, f"a secret of {layer} ({values}) went to {request}"
+
+
+def _login_of(values: Mapping[str, str]) -> dict[str, str]:
+    login: dict[str, str] = json.loads(Path(values["logins"], "ada.json").read_text())
+    return login
+
+
+def _roots_of_the_machine(request: Sent, named: Mapping[str, Mapping[str, str]]) -> set[str]:
+    """Google's, and where a layer that has the machine's identity used is allowed to send it: not from `.env`."""
+    if not request.path.endswith(":signJwt"):
+        return {OAUTH}
+    trusted = [
+        values for layer, values in named.items() if layer != "dotenv" and "service_account_email" in values
+    ]
+    return {IAM, *(values["oauth_root"] for values in trusted if "oauth_root" in values)}
 
 
 @contextmanager
@@ -115,8 +171,13 @@ def layers(
         variables["GMAIL_CREDENTIALS_FILE"] = str(folder / "login.json")
         variables["GMAIL_CONNECTIONS_FILE"] = str(folder / "connections.json")
         variables["GMAIL_USER_ID"] = "ada@gmail.test"
+        variables["GOOGLE_APPLICATION_CREDENTIALS"] = str(folder / "machine.json")
+        (folder / "machine.json").write_text(json.dumps(MACHINE))
+        keyless._identity.cache_clear()
         if "login" in named:
-            (folder / "login.json").write_text(json.dumps(named["login"]))
+            login = dict(named["login"])
+            login |= {key: json.loads(value) for key, value in login.items() if key == "refresh_tokens"}
+            (folder / "login.json").write_text(json.dumps(login))
             (folder / "login.json").chmod(0o600)
         (folder / "connections.json").write_text(json.dumps({"corp": named.get("connection", {})}))
         lines = [f"GMAIL_{key.upper()}={value}" for key, value in named.get("dotenv", {}).items()]
@@ -144,17 +205,19 @@ def read_with_settings(chosen: Mapping[str, tuple[str, str]]) -> int:
     """Read a mailbox as the layers say; how many requests were made."""
     with layers(chosen) as named, egress() as sent:
         with silent_errors():
-            access = GmailAccess(**named.get("code", {}))  # type: ignore[arg-type]
+            code = {key: value for key, value in named.get("code", {}).items() if key != "refresh_tokens"}
+            access = GmailAccess(**code)  # type: ignore[arg-type]
             access.client().mailbox("ada@gmail.test").api.profile()
         check(sent, named)
     return len(sent)
 
 
 choices = st.tuples(st.sampled_from(CREDENTIALS), st.sampled_from(ENDPOINTS))
+every_choice = st.tuples(st.sampled_from((*CREDENTIALS, *ELSEWHERE)), st.sampled_from(ENDPOINTS))
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.fixed_dictionaries(dict.fromkeys(SETTINGS_LAYERS, choices)))
+@given(st.fixed_dictionaries(dict.fromkeys(SETTINGS_LAYERS, every_choice)))
 def test_any_four_layers(chosen: dict[str, tuple[str, str]]) -> None:
     read_with_settings(chosen)
 
@@ -169,6 +232,21 @@ def test_credentials_of_one_layer_and_an_endpoint_of_another(owner: str, other: 
             chosen[other] = ("nothing", beside)
         made += read_with_settings(chosen)
     assert made > 0
+
+
+@pytest.mark.parametrize("credentials", ELSEWHERE)
+@pytest.mark.parametrize("owner", SETTINGS_LAYERS)
+def test_secrets_in_a_file_or_of_the_machine_and_an_endpoint_of_another_layer(
+    owner: str, credentials: str
+) -> None:
+    made = 0
+    for other, endpoints, beside in product(SETTINGS_LAYERS, ENDPOINTS, ("google", "both")):
+        chosen = {owner: (credentials, endpoints)}
+        if other != owner:
+            chosen[other] = ("nothing", beside)
+        made += read_with_settings(chosen)
+    # GmailAccess takes no tokens of single mailboxes.
+    assert (made > 0) is not ((owner, credentials) in [("code", "tokens"), ("dotenv", "own logins")])
 
 
 @pytest.mark.parametrize("layer", SETTINGS_LAYERS)
@@ -238,8 +316,9 @@ def read_with_connection(chosen: Mapping[str, tuple[str, str]], name: str | None
 @pytest.mark.parametrize("prefix", ["GMAIL_", "GMAIL_CONNECTION_CORP_"])
 def test_connections_of_spark(name: str | None, prefix: str) -> None:
     made = 0
-    for options, endpoints in product(CREDENTIALS, ENDPOINTS):
-        for credentials, other in product(("nothing", "refresh", "access", "google key"), ("google", "both")):
+    for options, endpoints in product((*CREDENTIALS, "keyless"), ENDPOINTS):
+        kinds = ("nothing", "refresh", "access", "google key", "keyless")
+        for credentials, other in product(kinds, ("google", "both")):
             chosen = {
                 "options": (options, endpoints),
                 "connection": (credentials, other),

@@ -43,7 +43,7 @@ def check(mailboxes: tuple[str, ...], out: Output) -> int:
         names = mailboxes or environment.settings.mailbox_names
         for name in names:
             with out.status(f"{name}: reading the ten tables"):
-                checked.append(check_mailbox(client.mailbox(name), environment.spec, environment.lake))
+                checked.append(check_mailbox(client, name, environment.spec, environment.lake))
     except GmailError as error:
         problem = error
     lake = check_lake(environment.lake, environment.spec)

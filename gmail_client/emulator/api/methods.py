@@ -18,6 +18,7 @@ _AUTH = "https://www.googleapis.com/auth/"
 _SHORT = {
     "full": "https://mail.google.com/",
     "directory": _AUTH + "admin.directory.user.readonly",
+    "groups": _AUTH + "admin.directory.group.member.readonly",
 }
 
 
@@ -340,6 +341,6 @@ METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 
 SCOPES: frozenset[str] = frozenset(
     {scope for method in _ALL for scope in method.scopes}
-    | {_SHORT["directory"], _AUTH + "userinfo.email", _AUTH + "userinfo.profile"}
+    | {_SHORT["directory"], _SHORT["groups"], _AUTH + "userinfo.email", _AUTH + "userinfo.profile"}
     | {"openid", "email", "profile"}
 )

@@ -1,4 +1,4 @@
-"""The routes beside Gmail's own: OAuth, discovery, the Directory and `/_emulator/`: `make_routes`."""
+"""The routes beside Gmail's own: OAuth, IAM, discovery, the Directory and `/_emulator/`: `make_routes`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gmail_client.emulator.api.discovery import discovery_document
+from gmail_client.emulator.api.errors import ApiError
 from gmail_client.emulator.backend import Backend, DirectoryUser
 from gmail_client.emulator.http.admin import ADMIN_ROOT, admin_reply
 from gmail_client.emulator.http.calls import ServerReply
-from gmail_client.emulator.http.directory import directory_reply
+from gmail_client.emulator.http.directory import members_reply, users_reply
+from gmail_client.emulator.http.gateway import error_reply
 from gmail_client.emulator.http.origin_check import refusal
+from gmail_client.emulator.mailbox.render import to_json
 from gmail_client.emulator.oauth.consent import AUTH_PATH, DECISION_PATH, Consent
+from gmail_client.emulator.oauth.iam import SIGN_JWT, exchange_identity, sign_jwt
 from gmail_client.emulator.oauth.token_endpoint import (
     OAuthResponse,
     oauth_error,
@@ -70,7 +74,30 @@ def make_routes(backend: Backend, url: str) -> list[Route]:
         return JSONResponse(document) if version == "v1" else Response(status_code=404)
 
     async def users(request: Request) -> Response:
-        return _response(directory_reply(backend, request.url.query, request.headers.get("authorization")))
+        return _response(users_reply(backend, request.url.query, request.headers.get("authorization")))
+
+    async def members(request: Request) -> Response:
+        group, authorization = request.path_params["group"], request.headers.get("authorization")
+        return _response(members_reply(backend, group, request.url.query, authorization))
+
+    async def sign(request: Request) -> Response:
+        try:
+            fault = backend.faults.next_for(SIGN_JWT)
+            if fault is not None and fault.is_error:
+                raise fault.error()
+            email, body = request.path_params["email"], await request.body()
+            answer = sign_jwt(backend.tokens, email, request.headers.get("authorization"), body)
+            reply = ServerReply(200, to_json(answer))
+        except ApiError as error:
+            reply = error_reply(error)
+        backend.usage.count(SIGN_JWT, reply.status, 0, len(reply.body))
+        return _response(reply)
+
+    async def security_token(request: Request) -> Response:
+        form = {name: values[0] for name, values in (await _form(request)).items()}
+        answer = _oauth(exchange_identity(form, backend.tokens))
+        backend.usage.count("sts.token", answer.status_code, 0, len(answer.body))
+        return answer
 
     async def admin(request: Request) -> Response:
         if (refused := refusal(request)) is not None:
@@ -92,6 +119,9 @@ def make_routes(backend: Backend, url: str) -> list[Route]:
         Route("/discovery/v1/apis/gmail/v1/rest", discovery, methods=["GET"]),
         Route("/$discovery/rest", discovery, methods=["GET"]),
         Route("/admin/directory/v1/users", users, methods=["GET"]),
+        Route("/admin/directory/v1/groups/{group}/members", members, methods=["GET"]),
+        Route("/v1/projects/-/serviceAccounts/{email}:signJwt", sign, methods=["POST"]),
+        Route("/v1/token", security_token, methods=["POST"]),
         Route(ADMIN_ROOT + "{action:path}", admin, methods=["GET", "POST"]),
     ]
 

@@ -126,6 +126,8 @@ class TokenStore:
         self._exchanged: dict[str, list[str]] = {}
         self._service_account: ServiceAccount | None = None
         self.delegated_scopes: frozenset[str] = SCOPES
+        self.subject_token = f"workload-{self._derived('workload')}"
+        self.signers: frozenset[str] = frozenset()
         self.default_client = self.add_client("installed")
 
     def _derived(self, *words: str) -> str:
@@ -257,6 +259,21 @@ class TokenStore:
             if self._service_account is None:
                 self._service_account = _new_service_account()
             return self._service_account
+
+    def write_workload_identity(self, path: Path, url: str, audience: str) -> None:
+        """Write a workload identity configuration with its subject token beside it, and let the identity sign."""
+        subject = path.with_name(f"{path.name}.subject-token")
+        content = {
+            "type": "external_account",
+            "audience": audience,
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "token_url": f"{url}/v1/token",
+            "credential_source": {"file": str(subject)},
+        }
+        for target, text in ((subject, self.subject_token), (path, json.dumps(content, indent=2) + "\n")):
+            target.touch(mode=0o600)
+            target.write_text(text)
+        self.signers = frozenset((audience, self.service_account().client_id))
 
     def write_service_account(self, path: Path, url: str) -> None:
         """Write the service account's key file, readable by its owner only, its token endpoint at `url`."""

@@ -46,13 +46,16 @@ def egress() -> Iterator[list[Sent]]:
         url = urlsplit(request.url or "")
         body = request.body.decode() if isinstance(request.body, bytes) else request.body or ""
         form = {name: values[0] for name, values in parse_qs(body).items()}
-        claims = _claims(form.get("assertion", ""))
+        claimed = _claims(form.get("assertion", ""))
         text = "\n".join(
-            [request.url or "", *map(str, request.headers.items()), body, *form.values(), claims]
+            [request.url or "", *map(str, request.headers.items()), body, *form.values(), claimed]
         )
         sent.append(Sent(f"{url.scheme}://{url.netloc}", url.path, text, dict(options.get("proxies") or {})))
-        given = form.get("refresh_token") or claims or form.get("code") or "nothing"
+        given = form.get("refresh_token") or claimed or form.get("code") or "nothing"
         document = {"emailAddress": "ada@gmail.test", "historyId": "5"}
+        if url.path.endswith(":signJwt"):
+            claims = json.loads(body)["payload"].encode()
+            document = {"keyId": "k", "signedJwt": f"e30.{base64.urlsafe_b64encode(claims).decode()}.c2ln"}
         if url.path == "/token":
             document = {"access_token": f"ya29.for({given})", "token_type": "Bearer"}
         response = requests.Response()

@@ -85,3 +85,44 @@ def test_a_user_without_a_mailbox(start: Start, call: Call) -> None:
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == "Mail service not enabled"
     assert reason(answer) == "failedPrecondition"
+
+
+def test_org_units_and_changes_of_users(start: Start, call: Call) -> None:
+    gmail = start(mailboxes=3, messages=0, behavior=Behavior(directory_extras=False))
+    one, two, three = sorted(gmail.addresses)
+    gmail.change_user(one, org_unit="/Sales")
+    gmail.change_user(two, org_unit="/Sales/EMEA", suspended=True)
+    gmail.change_user(three, org_unit="/Salesforce")
+    me = call(gmail)
+    found = users(me, query="orgUnitPath='/Sales'")
+    assert [(user["primaryEmail"], user["suspended"]) for user in found] == [(one, False), (two, True)]
+    assert len(users(me, query="orgUnitPath=/")) == 3
+    gmail.remove_user(two)
+    assert [user["primaryEmail"] for user in users(me, query="orgUnitPath='/Sales'")] == [one]
+
+
+def test_members_of_nested_groups(start: Start, call: Call) -> None:
+    gmail = start(mailboxes=2, messages=0)
+    one, two = gmail.addresses
+    gmail.set_group("all@gmail.test", [one, "team@gmail.test", "guest@elsewhere.test"])
+    gmail.set_group("team@gmail.test", [two, one, "all@gmail.test"])
+    path = "/admin/directory/v1/groups/{}/members"
+    me = call(gmail)
+    direct = me.send("GET", path.format("all@gmail.test")).json()["members"]
+    assert [(member["email"], member["type"]) for member in direct] == [
+        (one, "USER"),
+        ("team@gmail.test", "GROUP"),
+        ("guest@elsewhere.test", "USER"),
+    ]
+    params = {"includeDerivedMembership": "true", "maxResults": "2"}
+    first = me.send("GET", path.format("ALL@gmail.test"), params=params).json()
+    rest = me.send(
+        "GET", path.format("all@gmail.test"), params={**params, "pageToken": first["nextPageToken"]}
+    ).json()
+    derived = [member["email"] for member in (*first["members"], *rest["members"])]
+    assert derived == [one, two, "guest@elsewhere.test"]
+    assert me.send("GET", path.format("none@gmail.test")).status_code == 404
+    narrow = call(
+        gmail, gmail.access_token(scopes=["https://www.googleapis.com/auth/admin.directory.user.readonly"])
+    )
+    assert reason(narrow.send("GET", path.format("all@gmail.test"))) == "insufficientPermissions"
