@@ -18,6 +18,7 @@ from gmail_client.errors import ConfigurationError, ResponseError
 from gmail_client.http.calls import QuotaUsage
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
 from gmail_client.http.concurrency import ConcurrencyLimiter
+from gmail_client.http.retry import LONGEST
 from gmail_client.http.sessions import new_session
 from gmail_client.http.transport import Transport
 from gmail_client.mailbox_changes import MailboxChanges, history_id_of
@@ -47,6 +48,8 @@ class GmailClient:
         allowed_mailboxes: Addresses, or domains beginning with `@`: no other mailbox is read. Empty allows all.
         clock: Measures every wait.
         session: Creates the HTTP session; called once, for the first request.
+        retry_seconds: Seconds after which a request is not tried again. Short for many mailboxes, so that none holds up
+            the others; a run over one mailbox can afford to wait as long as Gmail asks for.
 
     Raises:
         ConfigurationError: A root that tokens must not be sent to, or fewer than one worker.
@@ -63,6 +66,7 @@ class GmailClient:
         allowed_mailboxes: Iterable[str] = (),
         clock: Clock = SYSTEM_CLOCK,
         session: Callable[[], requests.Session] = new_session,
+        retry_seconds: float = LONGEST,
     ) -> None:
         if workers < 1:
             raise ConfigurationError(
@@ -76,6 +80,7 @@ class GmailClient:
         self.workers = workers
         self.allowed_mailboxes = tuple(entry.strip().lower() for entry in allowed_mailboxes if entry.strip())
         self.clock = clock
+        self.retry_seconds = retry_seconds
         self._make_session = session
         self._start()
 
@@ -92,7 +97,7 @@ class GmailClient:
 
         Args:
             settings: The settings; read now by default.
-            **options: `workers`, `clock`, `session`, as in the constructor.
+            **options: `workers`, `clock`, `session`, `retry_seconds`, as in the constructor.
 
         Raises:
             ConfigurationError: Settings that are missing, contradictory or invalid.
@@ -157,6 +162,7 @@ class GmailClient:
             session=self._session,
             api_root=self.api_root,
             clock=self.clock,
+            retry_seconds=self.retry_seconds,
         )
         return GmailApi(transport, user_id, workers=self.workers)
 
@@ -166,7 +172,11 @@ class GmailClient:
         user = credentials.subject or (user_id.lower() if self.credentials.kind == "logins" else "me")
         if user not in self._users:
             tokens = TokenSource(
-                credentials, session=self._session, oauth_root=self.oauth_root, clock=self.clock
+                credentials,
+                session=self._session,
+                oauth_root=self.oauth_root,
+                clock=self.clock,
+                retry_seconds=self.retry_seconds,
             )
             self._users[user] = (
                 tokens,

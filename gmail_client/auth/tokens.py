@@ -23,7 +23,7 @@ from gmail_client.errors import ConfigurationError, CredentialsError, GmailError
 from gmail_client.http.body import MAX_TOKEN_BODY_BYTES, read_body
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
 from gmail_client.http.error_mapping import as_text, redact
-from gmail_client.http.retry import RetryPolicy
+from gmail_client.http.retry import LONGEST, RetryPolicy
 from gmail_client.http.sessions import route_to
 
 __all__ = ["TokenSource"]
@@ -100,6 +100,7 @@ class TokenSource:
         session: Returns the session to send with.
         oauth_root: URL of the OAuth server.
         clock: Measures the lifetime of tokens, and the waits between attempts.
+        retry_seconds: Seconds after which a request is not tried again.
     """
 
     def __init__(
@@ -109,8 +110,10 @@ class TokenSource:
         session: Callable[[], requests.Session],
         oauth_root: str = OAUTH_ROOT,
         clock: Clock = SYSTEM_CLOCK,
+        retry_seconds: float = LONGEST,
     ) -> None:
         self._credentials = credentials
+        self._retry_seconds = retry_seconds
         self._token_uri = checked_root("GMAIL_OAUTH_ROOT", oauth_root) + TOKEN_PATH
         self._session = session
         self._clock = clock
@@ -172,7 +175,7 @@ class TokenSource:
             return token
 
     def _refresh_patiently(self, scopes: tuple[str, ...]) -> tuple[str, float]:
-        retry_policy = RetryPolicy(self._clock)
+        retry_policy = RetryPolicy(self._clock, longest=self._retry_seconds)
         while True:
             try:
                 return self._refresh(scopes)

@@ -24,7 +24,6 @@ from gmail_client.http.calls import ApiCall, ApiResult
 from gmail_client.http.clock import Clock
 from gmail_client.http.failure_streak import OF_ONE_CALL, FailureStreak, Probe
 from gmail_client.http.multipart import BatchPart, decode_batch, encode_batch
-from gmail_client.http.retry import RetryPolicy
 from gmail_client.http.transport import HttpResponse, Transport
 from gmail_client.http.waiting import Stopped
 from gmail_client.http.worker_pool import WorkerPool
@@ -156,7 +155,7 @@ class BatchFetcher:
         """Perform a few calls in as many batches as it takes; `results` takes each result, by its call's position."""
         transport = self._transport
         pending = list(range(len(calls)))
-        retry_policy = RetryPolicy(transport.clock)
+        retry_policy = transport.retry_policy()
         renewed = too_large = False
         while pending:
             if stop is not None and stop.is_set():
@@ -180,7 +179,7 @@ class BatchFetcher:
                     refused[number] = result.error
             remaining = [number for number in pending if number not in results]
             if len(remaining) < len(pending):
-                retry_policy = RetryPolicy(transport.clock)
+                retry_policy = transport.retry_policy()
             pending = remaining
             rejected = any(error.status == 401 for error in refused.values())
             if rejected and not renewed:

@@ -24,7 +24,7 @@ CEILING = 64.0
 """Seconds: the longest single backoff."""
 
 LONGEST = 1800.0
-"""Seconds that one request may wait in total. Gmail sometimes asks for a quarter of an hour."""
+"""Seconds that one request may wait in total, by default. Gmail sometimes asks for a quarter of an hour."""
 
 _ATTEMPTS: dict[type[GmailError], tuple[int, float]] = {
     RateLimitError: (12, 1.0),
@@ -44,11 +44,17 @@ class RetryPolicy:
     Args:
         clock: The time that retry times are compared with.
         uniform: Random numbers from 0 to 1.
+        longest: Seconds from the first refusal after which there is no further attempt. A refusal for the quota of the
+            whole project does not count against it: every mailbox waits for that.
     """
 
-    def __init__(self, clock: Clock, uniform: Callable[[], float] = _uniform) -> None:
+    def __init__(
+        self, clock: Clock, uniform: Callable[[], float] = _uniform, *, longest: float = LONGEST
+    ) -> None:
         self._clock = clock
         self._uniform = uniform
+        self._longest = longest
+        self._began: float | None = None
         self._refused: dict[type[GmailError], int] = {}
         self._waited = 0.0
 
@@ -69,9 +75,14 @@ class RetryPolicy:
         attempts, base = _ATTEMPTS[kind]
         refused = self._refused[kind] = self._refused.get(kind, 0) + 1
         backoff = self._uniform() * min(CEILING, base * 2.0 ** (refused - 1))
-        requested = max(error.retry_at or 0.0 for error in errors) - self._clock.time()
+        now = self._clock.time()
+        if self._began is None:
+            self._began = now
+        requested = max(error.retry_at or 0.0 for error in errors) - now
         seconds = requested + min(backoff, 1.0) if requested > 0 else backoff
-        if refused >= attempts or self._waited + seconds > LONGEST:
+        of_project = all(isinstance(error, RateLimitError) and error.per_project for error in errors)
+        spent = max(self._waited, now - self._began)
+        if refused >= attempts or spent + seconds > (LONGEST if of_project else self._longest):
             raise errors[0]
         return seconds
 

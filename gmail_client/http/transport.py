@@ -34,7 +34,7 @@ from gmail_client.http.calls import ApiCall, ApiResult, QuotaUsage
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
 from gmail_client.http.concurrency import ConcurrencyLimiter
 from gmail_client.http.error_mapping import error_from_response, no_mailbox
-from gmail_client.http.retry import RetryPolicy
+from gmail_client.http.retry import LONGEST, RetryPolicy
 from gmail_client.http.sessions import DEADLINE, route_to
 from gmail_client.http.waiting import pause
 from gmail_client.parsing import parse_json, parse_response
@@ -95,6 +95,7 @@ class Transport:
         session: Returns the session to send with.
         api_root: URL of the Gmail API.
         clock: Measures every wait.
+        retry_seconds: Seconds after which a request is not tried again.
     """
 
     def __init__(
@@ -109,8 +110,10 @@ class Transport:
         session: Callable[[], requests.Session],
         api_root: str = API_ROOT,
         clock: Clock = SYSTEM_CLOCK,
+        retry_seconds: float = LONGEST,
     ) -> None:
         self.clock = clock
+        self._retry_seconds = retry_seconds
         self.concurrency = concurrency
         self.plan = plan
         self.tokens = tokens
@@ -120,6 +123,10 @@ class Transport:
         self._session = session
         self._root = checked_root("GMAIL_API_ROOT", api_root)
         self._route = route_to(self._root)
+
+    def retry_policy(self) -> RetryPolicy:
+        """The retries of one request."""
+        return RetryPolicy(self.clock, longest=self._retry_seconds)
 
     @property
     def burst(self) -> int:
@@ -146,7 +153,7 @@ class Transport:
             GmailError: Why there is no result.
             Stopped: `stop` was set.
         """
-        retry_policy = RetryPolicy(self.clock)
+        retry_policy = self.retry_policy()
         renewed = False
         while True:
             result, token = self._once(call, stop)

@@ -108,3 +108,26 @@ def test_waiting_is_bounded_whatever_comes(refusals: list[tuple[type[GmailError]
         pass
     assert waited <= LONGEST
     assert rounds <= 30
+
+
+def test_retries_end_after_the_seconds_that_are_allowed() -> None:
+    clock = ManualClock()
+    retry_policy = RetryPolicy(clock, uniform=lambda: 1.0, longest=60)
+    assert sum(_until_it_gives_up(retry_policy, RateLimitError)) <= 60
+    with pytest.raises(RateLimitError):
+        RetryPolicy(clock, longest=60).delay(RateLimitError("no", retry_at=clock.now + 900))
+
+
+def test_requests_that_hang_use_up_the_time_too() -> None:
+    clock = ManualClock()
+    retry_policy = RetryPolicy(clock, uniform=lambda: 0.0, longest=60)
+    assert retry_policy.delay(UnavailableError("no")) == 0
+    clock.now += 61
+    with pytest.raises(UnavailableError):
+        retry_policy.delay(UnavailableError("no"))
+
+
+def test_every_mailbox_waits_for_the_project() -> None:
+    clock = ManualClock()
+    error = RateLimitError("no", retry_at=clock.now + 900, per_project=True)
+    assert RetryPolicy(clock, longest=60).delay(error) >= 900
