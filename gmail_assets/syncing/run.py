@@ -23,7 +23,7 @@ from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_assets.syncing.results import Progress, SyncResult
-from gmail_assets.syncing.stopping import TimeUpError
+from gmail_assets.syncing.stopping import StopGroup, TimeUpError
 from gmail_assets.syncing.sync_run import SyncRun
 from gmail_client.client import Mailbox
 from gmail_client.errors import ForbiddenError
@@ -109,6 +109,7 @@ def sync(
     progress: Callable[[Progress], None] = lambda progress: None,
     sample: random.Random | None = None,
     upkeep: Upkeep = DEFAULT_UPKEEP,
+    stop: StopGroup | None = None,
 ) -> dict[str, SyncResult]:
     """Make messages and threads (or one of them) equal to the mailbox.
 
@@ -126,6 +127,7 @@ def sync(
         progress: Progress callback; called in this thread, and from another with the phase `stopping`.
         sample: Chooses the unchanged threads that test a reconciliation.
         upkeep: When small files are compacted and old ones removed, at the end of the run.
+        stop: Stops the run cleanly, together with those of other mailboxes; the next run continues.
 
     Returns:
         A result for each table.
@@ -137,7 +139,7 @@ def sync(
         IncompleteReadError: A requested message has no outcome: a defect; the cursor stays.
         GmailError: A request failed; commits stay, and the next run continues from there.
     """
-    run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample)
+    run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample, stop)
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
     complete = True
     try:

@@ -1,4 +1,4 @@
-"""How a run stops early, by the time budget, Ctrl-C, SIGTERM or an error: `RunStop`, `UntilError`.
+"""How a run stops early, by the time budget, Ctrl-C, SIGTERM or an error: `RunStop`, `StopGroup`, `UntilError`.
 
 A fetch that is cut off loses what has come and is not written yet, up to a chunk, and its units with it. So while a run
 fetches, its end is announced by an event: no further call is sent, what has come is written, and then the run ends.
@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Generic, TypeVar
+from weakref import WeakSet
 
-__all__ = ["RunStop", "TimeUpError", "UntilError"]
+__all__ = ["RunStop", "StopGroup", "TimeUpError", "UntilError", "deferred_signals"]
 
 T = TypeVar("T")
 
@@ -50,6 +51,33 @@ class UntilError(Generic[T]):
             raise self.error
 
 
+class StopGroup:
+    """Stops the runs of many mailboxes together. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a signal may arrive while it is held
+        self._set = threading.Event()
+        self._members: WeakSet[threading.Event] = WeakSet()
+
+    def add(self, event: threading.Event) -> None:
+        """Set `event` when the group stops; at once if it has stopped."""
+        with self._lock:
+            self._members.add(event)
+            if self._set.is_set():
+                event.set()
+
+    def set(self) -> None:
+        """Stop all runs of the group."""
+        with self._lock:
+            self._set.set()
+            for event in self._members:
+                event.set()
+
+    def is_set(self) -> bool:
+        """Whether the group was stopped."""
+        return self._set.is_set()
+
+
 class RunStop:
     """Says when a run has to stop.
 
@@ -57,15 +85,23 @@ class RunStop:
         deadline: `time.monotonic()` at which the time budget is spent; None for no limit.
         on_signal: Called when a signal announces the end, from a thread of its own: what the signal interrupted may
             hold locks of the terminal or of a log.
+        group: Stops the run together with others.
 
     Attributes:
         event: Set while a fetch has to end early.
     """
 
-    def __init__(self, deadline: float | None, on_signal: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        deadline: float | None,
+        on_signal: Callable[[], None] = lambda: None,
+        group: StopGroup | None = None,
+    ) -> None:
         self._deadline = deadline
         self._on_signal = on_signal
         self.event = threading.Event()
+        if group is not None:
+            group.add(self.event)
 
     def check(self) -> None:
         """End the run if it has to stop.
@@ -99,7 +135,7 @@ class RunStop:
             timer.daemon = True
             timer.start()
         try:
-            with _deferred_signals(self.event, self._on_signal):
+            with deferred_signals(self.event.set, self.event.is_set, self._on_signal):
                 yield
         finally:
             if timer is not None:
@@ -107,7 +143,18 @@ class RunStop:
 
 
 @contextmanager
-def _deferred_signals(stop: threading.Event, on_signal: Callable[[], None]) -> Iterator[None]:
+def deferred_signals(
+    stop: Callable[[], None], stopped: Callable[[], bool], on_signal: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Within the block, the first SIGINT or SIGTERM calls `stop`, and takes effect at the end of the block.
+
+    A second one takes effect at once. Outside the main thread, where Python delivers no signals, nothing changes.
+
+    Args:
+        stop: Announces the end.
+        stopped: Whether it is announced.
+        on_signal: Called after the first signal, from a thread of its own.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -122,13 +169,13 @@ def _deferred_signals(stop: threading.Event, on_signal: Callable[[], None]) -> I
             signal.signal(number, handler)
 
     def defer(number: int, frame: FrameType | None) -> None:
-        if stop.is_set() and received:
+        if stopped() and received:
             restore()
             received.clear()
             signal.raise_signal(number)
         else:
             received.append(number)
-            stop.set()
+            stop()
             threading.Thread(target=on_signal, daemon=True).start()
 
     for number in replaced:

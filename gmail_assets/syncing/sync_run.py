@@ -17,7 +17,7 @@ from gmail_assets.syncing.labels import LabelReader
 from gmail_assets.syncing.listing import Listing
 from gmail_assets.syncing.planner import EXPIRIES, SyncPlanner, open_table
 from gmail_assets.syncing.results import Progress
-from gmail_assets.syncing.stopping import RunStop
+from gmail_assets.syncing.stopping import RunStop, StopGroup
 from gmail_assets.syncing.sync_plan import SyncPlan
 from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import TablePlan
@@ -43,6 +43,7 @@ class SyncRun:
         deadline: `time.monotonic()` at which to stop.
         on_progress: Progress callback.
         chance: Chooses the threads that test a reconciliation.
+        group: Stops the run together with those of other mailboxes.
 
     Attributes:
         tables: The tables, once opened.
@@ -58,13 +59,14 @@ class SyncRun:
         deadline: float | None,
         on_progress: Callable[[Progress], None],
         chance: random.Random | None = None,
+        group: StopGroup | None = None,
     ) -> None:
         self.mailbox = mailbox
         self.api = mailbox.api
         self.lake = lake
         self.registry = MailboxRegistry(lake)
         self.allow_mass_delete = allow_mass_delete
-        self.stop = RunStop(deadline, lambda: self._report("stopping"))
+        self.stop = RunStop(deadline, lambda: self._report("stopping"), group)
         self.on_progress = on_progress
         self.chance = chance
         self.tables: list[TableSync] = []

@@ -1,0 +1,156 @@
+"""Work on many mailboxes at once in one process: `run_mailboxes`.
+
+Each mailbox is worked on in a thread and succeeds or fails by itself. One that failed is tried once more after all
+others, so that a sick mailbox holds nobody up and one with a short outage is done in the same run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+from gmail_assets.syncing.stopping import StopGroup, deferred_signals
+from gmail_client.errors import ConfigurationError, GmailError
+
+__all__ = ["DEFAULT_JOBS", "RETRY_SECONDS", "MailboxOutcome", "run_mailboxes"]
+
+T = TypeVar("T")
+
+DEFAULT_JOBS = 32
+"""Mailboxes at once. Gmail's limit per user binds each of them, so more at once load more per minute."""
+
+RETRY_SECONDS = 60.0
+"""Seconds after which a request is not tried again when several mailboxes are synced."""
+
+_POLL_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class MailboxOutcome(Generic[T]):
+    """What became of one mailbox.
+
+    Attributes:
+        mailbox: Its configured name.
+        value: What the work returned; None if it failed or did not begin.
+        error: Why it failed.
+        attempts: How often it was tried; 0 if the run ended before.
+    """
+
+    mailbox: str
+    value: T | None = None
+    error: Exception | None = None
+    attempts: int = 0
+
+
+def run_mailboxes(
+    mailboxes: Iterable[str],
+    work: Callable[[str], T],
+    *,
+    jobs: int = DEFAULT_JOBS,
+    stop: StopGroup | None = None,
+    on_done: Callable[[MailboxOutcome[T]], None] = lambda outcome: None,
+    on_wait: Callable[[], None] = lambda: None,
+) -> list[MailboxOutcome[T]]:
+    """Do the work for each mailbox, on `jobs` of them at once.
+
+    Ctrl-C and SIGTERM set `stop`: no further mailbox begins, those that are worked on end at their next commit, and
+    then the signal takes effect. A second signal takes effect at once. Signals arrive in the main thread only.
+
+    Args:
+        mailboxes: Their names.
+        work: Does the work for one mailbox, in a thread.
+        jobs: Mailboxes at once.
+        stop: Ends the work early; the work has to heed it.
+        on_done: Called in this thread with each final outcome, in the order in which they come.
+        on_wait: Called in this thread several times a second.
+
+    Returns:
+        An outcome for each mailbox, in the order of `mailboxes`.
+    """
+    outcomes = [MailboxOutcome[T](name) for name in mailboxes]
+    run = _Run(outcomes, work, jobs, stop or StopGroup(), on_done, on_wait)
+    with deferred_signals(run.stop.set, run.stop.is_set):
+        run.run()
+    return outcomes
+
+
+class _Run(Generic[T]):
+    def __init__(
+        self,
+        outcomes: Sequence[MailboxOutcome[T]],
+        work: Callable[[str], T],
+        jobs: int,
+        stop: StopGroup,
+        on_done: Callable[[MailboxOutcome[T]], None],
+        on_wait: Callable[[], None],
+    ) -> None:
+        self.stop = stop
+        self._first = deque(outcomes)
+        self._again: deque[MailboxOutcome[T]] = deque()
+        self._work = work
+        self._jobs = max(1, min(jobs, len(outcomes)))
+        self._on_done = on_done
+        self._on_wait = on_wait
+        self._tasks: SimpleQueue[MailboxOutcome[T] | None] = SimpleQueue()
+        self._done: SimpleQueue[MailboxOutcome[T]] = SimpleQueue()
+        self._threads = 0
+
+    def run(self) -> None:
+        """Do all of it; the threads end with it, unless an exception ends it early."""
+        try:
+            self._round(self._first, self._sort)
+            self._round(self._again, self._on_done)
+        finally:
+            for _ in range(self._threads):
+                self._tasks.put(None)
+
+    def _sort(self, outcome: MailboxOutcome[T]) -> None:
+        """Keep a mailbox that failed for the second round."""
+        if _worth_another_try(outcome.error) and not self.stop.is_set():
+            self._again.append(outcome)
+        else:
+            self._on_done(outcome)
+
+    def _round(
+        self, waiting: deque[MailboxOutcome[T]], finish: Callable[[MailboxOutcome[T]], None]
+    ) -> None:
+        running = 0
+        while running or waiting:
+            while waiting and running < self._jobs and not self.stop.is_set():
+                self._submit(waiting.popleft())
+                running += 1
+            if not running:  # stopped
+                break
+            try:
+                finish(self._done.get(timeout=_POLL_SECONDS))
+                running -= 1
+            except Empty:
+                self._on_wait()
+        while waiting:
+            self._on_done(waiting.popleft())
+
+    def _submit(self, outcome: MailboxOutcome[T]) -> None:
+        self._tasks.put(outcome)
+        if self._threads < self._jobs:
+            self._threads += 1
+            # Daemons: a second Ctrl-C ends the process, whatever they wait for.
+            threading.Thread(target=self._serve, name=f"mailbox-{self._threads}", daemon=True).start()
+
+    def _serve(self) -> None:
+        while (outcome := self._tasks.get()) is not None:
+            outcome.attempts += 1
+            outcome.error = None
+            try:
+                outcome.value = self._work(outcome.mailbox)
+            except Exception as error:  # a defect, too, concerns one mailbox only
+                outcome.error = error
+            self._done.put(outcome)
+
+
+def _worth_another_try(error: Exception | None) -> bool:
+    """Whether the error may have passed: not if settings are wrong, nor after a defect."""
+    return isinstance(error, GmailError) and not isinstance(error, ConfigurationError)
