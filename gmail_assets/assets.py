@@ -7,17 +7,17 @@ Every asset is partitioned by mailbox and writes its Delta table itself; it yiel
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass
 
 import dagster as dg
 from pydantic import BaseModel, Field
 
 from gmail_assets.asset_specs import AssetSpecs
-from gmail_assets.columns import column_schema
-from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
 from gmail_assets.failures import dagster_failures, skip_after_failure
+from gmail_assets.mailbox_runs import MailboxRuns, SyncChoices
+from gmail_assets.materializations import described, open_entry, result_metadata, size_metadata
 from gmail_assets.resources import ResourceKeys
 from gmail_assets.run_config import config_schema
 from gmail_assets.spark_engine import Preloaded, SparkEngine
@@ -26,15 +26,17 @@ from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.run import read_here, snapshot, sync
 from gmail_client.errors import ConfigurationError
 from gmail_client.printable import printable
-from gmail_client.spec import Spec, SpecTable
+from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 
 __all__ = [
+    "MailboxesConfig",
     "SyncConfig",
     "build_assets",
     "log_progress",
     "mail_step_name",
     "materialized",
+    "snapshot_step_name",
 ]
 
 _LOG_SECONDS = 60.0
@@ -58,6 +60,10 @@ class SyncConfig(BaseModel):
     allow_mass_delete: bool = Field(
         default=False,
         description="Continue where a reconciliation would delete more than a fifth of the mailbox's rows.",
+    )
+    mailboxes: list[str] = Field(
+        default_factory=list,
+        description="The mailboxes of a run over several without a partition; each has to be a partition.",
     )
     time_budget_minutes: float = Field(
         default=210.0,
@@ -85,6 +91,8 @@ def build_assets(
     engine: SparkEngine | None = None,
     resources: ResourceKeys | None = None,
     pool: str | None = None,
+    runs: MailboxRuns,
+    backfill_policy: dg.BackfillPolicy | None = None,
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Create one asset per table of the spec, and the external asset of the account upstream of them.
 
@@ -95,18 +103,35 @@ def build_assets(
         engine: If given, it reads first loads and snapshots.
         resources: Names of the resources.
         pool: The pool of the steps.
+        runs: Does the work of runs over several mailboxes.
+        backfill_policy: How backfills are split into runs.
     """
     resources = resources or ResourceKeys()
+    shared = _Shared(engine, resources, pool, runs, backfill_policy)
     changing = [entry for entry in spec.tables if CATALOGUE[entry.source_table].cursor]
     snapshots = [entry for entry in spec.tables if not CATALOGUE[entry.source_table].cursor]
-    assets = [
-        _snapshot(specs.tables[entry.source_table], entry, engine, resources, pool) for entry in snapshots
-    ]
+    assets = [_snapshot(specs.tables[entry.source_table], entry, shared) for entry in snapshots]
     if changing:
         name = mail_step_name(key_prefix)
         selected = [specs.tables[entry.source_table] for entry in changing]
-        assets.insert(0, _mail(name, selected, changing, specs.keys, engine, resources, pool))
+        assets.insert(0, _mail(name, selected, changing, specs.keys, shared))
     return [specs.account, *assets]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the steps have in common."""
+
+    engine: SparkEngine | None
+    resources: ResourceKeys
+    pool: str | None
+    runs: MailboxRuns
+    backfill_policy: dg.BackfillPolicy | None
+
+
+def snapshot_step_name(key: dg.AssetKey) -> str:
+    """Name of the step that reads a snapshot table."""
+    return _step_name(key.path)
 
 
 def _mail(
@@ -114,10 +139,10 @@ def _mail(
     specs: Sequence[dg.AssetSpec],
     entries: Sequence[SpecTable],
     keys: Mapping[str, dg.AssetKey],
-    engine: SparkEngine | None,
-    resources: ResourceKeys,
-    pool: str | None,
+    shared: _Shared,
 ) -> dg.AssetsDefinition:
+    engine, resources, runs = shared.engine, shared.resources, shared.runs
+
     @dg.multi_asset(
         name=name,
         specs=specs,
@@ -125,12 +150,22 @@ def _mail(
         description="Syncs messages and threads with one fetch; either can be selected alone.",
         config_schema=config_schema(SyncConfig),
         required_resource_keys=resources.required,
-        pool=pool,
+        pool=shared.pool,
+        backfill_policy=shared.backfill_policy,
     )
     def mail(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        config = SyncConfig.model_validate(context.op_execution_context.op_config)
+        deadline = time.monotonic() + config.time_budget_minutes * 60
+        mailboxes = runs.mailboxes(context, config.mailboxes)
+        if mailboxes is not None:
+            with dagster_failures(context):
+                replay_from = _history_id(config.replay_from)
+            chosen = {"reconcile": config.reconcile, "replay_from": replay_from}
+            chosen |= {"full_refresh": config.full_refresh, "allow_mass_delete": config.allow_mass_delete}
+            runs.do_work(context, name, mailboxes, SyncChoices(chosen, deadline))
+            return
         if skip_after_failure(context):
             return
-        config = SyncConfig.model_validate(context.op_execution_context.op_config)
         gmail, gmail_lake = resources.of_run(context.resources)
         selected = [entry for entry in entries if keys[entry.source_table] in context.selected_asset_keys]
         reporter = current_reporter()
@@ -153,7 +188,7 @@ def _mail(
                 reconcile=config.reconcile,
                 replay_from=_history_id(config.replay_from),
                 allow_mass_delete=config.allow_mass_delete,
-                deadline=time.monotonic() + config.time_budget_minutes * 60,
+                deadline=deadline,
                 progress=reporter.progress if reporter else log_progress(context),
                 upkeep=gmail_lake.upkeep(),
             )
@@ -163,7 +198,7 @@ def _mail(
         for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
             context.log.warning(printable(warning))
         for entry in selected:
-            yield _materialized(context, keys[entry.source_table], entry, results[entry.source_table], lake)
+            yield materialized(context, keys[entry.source_table], entry, results[entry.source_table], lake)
 
     return mail
 
@@ -197,23 +232,36 @@ def _history_id(text: str | None) -> int | None:
     return int(text)
 
 
-def _snapshot(
-    spec: dg.AssetSpec,
-    entry: SpecTable,
-    engine: SparkEngine | None,
-    resources: ResourceKeys,
-    pool: str | None,
-) -> dg.AssetsDefinition:
-    read = read_here if engine is None else engine.read
+class MailboxesConfig(BaseModel):
+    """Run config of the other steps."""
+
+    mailboxes: list[str] = Field(
+        default_factory=list,
+        description="The mailboxes of a run over several without a partition; each has to be a partition. Only the "
+        "first step of the run needs them.",
+    )
+
+
+def _snapshot(spec: dg.AssetSpec, entry: SpecTable, shared: _Shared) -> dg.AssetsDefinition:
+    resources, runs = shared.resources, shared.runs
+    read = read_here if shared.engine is None else shared.engine.read
+    name = snapshot_step_name(spec.key)
 
     @dg.multi_asset(
-        name=_step_name(spec.key.path),
+        name=name,
         specs=[spec],
         description=spec.description,
+        config_schema=config_schema(MailboxesConfig),
         required_resource_keys=resources.required,
-        pool=pool,
+        pool=shared.pool,
+        backfill_policy=shared.backfill_policy,
     )
     def read_snapshot(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        config = MailboxesConfig.model_validate(context.op_execution_context.op_config)
+        mailboxes = runs.mailboxes(context, config.mailboxes)
+        if mailboxes is not None:
+            runs.do_work(context, name, mailboxes)
+            return
         if skip_after_failure(context):
             return
         gmail, gmail_lake = resources.of_run(context.resources)
@@ -223,28 +271,19 @@ def _snapshot(
             result = snapshot(mailbox, lake, entry, read=read, upkeep=gmail_lake.upkeep())
         for warning in result.warnings:
             context.log.warning(printable(warning))
-        yield _materialized(context, spec.key, entry, result, lake)
+        yield materialized(context, spec.key, entry, result, lake)
 
     return read_snapshot
-
-
-def _materialized(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, entry: SpecTable, result: SyncResult, lake: Lake
-) -> dg.MaterializeResult[None]:
-    table = lake.table(entry.source_table, name=entry.table_name, keep_deleted=entry.deletes == "keep")
-    place = {"dagster/uri": lake.location(entry.table_name), "dagster/table_name": entry.table_name}
-    columns = column_schema(CATALOGUE[entry.source_table])
-    return materialized(context, key, table, {**place, "dagster/column_schema": columns}, result)
 
 
 def materialized(
     context: dg.AssetExecutionContext,
     key: dg.AssetKey,
-    table: LakeTable,
-    described: Mapping[str, Any],
+    entry: SpecTable | SpecView,
     result: SyncResult,
+    lake: Lake,
 ) -> dg.MaterializeResult[None]:
-    """The result for Dagster: `described` and the metadata of this run (docs/dagster.md lists the fields)."""
+    """The result of one table and mailbox for Dagster."""
     if not result.complete:
         context.log.warning(
             "The time budget ended this run; committed data is kept and the next run continues."
@@ -252,33 +291,9 @@ def materialized(
     reporter = current_reporter()
     if reporter:
         reporter.finished(result.table, result)
-    return dg.MaterializeResult(asset_key=key, metadata={**described, **_metadata(table, result)})
-
-
-def _metadata(table: LakeTable, result: SyncResult) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "dagster/row_count": table.count(),
-        "dagster/partition_row_count": result.rows_total,
-        "mailbox": result.address,
-        "sync_mode": result.mode,
-        "rows_written": result.rows_written,
-        "rows_updated": result.rows_updated,
-        "rows_deleted": result.rows_deleted,
-        "quota_units": result.units,
-        "api_calls": result.calls,
-        "bytes_received": result.bytes,
-        "bytes_in_lake": table.size(result.address),
-        "duration_seconds": round(result.seconds, 3),
-        "complete": result.complete,
-        "synced_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    metadata = {
+        **described(lake, entry),
+        **size_metadata(open_entry(lake, entry), result.address),
+        **result_metadata(result),
     }
-    if result.history_id is not None:
-        metadata["synced_through"] = str(result.history_id)
-    if result.upkeep:
-        metadata["maintenance"] = result.upkeep
-    if result.unfetched:
-        metadata["unfetched_messages"] = result.unfetched
-    if result.warnings:
-        # Plain text: a warning can quote the content of a message, which must not be rendered.
-        metadata["warnings"] = dg.MetadataValue.text(printable("\n".join(result.warnings)))
-    return metadata
+    return dg.MaterializeResult(asset_key=key, metadata=metadata)

@@ -4,10 +4,9 @@ They run after each sync and on demand, for one mailbox at a time. All of them t
 fetch no content. Differences that Gmail itself can cause are warnings, not errors.
 """
 
-# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -16,41 +15,22 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gmail_assets.check_outcomes import NOTHING_STORED, CheckSubject, Outcome
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.delta.registry import MailboxRegistry
-from gmail_assets.failures import dagster_failures
 from gmail_assets.operations.completeness import combine_findings, record_findings
-from gmail_assets.resources import ResourceKeys
 from gmail_client.client import Mailbox
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.labels import HIDDEN_LABELS
-from gmail_client.printable import printable
 from gmail_client.spec import SpecTable
 
-__all__ = ["DEFAULT_MAX_LAG", "NOTHING_STORED", "Outcome", "build_checks", "require_partition"]
+__all__ = ["DEFAULT_MAX_LAG", "SYNCED", "MailChecks"]
 
 DEFAULT_MAX_LAG = timedelta(hours=1)
 """Age of the oldest unsynced message at which `up_to_date` fails."""
 
 _MAX_EXAMPLES = 10
 _FULL_PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of a check: passed or not, a message, and numbers to plot.
-
-    `unexplained` counts, by table, rows that are too many or (negative) too few: the next sync reconciles such a table.
-    """
-
-    passed: bool
-    message: str
-    numbers: Mapping[str, int] = field(default_factory=dict)
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
-    unexplained: Mapping[str, int] = field(default_factory=dict)
-
-
-NOTHING_STORED = Outcome(False, "the table has no rows of this mailbox", severity=dg.AssetCheckSeverity.WARN)
 
 
 class CheckContext:
@@ -219,100 +199,71 @@ def _missing_from(values: pa.ChunkedArray, among: pa.ChunkedArray) -> list[str]:
     return missing
 
 
+def synced(data: CheckContext, table: str) -> Outcome:
+    """The last run that synced the mailbox succeeded; otherwise, why not and what to do."""
+    return Outcome(True, "synced")
+
+
+SYNCED = synced.__name__
+"""A run over several mailboxes reports the failure of one by this check."""
+
 Check = Callable[[CheckContext, str], Outcome]
 
 _CHECKS_OF_BOTH: tuple[Check, ...] = (primary_key_unique, row_count, up_to_date)
 _CHECKS_OF_MESSAGES: tuple[Check, ...] = (labels_known, threads_and_messages_agree)
 
 
-def build_checks(
-    name: str,
-    tables: Sequence[SpecTable],
-    keys: Mapping[str, dg.AssetKey],
-    partitions: dg.PartitionsDefinition[str],
-    *,
-    max_lag: timedelta = DEFAULT_MAX_LAG,
-    resources: ResourceKeys | None = None,
-    pool: str | None = None,
-) -> dg.AssetChecksDefinition:
-    """The checks of messages and threads, as one step.
+class MailChecks:
+    """The checks of messages and threads, for one mailbox at a time.
 
     Args:
-        name: Name of the step.
         tables: `messages` and `threads`, if they are in the spec.
         keys: Their asset keys, by Gmail name.
-        partitions: The mailboxes.
         max_lag: Age of the oldest unsynced message at which `up_to_date` fails.
-        resources: Names of the resources.
-        pool: The pool of the step.
+
+    Attributes:
+        functions: Table and function of each check.
     """
-    resources = resources or ResourceKeys()
-    by_key: dict[dg.AssetCheckKey, tuple[str, Check]] = {}
-    specs = []
-    for entry in tables:
-        table = entry.source_table
-        for check in (*_CHECKS_OF_BOTH, *(_CHECKS_OF_MESSAGES if table == "messages" else ())):
-            with warnings.catch_warnings():
-                # Dagster warns that partitioned checks are in preview. Without partitions, the result of one mailbox
-                # would replace that of another.
-                warnings.simplefilter("ignore")
-                spec = dg.AssetCheckSpec(
-                    check.__name__,
-                    asset=keys[table],
-                    description=" ".join((check.__doc__ or "").split()),
-                    partitions_def=partitions,
-                )
-            specs.append(spec)
-            by_key[spec.key] = (table, check)
 
-    @dg.multi_asset_check(
-        name=name,
-        specs=specs,
-        can_subset=True,
-        description="Consistency, completeness and lag.",
-        required_resource_keys=resources.required,
-        pool=pool,
-    )
-    def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        gmail, gmail_lake = resources.of_run(context.resources)
-        require_partition(context)
-        with dagster_failures(context):
-            mailbox = gmail.mailbox(context.partition_key)
-            lake = gmail_lake.lake()
-            statuses = partition_statuses(lake, mailbox.address, tables)
-            registry = MailboxRegistry(lake)
-            unfetched = {name: len(registry.unfetched(mailbox.address, name)) for name in statuses}
-            data = CheckContext(mailbox, statuses, max_lag, datetime.now(UTC), unfetched)
-            selected = sorted(context.selected_asset_check_keys)
-            outcomes = {key: _run_check(by_key[key][1], data, by_key[key][0]) for key in selected}
-            record_findings(statuses, combine_findings(outcome.unexplained for outcome in outcomes.values()))
-            for key, outcome in outcomes.items():
-                yield dg.AssetCheckResult(
-                    passed=outcome.passed,
-                    asset_key=key.asset_key,
-                    check_name=key.name,
-                    severity=outcome.severity,
-                    description=printable(outcome.message),
-                    metadata=dict(outcome.numbers),
-                )
+    description = "Consistency, completeness and lag."
 
-    return checks
+    def __init__(
+        self,
+        tables: Sequence[SpecTable],
+        keys: Mapping[str, dg.AssetKey],
+        max_lag: timedelta = DEFAULT_MAX_LAG,
+    ) -> None:
+        self._tables = list(tables)
+        self._max_lag = max_lag
+        first = keys[tables[0].source_table]
+        self.functions: dict[dg.AssetCheckKey, tuple[str, Check]] = {
+            dg.AssetCheckKey(first, SYNCED): (tables[0].source_table, synced)
+        }
+        self.functions |= {
+            dg.AssetCheckKey(keys[entry.source_table], check.__name__): (entry.source_table, check)
+            for entry in tables
+            for check in (
+                *_CHECKS_OF_BOTH,
+                *(_CHECKS_OF_MESSAGES if entry.source_table == "messages" else ()),
+            )
+        }
 
+    def evaluate(
+        self, subject: CheckSubject, selected: Iterable[dg.AssetCheckKey]
+    ) -> dict[dg.AssetCheckKey, Outcome]:
+        """Run checks; tables with missing or surplus rows are reconciled by their next sync.
 
-def require_partition(context: dg.AssetCheckExecutionContext) -> None:
-    """End a run of checks that has no partition key.
-
-    Raises:
-        dagster.Failure: It has none.
-    """
-    if not context.has_partition_key:
-        raise dg.Failure(
-            "The checks need a mailbox, and this run has no partition key.\n"
-            "Fix: materialize the asset for a mailbox, which also runs its checks; or launch the job of the checks "
-            "with the tag dagster/partition set to the mailbox.",
-            allow_retries=False,
-        )
-
-
-def _run_check(check: Check, data: CheckContext, table: str) -> Outcome:
-    return check(data, table) if table in data.statuses else NOTHING_STORED
+        Raises:
+            GmailError: A request failed, or the lake can't be read.
+        """
+        mailbox = subject.mailbox()
+        statuses = partition_statuses(subject.lake, mailbox.address, self._tables)
+        registry = MailboxRegistry(subject.lake)
+        unfetched = {name: len(registry.unfetched(mailbox.address, name)) for name in statuses}
+        data = CheckContext(mailbox, statuses, self._max_lag, datetime.now(UTC), unfetched)
+        outcomes = {}
+        for key in sorted(selected):
+            table, check = self.functions[key]
+            outcomes[key] = check(data, table) if table in statuses else NOTHING_STORED
+        record_findings(statuses, combine_findings(outcome.unexplained for outcome in outcomes.values()))
+        return outcomes

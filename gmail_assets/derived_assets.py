@@ -12,16 +12,15 @@ from pydantic import BaseModel, Field
 
 from gmail_assets.asset_specs import AssetSpecs
 from gmail_assets.assets import log_progress, materialized
-from gmail_assets.columns import column_schema
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.failures import dagster_failures, skip_after_failure
+from gmail_assets.mailbox_runs import MailboxRuns, SyncChoices
 from gmail_assets.resources import ResourceKeys
 from gmail_assets.run_config import config_schema
 from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.views import ViewSources, derive
 from gmail_client.printable import printable
 from gmail_client.spec import Spec
-from gmail_client.views import VIEWS
 
 __all__ = ["DeriveConfig", "build_derived_assets"]
 
@@ -29,6 +28,11 @@ __all__ = ["DeriveConfig", "build_derived_assets"]
 class DeriveConfig(BaseModel):
     """Run config of the step that computes the derived tables."""
 
+    mailboxes: list[str] = Field(
+        default_factory=list,
+        description="The mailboxes of a run over several without a partition; each has to be a partition. Only the "
+        "first step of the run needs them.",
+    )
     time_budget_minutes: float = Field(
         default=10.0,
         gt=0,
@@ -42,6 +46,8 @@ def build_derived_assets(
     specs: AssetSpecs,
     *,
     resources: ResourceKeys | None = None,
+    runs: MailboxRuns,
+    backfill_policy: dg.BackfillPolicy | None = None,
 ) -> dg.AssetsDefinition:
     """One asset for each derived table of the spec.
 
@@ -50,6 +56,8 @@ def build_derived_assets(
         spec: Which tables.
         specs: What Dagster shows of them.
         resources: Names of the resources.
+        runs: Does the work of runs over several mailboxes.
+        backfill_policy: How backfills are split into runs.
     """
     resources = resources or ResourceKeys()
     sources = ViewSources.of(spec)
@@ -62,11 +70,17 @@ def build_derived_assets(
         description="Computes the derived tables from messages and labels; updates only changed rows.",
         config_schema=config_schema(DeriveConfig),
         required_resource_keys={resources.lake},
+        backfill_policy=backfill_policy,
     )
     def views(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        config = DeriveConfig.model_validate(context.op_execution_context.op_config)
+        deadline = time.monotonic() + config.time_budget_minutes * 60
+        mailboxes = runs.mailboxes(context, config.mailboxes)
+        if mailboxes is not None:
+            runs.do_work(context, name, mailboxes, SyncChoices(deadline=deadline))
+            return
         if skip_after_failure(context):
             return
-        config = DeriveConfig.model_validate(context.op_execution_context.op_config)
         gmail_lake = getattr(context.resources, resources.lake)
         selected = [entry for entry in spec.views if keys[entry.source_table] in context.selected_asset_keys]
         reporter = current_reporter()
@@ -77,20 +91,14 @@ def build_derived_assets(
                 MailboxRegistry(lake).address_of(context.partition_key) or context.partition_key,
                 sources,
                 [entry.source_table for entry in selected],
-                deadline=time.monotonic() + config.time_budget_minutes * 60,
+                deadline=deadline,
                 progress=reporter.progress if reporter else log_progress(context),
                 upkeep=gmail_lake.upkeep(),
             )
         for entry in selected:
-            result, view = results[entry.source_table], VIEWS[entry.source_table]
+            result = results[entry.source_table]
             for warning in result.warnings:
                 context.log.warning(printable(warning))
-            described = {
-                "dagster/column_schema": column_schema(view),
-                "dagster/uri": lake.location(entry.table_name),
-                "dagster/table_name": entry.table_name,
-            }
-            table = lake.view(view, name=entry.table_name)
-            yield materialized(context, keys[view.name], table, described, result)
+            yield materialized(context, keys[entry.source_table], entry, result, lake)
 
     return views

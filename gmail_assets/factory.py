@@ -10,21 +10,25 @@ from typing import Any
 import dagster as dg
 
 from gmail_assets.asset_specs import DEFAULT_MAX_AGE, Translation, build_asset_specs
-from gmail_assets.assets import build_assets, mail_step_name
+from gmail_assets.assets import build_assets, mail_step_name, snapshot_step_name
 from gmail_assets.automation_settings import AutomationSettings
-from gmail_assets.checks import DEFAULT_MAX_LAG, build_checks
+from gmail_assets.check_outcomes import MailboxChecks
+from gmail_assets.check_steps import build_check_step
+from gmail_assets.checks import DEFAULT_MAX_LAG, MailChecks
 from gmail_assets.derived_assets import build_derived_assets
-from gmail_assets.derived_checks import build_derived_checks
+from gmail_assets.derived_checks import DerivedChecks
 from gmail_assets.inputs import TableInputs
 from gmail_assets.mailbox_partitions import MailboxPartitions
+from gmail_assets.mailbox_runs import MailboxRuns
 from gmail_assets.resources import GmailResource, LakeResource, ResourceKeys
+from gmail_assets.run_settings import RunSettings
 from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
-from gmail_assets.snapshot_checks import build_snapshot_checks
+from gmail_assets.snapshot_checks import SnapshotChecks
 from gmail_assets.spark_engine import SparkEngine
 from gmail_client.client import checked_mailbox_name
 from gmail_client.settings import Settings
-from gmail_client.spec import Spec
+from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 
 __all__ = ["gmail_definitions"]
@@ -49,6 +53,7 @@ def gmail_definitions(
     max_snapshot_age: timedelta = DEFAULT_MAX_AGE,
     pool: str | None = None,
     translation: Translation | None = None,
+    run_settings: RunSettings | None = None,
 ) -> dg.Definitions:
     """Assets, checks, jobs, schedule, sensor and resources.
 
@@ -68,6 +73,7 @@ def gmail_definitions(
             the group name.
         translation: Changes the spec of each asset: `lambda spec, table: spec.replace_attributes(...)`, where `table`
             is the name of the source table, or `account`.
+        run_settings: How runs over several mailboxes share their time. Default: configured by the environment.
 
     Returns:
         Definitions without an executor, to be merged with others (`dagster.Definitions.merge`).
@@ -94,10 +100,10 @@ def gmail_definitions(
     keys = specs.keys
     resources = ResourceKeys.of(group_name)
     pool = pool or group_name
-    changing = [keys[entry.source_table] for entry in tables.tables if CATALOGUE[entry.source_table].cursor]
-    snapshots = [
-        keys[entry.source_table] for entry in tables.tables if not CATALOGUE[entry.source_table].cursor
-    ]
+    mail = [entry for entry in tables.tables if CATALOGUE[entry.source_table].cursor]
+    read_whole = [entry for entry in tables.tables if not CATALOGUE[entry.source_table].cursor]
+    changing = [keys[entry.source_table] for entry in mail]
+    snapshots = [keys[entry.source_table] for entry in read_whole]
     derived = [keys[entry.source_table] for entry in tables.views]
 
     assets = dg.AssetSelection.assets
@@ -109,22 +115,49 @@ def gmail_definitions(
             "Runs all checks for the mailbox in the tag dagster/partition.",
         ),
     ]
-    mail = [entry for entry in tables.tables if CATALOGUE[entry.source_table].cursor]
+    mail_step, views_step = mail_step_name(prefix), "_".join([*prefix, "views"])
+    asset_steps: dict[str, Sequence[SpecTable | SpecView]] = {}
+    check_sets: dict[str, MailboxChecks] = {}
+    if mail:
+        asset_steps[mail_step] = mail
+        check_sets[f"{mail_step}_checks"] = MailChecks(mail, keys, max_lag)
+    for entry in read_whole:
+        asset_steps[snapshot_step_name(keys[entry.source_table])] = [entry]
+    if read_whole:
+        check_sets["_".join([*prefix, "snapshot_checks"])] = SnapshotChecks(
+            read_whole, keys, max_snapshot_age
+        )
+    if derived:
+        asset_steps[views_step] = tables.views
+        check_sets[f"{views_step}_checks"] = DerivedChecks(tables, keys)
+    engine = SparkEngine.chosen()
+    run_settings = run_settings or RunSettings()
+    runs = MailboxRuns(
+        tables,
+        keys,
+        partitions.definition,
+        asset_steps=asset_steps,
+        check_steps=check_sets,
+        resources=resources,
+        settings=run_settings,
+        engine=engine,
+    )
+    backfill_policy = dg.BackfillPolicy.multi_run(run_settings.mailboxes_per_run)
     schedules = []
     sensors = []
-    checks = []
-    if changing:
-        checks.append(
-            build_checks(
-                f"{mail_step_name(prefix)}_checks",
-                mail,
-                keys,
-                partitions.definition,
-                max_lag=max_lag,
-                resources=resources,
-                pool=pool,
-            )
+    checks = [
+        build_check_step(
+            name,
+            checked,
+            partitions.definition,
+            resources=resources,
+            pool=None if isinstance(checked, DerivedChecks) else pool,
+            uses_gmail=not isinstance(checked, DerivedChecks),
+            runs=runs,
         )
+        for name, checked in check_sets.items()
+    ]
+    if changing:
         jobs += [
             _job(
                 f"{group_name}_sync",
@@ -136,7 +169,7 @@ def gmail_definitions(
             change_sensor(
                 f"{group_name}_changes",
                 f"{group_name}_sync",
-                mail_step_name(prefix),
+                mail_step,
                 mail,
                 keys,
                 partitions,
@@ -149,17 +182,6 @@ def gmail_definitions(
             )
         )
     if snapshots:
-        checks.append(
-            build_snapshot_checks(
-                "_".join([*prefix, "snapshot_checks"]),
-                [entry for entry in tables.tables if not CATALOGUE[entry.source_table].cursor],
-                keys,
-                partitions.definition,
-                max_age=max_snapshot_age,
-                resources=resources,
-                pool=pool,
-            )
-        )
         jobs.append(
             _job(
                 f"{group_name}_snapshots",
@@ -181,15 +203,17 @@ def gmail_definitions(
         tables,
         specs,
         key_prefix=prefix,
-        engine=SparkEngine.chosen(),
+        engine=engine,
         resources=resources,
         pool=pool,
+        runs=runs,
+        backfill_policy=backfill_policy,
     )
     if derived:
-        step = "_".join([*prefix, "views"])
-        built.append(build_derived_assets(step, tables, specs, resources=resources))
-        checks.append(
-            build_derived_checks(f"{step}_checks", tables, keys, partitions.definition, resources=resources)
+        built.append(
+            build_derived_assets(
+                views_step, tables, specs, resources=resources, runs=runs, backfill_policy=backfill_policy
+            )
         )
     return dg.Definitions(
         assets=built,

@@ -22,7 +22,14 @@ from gmail_client.errors import (
     OptionError,
 )
 
-__all__ = ["ERROR_KEY", "MAX_RETRIES", "StepContext", "dagster_failures", "skip_after_failure"]
+__all__ = [
+    "ERROR_KEY",
+    "MAX_RETRIES",
+    "StepContext",
+    "concerns_whole_mailbox",
+    "dagster_failures",
+    "skip_after_failure",
+]
 
 ERROR_KEY = "gmail/error"
 """Metadata key of a failed step: class name of the error that caused it."""
@@ -77,7 +84,7 @@ def _converted(error: GmailError, context: StepContext) -> dg.Failure | dg.Retry
         return dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=wait)
     return dg.Failure(
         description=str(error),
-        metadata={ERROR_KEY: type(error).__name__, _MAILBOX_KEY: _concerns_whole_mailbox(error)},
+        metadata={ERROR_KEY: type(error).__name__, _MAILBOX_KEY: concerns_whole_mailbox(error)},
         allow_retries=False,
     )
 
@@ -97,7 +104,8 @@ def skip_after_failure(context: dg.AssetExecutionContext) -> bool:
     return False
 
 
-def _concerns_whole_mailbox(error: GmailError) -> bool:
+def concerns_whole_mailbox(error: GmailError) -> bool:
+    """Whether the error concerns all tables of the mailbox."""
     return isinstance(error, _WHOLE_MAILBOX) and not isinstance(error, OptionError)
 
 

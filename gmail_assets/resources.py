@@ -12,7 +12,7 @@ code or read from the environment, for which Dagster has no config.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ import dagster as dg
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep
+from gmail_assets.run_settings import RunSettings
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.errors import ConfigurationError
+from gmail_client.http.sessions import new_session
 from gmail_client.settings import Settings
 
 __all__ = ["GmailAccess", "GmailResource", "LakeLocation", "LakeResource", "ResourceKeys"]
@@ -32,10 +34,23 @@ Text = str | dg.EnvVar | None
 _MOST_WORKERS = 20
 
 
+_WORKERS_OF_MANY = 2
+"""Concurrent requests of a mailbox among several: with two, its limit per minute binds, and memory is bounded."""
+
+
 @lru_cache(maxsize=8)
 def _client(settings: Settings, workers: int) -> GmailClient:
     """One client per set of settings and process: sensor ticks share its tokens, connections and rate limiters."""
     return GmailClient.from_settings(settings, workers=workers)
+
+
+@lru_cache(maxsize=8)
+def _client_of_many(settings: Settings, workers: int, jobs: int, retry_seconds: float) -> GmailClient:
+    """The client of runs over several mailboxes."""
+    connections = jobs * workers
+    return GmailClient.from_settings(
+        settings, workers=workers, session=partial(new_session, connections), retry_seconds=retry_seconds
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -94,6 +109,15 @@ class GmailAccess:
             ConfigurationError: Credentials are missing or contradict each other, or a setting is invalid.
         """
         return _client(self.settings(), self.workers)
+
+    def client_of_many(self, run: RunSettings) -> GmailClient:
+        """The client for runs over several mailboxes, which share its limit per project.
+
+        Raises:
+            ConfigurationError: See `client`.
+        """
+        workers = min(self.workers, _WORKERS_OF_MANY)
+        return _client_of_many(self.settings(), workers, run.jobs, run.retry_seconds)
 
     def __repr__(self) -> str:
         given = [entry.name for entry in fields(self) if getattr(self, entry.name) is not None]
@@ -162,6 +186,14 @@ class GmailResource(dg.ConfigurableResource[GmailClient]):
             ConfigurationError: Credentials are missing or contradict each other, or a setting is invalid.
         """
         return self.access.client()
+
+    def client_of_many(self, run: RunSettings) -> GmailClient:
+        """The client for runs over several mailboxes.
+
+        Raises:
+            ConfigurationError: See `client`.
+        """
+        return self.access.client_of_many(run)
 
     def mailbox(self, name: str) -> Mailbox:
         """One mailbox, by its partition key: an address, or `me`."""

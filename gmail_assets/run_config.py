@@ -21,15 +21,16 @@ def config_schema(model: type[BaseModel]) -> dict[str, dg.Field]:
     """The fields of a model of plain values, each with its default and description.
 
     Raises:
-        dagster.DagsterInvalidConfigDefinitionError: A field of another type than bool, int, float, str or one of
-            them or None.
+        dagster.DagsterInvalidConfigDefinitionError: A field of another type than bool, int, float, str, one of them
+            or None, or a list of texts.
     """
     schema = {}
     for name, field in model.model_fields.items():
-        kinds = set(get_args(field.annotation)) or {field.annotation}
+        texts = field.annotation == list[str]
+        kinds = {str} if texts else set(get_args(field.annotation)) or {field.annotation}
         (kind,) = kinds - {NoneType}
-        config: Any = dg.Noneable(kind) if NoneType in kinds else kind
-        required = field.default is PydanticUndefined
-        default = {} if required else {"default_value": field.default}
+        config: Any = dg.Noneable(kind) if NoneType in kinds else [kind] if texts else kind
+        required = field.default is PydanticUndefined and field.default_factory is None
+        default = {} if required else {"default_value": field.get_default(call_default_factory=True)}
         schema[name] = dg.Field(config, description=field.description, is_required=required, **default)
     return schema

@@ -3,24 +3,22 @@
 All of them together cost about ten quota units.
 """
 
-# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from gmail_assets.asset_specs import DEFAULT_MAX_AGE
-from gmail_assets.checks import NOTHING_STORED, Outcome, require_partition
-from gmail_assets.failures import dagster_failures
+from gmail_assets.check_outcomes import NOTHING_STORED, CheckSubject, Outcome
 from gmail_assets.operations.snapshot_drift import gmail_keys, stored_keys
-from gmail_assets.resources import ResourceKeys
 from gmail_client.client import Mailbox
 from gmail_client.minimize import ContentPolicy
 from gmail_client.spec import SpecTable
 
-__all__ = ["build_snapshot_checks"]
+__all__ = ["SnapshotChecks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,96 +80,59 @@ def recently_read(snapshot: Snapshot) -> Outcome:
 _CHECKS: tuple[Callable[[Snapshot], Outcome], ...] = (primary_key_unique, matches_gmail, recently_read)
 
 
-def build_snapshot_checks(
-    name: str,
-    tables: Sequence[SpecTable],
-    keys: Mapping[str, dg.AssetKey],
-    partitions: dg.PartitionsDefinition[str],
-    *,
-    max_age: timedelta = DEFAULT_MAX_AGE,
-    resources: ResourceKeys | None = None,
-    pool: str | None = None,
-) -> dg.AssetChecksDefinition:
-    """The checks of the snapshot tables, as one step.
+class SnapshotChecks:
+    """The checks of the snapshot tables, for one mailbox at a time.
 
     Args:
-        name: Name of the step.
         tables: The snapshot tables of the spec.
         keys: Their asset keys, by source table.
-        partitions: The mailboxes.
         max_age: Age of a snapshot at which `recently_read` fails.
-        resources: Names of the resources.
-        pool: The pool of the step.
+
+    Attributes:
+        functions: Table and function of each check.
     """
-    resources = resources or ResourceKeys()
-    functions: dict[dg.AssetCheckKey, tuple[SpecTable, Callable[[Snapshot], Outcome]]] = {}
-    for entry in tables:
-        for function in _CHECKS:
-            functions[dg.AssetCheckKey(keys[entry.source_table], function.__name__)] = (entry, function)
 
-    @dg.multi_asset_check(
-        name=name,
-        specs=[_spec(key, function, partitions) for key, (_, function) in functions.items()],
-        can_subset=True,
-        description="Unique keys, agreement with the mailbox, time of the last read.",
-        required_resource_keys=resources.required,
-        pool=pool,
-    )
-    def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        gmail, gmail_lake = resources.of_run(context.resources)
-        require_partition(context)
+    description = "Unique keys, agreement with the mailbox, time of the last read."
+
+    def __init__(
+        self,
+        tables: Sequence[SpecTable],
+        keys: Mapping[str, dg.AssetKey],
+        max_age: timedelta = DEFAULT_MAX_AGE,
+    ) -> None:
+        self._max_age = max_age
+        self.functions: dict[dg.AssetCheckKey, tuple[SpecTable, Callable[[Snapshot], Outcome]]] = {
+            dg.AssetCheckKey(keys[entry.source_table], function.__name__): (entry, function)
+            for entry in tables
+            for function in _CHECKS
+        }
+
+    def evaluate(
+        self, subject: CheckSubject, selected: Iterable[dg.AssetCheckKey]
+    ) -> dict[dg.AssetCheckKey, Outcome]:
+        """Run checks.
+
+        Raises:
+            GmailError: A request failed, or the lake can't be read.
+        """
+        mailbox = subject.mailbox()
         snapshots: dict[str, Snapshot | None] = {}
-        with dagster_failures(context):
-            mailbox, lake = gmail.mailbox(context.partition_key), gmail_lake.lake()
-            for key in sorted(context.selected_asset_check_keys):
-                entry, function = functions[key]
-                if entry.source_table not in snapshots:
-                    stored = stored_keys(lake, mailbox.address, entry)
-                    last_read = _last_materialization(context, key.asset_key)
-                    snapshots[entry.source_table] = (
-                        Snapshot(
-                            entry.source_table,
-                            mailbox,
-                            stored,
-                            last_read,
-                            max_age,
-                            datetime.now(UTC),
-                            entry.options.policy,
-                        )
-                        if stored is not None
-                        else None
+        outcomes = {}
+        for key in sorted(selected):
+            entry, function = self.functions[key]
+            if entry.source_table not in snapshots:
+                stored = stored_keys(subject.lake, mailbox.address, entry)
+                snapshots[entry.source_table] = None
+                if stored is not None:
+                    snapshots[entry.source_table] = Snapshot(
+                        entry.source_table,
+                        mailbox,
+                        stored,
+                        subject.last_read(key.asset_key),
+                        self._max_age,
+                        datetime.now(UTC),
+                        entry.options.policy,
                     )
-                snapshot = snapshots[entry.source_table]
-                outcome = NOTHING_STORED if snapshot is None else function(snapshot)
-                yield dg.AssetCheckResult(
-                    passed=outcome.passed,
-                    asset_key=key.asset_key,
-                    check_name=key.name,
-                    severity=outcome.severity,
-                    description=outcome.message,
-                    metadata=dict(outcome.numbers),
-                )
-
-    return checks
-
-
-def _spec(
-    key: dg.AssetCheckKey,
-    function: Callable[[Snapshot], Outcome],
-    partitions: dg.PartitionsDefinition[str],
-) -> dg.AssetCheckSpec:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # partitioned checks are in preview
-        return dg.AssetCheckSpec(
-            key.name,
-            asset=key.asset_key,
-            description=" ".join((function.__doc__ or "").split()),
-            partitions_def=partitions,
-        )
-
-
-def _last_materialization(context: dg.AssetCheckExecutionContext, key: dg.AssetKey) -> datetime | None:
-    records = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(key, asset_partitions=[context.partition_key]), limit=1
-    ).records
-    return datetime.fromtimestamp(records[0].timestamp, UTC) if records else None
+            snapshot = snapshots[entry.source_table]
+            outcomes[key] = NOTHING_STORED if snapshot is None else function(snapshot)
+        return outcomes

@@ -7,7 +7,7 @@ terminal, only the lines of finished tables are written.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -103,17 +103,38 @@ class SyncDisplay:
 
     def finished(self, table: str, result: SyncResult) -> None:
         """Write the line of a finished table (`Reporter.finished`)."""
-        counts = {"new": result.rows_written, "changed": result.rows_updated, "deleted": result.rows_deleted}
-        changes = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "no changes"
         if self._lines:
-            self._print(f"  {table:<21} {result.rows_total:>10,} rows   {changes}")
+            self._print(f"  {table:<21} {result.rows_total:>10,} rows   {_changes([result])}")
         for warning in result.warnings:
             text = warning.splitlines()[0]
             self._print(text if text.startswith(table) else f"{table}: {text}", style="yellow")
 
+    def mailbox_finished(
+        self, mailbox: str, results: Mapping[str, SyncResult], error: Exception | None
+    ) -> None:
+        """Write the line of a finished mailbox (`Reporter.mailbox_finished`)."""
+        rows = sum(result.rows_total for result in results.values())
+        if self._lines:
+            outcome = "failed" if error is not None else _changes(results.values())
+            self._print(f"{mailbox:<40} {rows:>10,} rows   {outcome}", style="red" if error else "")
+        for table, result in results.items():
+            for warning in result.warnings:
+                self._print(f"{mailbox}: {table}: {warning.splitlines()[0]}", style="yellow")
+
     def _print(self, line: str, style: str = "") -> None:
         if not self._quiet:
             self._live.console.print(Text(printable_line(line), style=style), soft_wrap=True)
+
+
+def _changes(results: Iterable[SyncResult]) -> str:
+    """New, changed and deleted rows, for example `3 new, 1 deleted`."""
+    found = list(results)
+    counts = {
+        "new": sum(result.rows_written for result in found),
+        "changed": sum(result.rows_updated for result in found),
+        "deleted": sum(result.rows_deleted for result in found),
+    }
+    return ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "no changes"
 
 
 def terminal_console(stream: TextIO) -> Console:

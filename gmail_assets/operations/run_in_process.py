@@ -1,6 +1,6 @@
-"""Run the Dagster assets in this process, without a server: one run per mailbox.
+"""Run the Dagster assets in this process, without a server: one run for one mailbox, or for several at once.
 
-`Runner.run_mailbox` materializes tables of one mailbox and returns the result of each. The runs are recorded in the
+`Runner.run_mailboxes` materializes tables of mailboxes and returns the result of each. The runs are recorded in the
 Dagster instance that DAGSTER_HOME names; without it, in memory.
 """
 
@@ -20,6 +20,9 @@ from gmail_assets.factory import gmail_definitions
 from gmail_assets.failures import ERROR_KEY
 from gmail_assets.operations.dagster_instance import dagster_instance
 from gmail_assets.operations.interrupts import watching_for_interrupts
+from gmail_assets.run_settings import RunSettings
+from gmail_assets.syncing.progress import Reporter, current_reporter, reporting
+from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_client.options import TableOptions
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec, SpecTable
@@ -29,6 +32,7 @@ from gmail_client.views import VIEWS
 __all__ = ["CheckResult", "RunResult", "Runner", "StepFailure"]
 
 _KEY_PREFIX = ["gmail"]
+_EVENTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
 _SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
@@ -84,17 +88,25 @@ class Runner:
     Args:
         spec: Tables and their options. None: GMAIL_SPEC, else all ten tables.
         filters: Table options by name (`q`, `labelIds`) that override those of `messages` and `threads`.
+        run_settings: How several mailboxes share a run. None: configured by the environment.
 
     Raises:
         ConfigurationError: The spec or a setting is invalid.
     """
 
-    def __init__(self, spec: Spec | None = None, *, filters: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        spec: Spec | None = None,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        run_settings: RunSettings | None = None,
+    ) -> None:
         settings = Settings()
         self.spec = spec if spec is not None else Spec.load(settings.spec)
         self.spec.require_each_once()
         self.mailboxes = settings.mailbox_names
         self._filters = dict(filters or {})
+        self._run_settings = run_settings
 
     def tables(self, names: Sequence[str]) -> list[str]:
         """The named tables, or all of the spec, in catalogue order, derived tables last.
@@ -108,6 +120,13 @@ class Runner:
         in_spec = [entry.source_table for entry in self.spec.entries]
         return [name for name in (*CATALOGUE, *VIEWS) if name in (names or in_spec)]
 
+    def run_mailbox(
+        self, mailbox: str, tables: Sequence[str], *, mail_config: Mapping[str, Any] | None = None
+    ) -> RunResult:
+        """Materialize tables of one mailbox; see `run_mailboxes`."""
+        (run,) = self.run_mailboxes([mailbox], tables, mail_config=mail_config)
+        return run
+
     def _spec_with(self, tables: Sequence[str]) -> Spec:
         """The spec, extended by the named tables that it lacks, with the filters applied."""
         spec = _with_tables(self.spec, tables)
@@ -120,40 +139,66 @@ class Runner:
         parsed = TableOptions.parse(entry.source_table, {**options, **self._filters})
         return entry.model_copy(update={"options": parsed})
 
-    def run_mailbox(
-        self, mailbox: str, tables: Sequence[str], *, mail_config: Mapping[str, Any] | None = None
-    ) -> RunResult:
-        """Materialize tables of one mailbox.
+    def run_mailboxes(
+        self, mailboxes: Sequence[str], tables: Sequence[str], *, mail_config: Mapping[str, Any] | None = None
+    ) -> list[RunResult]:
+        """Materialize tables of mailboxes, in one run.
 
         Args:
-            mailbox: An address or `me`; it does not have to be configured.
+            mailboxes: Addresses, or `me`; they do not have to be configured.
             tables: Names of tables. A table that is not in the spec has default options.
             mail_config: Run config of the step that syncs messages and threads (`SyncConfig`).
+
+        Returns:
+            A result for each mailbox, in this order.
         """
         spec = self._spec_with(tables)
-        definitions = gmail_definitions(spec=spec, key_prefix=_KEY_PREFIX, mailboxes=[mailbox])
+        definitions = gmail_definitions(
+            spec=spec, key_prefix=_KEY_PREFIX, mailboxes=list(mailboxes), run_settings=self._run_settings
+        )
         keys = asset_keys(spec, _KEY_PREFIX)
         by_key = {key: name for name, key in keys.items()}
+        several = len(mailboxes) > 1
+        partitions: dict[str, Any] = {"partition_key": mailboxes[0]}
+        if several:
+            ends = {"start": mailboxes[0], "end": mailboxes[-1]}
+            partitions = {
+                "tags": {f"dagster/asset_partition_range_{end}": name for end, name in ends.items()}
+            }
         run_config: dict[str, Any] = {"loggers": _SILENT}
         if any(name in CHANGE_TABLES for name in tables) and mail_config:
             run_config["ops"] = {mail_step_name(_KEY_PREFIX): {"config": dict(mail_config)}}
-        with _instance() as instance, watching_for_interrupts() as interrupted:
+        reporter = _FailureCollector(current_reporter())
+        with _instance() as instance, watching_for_interrupts() as interrupted, reporting(reporter):
             result = definitions.resolve_job_def("gmail_all").execute_in_process(
-                partition_key=mailbox,
+                **partitions,
                 asset_selection=[keys[name] for name in tables],
                 instance=instance,
                 run_config=run_config,
                 raise_on_error=False,
             )
-            run = RunResult(mailbox, result.run_id, interrupted=interrupted())
-        for event in result.get_asset_materialization_events():
-            if event.asset_key is not None:
-                run.tables[by_key[event.asset_key]] = {
+            # Not those of `result`: it lacks what a step logged before it failed.
+            events = [
+                entry.dagster_event
+                for entry in instance.all_logs(result.run_id, of_type=_EVENTS)
+                if entry.dagster_event is not None
+            ]
+            runs = {name: RunResult(name, result.run_id, interrupted=interrupted()) for name in mailboxes}
+        for event in events:
+            partition = event.partition
+            if event.is_step_materialization and event.asset_key is not None and partition is not None:
+                runs[partition].tables[by_key[event.asset_key]] = {
                     name: value.value
                     for name, value in event.materialization.metadata.items()
                     if isinstance(value.value, str | int | float)
                 }
-        for evaluation in result.get_asset_check_evaluations():
+        for event in events:
+            if event.is_step_materialization:
+                continue
+            evaluation = event.asset_check_evaluation_data
+            run = runs[evaluation.partition or mailboxes[0]]
+            if ERROR_KEY in evaluation.metadata:
+                continue  # the reporter knows it as well
             run.checks.append(
                 CheckResult(
                     by_key[evaluation.asset_key],
@@ -162,16 +207,31 @@ class Runner:
                     evaluation.description or "",
                 )
             )
-        for event in result.all_events:
-            if event.is_step_failure and event.step_key is not None:
-                failure = _failure(event)
-                run.interrupted = run.interrupted or failure.error == "DagsterExecutionInterruptedError"
-                run.failures[_step_text(event.step_key)] = failure
-        if not result.success and not run.failures:
-            run.failures["run"] = StepFailure("Error", _run_failure(result))
-        failed = {table for step in run.failures for table in step.split(", ")}
-        run.skipped = [name for name in tables if name not in run.tables and name not in failed]
-        return run
+        failures = _failures(result)
+        for run in runs.values():
+            run.interrupted = run.interrupted or any(
+                failure.error == "DagsterExecutionInterruptedError" for failure in failures.values()
+            )
+            error = reporter.errors.get(run.mailbox)
+            if error is not None:
+                run.failures["mailbox"] = StepFailure(type(error).__name__, str(error))
+            elif not reporter.errors:
+                run.failures |= failures
+            failed = {table for step in run.failures for table in step.split(", ")}
+            run.skipped = [name for name in tables if name not in run.tables and name not in failed]
+        return list(runs.values())
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> dict[str, StepFailure]:
+    """The failed steps of a run."""
+    failures = {
+        _step_text(event.step_key): _failure(event)
+        for event in result.all_events
+        if event.is_step_failure and event.step_key is not None
+    }
+    if not result.success and not failures:
+        failures["run"] = StepFailure("Error", _run_failure(result))
+    return failures
 
 
 def _with_tables(spec: Spec, names: Sequence[str]) -> Spec:
@@ -185,6 +245,37 @@ def _with_tables(spec: Spec, names: Sequence[str]) -> Spec:
             "views": (*spec.views, *(entry for entry in default.views if entry.source_table in needed)),
         }
     )
+
+
+class _FailureCollector:
+    """A `Reporter` that keeps the errors of mailboxes and passes everything on.
+
+    Args:
+        reporter: The reporter of the caller, if any.
+    """
+
+    def __init__(self, reporter: Reporter | None) -> None:
+        self._reporter = reporter
+        self.errors: dict[str, Exception] = {}
+
+    def progress(self, progress: Progress) -> None:
+        """See `Reporter`."""
+        if self._reporter is not None:
+            self._reporter.progress(progress)
+
+    def finished(self, table: str, result: SyncResult) -> None:
+        """See `Reporter`."""
+        if self._reporter is not None:
+            self._reporter.finished(table, result)
+
+    def mailbox_finished(
+        self, mailbox: str, results: Mapping[str, SyncResult], error: Exception | None
+    ) -> None:
+        """See `Reporter`."""
+        if error is not None:
+            self.errors[mailbox] = error
+        if self._reporter is not None:
+            self._reporter.mailbox_finished(mailbox, results, error)
 
 
 @contextmanager

@@ -115,9 +115,7 @@ class _Run(Generic[T]):
         else:
             self._on_done(outcome)
 
-    def _round(
-        self, waiting: deque[MailboxOutcome[T]], finish: Callable[[MailboxOutcome[T]], None]
-    ) -> None:
+    def _round(self, waiting: deque[MailboxOutcome[T]], finish: Callable[[MailboxOutcome[T]], None]) -> None:
         running = 0
         while running or waiting:
             while waiting and running < self._jobs and not self.stop.is_set():

@@ -6,7 +6,7 @@ In a headless run the assets and the terminal share one process, but Dagster cal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
@@ -26,6 +26,12 @@ class Reporter(Protocol):
 
     def finished(self, table: str, result: SyncResult) -> None:
         """One table is done."""
+        ...
+
+    def mailbox_finished(
+        self, mailbox: str, results: Mapping[str, SyncResult], error: Exception | None
+    ) -> None:
+        """One mailbox of a run over several is done."""
         ...
 
 

@@ -47,6 +47,11 @@ __all__ = ["sync"]
     is_flag=True,
     help="Allow a reconciliation to delete more than a fifth of the rows.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="Mailboxes that are synced at once. Default: GMAIL_JOBS, else 32.",
+)
 @output_options
 def sync(
     tables: tuple[str, ...],
@@ -56,6 +61,7 @@ def sync(
     start_date: str | None,
     full_refresh: bool,
     allow_mass_delete: bool,
+    jobs: int | None,
     out: Output,
 ) -> int:
     """Load or update tables.
@@ -73,29 +79,25 @@ def sync(
     """
     from gmail_assets.cli.display import SyncDisplay, terminal_console
     from gmail_assets.operations.run_in_process import Runner
+    from gmail_assets.run_settings import RunSettings
     from gmail_assets.syncing.progress import reporting
 
     filters = _filters(q, labels, start_date)
-    runner = Runner(filters=filters)
+    runner = Runner(filters=filters, run_settings=RunSettings(**({} if jobs is None else {"jobs": jobs})))
     selected = runner.tables(tables)
     if filters and not any(table in ("messages", "threads") for table in selected):
         raise click.UsageError("--q, --label and --start-date apply to messages and threads only.")
-    runs = []
+    names = list(dict.fromkeys(mailboxes or runner.mailboxes))
     with SyncDisplay(terminal_console(sys.stderr), quiet=out.quiet) as display, reporting(display):
-        for mailbox in mailboxes or runner.mailboxes:
-            display.start_mailbox(mailbox)
-            runs.append(
-                runner.run_mailbox(
-                    mailbox,
-                    selected,
-                    mail_config={
-                        "full_refresh": full_refresh,
-                        "allow_mass_delete": allow_mass_delete,
-                    },
-                )
-            )
-            if runs[-1].interrupted:
-                break
+        if len(names) == 1:
+            display.start_mailbox(names[0])
+        else:
+            display.start(f"{len(names):,} mailboxes: connecting to Gmail")
+        runs = runner.run_mailboxes(
+            names,
+            selected,
+            mail_config={"full_refresh": full_refresh, "allow_mass_delete": allow_mass_delete},
+        )
     code = _exit_code(runs)
     for run in runs:
         _print_failures(run)

@@ -1,0 +1,97 @@
+"""What all asset checks share: their result (`Outcome`), their mailbox (`CheckSubject`), their interface."""
+
+# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Protocol
+
+import dagster as dg
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.registry import MailboxRegistry
+from gmail_client.client import Mailbox
+from gmail_client.printable import printable
+
+__all__ = ["NOTHING_STORED", "CheckSubject", "MailboxChecks", "Outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of a check: passed or not, a message, and numbers to plot.
+
+    `unexplained` counts, by table, rows that are too many or (negative) too few: the next sync reconciles such a table.
+    """
+
+    passed: bool
+    message: str
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+    unexplained: Mapping[str, int] = field(default_factory=dict)
+
+    def as_dagster(self) -> dict[str, Any]:
+        """The arguments that `AssetCheckResult` and `AssetCheckEvaluation` share."""
+        return {
+            "passed": self.passed,
+            "severity": self.severity,
+            "description": printable(self.message),
+            "metadata": dict(self.numbers),
+        }
+
+
+NOTHING_STORED = Outcome(False, "the table has no rows of this mailbox", severity=dg.AssetCheckSeverity.WARN)
+
+
+@dataclass
+class CheckSubject:
+    """The mailbox whose tables are checked.
+
+    Attributes:
+        name: Its partition key.
+        lake: The lake.
+        open_mailbox: Opens a mailbox by its partition key.
+        last_read: Returns the time of an asset's last materialization for this mailbox; None if there is none.
+    """
+
+    name: str
+    lake: Lake
+    open_mailbox: Callable[[str], Mailbox]
+    last_read: Callable[[dg.AssetKey], datetime | None]
+
+    def mailbox(self) -> Mailbox:
+        """The mailbox in Gmail.
+
+        Raises:
+            GmailError: It can't be read.
+        """
+        return self.open_mailbox(self.name)
+
+    @cached_property
+    def stored_address(self) -> str:
+        """Its address, as far as the lake knows it."""
+        return MailboxRegistry(self.lake).address_of(self.name) or self.name
+
+
+class MailboxChecks(Protocol):
+    """Checks of some tables, for one mailbox at a time."""
+
+    @property
+    def description(self) -> str:
+        """What they check."""
+        ...
+
+    @property
+    def functions(self) -> Mapping[dg.AssetCheckKey, tuple[Any, Callable[..., Outcome]]]:
+        """What is checked, and the function that checks it; its docstring describes the check."""
+        ...
+
+    def evaluate(
+        self, subject: CheckSubject, selected: Iterable[dg.AssetCheckKey]
+    ) -> dict[dg.AssetCheckKey, Outcome]:
+        """Run the selected checks.
+
+        Raises:
+            GmailError: A request failed, or the lake can't be read.
+        """
+        ...

@@ -1,0 +1,218 @@
+"""What a run over several mailboxes does for one of them: `MailboxWork`, by a `WorkPlan` that all share."""
+
+# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from gmail_assets.check_outcomes import CheckSubject, MailboxChecks, Outcome
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.maintenance import Upkeep
+from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.failures import concerns_whole_mailbox
+from gmail_assets.spark_engine import Preloaded, SparkEngine
+from gmail_assets.syncing.results import Progress, SyncResult
+from gmail_assets.syncing.run import read_here, snapshot, sync
+from gmail_assets.syncing.stopping import StopGroup
+from gmail_assets.views import ViewSources, derive
+from gmail_client.client import Mailbox
+from gmail_client.errors import GmailError
+from gmail_client.spec import Spec, SpecTable, SpecView
+from gmail_client.tables import CATALOGUE
+
+__all__ = ["MailboxWork", "OutOfTimeError", "SyncChoices", "WorkPlan"]
+
+
+class OutOfTimeError(GmailError):
+    """The run ended before the mailbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncChoices:
+    """How messages and threads are synced, and until when.
+
+    Attributes:
+        arguments: Further arguments of `gmail_assets.syncing.sync`.
+        deadline: `time.monotonic()` at which to stop cleanly.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    deadline: float | None = None
+
+
+@dataclass
+class WorkPlan:
+    """What a run does for each of its mailboxes.
+
+    Attributes:
+        spec: All tables of the definitions.
+        keys: Their asset keys, by source table.
+        entries: The tables of the run, by source table.
+        checks: The checks of the run.
+        choices: How messages and threads are synced.
+        lake: The lake.
+        upkeep: When small files are compacted and old ones removed.
+        engine: If given, it reads first loads and snapshots.
+        open_mailbox: Opens a mailbox by its partition key.
+        last_read: Returns the time of an asset's last materialization for a mailbox.
+        stop: Stops the work on all mailboxes.
+        progress: Progress of the mailboxes that are worked on.
+    """
+
+    spec: Spec
+    keys: Mapping[str, dg.AssetKey]
+    entries: Mapping[str, SpecTable | SpecView]
+    checks: Sequence[tuple[MailboxChecks, Sequence[dg.AssetCheckKey]]]
+    choices: SyncChoices
+    lake: Lake
+    upkeep: Upkeep
+    engine: SparkEngine | None
+    open_mailbox: Callable[[str], Mailbox]
+    last_read: Callable[[dg.AssetKey, str], datetime | None]
+    stop: StopGroup = field(default_factory=StopGroup)
+    progress: dict[str, Progress] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        read = [entry for entry in self.entries.values() if isinstance(entry, SpecTable)]
+        self.mail = [entry for entry in read if CATALOGUE[entry.source_table].cursor]
+        self.snapshots = [entry for entry in read if not CATALOGUE[entry.source_table].cursor]
+        self.views = [entry for entry in self.entries.values() if isinstance(entry, SpecView)]
+        self.pipeline = [entry for entry in self.spec.tables if CATALOGUE[entry.source_table].cursor]
+        self.sources = ViewSources.of(self.spec)
+        self._spark = threading.Lock()
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether no further mailbox should begin."""
+        deadline = self.choices.deadline
+        return deadline is not None and time.monotonic() >= deadline
+
+    @contextmanager
+    def one_spark_job(self) -> Iterator[None]:
+        """Within the block, no other mailbox uses Spark."""
+        with self._spark if self.engine is not None else nullcontext():
+            yield
+
+
+class MailboxWork:
+    """What a run does for one mailbox. A second attempt does what the first has left undone."""
+
+    def __init__(self, plan: WorkPlan, name: str) -> None:
+        self._plan = plan
+        self._name = name
+        self.results: dict[str, SyncResult] = {}
+        self.outcomes: dict[dg.AssetCheckKey, Outcome] = {}
+
+    def run(self) -> None:
+        """Do it, in this thread.
+
+        Raises:
+            GmailError: Why it is not complete.
+        """
+        plan = self._plan
+        if plan.time_is_up:
+            raise OutOfTimeError(
+                "The time budget of the run ended before this mailbox.",
+                fix="Run it again; or raise time_budget_minutes, or lower GMAIL_MAILBOXES_PER_RUN.",
+            )
+        errors: list[GmailError] = []
+        if plan.mail or plan.snapshots:
+            mailbox = plan.open_mailbox(self._name)
+            _ = mailbox.address  # if it can't be read, nothing else is tried
+            for entry in plan.snapshots:
+                with _collected(errors):
+                    self._snapshot(mailbox, entry)
+            with _collected(errors):
+                self._sync(mailbox)
+        with _collected(errors):
+            self._derive()
+        with _collected(errors):
+            self._check()
+        if errors:
+            raise errors[0]
+
+    def _snapshot(self, mailbox: Mailbox, entry: SpecTable) -> None:
+        plan = self._plan
+        if entry.source_table in self.results or plan.stop.is_set():
+            return
+        with plan.one_spark_job():
+            self.results[entry.source_table] = snapshot(
+                mailbox,
+                plan.lake,
+                entry,
+                read=read_here if plan.engine is None else plan.engine.read,
+                upkeep=plan.upkeep,
+            )
+
+    def _sync(self, mailbox: Mailbox) -> None:
+        plan = self._plan
+        if not plan.mail or plan.mail[0].source_table in self.results or plan.stop.is_set():
+            return
+        brought = Preloaded()
+        if plan.engine is not None and not plan.choices.arguments.get("full_refresh"):
+            with plan.one_spark_job():
+                brought = plan.engine.preload(plan.lake, plan.mail, [mailbox])
+
+        def note(progress: Progress) -> None:
+            plan.progress[self._name] = progress
+
+        results = sync(
+            mailbox,
+            plan.lake,
+            plan.mail,
+            pipeline=plan.pipeline,
+            deadline=plan.choices.deadline,
+            progress=note,
+            upkeep=plan.upkeep,
+            stop=plan.stop,
+            **plan.choices.arguments,
+        )
+        for result in results.values():
+            brought.add_to(result)
+        self.results |= results
+
+    def _derive(self) -> None:
+        plan = self._plan
+        if not plan.views or plan.views[0].source_table in self.results or plan.stop.is_set():
+            return
+        self.results |= derive(
+            plan.lake,
+            MailboxRegistry(plan.lake).address_of(self._name) or self._name,
+            plan.sources,
+            [entry.source_table for entry in plan.views],
+            deadline=plan.choices.deadline,
+            upkeep=plan.upkeep,
+        )
+
+    def _check(self) -> None:
+        plan = self._plan
+        if plan.stop.is_set():
+            return
+        subject = CheckSubject(self._name, plan.lake, plan.open_mailbox, self._last_read)
+        for checks, keys in plan.checks:
+            missing = [key for key in keys if key not in self.outcomes]
+            if missing:
+                self.outcomes |= checks.evaluate(subject, missing)
+
+    def _last_read(self, key: dg.AssetKey) -> datetime | None:
+        """Time of an asset's last materialization for this mailbox: in this run, or as Dagster knows it."""
+        if any(self._plan.keys[table] == key for table in self.results):
+            return datetime.now(UTC)
+        return self._plan.last_read(key, self._name)
+
+
+@contextmanager
+def _collected(errors: list[GmailError]) -> Iterator[None]:
+    """Keep an error for later, unless it concerns the whole mailbox."""
+    try:
+        yield
+    except GmailError as error:
+        if concerns_whole_mailbox(error):
+            raise
+        errors.append(error)

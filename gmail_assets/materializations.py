@@ -1,0 +1,67 @@
+"""What Dagster shows of a materialization: its metadata (docs/dagster.md lists the fields)."""
+
+# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from gmail_assets.columns import column_schema
+from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.syncing.results import SyncResult
+from gmail_client.printable import printable
+from gmail_client.spec import SpecTable, SpecView
+from gmail_client.tables import CATALOGUE
+from gmail_client.views import VIEWS
+
+__all__ = ["described", "open_entry", "result_metadata", "size_metadata"]
+
+
+def described(lake: Lake, entry: SpecTable | SpecView) -> dict[str, Any]:
+    """Location, name and columns of a table."""
+    columns = CATALOGUE[entry.source_table] if isinstance(entry, SpecTable) else VIEWS[entry.source_table]
+    return {
+        "dagster/uri": lake.location(entry.table_name),
+        "dagster/table_name": entry.table_name,
+        "dagster/column_schema": column_schema(columns),
+    }
+
+
+def open_entry(lake: Lake, entry: SpecTable | SpecView) -> LakeTable:
+    """Open the table of an entry of the spec."""
+    if isinstance(entry, SpecView):
+        return lake.view(VIEWS[entry.source_table], name=entry.table_name)
+    return lake.table(entry.source_table, name=entry.table_name, keep_deleted=entry.deletes == "keep")
+
+
+def size_metadata(table: LakeTable, address: str) -> dict[str, Any]:
+    """Size of the table and of the mailbox's part of it. Reads the log, which lists the files of every mailbox."""
+    return {"dagster/row_count": table.count(), "bytes_in_lake": table.size(address)}
+
+
+def result_metadata(result: SyncResult) -> dict[str, Any]:
+    """What a run did for one mailbox."""
+    metadata: dict[str, Any] = {
+        "dagster/partition_row_count": result.rows_total,
+        "mailbox": result.address,
+        "sync_mode": result.mode,
+        "rows_written": result.rows_written,
+        "rows_updated": result.rows_updated,
+        "rows_deleted": result.rows_deleted,
+        "quota_units": result.units,
+        "api_calls": result.calls,
+        "bytes_received": result.bytes,
+        "duration_seconds": round(result.seconds, 3),
+        "complete": result.complete,
+        "synced_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if result.history_id is not None:
+        metadata["synced_through"] = str(result.history_id)
+    if result.upkeep:
+        metadata["maintenance"] = result.upkeep
+    if result.unfetched:
+        metadata["unfetched_messages"] = result.unfetched
+    if result.warnings:
+        # Plain text: a warning can quote the content of a message, which must not be rendered.
+        metadata["warnings"] = dg.MetadataValue.text(printable("\n".join(result.warnings)))
+    return metadata

@@ -1,0 +1,47 @@
+"""How a run over several mailboxes shares its time and its memory: settings from the environment and `.env`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gmail_assets.syncing.many import DEFAULT_JOBS, RETRY_SECONDS
+from gmail_client.errors import ConfigurationError
+
+__all__ = ["RunSettings"]
+
+
+class RunSettings(BaseSettings):
+    """Each field is read from the variable `GMAIL_<NAME>`: a number.
+
+    Raises:
+        ConfigurationError: A value is not a number, or out of range.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="GMAIL_", env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore"
+    )
+
+    jobs: int = Field(default=DEFAULT_JOBS, ge=1, le=256, description="Mailboxes that a run syncs at once.")
+    retry_seconds: float = Field(
+        default=RETRY_SECONDS,
+        ge=0,
+        le=3600,
+        description="Seconds after which a request is not tried again in a run over several mailboxes.",
+    )
+    mailboxes_per_run: int = Field(
+        default=100, ge=1, le=10_000, description="Mailboxes of one run of a backfill or of the schedule."
+    )
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = "_".join(str(part) for part in first["loc"])
+            raise ConfigurationError(
+                f"GMAIL_{name.upper()} is {first['input']!r}: {first['msg']}.",
+                fix="Set it to a number in that range, or unset it.",
+            ) from None
