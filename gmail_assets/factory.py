@@ -197,6 +197,7 @@ def gmail_definitions(
                 partitions,
                 cron=snapshot_cron,
                 running=automation.schedule,
+                mailboxes_per_run=run_settings.mailboxes_per_run,
             )
         )
     built = build_assets(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
-__all__ = ["MailboxPartitions"]
+__all__ = ["MailboxPartitions", "range_arguments", "ranges"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,20 @@ class MailboxPartitions:
         """The mailboxes at this tick."""
         store = context.instance if self.dynamic_name else None
         return tuple(self.definition.get_partition_keys(dynamic_partitions_store=store))
+
+
+def ranges(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Split mailboxes into ranges of at most `size`."""
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
+
+
+def range_arguments(names: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a run over these mailboxes: neighbors in the order of the partitions, at least one.
+
+    `dagster.RunRequest` and `JobDefinition.execute_in_process` take them.
+    """
+    if len(names) == 1:
+        return {"partition_key": names[0]}
+    tag = "dagster/asset_partition_range"
+    return {"tags": {f"{tag}_start": names[0], f"{tag}_end": names[-1]}}

@@ -127,8 +127,8 @@ class MailboxRuns:
             return
         if not mailboxes:
             raise dg.Failure(
-                "The run has no mailbox.\nFix: select partitions, or name the mailboxes in the run config: "
-                "`mailboxes` of the first step.",
+                "The run has no mailbox.\nFix: select partitions, set the tag dagster/partition to a mailbox, or name "
+                "the mailboxes in the run config: `mailboxes` of the first step.",
                 allow_retries=False,
             )
         if step in self._check_steps:

@@ -1,9 +1,9 @@
-"""The daily schedule of the snapshot tables: one run per mailbox."""
+"""The daily schedule of the snapshot tables: runs over ranges of mailboxes."""
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 import dagster as dg
 
-from gmail_assets.mailbox_partitions import MailboxPartitions
+from gmail_assets.mailbox_partitions import MailboxPartitions, range_arguments, ranges
 
 __all__ = ["DAILY", "snapshot_schedule"]
 
@@ -18,8 +18,9 @@ def snapshot_schedule(
     *,
     cron: str = DAILY,
     running: bool = False,
+    mailboxes_per_run: int = 100,
 ) -> dg.ScheduleDefinition:
-    """The schedule that requests a run of the job for each mailbox at each tick.
+    """The schedule that requests runs of the job over all mailboxes at each tick.
 
     Args:
         name: Name of the schedule.
@@ -27,6 +28,7 @@ def snapshot_schedule(
         partitions: The mailboxes.
         cron: Cron expression, in UTC.
         running: Start switched on; otherwise it has to be switched on in the UI.
+        mailboxes_per_run: Mailboxes of one run.
     """
 
     @dg.schedule(
@@ -40,8 +42,8 @@ def snapshot_schedule(
     def snapshots(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
         tick = context.scheduled_execution_time.isoformat()
         return [
-            dg.RunRequest(run_key=f"{tick} {mailbox}", partition_key=mailbox)
-            for mailbox in partitions.names(context)
+            dg.RunRequest(run_key=f"{tick} {names[0]}", **range_arguments(names))
+            for names in ranges(partitions.names(context), mailboxes_per_run)
         ]
 
     return snapshots

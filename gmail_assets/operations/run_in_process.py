@@ -18,6 +18,7 @@ from gmail_assets.asset_specs import asset_keys
 from gmail_assets.assets import mail_step_name
 from gmail_assets.factory import gmail_definitions
 from gmail_assets.failures import ERROR_KEY
+from gmail_assets.mailbox_partitions import range_arguments
 from gmail_assets.operations.dagster_instance import dagster_instance
 from gmail_assets.operations.interrupts import watching_for_interrupts
 from gmail_assets.run_settings import RunSettings
@@ -158,20 +159,13 @@ class Runner:
         )
         keys = asset_keys(spec, _KEY_PREFIX)
         by_key = {key: name for name, key in keys.items()}
-        several = len(mailboxes) > 1
-        partitions: dict[str, Any] = {"partition_key": mailboxes[0]}
-        if several:
-            ends = {"start": mailboxes[0], "end": mailboxes[-1]}
-            partitions = {
-                "tags": {f"dagster/asset_partition_range_{end}": name for end, name in ends.items()}
-            }
         run_config: dict[str, Any] = {"loggers": _SILENT}
         if any(name in CHANGE_TABLES for name in tables) and mail_config:
             run_config["ops"] = {mail_step_name(_KEY_PREFIX): {"config": dict(mail_config)}}
         reporter = _FailureCollector(current_reporter())
         with _instance() as instance, watching_for_interrupts() as interrupted, reporting(reporter):
             result = definitions.resolve_job_def("gmail_all").execute_in_process(
-                **partitions,
+                **range_arguments(mailboxes),
                 asset_selection=[keys[name] for name in tables],
                 instance=instance,
                 run_config=run_config,

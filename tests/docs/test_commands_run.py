@@ -32,6 +32,7 @@ SHOWN = [
     "doctor --record record.json",
     "doctor --expiry",
     "sync --quiet",
+    "sync --jobs 32",
     "sync --full-refresh messages threads",
     "sync --allow-mass-delete",
     "sync messages --q newer_than:30d --label INBOX",

@@ -18,6 +18,7 @@ from gmail_assets import GmailComponent
 from gmail_assets.automation_settings import AutomationSettings
 from gmail_assets.cli.app import cli
 from gmail_assets.cli.exit_codes import ExitCode
+from gmail_assets.run_settings import RunSettings
 from gmail_assets.sensor_cursor import parse_cursor
 from gmail_assets.spark_engine import EngineSettings
 from gmail_client.emulator.__main__ import make_parser
@@ -185,7 +186,7 @@ def test_embedding_works_as_shown() -> None:
 
 
 def test_every_variable_is_documented_and_no_other() -> None:
-    settings = (Settings, AutomationSettings, EngineSettings)
+    settings = (Settings, AutomationSettings, EngineSettings, RunSettings)
     fields = {*(name for kind in settings for name in kind.model_fields), "credentials_file", "hash_key"}
     expected = {f"GMAIL_{name.upper()}" for name in fields}
     table = (ROOT / "docs" / "options.md").read_text("utf-8").partition("## Environment variables")[2]

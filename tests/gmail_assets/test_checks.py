@@ -56,7 +56,7 @@ def test_checks_pass_after_a_run(environment: Emulator):
         job = definitions.resolve_job_def("gmail_sync")
         result = job.execute_in_process(partition_key=environment.addresses[0], instance=instance)
         evaluations = result.get_asset_check_evaluations()
-    assert len(evaluations) == 8 + 2 * len(VIEWS)
+    assert len(evaluations) == 9 + 2 * len(VIEWS)
     assert all(evaluation.passed for evaluation in evaluations), evaluations
     assert {evaluation.partition for evaluation in evaluations} == {environment.addresses[0]}
 
@@ -182,7 +182,7 @@ def test_checks_run_on_demand(environment: Emulator, lake_of_test: Lake):
     derive(lake_of_test, environment.addresses[0], ViewSources.of(Spec.default()))
     found = on_demand({"dagster/partition": environment.addresses[0]}).get_asset_check_evaluations()
     evaluations = [e for e in found if e.asset_key.path[-1] in (*CHANGE_TABLES, *VIEWS)]
-    assert len(evaluations) == 8 + 2 * len(VIEWS)
+    assert len(evaluations) == 9 + 2 * len(VIEWS)
     assert all(evaluation.passed for evaluation in evaluations)
 
 

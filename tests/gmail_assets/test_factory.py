@@ -182,15 +182,18 @@ def test_sensor_and_schedule_are_off_by_default(monkeypatch):
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_the_schedule_requests_a_run_of_each_mailbox():
-    definitions = gmail_definitions(mailboxes=["a@gmail.test", "b@gmail.test"])
+def test_the_schedule_requests_runs_over_all_mailboxes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GMAIL_MAILBOXES_PER_RUN", "2")
+    definitions = gmail_definitions(mailboxes=["a@gmail.test", "b@gmail.test", "c@gmail.test"])
     schedule = definitions.get_repository_def().schedule_defs[0]
     with dg.build_schedule_context(
         scheduled_execution_time=datetime(2026, 11, 1, 4, 17, tzinfo=UTC),
         repository_def=definitions.get_repository_def(),
     ) as context:
         requests = schedule.evaluate_tick(context).run_requests
-    assert [request.partition_key for request in requests] == ["a@gmail.test", "b@gmail.test"]
+    assert requests[0].tags["dagster/asset_partition_range_start"] == "a@gmail.test"
+    assert requests[0].tags["dagster/asset_partition_range_end"] == "b@gmail.test"
+    assert requests[1].partition_key == "c@gmail.test"
     assert len({request.run_key for request in requests}) == 2
 
 

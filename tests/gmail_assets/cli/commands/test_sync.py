@@ -131,7 +131,7 @@ def test_many_mailboxes_and_one_in_trouble(run, gmail: Emulator):
     )
     assert outcome.code == ExitCode.NO_ACCESS
     refused, read = outcome.json["mailboxes"]
-    assert refused["failures"]["labels"]["error"] == "DelegationError"
+    assert refused["failures"]["mailbox"]["error"] == "DelegationError"
     assert refused["complete"] is False
     assert read["tables"]["labels"]["rows_written"] > 0
     assert gmail.addresses[1] in outcome.err
@@ -261,3 +261,32 @@ def test_a_start_date_is_a_filter_of_one_run(run, place: Path):
     outcome = run("sync", "messages", "--q", "(is:unread")
     assert outcome.code == ExitCode.INVALID_INPUT
     assert "a parenthesis is not closed" in outcome.err
+
+
+@pytest.fixture
+def domain(gmail: Emulator, place: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The emulator's two mailboxes, read by a service account."""
+    for name in ("GMAIL_CLIENT_ID", "GMAIL_CLIENT_SECRET", "GMAIL_REFRESH_TOKEN"):
+        monkeypatch.delenv(name)
+    gmail.service_account_file(place / "key.json")
+    monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(place / "key.json"))
+    monkeypatch.setenv("GMAIL_MAILBOXES", ",".join(gmail.addresses))
+    monkeypatch.setenv("GMAIL_RETRY_SECONDS", "0")
+    return gmail.addresses
+
+
+def test_several_mailboxes_in_one_run_and_a_sick_one_is_named(run, gmail: Emulator, place: Path, domain):
+    ill, well = domain
+    gmail.faults.add(Fault(kind="mail-not-enabled", mailbox=ill))
+    outcome = run("sync", "messages", "--jobs", "2", "--json")
+    assert outcome.code == ExitCode.NO_ACCESS
+    first, second = outcome.json["mailboxes"]
+    assert (first["mailbox"], second["mailbox"]) == (ill, well)
+    assert first["run_id"] == second["run_id"]
+    assert first["failures"]["mailbox"]["error"] == "NoMailboxError"
+    assert (first["tables"], second["failures"]) == ({}, {})
+    assert second["tables"]["messages"]["rows_written"] == len(gmail.truth("messages", well))
+    assert {check["check"] for check in second["checks"]} >= {"row_count"}
+    assert f"{ill}: " in outcome.err
+    assert "Fix: " in outcome.err
+    assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL[:1], well)
