@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.fake_gmail import FakeGmail, FakeRequest, FakeResponse, ManualClock, connect, error_response
 from support.hostile import JSON, places, recorded, replaced
 from support.lives import lives
-from support.wire import Asked, ManualClock, Said, Wire, connect, refused
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.syncing import sync
@@ -39,17 +39,17 @@ Change = tuple[str, tuple[Any, ...], Any]
 def serve(change: Callable[[str, dict[str, Any]], Any]) -> Mailbox:
     """A mailbox on the recorded responses, each of which goes through a function."""
 
-    def answer(asked: Asked) -> Said:
-        path = asked.path.removeprefix(ROOT)
+    def handler(request: FakeRequest) -> FakeResponse:
+        path = request.path.removeprefix(ROOT)
         if path not in recorded():
-            return refused(404, "notFound")
+            return error_response(404, "notFound")
         document = json.loads(json.dumps(recorded()[path]))
         if path == "history":
-            start = int(asked.params["startHistoryId"][0])
+            start = int(request.params["startHistoryId"][0])
             document["history"] = [record for record in document["history"] if int(record["id"]) > start]
-        return Said(json=change(path, document))
+        return FakeResponse(json=change(path, document))
 
-    return connect(Wire(answer), ManualClock(), quota=preset(1_200_000)).mailbox()
+    return connect(FakeGmail(handler), ManualClock(), quota=preset(1_200_000)).mailbox()
 
 
 def honest() -> Mailbox:
@@ -116,7 +116,9 @@ def changes(draw: st.DrawFn) -> Change:
 
 def survive(change: Change, mode: str) -> None:
     path, place, value = change
-    hostile = serve(lambda asked, document: _replaced(document, place, value) if asked == path else document)
+    hostile = serve(
+        lambda request, document: _replaced(document, place, value) if request == path else document
+    )
     before, expected = synced()
     with TemporaryDirectory() as folder:
         lake = Lake(f"{folder}/lake")

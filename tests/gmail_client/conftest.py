@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from support.wire import ManualClock, Wire, connect, message
+from support.fake_gmail import FakeGmail, ManualClock, connect, message_response
 
 from gmail_client.client import GmailClient
 
@@ -17,12 +17,12 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def wire() -> Wire:
-    return Wire(message)
+def wire() -> FakeGmail:
+    return FakeGmail(message_response)
 
 
 @pytest.fixture
-def client(wire: Wire, clock: ManualClock) -> GmailClient:
+def client(wire: FakeGmail, clock: ManualClock) -> GmailClient:
     return connect(wire, clock)
 
 

@@ -4,7 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.wire import Asked, ManualClock, Said, Wire, connect, message, refused
+from support.fake_gmail import (
+    FakeGmail,
+    FakeRequest,
+    FakeResponse,
+    ManualClock,
+    connect,
+    error_response,
+    message_response,
+)
 
 from gmail_client.api import GmailApi, HistoryPage
 from gmail_client.client import GmailClient
@@ -45,11 +53,11 @@ def item(number: int | str) -> dict[str, Any]:
     return {"id": str(number), "threadId": "1", **address}
 
 
-def page(asked: Asked, pages: list[dict[str, Any]]) -> Said:
+def page(request: FakeRequest, pages: list[dict[str, Any]]) -> FakeResponse:
     """Page n under the token n; the history's head on every page."""
-    number = int(asked.params.get("pageToken", ["0"])[0])
+    number = int(request.params.get("pageToken", ["0"])[0])
     more = {"nextPageToken": str(number + 1)} if number + 1 < len(pages) else {}
-    return Said(json={"historyId": "99", "resultSizeEstimate": 3, **pages[number], **more})
+    return FakeResponse(json={"historyId": "99", "resultSizeEstimate": 3, **pages[number], **more})
 
 
 def flat(result: Any) -> list[Any]:
@@ -63,39 +71,46 @@ def flat(result: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", PAGED)
-def test_pages_are_followed_to_the_last(wire: Wire, api: GmailApi, name: str) -> None:
+def test_pages_are_followed_to_the_last(wire: FakeGmail, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
-    wire.answer = lambda asked: page(asked, [{key: [item(1), item(2)]}, {key: [item(3)]}])
+    wire.handler = lambda request: page(request, [{key: [item(1), item(2)]}, {key: [item(3)]}])
     assert [item["id"] for item in flat(ask(api))] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("name", PAGED)
-def test_an_empty_page_does_not_end_a_listing(wire: Wire, api: GmailApi, name: str) -> None:
+def test_an_empty_page_does_not_end_a_listing(wire: FakeGmail, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
-    wire.answer = lambda asked: page(asked, [{}, {key: []}, {key: [item(1)]}, {}])
+    wire.handler = lambda request: page(request, [{}, {key: []}, {key: [item(1)]}, {}])
     assert [item["id"] for item in flat(ask(api))] == ["1"]
-    assert len(wire.asked) == 4
+    assert len(wire.gets) == 4
 
 
 @pytest.mark.parametrize("name", LISTINGS)
-def test_a_missing_key_means_an_empty_list(wire: Wire, api: GmailApi, name: str) -> None:
-    wire.answer = lambda _: Said(json={"historyId": "99"})
+def test_a_missing_key_means_an_empty_list(wire: FakeGmail, api: GmailApi, name: str) -> None:
+    wire.handler = lambda _: FakeResponse(json={"historyId": "99"})
     assert flat(LISTINGS[name][0](api)) == []
 
 
 @pytest.mark.parametrize("name", LISTINGS)
-@pytest.mark.parametrize("said", [refused(403, "forbidden"), refused(400, "invalidArgument"), Said(500, {})])
-def test_a_refused_listing_is_never_an_empty_table(wire: Wire, api: GmailApi, name: str, said: Said) -> None:
-    wire.answer = lambda _: said
+@pytest.mark.parametrize(
+    "response",
+    [error_response(403, "forbidden"), error_response(400, "invalidArgument"), FakeResponse(500, {})],
+)
+def test_a_refused_listing_is_never_an_empty_table(
+    wire: FakeGmail, api: GmailApi, name: str, response: FakeResponse
+) -> None:
+    wire.handler = lambda _: response
     with pytest.raises(GmailError):
         LISTINGS[name][0](api)
 
 
 @pytest.mark.parametrize("name", PAGED)
-def test_a_listing_refused_midway_is_never_shortened(wire: Wire, api: GmailApi, name: str) -> None:
+def test_a_listing_refused_midway_is_never_shortened(wire: FakeGmail, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
-    wire.answer = lambda asked: (
-        refused(403, "forbidden") if "pageToken" in asked.params else page(asked, [{key: [item(1)]}, {}])
+    wire.handler = lambda request: (
+        error_response(403, "forbidden")
+        if "pageToken" in request.params
+        else page(request, [{key: [item(1)]}, {}])
     )
     with pytest.raises(ForbiddenError):
         ask(api)
@@ -103,67 +118,69 @@ def test_a_listing_refused_midway_is_never_shortened(wire: Wire, api: GmailApi, 
 
 @pytest.mark.parametrize("name", LISTINGS)
 @pytest.mark.parametrize("items", ["none", 7, {"id": "1"}, [1], [None], [["id"]]])
-def test_a_list_of_another_type_is_an_error(wire: Wire, api: GmailApi, name: str, items: Any) -> None:
+def test_a_list_of_another_type_is_an_error(wire: FakeGmail, api: GmailApi, name: str, items: Any) -> None:
     ask, key = LISTINGS[name]
-    wire.answer = lambda _: Said(json={"historyId": "99", key: items})
+    wire.handler = lambda _: FakeResponse(json={"historyId": "99", key: items})
     with pytest.raises(ResponseError, match=rf": {key}.* is .*, not "):
         ask(api)
 
 
 @pytest.mark.parametrize("name", PAGED)
-def test_a_repeated_page_token_is_an_error(wire: Wire, api: GmailApi, name: str) -> None:
+def test_a_repeated_page_token_is_an_error(wire: FakeGmail, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
-    wire.answer = lambda _: Said(json={"historyId": "99", key: [item(1)], "nextPageToken": "again"})
+    wire.handler = lambda _: FakeResponse(json={"historyId": "99", key: [item(1)], "nextPageToken": "again"})
     with pytest.raises(UnavailableError, match="does not end"):
         ask(api)
-    assert len(wire.asked) < 5
+    assert len(wire.gets) < 5
 
 
 @pytest.mark.parametrize("name", PAGED)
-def test_empty_pages_without_end_are_an_error(wire: Wire, api: GmailApi, name: str) -> None:
-    wire.answer = lambda _: Said(json={"historyId": "99", "nextPageToken": str(len(wire.asked))})
+def test_empty_pages_without_end_are_an_error(wire: FakeGmail, api: GmailApi, name: str) -> None:
+    wire.handler = lambda _: FakeResponse(json={"historyId": "99", "nextPageToken": str(len(wire.gets))})
     with pytest.raises(UnavailableError, match="does not end"):
         LISTINGS[name][0](api)
-    assert len(wire.asked) < 1_000
+    assert len(wire.gets) < 1_000
 
 
 @pytest.mark.parametrize("name", PAGED)
-def test_pages_of_known_items_without_end_are_an_error(wire: Wire, api: GmailApi, name: str) -> None:
+def test_pages_of_known_items_without_end_are_an_error(wire: FakeGmail, api: GmailApi, name: str) -> None:
     ask, key = LISTINGS[name]
-    wire.answer = lambda asked: Said(
+    wire.handler = lambda request: FakeResponse(
         json={
             "historyId": "99",
-            key: [item(1 + len(wire.asked) % 7), item(1)],
-            "nextPageToken": f"t{len(wire.asked)}",
+            key: [item(1 + len(wire.gets) % 7), item(1)],
+            "nextPageToken": f"t{len(wire.gets)}",
         }
     )
     with pytest.raises(UnavailableError, match="does not end"):
         ask(api)
-    assert len(wire.asked) < 30
+    assert len(wire.gets) < 30
 
 
 @pytest.mark.parametrize("name", PAGED)
-def test_items_that_move_between_pages_do_not_end_a_listing(wire: Wire, api: GmailApi, name: str) -> None:
+def test_items_that_move_between_pages_do_not_end_a_listing(
+    wire: FakeGmail, api: GmailApi, name: str
+) -> None:
     ask, key = LISTINGS[name]
     pages = [{key: [item(n // 10)]} for n in range(100)]
-    wire.answer = lambda asked: page(asked, pages)
+    wire.handler = lambda request: page(request, pages)
     assert len(flat(ask(api))) == 100
 
 
-def test_one_history_id_may_fill_many_pages(wire: Wire, api: GmailApi) -> None:
+def test_one_history_id_may_fill_many_pages(wire: FakeGmail, api: GmailApi) -> None:
     pages = [{"history": [{"id": "8", "messages": [{"id": f"{n:x}"}]}]} for n in range(60)]
-    wire.answer = lambda asked: page(asked, pages)
+    wire.handler = lambda request: page(request, pages)
     assert len(flat(api.history("7"))) == 60
 
 
-def test_listings_send_their_parameters(wire: Wire, api: GmailApi) -> None:
-    wire.answer = lambda _: Said(json={})
+def test_listings_send_their_parameters(wire: FakeGmail, api: GmailApi) -> None:
+    wire.handler = lambda _: FakeResponse(json={})
     list(
         api.list_messages(q="from:a b", label_ids=["INBOX", "Label_1"], include_spam_trash=True, page_size=7)
     )
     list(api.list_threads(q="x"))
     list(api.list_drafts(include_spam_trash=True))
-    assert [asked.params for asked in wire.asked] == [
+    assert [request.params for request in wire.gets] == [
         {
             "q": ["from:a b"],
             "labelIds": ["INBOX", "Label_1"],
@@ -175,24 +192,24 @@ def test_listings_send_their_parameters(wire: Wire, api: GmailApi) -> None:
     ]
 
 
-def test_history_returns_the_head_and_the_resume_position(wire: Wire, api: GmailApi) -> None:
-    wire.answer = lambda asked: page(asked, [{"history": [{"id": "8"}]}, {"history": [{"id": "9"}]}])
+def test_history_returns_the_head_and_the_resume_position(wire: FakeGmail, api: GmailApi) -> None:
+    wire.handler = lambda request: page(request, [{"history": [{"id": "8"}]}, {"history": [{"id": "9"}]}])
     assert list(api.history("7")) == [
         HistoryPage([{"id": "8"}], "99", "1"),
         HistoryPage([{"id": "9"}], "99", None),
     ]
-    assert wire.asked[0].params == {"startHistoryId": ["7"], "maxResults": ["500"]}
+    assert wire.gets[0].params == {"startHistoryId": ["7"], "maxResults": ["500"]}
     assert list(api.history("7", page_token="1")) == [HistoryPage([{"id": "9"}], "99", None)]
 
 
-def test_an_expired_history_has_its_own_error(wire: Wire, api: GmailApi) -> None:
-    wire.answer = lambda _: refused(404, "notFound", "Requested entity was not found.")
+def test_an_expired_history_has_its_own_error(wire: FakeGmail, api: GmailApi) -> None:
+    wire.handler = lambda _: error_response(404, "notFound", "Requested entity was not found.")
     with pytest.raises(HistoryExpiredError):
         list(api.history("1"))
 
 
-def test_a_history_without_head_is_an_error(wire: Wire, api: GmailApi) -> None:
-    wire.answer = lambda _: Said(json={"history": []})
+def test_a_history_without_head_is_an_error(wire: FakeGmail, api: GmailApi) -> None:
+    wire.handler = lambda _: FakeResponse(json={"history": []})
     with pytest.raises(ResponseError, match=r"history\.list: historyId is missing"):
         list(api.history("1"))
 
@@ -215,11 +232,13 @@ def test_a_history_without_head_is_an_error(wire: Wire, api: GmailApi) -> None:
     ],
 )
 def test_each_read_has_its_path_and_costs_a_unit(
-    wire: Wire, api: GmailApi, ask: Callable[[GmailApi], Any], path: str
+    wire: FakeGmail, api: GmailApi, ask: Callable[[GmailApi], Any], path: str
 ) -> None:
-    wire.answer = lambda _: Said(json={"id": "Label_1", "emailAddress": "a@b.test", "historyId": "1"})
+    wire.handler = lambda _: FakeResponse(
+        json={"id": "Label_1", "emailAddress": "a@b.test", "historyId": "1"}
+    )
     ask(api)
-    assert wire.asked[0].path == f"/gmail/v1/users/me/{path}"
+    assert wire.gets[0].path == f"/gmail/v1/users/me/{path}"
     assert api.usage.snapshot().total_units == 1
 
 
@@ -228,8 +247,8 @@ def test_an_unknown_part_of_the_settings(api: GmailApi) -> None:
         api.settings_part("signature")
 
 
-def test_a_deleted_label(wire: Wire, api: GmailApi) -> None:
-    wire.answer = lambda _: refused(404, "notFound", "Label not found")
+def test_a_deleted_label(wire: FakeGmail, api: GmailApi) -> None:
+    wire.handler = lambda _: error_response(404, "notFound", "Label not found")
     with pytest.raises(NotFoundError):
         api.label("Label_9")
 
@@ -238,25 +257,25 @@ def test_a_deleted_label(wire: Wire, api: GmailApi) -> None:
     ("name", "method", "units"),
     [("message", "messages.get", 20), ("thread", "threads.get", 40), ("draft", "drafts.get", 20)],
 )
-def test_calls_for_items(wire: Wire, api: GmailApi, name: str, method: str, units: int) -> None:
-    wire.answer = lambda _: Said(json={"id": "a/b?c"})
+def test_calls_for_items(wire: FakeGmail, api: GmailApi, name: str, method: str, units: int) -> None:
+    wire.handler = lambda _: FakeResponse(json={"id": "a/b?c"})
     call = getattr(api, f"{name}_call")("a/b?c", "metadata")
     assert (call.method, call.key) == (method, "a/b?c")
     [answer] = api.get_many([call])
     assert answer.error is None
-    assert wire.asked[0].path == f"/gmail/v1/users/me/{name}s/a%2Fb%3Fc"
-    assert wire.asked[0].params["format"] == ["metadata"]
+    assert wire.gets[0].path == f"/gmail/v1/users/me/{name}s/a%2Fb%3Fc"
+    assert wire.gets[0].params["format"] == ["metadata"]
     assert api.usage.snapshot().units == {method: units}
 
 
-def test_the_mailbox_is_quoted_in_paths(wire: Wire, clock: ManualClock) -> None:
-    wire.answer = message
+def test_the_mailbox_is_quoted_in_paths(wire: FakeGmail, clock: ManualClock) -> None:
+    wire.handler = message_response
     connect(wire, clock).mailbox("ada+1/x?@b.test").api.label("INBOX")
-    assert wire.asked[0].path == "/gmail/v1/users/ada%2B1%2Fx%3F@b.test/labels/INBOX"
+    assert wire.gets[0].path == "/gmail/v1/users/ada%2B1%2Fx%3F@b.test/labels/INBOX"
 
 
-def test_usage_is_counted_per_mailbox(wire: Wire, client: GmailClient) -> None:
-    wire.answer = lambda _: Said(json={"messages": [{"id": "1", "threadId": "1"}]})
+def test_usage_is_counted_per_mailbox(wire: FakeGmail, client: GmailClient) -> None:
+    wire.handler = lambda _: FakeResponse(json={"messages": [{"id": "1", "threadId": "1"}]})
     api = client.mailbox().api
     before = api.usage.snapshot()
     list(api.list_messages())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from support.wire import API, OAUTH, ManualClock, Said, Wire, connect
+from support.fake_gmail import API, OAUTH, FakeGmail, FakeResponse, ManualClock, connect
 
 from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient
@@ -20,18 +20,18 @@ from gmail_client.settings import Settings
 ROBOT = Credentials("service account", service_account=SecretStr(json.dumps({"hush": 1})))
 
 
-def test_me_is_resolved_once(wire: Wire, client: GmailClient) -> None:
-    wire.answer = lambda _: Said(json={"emailAddress": "ada@b.test", "historyId": "1"})
+def test_me_is_resolved_once(wire: FakeGmail, client: GmailClient) -> None:
+    wire.handler = lambda _: FakeResponse(json={"emailAddress": "ada@b.test", "historyId": "1"})
     mailbox = client.mailbox()
     assert (mailbox.user_id, mailbox.address, mailbox.address) == ("me", "ada@b.test", "ada@b.test")
-    assert [asked.path for asked in wire.asked] == ["/gmail/v1/users/me/profile"]
+    assert [request.path for request in wire.gets] == ["/gmail/v1/users/me/profile"]
 
 
 @pytest.mark.parametrize("profile", [{}, {"emailAddress": ""}, {"emailAddress": None}])
 def test_a_profile_without_address_is_an_error(
-    wire: Wire, client: GmailClient, profile: dict[str, str]
+    wire: FakeGmail, client: GmailClient, profile: dict[str, str]
 ) -> None:
-    wire.answer = lambda _: Said(json=profile)
+    wire.handler = lambda _: FakeResponse(json=profile)
     with pytest.raises(ResponseError, match=r"getProfile: emailAddress is "):
         _ = client.mailbox().address
 
@@ -49,7 +49,7 @@ def test_one_user_has_one_rate_limiter_under_any_name(client: GmailClient) -> No
     assert me.usage is not ada.usage
 
 
-def test_a_service_account_impersonates_each_mailbox_separately(wire: Wire, clock: ManualClock) -> None:
+def test_a_service_account_impersonates_each_mailbox_separately(wire: FakeGmail, clock: ManualClock) -> None:
     client = connect(wire, clock, credentials=ROBOT)
     ada, bob = client.mailbox("ada@b.test").api._transport, client.mailbox("bob@b.test").api._transport
     assert ada._user_limiter is not bob._user_limiter
@@ -58,24 +58,24 @@ def test_a_service_account_impersonates_each_mailbox_separately(wire: Wire, cloc
     assert bob.tokens._credentials.subject == "bob@b.test"
 
 
-def test_a_service_account_has_no_mailbox_of_its_own(wire: Wire, clock: ManualClock) -> None:
+def test_a_service_account_has_no_mailbox_of_its_own(wire: FakeGmail, clock: ManualClock) -> None:
     with pytest.raises(ConfigurationError, match="GMAIL_USER_ID"):
         connect(wire, clock, credentials=ROBOT).mailbox()
     connect(wire, clock, credentials=ROBOT.with_subject("ada@b.test")).mailbox()
 
 
-def test_rows_take_options_as_a_mapping(wire: Wire, client: GmailClient) -> None:
-    wire.answer = lambda _: Said(json={"messages": []})
+def test_rows_take_options_as_a_mapping(wire: FakeGmail, client: GmailClient) -> None:
+    wire.handler = lambda _: FakeResponse(json={"messages": []})
     mailbox = client.mailbox()
     assert list(mailbox.rows("messages", {"labelIds": "INBOX", "maxResults": "50"})) == []
-    assert wire.asked[-1].params == {"labelIds": ["INBOX"], "maxResults": ["50"]}
+    assert wire.gets[-1].params == {"labelIds": ["INBOX"], "maxResults": ["50"]}
     list(mailbox.rows("messages", TableOptions(labelIds=["INBOX"])))
-    assert wire.asked[-1].params["labelIds"] == ["INBOX"]
+    assert wire.gets[-1].params["labelIds"] == ["INBOX"]
 
 
 @pytest.mark.parametrize("options", [{"q": "is:unread"}, TableOptions(q="is:unread")])
 def test_an_option_that_a_table_does_not_have_is_an_error_before_anything_is_read(
-    wire: Wire, client: GmailClient, options: TableOptions | dict[str, str]
+    wire: FakeGmail, client: GmailClient, options: TableOptions | dict[str, str]
 ) -> None:
     with pytest.raises(OptionError, match="not an option of table 'labels'"):
         client.mailbox().rows("labels", options)
@@ -83,7 +83,7 @@ def test_an_option_that_a_table_does_not_have_is_an_error_before_anything_is_rea
         client.mailbox().read("labels", options)
     with pytest.raises(UnknownTableError):
         client.mailbox().rows("mails")
-    assert wire.asked == []
+    assert wire.gets == []
 
 
 ARRIVED = {"id": "a", "threadId": "t", "labelIds": ["INBOX", "UNREAD"]}
@@ -97,8 +97,8 @@ RECORDS = [
 
 
 @pytest.mark.parametrize("since", [10, "10", " 10 "])
-def test_changes_are_one_per_message(wire: Wire, client: GmailClient, since: str | int) -> None:
-    wire.answer = lambda _: Said(json={"history": RECORDS, "historyId": "20"})
+def test_changes_are_one_per_message(wire: FakeGmail, client: GmailClient, since: str | int) -> None:
+    wire.handler = lambda _: FakeResponse(json={"history": RECORDS, "historyId": "20"})
     changes = client.mailbox().changes(since)
     assert (changes.since, changes.history_id, len(changes)) == (10, 20, 3)
     assert list(changes) == [
@@ -106,24 +106,24 @@ def test_changes_are_one_per_message(wire: Wire, client: GmailClient, since: str
         MailboxChange("updated", "b", "u", 13, None, labels_added=("STARRED",)),
         MailboxChange("deleted", "c", "v", 14),
     ]
-    assert wire.asked[-1].params["startHistoryId"] == ["10"]
+    assert wire.gets[-1].params["startHistoryId"] == ["10"]
 
 
 @pytest.mark.parametrize("since", ["", "abc", -1, 0, True, 2**64, "9" * 5_000, None, 1.5, "١٢"])
-def test_invalid_history_ids(wire: Wire, client: GmailClient, since: Any) -> None:
+def test_invalid_history_ids(wire: FakeGmail, client: GmailClient, since: Any) -> None:
     with pytest.raises(ConfigurationError, match="is not a history id"):
         client.mailbox().changes(since)
-    assert wire.asked == []
+    assert wire.gets == []
 
 
-def test_changes_from_now_on(wire: Wire, client: GmailClient) -> None:
-    wire.answer = lambda asked: Said(json={"historyId": "30", "emailAddress": "ada@b.test"})
+def test_changes_from_now_on(wire: FakeGmail, client: GmailClient) -> None:
+    wire.handler = lambda request: FakeResponse(json={"historyId": "30", "emailAddress": "ada@b.test"})
     mailbox = client.mailbox()
     assert len(mailbox.changes(mailbox.history_id())) == 0
-    assert wire.asked[-1].params["startHistoryId"] == ["30"]
+    assert wire.gets[-1].params["startHistoryId"] == ["30"]
 
 
-def test_all_mailboxes_share_one_session(wire: Wire, clock: ManualClock) -> None:
+def test_all_mailboxes_share_one_session(wire: FakeGmail, clock: ManualClock) -> None:
     made = []
 
     def session() -> object:
@@ -142,7 +142,7 @@ def test_all_mailboxes_share_one_session(wire: Wire, clock: ManualClock) -> None
     assert len(made) == 1
 
 
-def test_client_and_mailbox_pickle_without_connections(wire: Wire) -> None:
+def test_client_and_mailbox_pickle_without_connections(wire: FakeGmail) -> None:
     client = GmailClient(
         Credentials.from_refresh_token("id", "hush", "1//hush"), quota=preset("legacy"), workers=3
     )
@@ -202,6 +202,6 @@ def test_an_invalid_address_is_refused(client: GmailClient, name: str) -> None:
 
 @pytest.mark.parametrize("address", ["", "a" * 255, "ada @b.test", "ada\n@b.test", None, 7, ["ada@b.test"]])
 def test_a_profile_with_another_address_is_refused(clock: ManualClock, address: object) -> None:
-    wire = Wire(lambda asked: Said(json={"emailAddress": address, "historyId": "5"}))
+    wire = FakeGmail(lambda request: FakeResponse(json={"emailAddress": address, "historyId": "5"}))
     with pytest.raises(ResponseError, match="emailAddress"):
         _ = connect(wire, clock).mailbox().address

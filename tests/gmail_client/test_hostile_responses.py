@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fake_gmail import FakeGmail, FakeRequest, FakeResponse, ManualClock, connect, error_response
 from support.hostile import JSON, places, recorded, replaced
 from support.lives import lives
-from support.wire import Asked, ManualClock, Said, Wire, connect, refused
 
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError
@@ -29,14 +29,14 @@ LISTS = ["messages", "threads", "drafts", "labels", "history"]
 def serve(change: Callable[[str, dict[str, Any]], Any]) -> Mailbox:
     """A mailbox on the recorded responses, each of which goes through a function."""
 
-    def answer(asked: Asked) -> Said:
-        path = asked.path.removeprefix(ROOT)
+    def handler(request: FakeRequest) -> FakeResponse:
+        path = request.path.removeprefix(ROOT)
         if path not in recorded():
-            return refused(404, "notFound")
+            return error_response(404, "notFound")
         document = change(path, json.loads(json.dumps(recorded()[path])))
-        return document if isinstance(document, Said) else Said(json=document)
+        return document if isinstance(document, FakeResponse) else FakeResponse(json=document)
 
-    return connect(Wire(answer), ManualClock(), quota=preset(1_200_000)).mailbox()
+    return connect(FakeGmail(handler), ManualClock(), quota=preset(1_200_000)).mailbox()
 
 
 def use(mailbox: Mailbox) -> None:
@@ -74,7 +74,7 @@ def test_any_json_in_any_field_gives_rows_or_a_gmail_error(
     change: tuple[str, tuple[Any, ...], Any],
 ) -> None:
     path, place, value = change
-    use(serve(lambda asked, document: replaced(document, place, value) if asked == path else document))
+    use(serve(lambda request, document: replaced(document, place, value) if request == path else document))
 
 
 def test_unchanged_responses_are_read() -> None:
@@ -89,7 +89,7 @@ def gets(collection: str) -> list[str]:
 
 
 BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "forbidden": lambda document: refused(403, "forbidden"),
+    "forbidden": lambda document: error_response(403, "forbidden"),
     "empty": lambda document: {},
     "no id": lambda document: replaced(document, ("id",), ...),
     "another id": lambda document: replaced(document, ("id",), "18c"),
@@ -97,8 +97,8 @@ BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a large size": lambda document: replaced(document, ("sizeEstimate",), 2**63),
     "a list for the payload": lambda document: replaced(document, ("payload",), [1]),
     "a history id of 30 digits": lambda document: replaced(document, ("historyId",), "9" * 30),
-    "precondition": lambda document: refused(400, "failedPrecondition", "Precondition check failed."),
-    "not JSON": lambda document: Said(raw=b"<html>"),
+    "precondition": lambda document: error_response(400, "failedPrecondition", "Precondition check failed."),
+    "not JSON": lambda document: FakeResponse(raw=b"<html>"),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.wire import ManualClock
+from support.fake_gmail import ManualClock
 
 from gmail_client.emulator.api.methods import METHODS
 from gmail_client.errors import ConfigurationError

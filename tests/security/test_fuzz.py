@@ -15,8 +15,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.fake_gmail import OAUTH, FakeGmail, FakeResponse, ManualClock, connect, message_response
 from support.mail import any_message
-from support.wire import OAUTH, ManualClock, Said, Wire, connect, message
 
 from gmail_client.errors import ConfigurationError, GmailError, ResponseError
 from gmail_client.http.error_mapping import error_from_response, redact
@@ -104,28 +104,28 @@ def test_any_batch_response_gives_parts_or_nothing(content: bytes, kind: str) ->
 @given(content=batch_bytes())
 @example(content=BATCH_SEEDS[1])
 def test_a_client_survives_any_batch_response(content: bytes) -> None:
-    wire = Wire(message)
+    wire = FakeGmail(message_response)
     # Once broken, then right: the calls are sent again, and each has its result.
-    broken = iter([Said(raw=content, headers={"Content-Type": KIND})])
+    broken = iter([FakeResponse(raw=content, headers={"Content-Type": KIND})])
     work = wire._batch
 
-    def answer(request: Any, token: str) -> Any:
-        wire.batch_answer = lambda: (
-            said if (said := next(broken, None)) else _worked(wire, request, work, token)
+    def handler(request: Any, token: str) -> Any:
+        wire.batch_handler = lambda: (
+            response if (response := next(broken, None)) else _worked(wire, request, work, token)
         )
         return work(request, token)
 
-    wire._batch = answer  # type: ignore[method-assign]
+    wire._batch = handler  # type: ignore[method-assign]
     mailbox = connect(wire, ManualClock()).mailbox()
     calls = [mailbox.api.message_call(f"a{number}", "minimal") for number in range(3)]
     results = {result.call.item_id: result for result in mailbox.api.get_many(calls)}
     assert set(results) == {"a0", "a1", "a2"}
 
 
-def _worked(wire: Wire, request: Any, work: Any, token: str) -> Said:
-    wire.batch_answer = None
+def _worked(wire: FakeGmail, request: Any, work: Any, token: str) -> FakeResponse:
+    wire.batch_handler = None
     response = work(request, token)
-    return Said(raw=response.raw.read(), headers=dict(response.headers))
+    return FakeResponse(raw=response.raw.read(), headers=dict(response.headers))
 
 
 @fuzz(150)
@@ -283,8 +283,8 @@ def test_any_spec_file_is_valid_or_a_configuration_error(
 @example(status=400, content=b"[" * 100_000)
 @example(status=400, content=b'{"error": ["invalid_grant"]}')
 def test_any_token_response_is_a_token_or_a_gmail_error(status: int, content: bytes) -> None:
-    wire = Wire(message)
-    wire.token_answer = lambda _: Said(status, raw=content)
+    wire = FakeGmail(message_response)
+    wire.token_handler = lambda _: FakeResponse(status, raw=content)
     client = connect(wire, ManualClock())
     profile, error = outcome(client.mailbox().api.profile, GmailError)
     if profile is not None:

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.wire import Asked, ManualClock, Said, Wire, connect, refused
+from support.fake_gmail import FakeGmail, FakeRequest, FakeResponse, ManualClock, connect, error_response
 
 from gmail_assets.delta.erase import erase_rows
 from gmail_assets.delta.lake import Lake
@@ -68,7 +68,7 @@ class HostileGmail:
     """A mailbox whose messages are answered with the given bytes.
 
     Attributes:
-        sent: How often each message was asked for, in a batch or alone.
+        sent: How often each message was request for, in a batch or alone.
     """
 
     def __init__(
@@ -77,16 +77,16 @@ class HostileGmail:
         self.messages = dict(messages)
         self.headers = dict(headers or {})
         self.sent: dict[str, int] = {}
-        self.wire = Wire(self._answer)
+        self.wire = FakeGmail(self._answer)
         client = connect(self.wire, ManualClock(), quota=preset(1_200_000))
         self.mailbox = client.mailbox()
 
-    def _answer(self, asked: Asked) -> Said:
-        path = asked.path.removeprefix(ROOT)
+    def _answer(self, request: FakeRequest) -> FakeResponse:
+        path = request.path.removeprefix(ROOT)
         collection, _, name = path.partition("/")
         if path == "profile":
             count = len(self.messages)
-            return Said(
+            return FakeResponse(
                 json={
                     "emailAddress": ADDRESS,
                     "historyId": "1000",
@@ -96,20 +96,20 @@ class HostileGmail:
             )
         if path in ("messages", "threads"):
             listed = [{"id": one, "threadId": one, "historyId": "900"} for one in self.messages]
-            return Said(json={path: listed})
+            return FakeResponse(json={path: listed})
         if path == "history":
-            return Said(json={"historyId": "1000"})
+            return FakeResponse(json={"historyId": "1000"})
         if path == "labels":
-            return Said(json={"labels": [{"id": "INBOX", "name": "INBOX", "type": "system"}]})
+            return FakeResponse(json={"labels": [{"id": "INBOX", "name": "INBOX", "type": "system"}]})
         if collection == "messages" and name in self.messages:
             self.sent[name] = self.sent.get(name, 0) + 1
-            if asked.batched and name in self.headers:
-                return refused(503, "backendError")
+            if request.batched and name in self.headers:
+                return error_response(503, "backendError")
             content = self.messages[name]
-            return Said(
+            return FakeResponse(
                 raw=content if isinstance(content, bytes) else content(), headers=self.headers.get(name, {})
             )
-        return refused(404, "notFound")
+        return error_response(404, "notFound")
 
 
 def load(gmail: HostileGmail, folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
@@ -217,7 +217,7 @@ gmail = hostile.HostileGmail({{**hostile.ordinary(), **hostile.big({case!r})}})
 stored, noted = hostile.load(gmail, Path({folder!r}))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 hostile.check({case!r}, stored)
-print(json.dumps({{"stored": sorted(stored), "noted": noted, "peak_mb": peak, "asked": max(gmail.sent.values())}}))
+print(json.dumps({{"stored": sorted(stored), "noted": noted, "peak_mb": peak, "request": max(gmail.sent.values())}}))
 """
 
 CASES: dict[str, tuple[bool, int]] = {
@@ -233,7 +233,7 @@ CASES: dict[str, tuple[bool, int]] = {
 
 
 def big(case: str) -> dict[str, Content]:
-    """The messages of a case. They are made when they are asked for, so that only the client holds them."""
+    """The messages of a case. They are made when they are request for, so that only the client holds them."""
     if case == "a header of 50 MB":
         return {"big": lambda: mail("big", {"headers": [{"name": "Subject", "value": "é<b>" * (10 << 20)}]})}
     if case == "three bodies of 50 MB":
@@ -281,7 +281,7 @@ def test_big_hostile_messages_are_stored_or_recorded_in_bounded_memory(tmp_path:
     assert set(found["noted"]) == (set() if lands else expected)
     assert set(found["stored"]) == {"a0", "a1", "a2"} | (expected if lands else set())
     assert found["peak_mb"] <= most
-    assert found["asked"] <= 6
+    assert found["request"] <= 6
     for reason in found["noted"].values():
         assert f"larger than {MAX_BODY_BYTES >> 20} MB" in reason
 

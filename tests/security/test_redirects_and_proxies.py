@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from support.fake_gmail import ManualClock
 from support.trap import Trap
-from support.wire import ManualClock
 
 from gmail_client import Credentials, GmailClient
 from gmail_client.auth.login import Login, revoke

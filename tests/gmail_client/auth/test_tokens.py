@@ -14,8 +14,8 @@ from google.auth import jwt
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from support.fake_gmail import OAUTH, FakeGmail, FakeResponse, ManualClock, message_response
 from support.lives import lives
-from support.wire import OAUTH, ManualClock, Said, Wire, message
 
 from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import DIRECTORY_SCOPE, READONLY_SCOPE
@@ -31,7 +31,7 @@ from gmail_client.errors import (
 USER = Credentials.from_refresh_token("client-7", "hush-secret", "1//hush-refresh")
 
 
-def source(wire: Wire, clock: ManualClock, credentials: Credentials = USER) -> TokenSource:
+def source(wire: FakeGmail, clock: ManualClock, credentials: Credentials = USER) -> TokenSource:
     session = wire.session()
     return TokenSource(credentials, session=lambda: session, oauth_root=OAUTH, clock=clock)
 
@@ -51,7 +51,7 @@ def service_account() -> Credentials:
     return Credentials("service account", service_account=SecretStr(json.dumps(info)), subject="ada@b.test")
 
 
-def test_the_refresh_token_is_exchanged_according_to_oauth(wire: Wire, clock: ManualClock) -> None:
+def test_the_refresh_token_is_exchanged_according_to_oauth(wire: FakeGmail, clock: ManualClock) -> None:
     assert source(wire, clock).token() == "ya29.token-1"
     assert wire.requests[0].url == f"{OAUTH}/token"
     assert wire.token_requests == [
@@ -64,7 +64,7 @@ def test_the_refresh_token_is_exchanged_according_to_oauth(wire: Wire, clock: Ma
     ]
 
 
-def test_a_token_is_cached_until_shortly_before_it_expires(wire: Wire, clock: ManualClock) -> None:
+def test_a_token_is_cached_until_shortly_before_it_expires(wire: FakeGmail, clock: ManualClock) -> None:
     tokens = source(wire, clock)
     assert tokens.token() == "ya29.token-1"
     clock.now += 3_400
@@ -73,8 +73,8 @@ def test_a_token_is_cached_until_shortly_before_it_expires(wire: Wire, clock: Ma
     assert tokens.token() == "ya29.token-2"
 
 
-def test_a_short_lived_token_is_used_too(wire: Wire, clock: ManualClock) -> None:
-    wire.token_answer = lambda _: Said(json={"access_token": "ya29.x", "expires_in": 10})
+def test_a_short_lived_token_is_used_too(wire: FakeGmail, clock: ManualClock) -> None:
+    wire.token_handler = lambda _: FakeResponse(json={"access_token": "ya29.x", "expires_in": 10})
     tokens = source(wire, clock)
     tokens.token()
     clock.now += 8
@@ -87,9 +87,9 @@ def test_a_short_lived_token_is_used_too(wire: Wire, clock: ManualClock) -> None
 
 @pytest.mark.parametrize("life", [{}, {"expires_in": None}, {"expires_in": -1}])
 def test_a_token_without_a_valid_lifetime_is_used_for_an_hour(
-    wire: Wire, clock: ManualClock, life: dict[str, object]
+    wire: FakeGmail, clock: ManualClock, life: dict[str, object]
 ) -> None:
-    wire.token_answer = lambda _: Said(json={"access_token": "ya29.x", **life})
+    wire.token_handler = lambda _: FakeResponse(json={"access_token": "ya29.x", **life})
     tokens = source(wire, clock)
     tokens.token()
     clock.now += 3_400
@@ -97,12 +97,12 @@ def test_a_token_without_a_valid_lifetime_is_used_for_an_hour(
     assert len(wire.token_requests) == 1
 
 
-def test_threads_share_one_refresh(wire: Wire, clock: ManualClock) -> None:
-    def slowly(_: dict[str, str]) -> Said:
+def test_threads_share_one_refresh(wire: FakeGmail, clock: ManualClock) -> None:
+    def slowly(_: dict[str, str]) -> FakeResponse:
         time.sleep(0.05)
-        return Said(json={"access_token": "ya29.x", "expires_in": 3600})
+        return FakeResponse(json={"access_token": "ya29.x", "expires_in": 3600})
 
-    wire.token_answer = slowly
+    wire.token_handler = slowly
     tokens = source(wire, clock)
     got: list[str] = []
     threads = [threading.Thread(target=lambda: got.append(tokens.token())) for _ in range(10)]
@@ -114,12 +114,12 @@ def test_threads_share_one_refresh(wire: Wire, clock: ManualClock) -> None:
     assert len(wire.token_requests) == 1
 
 
-def test_threads_share_one_refusal(wire: Wire, clock: ManualClock) -> None:
-    def slowly(_: dict[str, str]) -> Said:
+def test_threads_share_one_refusal(wire: FakeGmail, clock: ManualClock) -> None:
+    def slowly(_: dict[str, str]) -> FakeResponse:
         time.sleep(0.1)
-        return Said(400, {"error": "invalid_grant"})
+        return FakeResponse(400, {"error": "invalid_grant"})
 
-    wire.token_answer = slowly
+    wire.token_handler = slowly
     tokens = source(wire, clock)
     refused: list[GmailError] = []
 
@@ -139,17 +139,17 @@ def test_threads_share_one_refusal(wire: Wire, clock: ManualClock) -> None:
     assert len(wire.token_requests) <= 3
 
 
-def test_a_refusal_is_cached_for_a_limited_time(wire: Wire, clock: ManualClock) -> None:
+def test_a_refusal_is_cached_for_a_limited_time(wire: FakeGmail, clock: ManualClock) -> None:
     tokens = source(wire, clock)
-    good = wire.token_answer
-    wire.token_answer = lambda _: Said(400, {"error": "invalid_grant"})
+    good = wire.token_handler
+    wire.token_handler = lambda _: FakeResponse(400, {"error": "invalid_grant"})
     with pytest.raises(CredentialsError):
         tokens.token()
-    wire.token_answer = good
+    wire.token_handler = good
     assert tokens.token()
 
 
-def test_a_refused_token_is_renewed_once_for_all_threads(wire: Wire, clock: ManualClock) -> None:
+def test_a_refused_token_is_renewed_once_for_all_threads(wire: FakeGmail, clock: ManualClock) -> None:
     tokens = source(wire, clock)
     first = tokens.token()
     assert tokens.renew(first) == "ya29.token-2"
@@ -158,7 +158,7 @@ def test_a_refused_token_is_renewed_once_for_all_threads(wire: Wire, clock: Manu
     assert len(wire.token_requests) == 2
 
 
-def test_a_plain_access_token_is_used_unchanged(wire: Wire, clock: ManualClock) -> None:
+def test_a_plain_access_token_is_used_unchanged(wire: FakeGmail, clock: ManualClock) -> None:
     tokens = source(wire, clock, Credentials.from_access_token("ya29.hush"))
     assert tokens.token() == "ya29.hush"
     with pytest.raises(CredentialsError, match="expired") as caught:
@@ -169,7 +169,7 @@ def test_a_plain_access_token_is_used_unchanged(wire: Wire, clock: ManualClock) 
 
 
 def test_a_service_account_impersonates_a_mailbox(
-    wire: Wire, clock: ManualClock, service_account: Credentials
+    wire: FakeGmail, clock: ManualClock, service_account: Credentials
 ) -> None:
     source(wire, clock, service_account).token()
     form = wire.token_requests[0]
@@ -182,14 +182,16 @@ def test_a_service_account_impersonates_a_mailbox(
     assert wire.requests[0].url == f"{OAUTH}/token"
 
 
-def test_each_scope_has_its_own_token(wire: Wire, clock: ManualClock, service_account: Credentials) -> None:
+def test_each_scope_has_its_own_token(
+    wire: FakeGmail, clock: ManualClock, service_account: Credentials
+) -> None:
     tokens = source(wire, clock, service_account)
     mail, directory = tokens.token(), tokens.token((DIRECTORY_SCOPE,))
     assert mail != directory
     assert (tokens.token(), tokens.token((DIRECTORY_SCOPE,))) == (mail, directory)
 
 
-def test_an_unreadable_private_key(wire: Wire, clock: ManualClock) -> None:
+def test_an_unreadable_private_key(wire: FakeGmail, clock: ManualClock) -> None:
     info = {"client_email": "a@b", "private_key": "hush-key", "token_uri": "https://x.test/token"}
     credentials = Credentials("service account", service_account=SecretStr(json.dumps(info)))
     with pytest.raises(ConfigurationError, match="GMAIL_SERVICE_ACCOUNT_FILE") as caught:
@@ -216,9 +218,9 @@ def test_an_unreadable_private_key(wire: Wire, clock: ManualClock) -> None:
     ],
 )
 def test_a_refusal_names_the_cause_and_the_fix(
-    wire: Wire, clock: ManualClock, answer: dict[str, str], words: list[str]
+    wire: FakeGmail, clock: ManualClock, answer: dict[str, str], words: list[str]
 ) -> None:
-    wire.token_answer = lambda _: Said(400, answer)
+    wire.token_handler = lambda _: FakeResponse(400, answer)
     with pytest.raises(CredentialsError) as caught:
         source(wire, clock).token()
     text = str(caught.value)
@@ -238,9 +240,9 @@ def test_a_refusal_names_the_cause_and_the_fix(
     ],
 )
 def test_service_account_errors_have_their_own_causes(
-    wire: Wire, clock: ManualClock, service_account: Credentials, error: str, word: str
+    wire: FakeGmail, clock: ManualClock, service_account: Credentials, error: str, word: str
 ) -> None:
-    wire.token_answer = lambda _: Said(401, {"error": error})
+    wire.token_handler = lambda _: FakeResponse(401, {"error": error})
     with pytest.raises(CredentialsError, match=word):
         source(wire, clock, service_account).token()
 
@@ -248,21 +250,21 @@ def test_service_account_errors_have_their_own_causes(
 @pytest.mark.parametrize(
     "trouble",
     [
-        Said(500, {"error": "internal_failure"}),
-        Said(503, raw=b"<html>"),
-        Said(429, {"error": "rate_limit_exceeded"}),
-        Said(400, {"error": "temporarily_unavailable"}),
-        Said(200, raw=b"<html>Sign in</html>"),
-        Said(200, {"token_type": "Bearer"}),
-        Said(200, {"access_token": ""}),
-        Said(200, {"access_token": 7}),
-        Said(200, {"access_token": "ya29.x", "expires_in": "soon"}),
-        Said(302, raw=b""),
+        FakeResponse(500, {"error": "internal_failure"}),
+        FakeResponse(503, raw=b"<html>"),
+        FakeResponse(429, {"error": "rate_limit_exceeded"}),
+        FakeResponse(400, {"error": "temporarily_unavailable"}),
+        FakeResponse(200, raw=b"<html>Sign in</html>"),
+        FakeResponse(200, {"token_type": "Bearer"}),
+        FakeResponse(200, {"access_token": ""}),
+        FakeResponse(200, {"access_token": 7}),
+        FakeResponse(200, {"access_token": "ya29.x", "expires_in": "soon"}),
+        FakeResponse(302, raw=b""),
     ],
 )
-def test_transient_errors_are_retried(wire: Wire, clock: ManualClock, trouble: Said) -> None:
-    answers = [trouble, trouble, Said(json={"access_token": "ya29.x", "expires_in": 3600})]
-    wire.token_answer = lambda _: answers.pop(0)
+def test_transient_errors_are_retried(wire: FakeGmail, clock: ManualClock, trouble: FakeResponse) -> None:
+    answers = [trouble, trouble, FakeResponse(json={"access_token": "ya29.x", "expires_in": 3600})]
+    wire.token_handler = lambda _: answers.pop(0)
     assert source(wire, clock).token() == "ya29.x"
     assert clock.slept
 
@@ -273,16 +275,18 @@ def test_transient_errors_are_retried(wire: Wire, clock: ManualClock, trouble: S
         requests.ConnectionError("no route"),
         requests.Timeout("late"),
         ConnectionResetError(104, "reset"),
-        Said(500, {}),
+        FakeResponse(500, {}),
     ],
 )
-def test_lasting_transient_errors_raise_unavailable(wire: Wire, clock: ManualClock, trouble: Any) -> None:
-    def fail(_: dict[str, str]) -> Said:
-        if isinstance(trouble, Said):
+def test_lasting_transient_errors_raise_unavailable(
+    wire: FakeGmail, clock: ManualClock, trouble: Any
+) -> None:
+    def fail(_: dict[str, str]) -> FakeResponse:
+        if isinstance(trouble, FakeResponse):
             return trouble
         raise trouble
 
-    wire.token_answer = fail
+    wire.token_handler = fail
     with pytest.raises(UnavailableError) as caught:
         source(wire, clock).token()
     assert 0 < sum(clock.slept) < 300
@@ -292,7 +296,7 @@ def test_lasting_transient_errors_raise_unavailable(wire: Wire, clock: ManualClo
         error = error.__cause__ or error.__context__
 
 
-def test_http_to_another_machine_is_refused(wire: Wire, clock: ManualClock) -> None:
+def test_http_to_another_machine_is_refused(wire: FakeGmail, clock: ManualClock) -> None:
     with pytest.raises(ConfigurationError, match="GMAIL_OAUTH_ROOT"):
         TokenSource(USER, session=wire.session, oauth_root="http://evil.test", clock=clock)
 
@@ -301,9 +305,9 @@ def test_http_to_another_machine_is_refused(wire: Wire, clock: ManualClock) -> N
     "life", [float("nan"), float("inf"), 10**400, "soon", True, [], {}, "9" * 5_000, 1e300]
 )
 def test_an_impossible_lifetime_is_an_hour_or_a_gmail_error(
-    wire: Wire, clock: ManualClock, life: Any
+    wire: FakeGmail, clock: ManualClock, life: Any
 ) -> None:
-    wire.token_answer = lambda _: Said(json={"access_token": "ya29.x", "expires_in": life})
+    wire.token_handler = lambda _: FakeResponse(json={"access_token": "ya29.x", "expires_in": life})
     with contextlib.suppress(GmailError):
         assert source(wire, clock).token() == "ya29.x"
         clock.now += 90_000
@@ -312,8 +316,10 @@ def test_an_impossible_lifetime_is_an_hour_or_a_gmail_error(
 
 
 @pytest.mark.parametrize("token", ["ya29.\u65e5", "ya29.x\r\nX-Evil: 1", "ya29.x y", "ya29.\ud800"])
-def test_a_token_that_is_invalid_in_a_header_is_refused(wire: Wire, clock: ManualClock, token: str) -> None:
-    wire.token_answer = lambda _: Said(json={"access_token": token})
+def test_a_token_that_is_invalid_in_a_header_is_refused(
+    wire: FakeGmail, clock: ManualClock, token: str
+) -> None:
+    wire.token_handler = lambda _: FakeResponse(json={"access_token": token})
     for credentials in (USER, Credentials.from_access_token(token)):
         with pytest.raises(CredentialsError, match="characters that no token has") as caught:
             source(wire, clock, credentials).token()
@@ -335,13 +341,13 @@ FIELDS = ["access_token", "expires_in", "scope", "token_type", "id_token", "refr
 )
 def test_any_token_response_is_a_token_or_a_gmail_error(status: int, document: Any) -> None:
     clock = ManualClock()
-    wire = Wire(message)
-    wire.token_answer = lambda _: Said(status, document)
+    wire = FakeGmail(message_response)
+    wire.token_handler = lambda _: FakeResponse(status, document)
     with contextlib.suppress(GmailError):
         assert source(wire, clock).token().isprintable()
 
 
-def test_a_large_token_response_is_not_read(wire: Wire, clock: ManualClock) -> None:
-    wire.token_answer = lambda _: Said(json={"access_token": "x" * (2 << 20)})
+def test_a_large_token_response_is_not_read(wire: FakeGmail, clock: ManualClock) -> None:
+    wire.token_handler = lambda _: FakeResponse(json={"access_token": "x" * (2 << 20)})
     with pytest.raises(ResponseError, match="larger than 1 MB"):
         source(wire, clock).token()

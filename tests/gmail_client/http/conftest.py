@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from support.batches import plentiful
-from support.wire import ManualClock, Wire
+from support.fake_gmail import FakeGmail, ManualClock
 
 from gmail_client.api import GmailApi
 
 
 @pytest.fixture
-def api(wire: Wire, clock: ManualClock) -> GmailApi:
+def api(wire: FakeGmail, clock: ManualClock) -> GmailApi:
     return plentiful(wire, clock).mailbox().api

@@ -8,7 +8,17 @@ from collections.abc import Iterator
 import pytest
 import requests
 from support.batches import CONCURRENT, SPENT, calls, plentiful
-from support.wire import API, OAUTH, Asked, ManualClock, Said, Wire, message, multipart, refused
+from support.fake_gmail import (
+    API,
+    OAUTH,
+    FakeGmail,
+    FakeRequest,
+    FakeResponse,
+    ManualClock,
+    error_response,
+    message_response,
+    multipart,
+)
 
 from gmail_client.api import ApiCall, GmailApi
 from gmail_client.auth.credentials import Credentials
@@ -24,21 +34,25 @@ from gmail_client.quota import preset
 @pytest.mark.parametrize("count", [0, 1, 2, 19, 20, 21, 41, 500])
 @pytest.mark.parametrize("ordered", [False, True])
 def test_every_call_has_one_result(api: GmailApi, count: int, ordered: bool) -> None:
-    asked = calls(api, count)
-    answers = list(api.get_many(asked, ordered=ordered))
-    keys = [answer.call.key for answer in answers]
-    assert keys == [call.key for call in asked] if ordered else sorted(keys) == sorted(c.key for c in asked)
-    assert all(answer.json is not None and answer.json["id"] == answer.call.key for answer in answers)
+    requested = calls(api, count)
+    results = list(api.get_many(requested, ordered=ordered))
+    keys = [result.call.key for result in results]
+    assert (
+        keys == [call.key for call in requested]
+        if ordered
+        else sorted(keys) == sorted(c.key for c in requested)
+    )
+    assert all(result.json is not None and result.json["id"] == result.call.key for result in results)
 
 
-def test_batches_have_twenty_calls_and_single_calls_are_sent_singly(wire: Wire, api: GmailApi) -> None:
+def test_batches_have_twenty_calls_and_single_calls_are_sent_singly(wire: FakeGmail, api: GmailApi) -> None:
     list(api.get_many(calls(api, 41)))
     assert sorted(wire.batches) == [20, 20]
-    assert sum(not asked.batched for asked in wire.asked) == 1
+    assert sum(not request.batched for request in wire.gets) == 1
     assert api.usage.snapshot().requests == 3
 
 
-def test_a_batch_fits_the_burst_of_the_quota(wire: Wire, clock: ManualClock) -> None:
+def test_a_batch_fits_the_burst_of_the_quota(wire: FakeGmail, clock: ManualClock) -> None:
     api = plentiful(wire, clock, preset("current")).mailbox().api
     list(api.get_many(api.thread_call(str(number)) for number in range(60)))
     assert max(wire.batches) * 40 <= 600
@@ -48,169 +62,182 @@ def test_a_batch_fits_the_burst_of_the_quota(wire: Wire, clock: ManualClock) -> 
     assert wire.batches == []
 
 
-def test_parts_may_arrive_in_any_order(wire: Wire, api: GmailApi) -> None:
+def test_parts_may_arrive_in_any_order(wire: FakeGmail, api: GmailApi) -> None:
     wire.order = lambda parts: parts[::-1]
     assert all(
-        answer.json and answer.json["id"] == answer.call.key for answer in api.get_many(calls(api, 50))
+        result.json and result.json["id"] == result.call.key for result in api.get_many(calls(api, 50))
     )
 
 
-def test_missing_parts_are_sent_again(wire: Wire, api: GmailApi) -> None:
+def test_missing_parts_are_sent_again(wire: FakeGmail, api: GmailApi) -> None:
     wire.order = lambda parts: parts[: max(1, len(parts) // 2)]
-    answers = list(api.get_many(calls(api, 40)))
-    assert all(answer.json is not None for answer in answers)
-    assert len(answers) == 40
+    results = list(api.get_many(calls(api, 40)))
+    assert all(result.json is not None for result in results)
+    assert len(results) == 40
 
 
-@pytest.mark.parametrize("said", [SPENT, CONCURRENT, Said(503, {}), Said(200, raw=b'{"cut')])
-def test_only_refused_parts_are_sent_again(wire: Wire, clock: ManualClock, api: GmailApi, said: Said) -> None:
+@pytest.mark.parametrize(
+    "response", [SPENT, CONCURRENT, FakeResponse(503, {}), FakeResponse(200, raw=b'{"cut')]
+)
+def test_only_refused_parts_are_sent_again(
+    wire: FakeGmail, clock: ManualClock, api: GmailApi, response: FakeResponse
+) -> None:
     seen: set[str] = set()
 
-    def answer(asked: Asked) -> Said:
-        if int(asked.id, 16) % 5 == 0 and asked.id not in seen:
-            seen.add(asked.id)
-            return said
-        return message(asked)
+    def handler(request: FakeRequest) -> FakeResponse:
+        if int(request.id, 16) % 5 == 0 and request.id not in seen:
+            seen.add(request.id)
+            return response
+        return message_response(request)
 
-    wire.answer = answer
-    answers = list(api.get_many(calls(api, 40)))
-    assert all(answer.json is not None for answer in answers)
-    assert len(wire.asked) == 40 + 8
+    wire.handler = handler
+    results = list(api.get_many(calls(api, 40)))
+    assert all(result.json is not None for result in results)
+    assert len(wire.gets) == 40 + 8
     assert api.usage.snapshot().calls == {"messages.get": 48}
     assert api.usage.snapshot().units == {"messages.get": 40 * 20}
 
 
 def test_parts_with_an_expired_token_are_retried_with_a_new_one(
-    wire: Wire, clock: ManualClock, api: GmailApi
+    wire: FakeGmail, clock: ManualClock, api: GmailApi
 ) -> None:
-    wire.answer = lambda asked: refused(401, "authError") if asked.token == "ya29.token-1" else message(asked)
-    assert all(answer.json for answer in api.get_many(calls(api, 100)))
+    wire.handler = lambda request: (
+        error_response(401, "authError") if request.token == "ya29.token-1" else message_response(request)
+    )
+    assert all(result.json for result in api.get_many(calls(api, 100)))
     assert len(wire.token_requests) == 2
     assert clock.slept == []
 
 
 def test_a_batch_with_an_expired_token_is_retried_with_a_new_one(
-    wire: Wire, clock: ManualClock, api: GmailApi
+    wire: FakeGmail, clock: ManualClock, api: GmailApi
 ) -> None:
-    answers = [refused(401, "authError")]
+    responses = [error_response(401, "authError")]
 
-    def batch() -> Said:
-        wire.batch_answer = None
-        return answers.pop()
+    def batch() -> FakeResponse:
+        wire.batch_handler = None
+        return responses.pop()
 
-    wire.batch_answer = batch
-    assert all(answer.json for answer in api.get_many(calls(api, 10)))
-    assert [asked.token for asked in wire.asked] == ["ya29.token-2"] * 10
+    wire.batch_handler = batch
+    assert all(result.json for result in api.get_many(calls(api, 10)))
+    assert [request.token for request in wire.gets] == ["ya29.token-2"] * 10
 
 
 def test_a_rate_limited_batch_is_retried_after_the_wait(
-    wire: Wire, clock: ManualClock, api: GmailApi
+    wire: FakeGmail, clock: ManualClock, api: GmailApi
 ) -> None:
-    def batch() -> Said:
-        wire.batch_answer = None
-        return refused(403, "rateLimitExceeded", window_start_time=str(int(clock.now)))
+    def batch() -> FakeResponse:
+        wire.batch_handler = None
+        return error_response(403, "rateLimitExceeded", window_start_time=str(int(clock.now)))
 
-    wire.batch_answer = batch
-    assert all(answer.json for answer in api.get_many(calls(api, 10)))
+    wire.batch_handler = batch
+    assert all(result.json for result in api.get_many(calls(api, 10)))
     assert clock.now - 1_800_000_000 >= 60
     assert wire.batches == [10, 10]
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [
-        Said(503, {}),
-        Said(503, raw=b"Service Unavailable"),
-        Said(404, raw=b"<html>"),
-        refused(404, "notFound"),
-        refused(400, "badRequest"),
-        refused(403, "forbidden"),
-        Said(200, {}),
-        Said(200, raw=b"<html>", headers={"Content-Type": "text/html"}),
-        Said(200, raw=b"--x\r\n", headers={"Content-Type": "multipart/mixed; boundary=x"}),
-        multipart([("nobody", Said(json={}))]),
+        FakeResponse(503, {}),
+        FakeResponse(503, raw=b"Service Unavailable"),
+        FakeResponse(404, raw=b"<html>"),
+        error_response(404, "notFound"),
+        error_response(400, "badRequest"),
+        error_response(403, "forbidden"),
+        FakeResponse(200, {}),
+        FakeResponse(200, raw=b"<html>", headers={"Content-Type": "text/html"}),
+        FakeResponse(200, raw=b"--x\r\n", headers={"Content-Type": "multipart/mixed; boundary=x"}),
+        multipart([("nobody", FakeResponse(json={}))]),
         requests.ConnectionError("reset"),
         requests.ReadTimeout("late"),
     ],
-    ids=lambda said: repr(said)[:40],
+    ids=lambda response: repr(response)[:40],
 )
 def test_when_batches_fail_calls_are_sent_singly_at_once(
-    wire: Wire, clock: ManualClock, api: GmailApi, said: Said | Exception
+    wire: FakeGmail, clock: ManualClock, api: GmailApi, response: FakeResponse | Exception
 ) -> None:
-    wire.batch_answer = lambda: said
-    answers = list(api.get_many(calls(api, 300)))
-    assert all(answer.json is not None for answer in answers)
-    assert len(wire.asked) == 300
+    wire.batch_handler = lambda: response
+    results = list(api.get_many(calls(api, 300)))
+    assert all(result.json is not None for result in results)
+    assert len(wire.gets) == 300
     assert len(wire.batches) == 1
     assert clock.slept == []
 
 
-def test_one_batch_probes_the_batch_endpoint(wire: Wire, api: GmailApi) -> None:
+def test_one_batch_probes_the_batch_endpoint(wire: FakeGmail, api: GmailApi) -> None:
     """Calls of a batch that can't be matched are paid twice, so no second one is sent before the first is back."""
-    wire.order = lambda parts: [(f"other-{name}", said) for name, said in parts]
+    wire.order = lambda parts: [(f"other-{name}", response) for name, response in parts]
     results = list(api.get_many(calls(api, 300)))
     assert all(result.json is not None for result in results)
     assert wire.batches == [20]
-    assert len(wire.asked) == 300 + 20
+    assert len(wire.gets) == 300 + 20
 
 
-def test_a_rate_limited_probe_does_not_disable_batches(wire: Wire, clock: ManualClock, api: GmailApi) -> None:
-    answers: list[Said] = [refused(403, "rateLimitExceeded"), refused(401, "authError")]
+def test_a_rate_limited_probe_does_not_disable_batches(
+    wire: FakeGmail, clock: ManualClock, api: GmailApi
+) -> None:
+    responses: list[FakeResponse] = [
+        error_response(403, "rateLimitExceeded"),
+        error_response(401, "authError"),
+    ]
 
-    def batch() -> Said:
-        if len(answers) == 1:
-            wire.batch_answer = None
-        return answers.pop()
+    def batch() -> FakeResponse:
+        if len(responses) == 1:
+            wire.batch_handler = None
+        return responses.pop()
 
-    wire.batch_answer = batch
+    wire.batch_handler = batch
     assert all(result.json is not None for result in api.get_many(calls(api, 200)))
-    assert all(asked.batched for asked in wire.asked)
+    assert all(request.batched for request in wire.gets)
 
 
 def test_calls_of_a_too_large_batch_are_sent_singly_and_batches_continue(
-    wire: Wire, api: GmailApi, monkeypatch: pytest.MonkeyPatch
+    wire: FakeGmail, api: GmailApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "read_body", lambda response, method: read_body(response, method, 20_000))
-    wire.answer = lambda asked: Said(
-        json={"id": asked.id, "snippet": "x" * (15_000 if asked.id in ("7", "8") else 1)}
+    wire.handler = lambda request: FakeResponse(
+        json={"id": request.id, "snippet": "x" * (15_000 if request.id in ("7", "8") else 1)}
     )
     results = {result.call.key: result for result in api.get_many(calls(api, 60))}
     assert [key for key, result in results.items() if result.error is not None] == []
-    assert sum(not asked.batched for asked in wire.asked) == 20
-    wire.answer = lambda asked: Said(
-        json={"id": asked.id, "snippet": "x" * (20_000 if asked.id == "7" else 1)}
+    assert sum(not request.batched for request in wire.gets) == 20
+    wire.handler = lambda request: FakeResponse(
+        json={"id": request.id, "snippet": "x" * (20_000 if request.id == "7" else 1)}
     )
     results = {result.call.key: result for result in api.get_many(calls(api, 60))}
     assert {key for key, result in results.items() if isinstance(result.error, ResponseError)} == {"7"}
 
 
 @pytest.mark.parametrize("count", [20, 2_000])
-def test_a_stop_ends_the_read_without_losing_what_was_sent(wire: Wire, api: GmailApi, count: int) -> None:
+def test_a_stop_ends_the_read_without_losing_what_was_sent(
+    wire: FakeGmail, api: GmailApi, count: int
+) -> None:
     stop = threading.Event()
 
-    def answer(asked: Asked) -> Said:
-        if asked.id == "b":
+    def handler(request: FakeRequest) -> FakeResponse:
+        if request.id == "b":
             stop.set()
-        return message(asked)
+        return message_response(request)
 
-    wire.answer = answer
+    wire.handler = handler
     results = [result.call.key for result in api.get_many(calls(api, count), stop=stop)]
-    assert sorted(results) == sorted(asked.id for asked in wire.asked)
+    assert sorted(results) == sorted(request.id for request in wire.gets)
     assert len(results) == 20 or count > 20
     assert len(results) < 2_000
     assert list(api.get_many(calls(api, count), stop=stop)) == []
 
 
-def test_progress_of_a_batch_resets_its_retries(wire: Wire, api: GmailApi) -> None:
+def test_progress_of_a_batch_resets_its_retries(wire: FakeGmail, api: GmailApi) -> None:
     served: set[int] = set()
 
-    def answer(asked: Asked) -> Said:
-        if asked.batched and len(wire.batches) in served:
-            return Said(503, {})
+    def handler(request: FakeRequest) -> FakeResponse:
+        if request.batched and len(wire.batches) in served:
+            return FakeResponse(503, {})
         served.add(len(wire.batches))
-        return message(asked)
+        return message_response(request)
 
-    wire.answer = answer
+    wire.handler = handler
     assert all(result.json is not None for result in api.get_many(calls(api, 20)))
     assert len(wire.batches) == 19
 
@@ -240,9 +267,9 @@ def test_parallel_batch_failures_count_once(clock: ManualClock) -> None:
 
 
 def test_a_failed_batch_endpoint_is_probed_with_growing_intervals(
-    wire: Wire, clock: ManualClock, api: GmailApi
+    wire: FakeGmail, clock: ManualClock, api: GmailApi
 ) -> None:
-    wire.batch_answer = lambda: Said(503, {})
+    wire.batch_handler = lambda: FakeResponse(503, {})
     tried: list[int] = []
     for _ in range(200):
         clock.now += 60
@@ -250,41 +277,41 @@ def test_a_failed_batch_endpoint_is_probed_with_growing_intervals(
         tried.append(len(wire.batches))
     assert tried[0] == 1
     assert 5 < tried[-1] < 20
-    wire.batch_answer = None
+    wire.batch_handler = None
     clock.now += 3_600
-    wire.asked.clear()
+    wire.gets.clear()
     list(api.get_many(calls(api, 2)))
-    assert all(asked.batched for asked in wire.asked)
+    assert all(request.batched for request in wire.gets)
 
 
 def test_batches_shrink_at_the_concurrency_limit_and_grow_back(
-    wire: Wire, clock: ManualClock, api: GmailApi
+    wire: FakeGmail, clock: ManualClock, api: GmailApi
 ) -> None:
     wall = 8
     wire.order = lambda parts: [
-        (name, CONCURRENT if place >= wall else said) for place, (name, said) in enumerate(parts)
+        (name, CONCURRENT if place >= wall else response) for place, (name, response) in enumerate(parts)
     ]
-    answers = list(api.get_many(calls(api, 300)))
-    assert all(answer.json is not None for answer in answers)
+    results = list(api.get_many(calls(api, 300)))
+    assert all(result.json is not None for result in results)
     assert max(wire.batches[len(wire.batches) // 2 :]) < 2 * wall
     wire.order = lambda parts: parts
     list(api.get_many(calls(api, 2_000)))
     assert max(wire.batches[-10:]) == 20
 
 
-def test_a_low_concurrency_limit_loses_no_message(wire: Wire, api: GmailApi) -> None:
+def test_a_low_concurrency_limit_loses_no_message(wire: FakeGmail, api: GmailApi) -> None:
     wire.order = lambda parts: [
-        (name, CONCURRENT if place else said) for place, (name, said) in enumerate(parts)
+        (name, CONCURRENT if place else response) for place, (name, response) in enumerate(parts)
     ]
-    answers = list(api.get_many(calls(api, 300)))
-    assert all(answer.json is not None for answer in answers)
+    results = list(api.get_many(calls(api, 300)))
+    assert all(result.json is not None for result in results)
 
 
-def test_at_most_forty_parts_are_in_flight(wire: Wire, clock: ManualClock) -> None:
+def test_at_most_forty_parts_are_in_flight(wire: FakeGmail, clock: ManualClock) -> None:
     inside, most = 0, 0
     lock = threading.Lock()
 
-    def order(parts: list[tuple[str, Said]]) -> list[tuple[str, Said]]:
+    def order(parts: list[tuple[str, FakeResponse]]) -> list[tuple[str, FakeResponse]]:
         nonlocal inside, most
         with lock:
             inside += len(parts)
@@ -300,7 +327,7 @@ def test_at_most_forty_parts_are_in_flight(wire: Wire, clock: ManualClock) -> No
     assert 20 <= most <= 40
 
 
-def test_calls_are_consumed_lazily_in_the_callers_thread(wire: Wire, api: GmailApi) -> None:
+def test_calls_are_consumed_lazily_in_the_callers_thread(wire: FakeGmail, api: GmailApi) -> None:
     pulled = 0
 
     def endless() -> Iterator[ApiCall]:
@@ -318,8 +345,8 @@ def test_calls_are_consumed_lazily_in_the_callers_thread(wire: Wire, api: GmailA
     assert pulled <= 300
 
 
-def test_large_messages_reduce_the_calls_in_flight(wire: Wire, api: GmailApi) -> None:
-    wire.answer = lambda asked: Said(json={"id": asked.id, "data": "x" * 400_000})
+def test_large_messages_reduce_the_calls_in_flight(wire: FakeGmail, api: GmailApi) -> None:
+    wire.handler = lambda request: FakeResponse(json={"id": request.id, "data": "x" * 400_000})
     pulled = 0
 
     def endless() -> Iterator[ApiCall]:
@@ -338,7 +365,7 @@ def test_large_messages_reduce_the_calls_in_flight(wire: Wire, api: GmailApi) ->
     assert min(wire.batches[-4:]) <= 12
 
 
-def test_closing_early_ends_threads_that_wait_for_quota(wire: Wire) -> None:
+def test_closing_early_ends_threads_that_wait_for_quota(wire: FakeGmail) -> None:
     api = (
         GmailClient(
             Credentials.from_access_token("ya29.alone"), api_root=API, oauth_root=OAUTH, session=wire.session
@@ -351,4 +378,4 @@ def test_closing_early_ends_threads_that_wait_for_quota(wire: Wire) -> None:
     assert [thread for thread in threading.enumerate() if thread.name.startswith("gmail-")]
     stream.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("gmail-")]
-    assert len(wire.asked) < 100
+    assert len(wire.gets) < 100

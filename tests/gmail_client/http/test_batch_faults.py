@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.batches import CONCURRENT, PLENTY, SPENT, calls
+from support.fake_gmail import (
+    FakeGmail,
+    FakeRequest,
+    FakeResponse,
+    ManualClock,
+    connect,
+    error_response,
+    message_response,
+)
 from support.lives import lives
-from support.wire import Asked, ManualClock, Said, Wire, connect, message, refused
 
 from gmail_client.errors import (
     NotFoundError,
@@ -27,14 +35,14 @@ SIZES = st.lists(st.sampled_from([100, 1_000, 15_000, 1_000_000]), min_size=1, m
 class Wall:
     """Refuses requests of one user above so many in flight, as Gmail does; parts of a batch count one by one."""
 
-    def __init__(self, wire: Wire, limit: int) -> None:
+    def __init__(self, wire: FakeGmail, limit: int) -> None:
         self._limit = limit
         self._inside = 0
         self._lock = threading.Lock()
         self._one, self._order = wire._one, wire.order
         wire._one = self.single  # type: ignore[method-assign]
 
-    def single(self, target: str, batched: bool, token: str) -> Said:
+    def single(self, target: str, batched: bool, token: str) -> FakeResponse:
         with self._lock:
             self._inside += 1
             full = self._inside > self._limit
@@ -46,7 +54,7 @@ class Wall:
                 if not batched:
                     self._inside -= 1
 
-    def order(self, parts: list[tuple[str, Said]]) -> list[tuple[str, Said]]:
+    def order(self, parts: list[tuple[str, FakeResponse]]) -> list[tuple[str, FakeResponse]]:
         with self._lock:
             self._inside -= len(parts)
         return self._order(parts)
@@ -73,49 +81,54 @@ def test_under_any_faults_every_call_has_one_result(
     batches: bool,
     quota: str | int,
 ) -> None:
-    wire, clock = Wire(message), ManualClock()
+    wire, clock = FakeGmail(message_response), ManualClock()
     turns = iter(plan)
     lock = threading.Lock()
     gone: set[str] = set()
-    kinds = {"403": SPENT, "429": CONCURRENT, "503": Said(503, {}), "cut": Said(200, raw=b"{")}
+    kinds = {
+        "403": SPENT,
+        "429": CONCURRENT,
+        "503": FakeResponse(503, {}),
+        "cut": FakeResponse(200, raw=b"{"),
+    }
 
-    def answer(asked: Asked) -> Said:
+    def handler(request: FakeRequest) -> FakeResponse:
         with lock:
             what = next(turns, "ok")
             if what == "404":
-                gone.add(asked.id)
-        if asked.id in gone:
-            return refused(404, "notFound")
-        size = sizes[int(asked.id, 16) % len(sizes)]
-        large = Said(json={"id": asked.id, "snippet": "x" * size})
+                gone.add(request.id)
+        if request.id in gone:
+            return error_response(404, "notFound")
+        size = sizes[int(request.id, 16) % len(sizes)]
+        large = FakeResponse(json={"id": request.id, "snippet": "x" * size})
         return kinds.get(what, large)
 
-    def order(parts: list[tuple[str, Said]]) -> list[tuple[str, Said]]:
+    def order(parts: list[tuple[str, FakeResponse]]) -> list[tuple[str, FakeResponse]]:
         with lock:
             lost = next(turns, "ok") == "lost"
         return parts[1:] if lost else parts[::-1]
 
-    wire.answer, wire.order = answer, order
+    wire.handler, wire.order = handler, order
     barrier = Wall(wire, wall)
     wire.order = barrier.order
     if not batches:
-        wire.batch_answer = lambda: Said(503, {})
+        wire.batch_handler = lambda: FakeResponse(503, {})
     api = connect(wire, clock, quota=preset(quota), workers=workers).mailbox().api
-    asked = calls(api, count)
-    answers = list(api.get_many(asked, ordered=ordered))
-    keys = [answer.call.key for answer in answers]
+    requested = calls(api, count)
+    results = list(api.get_many(requested, ordered=ordered))
+    keys = [result.call.key for result in results]
     assert (keys if ordered else sorted(keys)) == (
-        [call.key for call in asked] if ordered else sorted(call.key for call in asked)
+        [call.key for call in requested] if ordered else sorted(call.key for call in requested)
     )
-    for reply in answers:
-        assert (reply.json is None) == (reply.error is not None)
-        assert reply.error is None or isinstance(reply.error, NotFoundError | UnavailableError)
+    for result in results:
+        assert (result.json is None) == (result.error is not None)
+        assert result.error is None or isinstance(result.error, NotFoundError | UnavailableError)
 
 
 @pytest.mark.parametrize("workers", [1, 5])
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_a_low_concurrency_limit_does_not_end_a_read_early(
-    wire: Wire, clock: ManualClock, workers: int, width: int
+    wire: FakeGmail, clock: ManualClock, workers: int, width: int
 ) -> None:
     api = connect(wire, clock, quota=PLENTY, workers=workers).mailbox().api
     api._transport.concurrency._limit = width  # as after refusals
@@ -124,9 +137,9 @@ def test_a_low_concurrency_limit_does_not_end_a_read_early(
 
 @pytest.mark.parametrize("workers", [1, 5])
 def test_responses_larger_than_the_buffer_do_not_end_a_read_early(
-    wire: Wire, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, workers: int
+    wire: FakeGmail, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     monkeypatch.setattr(batch, "_BUFFER_BYTES", 1_000)
-    wire.answer = lambda asked: Said(json={"id": asked.id, "snippet": "x" * 40_000})
+    wire.handler = lambda request: FakeResponse(json={"id": request.id, "snippet": "x" * 40_000})
     api = connect(wire, clock, quota=PLENTY, workers=workers).mailbox().api
     assert sum(1 for _ in api.get_many(calls(api, 96))) == 96

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.wire import Said, refused
+from support.fake_gmail import FakeResponse, error_response
 
 from gmail_client import errors
 from gmail_client.errors import (
@@ -33,90 +33,92 @@ CONCURRENT = "Too many concurrent requests for user."
 DOMAIN_WIDE = "Access restricted to service accounts that have been delegated domain-wide authority"
 
 
-def judge(said: Said, method: str = "messages.get") -> GmailError:
-    return error_from_response(said.status, said.content, method=method, headers=said.headers, now=NOW)
+def judge(response: FakeResponse, method: str = "messages.get") -> GmailError:
+    return error_from_response(
+        response.status, response.content, method=method, headers=response.headers, now=NOW
+    )
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"),
+    ("response", "kind"),
     [
-        (refused(400, "invalidArgument", "Invalid id value"), RequestError),
-        (refused(400, "failedPrecondition", "Mail service not enabled"), NoMailboxError),
-        (refused(400, "failedPrecondition", "Precondition check failed."), PreconditionError),
-        (refused(400, "failedPrecondition", "Something else"), RequestError),
-        (refused(401, "authError", "Invalid Credentials"), CredentialsError),
-        (refused(429, "rateLimitExceeded", CONCURRENT), ConcurrencyError),
+        (error_response(400, "invalidArgument", "Invalid id value"), RequestError),
+        (error_response(400, "failedPrecondition", "Mail service not enabled"), NoMailboxError),
+        (error_response(400, "failedPrecondition", "Precondition check failed."), PreconditionError),
+        (error_response(400, "failedPrecondition", "Something else"), RequestError),
+        (error_response(401, "authError", "Invalid Credentials"), CredentialsError),
+        (error_response(429, "rateLimitExceeded", CONCURRENT), ConcurrencyError),
         (
-            refused(429, "rateLimitExceeded", "Resource has been exhausted (e.g. check quota)."),
+            error_response(429, "rateLimitExceeded", "Resource has been exhausted (e.g. check quota)."),
             RateLimitError,
         ),
-        (refused(429, "RESOURCE_EXHAUSTED", "Rate Limit Exceeded"), RateLimitError),
-        (Said(429, raw=b"<html><title>Error 429 (Too Many Requests)</title>"), RateLimitError),
-        (Said(429, {}), RateLimitError),
-        (refused(403, "rateLimitExceeded"), RateLimitError),
-        (refused(403, "userRateLimitExceeded"), RateLimitError),
-        (refused(403, "quotaExceeded"), DailyLimitError),
-        (refused(403, "dailyLimitExceeded"), DailyLimitError),
-        (refused(403, "rateLimitExceeded", quota_limit="QueriesPerDay"), DailyLimitError),
-        (refused(403, "insufficientPermissions"), ScopeError),
-        (refused(403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT"), ScopeError),
-        (refused(403, "accessNotConfigured"), ApiDisabledError),
-        (refused(403, "SERVICE_DISABLED"), ApiDisabledError),
-        (refused(403, "domainPolicy"), ForbiddenError),
-        (refused(403, "forbidden", "Delegation denied for bob@example.com"), DelegationError),
-        (refused(403, "forbidden", DOMAIN_WIDE), ForbiddenError),
-        (refused(403, "forbidden"), ForbiddenError),
-        (refused(404, "notFound", "Requested entity was not found."), NotFoundError),
-        (refused(410, "gone"), RequestError),
-        (refused(429, "rateLimitExceeded", quota_limit_value="6000"), RateLimitError),
-        (refused(429, "rateLimitExceeded", "Retry after 2027-01-15T08:00:30.000Z"), RateLimitError),
-        (refused(408, "backendError"), UnavailableError),
-        (refused(500, "backendError"), UnavailableError),
-        (refused(503, "backendError"), UnavailableError),
-        (Said(502, raw=b"<html>Bad gateway</html>"), UnavailableError),
-        (Said(302, raw=b""), UnavailableError),
-        (Said(404, raw=b"<html>no such page</html>"), UnavailableError),
-        (Said(403, raw=b"<html>blocked</html>"), ForbiddenError),
+        (error_response(429, "RESOURCE_EXHAUSTED", "Rate Limit Exceeded"), RateLimitError),
+        (FakeResponse(429, raw=b"<html><title>Error 429 (Too Many Requests)</title>"), RateLimitError),
+        (FakeResponse(429, {}), RateLimitError),
+        (error_response(403, "rateLimitExceeded"), RateLimitError),
+        (error_response(403, "userRateLimitExceeded"), RateLimitError),
+        (error_response(403, "quotaExceeded"), DailyLimitError),
+        (error_response(403, "dailyLimitExceeded"), DailyLimitError),
+        (error_response(403, "rateLimitExceeded", quota_limit="QueriesPerDay"), DailyLimitError),
+        (error_response(403, "insufficientPermissions"), ScopeError),
+        (error_response(403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT"), ScopeError),
+        (error_response(403, "accessNotConfigured"), ApiDisabledError),
+        (error_response(403, "SERVICE_DISABLED"), ApiDisabledError),
+        (error_response(403, "domainPolicy"), ForbiddenError),
+        (error_response(403, "forbidden", "Delegation denied for bob@example.com"), DelegationError),
+        (error_response(403, "forbidden", DOMAIN_WIDE), ForbiddenError),
+        (error_response(403, "forbidden"), ForbiddenError),
+        (error_response(404, "notFound", "Requested entity was not found."), NotFoundError),
+        (error_response(410, "gone"), RequestError),
+        (error_response(429, "rateLimitExceeded", quota_limit_value="6000"), RateLimitError),
+        (error_response(429, "rateLimitExceeded", "Retry after 2027-01-15T08:00:30.000Z"), RateLimitError),
+        (error_response(408, "backendError"), UnavailableError),
+        (error_response(500, "backendError"), UnavailableError),
+        (error_response(503, "backendError"), UnavailableError),
+        (FakeResponse(502, raw=b"<html>Bad gateway</html>"), UnavailableError),
+        (FakeResponse(302, raw=b""), UnavailableError),
+        (FakeResponse(404, raw=b"<html>no such page</html>"), UnavailableError),
+        (FakeResponse(403, raw=b"<html>blocked</html>"), ForbiddenError),
     ],
 )
-def test_every_error_response_has_its_class(said: Said, kind: type[GmailError]) -> None:
-    error = judge(said)
+def test_every_error_response_has_its_class(response: FakeResponse, kind: type[GmailError]) -> None:
+    error = judge(response)
     assert type(error) is kind
-    assert (error.status, error.method) == (said.status, "messages.get")
+    assert (error.status, error.method) == (response.status, "messages.get")
     assert error.fix
     assert len(str(error).splitlines()) == 2
 
 
 def test_404_on_the_history_means_expired() -> None:
-    assert type(judge(refused(404, "notFound"), "history.list")) is HistoryExpiredError
+    assert type(judge(error_response(404, "notFound"), "history.list")) is HistoryExpiredError
 
 
 def test_a_404_from_a_proxy_does_not_mean_expired() -> None:
-    assert type(judge(Said(404, raw=b"<html>"), "history.list")) is UnavailableError
+    assert type(judge(FakeResponse(404, raw=b"<html>"), "history.list")) is UnavailableError
 
 
 @pytest.mark.parametrize(
-    ("said", "retry_at"),
+    ("response", "retry_at"),
     [
-        (refused(403, "rateLimitExceeded", window_start_time="1799999970"), NOW + 30),
-        (refused(403, "rateLimitExceeded", "limit; window_start_time: 1799999970"), NOW + 30),
-        (refused(403, "userRateLimitExceeded", "Retry after 2027-01-15T08:00:30.500Z"), NOW + 30.5),
-        (refused(403, "userRateLimitExceeded", "Retry after 2027-01-15T09:00:30+01:00"), NOW + 30),
-        (Said(503, raw=b"", headers={"Retry-After": "30"}), NOW + 30),
-        (Said(429, raw=b"{}", headers={"retry-after": "Fri, 15 Jan 2027 08:00:30 GMT"}), NOW + 30),
-        (Said(503, raw=b"", headers={"Retry-After": "soon"}), None),
-        (refused(403, "rateLimitExceeded", window_start_time="yesterday"), None),
-        (refused(403, "rateLimitExceeded"), None),
+        (error_response(403, "rateLimitExceeded", window_start_time="1799999970"), NOW + 30),
+        (error_response(403, "rateLimitExceeded", "limit; window_start_time: 1799999970"), NOW + 30),
+        (error_response(403, "userRateLimitExceeded", "Retry after 2027-01-15T08:00:30.500Z"), NOW + 30.5),
+        (error_response(403, "userRateLimitExceeded", "Retry after 2027-01-15T09:00:30+01:00"), NOW + 30),
+        (FakeResponse(503, raw=b"", headers={"Retry-After": "30"}), NOW + 30),
+        (FakeResponse(429, raw=b"{}", headers={"retry-after": "Fri, 15 Jan 2027 08:00:30 GMT"}), NOW + 30),
+        (FakeResponse(503, raw=b"", headers={"Retry-After": "soon"}), None),
+        (error_response(403, "rateLimitExceeded", window_start_time="yesterday"), None),
+        (error_response(403, "rateLimitExceeded"), None),
     ],
 )
-def test_the_retry_time(said: Said, retry_at: float | None) -> None:
-    error: Any = judge(said)
+def test_the_retry_time(response: FakeResponse, retry_at: float | None) -> None:
+    error: Any = judge(response)
     assert error.retry_at == retry_at
 
 
 def test_the_limit_is_read_from_the_error() -> None:
     error = judge(
-        refused(
+        error_response(
             403,
             "rateLimitExceeded",
             quota_limit="QueriesPerMinutePerUser",
@@ -138,7 +140,7 @@ def test_the_limit_is_read_from_the_error() -> None:
     ],
 )
 def test_the_scope_of_the_limit(metadata: dict[str, str], per_project: bool) -> None:
-    error = judge(refused(403, "rateLimitExceeded", **metadata))
+    error = judge(error_response(403, "rateLimitExceeded", **metadata))
     assert isinstance(error, RateLimitError)
     assert error.per_project is per_project
 
@@ -158,7 +160,7 @@ def test_the_scope_of_the_limit(metadata: dict[str, str], per_project: bool) -> 
     ],
 )
 def test_the_scope_of_the_limit_is_read_from_the_message(message: str, per_project: bool) -> None:
-    error = judge(refused(403, "rateLimitExceeded", message))
+    error = judge(error_response(403, "rateLimitExceeded", message))
     assert isinstance(error, RateLimitError)
     assert error.per_project is per_project
 
@@ -166,50 +168,50 @@ def test_the_scope_of_the_limit_is_read_from_the_message(message: str, per_proje
 def test_the_latest_of_several_times_counts() -> None:
     told = "Retry after 2027-01-15T08:00:{:02}Z"  # NOW is 08:00:00
     for in_message, in_header, window in ((10, 20, 30), (20, 30, 10), (30, 10, 20)):
-        said = refused(
+        response = error_response(
             403, "rateLimitExceeded", told.format(in_message), window_start_time=str(int(NOW) + window - 60)
         )
-        said.headers["Retry-After"] = str(in_header)
-        assert judge(said).retry_at == NOW + 30
+        response.headers["Retry-After"] = str(in_header)
+        assert judge(response).retry_at == NOW + 30
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "-1", "1e11", "1e300"])
 def test_invalid_times_are_ignored(value: str) -> None:
-    assert judge(Said(503, raw=b"", headers={"Retry-After": value})).retry_at is None
-    assert judge(refused(403, "rateLimitExceeded", window_start_time=value)).retry_at is None
+    assert judge(FakeResponse(503, raw=b"", headers={"Retry-After": value})).retry_at is None
+    assert judge(error_response(403, "rateLimitExceeded", window_start_time=value)).retry_at is None
 
 
 @pytest.mark.parametrize("value", ["", "0", "-3", "many", "6e3"])
 def test_a_limit_that_is_not_a_number_is_ignored(value: str) -> None:
-    error = judge(refused(403, "rateLimitExceeded", quota_limit_value=value))
+    error = judge(error_response(403, "rateLimitExceeded", quota_limit_value=value))
     assert isinstance(error, RateLimitError)
     assert error.limit is None
 
 
 def test_the_link_that_enables_the_api_is_named() -> None:
     link = "https://console.developers.google.com/apis/api/gmail.googleapis.com/overview?project=42"
-    in_text = judge(refused(403, "accessNotConfigured", f"Enable it by visiting {link} then retry."))
-    in_details = judge(refused(403, "SERVICE_DISABLED", activationUrl=link))
-    nowhere = judge(refused(403, "SERVICE_DISABLED"))
+    in_text = judge(error_response(403, "accessNotConfigured", f"Enable it by visiting {link} then retry."))
+    in_details = judge(error_response(403, "SERVICE_DISABLED", activationUrl=link))
+    nowhere = judge(error_response(403, "SERVICE_DISABLED"))
     assert f"{link} " in in_text.fix
     assert f"{link} " in in_details.fix
     assert "gmail.googleapis.com" in nowhere.fix
 
 
 @pytest.mark.parametrize(
-    ("said", "word"),
+    ("response", "word"),
     [
-        (refused(403, "insufficientPermissions"), "https://www.googleapis.com/auth/gmail.readonly"),
-        (refused(403, "forbidden", "Delegation denied for x"), "GMAIL_USER_ID"),
-        (refused(403, "forbidden", DOMAIN_WIDE), "GMAIL_SERVICE_ACCOUNT_FILE"),
-        (refused(403, "domainPolicy"), "administrator"),
-        (refused(400, "failedPrecondition", "Mail service not enabled"), "GMAIL_MAILBOXES"),
-        (refused(401, "authError"), "gmail-assets login"),
-        (refused(400, "invalidArgument"), "labelIds"),
+        (error_response(403, "insufficientPermissions"), "https://www.googleapis.com/auth/gmail.readonly"),
+        (error_response(403, "forbidden", "Delegation denied for x"), "GMAIL_USER_ID"),
+        (error_response(403, "forbidden", DOMAIN_WIDE), "GMAIL_SERVICE_ACCOUNT_FILE"),
+        (error_response(403, "domainPolicy"), "administrator"),
+        (error_response(400, "failedPrecondition", "Mail service not enabled"), "GMAIL_MAILBOXES"),
+        (error_response(401, "authError"), "gmail-assets login"),
+        (error_response(400, "invalidArgument"), "labelIds"),
     ],
 )
-def test_the_fix_names_the_setting(said: Said, word: str) -> None:
-    assert word in judge(said).fix
+def test_the_fix_names_the_setting(response: FakeResponse, word: str) -> None:
+    assert word in judge(response).fix
 
 
 @pytest.mark.parametrize(
@@ -225,7 +227,7 @@ def test_the_fix_names_the_setting(said: Said, word: str) -> None:
     ],
 )
 def test_secrets_are_redacted_in_messages(secret: str) -> None:
-    error = judge(refused(403, "forbidden", f"You sent {secret} to us"))
+    error = judge(error_response(403, "forbidden", f"You sent {secret} to us"))
     hidden = secret.removeprefix("Bearer ").split("\n")[-1]
     assert hidden not in str(error)
     assert "[removed]" in str(error)

@@ -5,29 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from support.wire import Asked, ManualClock, Said, Wire, connect, message, refused
+from support.fake_gmail import (
+    FakeGmail,
+    FakeRequest,
+    FakeResponse,
+    ManualClock,
+    connect,
+    error_response,
+    message_response,
+)
 
 from gmail_client.api import GmailApi
 from gmail_client.errors import CredentialsError, UnavailableError
 from gmail_client.quota import preset
 
-PROFILE = Said(json={"emailAddress": "ada@b.test", "historyId": "1"})
-DOWN = Said(503, {})
+PROFILE = FakeResponse(json={"emailAddress": "ada@b.test", "historyId": "1"})
+DOWN = FakeResponse(503, {})
 
 
 @pytest.fixture
-def api(wire: Wire, clock: ManualClock) -> GmailApi:
+def api(wire: FakeGmail, clock: ManualClock) -> GmailApi:
     # With one worker the order of the results is the order of the calls.
     return connect(wire, clock, quota=preset(1_200_000), workers=1).mailbox().api
 
 
-def answering(broken: set[str], profile: Said = PROFILE) -> Callable[[Asked], Said]:
-    def answer(asked: Asked) -> Said:
-        if asked.id == "profile":
+def answering(broken: set[str], profile: FakeResponse = PROFILE) -> Callable[[FakeRequest], FakeResponse]:
+    def handler(request: FakeRequest) -> FakeResponse:
+        if request.id == "profile":
             return profile
-        return DOWN if asked.id in broken else message(asked)
+        return DOWN if request.id in broken else message_response(request)
 
-    return answer
+    return handler
 
 
 def read(api: GmailApi, first: int, last: int) -> tuple[set[str], set[str]]:
@@ -39,10 +47,10 @@ def read(api: GmailApi, first: int, last: int) -> tuple[set[str], set[str]]:
 
 @pytest.mark.parametrize("first", [0, 30, 55])
 def test_many_consecutive_unavailable_messages_do_not_stop_the_others(
-    wire: Wire, api: GmailApi, first: int
+    wire: FakeGmail, api: GmailApi, first: int
 ) -> None:
     broken = {f"{number:x}" for number in range(first, first + 19)}
-    wire.answer = answering(broken)
+    wire.handler = answering(broken)
     served, failed = read(api, 0, 80)
     assert failed == broken
     assert len(served) == 61
@@ -51,43 +59,45 @@ def test_many_consecutive_unavailable_messages_do_not_stop_the_others(
     assert spent["messages.get"] + spent.get("getProfile", 0) <= (61 + 3) * 20 + 3
 
 
-def test_unavailable_messages_after_served_ones_are_not_an_outage(wire: Wire, api: GmailApi) -> None:
+def test_unavailable_messages_after_served_ones_are_not_an_outage(wire: FakeGmail, api: GmailApi) -> None:
     broken = {f"{number:x}" for number in range(1, 100)}
-    wire.answer = answering(broken)
+    wire.handler = answering(broken)
     assert read(api, 0, 100) == ({"0"}, broken)
     # The next read knows what was served: all of its calls may fail.
     assert read(api, 1, 40) == (set(), {f"{number:x}" for number in range(1, 40)})
 
 
-def test_a_probe_that_returns_not_found_counts_as_served(wire: Wire, api: GmailApi) -> None:
-    wire.answer = lambda asked: message(asked)
+def test_a_probe_that_returns_not_found_counts_as_served(wire: FakeGmail, api: GmailApi) -> None:
+    wire.handler = lambda request: message_response(request)
     read(api, 0, 1)
     broken = {f"{number:x}" for number in range(1, 30)}
-    wire.answer = lambda asked: refused(404, "notFound") if asked.id == "0" else DOWN
+    wire.handler = lambda request: error_response(404, "notFound") if request.id == "0" else DOWN
     assert read(api, 1, 30) == (set(), broken)
 
 
 @pytest.mark.parametrize("served", [0, 40])
-def test_an_outage_ends_the_read_at_the_first_probe(wire: Wire, api: GmailApi, served: int) -> None:
-    wire.answer = lambda asked: message(asked)
+def test_an_outage_ends_the_read_at_the_first_probe(wire: FakeGmail, api: GmailApi, served: int) -> None:
+    wire.handler = lambda request: message_response(request)
     read(api, 0, served)
-    wire.asked.clear()
-    wire.answer = lambda _: DOWN
+    wire.gets.clear()
+    wire.handler = lambda _: DOWN
     with pytest.raises(UnavailableError):
         read(api, served, 1_000)
     # One batch with its attempts, and the probe with its own.
-    assert len(wire.asked) <= 20 * 8 + 8
+    assert len(wire.gets) <= 20 * 8 + 8
     assert api.usage.snapshot().total_units == served * 20
 
 
-def test_if_all_gets_fail_the_read_ends_although_the_profile_is_served(wire: Wire, api: GmailApi) -> None:
-    wire.answer = lambda asked: PROFILE if asked.id == "profile" else DOWN
+def test_if_all_gets_fail_the_read_ends_although_the_profile_is_served(
+    wire: FakeGmail, api: GmailApi
+) -> None:
+    wire.handler = lambda request: PROFILE if request.id == "profile" else DOWN
     with pytest.raises(UnavailableError):
         read(api, 0, 1_000)
-    assert len(wire.asked) <= 20 * 8 + 4
+    assert len(wire.gets) <= 20 * 8 + 4
 
 
-def test_the_error_of_a_refused_probe_is_raised(wire: Wire, api: GmailApi) -> None:
-    wire.answer = answering({f"{number:x}" for number in range(30)}, refused(401, "authError"))
+def test_the_error_of_a_refused_probe_is_raised(wire: FakeGmail, api: GmailApi) -> None:
+    wire.handler = answering({f"{number:x}" for number in range(30)}, error_response(401, "authError"))
     with pytest.raises(CredentialsError):
         read(api, 0, 30)

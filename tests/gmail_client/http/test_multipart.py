@@ -6,16 +6,16 @@ import json
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.wire import Said, multipart
+from support.fake_gmail import FakeResponse, multipart
 
 from gmail_client.http.multipart import decode_batch, encode_batch
 
 TARGETS = ["/gmail/v1/users/me/messages/18c?format=full", "/gmail/v1/users/a%40b.test/labels/Label_1"]
 
 
-def _answer(parts: list[tuple[str, Said]]) -> tuple[bytes, str]:
-    said = multipart(parts)
-    return said.content, said.headers["Content-Type"]
+def _answer(parts: list[tuple[str, FakeResponse]]) -> tuple[bytes, str]:
+    response = multipart(parts)
+    return response.content, response.headers["Content-Type"]
 
 
 def test_the_request_is_multipart_as_the_standard_library_reads_it() -> None:
@@ -28,7 +28,9 @@ def test_the_request_is_multipart_as_the_standard_library_reads_it() -> None:
 
 
 def test_parts_are_matched_by_id_in_any_order() -> None:
-    found = decode_batch(*_answer([("part-2", Said(json={"n": 2})), ("part-0", Said(404, {"n": 0}))]))
+    found = decode_batch(
+        *_answer([("part-2", FakeResponse(json={"n": 2})), ("part-0", FakeResponse(404, {"n": 0}))])
+    )
     assert {number: (part.status, part.content) for number, part in found.items()} == {
         2: (200, b'{"n": 2}'),
         0: (404, b'{"n": 0}'),
@@ -36,12 +38,14 @@ def test_parts_are_matched_by_id_in_any_order() -> None:
 
 
 def test_a_part_has_its_own_headers() -> None:
-    found = decode_batch(*_answer([("part-0", Said(429, {}, headers={"Retry-After": " 7 "}))]))
+    found = decode_batch(*_answer([("part-0", FakeResponse(429, {}, headers={"Retry-After": " 7 "}))]))
     assert found[0].headers["retry-after"] == "7"
 
 
 def test_bare_line_feeds_are_accepted() -> None:
-    content, kind = _answer([("part-0", Said(json={"a": 1})), ("part-1", Said(json={"a": 2}))])
+    content, kind = _answer(
+        [("part-0", FakeResponse(json={"a": 1})), ("part-1", FakeResponse(json={"a": 2}))]
+    )
     found = decode_batch(content.replace(b"\r\n", b"\n"), kind)
     assert [json.loads(found[number].content) for number in (0, 1)] == [{"a": 1}, {"a": 2}]
 
@@ -55,19 +59,19 @@ def test_bare_line_feeds_are_accepted() -> None:
     ],
 )
 def test_the_boundary_is_found_in_any_notation(kind: str) -> None:
-    content, _ = _answer([("part-0", Said(json={}))])
+    content, _ = _answer([("part-0", FakeResponse(json={}))])
     assert set(decode_batch(content, kind)) == {0}
 
 
 def test_a_boundary_that_is_a_prefix_of_another_is_not_confused() -> None:
     inner = b"--batch_foobar_2\r\nnot a delimiter\r\n--batch_foobars\r\n"
-    found = decode_batch(*_answer([("part-0", Said(raw=inner)), ("part-1", Said(json={}))]))
+    found = decode_batch(*_answer([("part-0", FakeResponse(raw=inner)), ("part-1", FakeResponse(json={}))]))
     assert found[0].content == inner
     assert set(found) == {0, 1}
 
 
 def test_preamble_and_epilogue_are_ignored() -> None:
-    content, kind = _answer([("part-0", Said(json={}))])
+    content, kind = _answer([("part-0", FakeResponse(json={}))])
     assert set(decode_batch(b"preamble\r\n" + content + b"\r\n--batch_foobar\r\nepilogue", kind)) == {0}
 
 
@@ -91,7 +95,7 @@ def test_parts_without_a_matching_call_are_ignored(content: bytes, kind: str) ->
 
 
 def test_the_first_of_two_responses_to_a_call_counts() -> None:
-    found = decode_batch(*_answer([("part-0", Said(json=1)), ("part-0", Said(json=2))]))
+    found = decode_batch(*_answer([("part-0", FakeResponse(json=1)), ("part-0", FakeResponse(json=2))]))
     assert found[0].content == b"1"
 
 
@@ -112,7 +116,9 @@ BODIES = st.lists(BODY, min_size=1, max_size=8)
 @given(bodies=BODIES, statuses=st.lists(st.integers(100, 599), min_size=8, max_size=8), data=st.data())
 def test_any_bytes_are_kept(bodies: list[bytes], statuses: list[int], data: st.DataObject) -> None:
     assume(not any(b"--batch_foobar" in body for body in bodies))
-    parts = [(f"part-{number}", Said(statuses[number], raw=body)) for number, body in enumerate(bodies)]
+    parts = [
+        (f"part-{number}", FakeResponse(statuses[number], raw=body)) for number, body in enumerate(bodies)
+    ]
     found = decode_batch(*_answer(data.draw(st.permutations(parts))))
     assert {number: (part.status, part.content) for number, part in found.items()} == {
         number: (statuses[number], body) for number, body in enumerate(bodies)
@@ -123,7 +129,9 @@ def test_any_bytes_are_kept(bodies: list[bytes], statuses: list[int], data: st.D
 @given(bodies=BODIES, data=st.data())
 def test_a_truncated_response_gives_complete_parts_only(bodies: list[bytes], data: st.DataObject) -> None:
     assume(not any(b"--batch_foobar" in body for body in bodies))
-    content, kind = _answer([(f"part-{number}", Said(raw=body)) for number, body in enumerate(bodies)])
+    content, kind = _answer(
+        [(f"part-{number}", FakeResponse(raw=body)) for number, body in enumerate(bodies)]
+    )
     cut = data.draw(st.integers(0, len(content)))
     for number, part in decode_batch(content[:cut], kind).items():
         assert part.content == bodies[number]

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.wire import ManualClock
+from support.fake_gmail import ManualClock
 
 from gmail_client import errors
 from gmail_client.errors import (

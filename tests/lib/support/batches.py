@@ -5,14 +5,14 @@ from __future__ import annotations
 from gmail_client.api import ApiCall, GmailApi
 from gmail_client.client import GmailClient
 from gmail_client.quota import QuotaPlan, preset
-from support.wire import ManualClock, Wire, connect, refused
+from support.fake_gmail import FakeGmail, ManualClock, connect, error_response
 
-CONCURRENT = refused(429, "rateLimitExceeded", "Too many concurrent requests for user.")
-SPENT = refused(403, "rateLimitExceeded")
+CONCURRENT = error_response(429, "rateLimitExceeded", "Too many concurrent requests for user.")
+SPENT = error_response(403, "rateLimitExceeded")
 PLENTY = preset(1_200_000)
 
 
-def plentiful(wire: Wire, clock: ManualClock, quota: QuotaPlan = PLENTY) -> GmailClient:
+def plentiful(wire: FakeGmail, clock: ManualClock, quota: QuotaPlan = PLENTY) -> GmailClient:
     return connect(wire, clock, quota=quota)
 
 

@@ -1,8 +1,8 @@
-"""A Gmail of the tests' own behind an injected requests session: no sockets, no patches.
+"""A fake Gmail behind an injected requests session, without sockets and patches: `FakeGmail`.
 
-`Wire` is the adapter that a session sends through. It speaks HTTP as Gmail does (token endpoint, single calls, batches)
-and asks a plain function what to answer. Batches are read and written with the standard library, so that the client's
-own reader and writer meet another's.
+`FakeGmail` is a transport adapter of requests. It implements Gmail's HTTP interface (token endpoint, single calls,
+batches) and takes the responses from a function. It parses and writes batches with the standard library, so that the
+client's own parser and writer are tested against another implementation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OAUTH = "https://oauth.test"
 
 
 class ManualClock:
-    """Time that passes only while somebody sleeps."""
+    """A clock that only moves when `sleep` is called."""
 
     def __init__(self, start: float = 1_800_000_000.0) -> None:
         self.now = start
@@ -47,8 +47,8 @@ class ManualClock:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One GET, single or inside a batch."""
+class FakeRequest:
+    """One GET, single or part of a batch."""
 
     path: str
     params: dict[str, list[str]]
@@ -61,8 +61,8 @@ class Asked:
 
 
 @dataclass
-class Said:
-    """What to answer: JSON, or `raw` bytes as they are."""
+class FakeResponse:
+    """The response to send: JSON, or `raw` bytes unchanged."""
 
     status: int = 200
     json: Any = None
@@ -74,8 +74,8 @@ class Said:
         return self.raw if self.raw is not None else json.dumps(self.json).encode()
 
 
-def refused(status: int, reason: str, message: str = "No.", **metadata: str) -> Said:
-    """An answer in Gmail's error format."""
+def error_response(status: int, reason: str, message: str = "No.", **metadata: str) -> FakeResponse:
+    """A response in Gmail's error format."""
     error: dict[str, Any] = {
         "code": status,
         "message": message,
@@ -85,30 +85,34 @@ def refused(status: int, reason: str, message: str = "No.", **metadata: str) -> 
         error["details"] = [
             {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "metadata": metadata}
         ]
-    return Said(status, {"error": error})
+    return FakeResponse(status, {"error": error})
 
 
-class Wire(BaseAdapter):
-    """An adapter that answers by itself.
+class FakeGmail(BaseAdapter):
+    """A transport adapter that responds to requests itself.
 
     Attributes:
-        answer: Says what a GET gets.
-        token_answer: Says what the token endpoint says.
-        batch_answer: When set, what the batch endpoint says instead of working.
-        order: Reorders or drops the parts of a batch's answer.
+        handler: Returns the response to a GET.
+        token_handler: Returns the response of the token endpoint.
+        batch_handler: If set, returns the response of the batch endpoint, whose calls are then not handled.
+        order: Reorders or drops the parts of a batch response.
+        gets: The GETs so far, single and in batches.
+        batches: The number of calls of each batch.
     """
 
-    def __init__(self, answer: Callable[[Asked], Said]) -> None:
+    def __init__(self, handler: Callable[[FakeRequest], FakeResponse]) -> None:
         super().__init__()
-        self.answer = answer
-        self.token_answer: Callable[[dict[str, str]], Said] = lambda _: Said(
+        self.handler = handler
+        self.token_handler: Callable[[dict[str, str]], FakeResponse] = lambda _: FakeResponse(
             json={"access_token": f"ya29.token-{len(self.token_requests)}", "expires_in": 3600}
         )
-        self.batch_answer: Callable[[], Said | Exception] | None = None
-        self.order: Callable[[list[tuple[str, Said]]], list[tuple[str, Said]]] = lambda parts: parts
+        self.batch_handler: Callable[[], FakeResponse | Exception] | None = None
+        self.order: Callable[[list[tuple[str, FakeResponse]]], list[tuple[str, FakeResponse]]] = (
+            lambda parts: parts
+        )
         self.requests: list[requests.PreparedRequest] = []
         self.token_requests: list[dict[str, str]] = []
-        self.asked: list[Asked] = []
+        self.gets: list[FakeRequest] = []
         self.batches: list[int] = []
         self._lock = threading.Lock()
 
@@ -125,7 +129,7 @@ class Wire(BaseAdapter):
             form = {name: values[0] for name, values in parse_qs(_text(request.body)).items()}
             with self._lock:
                 self.token_requests.append(form)
-            return _response(request, self.token_answer(form))
+            return _response(request, self.token_handler(form))
         token = request.headers["Authorization"].removeprefix("Bearer ")
         if request.method == "POST":
             return self._batch(request, token)
@@ -135,15 +139,15 @@ class Wire(BaseAdapter):
     def close(self) -> None:
         pass
 
-    def _one(self, target: str, batched: bool, token: str) -> Said:
+    def _one(self, target: str, batched: bool, token: str) -> FakeResponse:
         url = urlsplit(target)
-        asked = Asked(url.path, parse_qs(url.query), batched, token)
+        request = FakeRequest(url.path, parse_qs(url.query), batched, token)
         with self._lock:
-            self.asked.append(asked)
-        said = self.answer(asked)
-        if isinstance(said, Exception):
-            raise said
-        return said
+            self.gets.append(request)
+        response = self.handler(request)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     def _batch(self, request: requests.PreparedRequest, token: str) -> requests.Response:
         assert urlsplit(request.url or "").path == "/batch/gmail/v1"
@@ -152,44 +156,44 @@ class Wire(BaseAdapter):
         assert isinstance(parts, list)
         with self._lock:
             self.batches.append(len(parts))
-        if self.batch_answer is not None:
-            said = self.batch_answer()
-            if isinstance(said, Exception):
-                raise said
-            return _response(request, said)
-        answers = []
+        if self.batch_handler is not None:
+            response = self.batch_handler()
+            if isinstance(response, Exception):
+                raise response
+            return _response(request, response)
+        responses = []
         for part in parts:
             assert part["Content-Type"] == "application/http"
             verb, target, protocol = str(part.get_payload()).strip().split(" ")
             assert (verb, protocol) == ("GET", "HTTP/1.1")
-            answers.append((part["Content-ID"].strip("<>"), self._one(target, True, token)))
-        return _response(request, multipart(self.order(answers)))
+            responses.append((part["Content-ID"].strip("<>"), self._one(target, True, token)))
+        return _response(request, multipart(self.order(responses)))
 
 
-def multipart(parts: list[tuple[str, Said]], boundary: str = "batch_foobar") -> Said:
-    """Answers as Gmail packs them."""
+def multipart(parts: list[tuple[str, FakeResponse]], boundary: str = "batch_foobar") -> FakeResponse:
+    """Responses as the parts of a batch response."""
     body = b""
-    for name, said in parts:
-        head = "".join(f"{key}: {value}\r\n" for key, value in said.headers.items())
+    for name, response in parts:
+        head = "".join(f"{key}: {value}\r\n" for key, value in response.headers.items())
         body += (
             (
                 f"--{boundary}\r\nContent-Type: application/http\r\nContent-ID: <response-{name}>\r\n\r\n"
-                f"HTTP/1.1 {said.status} Whatever\r\nContent-Type: application/json; charset=UTF-8\r\n{head}"
-                f"Content-Length: {len(said.content)}\r\n\r\n"
+                f"HTTP/1.1 {response.status} Whatever\r\nContent-Type: application/json; charset=UTF-8\r\n{head}"
+                f"Content-Length: {len(response.content)}\r\n\r\n"
             ).encode()
-            + said.content
+            + response.content
             + b"\r\n"
         )
     body += f"--{boundary}--\r\n".encode()
-    return Said(raw=body, headers={"Content-Type": f"multipart/mixed; boundary={boundary}"})
+    return FakeResponse(raw=body, headers={"Content-Type": f"multipart/mixed; boundary={boundary}"})
 
 
-def _response(request: requests.PreparedRequest, said: Said) -> requests.Response:
+def _response(request: requests.PreparedRequest, fake: FakeResponse) -> requests.Response:
     response = requests.Response()
-    response.status_code = said.status
-    response.headers.update({"Content-Type": "application/json; charset=UTF-8", **said.headers})
+    response.status_code = fake.status
+    response.headers.update({"Content-Type": "application/json; charset=UTF-8", **fake.headers})
     response.raw = urllib3.HTTPResponse(
-        io.BytesIO(said.content), headers=response.headers, preload_content=False, decode_content=False
+        io.BytesIO(fake.content), headers=response.headers, preload_content=False, decode_content=False
     )
     response.request = request
     response.url = request.url or ""
@@ -204,13 +208,15 @@ def _text(body: Any) -> str:
     return _bytes(body).decode()
 
 
-def message(asked: Asked) -> Said:
-    """Any message exists and says its own id."""
-    return Said(json={"id": asked.id, "threadId": asked.id, "format": asked.params.get("format")})
+def message_response(request: FakeRequest) -> FakeResponse:
+    """A response for any message, with the requested id."""
+    return FakeResponse(
+        json={"id": request.id, "threadId": request.id, "format": request.params.get("format")}
+    )
 
 
 def connect(
-    wire: Wire,
+    wire: FakeGmail,
     clock: ManualClock,
     *,
     credentials: Credentials | None = None,
