@@ -12,7 +12,7 @@ from support.postgres import Postgres
 
 
 def _require(reason: str) -> None:
-    """Skip with the reason where a component is missing; where it has to be there (`.ci/run`), fail."""
+    """Skip the test if a component is missing; fail it if components are required (`.ci/run`)."""
     if reason and not os.environ.get("REQUIRE_COMPONENTS"):
         pytest.skip(reason)
     assert not reason, reason

@@ -1,4 +1,4 @@
-"""A small Gmail, and an environment in which Dagster's assets read it into a lake of their own."""
+"""A small emulated Gmail, and an environment in which the Dagster assets load it into a temporary lake."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def mailbox_server() -> Iterator[Emulator]:
 
 @pytest.fixture
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No variable of ours is set, and no .env lies in the working directory."""
+    """No GMAIL_ variable is set, and the working directory has no .env file."""
     for name in [name for name in os.environ if name.startswith("GMAIL_") or name == "DAGSTER_HOME"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GMAIL_CREDENTIALS_FILE", str(tmp_path / "no-login.json"))
@@ -32,7 +32,7 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def environment(
     mailbox_server: Emulator, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Emulator:
-    """The environment names the emulator's first mailbox, by its address, and the lake `lake_of_test`."""
+    """The environment variables select the emulator's first mailbox, by its address, and the lake `lake_of_test`."""
     for name, value in mailbox_server.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("GMAIL_USER_ID", mailbox_server.addresses[0])

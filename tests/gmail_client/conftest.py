@@ -1,4 +1,4 @@
-"""Fixtures of the client's tests: a Gmail behind an injected session, and a clock that only sleeping moves."""
+"""Fixtures for tests of the client: a fake Gmail behind an injected session, and a manual clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def client(wire: FakeGmail, clock: ManualClock) -> GmailClient:
 
 @pytest.fixture(autouse=True)
 def _no_threads_left() -> Iterator[None]:
-    """Every test ends its workers."""
+    """Every test ends its worker threads."""
     yield
     left = [thread for thread in threading.enumerate() if thread.name.startswith("gmail-")]
     for thread in left:

@@ -1,4 +1,4 @@
-"""One Spark session for all Spark tests of a run, and connections that its workers find by name."""
+"""One Spark session for all Spark tests of a run, and named connections for its workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spark tests say that they need Java; in CI a missing one is a failure."""
+    """Skip Spark tests without Java; in CI, fail them instead."""
     if shutil.which("java") or os.environ.get("JAVA_HOME") or os.environ.get("CI"):
         return
     for item in items:
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def connections_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file in which Spark's workers look up connections; its place is set before the JVM starts."""
+    """The file in which Spark's workers look up connections; its path is set before the JVM starts."""
     path = tmp_path_factory.mktemp("connections") / "connections.json"
     path.write_text("{}")
     os.environ["GMAIL_CONNECTIONS_FILE"] = str(path)
@@ -56,14 +56,14 @@ def spark(connections_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module")
 def gmail_in_memory() -> Iterator[None]:
-    """Connections lead to mailboxes in memory."""
+    """Connections open mailboxes in memory."""
     with streams.gmail_in_memory():
         yield
 
 
 @pytest.fixture
 def connect(connections_file: Path) -> Iterator[Callable[..., str]]:
-    """Make a mailbox of an emulator known as a connection; returns its name."""
+    """Register a mailbox of an emulator as a connection; returns its name."""
 
     def add(gmail: Emulator, name: str = "gmail_connector", address: str | None = None) -> str:
         known = json.loads(connections_file.read_text())

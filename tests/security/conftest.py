@@ -1,4 +1,4 @@
-"""An environment without any setting of ours, and a server that nobody should talk to."""
+"""An environment without settings of this product, and a server that must not get any request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def trap() -> Iterator[Trap]:
 
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, an empty configuration folder, no variable of ours, no proxy."""
+    """An empty working directory and configuration folder, no GMAIL_ variables, no proxy."""
     proxies = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
     for name in os.environ:
         if name.startswith("GMAIL_") or name == "DAGSTER_HOME" or name.lower() in proxies:

@@ -1,4 +1,4 @@
-"""Writes each address that a Python process connects to into the file CONNECT_LOG; stands first in PYTHONPATH."""
+"""Logs each address that a Python process connects to in the file CONNECT_LOG; must be first in PYTHONPATH."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What several tests share: reading a lake back, and comparing it with the emulator's truth."""
+"""Helpers that several tests share: fakes of Gmail, fault injection, and comparison of tables with the emulator."""

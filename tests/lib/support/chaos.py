@@ -1,8 +1,8 @@
-"""Trouble for a sync: it dies between any two steps, and the mailbox changes while it is read.
+"""Fault injection for a sync: it is killed between any two steps, and the mailbox changes while it is read.
 
-A *step* is a request to Gmail, an answer that arrives, or a commit to Delta (before it and after it). `Chaos` counts
-them, may change the mailbox at each, and may end the run at any one, as `kill -9` would: with an exception that no
-code of ours catches.
+A *step* is a request to Gmail, a response that arrives, or a commit to Delta (before it and after it). `Chaos` counts
+the steps, can change the mailbox at each of them, and can end the run at any of them, as `kill -9` would, with an
+exception that the product does not catch.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["Chaos", "InstantClock", "Killed", "client_of", "random_write"]
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """Simulates that the process is killed."""
 
 
 class InstantClock:
-    """The system's time, but waiting takes none: it moves the clock instead."""
+    """The system's time plus all `sleep` calls, which return at once."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -46,7 +46,7 @@ class InstantClock:
 
 
 def client_of(gmail: Emulator, address: str | None = None, **options: Any) -> GmailClient:
-    """A client for one of the emulator's mailboxes, with more quota than it can use and no real waits."""
+    """A client for one of the emulator's mailboxes, with ample quota and an `InstantClock`."""
     clock = gmail.clock if isinstance(gmail.clock, InstantClock) else InstantClock()
     environment = gmail.environment(address)
     return GmailClient(
@@ -62,7 +62,7 @@ def client_of(gmail: Emulator, address: str | None = None, **options: Any) -> Gm
 
 
 class _Api:
-    """A `GmailApi` whose every request and answer is a step."""
+    """A `GmailApi` in which every request and every response is a step."""
 
     def __init__(self, api: Any, step: Callable[[], None], page_size: int | None) -> None:
         self._api = api
@@ -93,11 +93,11 @@ class _Api:
 
 
 class Chaos:
-    """Counts steps, writes to the mailbox at some of them, and dies at one.
+    """Counts steps, writes to the mailbox at some of them, and raises `Killed` at one.
 
     Args:
-        die_at: The step at which the run dies; None for never.
-        write: Called at every step: may change the mailbox.
+        die_at: The step at which the run is killed; None for never.
+        write: Called at every step; can change the mailbox.
         page_size: Entries on a page of a listing, and records on a page of the history.
     """
 
@@ -114,7 +114,7 @@ class Chaos:
         self._thread = threading.current_thread()
 
     def step(self) -> None:
-        """One step has come; only those of the thread that made this count."""
+        """Count a step; steps in other threads than the one that created this object do not count."""
         if threading.current_thread() is not self._thread:
             return
         self.steps += 1
@@ -128,7 +128,7 @@ class Chaos:
 
     @contextmanager
     def commits(self) -> Iterator[None]:
-        """Make commits of parts and of the registry steps as well."""
+        """Count commits of partitions and of the registry as steps too."""
         write, note = MailboxPartition._write, MailboxRegistry._write
 
         def stepped(original: Callable[..., None]) -> Callable[..., None]:
@@ -150,7 +150,7 @@ _LABELS = ["STARRED", "UNREAD", "INBOX", "IMPORTANT", "SPAM", "TRASH"]
 
 
 def random_write(mailbox: EmulatedMailbox, rng: random.Random) -> str:
-    """Change the mailbox as its owner or the world might; says what was done."""
+    """Make a random change of the mailbox; returns a description of it."""
     ids = mailbox.message_ids()
     some = rng.choice(ids) if ids else None
     labels = [*_LABELS, *(label["id"] for label in mailbox.labels.listed() if label.get("type") == "user")]

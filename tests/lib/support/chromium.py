@@ -30,7 +30,7 @@ _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
 def why_not() -> str:
-    """Why no browser can be driven here; empty where one can."""
+    """The reason why no browser can be started here; empty if one can."""
     if shutil.which("chromedriver") is None:
         return "chromedriver is not installed (apt-get install chromium chromium-driver)"
     if not any(shutil.which(name) for name in _BROWSERS):
@@ -39,7 +39,7 @@ def why_not() -> str:
 
 
 class Chromium:
-    """One window with a profile of its own, thrown away at the end. Use it as a context manager.
+    """One window with a temporary profile. Use it as a context manager.
 
     Args:
         width: Of the window, in pixels.
@@ -104,11 +104,11 @@ class Chromium:
         self._do(f"element/{self._find(css)}/click", {})
 
     def text(self, css: str = "body") -> str:
-        """The text that the element shows."""
+        """The visible text of an element."""
         return str(self._ask(f"element/{self._find(css)}/text"))
 
     def run(self, script: str) -> Any:
-        """The value of a script."""
+        """Run a script and return its value."""
         return self._do("execute/sync", {"script": script, "args": []})
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
@@ -128,14 +128,14 @@ class Chromium:
             time.sleep(0.2)
 
     def resize(self, width: int, height: int) -> None:
-        """Make the page so many pixels wide and high."""
+        """Set the size of the page in pixels."""
         inner = self.run(
             "return [window.outerWidth - window.innerWidth, window.outerHeight - window.innerHeight]"
         )
         self._do("window/rect", {"width": width + inner[0], "height": height + inner[1]})
 
     def save(self, path: Path) -> None:
-        """Save what the window shows as a PNG."""
+        """Save a screenshot of the window as PNG."""
         path.write_bytes(base64.b64decode(self._ask("screenshot")))
 
     def _find(self, css: str, seconds: float = 20) -> str:

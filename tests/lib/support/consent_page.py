@@ -1,4 +1,4 @@
-"""The emulator's consent page, filled in by an HTTP client in the place of a person."""
+"""Submits the emulator's consent page as a user would, with an HTTP client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mails of `../shared/corpus`: torture collections of mail parsers, beside the clone where CI has them."""
+"""The test mails in `../shared/corpus`, from test suites of mail parsers; CI has them next to the clone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def corpus_files() -> list[Path]:
 
 
 def message_of(raw: bytes) -> dict[str, Any]:
-    """The message as Gmail gives it with `format: full`."""
+    """The message as Gmail returns it with `format: full`."""
     content = from_raw(raw)
     return {
         "id": "18c2a0",

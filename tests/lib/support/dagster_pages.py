@@ -1,6 +1,6 @@
-"""The pages of the Dagster UI that matter to a user of the demo: `PAGES`, with what each has to show.
+"""The pages of the Dagster UI that a user of the demo needs: `PAGES`, with the texts that each has to show.
 
-The browser test looks for it, and scripts/screenshots.py takes the pictures of the documentation.
+The browser test looks for the texts, and scripts/screenshots.py takes the screenshots of the documentation.
 """
 
 from __future__ import annotations
@@ -137,11 +137,11 @@ class Page:
     """One page.
 
     Attributes:
-        name: Name of its picture.
+        name: Name of its screenshot.
         url: Address, with `{ui}` (the `DagsterUi`) and `{mailbox}`.
-        texts: What it has to show.
-        prepare: Done in the browser before the picture.
-        height: Of the picture, in pixels.
+        texts: The texts that it has to show.
+        prepare: Called with the browser before the screenshot.
+        height: Height of the screenshot in pixels.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A Dagster web server on loopback, and what anybody who reaches it can ask of it: `DagsterServer`."""
+"""A Dagster web server on loopback, and the requests that any client can send to it: `DagsterServer`."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ _LOCATIONS = """
 
 
 class DagsterServer:
-    """Asks as a page of another site can, without the browser asking first: a POST of plain text, a foreign origin
-    and host, no cookie, everything in the address.
+    """Sends requests as a page of another site can without a CORS preflight: a POST of plain text with a foreign
+    origin and host, without cookies, with everything in the URL.
     """
 
     def __init__(self, port: int, home: Path) -> None:
@@ -76,7 +76,7 @@ class DagsterServer:
         return document
 
     def launch(self, job: str, partition: str, run_config: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        """Ask for a run; the answer by its type."""
+        """Launch a run; returns the response by its type."""
         params = {
             "selector": {
                 "repositoryLocationName": "gmail_assets.definitions",
@@ -92,7 +92,7 @@ class DagsterServer:
         return found
 
     def wait_for_runs(self, seconds: float = 240.0) -> dict[str, str]:
-        """The status of every run, once none is under way."""
+        """The status of every run, once none is in progress."""
         until = time.monotonic() + seconds
         while True:
             results = self.ask(_RUNS)["data"]["runsOrError"]["results"]
@@ -103,7 +103,7 @@ class DagsterServer:
             time.sleep(0.5)
 
     def events(self, run_id: str) -> str:
-        """What a run's log says, as the page gets it."""
+        """The log of a run, as the UI gets it."""
         return json.dumps(self.ask(_EVENTS, id=run_id))
 
 
@@ -111,12 +111,12 @@ class DagsterServer:
 def serving(
     home: Path, environment: Mapping[str, str], module: str = "gmail_assets.definitions"
 ) -> Iterator[DagsterServer]:
-    """Serve a module's definitions until the block is left.
+    """Serve the definitions of a module until the end of the block.
 
     Args:
-        home: DAGSTER_HOME; made here.
-        environment: Variables of the server and of all that it starts.
-        module: Where the definitions are.
+        home: DAGSTER_HOME; created here.
+        environment: Variables of the server and its subprocesses.
+        module: The module with the definitions.
     """
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text(_SETTINGS)

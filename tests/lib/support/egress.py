@@ -1,4 +1,4 @@
-"""All that leaves this process by `requests`, caught at its last step: `egress`."""
+"""Intercepts all requests that this process sends with `requests`: `egress`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Sent:
     """One request.
 
     Attributes:
-        root: Scheme, host and port that it would have gone to.
+        root: Its scheme, host and port.
         path: Its path.
-        text: Its address, headers and body, assertions decoded: where a secret would be found.
-        proxies: The proxies it would have gone through.
+        text: Its URL, headers and body, with decoded assertions, to be searched for secrets.
+        proxies: The proxies that it would have used.
     """
 
     root: str
@@ -36,9 +36,9 @@ class Sent:
 
 @contextmanager
 def egress() -> Iterator[list[Sent]]:
-    """Catch every request and answer it as Google would; nothing reaches the network.
+    """Intercept every request and respond as Google would; nothing reaches the network.
 
-    A token endpoint's access token names the secret that it was given for, so that it can be followed.
+    The access token of a token endpoint contains the name of the secret in the request, so that it can be traced.
     """
     sent: list[Sent] = []
 
@@ -71,7 +71,7 @@ def egress() -> Iterator[list[Sent]]:
 
 
 def _claims(assertion: str) -> str:
-    """What a signed assertion says of its sender."""
+    """The claims of a signed assertion."""
     parts = assertion.split(".")
     if len(parts) != 3:
         return ""

@@ -50,7 +50,7 @@ class Caller:
                 return items
 
     def batch(self, paths: list[str], **headers: str) -> tuple[requests.Response, dict[str, tuple[int, Any]]]:
-        """GET many paths at once; the answers by Content-ID as (status, JSON or text)."""
+        """GET many paths in one batch; returns the responses by Content-ID as (status, JSON or text)."""
         parts = [
             f"--limit\r\nContent-Type: application/http\r\nContent-ID: <{number}>\r\n\r\nGET {path}\r\n\r\n"
             for number, path in enumerate(paths)

@@ -1,4 +1,4 @@
-"""Responses of a small mailbox, and any JSON to put in the place of any of their values."""
+"""Responses of a small mailbox, and arbitrary JSON to replace any of their values."""
 
 from __future__ import annotations
 

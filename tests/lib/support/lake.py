@@ -1,4 +1,4 @@
-"""Reading a lake back as Gmail's JSON, and comparing it with what the emulator says is true."""
+"""Reads a lake as Gmail's JSON, and compares it with the emulator's mailbox."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def stored_rows(lake: Lake, name: str, address: str | None = None) -> list[Row]:
 
 
 def true_rows(gmail: Emulator, spec: SpecTable, address: str | None = None) -> list[Row]:
-    """What the table must hold, in the table's schema."""
+    """The rows that the table must have, in the table's schema."""
     options = spec.options
     named: dict[str, Any] = {}
     if spec.source_table in ("messages", "threads"):
@@ -44,7 +44,7 @@ def true_rows(gmail: Emulator, spec: SpecTable, address: str | None = None) -> l
         }
     rows = gmail.truth(spec.source_table, address, **named)
     if options.start_date is not None:
-        # A thread's row is there by one message that has both the filters and the date.
+        # A thread has a row if one of its messages matches both the filters and the start date.
         entering = gmail.truth("messages", address, **named)
         keys = {
             message["id" if spec.source_table == "messages" else "threadId"]
@@ -58,7 +58,7 @@ def true_rows(gmail: Emulator, spec: SpecTable, address: str | None = None) -> l
 
 
 def _minimized(spec: SpecTable, rows: Iterable[Row]) -> Iterator[Row]:
-    """What the options leave of true rows."""
+    """The rows after the minimization that the options ask for."""
     options, policy = spec.options, spec.options.policy
     assert policy is not None
     if spec.source_table not in ("messages", "threads"):
@@ -76,7 +76,7 @@ def _minimized(spec: SpecTable, rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def comparable(value: Any, *, history: bool) -> Any:
-    """A row without what differs from read to read: attachment ids, label order and, on request, history ids."""
+    """A row without values that differ between reads: attachment ids, label order, and history ids unless `history`."""
     if isinstance(value, dict):
         return {
             key: (
@@ -110,8 +110,8 @@ def assert_lake_is_true(
     """Every table equals the mailbox, field by field.
 
     Args:
-        history: Compare history ids too: right after a load they are Gmail's own; where only records were read
-            they may lag behind.
+        history: Compare history ids too. They equal Gmail's right after a load; after a sync from history records
+            they can be lower.
     """
     for spec in specs:
         key = {
@@ -137,7 +137,7 @@ def assert_lake_is_true(
 def assert_lake_holds(
     lake: Lake, gmail: Emulator, specs: Iterable[SpecTable], address: str | None = None
 ) -> None:
-    """Messages and threads equal the mailbox, whatever the filters; searches must have no dates."""
+    """Messages and threads equal the mailbox, with any filters except searches with dates."""
     for spec in specs:
         assert not has_dates(spec.options.q)
         assert_lake_is_true(lake, gmail, [spec], address)

@@ -1,4 +1,4 @@
-"""Lakeflow's side of the contract, for tests: the calls that its framework makes, and the target that it keeps."""
+"""Lakeflow's side of the interface, for tests: the calls of its framework, and the target table that it writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNMETERED = "1200000"
 
 
 def options_of(gmail: Emulator, address: str | None = None) -> dict[str, str]:
-    """A connection to the emulator, as connection options, that never waits for quota."""
+    """Connection options for the emulator, with ample quota."""
     environment = gmail.environment(address)
     named = {name.removeprefix("GMAIL_").lower(): value for name, value in environment.items()}
     return {**named, "quota": UNMETERED}
@@ -27,7 +27,7 @@ def connector_of(gmail: Emulator, address: str | None = None) -> GmailLakeflowCo
 
 
 def drained(connector: GmailLakeflowConnect, table: str, **options: str) -> dict[str, Any]:
-    """The offset at which a new stream of a table comes to its end."""
+    """The offset at which a new stream of a table ends."""
     offset: dict[str, Any] = {}
     while True:
         records, end = connector.read_table(table, offset, options)
@@ -38,9 +38,9 @@ def drained(connector: GmailLakeflowConnect, table: str, **options: str) -> dict
 
 
 class Pipeline:
-    """Two flows into one target, as AUTO CDC keeps it: the highest sequence wins, a delete is remembered.
+    """Two flows into one target with the semantics of AUTO CDC: the highest sequence wins, also against deletes.
 
-    Every run has a connector of its own, and a checkpoint per flow.
+    Every run has a new connector. Each flow has a checkpoint.
     """
 
     def __init__(self, gmail: Emulator, table: str, **options: str) -> None:
@@ -54,7 +54,7 @@ class Pipeline:
         self.deleted: list[str] = []
 
     def run(self) -> None:
-        """Drain both flows, as Trigger.AvailableNow does."""
+        """Read both flows to their end, as Trigger.AvailableNow does."""
         connector = connector_of(self.gmail)
         self.drain(connector, "upserts")
         self.drain(connector, "deletes")
@@ -66,7 +66,7 @@ class Pipeline:
         raise AssertionError(f"{flow} of {self.table} did not end in {most} batches")
 
     def step(self, connector: GmailLakeflowConnect, flow: str) -> bool:
-        """One micro-batch; False when there is nothing more."""
+        """One micro-batch; False if there are no more rows."""
         read = connector.read_table if flow == "upserts" else connector.read_table_deletes
         start = self.checkpoints[flow]
         records, end = read(self.table, dict(start), dict(self.options))
@@ -80,8 +80,8 @@ class Pipeline:
         return True
 
     def crash(self, flow: str, meanwhile: Callable[[], None]) -> None:
-        """A micro-batch whose rows are lost after its end was noted: Spark reads again from its start, on another
-        instance and without telling the end, and goes on from the end it noted."""
+        """A micro-batch whose rows are lost after its end was logged: Spark reads again from its start, on another
+        instance and without passing the end, and continues from the logged end."""
         start = self.checkpoints[flow]
         ends = []
         for moment in (meanwhile, None):
@@ -113,7 +113,7 @@ class Pipeline:
                 self.gone[key] = sequence
 
     def truth(self) -> dict[str, Row]:
-        """What the target must hold."""
+        """The rows that the target must have."""
         options = self.options
         labels = [label for label in options.get("labelIds", "").split(",") if label]
         rows = self.gmail.truth(
@@ -125,7 +125,7 @@ class Pipeline:
         return {row["id"]: json_row(self.table, row) for row in rows}
 
     def assert_true(self) -> None:
-        """The target is what Gmail holds, but for ids that differ from read to read."""
+        """The target equals the mailbox, except for ids that differ between reads."""
         truth = self.truth()
         assert self.rows.keys() == truth.keys()
         for key, row in self.rows.items():
@@ -133,7 +133,7 @@ class Pipeline:
 
 
 def comparable(row: Mapping[str, Any]) -> Any:
-    """A row without what two reads may tell differently."""
+    """A row without values that differ between reads."""
     return _stable(dict(row))
 
 

@@ -1,4 +1,4 @@
-"""Looking for planted secrets in whatever was written: files of every kind, plain, encoded or compressed."""
+"""Searches for planted secrets in everything that was written: files of any kind, plain, encoded or compressed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["forms", "leaks", "leaks_in_folder"]
 
 
 def forms(secret: str) -> Iterator[bytes]:
-    """The ways in which a secret may stand in a text: as it is, quoted, escaped, in base64 at each offset."""
+    """The forms in which a text can contain a secret: plain, quoted, escaped, in base64 at each offset."""
     plain = secret.encode()
     yield plain
     yield quote(secret, safe="").encode()
@@ -21,18 +21,18 @@ def forms(secret: str) -> Iterator[bytes]:
     yield secret.encode("utf-16-le")
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + plain).rstrip(b"=")
-        # The characters at both ends depend on what stands beside the secret.
+        # The characters at both ends depend on the text around the secret.
         core = encoded[4 if shift else 0 : -2]
         yield core
         yield core.replace(b"+", b"-").replace(b"/", b"_")
 
 
 def leaks(secrets: Mapping[str, str], texts: Mapping[str, bytes]) -> list[str]:
-    """Which secret stands where, by names only.
+    """Which text contains which secret, by names only.
 
     Args:
         secrets: Secrets by name.
-        texts: What was written, by name.
+        texts: The written texts by name.
     """
     found = []
     for where, text in texts.items():

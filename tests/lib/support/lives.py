@@ -1,4 +1,4 @@
-"""How many random lives a test lives through: the same ones each time, or with LIVES (`make hunt`) other ones."""
+"""Number of random examples of a fault test: fixed ones by default, new ones with LIVES (`make hunt`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["lives"]
 
 
 def lives(count: int) -> settings:
-    """Settings for so many examples, the same ones in each run; with LIVES for that many new ones."""
+    """Hypothesis settings for `count` examples, the same in each run; with LIVES, for that many new ones."""
     hunted = os.environ.get("LIVES")
     return settings(
         deadline=None,

@@ -1,4 +1,4 @@
-"""Messages as Gmail gives them, built by hand or drawn by hypothesis, broken ones too."""
+"""Messages as Gmail returns them, built by hand or drawn by hypothesis, including broken ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def encoded(data: str | bytes) -> str:
 
 
 def leaf(mime_type: str, data: str | bytes | None = None, *, filename: str = "", **more: Any) -> Row:
-    """A part without children; with `attachment` an id in place of its data."""
+    """A part without children; with `attachment`, it has an id instead of data."""
     headers = [{"name": name, "value": value} for name, value in more.pop("headers", {}).items()]
     body: Row = {"size": more.pop("size", len(data or ""))}
     if data is not None:
@@ -40,7 +40,7 @@ def multipart(subtype: str, *parts: Row, mime_type: str = "multipart") -> Row:
 
 
 def numbered(part: Row, part_id: str = "") -> Row:
-    """The part with the partIds that Gmail gives."""
+    """The part with partIds as Gmail assigns them."""
     prefix = f"{part_id}." if part_id else ""
     children = [numbered(child, f"{prefix}{n}") for n, child in enumerate(part.get("parts", ()))]
     return {**part, "partId": part_id, **({"parts": children} if children else {})}

@@ -1,7 +1,7 @@
 """A mailbox in memory behind `GmailApi`, without HTTP, for tests that read it thousands of times: `MemoryGmail`.
 
-It knows what the streams read: profile, listings, history and gets of messages and threads. Its history can expire. The
-emulator is what other tests use: it has Gmail's details, this has the streams' contract alone.
+It implements what the streams read: profile, listings, history and gets of messages and threads. Its history can
+expire. Other tests use the emulator, which models Gmail in detail.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class MemoryGmail(GmailApi):
         return list(dict.fromkeys(message["threadId"] for message in self.messages.values()))
 
     def rows(self, table: str, label_ids: Sequence[str] = (), hidden: bool = False) -> dict[str, Resource]:
-        """What a table has to hold, by id."""
+        """The rows that a table must have, by id."""
         matching = self._matching(None, label_ids, hidden)
         if table == "messages":
             return {message["id"]: message for message in matching}

@@ -1,7 +1,7 @@
-"""An S3 server on loopback, moto's, in a process of its own: `ObjectStore`.
+"""An S3 server on loopback (moto), in a separate process: `ObjectStore`.
 
-It honours `If-None-Match` atomically, as S3 does, so two writers can't both commit the same version of a table. It runs
-in another process because deltalake holds the interpreter's lock while it waits for some responses.
+It handles `If-None-Match` atomically, as S3 does, so two writers can't both commit the same version of a table. It runs
+in another process because deltalake holds the GIL while it waits for some responses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
 def why_not() -> str:
-    """Why no S3 server can be started here; empty where one can."""
+    """The reason why no S3 server can be started here; empty if one can."""
     missing = [name for name in ("moto", "flask", "flask_cors") if find_spec(name) is None]
     return f"{', '.join(missing)} is not installed (pip install -r requirements-dev.lock)" if missing else ""
 
@@ -47,7 +47,7 @@ class ObjectStore:
     def __enter__(self) -> ObjectStore:
         self._http = requests.Session()
         self._http.trust_env = False
-        # Standard input ends with this process, and with it the server.
+        # Standard input ends with this process, and then the server ends too.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _SERVER],
             stdin=subprocess.PIPE,

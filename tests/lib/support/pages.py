@@ -1,4 +1,4 @@
-"""The pages of this project and what they show: blocks of code, commands, prose."""
+"""The documentation pages and their content: code blocks, commands, prose."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PAGES = sorted(
 
 
 def name(path: Path) -> str:
-    """As people write it."""
+    """The name of a page in the text of other pages."""
     return str(path.relative_to(ROOT))
 
 
 def blocks(path: Path) -> Iterator[tuple[str, str]]:
-    """Fenced blocks as (language, text), indented ones in lists too."""
+    """Fenced blocks as (language, text), including those indented in lists."""
     for match in re.finditer(
         r"^( *)```(\w*)\n(.*?)^\1```", path.read_text("utf-8"), re.DOTALL | re.MULTILINE
     ):

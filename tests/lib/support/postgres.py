@@ -1,4 +1,4 @@
-"""A Postgres server on loopback with a database of its own: `Postgres`."""
+"""A Postgres server on loopback with a new database: `Postgres`."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def _program(name: str) -> str | None:
 
 
 def why_not() -> str:
-    """Why no Postgres can be started here; empty where one can."""
+    """The reason why no Postgres can be started here; empty if one can."""
     if _program("initdb") is None or _program("postgres") is None:
         return "Postgres is not installed (apt-get install postgresql)"
     return ""
 
 
 class Postgres:
-    """A server whose database lives in a temporary folder. Use it as a context manager; it can be stopped and started.
+    """A server with its database in a temporary folder. Use it as a context manager; it can be stopped and restarted.
 
     Attributes:
         port: Its port on 127.0.0.1, the same after every start.

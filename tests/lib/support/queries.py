@@ -76,7 +76,7 @@ def make_lake(folder: Path) -> None:
 
 
 def evaluate(code: str, names: dict[str, Any]) -> Any:
-    """Run a block; the value of its last expression."""
+    """Run a block and return the value of its last expression."""
     tree = ast.parse(code)
     last = tree.body.pop()
     exec(compile(tree, "<block>", "exec"), names)

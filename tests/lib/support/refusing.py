@@ -1,4 +1,4 @@
-"""A Gmail that would not give certain messages, whatever is asked of it."""
+"""Mailboxes with injected faults: refused messages, changed results, and a hook before each call."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Api:
 def refusing(
     mailbox: Mailbox, ids: Set[str], formats: Set[str] = frozenset({"full", "minimal", "raw"})
 ) -> Mailbox:
-    """The mailbox, refusing these messages, and threads in which they are, in these formats."""
+    """The mailbox, but gets of these messages, and of threads that contain them, fail in these formats."""
 
     def answer(given: ApiResult) -> ApiResult:
         held = {given.call.key, *(m["id"] for m in (given.json or {}).get("messages") or ())}
@@ -48,10 +48,10 @@ def refusing(
 
 
 def answering(mailbox: Mailbox, answer: Callable[[ApiResult], ApiResult]) -> Mailbox:
-    """The mailbox, each of whose answers to gets goes through a function."""
+    """The mailbox, but each result of a get is passed through a function."""
     return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, answer, lambda name: None))  # type: ignore[arg-type]
 
 
 def asking(mailbox: Mailbox, before: Callable[[str], None]) -> Mailbox:
-    """The mailbox, with a function that is told each endpoint's name before it is asked."""
+    """The mailbox, with a function that is called with the name of each API method before it is used."""
     return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, lambda given: given, before))  # type: ignore[arg-type]

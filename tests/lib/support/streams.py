@@ -1,10 +1,10 @@
-"""Structured Streaming's side of a stream, without Spark: `Query` keeps the logs, dies where it is told to, restarts.
+"""A model of Spark Structured Streaming, without Spark: `Query` keeps the logs, can be killed, and restarts.
 
-`Streams` is both flows of a table on a mailbox in memory, under `gmail_in_memory`.
+`Streams` runs both flows of a table on a mailbox in memory, under `gmail_in_memory`.
 
-A query writes the end of each batch to its offset log before it reads the batch, and marks it in the commit log once it
-is written. A run that finds an offset without its commit repeats that batch first, in a new process. The three kinds
-of readers differ in what they know then: see `READERS`.
+A query writes the end of each batch to its offset log before it reads the batch, and adds it to the commit log once the
+batch is written. A run that finds an offset without its commit repeats that batch first, in a new process. The three
+kinds of readers get different information in that case: see `READERS`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ Offset = dict[str, Any]
 
 
 class KilledError(Exception):
-    """The process died."""
+    """Simulates that the process is killed."""
 
 
 class Reader(Protocol):
-    """A stream reader in a process of its own, as Spark's engine uses it."""
+    """A stream reader in one process, as Spark's engine uses it."""
 
     def latest(self, start: Offset) -> Offset:
         """The end of the next batch; `start` when there is none."""
@@ -50,7 +50,7 @@ class Reader(Protocol):
 
 
 class StreamReader:
-    """Spark 4.2 and later: plans on the driver, is told the end of a repeated batch."""
+    """Spark 4.2 and later: plans on the driver and gets the end of a repeated batch."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
         source = GmailDataSource(dict(options))
@@ -70,7 +70,7 @@ class StreamReader:
 
 
 class SimpleReader:
-    """Spark before 4.2: reads on the driver, is told the end of a repeated batch."""
+    """Spark before 4.2: reads on the driver and gets the end of a repeated batch."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
         source = GmailDataSource(dict(options))
@@ -91,7 +91,7 @@ class SimpleReader:
 
 
 class FrameworkReader:
-    """Lakeflow's framework: its class is not told the end of a repeated batch, and what it returns is ignored."""
+    """Lakeflow's framework: does not pass the end of a repeated batch, and ignores the end that the call returns."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self.options = dict(options)
@@ -126,17 +126,17 @@ READERS: dict[str, Callable[[Mapping[str, str]], Reader]] = {
 
 
 class Query:
-    """One streaming query: its checkpoint outlives its processes.
+    """One streaming query, whose checkpoint survives its processes.
 
     Args:
-        make: Makes the reader of a process.
+        make: Creates the reader of a process.
         write: Writes rows to the target; called again with the same rows after a crash.
-        offsets: Ends of the batches so far, as JSON: the offset log of a checkpoint to go on from.
+        offsets: Ends of the batches so far, as JSON: the offset log of a checkpoint to resume from.
 
     Attributes:
         committed: Batches of the offset log that are in the commit log.
         sizes: Rows of each batch that was read.
-        died: Whether the last run did not come to its end.
+        died: Whether the last run was killed.
     """
 
     def __init__(
@@ -151,13 +151,13 @@ class Query:
         self._left: int | None = None
 
     def run(self, kill_after: int | None = None) -> None:
-        """Read until there is nothing more, as Trigger.AvailableNow does.
+        """Read until there are no more rows, as Trigger.AvailableNow does.
 
         Args:
-            kill_after: Steps (of five in a batch) after which the process dies; None for never.
+            kill_after: Steps (of five per batch) after which the process is killed; None for never.
 
         Raises:
-            KilledError: It did.
+            KilledError: The process was killed.
         """
         self._left = kill_after
         self.died = True
@@ -205,7 +205,7 @@ class Query:
 
 
 class Target:
-    """A table as AUTO CDC keeps it: the highest sequence wins, and a delete is remembered."""
+    """A table with the semantics of AUTO CDC: the highest sequence wins, also against deletes."""
 
     def __init__(self, table: str) -> None:
         self.table = table
@@ -291,8 +291,8 @@ class Streams:
     def expire(self, what: str, flow: str) -> None:
         """Let the history expire: all of it, or up to the start of a batch of a flow, or of the batch before that.
 
-        What was written since the delete flow last ran is not known to it afterwards. It warns of that, and such rows
-        may stay when they are gone.
+        Afterwards the delete flow does not know the rows that were written since its last run. It logs a warning, and
+        such rows can stay although their messages are deleted.
         """
         query = self.changes if flow == "changes" else self.deletes
         end, start = query.position(1), query.position(2)

@@ -35,7 +35,7 @@ def unfetched(lake: Lake, table: str) -> set[str]:
 
 
 def mail(mailbox: EmulatedMailbox, subject: str, body: str = "Hello.", reply_to: str = "") -> str:
-    """New mail; its id."""
+    """Deliver a message; returns its id."""
     raw = (
         f"From: eve@example.test\r\nTo: {mailbox.address}\r\nSubject: {subject}\r\n"
         f"Message-ID: <{random.random()}@example.test>\r\n"
@@ -47,12 +47,12 @@ def mail(mailbox: EmulatedMailbox, subject: str, body: str = "Hello.", reply_to:
 
 
 def answer(mailbox: EmulatedMailbox, message_id: str) -> str:
-    """A reply in the same thread."""
+    """Deliver a reply in the same thread; returns its id."""
     return mailbox.receive(mailbox.random_mail(reply_to=message_id))
 
 
 def star(mailbox: EmulatedMailbox, message_id: str) -> None:
-    """Put the star on, or take it off."""
+    """Add the label STARRED, or remove it."""
     carried = "STARRED" in mailbox.label_ids(message_id)
     mailbox.modify(message_id, [] if carried else ["STARRED"], ["STARRED"] if carried else [])
 
@@ -63,7 +63,7 @@ def kill_before_merge() -> contextlib.AbstractContextManager[Any]:
 
 @contextlib.contextmanager
 def dying_after_growth() -> Iterator[None]:
-    """Dies at the commit that carries the cursor."""
+    """Kill the run at the commit with the new cursor."""
     write = MailboxPartition._write
 
     def dying(self: MailboxPartition, act: Any, state: SyncState | None = None) -> None:
@@ -76,7 +76,7 @@ def dying_after_growth() -> Iterator[None]:
 
 
 def at_first(name: str, act: Callable[[], object]) -> Callable[[str], None]:
-    """For `asking`: act when the endpoint of that name is first asked."""
+    """A hook for `before_calls`: calls `act` before the first call of the API method `name`."""
     done: list[object] = []
 
     def before(asked: str) -> None:

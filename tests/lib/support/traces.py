@@ -1,4 +1,4 @@
-"""Search of a folder for a text, in names and contents: what is left after something was erased."""
+"""Searches a folder for a text, in names and contents, to find what is left after an erasure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["files_naming"]
 
 
 def files_naming(folder: Path, text: str) -> list[str]:
-    """Files and folders below a folder whose name or content holds a text; Parquet is decoded."""
+    """Files and folders below a folder with a text in their name or content; Parquet files are decoded."""
     found = []
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))

@@ -1,4 +1,4 @@
-"""A server that nobody should talk to: `Trap` keeps whatever is sent to it."""
+"""A server that must not get any request: `Trap` records what is sent to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BODY = b'{"access_token": "ya29.trap", "expires_in": 9}'
 
 
 def _request(connection: socket.socket) -> bytes:
-    """A request with its body; what there is of one that ends early."""
+    """A request with its body, or as much of it as arrived."""
     text = b""
     while piece := connection.recv(65536):
         text += piece
@@ -32,7 +32,7 @@ class Trap:
     """Listens on loopback and answers every request as a token endpoint would.
 
     Args:
-        answer: What it answers instead, status line and headers included.
+        answer: Another response, with status line and headers.
 
     Attributes:
         received: The first request of each connection, headers and body.

@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 class Tables:
-    """A lake whose `messages` and `labels` are written by hand, and what they hold."""
+    """A lake with given rows in `messages` and `labels`."""
 
     def __init__(self, folder: Path, *, keep_deleted: bool = False) -> None:
         self.lake = Lake(str(folder))
@@ -89,7 +89,7 @@ class Tables:
         return [row for row in rows if row.pop("mailbox") == address]
 
     def check(self, address: str = ADA) -> None:
-        """Every derived table is what the row functions make of every message."""
+        """Every derived table equals the output of the row functions for all messages."""
         messages = self.messages[address].values()
         labels = self.labels[address]
         expected = {
