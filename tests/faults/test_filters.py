@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import example, given, note
 from hypothesis import strategies as st
 from support.chaos import InstantClock, client_of
+from support.examples import examples
 from support.lake import stored_rows
-from support.lives import lives
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.syncing import sync
@@ -259,7 +259,7 @@ def check(seed: int, steps: list[str | float], drawn: tuple[Any, Any]) -> None:
                 life.write(step)
 
 
-@lives(10)
+@examples(10)
 @given(
     seed=st.integers(0, 2**16),
     steps=STEPS,

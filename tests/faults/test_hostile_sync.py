@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.fake_gmail import FakeGmail, FakeRequest, FakeResponse, ManualClock, connect, error_response
 from support.hostile import JSON, places, recorded, replaced
-from support.lives import lives
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.syncing import sync
@@ -146,7 +146,7 @@ def _replaced(document: Any, place: tuple[Any, ...], value: Any) -> Any:
 MODES = st.sampled_from(["load", "incremental", "reconcile"])
 
 
-@lives(12)
+@examples(12)
 @example(change=("profile", ("historyId",), "9" * 18), mode="incremental")
 @example(change=("messages", ("messages", 0, "threadId"), ...), mode="load")
 @example(change=("messages", ("messages", 6, "threadId"), 0), mode="load")
@@ -158,7 +158,7 @@ def test_any_json_in_any_field_leaves_tables_that_an_honest_sync_repairs(change:
 
 
 @pytest.mark.slow
-@lives(400)
+@examples(400)
 @given(change=changes(), mode=MODES)
 def test_any_json_in_any_field_many_times(change: Change, mode: str) -> None:
     survive(change, mode)

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 from support.chaos import Chaos, Killed, client_of, random_write
+from support.examples import examples
 from support.lake import assert_lake_is_true
-from support.lives import lives
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
@@ -139,14 +139,14 @@ def check_a_life(seed: int, messages: int, steps: list[tuple[str, Any]]) -> None
 LIFE = {"seed": st.integers(0, 2**16), "messages": st.integers(0, 15), "steps": STEPS}
 
 
-@lives(12)
+@examples(12)
 @given(**LIFE)
 def test_the_sensor_converges_to_the_mailbox(**life: Any) -> None:
     check_a_life(**life)
 
 
 @pytest.mark.slow
-@lives(150)
+@examples(150)
 @given(**LIFE)
 def test_the_sensor_converges_to_the_mailbox_in_hundreds_of_runs(**life: Any) -> None:
     check_a_life(**life)

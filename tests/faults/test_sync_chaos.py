@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 from support.chaos import Chaos, InstantClock, Killed, client_of, random_write
+from support.examples import examples
+from support.faulty_mailbox import map_results, refuse_messages
 from support.lake import assert_lake_holds, stored_rows
-from support.lives import lives
-from support.refusing import answering, refusing
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
@@ -272,7 +272,7 @@ class Witness:
                 read.append((answer.call.key, {message["id"] for message in messages}))
             return answer
 
-        yield answering(mailbox, noted)
+        yield map_results(mailbox, noted)
         new = set[str]().union(*(self._ids(table, soft_deleted=False) - before[table] for table in full))
         for key, ids in read:
             assert ids & new, f"{key} was read in vain: {sorted(ids)}"
@@ -320,7 +320,7 @@ def one_run(
             mock.patch.object(RunStop, "check", ending(rng, step.time_up)),
         ):
             sync(
-                chaos.mailbox(refusing(client.mailbox(), lost)),
+                chaos.mailbox(refuse_messages(client.mailbox(), lost)),
                 lake,
                 specs(step.asked, step.tables, step.deletes),
                 reconcile=step.reconcile,
@@ -436,14 +436,14 @@ LIFE = {
 }
 
 
-@lives(20)
+@examples(20)
 @given(**LIFE)
 def test_tables_equal_the_mailbox_after_the_last_sync(**life: Any) -> None:
     check_a_life(**life)
 
 
 @pytest.mark.slow
-@lives(150)
+@examples(150)
 @given(**LIFE)
 def test_tables_equal_the_mailbox_in_hundreds_of_runs(**life: Any) -> None:
     check_a_life(**life)

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.fake_gmail import FakeGmail, FakeRequest, FakeResponse, ManualClock, connect, error_response
 from support.hostile import JSON, places, recorded, replaced
-from support.lives import lives
 
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError
@@ -68,7 +68,7 @@ def changes(draw: st.DrawFn) -> tuple[str, tuple[Any, ...], Any]:
     return path, place, draw(JSON.filter(lambda value: value is not ... or place != ()))
 
 
-@lives(60)
+@examples(60)
 @given(change=changes())
 def test_any_json_in_any_field_gives_rows_or_a_gmail_error(
     change: tuple[str, tuple[Any, ...], Any],

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 from support.chaos import client_of, random_write
+from support.examples import examples
 from support.lake import assert_lake_holds
-from support.lives import lives
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.operations.plan import MailboxPlan, plan_mailbox
@@ -72,7 +72,7 @@ def run(gmail: Emulator, lake: Lake, specs: dict[str, SpecTable], **options: Any
     return sync(client_of(gmail).mailbox(), lake, list(specs.values()), allow_mass_delete=True, **options)
 
 
-@lives(25)
+@examples(25)
 @given(seed=st.integers(0, 2**16), before=steps(), last=asked(), messages=st.integers(0, 40))
 def test_a_sync_costs_what_its_plan_says(
     seed: int, before: list[tuple[str, Any]], last: dict[str, SpecTable], messages: int

@@ -6,15 +6,15 @@ from unittest import mock
 
 import pytest
 from support.chaos import Killed, client_of
+from support.faulty_mailbox import map_results, refuse_messages
 from support.lake import assert_lake_is_true, stored_rows
-from support.refusing import answering, refusing
 from support.sync_scenarios import (
     BOTH,
+    deliver,
     kill_before_merge,
-    mail,
     run,
     spec,
-    star,
+    toggle_star,
     unfetched,
 )
 
@@ -29,11 +29,11 @@ from gmail_client.spec import SpecTable
 def test_an_unavailable_filtered_thread_is_loaded_later(lake: Lake) -> None:
     with Emulator(messages=60, seed=3) as gmail:
         mailbox = gmail.mailbox()
-        first = mail(mailbox, "one")
-        named = mail(mailbox, "Re: one", "A needle.", reply_to=first)
+        first = deliver(mailbox, "one")
+        named = deliver(mailbox, "Re: one", "A needle.", reply_to=first)
         assert mailbox.message(named).thread.id == mailbox.message(first).thread.id
         tables = [spec("threads", q="needle", maxResults=5)]
-        results = sync(refusing(client_of(gmail).mailbox(), {named}), lake, tables)
+        results = sync(refuse_messages(client_of(gmail).mailbox(), {named}), lake, tables)
         assert results["threads"].unfetched == 1
         assert stored_rows(lake, "threads") == []
         run(gmail, lake, tables)
@@ -45,9 +45,9 @@ def test_unavailable_labels_do_not_stop_others_and_are_retried(gmail: Emulator, 
     mailbox = gmail.mailbox()
     changed = [row["id"] for row in gmail.truth("messages", format="minimal")][:6]
     for message_id in changed:
-        star(mailbox, message_id)
+        toggle_star(mailbox, message_id)
     gmail.expire_history()
-    results = sync(refusing(client_of(gmail).mailbox(), {changed[0]}), lake, BOTH)
+    results = sync(refuse_messages(client_of(gmail).mailbox(), {changed[0]}), lake, BOTH)
     assert results["messages"].unfetched
     stored = {row["id"]: row for row in stored_rows(lake, "messages")}
     assert sorted(stored[changed[5]]["labelIds"]) == sorted(mailbox.label_ids(changed[5]))
@@ -63,11 +63,11 @@ def test_many_permanently_unavailable_messages_do_not_stop_later_runs(gmail: Emu
     lost: set[str] = set()
     with mock.patch("gmail_assets.syncing.failures._MOST_FAILURES", 4):
         for _ in range(3):
-            lost |= {mail(mailbox, "lost") for _ in range(3)}
-            results = sync(refusing(client_of(gmail).mailbox(), lost), lake, BOTH)
+            lost |= {deliver(mailbox, "lost") for _ in range(3)}
+            results = sync(refuse_messages(client_of(gmail).mailbox(), lost), lake, BOTH)
             assert results["messages"].unfetched == len(lost)
-    new = mail(mailbox, "had")
-    sync(refusing(client_of(gmail).mailbox(), lost), lake, BOTH)
+    new = deliver(mailbox, "had")
+    sync(refuse_messages(client_of(gmail).mailbox(), lost), lake, BOTH)
     assert new in {row["id"] for row in stored_rows(lake, "messages")}
 
 
@@ -79,8 +79,8 @@ def test_more_unavailable_messages_than_an_outage_do_not_stop_the_load_permanent
     with mock.patch("gmail_assets.syncing.failures._MOST_FAILURES", 4):
         for _ in range(2):
             with pytest.raises(GmailError, match="refused by the test"):
-                sync(refusing(client_of(gmail).mailbox(), lost), lake, tables)
-        results = sync(refusing(client_of(gmail).mailbox(), lost), lake, tables)
+                sync(refuse_messages(client_of(gmail).mailbox(), lost), lake, tables)
+        results = sync(refuse_messages(client_of(gmail).mailbox(), lost), lake, tables)
     assert all(result.complete for result in results.values())
     run(gmail, lake, tables)
     assert_lake_is_true(lake, gmail, tables)
@@ -114,8 +114,8 @@ def test_permanently_unavailable_messages_do_not_end_the_first_load(
     gmail: Emulator, lake: Lake, count: int
 ) -> None:
     mailbox = gmail.mailbox()
-    first = mail(mailbox, "a thread")
-    mail(mailbox, "Re: a thread", reply_to=first)
+    first = deliver(mailbox, "a thread")
+    deliver(mailbox, "Re: a thread", reply_to=first)
     # The newest ones are read first.
     rows = sorted(gmail.truth("messages", format="minimal"), key=lambda row: row["id"])
     broken = {row["id"] for row in rows[-count:]}
@@ -144,7 +144,7 @@ def test_an_outage_ends_the_first_load_and_keeps_served_messages(gmail: Emulator
         return given
 
     with pytest.raises(UnavailableError):
-        sync(answering(client_of(gmail, workers=1).mailbox(), fail), lake, BOTH)
+        sync(map_results(client_of(gmail, workers=1).mailbox(), fail), lake, BOTH)
     gmail.faults.clear()
     assert len(stored_rows(lake, "messages")) >= 10
     run(gmail, lake)
@@ -154,9 +154,9 @@ def test_an_outage_ends_the_first_load_and_keeps_served_messages(gmail: Emulator
 
 def test_one_unavailable_message_does_not_block_its_thread(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
-    first = mail(mailbox, "one")
-    bad, *others = [mail(mailbox, "Re: one", reply_to=first) for _ in range(4)]
-    sync(refusing(client_of(gmail).mailbox(), {bad}), lake, BOTH)
+    first = deliver(mailbox, "one")
+    bad, *others = [deliver(mailbox, "Re: one", reply_to=first) for _ in range(4)]
+    sync(refuse_messages(client_of(gmail).mailbox(), {bad}), lake, BOTH)
     assert {row["id"] for row in stored_rows(lake, "messages")} >= {first, *others}
     (thread,) = [row for row in stored_rows(lake, "threads") if row["id"] == first]
     assert {message["id"] for message in thread["messages"]} == {first, *others}
@@ -169,8 +169,8 @@ def test_a_failure_is_recorded_for_the_table_that_misses_the_message(gmail: Emul
     tables = [spec("messages", format="raw"), spec("threads")]
     run(gmail, lake, tables)
     mailbox = gmail.mailbox()
-    lost = mail(mailbox, "lost")
-    sync(refusing(client_of(gmail).mailbox(), {lost}, {"raw"}), lake, tables)
+    lost = deliver(mailbox, "lost")
+    sync(refuse_messages(client_of(gmail).mailbox(), {lost}, {"raw"}), lake, tables)
     assert (unfetched(lake, "messages"), unfetched(lake, "threads")) == ({lost}, set())
     run(gmail, lake, tables)
     assert_lake_is_true(lake, gmail, tables)
@@ -179,8 +179,8 @@ def test_a_failure_is_recorded_for_the_table_that_misses_the_message(gmail: Emul
 def test_a_failure_of_another_table_does_not_add_a_message_outside_q(gmail: Emulator, lake: Lake) -> None:
     tables = [spec("messages", q="subject:needle"), spec("threads")]
     mailbox = gmail.mailbox()
-    lost = mail(mailbox, "hay")
-    sync(refusing(client_of(gmail).mailbox(), {lost}), lake, tables)
+    lost = deliver(mailbox, "hay")
+    sync(refuse_messages(client_of(gmail).mailbox(), {lost}), lake, tables)
     run(gmail, lake, tables)
     assert_lake_is_true(lake, gmail, tables)
 
@@ -191,8 +191,8 @@ def test_a_retried_message_is_stored_if_it_matches_at_that_time(
 ) -> None:
     tables = [spec("messages", q="is:unread subject:needle")]
     mailbox = gmail.mailbox()
-    lost = mail(mailbox, "needle")
-    sync(refusing(client_of(gmail).mailbox(), {lost}), lake, tables)
+    lost = deliver(mailbox, "needle")
+    sync(refuse_messages(client_of(gmail).mailbox(), {lost}), lake, tables)
     assert unfetched(lake, "messages") == {lost}
     mailbox.modify(lost, ["STARRED"], ["UNREAD"] if read else [])
     run(gmail, lake, tables)
@@ -201,8 +201,8 @@ def test_a_retried_message_is_stored_if_it_matches_at_that_time(
 
 
 def test_failures_under_other_options_are_not_retried(gmail: Emulator, lake: Lake) -> None:
-    hay = mail(gmail.mailbox(), "hay")
-    sync(refusing(client_of(gmail).mailbox(), {hay}), lake, BOTH)
+    hay = deliver(gmail.mailbox(), "hay")
+    sync(refuse_messages(client_of(gmail).mailbox(), {hay}), lake, BOTH)
     assert unfetched(lake, "messages") == {hay}
     narrow = [spec("messages", q="subject:needle"), spec("threads", q="subject:needle")]
     run(gmail, lake, narrow, allow_mass_delete=True)
@@ -217,9 +217,9 @@ def test_retried_labels_stay_queued_until_they_are_written(
     run(gmail, lake, tables)
     mailbox = gmail.mailbox()
     first = gmail.truth("messages", format="minimal")[0]["id"]
-    star(mailbox, first)
+    toggle_star(mailbox, first)
     gmail.expire_history()
-    sync(refusing(client_of(gmail).mailbox(), {first}), lake, tables)
+    sync(refuse_messages(client_of(gmail).mailbox(), {first}), lake, tables)
     with kill_before_merge(), pytest.raises(Killed):
         run(gmail, lake, tables)
     run(gmail, lake, tables)
@@ -229,7 +229,7 @@ def test_retried_labels_stay_queued_until_they_are_written(
 
 def test_a_refused_message_that_is_hidden_now_is_not_fetched_again(gmail: Emulator, lake: Lake) -> None:
     lost = gmail.truth("messages", format="minimal")[0]["id"]
-    sync(refusing(client_of(gmail).mailbox(), {lost}), lake, BOTH[:1])
+    sync(refuse_messages(client_of(gmail).mailbox(), {lost}), lake, BOTH[:1])
     gmail.mailbox().trash(lost)
     gmail.usage.reset()
     run(gmail, lake)

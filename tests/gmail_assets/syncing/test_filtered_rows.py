@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 from support.chaos import client_of
+from support.faulty_mailbox import before_calls
 from support.lake import assert_lake_holds, assert_lake_is_true, stored_rows
-from support.refusing import asking
 from support.sync_scenarios import (
     BOTH,
-    answer,
-    at_first,
-    mail,
+    deliver,
+    deliver_reply,
+    on_first_call,
     run,
     spec,
-    star,
+    toggle_star,
 )
 
 from gmail_assets.delta.lake import Lake
@@ -23,12 +23,12 @@ from gmail_client.emulator import Behavior, Emulator
 
 def test_a_reply_outside_q_joins_its_thread_after_an_expired_history(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
-    first = mail(mailbox, "needle")
+    first = deliver(mailbox, "needle")
     thread = mailbox.message(first).thread.id
     tables = [spec("threads", q="is:unread subject:needle")]
     run(gmail, lake, tables)
     mailbox.modify(first, [], ["UNREAD"])
-    reply = answer(mailbox, first)
+    reply = deliver_reply(mailbox, first)
     assert mailbox.message(reply).thread.id == thread
     gmail.expire_history()
     run(gmail, lake, tables)
@@ -41,8 +41,8 @@ def test_a_thread_that_starts_to_match_includes_its_trashed_messages(lake: Lake,
     with Emulator(messages=20, seed=3, behavior=Behavior(threads_get_includes_trash=not hides)) as gmail:
         mailbox = gmail.mailbox()
         label = mailbox.create_label("Keep")
-        first = mail(mailbox, "one")
-        mailbox.trash(answer(mailbox, first))
+        first = deliver(mailbox, "one")
+        mailbox.trash(deliver_reply(mailbox, first))
         tables = [spec("threads", labelIds=label, includeSpamTrash=True)]
         run(gmail, lake, tables)
         mailbox.modify(first, [label], [])
@@ -55,8 +55,8 @@ def test_a_matching_thread_is_loaded_with_its_trashed_messages(lake: Lake, hides
     with Emulator(messages=60, seed=3, behavior=Behavior(threads_get_includes_trash=not hides)) as gmail:
         mailbox = gmail.mailbox()
         label = mailbox.create_label("Keep")
-        first = mail(mailbox, "one")
-        mailbox.trash(answer(mailbox, first))
+        first = deliver(mailbox, "one")
+        mailbox.trash(deliver_reply(mailbox, first))
         mailbox.modify(first, [label], [])
         tables = [spec("threads", labelIds=label, includeSpamTrash=True, maxResults=5)]
         run(gmail, lake, tables)
@@ -68,7 +68,7 @@ def test_narrower_options_keep_a_row_that_changed_back_since_it_was_stored(
 ) -> None:
     mailbox = gmail.mailbox()
     everything = [spec("messages", includeSpamTrash=True), spec("threads", includeSpamTrash=True)]
-    trashed = mail(mailbox, "back soon")
+    trashed = deliver(mailbox, "back soon")
     mailbox.trash(trashed)
     run(gmail, lake, everything)
     mailbox.untrash(trashed)
@@ -78,13 +78,13 @@ def test_narrower_options_keep_a_row_that_changed_back_since_it_was_stored(
 
 def test_a_thread_stays_if_one_message_gains_the_label_of_a_deleted_one(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
-    first = mail(mailbox, "one")
-    second = mail(mailbox, "Re: one", reply_to=first)
-    third = mail(mailbox, "Re: one", reply_to=first)
+    first = deliver(mailbox, "one")
+    second = deliver(mailbox, "Re: one", reply_to=first)
+    third = deliver(mailbox, "Re: one", reply_to=first)
     starred = [spec("messages", labelIds="STARRED"), spec("threads", labelIds="STARRED")]
-    star(mailbox, third)
+    toggle_star(mailbox, third)
     run(gmail, lake, starred)
-    star(mailbox, second)
+    toggle_star(mailbox, second)
     mailbox.delete(third)
     gmail.expire_history()
     run(gmail, lake, starred)
@@ -94,9 +94,9 @@ def test_a_thread_stays_if_one_message_gains_the_label_of_a_deleted_one(gmail: E
 
 def test_a_label_change_does_not_restore_a_row_outside_narrower_options(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
-    hay = mail(mailbox, "hay")
+    hay = deliver(mailbox, "hay")
     run(gmail, lake, [spec(name, deletes="keep") for name in ("messages", "threads")])
-    star(mailbox, hay)
+    toggle_star(mailbox, hay)
     narrow = [spec(name, deletes="keep", q="has:attachment") for name in ("messages", "threads")]
     run(gmail, lake, narrow, allow_mass_delete=True)
     assert_lake_is_true(lake, gmail, narrow)
@@ -105,12 +105,12 @@ def test_a_label_change_does_not_restore_a_row_outside_narrower_options(gmail: E
 def test_messages_fetched_for_another_table_make_no_partial_thread(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
     tables = [spec("messages"), spec("threads", labelIds="STARRED")]
-    one = mail(mailbox, "one")
-    mail(mailbox, "Re: one", reply_to=one)
+    one = deliver(mailbox, "one")
+    deliver(mailbox, "Re: one", reply_to=one)
     run(gmail, lake, tables)
-    three = mail(mailbox, "Re: one", reply_to=one)
-    starred = at_first("get_many", lambda: star(mailbox, three))
-    sync(asking(client_of(gmail).mailbox(), starred), lake, tables)
+    three = deliver(mailbox, "Re: one", reply_to=one)
+    starred = on_first_call("get_many", lambda: toggle_star(mailbox, three))
+    sync(before_calls(client_of(gmail).mailbox(), starred), lake, tables)
     run(gmail, lake, tables)
     assert stored_rows(lake, "threads")
     assert_lake_is_true(lake, gmail, tables)
@@ -120,11 +120,11 @@ def test_a_row_that_gains_the_label_while_narrower_options_delete_it_is_kept(
     gmail: Emulator, lake: Lake
 ) -> None:
     mailbox = gmail.mailbox()
-    one = mail(mailbox, "one")
+    one = deliver(mailbox, "one")
     run(gmail, lake, BOTH[:1])
     starred = [spec("messages", labelIds="STARRED")]
-    late = at_first("history", lambda: star(mailbox, one))
-    sync(asking(client_of(gmail).mailbox(), late), lake, starred, allow_mass_delete=True)
+    late = on_first_call("history", lambda: toggle_star(mailbox, one))
+    sync(before_calls(client_of(gmail).mailbox(), late), lake, starred, allow_mass_delete=True)
     assert one in {row["id"] for row in stored_rows(lake, "messages")}
     assert_lake_is_true(lake, gmail, starred)
 

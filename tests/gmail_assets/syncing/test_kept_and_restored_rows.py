@@ -8,17 +8,17 @@ from unittest import mock
 import pytest
 from deltalake import DeltaTable
 from support.chaos import Killed, client_of
+from support.faulty_mailbox import before_calls
 from support.lake import assert_lake_is_true, stored_rows
-from support.refusing import asking
 from support.sync_scenarios import (
     BOTH,
-    answer,
-    at_first,
-    dying_after_growth,
-    mail,
+    deliver,
+    deliver_reply,
+    kill_at_cursor_commit,
+    on_first_call,
     run,
     spec,
-    star,
+    toggle_star,
 )
 
 from gmail_assets.delta.lake import Lake
@@ -28,7 +28,7 @@ from gmail_client.emulator import Emulator
 
 def test_a_soft_deleted_row_returns_only_if_it_matches_q(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
-    hay = mail(mailbox, "hay")
+    hay = deliver(mailbox, "hay")
     run(gmail, lake, [spec("messages", deletes="keep")])
     mailbox.trash(hay)
     run(gmail, lake, [spec("messages", deletes="keep")])
@@ -42,7 +42,7 @@ def test_a_soft_deleted_row_returns_only_if_it_matches_q(gmail: Emulator, lake: 
 def test_a_soft_deleted_row_returns_with_its_current_labels(gmail: Emulator, lake: Lake) -> None:
     tables = [spec("messages", deletes="keep"), spec("threads", deletes="keep")]
     mailbox = gmail.mailbox()
-    message_id = mail(mailbox, "one")
+    message_id = deliver(mailbox, "one")
     run(gmail, lake, tables)
     mailbox.trash(message_id)
     mailbox.modify(message_id, [], [label for label in mailbox.label_ids(message_id) if label != "TRASH"])
@@ -60,7 +60,7 @@ def test_soft_deletes_can_be_switched_on_and_off(gmail: Emulator, lake: Lake) ->
     keep = [spec("messages", deletes="keep"), spec("threads", deletes="keep")]
     run(gmail, lake, keep, reconcile=True)
     mailbox.delete(first)
-    star(mailbox, third)
+    toggle_star(mailbox, third)
     run(gmail, lake, keep)
     assert_lake_is_true(lake, gmail, keep)
     mailbox.delete(second)
@@ -98,8 +98,8 @@ def test_rows_restored_to_the_middle_of_a_run_get_their_labels(gmail: Emulator, 
     run(gmail, lake, BOTH[:1])
     mailbox = gmail.mailbox()
     first = gmail.truth("messages", format="minimal")[0]["id"]
-    star(mailbox, first)
-    answer(mailbox, first)
+    toggle_star(mailbox, first)
+    deliver_reply(mailbox, first)
     run(gmail, lake, BOTH[:1])
     delta = DeltaTable(lake.location("messages"))
     delta.restore(delta.version() - 1)  # the reply is there, the star is not
@@ -114,7 +114,7 @@ UNREAD = [spec("messages", q="is:unread"), spec("threads", q="is:unread")]
 @pytest.mark.parametrize("killed", [False, True])
 def test_rows_that_a_restore_brings_back_are_matched_again(gmail: Emulator, lake: Lake, killed: bool) -> None:
     mailbox = gmail.mailbox()
-    one = mail(mailbox, "one")
+    one = deliver(mailbox, "one")
     mailbox.modify(one, ["UNREAD"], [])
     run(gmail, lake, UNREAD)
     mailbox.modify(one, [], ["UNREAD"])
@@ -122,8 +122,8 @@ def test_rows_that_a_restore_brings_back_are_matched_again(gmail: Emulator, lake
     delta = DeltaTable(lake.location("messages"))
     delta.restore(delta.version() - 1)
     if killed:
-        mailbox.modify(mail(mailbox, "two"), ["UNREAD"], [])
-        with dying_after_growth(), pytest.raises(Killed):
+        mailbox.modify(deliver(mailbox, "two"), ["UNREAD"], [])
+        with kill_at_cursor_commit(), pytest.raises(Killed):
             run(gmail, lake, UNREAD)
     run(gmail, lake, UNREAD)
     assert one not in {row["id"] for row in stored_rows(lake, "messages")}
@@ -136,7 +136,7 @@ def test_rows_restored_from_other_options_are_removed(gmail: Emulator, lake: Lak
     version = lake.table("messages").delta.version()
     run(gmail, lake, UNREAD[:1], allow_mass_delete=True)
     DeltaTable(lake.location("messages")).restore(version)
-    with dying_after_growth(), contextlib.suppress(Killed):
+    with kill_at_cursor_commit(), contextlib.suppress(Killed):
         run(gmail, lake, UNREAD[:1], allow_mass_delete=True)
     run(gmail, lake, UNREAD[:1], allow_mass_delete=True)
     assert_lake_is_true(lake, gmail, UNREAD[:1])
@@ -144,12 +144,12 @@ def test_rows_restored_from_other_options_are_removed(gmail: Emulator, lake: Lak
 
 def test_a_full_refresh_soft_deletes_rows_deleted_since(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
-    one, two = mail(mailbox, "one"), mail(mailbox, "two")
+    one, two = deliver(mailbox, "one"), deliver(mailbox, "two")
     keep = [spec("messages", deletes="keep"), spec("threads", deletes="keep")]
     run(gmail, lake, keep)
     mailbox.delete(one)
-    late = at_first("get_many", lambda: mailbox.delete(two))
-    sync(asking(client_of(gmail).mailbox(), late), lake, keep, full_refresh=True)
+    late = on_first_call("get_many", lambda: mailbox.delete(two))
+    sync(before_calls(client_of(gmail).mailbox(), late), lake, keep, full_refresh=True)
     rows = lake.table("messages", keep_deleted=True).delta.to_pyarrow_table().to_pylist()
     assert {row["id"] for row in rows if row["_deletedAt"] is not None} == {one, two}
     assert_lake_is_true(lake, gmail, keep)

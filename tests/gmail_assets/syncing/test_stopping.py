@@ -15,8 +15,8 @@ from unittest import mock
 
 import pytest
 from support.chaos import client_of
+from support.faulty_mailbox import map_results
 from support.lake import assert_lake_is_true, stored_rows
-from support.refusing import answering
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
@@ -164,7 +164,7 @@ def test_a_run_reports_that_it_is_stopping(gmail: Emulator, lake: Lake) -> None:
             reports.put(progress)
 
     mailbox = client_of(gmail).mailbox()
-    interrupting = answering(mailbox, at_result(15, lambda: signal.raise_signal(signal.SIGINT)))
+    interrupting = map_results(mailbox, at_result(15, lambda: signal.raise_signal(signal.SIGINT)))
     with pytest.raises(Interrupted):
         run(interrupting, lake, BOTH[:1], progress=report)
     assert reports.get(timeout=60).units > 0
@@ -243,7 +243,7 @@ def test_an_interrupt_in_the_middle_of_a_chunk_wastes_nothing(
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     mailbox = client_of(gmail).mailbox()
-    interrupting = answering(mailbox, at_result(15, lambda: signal.raise_signal(signal.SIGTERM)))
+    interrupting = map_results(mailbox, at_result(15, lambda: signal.raise_signal(signal.SIGTERM)))
     with pytest.raises(Interrupted):
         run(interrupting, lake, tables)
     kept = stored(lake, tables)
@@ -284,7 +284,7 @@ def test_an_error_of_the_consumer_ends_the_run_the_same_way(
 
     seen: list[ApiResult] = []
     with pytest.raises(error):
-        run(answering(client_of(gmail).mailbox(), fail), lake, BOTH[:1])
+        run(map_results(client_of(gmail).mailbox(), fail), lake, BOTH[:1])
     assert len(stored(lake, BOTH[:1])) >= 50
 
 
@@ -302,7 +302,7 @@ def test_new_mail_is_kept_though_the_cursor_stays(
     new = {inbox.receive(inbox.random_mail()) for _ in range(60)}
     new |= {inbox.receive(inbox.random_mail(reply_to=one)) for one in first}
     with pytest.raises(Interrupted):
-        run(answering(mailbox, at_result(5, lambda: signal.raise_signal(signal.SIGINT))), lake, tables)
+        run(map_results(mailbox, at_result(5, lambda: signal.raise_signal(signal.SIGINT))), lake, tables)
     assert fetched(gmail) <= stored(lake, tables)
     assert new & stored(lake, tables)
     assert [status.cursor for status in partition_statuses(lake, address, tables).values()] == cursors
@@ -319,7 +319,7 @@ def test_the_time_budget_ends_a_fetch_in_the_middle_of_a_chunk(
     stops: list[RunStop] = []
     announced = RunStop.announced
     monkeypatch.setattr(RunStop, "announced", lambda self: stops.append(self) or announced(self))
-    at_twenty = answering(mailbox, at_result(20, lambda: stops[-1].event.set()))
+    at_twenty = map_results(mailbox, at_result(20, lambda: stops[-1].event.set()))
     results = run(at_twenty, lake, tables)
     assert not any(result.complete for result in results.values())
     assert stored(lake, tables) == fetched(gmail)
@@ -361,11 +361,11 @@ def test_labels_that_were_read_are_written_and_not_read_again(
         for method in ("messages.get", "threads.get"):
             gmail.faults.add(Fault(method=method, nth=30, status=403, reason="dailyLimitExceeded"))
     with pytest.raises(Interrupted if how == "interrupt" else DailyLimitError):
-        run(answering(mailbox, answer), lake, BOTH)
+        run(map_results(mailbox, answer), lake, BOTH)
     before = len(read)
     assert 0 < before < len(changed)
     gmail.faults.clear()
-    run(answering(mailbox, answer), lake, BOTH)
+    run(map_results(mailbox, answer), lake, BOTH)
     assert len(read) > before
     # What came in one batch with the refused call comes again: the labels before it are known to be right.
     assert len(read) - len(set(read)) < (20 if how == "error" else 1)

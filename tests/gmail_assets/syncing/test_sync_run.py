@@ -9,18 +9,18 @@ from unittest import mock
 import pytest
 from deltalake import DeltaTable
 from support.chaos import Killed, client_of
+from support.faulty_mailbox import before_calls
 from support.lake import assert_lake_is_true
-from support.refusing import asking
 from support.sync_scenarios import (
     BOTH,
-    answer,
-    at_first,
-    dying_after_growth,
+    deliver,
+    deliver_reply,
+    kill_at_cursor_commit,
     kill_before_merge,
-    mail,
+    on_first_call,
     run,
     spec,
-    star,
+    toggle_star,
 )
 
 from gmail_assets.delta.lake import Lake
@@ -39,9 +39,9 @@ def test_a_thread_that_grew_before_a_kill_still_has_its_labels_read(
     run(gmail, lake, tables)
     mailbox = gmail.mailbox()
     for first in [row["id"] for row in gmail.truth("messages", format="minimal")][:3]:
-        star(mailbox, first)
-        answer(mailbox, first)
-    with kill_before_merge() if tables != BOTH[1:] else dying_after_growth(), contextlib.suppress(Killed):
+        toggle_star(mailbox, first)
+        deliver_reply(mailbox, first)
+    with kill_before_merge() if tables != BOTH[1:] else kill_at_cursor_commit(), contextlib.suppress(Killed):
         run(gmail, lake, tables)
     gmail.expire_history()
     with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
@@ -55,16 +55,16 @@ def test_a_message_fetched_ahead_of_the_cursor_hides_no_change_of_its_thread(
     run(gmail, lake, BOTH[:1])
     mailbox = gmail.mailbox()
     first = gmail.truth("messages", format="minimal")[0]["id"]
-    new = answer(mailbox, first)
+    new = deliver_reply(mailbox, first)
     told = []
 
     def meanwhile(name: str) -> None:
         if name == "get_many" and not told:
             told.append(name)
-            star(mailbox, first)
-            star(mailbox, new)
+            toggle_star(mailbox, first)
+            toggle_star(mailbox, new)
 
-    sync(asking(client_of(gmail).mailbox(), meanwhile), lake, BOTH[:1])
+    sync(before_calls(client_of(gmail).mailbox(), meanwhile), lake, BOTH[:1])
     assert told
     gmail.expire_history()
     with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
@@ -108,7 +108,7 @@ def test_a_repeatedly_expired_history_reads_labels_only_once(lake: Lake) -> None
         run(gmail, lake)
         mailbox = gmail.mailbox()
         for message_id in mailbox.message_ids():
-            star(mailbox, message_id)
+            toggle_star(mailbox, message_id)
         gmail.expire_history()
         gmail.usage.reset()
         run(gmail, lake)
@@ -125,21 +125,21 @@ def test_a_repeatedly_expired_history_reads_labels_only_once(lake: Lake) -> None
 def test_a_thread_whose_newest_message_is_deleted_during_the_read_shows_the_rest(lake: Lake) -> None:
     with Emulator(messages=20, seed=3, behavior=Behavior(threads_get_snippet=False)) as gmail:
         mailbox = gmail.mailbox()
-        first = mail(mailbox, "one", "The first.")
-        second = mail(mailbox, "Re: one", "The second.", reply_to=first)
+        first = deliver(mailbox, "one", "The first.")
+        second = deliver(mailbox, "Re: one", "The second.", reply_to=first)
         gone = []
 
         def meanwhile(name: str) -> None:
             if name == "get_many" and not gone:
                 gone.append(mailbox.delete(second))
 
-        sync(asking(client_of(gmail).mailbox(), meanwhile), lake, BOTH)
+        sync(before_calls(client_of(gmail).mailbox(), meanwhile), lake, BOTH)
         assert_lake_is_true(lake, gmail, BOTH)
 
 
 def test_a_thread_that_grew_is_written_once(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake)
-    answer(gmail.mailbox(), gmail.truth("messages", format="minimal")[0]["id"])
+    deliver_reply(gmail.mailbox(), gmail.truth("messages", format="minimal")[0]["id"])
     before = lake.table("threads").delta.version()
     run(gmail, lake)
     delta = lake.table("threads").delta
@@ -181,7 +181,7 @@ def test_a_profile_behind_the_history_causes_no_label_reads(
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     run(gmail, lake)
-    star(gmail.mailbox(), gmail.mailbox().message_ids()[0])
+    toggle_star(gmail.mailbox(), gmail.mailbox().message_ids()[0])
     run(gmail, lake)
     gmail.usage.reset()
     mailbox = client_of(gmail).mailbox()
@@ -200,12 +200,12 @@ def test_a_cursor_past_the_head_stays_invalid_once_the_head_passes_it(gmail: Emu
     for name in ("messages", "threads"):
         partition = MailboxPartition(lake.table(name), mailbox.address, "all", "full")
         partition.commit(partition.state.synced(past))
-    star(mailbox, mailbox.message_ids()[0])
-    killed = at_first("list_threads", mock.Mock(side_effect=Killed))
+    toggle_star(mailbox, mailbox.message_ids()[0])
+    killed = on_first_call("list_threads", mock.Mock(side_effect=Killed))
     with pytest.raises(Killed):
-        sync(asking(client_of(gmail).mailbox(), killed), lake, BOTH)
+        sync(before_calls(client_of(gmail).mailbox(), killed), lake, BOTH)
     while int(mailbox.head) <= past:
-        star(mailbox, mailbox.message_ids()[1])
+        toggle_star(mailbox, mailbox.message_ids()[1])
     run(gmail, lake)
     assert_lake_is_true(lake, gmail, BOTH)
 
@@ -216,7 +216,7 @@ def test_label_reads_resume_in_the_next_run(lake: Lake, expires: bool) -> None:
         run(gmail, lake)
         mailbox = gmail.mailbox()
         for message_id in mailbox.message_ids():
-            star(mailbox, message_id)
+            toggle_star(mailbox, message_id)
         gmail.expire_history()
         gmail.usage.reset()
         with (
@@ -225,8 +225,8 @@ def test_label_reads_resume_in_the_next_run(lake: Lake, expires: bool) -> None:
         ):
             for _ in range(3):
                 assert not run(gmail, lake, deadline=0.0)["messages"].complete
-                star(mailbox, mailbox.message_ids()[0])
-                star(mailbox, mailbox.message_ids()[-1])
+                toggle_star(mailbox, mailbox.message_ids()[0])
+                toggle_star(mailbox, mailbox.message_ids()[-1])
             if expires:
                 gmail.expire_history()
             assert run(gmail, lake)["messages"].complete

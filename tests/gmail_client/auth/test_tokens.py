@@ -14,8 +14,8 @@ from google.auth import jwt
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from support.examples import examples
 from support.fake_gmail import OAUTH, FakeGmail, FakeResponse, ManualClock, message_response
-from support.lives import lives
 
 from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import DIRECTORY_SCOPE, READONLY_SCOPE
@@ -334,7 +334,7 @@ JSON = st.recursive(
 FIELDS = ["access_token", "expires_in", "scope", "token_type", "id_token", "refresh_token", "error"]
 
 
-@lives(60)
+@examples(60)
 @given(
     status=st.sampled_from([200, 200, 200, 400, 401, 429, 503]),
     document=st.dictionaries(st.sampled_from([*FIELDS, "error_subtype", "error_description"]), JSON) | JSON,

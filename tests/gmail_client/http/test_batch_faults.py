@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.batches import CONCURRENT, PLENTY, SPENT, calls
+from support.examples import examples
 from support.fake_gmail import (
     FakeGmail,
     FakeRequest,
@@ -17,7 +18,6 @@ from support.fake_gmail import (
     error_response,
     message_response,
 )
-from support.lives import lives
 
 from gmail_client.errors import (
     NotFoundError,
@@ -60,7 +60,7 @@ class Wall:
         return self._order(parts)
 
 
-@lives(60)
+@examples(60)
 @given(
     plan=st.lists(TROUBLE, max_size=120),
     sizes=SIZES,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.lives import lives
+from support.examples import examples
 from support.memory_gmail import MemoryGmail
 from support.streams import FILTERS, FLOWS, READERS, Streams
 
@@ -83,7 +83,7 @@ LIVES = st.lists(
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("table", ["messages", "threads"])
-@lives(60)
+@examples(60)
 @given(filters=st.sampled_from(sorted(FILTERS)), several=LIVES)
 def test_the_target_equals_the_mailbox_after_random_kills(
     table: str, reader: str, filters: str, several: list[Life]

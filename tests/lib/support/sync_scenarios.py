@@ -34,7 +34,7 @@ def unfetched(lake: Lake, table: str) -> set[str]:
     return {row["id"] for row in rows if row["table"] == table}
 
 
-def mail(mailbox: EmulatedMailbox, subject: str, body: str = "Hello.", reply_to: str = "") -> str:
+def deliver(mailbox: EmulatedMailbox, subject: str, body: str = "Hello.", reply_to: str = "") -> str:
     """Deliver a message; returns its id."""
     raw = (
         f"From: eve@example.test\r\nTo: {mailbox.address}\r\nSubject: {subject}\r\n"
@@ -46,12 +46,12 @@ def mail(mailbox: EmulatedMailbox, subject: str, body: str = "Hello.", reply_to:
     return mailbox.receive(f"{raw}\r\n{body}\r\n".encode())
 
 
-def answer(mailbox: EmulatedMailbox, message_id: str) -> str:
+def deliver_reply(mailbox: EmulatedMailbox, message_id: str) -> str:
     """Deliver a reply in the same thread; returns its id."""
     return mailbox.receive(mailbox.random_mail(reply_to=message_id))
 
 
-def star(mailbox: EmulatedMailbox, message_id: str) -> None:
+def toggle_star(mailbox: EmulatedMailbox, message_id: str) -> None:
     """Add the label STARRED, or remove it."""
     carried = "STARRED" in mailbox.label_ids(message_id)
     mailbox.modify(message_id, [] if carried else ["STARRED"], ["STARRED"] if carried else [])
@@ -62,7 +62,7 @@ def kill_before_merge() -> contextlib.AbstractContextManager[Any]:
 
 
 @contextlib.contextmanager
-def dying_after_growth() -> Iterator[None]:
+def kill_at_cursor_commit() -> Iterator[None]:
     """Kill the run at the commit with the new cursor."""
     write = MailboxPartition._write
 
@@ -75,7 +75,7 @@ def dying_after_growth() -> Iterator[None]:
         yield
 
 
-def at_first(name: str, act: Callable[[], object]) -> Callable[[str], None]:
+def on_first_call(name: str, act: Callable[[], object]) -> Callable[[str], None]:
     """A hook for `before_calls`: calls `act` before the first call of the API method `name`."""
     done: list[object] = []
 

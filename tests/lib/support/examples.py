@@ -6,10 +6,10 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-__all__ = ["lives"]
+__all__ = ["examples"]
 
 
-def lives(count: int) -> settings:
+def examples(count: int) -> settings:
     """Hypothesis settings for `count` examples, the same in each run; with LIVES, for that many new ones."""
     hunted = os.environ.get("LIVES")
     return settings(

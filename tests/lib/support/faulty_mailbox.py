@@ -11,7 +11,7 @@ from gmail_client.client import Mailbox
 from gmail_client.errors import RequestError
 from gmail_client.http.calls import ApiCall, ApiResult
 
-__all__ = ["answering", "asking", "refusing"]
+__all__ = ["before_calls", "map_results", "refuse_messages"]
 
 
 class _Api:
@@ -33,7 +33,7 @@ class _Api:
         yield from map(self._answer, self._api.get_many(calls, ordered=ordered, stop=stop))
 
 
-def refusing(
+def refuse_messages(
     mailbox: Mailbox, ids: Set[str], formats: Set[str] = frozenset({"full", "minimal", "raw"})
 ) -> Mailbox:
     """The mailbox, but gets of these messages, and of threads that contain them, fail in these formats."""
@@ -47,11 +47,11 @@ def refusing(
     return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, answer, lambda name: None))  # type: ignore[arg-type]
 
 
-def answering(mailbox: Mailbox, answer: Callable[[ApiResult], ApiResult]) -> Mailbox:
+def map_results(mailbox: Mailbox, answer: Callable[[ApiResult], ApiResult]) -> Mailbox:
     """The mailbox, but each result of a get is passed through a function."""
     return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, answer, lambda name: None))  # type: ignore[arg-type]
 
 
-def asking(mailbox: Mailbox, before: Callable[[str], None]) -> Mailbox:
+def before_calls(mailbox: Mailbox, before: Callable[[str], None]) -> Mailbox:
     """The mailbox, with a function that is called with the name of each API method before it is used."""
     return Mailbox(mailbox.client, mailbox.user_id, _Api(mailbox.api, lambda given: given, before))  # type: ignore[arg-type]
