@@ -1,4 +1,4 @@
-"""Who imports what: the three packages are layers, and no module needs itself by a detour."""
+"""Imports: the three packages are layers, and there are no import cycles."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MAY_IMPORT_SPARK_SOURCE = {"gmail_assets.cli.commands.bundle", "gmail_assets.spa
 
 
 class Sources:
-    """The modules below a folder, and what each imports: at the top, in functions and for the type checker alike.
+    """The modules below a folder and their imports, including those in functions and for the type checker.
 
-    A name taken from a package counts as an import of the module that the package takes it from.
+    A name imported from a package counts as an import of the module in which it is defined.
     """
 
     def __init__(self, root: Path, packages: tuple[str, ...]) -> None:
@@ -32,7 +32,7 @@ class Sources:
             self.trees[".".join(parts)] = ast.parse(path.read_text("utf-8"))
 
     def imports(self, module: str) -> set[str]:
-        """All that a module imports by name, in the packages and outside; a package's lazy names are no import."""
+        """All imports of a module, inside and outside of the packages; a package's lazy names do not count."""
         tree = self.trees[module]
         found: set[str] = set()
         for node in ast.walk(_without_type_checking(tree) if self._is_lazy(module) else tree):
@@ -45,7 +45,7 @@ class Sources:
         return found
 
     def edges(self, module: str) -> set[str]:
-        """The modules that have to run for this one, with the packages around them that are not also around it."""
+        """The modules that this one imports, with those of their packages that do not contain this module."""
         needed: set[str] = set()
         for name in self.imports(module) & self.trees.keys():
             parts = name.split(".")
@@ -61,7 +61,7 @@ class Sources:
 
     @cache  # noqa: B019 - lives as long as the tests
     def _names_of(self, package: str) -> Mapping[str, str]:
-        """Where a package has its names from."""
+        """The modules in which the names of a package are defined."""
         return {
             alias.asname or alias.name: node.module
             for node in ast.walk(self.trees[package])
@@ -88,7 +88,7 @@ def _without_type_checking(tree: ast.Module) -> ast.Module:
 
 
 def cycles(graph: Mapping[str, set[str]]) -> list[list[str]]:
-    """The groups of modules that need each other (Tarjan's strongly connected components), each sorted."""
+    """The groups of modules that import each other (Tarjan's strongly connected components), each sorted."""
     number: dict[str, int] = {}
     lowest: dict[str, int] = {}
     path: list[str] = []

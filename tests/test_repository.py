@@ -1,4 +1,4 @@
-"""The repository itself: locks, Makefile, settings of Dagster, licence."""
+"""The repository: locks, Makefile, settings of Dagster, license."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 
 
 def locked(name: str, python: str) -> dict[str, Version]:
-    """Package to version, on Linux with that Python."""
+    """The locked version of each package, on Linux with this Python."""
     text = (ROOT / name).read_text("utf-8").replace("\\\n", " ")
     pins = {}
     for line in text.splitlines():
@@ -71,7 +71,7 @@ def test_every_dependency_has_an_upper_bound():
 
 
 def script(name: str):
-    """A script of the repository as a module; nothing is written beside it."""
+    """A script of the repository as a module, imported without writing bytecode."""
     spec = spec_from_loader(name, SourceFileLoader(name, str(ROOT / "scripts" / name)))
     assert spec is not None
     module = module_from_spec(spec)
@@ -149,7 +149,7 @@ def test_the_dagster_settings_are_complete():
     assert settings["run_monitoring"]["enabled"] is True
     assert settings["run_monitoring"]["free_slots_after_run_end_seconds"] == 30
     assert settings["telemetry"]["enabled"] is False
-    # A limit on a tag would hold for every job of the instance, other people's too.
+    # A limit on a tag would apply to all jobs of the instance, including unrelated ones.
     assert settings["concurrency"] == {"pools": {"granularity": "run", "default_limit": 8}}
 
 

@@ -1,4 +1,4 @@
-"""Dagster's storage in Postgres, as docs/dagster.md and docs/deployment.md describe it."""
+"""Dagster's storage in Postgres, as described in docs/dagster.md and docs/deployment.md."""
 
 from __future__ import annotations
 

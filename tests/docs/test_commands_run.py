@@ -1,4 +1,4 @@
-"""The commands that the pages show are run, in the order in which a newcomer does, against an emulator."""
+"""Runs the commands of the documentation against an emulator, in the order in which a new user runs them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SHOWN = [
     "completion fish",
     "logout",
 ]
-"""All but `login`, which has tests of its own; the pages show these, see `test_pages.py`."""
+"""All documented commands except `login`, which has its own tests; `test_pages.py` checks their syntax."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.Mon
 @pytest.mark.parametrize("line", SHOWN)
 def test_the_command_runs(line: str, environment: pytest.MonkeyPatch) -> None:
     if line.startswith("verify"):
-        assert main(["sync", "--quiet"]) == 0  # the command before it may have run in another worker
+        assert main(["sync", "--quiet"]) == 0  # the previous command may have run in another test worker
     assert main(line.split()) == 0
 
 
@@ -72,7 +72,7 @@ def test_every_command_that_a_page_shows_is_among_them() -> None:
         for words in commands(page)
         if words[0] == "gmail-assets" and words[1:2] not in (["login"], ["emulator"], ["bundle"])
     }
-    # An address stands for a mailbox of the reader's; help is tried with each command's own tests.
+    # Addresses in the pages are examples; `--help` is tested with each command.
     shown = {line for line in on_pages if "@" not in line and "--help" not in line and " | " not in line}
     assert shown <= set(SHOWN)
 

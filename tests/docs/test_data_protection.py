@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "data-protection.md"
 
 def shown() -> list[list[str]]:
     found = [words[1:] for page in (PAGE, ROOT / "SECURITY.md") for words in commands(page)]
-    # `logout` last, as whoever follows the page does.
+    # `logout` is last, as in the order of the page.
     return sorted(found, key=lambda words: words == ["logout"])
 
 
@@ -41,7 +41,7 @@ def test_every_command_of_the_page_does_what_it_says(tmp_path: Path, monkeypatch
         monkeypatch.setenv("GMAIL_REFRESH_TOKEN", gmail.environment(ada)["GMAIL_REFRESH_TOKEN"])
         for words in lines:
             if words[0] in ("forget", "check"):
-                # Each as somebody would call it alone: after a sync.
+                # Each command runs after a sync, as if it were the only one.
                 main(["forget", "--undo", ada, "--quiet"])
                 assert main(["sync", "messages", "labels", "--quiet"]) == 0
             message_id = gmail.truth("messages", ada)[0]["id"]
@@ -64,6 +64,6 @@ def test_the_spec_of_the_page_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     (text,) = [text for language, text in blocks(PAGE) if language == "yaml"]
     spec = Spec.parse(yaml.safe_load(text))
     monkeypatch.setenv("GMAIL_HASH_KEY", "k" * 32)
-    # So that each serves the other's content.
+    # So that both tables have the content.
     assert len({entry.options.fingerprint for entry in spec.tables}) == 1
     assert spec.tables[0].options.exclude_labels == ("CATEGORY_PROMOTIONS", "Label_12")

@@ -1,4 +1,4 @@
-"""The SQL views of pipeline-spec/derived_views.sql give what the derived tables hold, on local Spark."""
+"""The SQL views of pipeline-spec/derived_views.sql give the rows of the derived tables, on local Spark."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 def holds_a_message(part: Row) -> bool:
-    """Attached messages have bodies and attachments of their own, which the view does not tell apart."""
+    """Whether the part contains an attached message, whose bodies and attachments the view does not distinguish."""
     return any(
         str(child.get("mimeType")).startswith("message/") or holds_a_message(dict(child))
         for child in children_of(part)

@@ -1,4 +1,4 @@
-"""Whatever README and docs show is true: links lead somewhere, commands are understood, examples are valid."""
+"""README and docs are correct: links have targets, commands are accepted, examples are valid."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ FOREIGN = {
     "mkdir",
     "cp",
 }
-"""Programs whose options are not ours to check."""
+"""Programs whose options are not checked."""
 
 
 def _slugs(path: Path) -> set[str]:
-    """Anchors of headings, as GitHub makes them."""
+    """Anchors of headings, as GitHub generates them."""
     titles = re.findall(r"^#+ (.+)$", prose(path), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

@@ -1,4 +1,4 @@
-"""The programs of docs/python.md run as they stand there, against an emulator."""
+"""The programs of docs/python.md run unchanged against an emulator."""
 
 from __future__ import annotations
 

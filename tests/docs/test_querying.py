@@ -1,4 +1,4 @@
-"""Every query of docs/querying.md runs, in every engine that it is written for, and gives the result shown."""
+"""Every query of docs/querying.md runs in each of its engines and gives the documented result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IN_SPARK = ("1", "2", "8")
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What the page's first blocks define, in a folder whose `lake` they read."""
+    """The names that the first blocks of the page define, in a folder with the `lake` that they read."""
     folder = tmp_path_factory.mktemp("querying")
     make_lake(folder / "lake")
     found: dict[str, Any] = {}
@@ -46,7 +46,7 @@ def found_in_polars() -> Any:
 def test_there_are_ten_questions() -> None:
     assert len(QUESTIONS) == 10
     assert sum(len(question.python) == 2 for question in QUESTIONS.values()) == 3
-    # Nearly all fit into 120 characters.
+    # Almost all fit into 120 characters.
     assert max(len(" ".join(question.sql.split())) for question in QUESTIONS.values()) < 170
 
 

@@ -1,4 +1,4 @@
-"""The documentation as a site (`make docs`): built without warnings, with search, and broken links are found."""
+"""The documentation site (`make docs`): built without warnings, with search; broken links fail the build."""
 
 from __future__ import annotations
 

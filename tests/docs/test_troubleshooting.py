@@ -1,4 +1,4 @@
-"""Every error of ours can be found in docs/troubleshooting.md by the words it begins with."""
+"""Every error message can be found in docs/troubleshooting.md by its first words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS = set(errors.__all__) | {
 
 
 def _texts(node: ast.expr) -> Iterator[str]:
-    """The texts that an expression may become, with a gap for what is not known."""
+    """The texts that an expression can evaluate to, with a gap for each variable part."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
@@ -54,7 +54,7 @@ def _messages() -> Iterator[tuple[str, str]]:
 
 
 def _key(message: str) -> str:
-    """The first words that are always the same: up to six of them."""
+    """The first constant words of a message, at most six."""
     chunks = [chunk.strip(" .,:;()'\"\n") for chunk in message.split("\0")]
     telling = [chunk for chunk in chunks if len(re.findall(r"\w+", chunk)) >= 2] or chunks
     return " ".join(telling[0].split()[:6]).rstrip(".,:;(")

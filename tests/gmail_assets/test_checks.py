@@ -1,4 +1,4 @@
-"""The asset checks: they pass on what a sync leaves, and each fails on what it is there for."""
+"""The asset checks: they pass after a sync, and each fails on the problem that it detects."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def rows_of(lake: Lake, table: str) -> pa.Table:
 
 
 def put(lake: Lake, table: str, rows: pa.Table, mode: str = "overwrite") -> None:
-    """Write past the product, as someone else might."""
+    """Write to the table directly, as another program could."""
     write_deltalake(lake.location(table), rows.take(list(range(rows.num_rows))), mode=mode)  # type: ignore[call-overload]
 
 

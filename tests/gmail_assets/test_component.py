@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [
     pytest.mark.usefixtures("clean_environment"),
-    # Warnings about Dagster's own code.
+    # Warnings about Dagster's code.
     pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated"),
     pytest.mark.filterwarnings("ignore::dagster.BetaWarning"),
 ]
@@ -191,7 +191,7 @@ def dg_tool(project: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """What `create-dagster project` writes, and the entry points of this package as an installation has them."""
+    """The output of `create-dagster project`, with the entry points of this package as in an installation."""
     folder = tmp_path / "mail-project"
     package = folder / "src" / "mail_project"
     for name in (package, package / "defs", package / "components"):

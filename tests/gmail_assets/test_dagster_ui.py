@@ -1,4 +1,4 @@
-"""The Dagster UI on the tables of the demo, in a browser: names, values, and our text first in errors."""
+"""The Dagster UI on the tables of the demo, in a browser: names, values, and error messages before stack traces."""
 
 from __future__ import annotations
 

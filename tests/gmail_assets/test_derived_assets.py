@@ -1,4 +1,4 @@
-"""The derived assets in Dagster: lineage, runs, checks, what they cost."""
+"""The derived assets in Dagster: lineage, runs, checks, cost."""
 
 from __future__ import annotations
 

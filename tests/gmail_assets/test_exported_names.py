@@ -1,4 +1,4 @@
-"""What `gmail_assets` offers is there; importing one name does not import what the others need."""
+"""The public names of `gmail_assets` exist; importing one name does not import the dependencies of others."""
 
 from __future__ import annotations
 

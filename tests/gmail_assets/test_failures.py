@@ -23,7 +23,7 @@ from gmail_client.errors import (
 
 
 def step(retry: int = 0) -> Any:
-    """What `dagster_failures` uses of a step's context."""
+    """The parts of a step's context that `dagster_failures` uses."""
     return SimpleNamespace(retry_number=retry, log=logging.getLogger(__name__))
 
 

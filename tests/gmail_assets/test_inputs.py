@@ -19,7 +19,7 @@ from gmail_client.errors import ConfigurationError
 
 @pytest.fixture
 def definitions(environment: Emulator, lake_of_test: Lake) -> dg.Definitions:
-    """Labels of two mailboxes in one lake, under another name."""
+    """Labels of two mailboxes in one lake, with another table name."""
     spec = {"objects": [{"table": {"source_table": "labels", "destination_table": "gmail_labels"}}]}
     found = gmail_definitions(spec=spec, mailboxes=environment.addresses)
     with dg.DagsterInstance.ephemeral() as instance, pytest.MonkeyPatch.context() as patch:
@@ -38,7 +38,7 @@ def loaded(
     columns: list[str] | None = None,
     **more: Any,
 ) -> Any:
-    """What a downstream asset gets that annotates its input with this type."""
+    """The input of a downstream asset that annotates it with this type."""
     received: list[Any] = []
     partitions = dg.StaticPartitionsDefinition([partition]) if partition else None
 

@@ -1,4 +1,4 @@
-"""The resources: thin, made from a plain object, closed to run config."""
+"""The resources: thin wrappers of plain objects, not configurable in the run config."""
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 from dataclasses import fields

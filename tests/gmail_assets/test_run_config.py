@@ -1,4 +1,4 @@
-"""Config schemas made from models of plain values."""
+"""Config schemas that are built from pydantic models."""
 
 from __future__ import annotations
 

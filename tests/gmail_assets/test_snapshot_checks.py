@@ -1,4 +1,4 @@
-"""The asset checks of snapshot tables: they pass after a run, and each fails on what it is for."""
+"""The asset checks of snapshot tables: they pass after a run, and each fails on the problem that it detects."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def load(gmail: Emulator, instance: dg.DagsterInstance) -> Checks:
 
 
 def check(gmail: Emulator, instance: dg.DagsterInstance, **options: Any) -> Checks:
-    """The job of the checks alone: Dagster takes its mailbox from a tag."""
+    """Run only the job of the checks; its mailbox is in a tag."""
     job = gmail_definitions(**options).resolve_job_def("gmail_checks")
     tags = {"dagster/partition": gmail.addresses[0]}
     return evaluations(job.execute_in_process(instance=instance, tags=tags))
 
 
 def overwrite(lake: Lake, table: str, times: int) -> None:
-    """Replace the rows with so many copies of them, as another program might."""
+    """Replace the rows with `times` copies of them, as another program could."""
     rows = DeltaTable(lake.location(table)).to_pyarrow_table()
     indices = pa.array([*range(rows.num_rows)] * times, pa.int64())
     write_deltalake(lake.location(table), rows.take(indices), mode="overwrite")

@@ -1,8 +1,8 @@
 """The public suite of Lakeflow's framework on the source tree that `gmail-assets bundle --tree` writes.
 
-None of its code is here: LAKEFLOW_REPOSITORY names a clone of databrickslabs/lakeflow-community-connectors, which is
-copied, given our source in place of its own, and left to test it. It runs a second time on a simulated mailbox with a
-row in every table.
+This repository contains none of its code: LAKEFLOW_REPOSITORY is the path of a clone of
+databrickslabs/lakeflow-community-connectors. The test copies it, replaces its Gmail source with the tree, and runs its
+tests. A second run uses a simulated mailbox with a row in every table.
 """
 
 from __future__ import annotations

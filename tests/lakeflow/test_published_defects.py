@@ -1,6 +1,6 @@
-"""What the published connector gets wrong, each as a test that fails on its behaviour.
+"""Defects of the published connector, each as a test that fails with its behavior.
 
-The list stands at the end of the team's notes on Lakeflow's contract; the numbers are those of its measurements.
+The numbers come from measurements of the published connector.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The contract that Lakeflow's framework relies on, beyond what the streams' tests show."""
+"""The interface that Lakeflow's framework relies on; the tests of the streams cover the rest."""
 
 from __future__ import annotations
 

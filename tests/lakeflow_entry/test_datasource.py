@@ -137,7 +137,7 @@ def test_bad_input_is_an_error_of_one_sentence(
 
 
 class TableSync:
-    """What a stream's micro-batches amount to."""
+    """The rows after all micro-batches of a stream."""
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
@@ -197,7 +197,7 @@ def test_a_stream_loads_in_bounded_batches_and_follows_changes(
 def test_a_lost_batch_with_an_expired_history_is_read_again(
     spark: SparkSession, connect: Connect, tmp_path: Path
 ) -> None:
-    """The driver dies when a batch is in Spark's log; at the restart the history reaches its end, not its start."""
+    """The driver is killed with a batch in Spark's log; at the restart the history reaches its end, not its start."""
     with Emulator(messages=30, seed=4, mean_json_kb=2.0) as gmail:
         target = TableSync()
         options = {"connection": connect(gmail), "tableName": "messages", "format": "minimal"}

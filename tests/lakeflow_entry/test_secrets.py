@@ -1,4 +1,4 @@
-"""With a connection by name, no secret is to be found in anything that Spark writes or shows."""
+"""With a named connection, no secret is in the files, logs and pages of Spark."""
 
 from __future__ import annotations
 

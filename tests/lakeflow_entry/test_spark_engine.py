@@ -71,7 +71,7 @@ def test_the_rows_are_the_same_with_spark_and_without(
     brought = engine.preload(sparked, TABLES, mailboxes)
     truth = {table: sum(len(gmail.truth(table, a)) for a in gmail.addresses) for table in brought.written}
     assert brought.written == truth
-    # The driver asks for two anchors; all else is the workers'.
+    # The driver reads two history ids; the workers read everything else.
     assert brought.units == gmail.usage.total_units - 2
     assert brought.calls == gmail.usage.total_calls - gmail.usage.calls["oauth.token"] - 2
     assert brought.bytes > 0
@@ -108,7 +108,7 @@ def test_the_snapshots_are_the_same_with_spark_and_without(
                 here.rows_total,
                 here.warnings,
             )
-            # All of it was read by a worker, which asks besides whose mailbox it has.
+            # A worker read all rows, and additionally the address of the mailbox.
             assert there.units == here.units + 1 == gmail.usage.total_units
             assert there.calls == here.calls + 1
     for entry in SNAPSHOTS:

@@ -17,7 +17,7 @@ from gmail_client.emulator import Emulator
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -53,7 +53,7 @@ def place(gmail: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 @pytest.fixture
 def without_login(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, with the client's id and secret and no token."""
+    """Like `place`, but with client id and secret and without a token."""
     monkeypatch.delenv("GMAIL_REFRESH_TOKEN")
     return place
 

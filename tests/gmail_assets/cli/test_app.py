@@ -1,4 +1,4 @@
-"""The console script: help, exit codes, errors, and how little `--help` imports."""
+"""The console script: help, exit codes, errors, and the few imports of `--help`."""
 
 from __future__ import annotations
 

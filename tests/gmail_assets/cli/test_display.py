@@ -1,4 +1,4 @@
-"""What a sync writes to a terminal, and to what is none."""
+"""The output of a sync in a terminal and in a pipe."""
 
 from __future__ import annotations
 

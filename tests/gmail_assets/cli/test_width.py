@@ -1,4 +1,4 @@
-"""Tables fit a terminal of 80 columns, also for a mailbox of a million messages."""
+"""Tables fit into a terminal of 80 columns, even for a mailbox of a million messages."""
 
 from __future__ import annotations
 

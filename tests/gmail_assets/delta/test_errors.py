@@ -1,4 +1,4 @@
-"""Errors of the lake quote what an object store says, without credentials."""
+"""Errors of the lake quote the message of the object store, without credentials."""
 
 from __future__ import annotations
 

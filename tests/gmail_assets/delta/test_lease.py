@@ -1,4 +1,4 @@
-"""A lease of a partition: who holds it, and until when."""
+"""The lease of a partition: its holder and its end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_commits_acquire_renew_and_release_a_lease() -> None:
     log.commit(lease)
     assert lease.committed
     assert log.versions == {f"{log.base}/{UNTIL}": int(NOW) + 60, f"{log.base}/{HOLDER}": this_process()}
-    assert is_free(lease)  # it is this run's own
+    assert is_free(lease)  # it belongs to this run
     assert not is_free(log.lease())
     later = log.lease(NOW + 59)
     later.hold(60)
@@ -86,7 +86,7 @@ def test_a_run_of_this_process_that_died_without_a_commit_leaves_no_lease() -> N
     lease = log.lease()
     lease.hold(60)
     log.commit(lease)
-    lease.hold(0)  # what `SyncRun.leases` does, whatever ended the run
+    lease.hold(0)  # as `SyncRun.leases` does at the end of every run
     assert is_free(log.lease())
 
 

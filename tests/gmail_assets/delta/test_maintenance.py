@@ -1,4 +1,4 @@
-"""Compaction and removal of old files, in the run that made them."""
+"""Compaction and removal of old files at the end of a run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_compaction_does_not_disturb_readers_of_old_versions(tmp_path: Path) -> 
         assert len(delta.file_uris()) < 4
         assert DeltaTable(lake.location("messages"), version=2).to_pyarrow_table().num_rows > 0
         assert_lake_is_true(lake, gmail, BOTH)
-        # The cursor outlives it: nothing is compared or read again.
+        # The cursor survives: nothing is reconciled or fetched again.
         gmail.usage.reset()
         assert grow(gmail, lake, 1, Upkeep())[0] is None
         assert gmail.usage.fetched == 1

@@ -1,4 +1,4 @@
-"""What the lake remembers that is no mail: names and failures, also when many runs begin at once."""
+"""The registry of user ids and failures, also with many concurrent runs."""
 
 from __future__ import annotations
 
@@ -92,5 +92,5 @@ def test_a_registry_of_an_earlier_release_is_read_and_no_longer_served_to_it(tmp
     assert registry.names_of("complete@example.test") == ["complete@example.test", "me"]
     rows = {row["name"]: row["mailbox"] for row in lake.find(MAILBOXES).to_pyarrow_table().to_pylist()}  # type: ignore[union-attr]
     assert rows.pop("loading@example.test") == "loading@example.test"
-    # What the earlier release compares with the address that it got from Gmail: it refuses.
+    # The earlier release compares this with the address from Gmail and refuses to continue.
     assert all("upgrade" in mailbox for mailbox in rows.values())

@@ -1,4 +1,4 @@
-"""Restores of a table: which commits they are, what they brought back, and how little of the log is read."""
+"""Restores of a table: their commits, the versions they restored, and the few log files that are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def table(tmp_path: Path) -> LakeTable:
 
 
 def append(tmp_path: Path, *ids: str) -> int:
-    """Adds rows; the version afterwards."""
+    """Append rows; returns the new version."""
     opened = table(tmp_path)
     rows = [{"id": one, "threadId": one, "historyId": "5"} for one in ids]
     MailboxPartition(opened, "a@b.test", "all", "full").append(

@@ -1,4 +1,4 @@
-"""The sync state: its transitions, its form in the Delta log, and the migration from versions 1 and 2."""
+"""The sync state: its transitions, its format in the Delta log, and the migration from versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from gmail_client.options import TableOptions
 from gmail_client.spec import Spec
 
 V1 = Path(__file__).parents[2] / "fixtures" / "lake_state_v1.tar.gz"
-"""A lake that the code before version ids wrote: five mailboxes in five states."""
+"""A lake of version 1: five mailboxes in five states."""
 
 V2 = Path(__file__).parents[2] / "fixtures" / "lake_state_v2.tar.gz"
-"""A lake that commit 4de85c1 wrote, with addresses in the ids: five mailboxes, derived tables, registry."""
+"""A lake of version 2 (commit 4de85c1), with addresses in the ids: five mailboxes, derived tables, registry."""
 V2_SEARCH = V1.with_name("lake_state_v2_search.tar.gz")
-"""A lake of three mailboxes that version 2 wrote: under `q: is:unread` with a row that does not match, without filters,
-and a first load under `q` that stopped."""
+"""A lake of version 2 with three mailboxes: under `q: is:unread` with a row that does not match, without filters,
+and with a stopped first load under `q`."""
 
 HISTORY = st.integers(1, 2**62)
 STATES = st.builds(
@@ -115,7 +115,7 @@ def test_the_first_commit_migrates(old_lake: Lake) -> None:
         log = DeltaTable(old_lake.location("messages"))
         hashed = app_base(log, f"{name}@example.test", "messages")
         assert log.transaction_version(f"{hashed}/version") == STATE_VERSION
-        # The code that wrote version 1 finds no cursor there and reconciles; that of version 2 refuses.
+        # Code of version 1 finds no cursor there and reconciles; code of version 2 refuses.
         base = f"gmail/{name}@example.test/messages"
         assert not log.transaction_version(f"{base}/{fingerprint}/history")
         assert log.transaction_version(f"{base}/version") == STATE_VERSION
@@ -155,7 +155,7 @@ def test_a_run_of_the_earlier_release_is_fenced_and_the_release_refuses(lake_of_
     writer = earlier.transaction_version(f"{base}/writer")
     assert writer
     _committed(partition(lake_of_2, "complete"))
-    # What the code of version 2 commits, from the version that it had open.
+    # A commit by code of version 2, from the table version that it had opened.
     with pytest.raises(CommitFailedError):
         earlier.create_write_transaction(
             [],

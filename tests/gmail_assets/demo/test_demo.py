@@ -1,4 +1,4 @@
-"""`make demo`: once whole, and what it refuses."""
+"""`make demo`: a complete run, and invalid arguments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-m", "gmail_assets.demo"]
 
 
 def processes_in(folder: Path) -> list[str]:
-    """Command lines of processes that work in the folder."""
+    """Command lines of processes with this working directory."""
     found = []
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal() or int(process.name) == os.getpid():

@@ -1,4 +1,4 @@
-"""The SQL that registers a lake in Unity Catalog: every table, column and mailbox, and nothing that escapes a text."""
+"""The SQL that registers a lake in Unity Catalog: every table, column and mailbox, with quoted text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table that lost rows behind our back is noticed, said to be incomplete, and reconciled once."""
+"""A table from which another program deleted rows is detected, reported as incomplete, and reconciled once."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_finding_is_reconciled_once(tmp_path: Path, gmail: Emulator, mailbox: 
         "threads": "incremental",
     }
     assert_lake_is_true(lake, gmail, MAIL)
-    # Had the difference stayed, it would be reported and not reconciled again.
+    # If the difference remained, it would be reported but not reconciled again.
     record_findings(partition_statuses(lake, gmail.addresses[0], MAIL), {"messages": -3})
     assert found(lake, gmail) == {"messages": 0, "threads": 0}
     record_findings(partition_statuses(lake, gmail.addresses[0], MAIL), {"messages": -2})
@@ -123,7 +123,9 @@ def test_dagster_detects_reports_and_repairs_it(
         receiver.receive(receiver.random_mail())
         (request,) = tick(instance).run_requests
         assert materialize(instance, definitions, run_config=request.run_config) == {"incremental"}
-        (request,) = tick(instance).run_requests  # nothing changed in Gmail, yet there is something to do
+        (request,) = tick(
+            instance
+        ).run_requests  # nothing changed in Gmail, but the table has to be reconciled
         assert "reconcile" in materialize(instance, definitions, run_config=request.run_config)
         assert_lake_is_true(Lake(str(tmp_path)), gmail, MAIL)
         assert not tick(instance).run_requests

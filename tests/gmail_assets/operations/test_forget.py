@@ -1,4 +1,4 @@
-"""Erasing a mailbox: killed anywhere, beside a run of the mailbox, in lakes of earlier code, under hostile names."""
+"""Erasing a mailbox: killed at any step, during a run of the mailbox, in older lakes, with hostile names."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_killed_after_any_step_it_is_completed_by_the_next_run(template: Path, t
 
         with pytest.raises(Killed):
             forget_mailbox(lake, resolve(lake, "me"), clean_log=True, step=step)
-        # From the first step on, nothing loads it again.
+        # After the first step, no run loads it again.
         with pytest.raises(ConfigurationError, match="must not be loaded"):
             MailboxRegistry(lake).check_name("me", ADA)
         forget_mailbox(lake, resolve(lake, ADA), clean_log=True)
@@ -118,7 +118,7 @@ def test_killed_after_any_step_it_is_completed_by_the_next_run(template: Path, t
 
 
 class _Dying(DeltaStorageHandler):
-    """Dies at the second file."""
+    """Raises an error at the second file."""
 
     deleted = 0
 
@@ -247,7 +247,7 @@ def test_a_remote_lake_is_listed_through_its_object_store(
     monkeypatch.setattr(Lake, "folder", property(lambda self: None))
     assert erase.delta_tables(lake) == local
     forget_mailbox(lake, resolve(lake, "me"), clean_log=True)
-    # A store has no folders: what is left of them here is empty.
+    # An object store has no folders; on disk, empty ones remain.
     assert [name for name in files_naming(tmp_path, ADA) if (tmp_path / name).is_file()] == []
     assert sorted(lake.table("messages").mailboxes()) == [BOB]
     assert partition(lake, BOB).count() == 2

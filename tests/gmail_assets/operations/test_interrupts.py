@@ -1,4 +1,4 @@
-"""Signals are noticed whatever becomes of what their handlers raise."""
+"""Signals are noticed even if the exception of their handler is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sync costs what its plan says, and content that one table holds is never fetched for the other."""
+"""A sync costs what its plan says, and content that one table has is never fetched for the other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gmail_client.emulator import Emulator
 from gmail_client.spec import Spec, SpecTable
 
 PAGE = 10
-"""Units of the dearest page: what a change between plan and sync may cost more."""
+"""Units of the most expensive page: the tolerance for a change between plan and sync."""
 
 OPTIONS: list[dict[str, Any]] = [
     {},

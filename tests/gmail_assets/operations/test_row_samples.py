@@ -1,4 +1,4 @@
-"""A sampled row against a new read: what counts as a difference, and what does not."""
+"""A sampled row compared with a new read: which values count as a difference."""
 
 from __future__ import annotations
 

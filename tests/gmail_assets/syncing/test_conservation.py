@@ -1,4 +1,4 @@
-"""Nothing that a sync requested may be lost without a word."""
+"""Every message that a sync requests is written or reported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_low_concurrency_limit_loses_no_message(tmp_path: Path, workers: int, 
 def test_a_message_that_is_not_written_holds_the_cursor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: type[MessagesSync] | type[ThreadsSync]
 ) -> None:
-    """The writer of a table forgets one of what it was given: the run says so, and the next one brings it."""
+    """If the writer of a table drops a message, the run fails, and the next run stores it."""
     write_content = target.write_content
 
     def forgetful(self: MessagesSync | ThreadsSync, chunk: Chunk) -> None:

@@ -99,7 +99,7 @@ def test_a_retry_queue_longer_than_an_outage_does_not_end_a_run(lake: Lake, tabl
         run(gmail, lake, tables)
         for table in tables:
             assert unfetched(lake, table.source_table) == set(broken)
-        # Nothing but the queue, then with new mail.
+        # First with the retry queue only, then with new mail.
         run(gmail, lake, tables)
         new = gmail.mailbox().receive(gmail.mailbox().random_mail())
         run(gmail, lake, tables)
@@ -116,7 +116,7 @@ def test_permanently_unavailable_messages_do_not_end_the_first_load(
     mailbox = gmail.mailbox()
     first = deliver(mailbox, "a thread")
     deliver(mailbox, "Re: a thread", reply_to=first)
-    # The newest ones are read first.
+    # The newest messages are fetched first.
     rows = sorted(gmail.truth("messages", format="minimal"), key=lambda row: row["id"])
     broken = {row["id"] for row in rows[-count:]}
     for one in broken | {row["threadId"] for row in rows[-count:]}:
@@ -125,7 +125,7 @@ def test_permanently_unavailable_messages_do_not_end_the_first_load(
     assert all(result.complete and result.unfetched == count for result in results.values())
     assert {row["id"] for row in stored_rows(lake, "messages")} == {row["id"] for row in rows} - broken
     assert unfetched(lake, "messages") == unfetched(lake, "threads") == broken
-    # What is served is paid once; a probe after five failures costs one unit, or one message more.
+    # Served messages are fetched once; a probe after five failures costs one unit, or one more message.
     content = gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"]
     assert content <= 20 * (len(rows) - count) + 40 * (count // 5 + 1)
     gmail.faults.clear()

@@ -130,7 +130,7 @@ def test_a_row_that_gains_the_label_while_narrower_options_delete_it_is_kept(
 
 
 def test_labels_are_read_for_a_thread_whose_first_message_is_deleted(lake: Lake) -> None:
-    """Its id is the thread's: a key of a row that leaves must not be taken for the thread."""
+    """Its id equals the thread id: the key of a deleted row must not be mistaken for the thread."""
     with Emulator(
         messages=12, seed=5, mean_json_kb=2, behavior=Behavior(thread_history_moves_with_labels=False)
     ) as gmail:

@@ -1,4 +1,4 @@
-"""The collector's thresholds while mail is loaded."""
+"""The thresholds of the garbage collector during a load."""
 
 from __future__ import annotations
 

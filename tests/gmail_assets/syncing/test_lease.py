@@ -1,4 +1,4 @@
-"""Two runs of one mailbox: the second stops before it spends quota, and nothing keeps the mailbox busy for long."""
+"""Two runs of one mailbox: the second stops before it spends quota, and a lease ends in limited time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def leases(lake: Lake, gmail: Emulator) -> set[int]:
 
 
 def refused(gmail: Emulator, lake: Lake, **named: bool) -> int:
-    """The units of a sync that is refused because the mailbox is busy."""
+    """The units of a sync that is refused because another run holds the lease."""
     before = gmail.usage.total_units
     with pytest.raises(MailboxBusyError, match=f"is loading messages of {gmail.addresses[0]}"):
         sync(client_of(gmail).mailbox(), lake, BOTH, **named)

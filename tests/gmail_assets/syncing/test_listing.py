@@ -1,4 +1,4 @@
-"""Listings tell how far they are, by Gmail's own counts."""
+"""Listings report their progress, with totals from Gmail's counts."""
 
 from __future__ import annotations
 

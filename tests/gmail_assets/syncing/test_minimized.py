@@ -1,4 +1,4 @@
-"""Minimization in a sync: what is excluded is in no file of the lake; changed exclusions and labels take effect."""
+"""Minimization in a sync: excluded values are in no file of the lake; changed exclusions and labels take effect."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_tables_with_and_without_exclusions_share_no_content(gmail: Emulator, la
     run(gmail, lake, [messages, threads])
     assert gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"] > 40
     assert_lake_is_true(lake, gmail, [messages, threads])
-    # The same exclusions in both: the content of one serves the other.
+    # With the same exclusions, the tables share content.
     _, threads = specs(excludeColumns="payload.body, snippet")
     run(gmail, lake, [messages, threads])
     gmail.usage.reset()

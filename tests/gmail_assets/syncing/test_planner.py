@@ -1,4 +1,4 @@
-"""What the filters `q` and `startDate` cost, and which rows they leave in the tables."""
+"""The cost of the filters `q` and `startDate`, and the rows that match them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(gmail: Emulator, lake: Lake, tables: list[SpecTable], **named: Any) -> d
 
 
 def units(gmail: Emulator, lake: Lake, tables: list[SpecTable], **named: Any) -> dict[str, int]:
-    """Units by method that a sync takes; no more than its plan says."""
+    """Units of a sync by method, at most those of its plan."""
     plan = plan_mailbox(client_of(gmail).mailbox(), lake, Spec(tables=tuple(tables)))
     gmail.usage.reset()
     run(gmail, lake, tables, **named)
@@ -64,7 +64,7 @@ def mail(
     labels: tuple[str, ...] = ("INBOX", "UNREAD"),
     reply_to: str = "",
 ) -> str:
-    """A message, dated now or `at` epoch seconds; its id."""
+    """Deliver a message, dated now or `at` epoch seconds; returns its id."""
     date = f"Date: {formatdate(at)}\r\n" if at is not None else ""
     answers = ""
     if reply_to:
@@ -234,7 +234,7 @@ def test_new_mail_that_does_not_match_lists_no_old_mail(gmail: Emulator, lake: L
     spent = units(gmail, lake, tables)
     assert spent["messages.list"] == 2 * 5
     assert not set(GETS) & spent.keys()
-    # Once more, as Gmail's search may find it late.
+    # It is matched again, because Gmail's search may find it late.
     assert units(gmail, lake, tables)["messages.list"] == 2 * 5
     assert "messages.list" not in units(gmail, lake, tables)
     new = mail(mailbox, "talk")
@@ -337,7 +337,7 @@ def test_a_lake_of_version_2_is_reconciled_once_without_fetching(gmail: Emulator
     assert ids(lake) == {one, aged, new}
     for name in ("messages", "threads"):
         table = lake.table(name)
-        # As the code before `judged` left it.
+        # As written by code before the field `judged`.
         done = [Transaction(f"{app_base(table.delta, mailbox.address, name)}/judged", 0)]
         table.delta.create_write_transaction(
             [],

@@ -1,4 +1,4 @@
-"""What a sync brings and what it costs, counted by the emulator."""
+"""The rows and the cost of a sync, with units counted by the emulator."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(gmail: Emulator, lake: Lake, tables: list[SpecTable] = BOTH, **named: An
 
 
 def thread_units(gmail: Emulator, message: int = 20, thread: int = 40) -> int:
-    """The sum over threads of what is cheapest."""
+    """The sum over threads of their cheapest calls."""
     return sum(
         min(message * len(row["messages"]), thread) for row in gmail.truth("threads", format="minimal")
     )
@@ -211,7 +211,7 @@ def test_a_killed_first_load_resumes_and_fetches_at_most_one_chunk_again(
         assert_lake_is_true(lake, gmail, BOTH)
         needed = sum(min(len(row["messages"]), 1) for row in gmail.truth("threads", format="minimal"))
         calls = gmail.usage.calls["messages.get"] + gmail.usage.calls["threads.get"]
-        in_flight = 40 + 20  # parts that the workers had asked for, and a batch that nobody had taken yet
+        in_flight = 40 + 20  # parts that the workers had requested, and a batch that was not consumed yet
         assert calls - needed <= messages // 4 + in_flight
 
 

@@ -1,4 +1,4 @@
-"""How a run stops early: what was fetched is written, and nothing is paid for twice."""
+"""How a run stops early: fetched messages are written, and none is fetched twice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
 class Interrupted(BaseException):
-    """What the handlers of these tests raise, as Dagster's do."""
+    """Raised by the handlers of these tests, as Dagster's handlers do."""
 
 
 def interrupt(number: int, frame: object) -> None:
@@ -68,7 +68,7 @@ KINDS = pytest.mark.parametrize(
 
 
 def at_result(number: int, act: Callable[[], None]) -> Callable[[ApiResult], ApiResult]:
-    """Acts when so many calls were answered."""
+    """Call `act` at result number `number`."""
     count = itertools.count(1)
 
     def answer(result: ApiResult) -> ApiResult:
@@ -84,7 +84,7 @@ def run(mailbox: Mailbox, lake: Lake, tables: list[SpecTable], **named: Any) -> 
 
 
 def stored(lake: Lake, tables: list[SpecTable]) -> set[str]:
-    """Ids of the messages that any of the tables holds."""
+    """Ids of the messages in any of the tables."""
     return {
         member["id"]
         for table in tables
@@ -94,7 +94,7 @@ def stored(lake: Lake, tables: list[SpecTable]) -> set[str]:
 
 
 def fetched(gmail: Emulator) -> set[str]:
-    """Ids of the messages whose content was sent, without trash that came along in its thread."""
+    """Ids of the messages whose content was sent, except trashed ones that were sent with their thread."""
     visible = {row["id"] for row in gmail.truth("messages", format="minimal")}
     return visible & gmail.usage.fetches[gmail.addresses[0]].keys()
 
@@ -367,6 +367,6 @@ def test_labels_that_were_read_are_written_and_not_read_again(
     gmail.faults.clear()
     run(map_results(mailbox, answer), lake, BOTH)
     assert len(read) > before
-    # What came in one batch with the refused call comes again: the labels before it are known to be right.
+    # The calls in the batch of the refused one are repeated; the labels before it are known to be correct.
     assert len(read) - len(set(read)) < (20 if how == "error" else 1)
     assert_lake_is_true(lake, gmail, BOTH)

@@ -1,4 +1,4 @@
-"""What has to be fetched, as groups of one format each."""
+"""The messages to fetch, in groups with one format each."""
 
 from __future__ import annotations
 

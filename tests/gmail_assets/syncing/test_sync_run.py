@@ -1,4 +1,4 @@
-"""One run over one mailbox: what must hold when tables differ, messages are refused and moments are unlucky."""
+"""One run over one mailbox: tables with different options, kills, and changes during the run."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_reconciliation_that_runs_out_of_time_is_resumed(gmail: Emulator, lake
 
 
 class Lagging:
-    """An API whose profile names an earlier history id."""
+    """An API whose profile has an earlier history id."""
 
     def __init__(self, api: Any, by: int) -> None:
         self._api = api
@@ -256,7 +256,7 @@ def test_a_message_fetched_with_its_thread_is_not_also_copied_from_the_lake(lake
         for _ in range(2):
             mailbox.receive(mailbox.random_mail(reply_to=first))
         run(gmail, lake, BOTH[1:])
-        for _ in range(3):  # three new ones: the thread is read whole
+        for _ in range(3):  # three new messages, so the whole thread is fetched
             mailbox.receive(mailbox.random_mail(reply_to=first))
         run(gmail, lake, BOTH[:1])
         assert_lake_is_true(lake, gmail, BOTH[:1])

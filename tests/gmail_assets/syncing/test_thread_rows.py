@@ -1,4 +1,4 @@
-"""Rebuilding rows of threads in Arrow gives what plain Python gives."""
+"""Rebuilding rows of threads in Arrow equals an implementation in plain Python."""
 
 from __future__ import annotations
 

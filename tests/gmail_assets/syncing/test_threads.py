@@ -1,4 +1,4 @@
-"""The table of threads on its own: which history id a row gets."""
+"""The history id of a row in the table of threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Derived tables equal what the row functions make of every message, after any life of the tables they come from."""
+"""Derived tables equal the output of the row functions for all messages, after any history of their source tables."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_change_rewrites_only_the_files_of_its_rows(tables: Tables) -> None:
         left = files.keys() & files_of(tables, name).keys()
         changed = {"m44"} if name == "attachments" else touched
         if name == "message_labels":
-            changed = touched - {"m61"}  # a label more is a row more, in a file of its own
+            changed = touched - {"m61"}  # one more label is one more row, in a new file
         assert files.keys() - left == {path for path, ids in files.items() if ids & changed}, name
 
 
@@ -219,12 +219,12 @@ def test_two_writers_of_one_mailbox_are_refused(tables: Tables) -> None:
 
 
 class KilledError(BaseException):
-    """Stands for the end of the process."""
+    """Simulates that the process is killed."""
 
 
 @contextmanager
 def killed_after(commits: int) -> Iterator[None]:
-    """The run ends before the commit after so many."""
+    """Kill the run before commit number `commits` + 1."""
     commit = PartitionWriter._commit
     left = commits
 

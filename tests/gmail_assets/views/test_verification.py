@@ -1,4 +1,4 @@
-"""What `verify_views` and `count_views` say of derived tables that are right, outdated or wrong."""
+"""The results of `verify_views` and `count_views` for derived tables that are correct, outdated or wrong."""
 
 from __future__ import annotations
 

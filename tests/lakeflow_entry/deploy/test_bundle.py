@@ -1,4 +1,4 @@
-"""What is deployed: the single file in a clean interpreter, the wheel and the tree."""
+"""The deployment artifacts: the single file in a clean interpreter, the wheel and the tree."""
 
 from __future__ import annotations
 

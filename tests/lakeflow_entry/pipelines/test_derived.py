@@ -1,4 +1,4 @@
-"""Derived tables of the local pipeline equal what the row functions make of its messages, after any life of those."""
+"""Derived tables of the local pipeline equal the output of the row functions, after any history of its messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 class Life:
-    """A pipeline's `messages` and `labels`, what they hold, and the derived tables."""
+    """The tables `messages` and `labels` of a pipeline, their expected rows, and the derived tables."""
 
     def __init__(self, folder: Path, scd: Scd = "SCD_TYPE_1", keep_deleted: bool = False) -> None:
         self.folder = folder
@@ -115,11 +115,11 @@ def test_append_only_messages_are_refused() -> None:
 
 
 class KilledError(BaseException):
-    """Stands for the end of the process."""
+    """Simulates that the process is killed."""
 
 
 def update_killed(life: Life, commits: int) -> None:
-    """The run ends before the write after so many."""
+    """Kill the run before write number `commits` + 1."""
     left = commits
     writes = {name: getattr(DerivedTable, name) for name in ("_upsert", "_delete")}
 

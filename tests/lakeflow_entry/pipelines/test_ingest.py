@@ -1,4 +1,4 @@
-"""The pipeline that runs here: the document's spec into Delta tables, restarted, killed, after an expired history."""
+"""The local pipeline: the documented spec into Delta tables, with restarts, kills and an expired history."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_an_object_store_needs_a_checkpoint_location(spark: SparkSession) -> Non
 
 
 class Declared:
-    """A stand-in for the platform's module of declarations, which notes what it is told."""
+    """A fake of the platform's module for declarations that records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []

@@ -1,4 +1,4 @@
-"""What a local Spark session needs."""
+"""The requirements of a local Spark session."""
 
 from __future__ import annotations
 

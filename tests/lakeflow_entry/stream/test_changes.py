@@ -1,4 +1,4 @@
-"""The change reader on its own: what a plan holds, and that nothing falls between a listing and the history."""
+"""The change reader: the content of a plan, and no gap between a listing and the history."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lakeflow_entry.stream.offsets import Offset
 
 
 class Meanwhile:
-    """An API during whose listings something happens: after the last page."""
+    """An API that calls a function after the last page of a listing."""
 
     def __init__(self, api: Any, happen: Callable[[], None]) -> None:
         self._api = api
@@ -35,7 +35,7 @@ def options(table: str, **configuration: Any) -> TableOptions:
 
 
 def all_ids(reader: ChangeReader, offset: Offset) -> set[str]:
-    """Reads a stream to its end; ids of the messages that came."""
+    """Read a stream to its end; returns the ids of its messages."""
     found: set[str] = set()
     for _ in range(100):
         end, batch = reader.plan(offset)

@@ -1,4 +1,4 @@
-"""A stream loses nothing, wherever its process is killed and whatever of the history has expired by the restart."""
+"""A stream loses nothing, wherever its process is killed and whichever history has expired at the restart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("gmail_in_memory")
 
 
 def write(gmail: MemoryGmail, seed: int, count: int) -> None:
-    """Let `count` things happen in the mailbox."""
+    """Make `count` random changes of the mailbox."""
     chance = random.Random(seed)
     for _ in range(count):
         ids = list(gmail.messages)
@@ -43,16 +43,16 @@ def write(gmail: MemoryGmail, seed: int, count: int) -> None:
 
 @dataclass(frozen=True)
 class Life:
-    """One run of both flows, and what happens before it.
+    """One run of both flows, with the events before it.
 
     Attributes:
-        seed: Of what happens in the mailbox.
-        writes: How much happens before the run.
-        expires: What the history no longer reaches by then.
-        of_flow: The flow whose position that is.
-        changes_die: Step at which the process of the changes dies; None for never.
-        deletes_die: Likewise for the deletes.
-        limit: Rows of a batch.
+        seed: Seed of the changes in the mailbox.
+        writes: Number of changes before the run.
+        expires: The position before which the history expires.
+        of_flow: The flow of this position.
+        changes_die: Step at which the process of the changes is killed; None for never.
+        deletes_die: The same for the deletes.
+        limit: Rows per batch.
     """
 
     seed: int

@@ -1,4 +1,4 @@
-"""The order and the cuts of a load, against any mailbox and any limit."""
+"""The order and the batches of a load, for any mailbox and any limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Offsets in the checkpoint: their form, and the ones that version 1 wrote."""
+"""Offsets in the checkpoint: their format, and those of version 1."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def table(request: pytest.FixtureRequest) -> str:
 
 
 def loaded(reader: str, table: str, limit: int = 1_000) -> Streams:
-    """Both flows up to date, with checkpoints as version 1 left them."""
+    """Both flows up to date, with checkpoints of version 1."""
     streams = Streams(MemoryGmail(14), reader, table)
     streams.limit = limit
     streams.run()
@@ -160,7 +160,7 @@ def write(streams: Streams) -> None:
 
 
 def log_batch(streams: Streams, **end: Any) -> None:
-    """A batch up to the head is in the offset log of version 1, and the process died."""
+    """Add a batch up to the head to the offset log of version 1, as if the process was killed then."""
     head = str(streams.gmail.head)
     streams.changes.offsets.append(json.dumps({"historyId": head, **end}))
     known = json.loads(streams.deletes.offsets[-1])["known"]

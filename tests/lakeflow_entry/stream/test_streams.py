@@ -1,4 +1,4 @@
-"""Both flows against a mailbox that changes meanwhile: cut, crashed, replayed, and true in the end."""
+"""Both flows on a changing mailbox, with limits, crashes and replays, converge to the mailbox."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OPTIONS = {
 
 
 def writer(gmail: Emulator, seed: int) -> Callable[[], None]:
-    """Something that happens to a mailbox, another thing each time."""
+    """A function that makes a random change of the mailbox with each call."""
     chance = random.Random(seed)
     mailbox = gmail.mailbox()
 
@@ -149,7 +149,7 @@ DAY = 86_400
 
 
 def mail(mailbox: EmulatedMailbox, at: float, labels: tuple[str, ...] = ("INBOX", "UNREAD")) -> str:
-    """A message of this date, in epoch seconds; its id."""
+    """Deliver a message with this date, in epoch seconds; returns its id."""
     raw = (
         f"From: eve@example.test\r\nTo: {mailbox.address}\r\nSubject: {random.random()}\r\n"
         f"Date: {formatdate(at)}\r\nMessage-ID: <{random.random()}@example.test>\r\n\r\nHello.\r\n"

@@ -1,4 +1,4 @@
-"""`gmail-assets check` finds what is wrong and says how to mend it."""
+"""`gmail-assets check` finds problems and prints their fixes."""
 
 from __future__ import annotations
 

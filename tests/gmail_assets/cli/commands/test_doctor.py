@@ -1,4 +1,4 @@
-"""`gmail-assets doctor` prints what agrees, what differs and what that means."""
+"""`gmail-assets doctor` prints which behaviors agree, which differ, and the consequences."""
 
 from __future__ import annotations
 

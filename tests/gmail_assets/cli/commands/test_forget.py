@@ -1,4 +1,4 @@
-"""`gmail-assets forget`: what is left of a mailbox or a message, what stays of others, what is refused."""
+"""`gmail-assets forget` leaves nothing of a mailbox or message, keeps the others, and refuses invalid requests."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_nothing_of_a_forgotten_mailbox_is_left_and_others_are_kept(  # type: ig
     assert result.json["files"] > 0
     assert result.json["dagster"]["runs"] == 2
     assert "GMAIL_USER_ID" not in result.json["remaining"][0]
-    # What is left is what the log says until it is cleaned, and nothing else.
+    # Until the log is cleaned, only the log still contains the address.
     assert all("/_delta_log/" in name for name in files_naming(place / "lake", ada))
     assert any("--clean-log" in text for text in result.json["remaining"])
     messages = lake.find("messages")

@@ -33,7 +33,7 @@ requests.get(decide(sys.argv[1]), timeout=10).raise_for_status()
 
 @pytest.fixture
 def browser(without_login: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 'browser' that consents, as `webbrowser` finds it."""
+    """A fake browser, found by `webbrowser`, that gives consent."""
     script = without_login / "browser.py"
     script.write_text(BROWSER.format(root=str(Path(__file__).parents[3] / "lib")), "utf-8")
     monkeypatch.setenv("BROWSER", f"{sys.executable} {script} %s")
@@ -114,7 +114,7 @@ def test_the_secret_prompt_does_not_echo(gmail: Emulator, monkeypatch: pytest.Mo
 
 
 def _until(terminal: int, pattern: bytes) -> str:
-    """What a terminal shows until it matches the pattern."""
+    """The output of a terminal until it matches the pattern."""
     said = b""
     while not re.search(pattern, said, re.DOTALL):
         try:

@@ -1,4 +1,4 @@
-"""`gmail-assets plan` says what the sync that follows then costs."""
+"""`gmail-assets plan` prints the cost of the following sync."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _planned_and_spent(gmail: Emulator, run) -> tuple[dict[str, Any], int]:  # t
     content = ("messages.get", "threads.get")
     spent = sum(units for method, units in gmail.usage.units.items() if method in content)
     total = sum(gmail.usage.units.values())
-    # Asset checks look at the mailbox once more after the run.
+    # Asset checks read the mailbox again after the run.
     assert plan["units"]["total"] <= total <= plan["units"]["total"] + 120
     return plan, spent
 

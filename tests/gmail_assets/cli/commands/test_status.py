@@ -1,4 +1,4 @@
-"""`gmail-assets status` says where the tables stand."""
+"""`gmail-assets status` prints the state of the tables."""
 
 from __future__ import annotations
 

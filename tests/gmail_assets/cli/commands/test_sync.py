@@ -1,4 +1,4 @@
-"""`gmail-assets sync` as a person calls it."""
+"""`gmail-assets sync` on the command line."""
 
 from __future__ import annotations
 

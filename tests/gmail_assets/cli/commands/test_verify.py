@@ -1,4 +1,4 @@
-"""`gmail-assets verify` finds what differs, explains what can be explained, and prints only what is true."""
+"""`gmail-assets verify` finds differences, explains those that have a cause, and prints correct results."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_derived_tables_are_compared_with_the_lake(loaded: Path, run) -> None:  
 
 
 def _change_history(gmail: Emulator, loaded: Path, table: str, cursor: int) -> None:
-    """Set a table's cursor, as another run would have left it."""
+    """Set a table's cursor, as another run would have done."""
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.partition_status import partition_statuses
     from gmail_client.spec import SpecTable
@@ -193,7 +193,7 @@ def _change_history(gmail: Emulator, loaded: Path, table: str, cursor: int) -> N
 
 
 def _nested(depth: int) -> bytes:
-    """A mail with an attachment below so many levels of multipart."""
+    """A mail with an attachment below `depth` levels of multipart."""
     opening = b"".join(
         b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (level, level)
         for level in range(depth)
