@@ -9,9 +9,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from support.many_mailboxes import write_states
 from support.object_store import CountingProxy, ObjectStore, why_not
 
+from benchmarks.sensor import write_states
 from gmail_assets import gmail_definitions
 from gmail_assets.delta import table_log
 from gmail_assets.delta.lake import Lake
@@ -101,7 +101,7 @@ def test_a_change_of_one_table_costs_a_read_of_one_commit(
 
     monkeypatch.setattr(table_log._TableLog, "_read", counted)
     first = crowd.addresses[0]
-    write_states(lake_of_test, {first: heads[first] - 1}, ("threads",))
+    write_states(lake_of_test, {first: heads[first] - 1}, ["threads"])
     read.clear()
     (request,) = daemon.tick()
     assert request.partition_key == first
@@ -122,7 +122,10 @@ def test_an_idle_tick_over_500_mailboxes_costs_less_than_50_requests_to_the_stor
         heads = heads_of(gmail)
         write_states(store.lake("gmail"), heads)
         daemon = Daemon(gmail, counting.lake("gmail"))
-        assert daemon.tick() == []
+        while (
+            gmail.usage.units["getProfile"] < COUNT
+        ):  # a tick that takes too long leaves mailboxes to the next
+            assert daemon.tick() == []
         gmail.usage.reset()
         counting.requests.clear()
         assert daemon.tick() == []
