@@ -176,8 +176,7 @@ def gmail_definitions(
                 running=automation.sensor,
                 initial_load=automation.sensor_initial_load,
                 quiet_minutes=automation.sensor_quiet_minutes,
-                runs_per_tick=50,
-                mailboxes_per_run=1,
+                mailboxes_per_run=run_settings.mailboxes_per_run,
                 resources=resources,
             )
         )

@@ -15,6 +15,8 @@ QUIET_MINUTES = 4.0
 
 _SHARE_OF_QUIET = 1 / 8
 """A mailbox that was quiet for 16 minutes is asked again after 2."""
+_TICK_SECONDS = 30.0
+"""Shorter intervals mean: at every tick."""
 _SPREAD = 0.2
 """Share of an interval by which mailboxes differ: those that were asked together don't stay together."""
 
@@ -64,8 +66,10 @@ class LookSchedule:
             return 0.0
         if look.failures:
             return look.at + backoff_seconds(look.failures)
-        quiet = max(look.at - look.changed_at, 0.0)
-        return look.at + min(quiet * _SHARE_OF_QUIET, self._longest) * (1 - _SPREAD * _fraction(mailbox))
+        interval = min((look.at - look.changed_at) * _SHARE_OF_QUIET, self._longest)
+        return (
+            look.at + interval * (1 - _SPREAD * _fraction(mailbox)) if interval >= _TICK_SECONDS else look.at
+        )
 
 
 def _fraction(mailbox: str) -> float:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from support.lake import assert_lake_is_true
 from support.object_store import CountingProxy, ObjectStore, why_not
 
 from benchmarks.sensor import write_states
@@ -17,8 +19,11 @@ from gmail_assets.delta import table_log
 from gmail_assets.delta.lake import Lake
 from gmail_assets.resources import LakeLocation, LakeResource
 from gmail_client.emulator import Emulator
+from gmail_client.spec import Spec
+from gmail_client.tables import CHANGE_TABLES
 
 COUNT = 500
+MAIL = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]
 
 
 class Daemon:
@@ -31,9 +36,9 @@ class Daemon:
         self.sensor = self.definitions.get_repository_def().get_sensor_def("gmail_changes")
         self.cursor: str | None = None
 
-    def tick(self) -> list[dg.RunRequest]:
+    def tick(self, instance: dg.DagsterInstance | None = None) -> list[dg.RunRequest]:
         with (
-            dg.DagsterInstance.ephemeral() as instance,
+            dg.DagsterInstance.ephemeral() if instance is None else nullcontext(instance) as instance,
             dg.build_sensor_context(
                 instance=instance,
                 cursor=self.cursor,
@@ -108,6 +113,38 @@ def test_a_change_of_one_table_costs_a_read_of_one_commit(
     assert len(read) == 3  # the new commit, and one per table to see whether it is the same table
 
 
+def test_changed_mailboxes_that_are_no_neighbors_are_synced_by_one_run(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch, lake_of_test: Lake
+) -> None:
+    with Emulator(mailboxes=3, messages=2, seed=5) as gmail, dg.DagsterInstance.ephemeral() as instance:
+        set_up(gmail, clean_environment, monkeypatch)
+        monkeypatch.setenv("GMAIL_SENSOR_INITIAL_LOAD", "true")
+        daemon = Daemon(gmail, lake_of_test)
+        job = daemon.definitions.resolve_job_def("gmail_sync")
+
+        def run() -> list[str]:
+            (request,) = daemon.tick(instance)
+            assert request.partition_key is None
+            result = job.execute_in_process(
+                asset_selection=request.asset_selection,
+                run_config=request.run_config,
+                tags=request.tags,
+                instance=instance,
+            )
+            assert result.success
+            return list(request.run_config["ops"]["gmail_mail"]["config"]["mailboxes"])
+
+        assert sorted(run()) == sorted(gmail.addresses)
+        assert daemon.tick(instance) == []
+        changed = sorted(gmail.addresses[::2])
+        for address in changed:
+            gmail.mailbox(address).insert(b"Subject: new\r\n\r\nText", ["INBOX"])
+        assert sorted(run()) == changed
+        for address in gmail.addresses:
+            assert_lake_is_true(lake_of_test, gmail, MAIL, address=address)
+        assert daemon.tick(instance) == []
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_an_idle_tick_over_500_mailboxes_costs_less_than_50_requests_to_the_store(
@@ -130,4 +167,17 @@ def test_an_idle_tick_over_500_mailboxes_costs_less_than_50_requests_to_the_stor
         counting.requests.clear()
         assert daemon.tick() == []
         assert gmail.usage.units == {"getProfile": COUNT}
+        assert len(counting.requests) < 50, counting.requests
+        changed = gmail.addresses[::10]
+        for address in changed:
+            gmail.mailbox(address).insert(b"Subject: new\r\n\r\nText", ["INBOX"])
+        counting.requests.clear()
+        requests = daemon.tick()
+        assert len(requests) <= 3
+        asked = [
+            name
+            for request in requests
+            for name in request.run_config["ops"]["gmail_mail"]["config"]["mailboxes"]
+        ]
+        assert sorted(asked) == sorted(changed)
         assert len(counting.requests) < 50, counting.requests
