@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,17 +14,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.examples import examples
-from support.fake_gmail import FakeGmail, FakeRequest, FakeResponse, ManualClock, connect, error_response
-from support.hostile import JSON, places, recorded, replaced
+from support.hostile import JSON, places, recorded, replaced, serve
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.syncing import sync
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError
-from gmail_client.quota import preset
 from gmail_client.spec import SpecTable
 
-ROOT = "/gmail/v1/users/me/"
 TABLES = [SpecTable.parse({"source_table": name}) for name in ("messages", "threads")]
 PATHS = sorted(
     path
@@ -34,22 +29,6 @@ PATHS = sorted(
     if path in ("profile", "history", "messages", "threads") or path.startswith(("messages/", "threads/"))
 )
 Change = tuple[str, tuple[Any, ...], Any]
-
-
-def serve(change: Callable[[str, dict[str, Any]], Any]) -> Mailbox:
-    """A mailbox on the recorded responses, each of which goes through a function."""
-
-    def handler(request: FakeRequest) -> FakeResponse:
-        path = request.path.removeprefix(ROOT)
-        if path not in recorded():
-            return error_response(404, "notFound")
-        document = json.loads(json.dumps(recorded()[path]))
-        if path == "history":
-            start = int(request.params["startHistoryId"][0])
-            document["history"] = [record for record in document["history"] if int(record["id"]) > start]
-        return FakeResponse(json=change(path, document))
-
-    return connect(FakeGmail(handler), ManualClock(), quota=preset(1_200_000)).mailbox()
 
 
 def honest() -> Mailbox:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -11,32 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
-from support.fake_gmail import FakeGmail, FakeRequest, FakeResponse, ManualClock, connect, error_response
-from support.hostile import JSON, places, recorded, replaced
+from support.hostile import BROKEN, JSON, places, recorded, replaced, serve
 
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError
 from gmail_client.options import TableOptions
-from gmail_client.quota import preset
 from gmail_client.reads import read_pages
 from gmail_client.schema import SCHEMAS, json_row, to_batch
 from gmail_client.tables import CATALOGUE
 
-ROOT = "/gmail/v1/users/me/"
 LISTS = ["messages", "threads", "drafts", "labels", "history"]
-
-
-def serve(change: Callable[[str, dict[str, Any]], Any]) -> Mailbox:
-    """A mailbox on the recorded responses, each of which goes through a function."""
-
-    def handler(request: FakeRequest) -> FakeResponse:
-        path = request.path.removeprefix(ROOT)
-        if path not in recorded():
-            return error_response(404, "notFound")
-        document = change(path, json.loads(json.dumps(recorded()[path])))
-        return document if isinstance(document, FakeResponse) else FakeResponse(json=document)
-
-    return connect(FakeGmail(handler), ManualClock(), quota=preset(1_200_000)).mailbox()
 
 
 def use(mailbox: Mailbox) -> None:
@@ -86,20 +68,6 @@ def test_unchanged_responses_are_read() -> None:
 
 def gets(collection: str) -> list[str]:
     return sorted(path for path in recorded() if path.startswith(f"{collection}/"))
-
-
-BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "forbidden": lambda document: error_response(403, "forbidden"),
-    "empty": lambda document: {},
-    "no id": lambda document: replaced(document, ("id",), ...),
-    "another id": lambda document: replaced(document, ("id",), "18c"),
-    "a lone surrogate in the id": lambda document: replaced(document, ("id",), "\ud800"),
-    "a large size": lambda document: replaced(document, ("sizeEstimate",), 2**63),
-    "a list for the payload": lambda document: replaced(document, ("payload",), [1]),
-    "a history id of 30 digits": lambda document: replaced(document, ("historyId",), "9" * 30),
-    "precondition": lambda document: error_response(400, "failedPrecondition", "Precondition check failed."),
-    "not JSON": lambda document: FakeResponse(raw=b"<html>"),
-}
 
 
 @pytest.mark.parametrize("how", BROKEN)

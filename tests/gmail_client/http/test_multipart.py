@@ -107,6 +107,7 @@ TRAPS = [
     b"HTTP/1.1 500 Oops\r\n",
     b"Content-ID: <response-part-1>\r\n",
     b"Content-Length: 1\r\n",
+    b"Content-Length: " + b"9" * 5_000 + b"\r\n",
 ]
 BODY = st.lists(st.sampled_from(TRAPS) | st.binary(max_size=50), max_size=6).map(b"".join)
 BODIES = st.lists(BODY, min_size=1, max_size=8)

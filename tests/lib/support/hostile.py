@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
 
+from gmail_client.client import Mailbox
 from gmail_client.emulator import Emulator
+from gmail_client.quota import preset
 from gmail_client.snapshots import SETTINGS_PARTS
+from support.fake_gmail import FakeGmail, FakeRequest, FakeResponse, ManualClock, connect, error_response
 from support.gmail_api import Caller
 
-__all__ = ["JSON", "places", "recorded", "replaced"]
+__all__ = ["BROKEN", "JSON", "places", "recorded", "replaced", "serve"]
+
+ROOT = "/gmail/v1/users/me/"
 
 SETTINGS = [f"settings/{name}" for name in (*SETTINGS_PARTS, "filters", "sendAs", "forwardingAddresses")]
 
@@ -38,6 +44,23 @@ def recorded() -> dict[str, dict[str, Any]]:
     return found
 
 
+def serve(change: Callable[[str, dict[str, Any]], Any]) -> Mailbox:
+    """A mailbox on the recorded responses, each of which goes through a function that returns JSON or a response."""
+
+    def handler(request: FakeRequest) -> FakeResponse:
+        path = request.path.removeprefix(ROOT)
+        if path not in recorded():
+            return error_response(404, "notFound")
+        document = json.loads(json.dumps(recorded()[path]))
+        if path == "history":
+            start = int(request.params["startHistoryId"][0])
+            document["history"] = [record for record in document["history"] if int(record["id"]) > start]
+        changed = change(path, document)
+        return changed if isinstance(changed, FakeResponse) else FakeResponse(json=changed)
+
+    return connect(FakeGmail(handler), ManualClock(), quota=preset(1_200_000)).mailbox()
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The paths of all values in a document."""
     yield path
@@ -59,6 +82,21 @@ def replaced(document: Any, path: tuple[Any, ...], value: Any) -> Any:
         target[last] = value
     return document
 
+
+BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "forbidden": lambda document: error_response(403, "forbidden"),
+    "empty": lambda document: {},
+    "no id": lambda document: replaced(document, ("id",), ...),
+    "another id": lambda document: replaced(document, ("id",), "18c"),
+    "a lone surrogate in the id": lambda document: replaced(document, ("id",), "\ud800"),
+    "a large size": lambda document: replaced(document, ("sizeEstimate",), 2**63),
+    "a list for the payload": lambda document: replaced(document, ("payload",), [1]),
+    "a history id of 30 digits": lambda document: replaced(document, ("historyId",), "9" * 30),
+    "precondition": lambda document: error_response(400, "failedPrecondition", "Precondition check failed."),
+    "unavailable": lambda document: error_response(503, "backendError"),
+    "not JSON": lambda document: FakeResponse(raw=b"<html>"),
+}
+"""Ways in which one message's response can't be used."""
 
 JSON = st.recursive(
     st.none()
