@@ -72,6 +72,7 @@ class SyncState:
         synced_at: Epoch seconds at which the history up to the cursor was read; None if unknown.
         recheck: History id after which messages arrived that did not match `q`: they are judged once more, because
             Gmail's search may find them late. None for none.
+        recheck_at: Epoch seconds; these messages arrived after this. None if unknown, or if that is `synced_at`.
     """
 
     options: int
@@ -86,6 +87,14 @@ class SyncState:
     judged: bool = True
     synced_at: int | None = None
     recheck: int | None = None
+    recheck_at: int | None = None
+
+    @property
+    def judged_at(self) -> int | None:
+        """Epoch seconds after which all messages arrived that the next run judges as arrivals; None if unknown."""
+        if self.recheck is None or self.recheck_at is None or self.synced_at is None:
+            return self.synced_at
+        return min(self.recheck_at, self.synced_at)
 
     def loading(self, start: int) -> SyncState:
         """A load is in progress; all its rows are read after `start`."""
@@ -100,15 +109,23 @@ class SyncState:
             judged=True,
             synced_at=None,
             recheck=None,
+            recheck_at=None,
         )
 
-    def synced(self, cursor: int, at: int | None = None, recheck: int | None = None) -> SyncState:
+    def synced(
+        self,
+        cursor: int,
+        at: int | None = None,
+        recheck: int | None = None,
+        recheck_at: int | None = None,
+    ) -> SyncState:
         """Everything through `cursor` is applied.
 
         Args:
             cursor: The history id.
             at: Epoch seconds at which the history was read.
             recheck: History id after which messages arrived that are judged once more.
+            recheck_at: Epoch seconds after which they arrived.
         """
         return replace(
             self,
@@ -121,6 +138,7 @@ class SyncState:
             # A run that finds nothing new commits nothing.
             synced_at=at if cursor != self.cursor else self.synced_at,
             recheck=recheck,
+            recheck_at=recheck_at,
         )
 
     def unsynced(self, head: int) -> SyncState:
@@ -140,6 +158,7 @@ class SyncState:
             accepted=self.unexplained or self.accepted,
             synced_at=None,
             recheck=None,
+            recheck_at=None,
         )
 
     def labels_through(self, history_id: int) -> SyncState:
@@ -210,6 +229,7 @@ def read_state(
             judged=version >= 3 and bool(read(f"{base}/judged")),
             synced_at=read(f"{base}/synced_at") or None if cursor else None,
             recheck=read(f"{base}/recheck") or None if cursor else None,
+            recheck_at=read(f"{base}/recheck_at") or None if cursor else None,
         ),
         version,
     )
@@ -242,6 +262,7 @@ def transactions(
         f"{base}/judged": int(state.judged),
         f"{base}/synced_at": state.synced_at or 0,
         f"{base}/recheck": state.recheck or 0,
+        f"{base}/recheck_at": state.recheck_at or 0,
     }
     return [Transaction(f"{base}/writer", fence), *_changed(fields, read)]
 
@@ -261,6 +282,7 @@ STATE_FIELDS = (
     "judged",
     "synced_at",
     "recheck",
+    "recheck_at",
 )
 """The last part of the ids."""
 

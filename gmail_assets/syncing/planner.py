@@ -230,7 +230,10 @@ class SyncPlanner:
     def entering(self, table: TableSync, candidates: Mapping[str, MessageChange]) -> Judgement:
         """See `Judge`."""
         arrived = {message_id for message_id, change in candidates.items() if change.arrived}
-        return self._judge_of(table).entering(arrived, candidates.keys() - arrived, self.synced_at(table))
+        since = self.synced_at(table)
+        if since is not None and table.recheck is not None:
+            since = table.state.judged_at
+        return self._judge_of(table).entering(arrived, candidates.keys() - arrived, since)
 
     def matching_now(self, table: TableSync, dates: Mapping[str, int]) -> set[str]:
         """Which messages, given their dates in epoch milliseconds, match the table's `q` as of now."""

@@ -273,7 +273,8 @@ class SyncRun:
     def _synced(self, table: TableSync, head: int) -> SyncState:
         """The state once everything through `head` is applied."""
         if table.plan.arrivals_rejected:
-            return table.state.synced(head, self.gmail.synced_at(table), recheck=table.start)
+            arrived_after = self.gmail.synced_at(table)
+            return table.state.synced(head, self.gmail.read_at, table.start, arrived_after)
         return table.state.synced(head, self.gmail.read_at)
 
     def _apply_incremental(self, tables: Sequence[TableSync]) -> None:

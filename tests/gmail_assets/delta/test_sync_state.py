@@ -54,7 +54,12 @@ STATES = st.builds(
     recheck=st.none(),
 )
 SYNCED = st.builds(
-    replace, STATES, cursor=HISTORY, synced_at=st.none() | st.integers(1, 2**33), recheck=st.none() | HISTORY
+    replace,
+    STATES,
+    cursor=HISTORY,
+    synced_at=st.none() | st.integers(1, 2**33),
+    recheck=st.none() | HISTORY,
+    recheck_at=st.none() | st.integers(1, 2**33),
 )
 
 
@@ -208,6 +213,17 @@ def test_rows_of_version_2_are_matched_again(tmp_path: Path) -> None:
     migrated = opened("ada.ashdown", unread).state
     assert (migrated.cursor, migrated.judged) == (200_000, True)
     assert (migrated.synced_at, migrated.recheck) == (1_700_000_000, 150_000)
+    # As releases left it that had no `recheck_at`: `synced_at` is the earlier of both times.
+    assert (migrated.recheck_at, migrated.judged_at) == (None, 1_700_000_000)
+    filtered.commit(filtered.state.synced(210_000, 1_700_000_060, 200_000, 1_700_000_000))
+    state = opened("ada.ashdown", unread).state
+    assert (state.synced_at, state.recheck_at, state.judged_at) == (
+        1_700_000_060,
+        1_700_000_000,
+        1_700_000_000,
+    )
+    filtered.commit(filtered.state.synced(220_000, 1_700_000_120))
+    assert opened("ada.ashdown", unread).state.judged_at == 1_700_000_120
     assert not opened("grace.birch", "all").state.judged
 
 

@@ -243,6 +243,21 @@ def test_new_mail_that_does_not_match_lists_no_old_mail(gmail: Emulator, lake: L
     assert_lake_is_true(lake, gmail, tables)
 
 
+def test_new_mail_that_never_matches_costs_the_same_in_each_run(gmail: Emulator, lake: Lake) -> None:
+    mailbox = gmail.mailbox()
+    for number in range(60):
+        mail(mailbox, f"talk {number}", at=START + number * DAY)
+    tables = [spec("messages", q="subject:talk", maxResults=5)]
+    run(gmail, lake, tables)
+    for _ in range(12):
+        gmail.clock.sleep(DAY)
+        new = {mail(mailbox, subject) for subject in ("talk", "talk", "hay", "hay", "hay", "hay")}
+        # Since the run before the last one, less an hour: two pages of matches, and three pages of all mail.
+        assert units(gmail, lake, tables)["messages.list"] <= 5 * 5
+        assert len(new & ids(lake)) == 2
+    assert_lake_is_true(lake, gmail, tables)
+
+
 @pytest.mark.parametrize("subject", ["talk", "hay"])
 def test_old_mail_that_is_imported_is_fetched_for_its_date(gmail: Emulator, lake: Lake, subject: str) -> None:
     mailbox = gmail.mailbox()
