@@ -185,7 +185,7 @@ def test_invalid_times_are_ignored(value: str) -> None:
     "text", ["2026-99-99T99:99:99Z", "9999-12-31T23:59:59+99:99", "2026-02-30T00:00:00Z"]
 )
 def test_times_that_do_not_exist_are_ignored(text: str) -> None:
-    assert judge(refused(403, "rateLimitExceeded", f"Retry after {text}")).retry_at is None
+    assert judge(error_response(403, "rateLimitExceeded", f"Retry after {text}")).retry_at is None
 
 
 @pytest.mark.parametrize("value", ["", "0", "-3", "many", "6e3", "9" * 5_000])
