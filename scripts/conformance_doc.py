@@ -1,4 +1,8 @@
-"""Write the generated tables of docs/conformance.md from the probes: `python scripts/conformance_doc.py`."""
+"""Write the generated parts of three pages: `python scripts/conformance_doc.py`.
+
+They are docs/conformance.md, docs/emulator.md and README.md. The parts come from the probes and from the records in
+`conformance/records`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,11 @@ from itertools import groupby
 from pathlib import Path
 
 from gmail_client.conformance.probes import PROBES
+from gmail_client.conformance.probes.writes import WRITE_PROBES
+from gmail_client.conformance.replay import settled
 
 ROOT = Path(__file__).resolve().parent.parent
+RECORDS = ROOT / "conformance" / "records"
 
 _TITLES = {
     "history": "History",
@@ -20,6 +27,7 @@ _TITLES = {
     "batches": "Batches",
     "errors": "Errors",
     "transport": "HTTP",
+    "writes": "Writes (`conformance` only)",
 }
 
 
@@ -29,7 +37,7 @@ def questions() -> str:
 
 
 def _questions() -> Iterator[str]:
-    for subject, probes in groupby(PROBES, key=lambda probe: probe.id.partition(".")[0]):
+    for subject, probes in groupby((*PROBES, *WRITE_PROBES), key=lambda probe: probe.id.partition(".")[0]):
         yield f"\n### {_TITLES[subject]}\n"
         yield "| Question | Expected | Basis |"
         yield "|---|---|---|"
@@ -37,8 +45,26 @@ def _questions() -> Iterator[str]:
             yield f"| {probe.question} | {probe.expected} | {probe.basis} |"
 
 
+def count() -> str:
+    """How many undocumented behaviors are settled."""
+    found = settled(RECORDS)
+    number = sum(bool(one.answers) for one in found)
+    return f"**Undocumented behaviors settled on the real Gmail: {number} of {len(found)}.**"
+
+
+def table() -> str:
+    """Each undocumented behavior that `doctor` asks for, and what the records say."""
+    lines = ["| Field | Question | The emulator | On the real Gmail |", "|---|---|---|---|"]
+    for one in settled(RECORDS):
+        answers = "; ".join(f"{answer} ({record})" for record, answer in one.answers.items())
+        lines.append(f"| `{one.behavior}` | {one.question} | {one.default} | {answers or 'open'} |")
+    return "\n".join([count(), "", *lines])
+
+
 SECTIONS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/conformance.md": {"questions": questions},
+    "docs/emulator.md": {"settled": table},
+    "README.md": {"settled": count},
 }
 """By page: what stands between `<!-- name -->` and `<!-- /name -->`."""
 

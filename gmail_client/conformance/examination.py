@@ -10,6 +10,7 @@ from gmail_client.client import Mailbox
 from gmail_client.conformance.evidence import Evidence
 from gmail_client.conformance.probe import Finding
 from gmail_client.conformance.probes import PROBES
+from gmail_client.conformance.probes.writes import WRITE_PROBES
 from gmail_client.conformance.reads import read_all
 from gmail_client.errors import GmailError
 
@@ -45,7 +46,12 @@ class Examination:
         return sum(finding.status == status for finding in self.findings)
 
 
-def examine(mailbox: Mailbox, progress: Callable[[str], None] = lambda name: None) -> Examination:
+def examine(
+    mailbox: Mailbox,
+    progress: Callable[[str], None] = lambda name: None,
+    *,
+    written: Evidence | None = None,
+) -> Examination:
     """Read what the probes need and ask them.
 
     What was read before a refusal or an interruption is used.
@@ -53,6 +59,7 @@ def examine(mailbox: Mailbox, progress: Callable[[str], None] = lambda name: Non
     Args:
         mailbox: The mailbox; it is only read.
         progress: Called with the name of what is read next.
+        written: The responses to the writes of `seeding.py`, to ask the questions on writes too.
     """
     evidence = Evidence()
     before = mailbox.api.usage.snapshot().total_units
@@ -63,8 +70,10 @@ def examine(mailbox: Mailbox, progress: Callable[[str], None] = lambda name: Non
     except KeyboardInterrupt:
         interrupted = True
     units = mailbox.api.usage.snapshot().total_units - before
-    findings = tuple(probe.ask(evidence) for probe in PROBES)
-    return Examination(_kind(mailbox, evidence), findings, evidence, units, error, interrupted)
+    findings = [probe.ask(evidence) for probe in PROBES]
+    if written is not None:
+        findings += [probe.ask(written) for probe in WRITE_PROBES]
+    return Examination(_kind(mailbox, evidence), tuple(findings), evidence, units, error, interrupted)
 
 
 def _kind(mailbox: Mailbox, evidence: Evidence) -> AccountKind:

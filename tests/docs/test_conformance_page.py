@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
+
+from gmail_client.conformance.examination import AccountKind
 
 ROOT = Path(__file__).parents[2]
 _SPEC = importlib.util.spec_from_file_location("conformance_doc", ROOT / "scripts" / "conformance_doc.py")
@@ -25,3 +29,12 @@ def test_the_generated_sections_are_up_to_date(page: str) -> None:
 def test_a_page_without_the_section_is_an_error() -> None:
     with pytest.raises(ValueError, match="no section questions"):
         conformance_doc.with_sections("text", {"questions": str})
+
+
+def test_the_issue_template_asks_for_a_record() -> None:
+    template = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / "gmail-record.yml").read_text("utf-8"))
+    fields = {field.get("id"): field for field in template["body"]}
+    assert fields["record"]["validations"]["required"]
+    kinds = [option.partition(" ")[0] for option in fields["account"]["attributes"]["options"]]
+    assert {*kinds, "unknown"} == set(get_args(AccountKind))
+    assert template["name"] in (ROOT / "docs" / "conformance.md").read_text("utf-8")

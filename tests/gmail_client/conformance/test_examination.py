@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 from support.chaos import client_of
-from support.lively import live, lively
+from support.lively import BY_BEHAVIOR, GROUPS, answered, live, lively
 
 from gmail_client.conformance.examination import Examination, examine
 from gmail_client.conformance.probes import PROBES
@@ -19,38 +19,6 @@ from gmail_client.quota import PRICES
 NOT_ASKED = {"directory_extras": "documented by Google, and read with another scope"}
 UNANSWERED = {"transport.retry_after"}
 """Probes that a server without faults gives no answer to."""
-GROUPS: list[dict[str, Any]] = [
-    {
-        "threads_get_includes_trash": False,
-        "threads_get_snippet": True,
-        "thread_history_moves_with_labels": False,
-        "record_split_across_pages": True,
-        "history_labels_of_deleted": False,
-        "empty_label_ids": "empty",
-        "history_id_runs_ahead": False,
-        "snippet_source": "plain",
-        "snippet_cut": "character",
-        "label_ids_reach_spam_trash": False,
-        "max_results_above": "refuse",
-        "future_history_start": "empty",
-        "ghost_label": True,
-        "label_vanishes_after_list": True,
-    },
-    {
-        "history_groups": "message",
-        "history_message_fields": "ids",
-        "listing_order": "oldest",
-        "empty_pages": 2,
-        "history_near_rollover": True,
-    },
-    {
-        "history_record_ids_repeat": True,
-        "history_message_fields": "id",
-        "listing_order": "shuffled",
-        "history_records_without_events": True,
-    },
-]
-BY_BEHAVIOR = {probe.behavior: probe for probe in PROBES if probe.behavior}
 
 
 def values_of(name: str) -> list[Any]:
@@ -74,10 +42,6 @@ def differing(examination: Examination) -> dict[str, str]:
         for finding in examination.findings
         if finding.status == "differs" and finding.answer is not None
     }
-
-
-def answered(value: Any) -> str:
-    return "seen" if value == 2 else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def assert_noticed(flipped: Mapping[str, Any]) -> None:

@@ -1,15 +1,58 @@
-"""A small mailbox in which everything happened that the probes of `doctor` ask about."""
+"""A small mailbox in which everything happened that the probes of `doctor` ask about, and behaviors to flip."""
 
 from __future__ import annotations
 
 from email.message import EmailMessage
 from email.policy import SMTP
+from typing import Any
 
+from gmail_client.conformance.probes import PROBES
 from gmail_client.emulator import Behavior, Emulator
 from gmail_client.emulator.mailbox.core import GHOST_LABEL
 from gmail_client.emulator.mailbox.mailbox import EmulatedMailbox
 
-__all__ = ["live", "lively"]
+__all__ = ["BY_BEHAVIOR", "GROUPS", "answered", "live", "lively"]
+
+GROUPS: list[dict[str, Any]] = [
+    {
+        "threads_get_includes_trash": False,
+        "threads_get_snippet": True,
+        "thread_history_moves_with_labels": False,
+        "record_split_across_pages": True,
+        "history_labels_of_deleted": False,
+        "empty_label_ids": "empty",
+        "history_id_runs_ahead": False,
+        "snippet_source": "plain",
+        "snippet_cut": "character",
+        "label_ids_reach_spam_trash": False,
+        "max_results_above": "refuse",
+        "future_history_start": "empty",
+        "ghost_label": True,
+        "label_vanishes_after_list": True,
+    },
+    {
+        "history_groups": "message",
+        "history_message_fields": "ids",
+        "listing_order": "oldest",
+        "empty_pages": 2,
+        "history_near_rollover": True,
+    },
+    {
+        "history_record_ids_repeat": True,
+        "history_message_fields": "id",
+        "listing_order": "shuffled",
+        "history_records_without_events": True,
+    },
+]
+"""Values other than the defaults that can be told apart when they are set together: every value once."""
+
+BY_BEHAVIOR = {probe.behavior: probe for probe in PROBES if probe.behavior}
+"""The probe of each behavior."""
+
+
+def answered(value: Any) -> str:
+    """The answer of the probe to this value of a behavior."""
+    return "seen" if value == 2 else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def lively(behavior: Behavior | None = None, **options: object) -> Emulator:
