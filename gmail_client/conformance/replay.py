@@ -7,7 +7,8 @@ and one of the real Gmail has those in which the emulator is wrong.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,8 @@ _WIDER = {
 
 _EXACT_WORDS = {"@type", "domain", "reason", "status"}
 """Keys whose words are compared one by one. Of other keys, every documented word is as good as another."""
+
+_NESTED = re.compile(r"(parts\[\]\.){2,}")
 
 _LABELS = {"addLabelIds", "labelIds", "removeLabelIds"}
 
@@ -105,10 +108,11 @@ def emulated_record(behavior: Behavior, kind: str, writes: bool = False) -> dict
     """
     with Emulator(messages=40, seed=23, behavior=behavior) as gmail:
         mailbox = _mailbox(gmail, kind)
+        generated = sorted(gmail.mailbox().message_ids())
         writer = _mailbox(gmail, "consumer").api.exchange()
         made = seed(writer)
         change(writer, made)
-        _live(gmail.mailbox())
+        _live(gmail.mailbox(), generated)
         examination = examine(mailbox, written=made.evidence if writes else None)
         exchange = mailbox.api.exchange()
         for name, replies in _more(exchange, gmail):
@@ -122,14 +126,15 @@ def _mailbox(gmail: Emulator, kind: str) -> Mailbox:
     return client.mailbox("me")
 
 
-def _live(mailbox: EmulatedMailbox) -> None:
+def _live(mailbox: EmulatedMailbox, ids: Sequence[str]) -> None:
     """More kinds of changes than `seed` can make: messages that are deleted with and without labels, and settings."""
-    ids = mailbox.message_ids()
     mailbox.insert(mailbox.random_mail(), [])
     mailbox.delete(mailbox.insert(mailbox.random_mail(), []))
-    mailbox.batch_delete(ids[-4:])
-    for message_id in ids[10:14]:
-        mailbox.modify(message_id, ["STARRED"], [])
+    for message_id in ids:
+        mailbox.modify(message_id, ["STARRED", "IMPORTANT"], [])
+    mailbox.batch_delete(
+        [message_id for message_id in ids if "DRAFT" not in mailbox.label_ids(message_id)][:4]
+    )
     for number in range(60):
         mailbox.insert(f"Subject: {number}\r\n\r\nx".encode(), ["INBOX"] if number % 2 else [])
     address = next(iter(mailbox.settings.send_as))
@@ -212,8 +217,24 @@ def _shapes(call: str, shape: Mapping[str, Any], own: Mapping[str, Any]) -> Iter
             yield Difference(f"{call}: status", status, ", ".join(own["statuses"]))
     for header in sorted(_COMPARED_HEADERS.intersection(shape["headers"]) - set(own["headers"])):
         yield Difference(f"{call}: header", header, "")
-    for path, field in shape["fields"].items():
-        yield from _field(f"{call}: {path}", path, field, own["fields"].get(path))
+    known = _without_depth(own["fields"])
+    for path, field in _without_depth(shape["fields"]).items():
+        yield from _field(f"{call}: {path}", path, field, known.get(path))
+
+
+def _without_depth(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of all parts together, however deeply they are nested."""
+    merged: dict[str, Any] = {}
+    for path, field in fields.items():
+        name = _NESTED.sub("parts[].", path)
+        known = merged.get(name)
+        if known is None:
+            merged[name] = dict(field)
+            continue
+        known["forms"] = sorted({*known["forms"], *field["forms"]})
+        if field.get("present") == "sometimes":
+            known["present"] = "sometimes"
+    return merged
 
 
 def _field(
