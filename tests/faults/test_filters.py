@@ -1,4 +1,4 @@
-"""Rows under `q` and `startDate` while labels change and time passes, against a model of what the filters promise."""
+"""Rows under `q` and `startDate` while labels change and time passes, compared with a model of the filters."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ SEARCHES: list[tuple[str | None, str | None, bool]] = [
     ("{is:starred older_than:4d}", "{is:starred older_than:4d}", True),
     ("-older_than:6d newer_than:20d is:unread", "-older_than:6d is:unread", True),
 ]
-"""A search, what a stored message is judged by, and whether that depends on the time still."""
+"""A search, the search that stored messages are matched against, and whether that one still depends on the time."""
 
 
 class Model:
-    """What a table has to hold: ids of messages, or of threads.
+    """The ids that a table must have, of messages or threads.
 
     Args:
-        gmail: The mailbox, whose own search judges.
+        gmail: The mailbox, whose search is used.
         table: `messages` or `threads`.
         options: The table's options.
-        lasting: What a stored message is judged by.
-        dated: Whether that depends on the time.
+        lasting: The search that stored messages are matched against.
+        dated: Whether it depends on the time.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Model:
         return str(message["id"] if self._table == "messages" else message["threadId"])
 
     def _visible(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """Messages that rows hold, by key, with their labels."""
+        """The messages of each row, by key, with their labels."""
         rows: dict[str, dict[str, tuple[str, ...]]] = {}
         for message in self._found(None, bare=self._table == "threads").values():
             rows.setdefault(self._key(message), {})[message["id"]] = tuple(
@@ -85,12 +85,12 @@ class Model:
         return rows
 
     def sync(self, named: set[str], arrived: set[str], *, whole: bool) -> None:
-        """The rows after a sync.
+        """Update the model for a sync.
 
         Args:
-            named: Messages that the history names since the last one.
+            named: Messages in the history since the last sync.
             arrived: Those of them that are new.
-            whole: The sync compares everything with a listing.
+            whole: The sync reconciles the table with a listing.
         """
         visible = self._visible()
         now = {m: self._key(one) for m, one in self._found(self._options.q).items()}
@@ -107,16 +107,14 @@ class Model:
             entering = {key for m, key in now.items() if m in again}
         staying = (self.rows - judged) | (judged & set(still.values()))
         self.rows = {key for key in staying | entering if key in visible}
-        if (
-            self._options.q is None
-        ):  # labels and dates alone: a row is there while one of its messages matches
+        if self._options.q is None:  # only labels and dates: a row exists while one of its messages matches
             self.rows = set(now.values())
         self._rejected = set() if whole else {m for m in arrived if m not in now}
         self._stored = {key: members for key, members in visible.items() if key in self.rows}
 
 
 class Life:
-    """A mailbox that changes, and the tables that follow it."""
+    """A changing mailbox and the tables that are synced with it."""
 
     def __init__(self, gmail: Emulator, seed: int) -> None:
         self.gmail = gmail
@@ -130,7 +128,7 @@ class Life:
         return {message["id"]: tuple(sorted(message.get("labelIds", ()))) for message in truth}
 
     def does(self, change: Callable[[], object]) -> None:
-        """Change the mailbox, and note what the history will name."""
+        """Change the mailbox, and record the messages that the history will contain."""
         before = self._labels()
         change()
         after = self._labels()
@@ -158,7 +156,7 @@ class Life:
             self.does(lambda: self.mailbox.modify(some, [] if has else [label], [label] if has else []))
 
     def mail(self, age: int, reply_to: str | None) -> None:
-        """A message of this age in seconds."""
+        """Deliver a message of this age in seconds."""
         answers = subject = ""
         if reply_to:
             original = self.mailbox.message(reply_to).content
@@ -226,7 +224,7 @@ def check(seed: int, steps: list[str | float], drawn: tuple[Any, Any]) -> None:
             note(f"   {[(r.mode, r.warnings) for r in results.values()]}")
             if not whole:
                 assert all(result.mode == "incremental" for result in results.values())
-                # What is stored, and what is not, is one page for each table.
+                # Matching stored and new messages costs one page per table.
                 assert gmail.usage.units.get("messages.list", 0) <= 2 * 2 * 5 + 10
             for spec in specs:
                 model = models[spec.source_table]

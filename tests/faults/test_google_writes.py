@@ -27,7 +27,7 @@ Act = Callable[[], object]
 
 
 class Writer:
-    """One method for each write of the API, each with a target of its own choice."""
+    """One method for each write of the API, each with a random target."""
 
     def __init__(self, gmail: Emulator, chance: random.Random) -> None:
         self.service = google_client(gmail)
@@ -196,7 +196,7 @@ SNAPSHOTS = [spec(name) for name in CATALOGUE if name not in CHANGE_TABLES]
 
 
 def live(gmail: Emulator, place: Path, rounds: int, seed: int) -> set[str]:
-    """Rounds of writes, expiries and syncs; the writes that succeeded at least once."""
+    """Run rounds of writes, expiries and syncs; returns the writes that succeeded at least once."""
     chance = random.Random(seed)
     mailbox = client_of(gmail).mailbox()
     lakes = {name: Lake(str(place / name.replace(" ", "_"))) for name in SPECS}

@@ -1,4 +1,4 @@
-"""Whatever a person writes into the sensor's cursor and whatever becomes of its runs: it comes to rest at the truth."""
+"""With any edits of the sensor's cursor and any failures of its runs, the tables converge to the mailbox."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STEPS = st.lists(
 
 @dataclass
 class Sensor:
-    """The sensor's cursor and clock, and the runs it asks for, without Dagster."""
+    """The sensor's cursor and clock, and the runs that it requests, without Dagster."""
 
     gmail: Emulator
     lake: Lake
@@ -54,7 +54,7 @@ class Sensor:
     runs: dict[float, RunOutcome] = field(default_factory=dict)
 
     def edit(self, how: str) -> None:
-        """A person changes the cursor."""
+        """Edit the cursor, as a user could."""
         if how in ("remove", "nonsense"):
             self.cursor = "" if how == "remove" else '{"me": {"synced_through": "soon"}}'
             return
@@ -72,7 +72,7 @@ class Sensor:
         self.cursor = json.dumps({"me": given})
 
     def tick(self, die_at: int | None = None, wait: float = 30.0) -> bool:
-        """Look, and do the run where one is asked for; says whether one was."""
+        """Evaluate the sensor and execute the run that it requests; returns whether it requested one."""
         self.now += wait
         entry = parse_cursor(self.cursor)[0].get("me")
         address = self.gmail.addresses[0]
@@ -130,7 +130,7 @@ def check_a_life(seed: int, messages: int, steps: list[tuple[str, Any]]) -> None
                 sensor.edit(how)
             else:
                 sensor.tick(how)
-        # The longest wait between two tries is an hour; a failed try and an edit take two runs at most.
+        # The longest delay between two attempts is an hour; a failed attempt and an edit take at most two runs.
         assert any(not sensor.tick(wait=4000.0) for _ in range(4)), "it never comes to rest"
         assert_lake_is_true(sensor.lake, gmail, BOTH)
         assert parse_cursor(sensor.cursor)[0]["me"].synced_through == int(gmail.mailbox().head)

@@ -1,4 +1,4 @@
-"""Whatever happens to a sync, after the last one both tables hold what they must."""
+"""With any faults during earlier syncs, both tables equal the mailbox after the last sync."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FILTERS: list[dict[str, Any]] = [
     {"excludeLabels": "UNREAD", "labelIds": "INBOX", "excludeColumns": "snippet,payload.body"},
 ]
 
-# For messages and for threads: mostly alike, as most people have them.
+# For messages and for threads: mostly the same, as in most deployments.
 ASKED = st.one_of(
     st.just((0, 0)),
     st.sampled_from(range(len(FILTERS))).map(lambda index: (index, index)),
@@ -90,13 +90,13 @@ QUOTAS = st.builds(
 
 @dataclass(frozen=True)
 class Service:
-    """What Gmail allows, and what the client is set to.
+    """Limits of Gmail, and settings of the client.
 
     Attributes:
-        quota: What Gmail allows.
-        plan: The quota that the client is told of; it learns better from refusals.
+        quota: The quota of Gmail.
+        plan: The quota that the client is configured with; it learns the limit from refusals.
         workers: Threads of the client.
-        mean_json_kb: About how large messages are.
+        mean_json_kb: Approximate mean size of messages.
     """
 
     quota: Quota
@@ -116,19 +116,19 @@ SERVICES = st.builds(
 
 @dataclass(frozen=True)
 class Write:
-    """Some changes of the mailbox."""
+    """Changes of the mailbox."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class Expire:
-    """The history up to now is gone."""
+    """The history up to now expires."""
 
 
 @dataclass(frozen=True)
 class Restore:
-    """Someone restores an older version of a table."""
+    """An older version of a table is restored."""
 
     table: str
     back: int
@@ -136,16 +136,16 @@ class Restore:
 
 @dataclass(frozen=True)
 class Run:
-    """A sync, with what befalls it."""
+    """A sync, with the faults during it."""
 
     die_at: int | None = None
     busy: float = 0.0  # share of steps at which the mailbox changes
     fault: str | None = None
-    refused: float = 0.0  # share of messages that Gmail will not give
-    rival_at: int | None = None  # the step at which another run does all of its work
-    neighbour_at: int | None = None  # the step at which another mailbox is brought into the same tables
+    refused: float = 0.0  # share of messages that Gmail refuses
+    rival_at: int | None = None  # the step at which another complete run takes place
+    neighbour_at: int | None = None  # the step at which another mailbox is loaded into the same tables
     beside: bool = False  # the other mailbox is synced at the same time, in a thread of the same process
-    time_up: float = 0.0  # share of the moments at which the run looks at the clock and its time is up
+    time_up: float = 0.0  # probability that a check of the deadline finds it passed
     asked: tuple[int, int] = (0, 0)
     deletes: str = "remove"
     tables: tuple[str, ...] = ("messages", "threads")
@@ -211,7 +211,7 @@ def restore(lake: Lake, step: Restore) -> None:
 
 
 class Witness:
-    """What a life must keep: rows of deleted messages where they are kept, and content that is stored."""
+    """Invariants of a scenario: soft-deleted rows are kept, and stored content is not fetched again."""
 
     def __init__(self, gmail: Emulator, lake: Lake) -> None:
         self._address = gmail.addresses[0]
@@ -220,7 +220,7 @@ class Witness:
         self._kept: dict[str, set[str]] = {}
 
     def _ids(self, table: str, *, soft_deleted: bool) -> set[str]:
-        """Messages that the table holds; with `soft_deleted`, keys of all its rows, those of deleted messages too."""
+        """Ids of the messages in the table; with `soft_deleted`, the keys of all rows, including soft-deleted ones."""
         if soft_deleted:
             delta = self._lake.find(table)
             rows = delta.to_pyarrow_table(columns=["mailbox", "id"]).to_pylist() if delta else []
@@ -237,11 +237,11 @@ class Witness:
         ).changed_format
 
     def forget(self) -> None:
-        """Rows may go from here on."""
+        """From now on, rows may be deleted."""
         self._kept.clear()
 
     def ran(self, step: Run) -> None:
-        """A run is over, however it ended: what was kept is there still."""
+        """Check after a run, however it ended, that kept rows still exist."""
         for table in step.tables:
             if step.deletes != "keep":
                 self._kept.pop(table, None)
@@ -253,10 +253,10 @@ class Witness:
 
     @contextlib.contextmanager
     def no_waste(self, tables: list[SpecTable], mailbox: Mailbox) -> Iterator[Mailbox]:
-        """Every full read in here brings what no table had.
+        """Check that every full fetch in the block returns content that no table had.
 
-        But where threads.get hides the trash, a thread may be read for its new message and for the labels of the
-        others, and tell the labels alone.
+        Exception: if threads.get omits trashed messages, a thread may be fetched for its new message and the labels of
+        the others, and return only labels.
         """
         full = [spec.source_table for spec in tables if spec.options.format != "raw"]
         before = {table: self._ids(table, soft_deleted=False) for table in full}
@@ -340,7 +340,7 @@ def one_run(
 
 
 def ending(rng: random.Random, share: float) -> Callable[[RunStop], None]:
-    """In the place of a run's look at the clock: time is up at this share of the looks."""
+    """Replaces the check of the deadline: finds it passed with this probability."""
 
     def look(stop: RunStop) -> None:
         if rng.random() < share:
@@ -378,14 +378,14 @@ def check_a_life(
 ) -> None:
     rng = random.Random(seed)
     clock = InstantClock()
-    # Small pieces, so that little mail makes many chunks, merges and slices.
+    # Small limits, so that a small mailbox gives many chunks, merges and slices.
     pieces = {"messages": rng.choice([3, 1000]), "size": 2**24}
     with (
         mock.patch.dict("gmail_client.fetch.chunks.__kwdefaults__", pieces),
         mock.patch("gmail_assets.delta.writer._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
         mock.patch("gmail_assets.syncing.threads._EDIT_SLICE", rng.choice([1, 500])),
         mock.patch("gmail_assets.syncing.labels._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
-        # Where history ids don't tell label changes, a sample finds it: here of all threads, for certainty.
+        # If history ids ignore label changes, a sample of threads detects it; here all threads are sampled.
         mock.patch(
             "gmail_assets.syncing.labels._SAMPLE", 20 if behavior.thread_history_moves_with_labels else 500
         ),
@@ -407,7 +407,9 @@ def check_a_life(
         last = specs(asked, ("messages", "threads"), deletes)
         with contextlib.ExitStack() as watched:
             mailbox = client.mailbox()
-            if behavior.empty_label_ids == "empty":  # else a message may have to be read to know its labels
+            if (
+                behavior.empty_label_ids == "empty"
+            ):  # otherwise a message may have to be fetched for its labels
                 mailbox = watched.enter_context(witness.no_waste(last, mailbox))
             results = sync(mailbox, lake, last, allow_mass_delete=True, sample=rng)
         note(f"{results}")

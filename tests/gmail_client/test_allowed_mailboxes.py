@@ -1,4 +1,4 @@
-"""GMAIL_ALLOWED_MAILBOXES: a mailbox outside of the list is refused before anything but its address is read."""
+"""GMAIL_ALLOWED_MAILBOXES: of a mailbox that is not in the list, only the address is read."""
 
 from __future__ import annotations
 

@@ -48,13 +48,13 @@ def api(client: GmailClient) -> GmailApi:
 
 
 def item(number: int | str) -> dict[str, Any]:
-    """An item that any listing may have."""
+    """An item that is valid in any listing."""
     address = dict.fromkeys(("forwardingEmail", "sendAsEmail", "delegateEmail"), "a@b.test")
     return {"id": str(number), "threadId": "1", **address}
 
 
 def page(request: FakeRequest, pages: list[dict[str, Any]]) -> FakeResponse:
-    """Page n under the token n; the history's head on every page."""
+    """Page n for the token n, with the head of the history on every page."""
     number = int(request.params.get("pageToken", ["0"])[0])
     more = {"nextPageToken": str(number + 1)} if number + 1 < len(pages) else {}
     return FakeResponse(json={"historyId": "99", "resultSizeEstimate": 3, **pages[number], **more})

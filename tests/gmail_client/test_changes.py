@@ -1,4 +1,4 @@
-"""Draining the history: one change for each message, and a cursor that passes nothing unread."""
+"""Reading the history: one change per message, and a cursor that does not skip records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gmail_client.options import TableOptions
 
 
 class History:
-    """Pages of records, each with the head that Gmail would name."""
+    """Pages of records, each with the head that Gmail would return."""
 
     def __init__(self, *pages: tuple[list[dict[str, Any]], int]) -> None:
         self.pages = pages
@@ -37,7 +37,7 @@ def added(message_id: str, *labels: str) -> dict[str, Any]:
 
 
 def test_the_cursor_does_not_pass_changes_made_while_the_pages_were_read() -> None:
-    """Whether later pages hold what came after the first is not documented; that the head moves on is."""
+    """It is documented that the head moves, but not whether later pages contain records after the first page's head."""
     history = History(([record(11, **added("a"))], 12), ([record(12, **added("b"))], 20))
     assert read_changes(history, 10).head == 12  # type: ignore[arg-type]
 
@@ -108,7 +108,7 @@ def test_the_last_record_that_names_a_thread_counts() -> None:
 
 
 class Readable(History):
-    """A history whose messages can be read: id to thread and labels; others are gone."""
+    """A history whose messages can be fetched: thread and labels by id; others are deleted."""
 
     def __init__(
         self, found: dict[str, tuple[str, list[str]]], *pages: tuple[list[dict[str, Any]], int]

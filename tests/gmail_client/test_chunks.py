@@ -1,4 +1,4 @@
-"""How fetched threads are grouped into pieces."""
+"""How fetched threads are grouped into chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The threshold of a mass deletion, at its two bounds."""
+"""The two limits of a mass deletion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exception tree: drawn as it is, whole after a pickle, two lines of text."""
+"""The exception tree: as in the docstring, unchanged by pickling, two lines of text."""
 
 from __future__ import annotations
 

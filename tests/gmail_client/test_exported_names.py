@@ -1,4 +1,4 @@
-"""What the package offers is there, and importing it costs nothing that is not used."""
+"""The public names of the package exist, and importing one does not import unrelated dependencies."""
 
 from __future__ import annotations
 

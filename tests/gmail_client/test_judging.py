@@ -1,4 +1,4 @@
-"""Judging messages by a search: which match, and how many pages that takes."""
+"""Matching messages against a search: which match, and the number of pages this takes."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_new_messages_are_matched_or_wait_for_their_date(
     assert found.matching <= matching
     assert (new | seen) & matching <= found.matching | found.undecided
     assert found.undecided <= new | seen
-    # Fetching costs no more than listing the rest of the search would.
+    # Fetching costs no more than listing the rest of the search results.
     assert len(found.undecided) * 25 <= pages(len(stored) + 1) * 5
     recent = len(
         [one for one in mailbox if since is not None and one.internal_date_ms >= (since - 3_600) * 1000]

@@ -1,4 +1,4 @@
-"""Minimization: what is excluded or hashed is in no row, whichever way it is read; the rest is untouched."""
+"""Minimization: excluded and hashed values are in no row, in any format; other values are unchanged."""
 
 from __future__ import annotations
 

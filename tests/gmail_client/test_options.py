@@ -1,4 +1,4 @@
-"""Table options: what `parse` makes of what it is given."""
+"""Table options: parsing and validation."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_start_date_is_midnight_utc_or_epoch_seconds(given: object) -> None:
 
 def test_a_start_date_is_part_of_the_identity_only_if_it_is_set() -> None:
     assert TableOptions(startDate=None).fingerprint == "all"
-    # Written by the code before `startDate`: cursors of this lake go on.
+    # Written by code before `startDate`: its cursors remain valid.
     assert TableOptions(q="is:unread", labelIds=["INBOX"]).fingerprint == "77b0b41a1f8e"
     since = TableOptions(startDate="2025-01-31")
     assert since.fingerprint not in ("all", TableOptions(startDate="2025-02-01").fingerprint)

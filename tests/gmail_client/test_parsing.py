@@ -1,4 +1,4 @@
-"""Gmail's JSON at the boundary: what passes unchanged, what is converted, and what each error names."""
+"""Validation of Gmail's JSON: values that are unchanged, values that are converted, and error messages."""
 
 from __future__ import annotations
 

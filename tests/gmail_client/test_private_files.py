@@ -65,7 +65,7 @@ def test_what_others_can_reach_is_found(tmp_path: Path, given: int, shown: str |
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, beside a folder of somebody else."""
+    """The working directory, next to a folder of another user."""
     (tmp_path / "work").mkdir()
     (tmp_path / "evil").mkdir()
     monkeypatch.chdir(tmp_path / "work")

@@ -57,7 +57,7 @@ def test_invalid_quotas(value: str | int) -> None:
 
 
 def test_prices_and_limits_are_those_of_the_emulator_s_own_table() -> None:
-    """The emulator's table was written from Gmail's page too, by itself."""
+    """The emulator's price table was written independently from Gmail's quota page."""
     table = {method.name: Price(method.units, method.legacy_units) for method in METHODS.values()}
     assert {name: table[name] for name in PRICES.keys() & table.keys()} == {
         name: PRICES[name] for name in PRICES.keys() & table.keys()
@@ -83,7 +83,7 @@ def test_a_refusal_at_the_current_limit_reveals_current_prices() -> None:
 
 
 def _most_in_a_minute(spent: list[tuple[float, int]]) -> int:
-    """The largest sum of units in any window of 60 s, where a call counts anywhere between its two moments."""
+    """The largest sum of units in any window of 60 s; a call can count at any time between its start and end."""
     return max(
         (sum(units for at, units in spent if start <= at < start + 60) for start, _ in spent), default=0
     )

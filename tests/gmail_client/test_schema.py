@@ -1,4 +1,4 @@
-"""Gmail's JSON as Arrow: nothing lost below five levels, odd text, absent and empty objects."""
+"""Gmail's JSON as Arrow: parts below five levels, odd text, absent and empty objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches as text: what a search without its date terms means, by the emulator's own reading of it."""
+"""Searches as text: a search without its date terms, evaluated with the emulator's search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline spec: what is accepted, and that each mistake is one short error."""
+"""The pipeline spec: accepted values, and one short error for each invalid one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join(f'*{below}' for _ in range(9))}]\n"
     for below, name in zip("abcdefg", "bcdefgh", strict=True)
 )
-"""Aliases of aliases: 9 ** 8 items when written out."""
+"""Aliases of aliases: 9 ** 8 items if expanded."""
 
 
 @pytest.mark.parametrize(

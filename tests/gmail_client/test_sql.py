@@ -1,4 +1,4 @@
-"""SQL text with values that people and Gmail choose, in the engines that run it."""
+"""SQL with values from users and Gmail, in the engines that execute it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ _SPARK_ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\
 
 
 def read_by_spark(sql: str) -> str:
-    """The value of a literal, by the rules that Spark documents for string literals."""
+    """The value of a literal, according to Spark's documented rules for string literals."""
     assert re.fullmatch(r"'(\\.|[^\\'])*'", sql, re.S), "it ends before its last quote"
 
     def character(found: re.Match[str]) -> str:

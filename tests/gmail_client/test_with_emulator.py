@@ -1,4 +1,4 @@
-"""The client against the emulator, over real sockets: the same answers, the same counts, through every fault."""
+"""The client with the emulator, over real sockets: the same results and counts with every fault."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Fuzzing of all that reads what comes from outside. `make fuzz` draws many new inputs, `make test` a few fixed ones.
+"""Fuzzing of all parsers of external input. `make fuzz` draws many new inputs, `make test` a few fixed ones.
 
-The seeds are inputs that once were faults, or of which an earlier review found that they could have been.
+The seeds are inputs that caused bugs, or that a review found suspicious.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KIND = "multipart/mixed; boundary=b"
 
 
 def fuzz(count: int) -> settings:
-    """Settings for so many fixed examples; with FUZZ, for that many new ones."""
+    """Hypothesis settings for `count` fixed examples; with FUZZ, for that many new ones."""
     many = os.environ.get("FUZZ")
     return settings(
         deadline=None,
@@ -42,7 +42,7 @@ def fuzz(count: int) -> settings:
 
 
 def outcome(run: Callable[[], Any], kind: type[GmailError]) -> tuple[Any, Any]:
-    """What a call gives, and the error of that kind that it ends in. Any other exception passes."""
+    """The result of a call, or the error of this kind that it raises. Other exceptions are not caught."""
     try:
         return run(), None
     except kind as error:
@@ -105,7 +105,7 @@ def test_any_batch_response_gives_parts_or_nothing(content: bytes, kind: str) ->
 @example(content=BATCH_SEEDS[1])
 def test_a_client_survives_any_batch_response(content: bytes) -> None:
     wire = FakeGmail(message_response)
-    # Once broken, then right: the calls are sent again, and each has its result.
+    # The first response is broken, the next ones are correct: the calls are retried, and each has a result.
     broken = iter([FakeResponse(raw=content, headers={"Content-Type": KIND})])
     work = wire._batch
 

@@ -1,6 +1,6 @@
-"""Hostile mail goes through the whole pipeline: rows land as Gmail sent them, or the message is noted as unfetched.
+"""Hostile mail in the whole pipeline: rows are stored as Gmail sent them, or the message is recorded as unfetched.
 
-Gmail is played by `HostileGmail`, behind an injected session, so that answers need not be correct MIME or even JSON.
+`HostileGmail` is a fake Gmail behind an injected session, so that responses can be invalid MIME or invalid JSON.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ def mail(message_id: str, payload: Any = None, **more: Any) -> bytes:
 
 
 def nested(message_id: str, levels: int) -> bytes:
-    """A message with so many levels of parts, more than Python's JSON writer has."""
+    """A message with `levels` levels of parts, more than Python's JSON encoder allows."""
     opened = b'{"partId": "0", "mimeType": "multipart/mixed", "body": {"size": 0}, "parts": [' * levels
     leaf = b'{"partId": "0", "mimeType": "text/plain", "body": {"size": 1, "data": "eA=="}}'
     return mail(message_id, "@").replace(b'"@"', opened + leaf + b"]}" * levels)
 
 
 class HostileGmail:
-    """A mailbox whose messages are answered with the given bytes.
+    """A mailbox whose messages are the given bytes.
 
     Attributes:
-        sent: How often each message was request for, in a batch or alone.
+        sent: How often each message was requested, in a batch or singly.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class HostileGmail:
 
 
 def load(gmail: HostileGmail, folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Sync `messages`, `threads` and the derived tables; the rows of `messages` by id, and why others are missing."""
+    """Sync `messages`, `threads` and the derived tables; returns the rows of `messages` by id, and the reasons of others."""
     lake = Lake(str(folder / "lake"))
     spec = Spec.default()
     sync(gmail.mailbox, lake, [spec.tables[0], spec.tables[1]])
@@ -135,7 +135,7 @@ def rows(lake: Lake, name: str) -> list[dict[str, Any]]:
 
 
 def ordinary(count: int = 3) -> dict[str, Content]:
-    """Messages with nothing odd, which the odd ones must not hold up."""
+    """Ordinary messages, which the hostile ones must not affect."""
     return {f"a{number}": mail(f"a{number}") for number in range(count)}
 
 
@@ -217,7 +217,7 @@ gmail = hostile.HostileGmail({{**hostile.ordinary(), **hostile.big({case!r})}})
 stored, noted = hostile.load(gmail, Path({folder!r}))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 hostile.check({case!r}, stored)
-print(json.dumps({{"stored": sorted(stored), "noted": noted, "peak_mb": peak, "request": max(gmail.sent.values())}}))
+print(json.dumps({{"stored": sorted(stored), "noted": noted, "peak_mb": peak, "requests": max(gmail.sent.values())}}))
 """
 
 CASES: dict[str, tuple[bool, int]] = {
@@ -226,14 +226,14 @@ CASES: dict[str, tuple[bool, int]] = {
     "a body of 120 MB": (True, 5_000),
     "a million parts": (True, 6_000),
     "a million headers": (True, 6_000),
-    "an answer of 200 MB": (False, 3_000),
+    "a response of 200 MB": (False, 3_000),
     "a gzip bomb": (False, 3_000),
 }
-"""Whether the message lands, and the most megabytes that the process may need."""
+"""Whether the message is stored, and the maximum memory of the process in MB."""
 
 
 def big(case: str) -> dict[str, Content]:
-    """The messages of a case. They are made when they are request for, so that only the client holds them."""
+    """The messages of a case. They are created on request, so that only the client has them in memory."""
     if case == "a header of 50 MB":
         return {"big": lambda: mail("big", {"headers": [{"name": "Subject", "value": "é<b>" * (10 << 20)}]})}
     if case == "three bodies of 50 MB":
@@ -250,13 +250,13 @@ def big(case: str) -> dict[str, Content]:
         }
     if case == "a million headers":
         return {"big": lambda: mail("big", {"headers": [{"name": "To", "value": "a@b"}] * 1_000_000})}
-    if case == "an answer of 200 MB":
+    if case == "a response of 200 MB":
         return {"big": lambda: mail("big", {"body": {"data": "QUJD" * (50 << 20)}})}
     return {"big": lambda: mail("big", {"body": {"data": "QUJD" * (500 << 18)}})}
 
 
 def check(case: str, stored: dict[str, dict[str, Any]]) -> None:
-    """What was stored is what was sent."""
+    """Check that the stored rows equal the sent messages."""
     for name, message in stored.items():
         if name.startswith("big"):
             payload = message["payload"]
@@ -281,7 +281,7 @@ def test_big_hostile_messages_are_stored_or_recorded_in_bounded_memory(tmp_path:
     assert set(found["noted"]) == (set() if lands else expected)
     assert set(found["stored"]) == {"a0", "a1", "a2"} | (expected if lands else set())
     assert found["peak_mb"] <= most
-    assert found["request"] <= 6
+    assert found["requests"] <= 6
     for reason in found["noted"].values():
         assert f"larger than {MAX_BODY_BYTES >> 20} MB" in reason
 

@@ -1,4 +1,4 @@
-"""docs/quota.md names each limit with the value that the code has and the words of its error."""
+"""docs/quota.md names each limit with its value in the code and the text of its error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that people and Gmail choose, in SQL, in paths and in addresses of the API."""
+"""Names from users and Gmail, in SQL, paths and URLs of the API."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_hostile_mailbox_stays_one_part_of_the_address(name: str) -> None:
         parts = request.path.split("/")
         assert parts[:4] == ["", "gmail", "v1", "users"]
         assert len(parts) == 6
-        # requests writes escapes of characters that need none as the characters themselves.
+        # requests decodes escapes of characters that need no escape.
         assert unquote(parts[4]) == name or parts[4] == quote(name, safe="")
 
 

@@ -41,7 +41,7 @@ return [evil.map((e) => e.outerHTML), window.executed || null, document.title];
 
 
 def markup(trap: str) -> str:
-    """Markup for HTML, SVG, Markdown, templates; each would leave a trace in the page or in the trap."""
+    """Markup for HTML, SVG, Markdown, templates; if rendered, it changes the page or sends a request to the trap."""
     return (
         f"<b data-evil='1'>bold</b><script data-evil='1'>window.executed='script'</script>"
         f"<img data-evil='1' src='{trap}/image' onerror=\"window.executed='image'\">"
@@ -87,7 +87,7 @@ def test_nothing_is_rendered_run_or_fetched(bare: Path, trap: Trap) -> None:
 
 
 def settled(browser: Chromium) -> str:
-    """The text of a page once it stays the same for a while."""
+    """The text of a page once it no longer changes."""
     before, stable = "", 0
     until = time.monotonic() + 15
     while stable < 4 and time.monotonic() < until:

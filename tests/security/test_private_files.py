@@ -1,4 +1,4 @@
-"""What is made for mail is for its owner only, whatever the umask: folders and their parents."""
+"""Folders for mail, and their new parents, are readable by their owner only, with any umask."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(folder: Path, code: str, **environment: str) -> None:
-    """Run Python with a umask that keeps nothing from anybody."""
+    """Run Python with the umask 0, which removes no permission."""
     done = subprocess.run(
         [sys.executable, "-c", f"import os; os.umask(0)\n{code}"],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""The proxy that docs/dagster.md shows: it lets people in, and nobody else's page."""
+"""The proxy of docs/dagster.md: it accepts users, and refuses pages of other sites."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from support.pages import ROOT, blocks
 HOST = "dagster.example.com"
 LOGIN = "Basic " + base64.b64encode(b"ada:lovelace").decode()
 MUTATION = "mutation { setNuxSeen }"
-# An unread value of Dagster's own; it changes nothing that matters.
+# A setting of Dagster that is harmless to change.
 
 pytestmark = [
     pytest.mark.slow,

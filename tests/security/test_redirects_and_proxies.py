@@ -1,4 +1,4 @@
-"""A server that points elsewhere, and a proxy in the environment: neither gets anything."""
+"""Redirects to another server, and a proxy in the environment: neither gets a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever can launch a run can't choose where secrets and mail go, nor read a variable of the environment."""
+"""A user who can launch a run can't choose where secrets and mail are sent, nor read environment variables."""
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 import os
@@ -26,7 +26,7 @@ SECRETS = ("client_id", "client_secret", "refresh_token", "access_token", "servi
 
 
 def source_types(field: Any, path: str = "") -> Iterator[str]:
-    """The paths below which a config may name an environment variable."""
+    """The paths at which a config can name an environment variable."""
     config = getattr(field, "config_type", field)
     if type(config).__name__.endswith("SourceType"):
         yield path
@@ -52,7 +52,7 @@ def definitions(bare: Path) -> dg.Definitions:
 
 @pytest.mark.parametrize("job", ["gmail_all", "gmail_sync", "gmail_snapshots", "gmail_checks"])
 def test_run_config_cannot_read_the_environment(definitions: dg.Definitions, job: str) -> None:
-    # The folder of Dagster's own IO manager, to which nothing of ours is written.
+    # The folder of Dagster's IO manager, to which this product writes nothing.
     assert set(run_config_types(definitions, job)) <= {".resources.io_manager.config.base_dir"}
 
 
@@ -136,7 +136,7 @@ def test_a_page_of_another_site_can_launch_runs_and_gets_nothing(bare: Path, tra
                 for config in attacks(trap.url)
                 for job in ("gmail_snapshots", "gmail_sync")
             ]
-            # Dagster does let the page launch: what it may not do is not for want of reaching the server.
+            # Dagster does let the page launch a run: the refusals below are not because the server is unreachable.
             launched = [dagster.launch(job, "me", {}) for job in ("gmail_snapshots", "gmail_sync")]
             statuses = dagster.wait_for_runs()
             seen = {run: dagster.events(run).encode() for run in statuses}

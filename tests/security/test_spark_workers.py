@@ -1,4 +1,4 @@
-"""Spark's workers use the login without a secret in the environment, the arguments or the files of any process."""
+"""Spark's workers use the login, and no process has a secret in its environment, arguments or files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Whatever the layers say: a server that a secret's own layer does not name never sees it.
+"""For all combinations of layers: a secret is only sent to servers that its own layer names.
 
-Each layer has secrets that bear its name, and servers that do. Requests are caught at the last step before the network.
+Each layer has secrets and servers with its name in them. Requests are intercepted before they reach the network.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def server(layer: str) -> str:
 
 
 def layer_values(layer: str, credentials: str, endpoints: str, folder: Path) -> dict[str, str]:
-    """What one layer names; every secret in it bears its name."""
+    """The values of one layer; every secret in it contains the layer's name."""
     values: dict[str, str] = {}
     if credentials in ("refresh", "client"):
         values |= {"client_id": f"id-{layer}", "client_secret": f"hush-{layer}-client"}
@@ -114,11 +114,11 @@ def layer_values(layer: str, credentials: str, endpoints: str, folder: Path) -> 
 
 
 def check(sent: list[Sent], named: Mapping[str, Mapping[str, str]]) -> None:
-    """No server but those of its own layer has seen a layer's secret.
+    """Check that the secrets of each layer were only sent to servers of the same layer.
 
     Args:
-        sent: What would have left.
-        named: What each layer names.
+        sent: The intercepted requests.
+        named: The values of each layer.
     """
     for request in sent:
         if "hush-machine" in request.text:
@@ -157,7 +157,7 @@ def _roots_of_the_machine(request: Sent, named: Mapping[str, Mapping[str, str]])
 def layers(
     chosen: Mapping[str, tuple[str, str]], prefix: str = "GMAIL_"
 ) -> Iterator[dict[str, dict[str, str]]]:
-    """The environment, `.env` and login file that name what is chosen; yields what each layer names."""
+    """Set the chosen values in the environment, `.env` and login file; yields the values of each layer."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -192,7 +192,7 @@ def layers(
 
 @contextmanager
 def silent_errors() -> Iterator[None]:
-    """An error of ours is as good as no request, and names no secret."""
+    """Accept a `GmailError` instead of a request, if it contains no secret."""
     said = ""
     try:
         yield
@@ -202,7 +202,7 @@ def silent_errors() -> Iterator[None]:
 
 
 def read_with_settings(chosen: Mapping[str, tuple[str, str]]) -> int:
-    """Read a mailbox as the layers say; how many requests were made."""
+    """Read a mailbox with the settings of the layers; returns the number of requests."""
     with layers(chosen) as named, egress() as sent:
         with silent_errors():
             code = {key: value for key, value in named.get("code", {}).items() if key != "refresh_tokens"}
@@ -266,7 +266,7 @@ def test_login(client_from: str, environment: str) -> None:
     for c1, c2, c3, e2, e3 in product(clients, clients, clients[::2], ENDPOINTS, ENDPOINTS[:2]):
         chosen = {"environment": (c1, environment), "dotenv": (c2, e2), "login": (c3, e3)}
         with layers(chosen) as named, egress() as sent, silent_errors():
-            # What is typed belongs to the environment: both are of whoever runs the command.
+            # Command-line values belong to the environment: both come from the user who runs the command.
             named["typed"] = dict(named["environment"])
             client, where = _typed(client_from)
             Login(client, oauth_root=where.oauth_root, api_root=where.api_root).check_client()
@@ -303,7 +303,7 @@ CONNECTION_LAYERS = ("options", "connection", "environment")
 
 
 def read_with_connection(chosen: Mapping[str, tuple[str, str]], name: str | None, prefix: str) -> int:
-    """Read as Spark's worker does; how many requests were made."""
+    """Read as Spark's worker does; returns the number of requests."""
     with layers(chosen, prefix) as named, egress() as sent:
         with silent_errors():
             options = {**named.get("options", {}), **({} if name is None else {"connection": name})}

@@ -1,4 +1,4 @@
-"""Which endpoint belongs to which credentials, whatever the layers name."""
+"""Which endpoint belongs to which credentials, for all combinations of layers."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ WITHIN = ("lake", "./lake", "data/lake", "a/../lake", ".")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with symbolic links that lead out of it."""
+    """The working directory, with symbolic links to folders outside of it."""
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "link").symlink_to(tmp_path)
     (tmp_path / "work" / "holds").mkdir()

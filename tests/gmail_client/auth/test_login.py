@@ -32,7 +32,7 @@ PSTMN = "https://oauth.pstmn.io/v1/callback"
 
 @pytest.fixture(autouse=True)
 def _no_threads_left() -> None:
-    """The emulator of this module goes on between its tests."""
+    """The emulator of this module keeps running between its tests."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def login(gmail: Emulator, client: OAuthClient) -> Login:
 
 
 def browser(**choice: str) -> Callable[[str, bool], None]:
-    """A `show` that decides on the page and follows the way back, as a browser does."""
+    """A `show` function that submits the consent page and follows the redirect, as a browser does."""
 
     def show(url: str, paste: bool) -> None:
         assert not paste

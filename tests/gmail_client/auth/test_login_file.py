@@ -1,4 +1,4 @@
-"""The file of a login: private, whole, and read by the settings."""
+"""The login file: private, written atomically, and read by the settings."""
 
 from __future__ import annotations
 

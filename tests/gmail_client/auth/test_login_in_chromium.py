@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_n
 
 @pytest.fixture(autouse=True)
 def _no_threads_left() -> None:
-    """The emulator of this module goes on between its tests."""
+    """The emulator of this module keeps running between its tests."""
 
 
 @pytest.fixture(scope="module")

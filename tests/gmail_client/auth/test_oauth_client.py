@@ -1,4 +1,4 @@
-"""The client's file and its look-alikes."""
+"""The JSON file of the OAuth client, and files that look similar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the emulator's tests share: emulators, plain HTTP callers and Google's own client, closed with the test."""
+"""Fixtures of the emulator's tests: emulators, plain HTTP callers and Google's client, closed after each test."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gmail_client.emulator import Emulator
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Emulator]]:
-    """Starts emulators that end with the test."""
+    """Starts emulators that are stopped after the test."""
     with ExitStack() as stack:
         yield lambda **arguments: stack.enter_context(Emulator(**{"messages": 40, **arguments}))
 
 
 @pytest.fixture
 def call() -> Iterator[Callable[..., Caller]]:
-    """Makes callers that are closed with the test."""
+    """Creates callers that are closed after the test."""
     with ExitStack() as stack:
 
         def make(gmail: Emulator, token: str | None = None) -> Caller:
@@ -34,7 +34,7 @@ def call() -> Iterator[Callable[..., Caller]]:
 
 @pytest.fixture
 def google() -> Iterator[Callable[..., Any]]:
-    """Makes Google's own client for an emulator, from Google's own discovery document."""
+    """Creates Google's client for an emulator, from Google's discovery document."""
     with ExitStack() as stack:
 
         def make(gmail: Emulator, token: str | None = None) -> Any:

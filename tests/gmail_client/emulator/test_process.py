@@ -1,4 +1,4 @@
-"""The emulator in its own process, from the command line and through `EmulatorProcess`."""
+"""The emulator in a separate process, from the command line and with `EmulatorProcess`."""
 
 from __future__ import annotations
 

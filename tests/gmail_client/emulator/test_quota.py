@@ -24,7 +24,7 @@ PROFILE = METHODS["getProfile"]
 
 
 class HandClock:
-    """A clock that stands still until it is moved."""
+    """A clock that only moves when it is set."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
@@ -150,7 +150,7 @@ def test_the_captured_burst_is_refused() -> None:
         passed += spend(limiter) is None
         clock.now += 18 / 145
     assert passed * 20 == 2_880
-    # A hundred units a second, the pace that Gmail takes, is never refused.
+    # A hundred units per second, the sustained rate of Gmail, are never refused.
     steady = QuotaLimiter(Quota(), HandClock())
     for _ in range(3_000):
         assert spend(steady) is None
@@ -179,7 +179,7 @@ def test_no_minute_holds_more_than_the_limit(steps: list[tuple[float, bool]]) ->
         if spend(limiter, method) is None:
             spent.append((clock.now, 20 if big else 1))
     for at, _ in spent:
-        # Spending is bundled by a fiftieth of a second, so a window's edge is that wide.
+        # Spent units are grouped by a fiftieth of a second, so the edge of a window is that wide.
         assert sum(units for when, units in spent if at <= when < at + 59.9) <= 100
 
 

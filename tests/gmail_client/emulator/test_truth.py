@@ -1,4 +1,4 @@
-"""The truth equals what a complete read through the API finds."""
+"""`truth` equals a complete read through the API."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_when_batches_fail_calls_are_sent_singly_at_once(
 
 
 def test_one_batch_probes_the_batch_endpoint(wire: FakeGmail, api: GmailApi) -> None:
-    """Calls of a batch that can't be matched are paid twice, so no second one is sent before the first is back."""
+    """Calls whose responses can't be matched are paid twice, so the second batch waits for the first response."""
     wire.order = lambda parts: [(f"other-{name}", response) for name, response in parts]
     results = list(api.get_many(calls(api, 300)))
     assert all(result.json is not None for result in results)
@@ -258,7 +258,7 @@ def test_parallel_batch_failures_count_once(clock: ManualClock) -> None:
     assert not endpoint.begin(None)
     clock.now += 15
     assert endpoint.begin(None)
-    # One that works starts over.
+    # A successful batch resets the count.
     endpoint.worked()
     endpoint.end()
     endpoint.failed()

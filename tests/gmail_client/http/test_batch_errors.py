@@ -180,7 +180,7 @@ def test_retried_calls_do_not_count_as_an_outage(
     results = list(api.get_many([*retried, api.message_call("fff")]))
     assert [result.call.key for result in results if result.error is None] == ["fff"]
     assert len(results) == 151
-    # Others that fail count as ever, whatever is between them.
+    # Failures of other calls still count, with retried calls between them.
     wire.handler = lambda _: response
     between = [call for pair in zip(retried, calls(api, 150), strict=True) for call in pair]
     with pytest.raises((ForbiddenError, ResponseError, RequestError, UnavailableError)):

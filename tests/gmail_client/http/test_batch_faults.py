@@ -1,4 +1,4 @@
-"""Every call has one result, whatever faults, limits and sizes it meets."""
+"""Every call has one result, with any faults, limits and sizes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIZES = st.lists(st.sampled_from([100, 1_000, 15_000, 1_000_000]), min_size=1, m
 
 
 class Wall:
-    """Refuses requests of one user above so many in flight, as Gmail does; parts of a batch count one by one."""
+    """Refuses requests of one user above a limit in flight, as Gmail does; each part of a batch counts."""
 
     def __init__(self, wire: FakeGmail, limit: int) -> None:
         self._limit = limit
@@ -47,7 +47,7 @@ class Wall:
             self._inside += 1
             full = self._inside > self._limit
         try:
-            # A batch's parts run at once: those before this one are in flight still.
+            # The parts of a batch run in parallel: the earlier ones are still in flight.
             return CONCURRENT if full else self._one(target, batched, token)
         finally:
             with self._lock:

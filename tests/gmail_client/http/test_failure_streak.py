@@ -1,4 +1,4 @@
-"""A few messages that Gmail can't serve, and an outage: what ends a read, and what that costs."""
+"""Unavailable messages and outages: when a read ends, and its cost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answering(broken: set[str], profile: FakeResponse = PROFILE) -> Callable[[Fa
 
 
 def read(api: GmailApi, first: int, last: int) -> tuple[set[str], set[str]]:
-    """Get these messages; ids of those served and of those that failed."""
+    """Get these messages; returns the ids of those that were served and of those that failed."""
     results = list(api.get_many(api.message_call(f"{number:x}") for number in range(first, last)))
     failed = {result.call.key for result in results if result.error is not None}
     return {result.call.key for result in results} - failed, failed
@@ -54,7 +54,7 @@ def test_many_consecutive_unavailable_messages_do_not_stop_the_others(
     served, failed = read(api, 0, 80)
     assert failed == broken
     assert len(served) == 61
-    # Each message once; a probe for five failures repeats one that was served, or asks for the profile.
+    # Each message once; a probe after five failures repeats a served call, or gets the profile.
     spent = api.usage.snapshot().units
     assert spent["messages.get"] + spent.get("getProfile", 0) <= (61 + 3) * 20 + 3
 
@@ -63,7 +63,7 @@ def test_unavailable_messages_after_served_ones_are_not_an_outage(wire: FakeGmai
     broken = {f"{number:x}" for number in range(1, 100)}
     wire.handler = answering(broken)
     assert read(api, 0, 100) == ({"0"}, broken)
-    # The next read knows what was served: all of its calls may fail.
+    # The next read remembers a served call, so all of its calls may fail.
     assert read(api, 1, 40) == (set(), {f"{number:x}" for number in range(1, 40)})
 
 
@@ -83,7 +83,7 @@ def test_an_outage_ends_the_read_at_the_first_probe(wire: FakeGmail, api: GmailA
     wire.handler = lambda _: DOWN
     with pytest.raises(UnavailableError):
         read(api, served, 1_000)
-    # One batch with its attempts, and the probe with its own.
+    # One batch with its retries, and the probe with its retries.
     assert len(wire.gets) <= 20 * 8 + 8
     assert api.usage.snapshot().total_units == served * 20
 

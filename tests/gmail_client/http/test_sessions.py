@@ -69,7 +69,7 @@ def test_sessions_take_nothing_from_netrc() -> None:
 
 @pytest.fixture
 def slow_server() -> Iterator[tuple[str, list[bytes]]]:
-    """Sends the first of its texts at once and then one space again and again, until nobody listens."""
+    """Sends its first text at once and then spaces, until the client disconnects."""
     texts: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(30)

@@ -41,7 +41,7 @@ from gmail_client.errors import (
 
 
 def first(wire: FakeGmail, *answers: FakeResponse | BaseException) -> None:
-    """Give these answers first, good ones afterwards."""
+    """Send these responses first, and successful ones afterwards."""
     left = list(answers)
 
     def handler(request: FakeRequest) -> FakeResponse:
@@ -145,7 +145,7 @@ def test_permanent_errors_fail_at_once(
 
 
 def precondition_on(wire: FakeGmail, *paths: str, times: int = 1_000) -> None:
-    """Refuse these calls so many times; getProfile and the others are served."""
+    """Refuse these calls `times` times; serve getProfile and the others."""
     left = dict.fromkeys(paths, times)
 
     def handler(request: FakeRequest) -> FakeResponse:
@@ -306,7 +306,7 @@ def test_neither_token_nor_mail_is_logged(
 
 
 def echo(request: FakeRequest) -> FakeResponse:
-    """A bad gateway that repeats what it was sent."""
+    """A 502 response that repeats the request."""
     return FakeResponse(403, {"error": {"message": f"Authorization: Bearer {request.token}"}})
 
 

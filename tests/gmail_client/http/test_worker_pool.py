@@ -1,4 +1,4 @@
-"""The pool on its own: order, errors, stopping, and what is in flight then."""
+"""The worker pool: order, errors, stopping, and results in flight."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def keys(results: list[ApiResult]) -> list[str]:
 
 
 def fill(calls: Sequence[ApiCall], results: dict[int, ApiResult]) -> None:
-    """Results in reverse order of arrival, as batches may bring them."""
+    """Results in reverse order, as batches can return them."""
     for place in reversed(range(len(calls))):
         results[place] = ApiResult(calls[place], {}, None, 0)
 
 
 class Gate:
-    """Work that waits until the test opens it, and says when it has begun."""
+    """Work that waits until the test opens it, and signals when it has started."""
 
     def __init__(self) -> None:
         self.begun = threading.Semaphore(0)

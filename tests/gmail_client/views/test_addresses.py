@@ -1,4 +1,4 @@
-"""Addresses from headers: what the standards allow, what mailers send, and whatever else comes in."""
+"""Addresses from headers: standard forms, forms that mailers send, and arbitrary text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of `attachments`: which parts are attachments, at any depth."""
+"""Rows of `attachments`: the parts that are attachments, at any depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of `emails`: every column from its source, and a row for whatever comes in."""
+"""Rows of `emails`: the source of every column, and a row for any message."""
 
 from __future__ import annotations
 

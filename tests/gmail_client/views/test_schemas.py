@@ -1,4 +1,4 @@
-"""The derived tables' schemas: described, keyed, free of what the package must not import."""
+"""The schemas of the derived tables: descriptions, keys, and no forbidden imports."""
 
 from __future__ import annotations
 

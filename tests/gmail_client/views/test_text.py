@@ -1,4 +1,4 @@
-"""Bytes and HTML to text, without control characters, whatever comes in."""
+"""Bytes and HTML to text without control characters, for any input."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ BIG = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BIG)
 def test_ten_megabytes(name: str) -> None:
-    """Each takes a few seconds; in time that grows with the square, hours."""
+    """Each takes a few seconds; with quadratic run time, it would take hours."""
     html, text = BIG[name]
     assert html_to_text(html) == text
 

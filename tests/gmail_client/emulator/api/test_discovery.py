@@ -1,4 +1,4 @@
-"""The served discovery document: equal to Google's for what is offered, and enough to build Google's client from."""
+"""The served discovery document: equals Google's for the offered methods, and works with Google's client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAIL = b"From: a@example.com\r\nTo: ada.ashdown@gmail.test\r\nSubject: Hi\r\n\r\
 
 
 def without_words(value: Any, *, names: bool = False) -> Any:
-    """A JSON value without its descriptions; `names` says that the keys of an object are names of the API."""
+    """A JSON value without descriptions; with `names`, the keys of an object are names of the API and are kept."""
     if isinstance(value, list):
         return [without_words(item) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The generated mailbox: the same from the same seed, equal to what its raw bytes give, realistic in its numbers."""
+"""The generated mailbox: deterministic for a seed, consistent with its raw bytes, realistic in its statistics."""
 
 from __future__ import annotations
 

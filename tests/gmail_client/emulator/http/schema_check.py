@@ -1,4 +1,4 @@
-"""A strict validator of API answers against Google's discovery document."""
+"""A strict validator of API responses against Google's discovery document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RANGES = {
 
 
 def problems(document: dict[str, Any], schema: str, value: Any) -> list[str]:
-    """The errors of an answer: unknown keys, types, formats, enumerations; [] when it is valid."""
+    """The errors of a response: unknown keys, types, formats, enumerations; [] if it is valid."""
     return list(_check(document, {"$ref": schema}, value, schema))
 
 

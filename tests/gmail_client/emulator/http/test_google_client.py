@@ -111,7 +111,7 @@ def mailbox_with_attachment(gmail: Emulator) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Emulator]:
-    """One emulator for the tests that go through all methods."""
+    """One emulator for the tests that call all methods."""
     with Emulator(messages=25) as gmail:
         yield gmail
 
@@ -184,7 +184,7 @@ def test_documented_parameters_are_accepted_and_others_refused(
 
     required = {"startHistoryId": str(gmail.mailbox().head)} if name == "history.list" else {}
     for parameter in method.parameters:
-        # Values that name nothing may be refused for what they say (299), but never as parameters.
+        # Values that match nothing may be refused for their content (299), but never as parameters.
         assert status({**required, parameter.name: value_for(parameter)}) != 400, parameter.name
         if parameter.kind != "string" or parameter.choices:
             assert status({**required, parameter.name: "wrong!"}) == 400, parameter.name
@@ -243,7 +243,7 @@ def test_batch_through_googles_client(start: Start, google: Google) -> None:
 def test_media_upload(start: Start, google: Google, resumable: bool, body: dict[str, Any] | None) -> None:
     gmail = start(messages=0)
     messages = google(gmail).users().messages()
-    # Google's client cannot put bytes beyond ASCII into a multipart upload.
+    # Google's client cannot send non-ASCII bytes in a multipart upload.
     mail = MAIL if body is None or resumable else MAIL.replace(b"\xff", b"there")
     media = MediaInMemoryUpload(mail, mimetype="message/rfc822", resumable=resumable)
     answer = messages.insert(userId="me", media_body=media, body=body).execute()

@@ -28,7 +28,7 @@ FOREIGN = (
     {"Sec-Fetch-Site": "same-site"},
 )
 SIMPLE = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "")
-"""Content types that a page may send to another origin without asking it first; "": none."""
+"""Content types that a page may send to another origin without a preflight request; "": none."""
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from gmail_client.emulator.mail.snippet import SnippetStyle
 
 STYLES = [SnippetStyle(source, cut) for source in ("html", "plain") for cut in ("word", "character")]
 
-# Where this reader sees more than Python's: a boundary folded over two lines, a Content-Type without the
+# Where this parser finds more than Python's: a boundary folded over two lines, a Content-Type without the
 # semicolon, a transfer encoding with blanks behind it, an attached message in base64, text that calls
 # itself base64.
 SEEN_OTHERWISE = {
@@ -49,7 +49,7 @@ def walk(part: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def exercise(content: MessageContent) -> dict[str, Any]:
-    """Use everything that the server needs of a content; returns the payload."""
+    """Call everything that the server uses of a content; returns the payload."""
     minted: list[str] = []
 
     def mint(part_id: str) -> str:
@@ -139,7 +139,7 @@ def compare(theirs: Message, ours: MimeEntity, where: str) -> list[str]:
     if kind == "message/global":
         return found + ([f"{where}: opened"] if ours.children else [])
     if kind == "message/delivery-status":
-        # Python makes a message of each block of fields, Gmail one of all of them.
+        # Python parses each block of fields as a message, Gmail all of them as one.
         return found + ([f"{where}: {len(ours.children)} children"] if len(ours.children) != 1 else [])
     if isinstance(inside, list):
         if kind.startswith("message/") and ours.encoding == "base64":

@@ -1,4 +1,4 @@
-"""Snippets: where their text comes from, how it is shortened and escaped."""
+"""Snippets: the source of their text, how it is shortened and escaped."""
 
 from __future__ import annotations
 

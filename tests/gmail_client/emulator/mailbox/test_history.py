@@ -1,4 +1,4 @@
-"""The history: applied to any earlier state, it gives the present one."""
+"""The history: applied to any earlier state, it gives the current one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def state_of(mailbox: EmulatedMailbox) -> State:
 
 
 def any_write(mailbox: EmulatedMailbox, rng: random.Random) -> None:
-    """A random write of any kind that changes mail."""
+    """Make a random write of any kind that changes mail."""
     messages, threads = mailbox.message_ids(), mailbox.thread_ids()
     labels = ["STARRED", "INBOX", "UNREAD", "SPAM", "TRASH"]
     labels += [key for key, label in mailbox.labels.labels.items() if label["type"] == "user"]
@@ -176,7 +176,7 @@ def test_every_form_of_a_record_names_the_messages_that_changed(
 
 def test_record_forms_one_by_one() -> None:
     def starring_two(**fields: Any) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
-        """The two messages as id and threadId, and the records of starring both in one batchModify."""
+        """Two messages as id and threadId, and the history records after starring both in one batchModify."""
         behavior = Behavior(**fields)
         mailbox = EmulatedMailbox(seeded_mailbox(1, 0, 0), clock=SYSTEM_CLOCK, behavior=behavior)
         ids = [mailbox.insert(mailbox.random_mail(), ["INBOX"]) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The journal: all writes are there after a restart, down to every id."""
+"""The journal: after a restart, all writes and all ids are the same."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_mailbox_survives_a_restart(start: Start, tmp_path: Path) -> None:
     again = start(**arguments)
     assert match_all(again) == before
     assert again.environment()["GMAIL_REFRESH_TOKEN"] == token
-    # And it goes on from there with new ids.
+    # And it continues with new ids.
     known = set(again.mailbox().message_ids())
     assert again.mailbox().insert(again.mailbox().random_mail()) not in known
 

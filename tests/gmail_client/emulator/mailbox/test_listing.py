@@ -79,7 +79,7 @@ def test_label_ids_mean_and(start: Start, call: Call) -> None:
     me, mailbox = call(gmail), gmail.mailbox()
     both = mailbox.insert(mailbox.random_mail(), ["INBOX", "STARRED"])
     mailbox.insert(mailbox.random_mail(), ["INBOX"])
-    # A thread needs one message with all the labels, not two that have them between them.
+    # A thread needs one message with all the labels, not two messages with one of them each.
     first = mailbox.insert(mailbox.random_mail(), ["INBOX"])
     mailbox.insert(mailbox.random_mail(reply_to=first), ["STARRED"])
     found = me.me("messages", labelIds=["INBOX", "STARRED"])

@@ -188,7 +188,7 @@ def test_links_and_other_scripts() -> None:
 
 
 def test_dates_are_midnight_in_california() -> None:
-    # 2026-03-08 02:00 the clocks went forward there: midnight is 08:00 UTC, on the next day 07:00 UTC.
+    # On 2026-03-08 daylight saving time starts there: midnight is 08:00 UTC, on the next day 07:00 UTC.
     midnight = datetime(2026, 3, 8, 8, tzinfo=UTC).timestamp()
     next_midnight = datetime(2026, 3, 9, 7, tzinfo=UTC).timestamp()
     for form in ("2026/03/08", "2026/3/8", "2026-03-08", "03/08/2026"):

@@ -46,7 +46,7 @@ def ask(gmail: Emulator, **changes: Any) -> requests.Response:
 
 
 def answer_page(gmail: Emulator, page: str, decision: str = "approve", **changes: Any) -> requests.Response:
-    """Press a button of the page, with its checkboxes unchanged by default."""
+    """Submit the page with a button, by default with unchanged checkboxes."""
     request = re.search(r'name="request" value="([^"]+)"', page)
     account = re.search(r'name="account" value="([^"]+)" checked', page)
     action = re.search(r'action="([^"]+)"', page)
