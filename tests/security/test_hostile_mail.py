@@ -113,7 +113,7 @@ class HostileGmail:
 
 
 def load(gmail: HostileGmail, folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Sync `messages`, `threads` and the derived tables; returns the rows of `messages` by id, and the reasons of others."""
+    """Sync all mail tables; returns the rows of `messages` by id, and the reasons why others are missing."""
     lake = Lake(str(folder / "lake"))
     spec = Spec.default()
     sync(gmail.mailbox, lake, [spec.tables[0], spec.tables[1]])
