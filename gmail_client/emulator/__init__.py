@@ -3,7 +3,7 @@
     with Emulator(messages=200, seed=1) as gmail:
         ...  # gmail.url, gmail.environment(), gmail.mailbox(), gmail.truth("messages")
 
-`python -m gmail_client.emulator` starts it from the command line. See docs/emulator.md.
+`python -m gmail_client.emulator` starts it from the command line; docs/emulator.md describes it.
 """
 
 from gmail_client.emulator.api.errors import ApiError

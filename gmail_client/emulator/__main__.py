@@ -1,4 +1,4 @@
-"""`python -m gmail_client.emulator`: serve the Gmail API on loopback and print how to reach it."""
+"""`python -m gmail_client.emulator`: serve the Gmail API on loopback and print its URL and credentials."""
 
 from __future__ import annotations
 
@@ -21,25 +21,59 @@ __all__ = ["main", "make_parser"]
 def make_parser(prog: str = "python -m gmail_client.emulator") -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog=prog, description="A Gmail API server on loopback, until it is interrupted."
+        prog=prog, description="A Gmail API server on loopback. It runs until it is interrupted."
     )
     add = parser.add_argument
-    add("--port", type=int, default=0, help="port on 127.0.0.1 (a free one)")
-    add("--mailboxes", type=int, default=1, metavar="N", help="number of mailboxes (1)")
-    add("--messages", type=int, default=200, metavar="N", help="messages in each mailbox (200)")
-    add("--seed", type=int, default=1, metavar="S", help="same seed, same mailboxes (1)")
-    add("--mean-kb", type=float, default=15.0, metavar="K", help="kilobytes of JSON of a mean message (15)")
-    add("--quota", default="current", help="current, legacy, none, or units per minute and user (current)")
-    add("--latency-ms", type=float, default=0.0, metavar="L", help="minimum time of an API request (0)")
-    add("--time-scale", type=float, default=1.0, metavar="X", help="speed of its clock (1)")
+    add("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free port)")
+    add("--mailboxes", type=int, default=1, metavar="N", help="number of mailboxes (default: 1)")
+    add("--messages", type=int, default=200, metavar="N", help="messages in each mailbox (default: 200)")
+    add(
+        "--seed",
+        type=int,
+        default=1,
+        metavar="S",
+        help="seed of the mailboxes; the same seed gives the same mailboxes (default: 1)",
+    )
+    add(
+        "--mean-kb",
+        type=float,
+        default=15.0,
+        metavar="K",
+        help="mean kilobytes of JSON per message (default: 15)",
+    )
+    add(
+        "--quota",
+        default="current",
+        help="current, legacy, none, or units per minute and user (default: current)",
+    )
+    add(
+        "--latency-ms",
+        type=float,
+        default=0.0,
+        metavar="L",
+        help="minimum duration of an API request (default: 0)",
+    )
+    add(
+        "--time-scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="speed of the emulator's clock (default: 1)",
+    )
     add(
         "--journal",
         metavar="FILE",
-        help="file that keeps the writes for the next start with the same arguments",
+        help="file that stores the writes, for the next start with the same arguments",
     )
-    add("--mbox", action="append", default=[], metavar="FILE", help="mail of an mbox file (Takeout export)")
-    add("--maildir", action="append", default=[], metavar="DIR", help="mail of a Maildir folder")
-    add("--eml", action="append", default=[], metavar="DIR", help="mail of the .eml files in a folder")
+    add(
+        "--mbox",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="add the mail of an mbox file (Takeout export)",
+    )
+    add("--maildir", action="append", default=[], metavar="DIR", help="add the mail of a Maildir folder")
+    add("--eml", action="append", default=[], metavar="DIR", help="add the .eml files in a folder")
     add(
         "--behavior",
         action="append",
@@ -52,7 +86,7 @@ def make_parser(prog: str = "python -m gmail_client.emulator") -> argparse.Argum
     add(
         "--end-with-input",
         action="store_true",
-        help="end with standard input, and so with the parent process",
+        help="stop at the end of standard input, and so with the parent process",
     )
     return parser
 
@@ -90,7 +124,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m gmail
         sys.stdout.write(f"# {len(emulator.addresses)} mailboxes: {', '.join(emulator.addresses[:5])}\n")
         sys.stdout.writelines(f"export {name}={value}\n" for name, value in environment.items())
     sys.stdout.flush()
-    # The first mailboxes live as long as the process: the garbage collector need not traverse them again.
+    # The initial mailboxes live as long as the process, so the garbage collector does not have to traverse them.
     gc.collect()
     gc.freeze()
     if options.end_with_input:

@@ -52,13 +52,13 @@ class Backend:
     """The services behind the HTTP server: one domain with its mailboxes and users, and one Cloud project.
 
     Args:
-        seeds: What each mailbox holds at first; the owner of the first one is the domain's admin.
+        seeds: The initial content of each mailbox; the owner of the first one is the domain's admin.
         seed: Determines OAuth clients and refresh tokens.
         clock: The current time.
         behavior: Undocumented behavior.
         quota: The limits.
-        journal: File of the writes; None for none.
-        origin: What the journal builds on.
+        journal: File in which writes are stored; None for none.
+        origin: Describes the initial content that the journal applies to.
 
     Raises:
         ValueError: The journal belongs to another origin.

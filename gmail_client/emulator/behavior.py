@@ -1,7 +1,7 @@
-"""Gmail's undocumented behavior, all of it in one place: `Behavior` has a field for each and the values it can take.
+"""Gmail's undocumented behavior in one place: `Behavior` has a field for each, with its possible values.
 
-The defaults are what captured answers or practice suggest. A correct client works with every value, so tests
-try the others. The last group are oddities that real mailboxes show.
+The defaults follow captured responses and experience. A correct client works with every value, so tests try the others.
+The fields of the last group are oddities of real mailboxes.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ class Behavior:
 
     Attributes:
         threads_get_includes_trash: threads.get returns messages in trash and spam, or leaves them out.
-        threads_get_snippet: threads.get returns `snippet`, or not.
+        threads_get_snippet: threads.get returns `snippet`, or omits it.
         thread_history_moves_with_labels: A thread's historyId rises with label changes, or only with messages
             added and deleted.
         record_split_across_pages: A history record of several messages may end one page and continue, under
-            the same id, on the next; or a record is always whole.
+            the same id, on the next; or a record is always on one page.
         history_groups: A write to several messages leaves one record per "message" or one per "operation".
-        history_message_fields: What a history record shows of a message: "all" is id, threadId and the
+        history_message_fields: The fields of a message in a history record: "all" is id, threadId and the
             resulting labelIds (captured), "ids" is id and threadId (the form that the reference describes),
             "id" is the id alone.
         history_record_ids_repeat: A change of several messages comes as several records with the same id, one
             per message; a page may end between them.
         history_records_without_events: About one record in four lists its messages in `messages` and has no
             messagesAdded, messagesDeleted, labelsAdded or labelsRemoved.
-        history_labels_of_deleted: messagesDeleted shows the labels that the message had, or not.
+        history_labels_of_deleted: messagesDeleted has the labels of the message, or omits them.
         empty_label_ids: For a message without labels the key labelIds is "absent" or the array is "empty".
-        history_id_runs_ahead: Now and then message.historyId is higher than the message's last record.
+        history_id_runs_ahead: Occasionally message.historyId is higher than the message's last record.
         listing_order: Order of messages.list, threads.list and drafts.list.
         snippet_source: The snippet of a multipart/alternative message comes from its "html" or its "plain" part.
         snippet_cut: A long snippet ends after a "word", or after the 200th "character".

@@ -1,4 +1,4 @@
-"""What the emulator was asked for: `RequestCounters` counts calls, units, bytes and errors by method."""
+"""Request statistics of the emulator: `RequestCounters` counts calls, units, bytes and errors by method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RequestCounters:
         errors: Responses other than 2xx by method and status.
         http_requests: HTTP requests to the API; a batch is one.
         batches: How many of them were batches.
-        peak_concurrency: Most calls of one user in flight at the same time.
+        peak_concurrency: Maximum number of calls of one user in flight at the same time.
         fetches: How often the content (full or raw) of each message was sent, by mailbox and message id.
     """
 

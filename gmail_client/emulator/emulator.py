@@ -51,7 +51,7 @@ class Emulator:
         latency_ms: Minimum milliseconds (of the clock) of every request to the API.
         clock: The time of quota windows, dates and token lifetimes.
         behavior: Undocumented behavior of Gmail.
-        journal: File that keeps the writes, for the next start with the same arguments.
+        journal: File that stores the writes, for the next start with the same arguments.
         eml: Folders of `.eml` files, added to the first mailbox.
         mbox: Files in mbox form (a Takeout export), added to the first mailbox.
         maildir: Maildir folders, added to the first mailbox.
@@ -200,7 +200,7 @@ class Emulator:
             address: The mailbox; the first by default.
             scopes: Full scope URLs.
             expires_in: Seconds of the clock.
-            delegated: As issued to a service account with domain-wide delegation.
+            delegated: Whether it is issued to a service account with domain-wide delegation.
         """
         return self._backend.tokens.new_access_token(
             self._address(address),
@@ -277,7 +277,7 @@ class Emulator:
         include_spam_trash: bool = False,
         format: MessageFormat = "full",
     ) -> list[dict[str, Any]]:
-        """The rows that a table must hold now, as API JSON objects; see `truth.truth_of`."""
+        """The rows that a table must have now, as API JSON objects; see `truth.truth_of`."""
         return truth_of(
             self.mailbox(address),
             self._backend.renderer,
@@ -293,8 +293,8 @@ class Emulator:
 
         Args:
             address: The mailbox; the first by default.
-            upto: Starts below this history id answer 404, this id and later ones stay valid. By default every
-                start up to the present head answers 404.
+            upto: A start below this history id gets a 404; this id and later ones stay valid. By default every
+                start up to the current head gets a 404.
 
         Raises:
             ValueError: `upto` is above the head.

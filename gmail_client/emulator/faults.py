@@ -38,7 +38,7 @@ class _Answer(NamedTuple):
     status_name: str | None = None
 
 
-# Errors that Gmail is known to send, in its own words.
+# Known errors of Gmail, with its texts.
 _NAMED: dict[FaultKind, _Answer] = {
     "precondition": _Answer(400, "failedPrecondition", "Precondition check failed.", "FAILED_PRECONDITION"),
     "mail-not-enabled": _Answer(400, "failedPrecondition", "Mail service not enabled", "FAILED_PRECONDITION"),
@@ -76,7 +76,7 @@ class Fault:
         times: At most this many calls; None for no limit.
         where: In batches, in single requests, or in both.
         kind: "error": `status`, `reason` and `message` in Gmail's form. These are errors in Gmail's own words:
-            "precondition" (400 "Precondition check failed."), "mail-not-enabled" (400), and as 429
+            "precondition" (400 "Precondition check failed."), "mail-not-enabled" (400), and with status 429
             "too-many-concurrent", "resource-exhausted", "rate-limit" and "rate-limit-page" (HTML). The others
             break the transport: "reset" closes the connection without a response, "truncate" ends the body
             early, "content-type" responds 200 with an HTML page, "delay" responds `seconds` late. "patch" changes
@@ -144,7 +144,7 @@ class Fault:
 
     @property
     def is_error(self) -> bool:
-        """Whether the call is answered with `error()` instead of being executed."""
+        """Whether the response is `error()` and the call is not executed."""
         return self.kind == "error" or self.kind in _NAMED
 
     @property
@@ -154,7 +154,7 @@ class Fault:
 
     @property
     def breaks_connection(self) -> bool:
-        """Whether the response does not arrive whole."""
+        """Whether the response is incomplete or missing."""
         return self.kind in ("reset", "truncate")
 
     def patched(self, answer: Any) -> Any:
@@ -201,7 +201,7 @@ class _ActiveFault:
         self._random = random.Random(fault.seed)  # noqa: S311
 
     def applies(self, method: str, address: str | None, batch: bool, ids: Collection[str]) -> bool:
-        """Count a call; whether it fails."""
+        """Count a call; returns whether it fails."""
         if not self._matches(method, address, batch, ids):
             return False
         fault = self.fault

@@ -1,4 +1,4 @@
-"""The emulator in its own process, for benchmarks: `EmulatorProcess`, with most of the methods of `Emulator`."""
+"""The emulator in a separate process, for benchmarks: `EmulatorProcess`, with most of the methods of `Emulator`."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class RemoteMailbox:
 class EmulatorProcess:
     """Starts and stops `python -m gmail_client.emulator`; the arguments are those of `Emulator`.
 
-    The other process ends with this one, even when this one is killed. The clock is the system's or a `ScaledClock`
-    that has not been used yet.
+    The other process ends with this one, even if this one is killed. The clock is the system's or a `ScaledClock` that
+    has not been used yet.
 
     Raises:
         RuntimeError: The process did not start; the message is its output.
@@ -151,7 +151,7 @@ class EmulatorProcess:
         include_spam_trash: bool = False,
         format: str = "full",
     ) -> list[dict[str, Any]]:
-        """What a table must hold now, as `Emulator.truth`."""
+        """The rows that a table must have now, as `Emulator.truth`."""
         query: dict[str, Any] = {"table": table, "labelIds": list(label_ids), "format": format}
         query["includeSpamTrash"] = str(include_spam_trash).lower()
         if address:

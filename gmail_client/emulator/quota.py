@@ -1,7 +1,7 @@
 """Gmail's quota: `Quota` holds the limits, `QuotaLimiter` enforces them as Gmail does.
 
-Units per user and per project in a sliding minute, a burst limit, and a limit of calls in flight. Limits and prices are
-from Google's quota page of May 2026, the burst limit and the limit of calls in flight from captured answers.
+It limits units per user and per project in a sliding minute, bursts, and calls in flight. Limits and prices are from
+Google's quota page of May 2026; the burst limit and the limit of calls in flight are from captured responses.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Quota:
     Attributes:
         per_user: Units per minute and user; None for no limit.
         per_project: Units per minute for all users; None for no limit.
-        legacy_prices: Reads have their prices from before May 2026.
+        legacy_prices: Reads have the prices from before May 2026.
         burst: Units within 18 seconds that are refused; None for no limit.
         in_flight: Concurrent calls of one user; one more is a 429. None for no limit.
         batch_in_flight: Concurrent calls of one batch; None for no limit. Batches of 25 were seen to pass, batches
@@ -96,7 +96,7 @@ class _Window:
         self._sum += units
 
     def free_from(self, units: int, limit: int) -> float:
-        """The time of the spending after whose window there is room for this many units."""
+        """The time from which this many units fit into the window again."""
         over = self._sum + units - limit
         for at, spent in self._spent:
             over -= spent
@@ -115,7 +115,7 @@ class _User:
 
 
 class QuotaLimiter:
-    """Accepts or refuses calls. To be used from one thread.
+    """Accepts or refuses calls. Not thread-safe.
 
     Args:
         quota: The limits.
@@ -180,7 +180,7 @@ class QuotaLimiter:
         return self._users.setdefault(user, _User())
 
     def _refusal(self, limit: int, what: str, start: float | None) -> ApiError:
-        """The known forms of a refusal in turn: with the start of the window, with a date, with neither."""
+        """A refusal, alternating between the known forms: with the start of the window, with a date, with neither."""
         self._refusals += 1
         form = self._refusals % 3 if start is not None else 0
         if form == 2 and start is not None:

@@ -1,4 +1,4 @@
-"""What each of the ten tables must hold now: `truth_of`, computed from the mailbox without the API's handlers."""
+"""The rows that each of the ten tables must have: `truth_of`, computed from the mailbox without the API's handlers."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def _merged(first: FieldMask, second: FieldMask) -> FieldMask:
 
 
 def apply(mask: FieldMask, value: Any) -> Any:
-    """The part of a JSON value that the mask selects; of a list, of each item."""
+    """The part of a JSON value that the mask selects; in a list, the part of each item."""
     if not mask:
         return value
     if isinstance(value, list):

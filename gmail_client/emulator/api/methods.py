@@ -1,8 +1,8 @@
 """The methods that the emulator offers, as data: `METHODS`, by the name after `gmail.users.`.
 
-Verb, path, parameters, scopes, schemas of request and response, upload, and the price in quota units under the current
-and the legacy plan. Source: Google's discovery document (a test compares them) and quota page; the prices of reads are
-those since May 2026.
+Each has a verb, path, parameters, scopes, schemas of request and response, upload, and the price in quota units under
+the current and the legacy plan. Source: Google's discovery document (a test compares them) and quota page. The current
+prices of reads apply since May 2026.
 """
 
 from __future__ import annotations

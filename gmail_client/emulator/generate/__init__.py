@@ -1,1 +1,1 @@
-"""A mailbox's first content: realistic mail, labels and settings made from a seed, and a user's own mail from files."""
+"""The initial content of a mailbox: realistic mail, labels and settings from a seed, and own mail from files."""

@@ -16,12 +16,12 @@ from gmail_client.emulator.mail.content import MessageContent
 __all__ = ["END_MS", "GENERATOR_VERSION", "random_mail", "seeded_mailbox"]
 
 GENERATOR_VERSION = 2
-"""Changes when a seed gives another mailbox than before: a journal belongs to the mailbox it was written on."""
+"""Increased when a seed gives a different mailbox than before, because a journal is only valid for its mailbox."""
 
 END_MS = 1_795_000_000_000
-"""The date of the newest message unless another is asked for: 18 November 2026."""
+"""The default date of the newest message: 18 November 2026."""
 
-# Kilobytes of JSON of a mean message (measured): the fixed part, and the texts at scale 1.
+# Mean kilobytes of JSON per message (measured): the fixed part, and the texts at scale 1.
 _FIXED_KB = 7.0
 _TEXT_KB = 8.0
 
@@ -82,8 +82,8 @@ def random_mail(
 
     Args:
         rng: Determines everything that is not given.
-        address: The mailbox it is for.
-        reply_to: The message it answers: sets the subject, In-Reply-To and References.
+        address: The recipient's mailbox.
+        reply_to: The message that it replies to: sets the subject, In-Reply-To and References.
         style: One of `message_spec.STYLES` but "chat"; random by default.
         seconds: The Date header, epoch seconds.
         sent: Whether the owner of the mailbox writes it to somebody else.

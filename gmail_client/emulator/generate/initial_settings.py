@@ -1,4 +1,4 @@
-"""What a generated mailbox has besides mail: labels, settings, filters, aliases, forwarding addresses, delegates."""
+"""Labels, settings, filters, aliases, forwarding addresses and delegates of a generated mailbox."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def user_labels(rng: Random) -> list[dict[str, Any]]:
     """User labels as Label resources: nested, hidden and colored ones, with short and long ids."""
     labels = []
     for number, name in enumerate(_NAMES, start=1):
-        # Old labels have a small number, newer ones a long one.
+        # Old labels have a small number in their id, newer ones a long one.
         label_id = f"Label_{number}" if number <= 9 else f"Label_{int(rng.random() * 9e18) + 10**18}"
         label: dict[str, Any] = {
             "id": label_id,
@@ -93,7 +93,7 @@ def settings(rng: Random, owner: Person, end_ms: int) -> dict[str, dict[str, Any
 
 
 def filters(rng: Random, labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Filters as Filter resources, on senders, subjects, sizes and queries, which label, archive and trash."""
+    """Filter resources with criteria for senders, subjects, sizes and queries, that label, archive and trash mail."""
     by_name = {label["name"]: label["id"] for label in labels}
     made: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"from": SENDERS[0][1]}, {"addLabelIds": [by_name["Newsletters"]], "removeLabelIds": ["INBOX"]}),

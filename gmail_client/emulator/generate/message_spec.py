@@ -1,4 +1,4 @@
-"""What determines a generated message (`MessageSpec`), and the headers that follow from it."""
+"""The parameters of a generated message (`MessageSpec`), and its headers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHARSET_MARK = "UTF-8''"
 
 @dataclass(slots=True)
 class MessageSpec:
-    """What determines a generated message.
+    """The parameters of a generated message.
 
     Args:
         style: One of `STYLES`.

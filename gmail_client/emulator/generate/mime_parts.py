@@ -1,8 +1,8 @@
-"""The MIME parts of generated mail, which give both raw bytes and Gmail's payload.
+"""The MIME parts of generated mail, from which both the raw bytes and Gmail's payload are made.
 
 A part has its headers as sent and as shown, and its body as pieces of text that cache their encoded forms. So the
-payload of generated mail needs no parsing, and its size is counted without building it. Parts implement
-`payload.MimeNode`.
+payload of generated mail is made without parsing, and its size is computed without building the message. Parts
+implement `payload.MimeNode`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LINE = 76
 
 
 class TextPiece:
-    """Text that ends with a line end (CRLF inside). `form` caches its encoded forms."""
+    """Text that ends with a line break (internally CRLF). `form` caches its encoded forms."""
 
     __slots__ = ("_forms", "utf8")
 
@@ -56,7 +56,7 @@ class TextPiece:
 
 
 class MimePart:
-    """The base of all parts: headers, and a body that each kind makes in its own way."""
+    """The base of all parts: headers, and a body that each subclass creates."""
 
     __slots__ = ("_head", "_headers", "children", "filename", "mime_type")
 
@@ -127,7 +127,7 @@ class MimePart:
 
 
 class TextPart(MimePart):
-    """A text part in 7bit, 8bit, quoted-printable or base64; UTF-8 replaces a charset that lacks a character."""
+    """A text part in 7bit, 8bit, quoted-printable or base64; UTF-8 is used if the charset lacks a character."""
 
     __slots__ = ("_pieces", "charset", "encoding")
 
@@ -177,7 +177,7 @@ class TextPart(MimePart):
 
 
 class BinaryPart(MimePart):
-    """A part of `size` bytes, `magic` and then random bytes, sent in base64."""
+    """A part of `size` bytes, sent in base64: `magic` followed by random bytes."""
 
     __slots__ = ("_magic", "_offset", "_size")
 
@@ -257,7 +257,7 @@ class EmbeddedMessagePart(MimePart):
 
 
 def _large_enough(charset: str, pieces: Sequence[TextPiece]) -> str:
-    """The charset, or UTF-8 when it lacks a character."""
+    """The charset, or UTF-8 if it lacks a character."""
     if charset != "utf-8":
         try:
             for piece in pieces:

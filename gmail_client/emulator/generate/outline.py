@@ -1,8 +1,8 @@
-"""The outline of a generated mailbox: its threads, and what determines each of their messages.
+"""The outline of a generated mailbox: its threads, and the parameters of their messages.
 
-A message is described by three numbers (thread, position in the thread, date); everything else is generated from them
-whenever it is needed, always the same. So half a million messages need some hundred megabytes and little time,
-whatever the size of their bodies.
+A message is described by three numbers (thread, position in the thread, date). Everything else is generated from them
+on demand, deterministically. So half a million messages need a few hundred megabytes and little time, independent of
+the size of their bodies.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _MASK = (1 << 64) - 1
 
 
 def weighted(rng: Random, shares: dict[str, float]) -> str:
-    """A random key, by its share."""
+    """A random key, with its share as probability."""
     point = rng.random() * sum(shares.values())
     for name, share in shares.items():
         point -= share
@@ -71,7 +71,7 @@ def weighted(rng: Random, shares: dict[str, float]) -> str:
 
 
 def _mix(*numbers: int) -> int:
-    """64 random bits determined by some integers, the same on every machine."""
+    """64 pseudo-random bits from some integers, the same on every machine."""
     state = 0x9E3779B97F4A7C15
     for number in numbers:
         state = ((state ^ number) * 0xBF58476D1CE4E5B9) & _MASK
@@ -82,7 +82,7 @@ def _mix(*numbers: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Thread:
-    """What the messages of one thread share."""
+    """The common properties of the messages of a thread."""
 
     kind: str
     subject: str
@@ -219,7 +219,7 @@ class MailboxOutline:
         chat = self.is_chat(number)
         labels = self._labels(thread, number, position, moment, draft=draft)
         bits = _mix(self._seed, 5, number)
-        # Google accepts a message a moment after it was sent.
+        # Google accepts a message shortly after it was sent.
         delay = 0 if draft or "SENT" in labels else 1000 + bits % 2000
         content = GeneratedContent(self, number, position, (moment - delay) // 1000)
         classification: tuple[dict[str, Any], ...] = ()
@@ -270,7 +270,7 @@ class MailboxOutline:
         return f"<{drawn:016x}.{number:x}.{position:x}@mail{number % 7}.example.com>"
 
     def references(self, number: int, position: int) -> tuple[str, ...]:
-        """The References of a message: the messages before it in its thread, of many the first and the last."""
+        """The References of a message: earlier messages of its thread; in a long thread, the first and the last ones."""
         if position == 0 or self._thread(number).kind in ("chat", "draft"):
             return ()
         latest = range(max(1, position - _MOST_REFERENCES), position)
@@ -284,7 +284,7 @@ class MailboxOutline:
         return f"Re: {thread.subject}" if self.references(number, position) else thread.subject
 
     def compose(self, number: int, position: int, seconds: int) -> MimePart:
-        """The message; the last one is cached."""
+        """The message with all headers and parts; the last one is cached."""
         last = self._composed
         if last is not None and last[0] == number and last[1] == position:
             return last[2]

@@ -1,7 +1,7 @@
 """A user's own mail in a mailbox of the emulator: `with_own_mail` adds messages from files.
 
-Threads are Gmail's where the files name them (Takeout); other messages join the thread of a message that they refer to
-under the same subject. Missing labels are created.
+If the files contain Gmail's thread ids (Takeout), these are used; other messages join the thread of a message that they
+refer to, if it has the same subject. Missing labels are created.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def with_own_mail(
         maildir: Maildir folders.
 
     Raises:
-        ConfigurationError: A file or folder is not there or not what it should be.
+        ConfigurationError: A file or folder is missing or has another format.
     """
     found = list(
         chain(
@@ -107,7 +107,7 @@ class _Labels:
 
 
 class _Threads:
-    """Numbers of threads, negative to differ from those of the generated mailbox."""
+    """Numbers of threads; they are negative, to differ from those of the generated mailbox."""
 
     def __init__(self) -> None:
         self._known: dict[object, int] = {}

@@ -1,4 +1,4 @@
-"""The first content of a mailbox: `SeededMailbox`, and `SeededMessage`, one message of it."""
+"""The initial content of a mailbox: `SeededMailbox`, and `SeededMessage`, one of its messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["SeededMailbox", "SeededMessage"]
 
 @dataclass(frozen=True, slots=True)
 class SeededMessage:
-    """One message of the first content.
+    """One message of the initial content.
 
     Args:
         content: The content.
@@ -36,7 +36,7 @@ class SeededMessage:
 
 @dataclass
 class SeededMailbox:
-    """The first content of a mailbox; iterate over it for its messages, oldest first, as often as needed.
+    """The initial content of a mailbox. It can be iterated repeatedly and yields its messages, oldest first.
 
     Args:
         address: The owner's address.

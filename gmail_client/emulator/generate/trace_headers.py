@@ -1,6 +1,6 @@
 """The headers that mail servers add to a message in transit: Received, DKIM, ARC, authentication results.
 
-As many and as long as in a real mailbox, with reserved domains and documentation addresses only.
+They are as many and as long as in a real mailbox, with reserved domains and documentation addresses only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LISTED = "to:subject:message-id:date:from:mime-version"
 
 
 def date_text(seconds: int, offset_minutes: int = 0) -> str:
-    """A Date header's value for epoch seconds in a time zone that many minutes east of Greenwich."""
+    """The value of a Date header for epoch seconds, in a time zone with this offset from UTC."""
     moment = time.gmtime(seconds + offset_minutes * 60)
     sign, minutes = ("-", -offset_minutes) if offset_minutes < 0 else ("+", offset_minutes)
     return (
@@ -34,14 +34,14 @@ def _signature(rng: Random) -> str:
 
 
 def received(rng: Random, seconds: int, *, to: str, sender: str, listed: bool) -> str:
-    """The header lines that an incoming message has above what its author wrote.
+    """The header lines that mail servers add on top of an incoming message.
 
     Args:
         rng: Decides hosts, ids, the number of hops and signatures.
         seconds: When the author sent it, epoch seconds.
         to: The mailbox that it was delivered to.
         sender: The author's address.
-        listed: Whether a list or a bulk mailer stands between: one more hop, signature and ARC set.
+        listed: Whether it was sent through a list or a bulk mailer: one more hop, signature and ARC set.
     """
     domain = sender.rpartition("@")[2] or "example.com"
     pacific = date_text(seconds + 3, -480)

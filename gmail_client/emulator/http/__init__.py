@@ -1,1 +1,1 @@
-"""The web server: from a socket to a method of the API and back, in single requests, batches and uploads."""
+"""The HTTP server: single requests, batches and uploads, from the socket to a method of the API and back."""

@@ -1,7 +1,7 @@
 """The ASGI application: `EmulatorApp` passes Gmail's paths and batches to the gateway, the rest to Starlette's routes.
 
-Calls are executed in the event loop, one after the other; asynchronous are reading, the configured latency and
-writing. So the parts of a batch are in flight together.
+Calls are executed in the event loop, one after the other. Reading, writing and the configured latency are asynchronous,
+so the parts of a batch are in flight at the same time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class EmulatorApp:
 
     Args:
         backend: What it serves.
-        routes: Everything but Gmail's own paths.
+        routes: All routes except Gmail's own paths.
         latency: Minimum seconds of every request to the API.
         abort: Closes the connection of a client, given as (host, port).
     """
@@ -54,7 +54,7 @@ class EmulatorApp:
         self.backend = backend
         self._gateway = Gateway(backend)
         self._uploads = Uploads()
-        # The consent page, too, is not for a foreign domain that resolves to this machine.
+        # A foreign domain that resolves to this machine can't open the consent page either.
         hosts = Middleware(
             TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False
         )
@@ -132,7 +132,7 @@ class EmulatorApp:
         if fault.kind == "truncate":
             await _respond(request, send, reply, cut=True)
         self._abort(request.scope["client"])
-        # The server notices the closed connection in the next turns of the loop, then it expects no response.
+        # The server detects the closed connection in the next iterations of the loop; then it expects no response.
         for _ in range(3):
             await asyncio.sleep(0)
 

@@ -108,7 +108,7 @@ def _response_id(content_id: str) -> str:
 def assemble(parts: Sequence[BatchedRequest], replies: Sequence[ServerReply]) -> tuple[bytes, str]:
     """The body of the response to a batch and its content type.
 
-    The parts are out of order, those at odd positions first, so that no client relies on their order.
+    The parts are out of order (those at odd positions first), because Gmail does not guarantee their order.
     """
     boundary = f"batch_{secrets.token_urlsafe(24)}"
     pieces: list[bytes] = []

@@ -1,4 +1,4 @@
-"""What the parts of the server exchange: `ServerRequest`, `ServerReply`, `MethodCall`."""
+"""The values that the modules of the server exchange: `ServerRequest`, `ServerReply`, `MethodCall`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class MethodCall:
         upload: Whether the body is media.
         mailbox: The mailbox.
         access: What the token grants.
-        renderer: Makes resources.
+        renderer: Renders resources.
         usage: Counts fetched messages.
     """
 

@@ -67,7 +67,7 @@ class PendingCall:
     fault: Fault | None = None
 
     def finish(self) -> ServerReply:
-        """Execute the call and return its reply; it is no longer in flight then."""
+        """Execute the call and return its reply. Afterwards it is no longer in flight."""
         reply = self.reply
         if reply is None:
             call = self.call
@@ -95,7 +95,7 @@ def _answer(call: MethodCall) -> ServerReply:
     except ApiError as error:
         return error_reply(error, version=version)
     except Exception:
-        # A bug of the emulator: printed to stderr; the other calls of a batch go on.
+        # A bug of the emulator: it is printed to stderr, and the other calls of the batch continue.
         traceback.print_exc()
         return error_reply(ApiError(500, "backendError", "Internal error encountered."), version=version)
     if call.method.response is None:
@@ -113,7 +113,7 @@ class Gateway:
     """Accepts and refuses calls.
 
     Args:
-        backend: What they read and write.
+        backend: The backend that they read and write.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -126,7 +126,7 @@ class Gateway:
 
         Args:
             request: The call.
-            in_batch: None for a single request, else how many parts of its batch are in flight already.
+            in_batch: None for a single request, else the number of parts of its batch that are in flight already.
             token: The Authorization header of the batch.
         """
         backend = self.backend

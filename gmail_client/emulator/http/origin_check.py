@@ -1,9 +1,9 @@
-"""Keeps web pages away from the emulator's own routes: `refusal`.
+"""Refuses requests of web pages to the emulator's own routes: `refusal`.
 
-A page of any site can send requests to a port of this machine. The emulator may serve somebody's own mail (`--mbox`),
-and its admin routes change and reveal it, so requests of other pages are refused: by Origin and Sec-Fetch-Site, which
-browsers set and pages can't, and by the content type of a body, which a page can't set to JSON without asking first.
-`EmulatorApp` refuses foreign Host headers before that.
+A page of any site can send requests to a port of this machine. The emulator can serve a user's own mail (`--mbox`), and
+its admin routes change and reveal it. So requests of other pages are refused: by Origin and Sec-Fetch-Site, which
+browsers set and pages can't change, and by the content type of a body, which a page can't set to JSON without a
+preflight request. `EmulatorApp` refuses foreign Host headers before that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["refusal"]
 
 
 def refusal(request: Request) -> tuple[int, str] | None:
-    """The HTTP status and message with which a request is refused; None for a request that is accepted."""
+    """The HTTP status and message of a refused request; None if the request is accepted."""
     origin = request.headers.get("origin")
     if origin is not None and origin != f"{request.url.scheme}://{request.url.netloc}":
         return 403, "The request comes from a web page of another origin."

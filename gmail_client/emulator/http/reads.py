@@ -1,4 +1,4 @@
-"""The reading methods: `READS`, by name, each from a `MethodCall` to the JSON text of the answer."""
+"""The reading methods: `READS`, by name, each from a `MethodCall` to the JSON text of the response."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _listing(
     matches: Callable[[ListingFilter, T], bool],
     item: Callable[[T], dict[str, Any]],
 ) -> bytes:
-    """The answer of a list method whose items are under `key`."""
+    """The response of a list method with its items under `key`."""
     mailbox, query = call.mailbox, call.query
     q = query.get("q")
     if q and _metadata_only(call):
@@ -190,7 +190,7 @@ def _entry(entries: str, variable: str) -> Handler:
 
 
 def for_service_accounts(handler: Handler) -> Handler:
-    """A handler that answers 403 to everybody but service accounts with domain-wide delegation."""
+    """A handler that returns 403, except for service accounts with domain-wide delegation."""
 
     def guarded(call: MethodCall) -> bytes:
         if not call.access.delegated:

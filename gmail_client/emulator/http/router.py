@@ -19,7 +19,7 @@ _LIMITS = {"uint32": 2**32 - 1, "uint64": 2**64 - 1}
 
 
 class MethodRoute(NamedTuple):
-    """A method with the variables of its path; `upload` when the body is media."""
+    """A method with the variables of its path; `upload` if the body is media."""
 
     method: Method
     variables: dict[str, str]

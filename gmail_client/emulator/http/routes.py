@@ -1,4 +1,4 @@
-"""The routes beside Gmail's own: OAuth, IAM, discovery, the Directory and `/_emulator/`: `make_routes`."""
+"""The routes that are not part of the Gmail API (OAuth, IAM, discovery, Directory, `/_emulator/`): `make_routes`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["make_routes"]
 
 
 def make_routes(backend: Backend, url: str) -> list[Route]:
-    """The routes over a backend that is served at `url`."""
+    """The routes of a backend that is served at `url`."""
     consent = Consent(backend)
     document = discovery_document(url)
 
@@ -132,7 +132,7 @@ async def _form(request: Request) -> dict[str, list[str]]:
 
 
 async def _field(request: Request, name: str) -> str:
-    """A field of the query, or else of the form."""
+    """A field of the query, else of the form."""
     return request.query_params.get(name) or (await _form(request)).get(name, [""])[0]
 
 

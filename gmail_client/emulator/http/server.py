@@ -28,20 +28,20 @@ class PortTakenError(OSError):
 
 
 class _QuickUvicorn(uvicorn.Server):
-    """uvicorn that stops at once, not at its next tick: tests start and stop many servers."""
+    """uvicorn that stops at once instead of at its next tick, because tests start and stop many servers."""
 
     def end(self) -> None:
         """Stop; from any thread."""
         self.should_exit = True
         loop = self._loop
         if loop is not None:
-            with suppress(RuntimeError):  # the loop saw the flag at a tick and is closed
+            with suppress(RuntimeError):  # the loop detected the flag at a tick and is closed
                 loop.call_soon_threadsafe(self._wake.set)
 
     _loop: asyncio.AbstractEventLoop | None = None
 
     async def main_loop(self) -> None:
-        """uvicorn's ticks, ten a second, until `end`."""
+        """uvicorn's ticks, ten per second, until `end`."""
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         tick = 0
@@ -75,7 +75,7 @@ class Server:
     """uvicorn in a background thread, or in the caller's.
 
     Args:
-        backend: What is served.
+        backend: The backend to serve.
         port: 0 for any free port.
         latency: Minimum seconds of every request to the API.
 

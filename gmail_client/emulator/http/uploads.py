@@ -1,7 +1,7 @@
-"""Resumable media uploads: `Uploads` keeps the sessions from the first request to the last byte.
+"""Resumable media uploads: `Uploads` stores the sessions from the first request to the last byte.
 
-Protocol: the first request has the metadata and its response a Location; the bytes follow in one or more PUTs with
-Content-Range, all but the last answered with 308. The last one is executed as the call that the first one started.
+Protocol: the first request has the metadata, and its response has a Location. The bytes follow in one or more PUTs with
+Content-Range; each but the last gets a 308. The last one is executed as the call that the first one started.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Uploads:
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
     def step(self, request: ServerRequest) -> ServerRequest | ServerReply:
-        """The reply of the protocol, or the call to execute; any other request is returned unchanged."""
+        """The reply of the upload protocol, or the call to execute; other requests are returned unchanged."""
         if "/upload/" not in request.path[:18] or "resumable" not in request.query:
             return request
         query = dict(parse_qsl(request.query))

@@ -1,4 +1,4 @@
-"""The writing methods: `WRITES`, by name, each on top of a Python method of the mailbox."""
+"""The writing methods: `WRITES`, by name; each calls a Python method of the mailbox."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _thread_modify(call: MethodCall) -> bytes:
 
 
 def _by_id(write: str, answer: Callable[[MethodCall, str], bytes] | None, variable: str = "id") -> Handler:
-    """A handler that calls a write of the mailbox with one id and answers with the resource, or with nothing."""
+    """A handler that calls a write of the mailbox with one id and returns the resource, or nothing."""
 
     def handler(call: MethodCall) -> bytes:
         value = call.variables[variable]

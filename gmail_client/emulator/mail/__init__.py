@@ -1,1 +1,1 @@
-"""What a message says: RFC 822 bytes parsed, shown as Gmail's payload and snippet, searched; mail read from files."""
+"""The content of messages: RFC 822 bytes parsed, rendered as Gmail's payload and snippet, searched; mail from files."""

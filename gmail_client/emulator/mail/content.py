@@ -1,7 +1,7 @@
 """The immutable content of a message: the protocol `MessageContent`, and `from_raw`, which makes one from bytes.
 
-Generated mail (`generate/outline.py`) and mail in files (`mail/files.py`) are contents too, on top of
-`ParsedContent`. Labels, ids and the date of arrival are not content: they belong to the mailbox.
+Generated mail (`generate/outline.py`) and mail in files (`mail/files.py`) are subclasses of `ParsedContent`. Labels,
+ids and the date of arrival are not content: they belong to the mailbox.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class MessageContent(Protocol):
 
     @property
     def size(self) -> int:
-        """Gmail's `sizeEstimate`: the length of `raw()`, for a chat the length that its raw form would have."""
+        """Gmail's `sizeEstimate`: the length of `raw()`; for a chat, the length of the raw form it would have."""
         ...
 
     def snippet(self, style: SnippetStyle = DEFAULT_STYLE) -> str:
@@ -91,12 +91,12 @@ class MessageContent(Protocol):
         ...
 
     def search_text(self) -> SearchFields:
-        """What `q` searches."""
+        """The text that `q` searches."""
         ...
 
 
 class ParsedContent:
-    """A `MessageContent` over raw bytes that are parsed whenever they are needed; subclasses may keep the summary."""
+    """A `MessageContent` of raw bytes that are parsed on demand; subclasses can cache the summary."""
 
     __slots__ = ()
 
@@ -109,7 +109,7 @@ class ParsedContent:
         return parse(self.raw())
 
     def summary(self) -> MessageSummary:
-        """What is kept of the parsed message."""
+        """The summary of the parsed message."""
         raw = self.raw()
         return summary_of(parse(raw), len(raw))
 
@@ -167,14 +167,14 @@ class ParsedContent:
         return part.decoded()
 
     def search_text(self) -> SearchFields:
-        """What `q` searches."""
+        """The text that `q` searches."""
         node = self.node()
         headers = [{"name": name, "value": value} for name, value in node.headers]
         return SearchFields(headers, tuple(filenames(node)), lambda: visible_text(node))
 
 
 class RawContent(ParsedContent):
-    """A message kept as its raw bytes."""
+    """A message stored as its raw bytes."""
 
     __slots__ = ("_raw", "_summary")
 

@@ -1,7 +1,7 @@
 """Mail from files: the messages of an mbox file, of a Maildir, of a folder of .eml files.
 
-At first only the positions of the messages and a few of their headers are read, contents when they are needed, so
-that a mailbox of many gigabytes needs little memory. The files must not change while the emulator runs.
+At first only the positions of the messages and a few of their headers are read; contents are read on demand. So a
+mailbox of many gigabytes needs little memory. The files must not change while the emulator runs.
 
 A Google Takeout export has Gmail's thread ids and labels in two headers, X-GM-THRID and X-Gmail-Labels. They are
 removed from the messages.
@@ -62,12 +62,12 @@ _SYSTEM = {
 SYSTEM_LABEL_IDS = frozenset(_SYSTEM.values())
 """The system labels that `ImportedMessage.labels` can hold; other entries are names of user labels."""
 
-# States that an export writes as labels and for which Gmail has no label.
+# States that an export writes as labels, although Gmail has no such labels.
 _NO_LABELS = {"opened", "archived", "all mail", "muted"}
 
 
 class FileContent(ParsedContent):
-    """A message in a file, from `start` to `end`; `exported` when it can have the headers of an export."""
+    """A message in a file, from `start` to `end`; `exported` if it can have the headers of an export."""
 
     __slots__ = ("_end", "_exported", "_path", "_start")
 
@@ -240,12 +240,12 @@ def read_maildir(folder: Path) -> Iterator[ImportedMessage]:
     """The messages of a Maildir with its subfolders (`.Work.Clients` becomes the label Work/Clients).
 
     Raises:
-        ConfigurationError: There is no such folder, or it is no Maildir.
+        ConfigurationError: The folder does not exist, or it is not a Maildir.
     """
     folder = _existing(folder, "maildir", folder=True)
     if not any((folder / name).is_dir() for name in ("cur", "new")):
         raise ConfigurationError(
-            f"maildir: {folder} has neither cur nor new", fix="give the folder that holds cur and new"
+            f"maildir: {folder} has neither cur nor new", fix="give the folder that contains cur and new"
         )
     subfolders = sorted(path for path in folder.iterdir() if path.name.startswith(".") and path.is_dir())
     for place in (folder, *subfolders):

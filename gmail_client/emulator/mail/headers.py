@@ -1,8 +1,8 @@
 """Header values: unfolded, decoded (RFC 2047), with parameters (RFC 2231), dates and message ids.
 
-Nothing here raises, whatever the bytes. Seen in real answers: a line break and the white space character after
-it are one space, further white space stays; the continuations of a parameter (`filename*0=`, `filename*1=`) are
-joined. Decided here: encoded words are decoded, 8-bit bytes are read as UTF-8, or as Latin-1 when they are not.
+No function raises, for any bytes. Seen in real responses: a line break and the white space character after it are
+replaced by one space, further white space is kept; the continuations of a parameter (`filename*0=`, `filename*1=`) are
+joined. Chosen here: encoded words are decoded, 8-bit bytes are decoded as UTF-8, else as Latin-1.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _join_continuations(value: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _decode_words(value: str) -> str:
-    # A mailbox has the same names and subjects many times.
+    # The same names and subjects occur many times in a mailbox.
     return _ENCODED.sub(_decode_run, value)
 
 
@@ -152,8 +152,8 @@ def content_type(value: str, default: str = "text/plain") -> str:
 def parameters(value: str) -> dict[str, str]:
     """The parameters of a Content-Type or Content-Disposition, names lower-case, values decoded.
 
-    RFC 2231 continuations are joined and decoded. Encoded words are decoded too: mailers use them here against the
-    standard.
+    RFC 2231 continuations are joined and decoded. Encoded words are decoded too: some mailers use them here
+    against the standard.
     """
     plain: dict[str, str] = {}
     pieces: dict[str, dict[int, tuple[bool, str]]] = {}
@@ -179,7 +179,7 @@ def _join_pieces(parts: dict[int, tuple[bool, str]]) -> str:
         if extended:
             if position == 0 and text.count("'") >= 2:
                 charset, _, text = text.split("'", 2)
-            # Some mailers split an escape between two pieces: join before unquoting.
+            # Some mailers split an escape sequence between two pieces: join them before unquoting.
             escaped += text
         else:
             data += unquote_to_bytes(escaped) + text.encode("utf-8", "replace")

@@ -3,7 +3,7 @@
 The parser is lenient, by the rules of Python's `email` package: a line that is not a header ends the headers;
 the delimiters of an outer multipart take precedence over those inside; a multipart whose boundary is missing or
 never appears is a leaf. Bodies are slices of the raw bytes, so an attached message keeps its exact bytes.
-Nothing here raises.
+No function raises.
 """
 
 from __future__ import annotations

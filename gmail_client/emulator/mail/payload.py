@@ -1,6 +1,6 @@
-"""A parsed message as Gmail's payload: `payload_of` and what else is read from the tree of its parts.
+"""A parsed message as Gmail's payload: `payload_of`, and other functions on the tree of its parts.
 
-Seen in real answers: partIds are positions ("" is the root, "0.1"); every `message/*` part but `message/global`
+Seen in real responses: partIds are positions ("" is the root, "0.1"); every `message/*` part but `message/global`
 opens the message inside; a leaf with a filename, and every unnamed leaf that is not text, has an attachmentId
 and no data, and so has an opened message with a filename; an opened message without one has the body
 `{"size": 0}`; text leaves carry their data as UTF-8 in padded base64url, without a byte-order mark that `size`
@@ -32,7 +32,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class MimeNode(Protocol):
-    """A message or a part as far as Gmail's view of it goes; `mime.Entity` and `parts.Part` are some."""
+    """A message or a part, with what Gmail shows of it; implemented by `MimeEntity` and `MimePart`."""
 
     @property
     def headers(self) -> Sequence[tuple[str, str]]:
@@ -82,7 +82,7 @@ class MimeNode(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MessageSummary:
-    """What is kept of a parsed message: what listings, threading and searches ask for most."""
+    """The cached properties of a parsed message that listings, threading and searches need most."""
 
     size: int
     date_ms: int
@@ -93,7 +93,7 @@ class MessageSummary:
 
 
 def is_attachment(node: MimeNode) -> bool:
-    """Whether Gmail gives the bytes of the part by attachmentId instead of inline."""
+    """Whether Gmail returns the bytes of the part by attachmentId instead of inline."""
     if node.is_multipart:
         return False
     return bool(node.filename) or not (node.children or node.mime_type.startswith(("text/", "multipart/")))
@@ -142,7 +142,7 @@ def summary_of(node: MimeNode, size: int) -> MessageSummary:
 
 
 def visible_text(node: MimeNode) -> str:
-    """The text that a reader sees: of an alternative the first form, no attached files or messages."""
+    """The text that a reader sees: the first alternative, without attached files and messages."""
     return "\n".join(_texts(node))
 
 

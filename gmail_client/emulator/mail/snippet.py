@@ -12,7 +12,7 @@ __all__ = ["DEFAULT_STYLE", "SnippetStyle", "snippet_of"]
 
 _LENGTH = 200
 _SHORTEST_CUT = 100
-# Characters of a part's source that are looked at: a style sheet can come before the text.
+# Characters of a part's source that are read: a style sheet can precede the text.
 _SOURCE_LENGTH = 8_000
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -45,7 +45,7 @@ def _shortened(text: str, cut: str) -> str:
 
 
 def _texts(node: MimeNode, *, html_first: bool) -> Iterator[str]:
-    """The visible texts of the text parts, each from the start of its source; of an alternative the preferred one."""
+    """The visible texts of the text parts, each from the start of its source; only the preferred alternative."""
     if node.is_multipart:
         children = list(node.children)
         if html_first and node.mime_type == "multipart/alternative":

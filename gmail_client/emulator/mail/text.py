@@ -14,7 +14,7 @@ from html import unescape
 
 __all__ = ["SearchFields", "escape", "html_text", "words"]
 
-# Each alternative extends to the end of the text when it is not closed, so that no input makes it slow.
+# An unclosed alternative extends to the end of the text, so that the run time is linear for any input.
 _MARKUP = re.compile(
     r"<!--(?:[^-]|-(?!->))*(?:-->|\Z)"
     r"|<(style|script|title|head)\b(?:[^<]|<(?!/\1))*(?:</\1[^>]*(?:>|\Z)|\Z)"

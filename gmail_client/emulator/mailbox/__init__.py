@@ -1,1 +1,1 @@
-"""One mailbox: its messages, threads, labels, settings and history, the writes to it, and what is read from it."""
+"""One mailbox: its messages, threads, labels, settings and history, with reads and writes."""

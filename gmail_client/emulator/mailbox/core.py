@@ -1,8 +1,8 @@
 """The base of a mailbox: `MailboxCore` (state, ids, history, the lock), and the decorator `write`.
 
-A write runs under the mailbox's lock, at one moment of the clock, and is journaled when it succeeds. Its random
-numbers (ids, gaps) come from a state that a failed write leaves unchanged, so that a replay of the journal gives the
-same ids.
+A write runs under the mailbox's lock, at one time of the clock, and is written to the journal if it succeeds. Its
+random numbers (ids, gaps) come from a state that a failed write does not change, so that a replay of the journal gives
+the same ids.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def as_content(mail: bytes | MessageContent) -> MessageContent:
 
 
 def write(method: W) -> W:
-    """Make a method of a mailbox a write: locked, at one time, journaled, its random state restored on failure."""
+    """Make a method of a mailbox a write: locked, at one time, journaled; a failure restores the random state."""
     signature = inspect.signature(method)
 
     @functools.wraps(method)
@@ -89,10 +89,10 @@ def _unknown_id(id: str) -> ApiError:
 
 
 class MailboxCore:
-    """The state of a mailbox, and the steps that its writes consist of.
+    """The state of a mailbox, and the basic operations of its writes.
 
     Args:
-        seeded: Its first content.
+        seeded: Its initial content.
         clock: The time of its writes.
         behavior: Undocumented behavior.
         journal: Records its writes; None for none.
@@ -221,7 +221,7 @@ class MailboxCore:
     def change_labels(
         self, message: StoredMessage, add: Iterable[str], remove: Iterable[str]
     ) -> list[tuple[StoredMessage, HistoryChange]]:
-        """Change the labels of a message; returns the changes for the history, none when nothing changed."""
+        """Change the labels of a message; returns the changes for the history, empty if nothing changed."""
         present = message.label_ids
         added = tuple(label for label in dict.fromkeys(add) if label not in present)
         unwanted = frozenset(remove)

@@ -13,7 +13,7 @@ __all__ = ["labels_on_arrival", "query_of_criteria"]
 
 
 class _Arriving(NamedTuple):
-    """A message that is not in the mailbox yet, as a query needs it."""
+    """A message that is not in the mailbox yet, in the form that a query needs."""
 
     id: str
     content: MessageContent

@@ -1,7 +1,7 @@
-"""The history of one mailbox: `HistoryLog` numbers changes, keeps the records and gives pages of history.list.
+"""The history of one mailbox: `HistoryLog` numbers changes, stores the records and returns pages of history.list.
 
-Record ids rise with gaps. A record holds one or more `HistoryChange`s; each carries the labels that its message
-had after it. Records up to the floor have expired: history.list answers 404 to a start below it.
+Record ids increase with gaps. A record has one or more `HistoryChange`s; each has the labels of its message after the
+change. Records up to the floor have expired: history.list returns 404 for a start below it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RecordPage:
 
     Attributes:
         records: History resources.
-        next: Where the next page begins, as `start` and `offset` of `HistoryLog.page`; None on the last page.
+        next: Where the next page starts, as `start` and `offset` of `HistoryLog.page`; None on the last page.
     """
 
     records: list[dict[str, Any]]
@@ -61,7 +61,7 @@ class HistoryLog:
     """Ids and records of a mailbox.
 
     Args:
-        head: The mailbox's history id at the start; nothing older is kept.
+        head: The mailbox's history id at the start; there are no older records.
         behavior: The form of the records.
     """
 
@@ -118,7 +118,7 @@ class HistoryLog:
             start: A history id; records are strictly above it.
             size: Largest number of records.
             kinds: Only changes of these kinds; empty for all.
-            label_id: Only changes of messages that carry (or just lost) this label.
+            label_id: Only changes of messages that have (or just lost) this label.
             offset: Above 0, the record `start` itself continues after this many of its changes.
         """
         split = self._behavior.record_split_across_pages
@@ -146,7 +146,7 @@ class HistoryLog:
         return RecordPage(found, None)
 
     def _parts(self, start: int, offset: int) -> Iterator[tuple[HistoryRecord, int, Sequence[HistoryChange]]]:
-        """What is shown as one record: the record, where in its changes the part begins, the changes of the part."""
+        """The records as shown: for each, the record, the offset of the first shown change, and the shown changes."""
         first = bisect_right(self._ids, start)
         if offset and first and self._ids[first - 1] == start:
             first -= 1

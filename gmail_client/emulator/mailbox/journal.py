@@ -1,7 +1,7 @@
 """The writes to the mailboxes in a file, so that the mailboxes survive a restart: `Journal`.
 
-The first line names the origin that the writes build on, every other line is a write with its arguments and its time,
-as JSON. Replayed in order on the same origin they give the same mailboxes, down to every id. An incomplete last line,
+The first line has the origin that the writes apply to; each other line is a write with its arguments and its time, as
+JSON. Replayed in order on the same origin, they give the same mailboxes with the same ids. An incomplete last line,
 left by a crash, is dropped. Message bytes are base64 under the key "raw".
 """
 
@@ -55,7 +55,7 @@ class Journal:
 
     Args:
         path: The file; created when absent.
-        origin: What the writes build on (seed, mailboxes, messages ...), a JSON object.
+        origin: The initial content that the writes apply to (seed, mailboxes, messages ...), a JSON object.
 
     Raises:
         ValueError: The file has another origin, or is not a journal; the message says which.

@@ -1,7 +1,7 @@
 """Listings page by page: `ListingFilter`, `list_page`, and the opaque page tokens.
 
 A page token is a position in the order of the listing, not a stored result: the next page starts there in the mailbox
-as it is then. So a listing costs one pass over the mailbox however many pages it has, and keeps no state.
+as it is then. So a listing needs one pass over the mailbox for any number of pages, and no stored state.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class ListingFilter:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the query has read so many messages that the page should end, full or not."""
+        """Whether the query has read so many messages that the page should end, even if it is not full."""
         return self._tested >= _MOST_TESTED
 
 
@@ -107,7 +107,7 @@ def page_size(max_results: int, behavior: Behavior) -> int:
     """How many items a page has for this maxResults.
 
     Raises:
-        ApiError: 400 above 500, where `behavior` says so.
+        ApiError: 400 above 500, depending on `behavior`.
     """
     if max_results > MAX_RESULTS and behavior.max_results_above == "refuse":
         raise bad_argument(f"Invalid maxResults: {max_results}")

@@ -2,7 +2,7 @@
 
 Writes are Gmail's methods under Python names: `insert`, `import_`, `send`, `modify`, `batch_modify`, `trash`,
 `untrash`, `delete`, `batch_delete`, the variants for threads, labels, drafts, settings, filters. `receive` is mail
-that arrives by SMTP, `random_mail` returns some.
+that arrives by SMTP, and `random_mail` generates a message.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
     """One account's mail, labels, settings and history.
 
     Args:
-        seeded: Its first content.
+        seeded: Its initial content.
         clock: The time of its writes.
         behavior: Undocumented behavior.
         journal: Records its writes; None for none.
@@ -86,7 +86,7 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
         """New realistic mail to this address as RFC 822 bytes, a reply to the message with id `reply_to` if given."""
         with self.lock:
             if self._mail_rng is None:
-                # Seeded by the head, so that a restart does not bring the same mail again.
+                # Seeded with the head, so that a restart does not generate the same mail again.
                 self._mail_rng = random.Random(self._mail_seed * 1_000_003 + self.log.head)  # noqa: S311
             answered = self.message(reply_to).content if reply_to else None
             seconds = int(self.clock.time())
@@ -140,7 +140,7 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
     def listing_filter(
         self, q: str | None, label_ids: Collection[str], include_spam_trash: bool
     ) -> ListingFilter:
-        """Which messages a listing with these parameters returns now."""
+        """The filter of a listing with these parameters at the current time."""
         return ListingFilter(
             q,
             label_ids,

@@ -1,6 +1,6 @@
 """The messages and threads of one mailbox: `StoredMessage`, `StoredThread`, and `MessageStore`, which orders them.
 
-This module knows nothing of history and of what labels mean, only membership, order and counts. Each operation is cheap
+This module handles membership, order and counts, but not the history or the meaning of labels. Each operation is fast
 enough for a mailbox of half a million messages.
 """
 
@@ -119,7 +119,7 @@ class MessageStore:
         self._counts: tuple[int, dict[str, dict[str, int]]] = (-1, {})
 
     def intern(self, label_ids: tuple[str, ...]) -> tuple[str, ...]:
-        """The shared tuple for these labels: half a million messages have a few thousand different ones."""
+        """The interned tuple of these labels: half a million messages have only a few thousand different ones."""
         return self._interned.setdefault(label_ids, label_ids)
 
     def load(self, messages: Iterator[StoredMessage]) -> None:

@@ -214,7 +214,7 @@ class MessageWrites(MailboxCore):
 
     @write
     def expire_history(self, upto: str | int | None = None) -> None:
-        """Drop old history records: a startHistoryId below `upto` answers 404, by default every one up to the head.
+        """Drop old history records: a startHistoryId below `upto` gets a 404, by default every one up to the head.
 
         Raises:
             ValueError: `upto` is above the head.
@@ -242,7 +242,7 @@ class MessageWrites(MailboxCore):
         return message.id
 
     def thread_to_join(self, content: MessageContent, thread_id: str | None) -> StoredThread | None:
-        """The thread with this id, if the subject matches; without an id the one that References name.
+        """The thread with this id, if the subject matches; without an id, the thread found by References.
 
         Raises:
             ApiError: 404 when there is no such thread.

@@ -1,7 +1,7 @@
 """Messages, threads and drafts as JSON text: `Renderer`, with a bounded cache.
 
 A payload never changes, except for its attachment ids, which are new in every response. So the JSON text of a payload
-is cached without the ids, and a response consists of that text, new ids, and a few other fields.
+is cached without the ids, and a response is composed of this text, new ids and a few other fields.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def to_json(value: Any) -> bytes:
 
 
 class Renderer:
-    """Makes API resources.
+    """Renders API resources.
 
     Args:
         behavior: Undocumented behavior.
-        cache_bytes: Most bytes of cached payloads.
-        summaries: Most cached snippets and sizes.
+        cache_bytes: Maximum bytes of cached payloads.
+        summaries: Maximum number of cached snippets and sizes.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """Gmail's search language: `compile_query(q)` returns a predicate on messages.
 
 Adjacent terms mean AND; OR (or `|`) has a higher precedence; braces mean OR, parentheses group, also after an operator
-(`subject:(dinner movie)`); a minus negates the term or group after it. Words match whole words, quotes phrases. No
-query is an error: unclosed brackets are closed, an unknown operator is searched as words, an operator with an invalid
-value matches nothing, and one without a value is ignored. AROUND is not supported; `+word` is a plain word.
+(`subject:(dinner movie)`); a minus negates the term or group after it. Words match whole words, quotes match phrases.
+Every query is valid: unclosed brackets are closed, an unknown operator is searched as words, an operator with an
+invalid value matches nothing, and one without a value is ignored. AROUND is not supported; `+word` is a plain word.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Parser:
         terms: list[Predicate] = []
         while self._next < len(self._tokens):
             terms.append(self._terms("(", "", 0, negated=False))
-            # It stopped at a closing bracket without an opening one.
+            # A closing bracket without an opening one.
             self._next += 1
         return _every(terms)
 

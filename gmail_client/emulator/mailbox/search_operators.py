@@ -1,7 +1,7 @@
 """The operators of Gmail's search language, each a predicate on a message.
 
-Decided here, as it is not documented: months are 30 days and years 365; `to:` also searches Cc and Bcc, as the criteria
-of filters do; `has:attachment` means any part with a file name; `after` includes its moment and `before` does not;
+Chosen here, because it is not documented: months are 30 days and years 365; `to:` also searches Cc and Bcc, as the
+criteria of filters do; `has:attachment` means any part with a file name; `after` is inclusive and `before` exclusive;
 `larger` and `size` mean above, `smaller` below.
 """
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class Searchable(Protocol):
-    """A message in its mailbox, as `q` needs it."""
+    """A message in its mailbox, in the form that `q` needs."""
 
     @property
     def content(self) -> MessageContent:
@@ -50,7 +50,7 @@ class Searchable(Protocol):
 
 
 class MessageView:
-    """One message that is matched: its search fields are made once, when a term needs them."""
+    """A message that is matched: its search fields are computed once, on demand."""
 
     def __init__(self, message: Searchable) -> None:
         self.labels = message.label_ids
@@ -68,7 +68,7 @@ Predicate = Callable[[MessageView], bool]
 
 @dataclass(frozen=True)
 class SearchContext:
-    """What the operators of one query refer to.
+    """The context of the operators of one query.
 
     Args:
         now: The current time in epoch seconds, for `newer_than` and `older_than`.
@@ -130,7 +130,7 @@ def match_none(look: MessageView) -> bool:
 
 
 def match_all(look: MessageView) -> bool:
-    """The predicate of a term without effect: it is ignored beside other terms and after a minus."""
+    """The predicate of a term without effect: it is ignored among other terms and after a minus."""
     return True
 
 

@@ -68,7 +68,7 @@ class SettingsStore:
         """Replace one of the five parts and return it.
 
         Raises:
-            ApiError: 400 for a value that Gmail does not take.
+            ApiError: 400 for a value that Gmail does not accept.
         """
         if part == "autoForwarding" and value.get("enabled"):
             target = self.forwarding_addresses.get(value.get("emailAddress", ""))
@@ -96,7 +96,7 @@ class SettingsStore:
         """Add a filter under this id.
 
         Raises:
-            ApiError: 400 for empty criteria or actions, unknown labels or an unverified forward; 409 twice.
+            ApiError: 400 for empty criteria or actions, unknown labels or an unverified forward; 409 for a duplicate.
         """
         criteria = entry.get("criteria") or {}
         action = entry.get("action") or {}
@@ -121,7 +121,7 @@ class SettingsStore:
         del self.filters[filter_id]
 
     def create_forwarding_address(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Add a forwarding address: accepted at once in the user's domain, else pending."""
+        """Add a forwarding address: accepted immediately in the user's domain, else pending."""
         email = _email(entry.get("forwardingEmail"))
         if email in self.forwarding_addresses:
             raise conflict("Forwarding address already exists")
@@ -137,7 +137,7 @@ class SettingsStore:
             self.parts["autoForwarding"] = {"enabled": False}
 
     def create_send_as(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Add an alias: accepted at once in the user's domain, else pending."""
+        """Add an alias: accepted immediately in the user's domain, else pending."""
         email = _email(entry.get("sendAsEmail"))
         if email in self.send_as:
             raise conflict("Send-as alias already exists")
@@ -178,7 +178,7 @@ class SettingsStore:
         return changed
 
     def delete_send_as(self, email: str) -> None:
-        """Remove an alias; 404, 400 for the primary one, which becomes the default when the default is removed."""
+        """Remove an alias; 404, 400 for the primary one. If it was the default, the primary one becomes the default."""
         present = self.one(self.send_as, email)
         if present.get("isPrimary"):
             raise bad_argument("Cannot delete the primary send-as alias")
@@ -194,7 +194,7 @@ class SettingsStore:
             raise failed_precondition("Send-as alias is not pending verification")
 
     def create_delegate(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Add a delegate, accepted at once; 409 for an existing one."""
+        """Add a delegate, accepted immediately; 409 for an existing one."""
         email = _email(entry.get("delegateEmail"))
         if email in self.delegates:
             raise conflict("Delegate already exists")

@@ -1,6 +1,6 @@
 """Writes to labels and settings: `SettingsWrites`, a base of `EmulatedMailbox`.
 
-They leave no history records, but for the labelsRemoved of the messages of a deleted label.
+They add no history records, except labelsRemoved for the messages of a deleted label.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SettingsWrites(MailboxCore):
 
     @write
     def delete_first_user_label(self) -> None:
-        """Delete the first user label, once: as another client would between two reads."""
+        """Delete the first user label, once, as another client could between two reads."""
         if not self._first_label_deleted:
             self._first_label_deleted = True
             for label_id in list(self.labels.labels):

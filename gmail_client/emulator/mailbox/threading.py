@@ -1,4 +1,4 @@
-"""Which thread a new message joins: `ThreadIndex`, by References and subject."""
+"""Finds the thread that a new message joins, by References and subject: `ThreadIndex`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ThreadIndex:
         return None
 
     def subject_matches(self, thread: StoredThread, content: MessageContent) -> bool:
-        """Whether the subject is that of the thread, which Gmail requires of a threadId too."""
+        """Whether the subject equals that of the thread, which Gmail also requires for a given threadId."""
         subject = base_subject(content.subject)
         return any(base_subject(member.content.subject) == subject for member in thread.members)
 

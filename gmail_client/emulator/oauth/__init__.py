@@ -1,1 +1,1 @@
-"""Google's OAuth: clients and tokens, the token endpoint, and the consent page of a login."""
+"""Google's OAuth: clients and tokens, the token endpoint, and the consent page."""

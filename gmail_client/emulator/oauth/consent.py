@@ -1,6 +1,6 @@
 """The consent page of a login: `Consent` checks the request, shows the page and redirects the browser.
 
-GET /o/oauth2/v2/auth shows the accounts and the scopes, each with a checkbox; POST .../decision takes the choice.
+GET /o/oauth2/v2/auth shows the accounts and the scopes, each with a checkbox; POST .../decision submits the choice.
 The form has the fields `request`, `account`, `scope` (repeated) and `decision` (`approve` or `deny`).
 """
 

@@ -139,7 +139,7 @@ def _assertion(
         return oauth_error("invalid_grant", "Invalid JWT Signature.")
     if claims.get("aud") not in (f"{url}/token", *_GOOGLE_AUDIENCES):
         return oauth_error("invalid_grant", "Invalid JWT: Failed audience check.")
-    # The signer does not know of a scaled clock, so the system's time counts too.
+        # The signer uses the system's time, not a scaled clock, so that time is accepted too.
     if not any(_is_timely(claims, now) for now in (clock.time(), time.time())):
         return oauth_error(
             "invalid_grant",

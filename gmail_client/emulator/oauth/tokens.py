@@ -1,7 +1,7 @@
 """OAuth clients, refresh tokens, access tokens, authorization codes and the service account: `TokenStore`.
 
-Clients, their secrets and the first refresh tokens follow from the seed, so that they are still valid after a
-restart. They are worth nothing elsewhere.
+Clients, their secrets and the first refresh tokens are derived from the seed, so that they are still valid after a
+restart. They are not valid anywhere else.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ class TokenStore:
         return code
 
     def take_code(self, code: str) -> AuthorizationCode | None:
-        """What a code grants, once. A code that is used twice revokes the tokens that it was exchanged for."""
+        """Redeem a code once and return what it grants. A second use revokes the tokens that it was exchanged for."""
         with self._lock:
             for token in self._exchanged.get(code, ()):
                 self.revoke(token)
@@ -226,7 +226,7 @@ class TokenStore:
             return grant
 
     def remember_tokens(self, code: str, tokens: list[str]) -> None:
-        """Note the tokens that a code was exchanged for."""
+        """Record the tokens that a code was exchanged for."""
         with self._lock:
             self._exchanged[code] = tokens
 
