@@ -270,7 +270,7 @@ class MailboxOutline:
         return f"<{drawn:016x}.{number:x}.{position:x}@mail{number % 7}.example.com>"
 
     def references(self, number: int, position: int) -> tuple[str, ...]:
-        """The References of a message: earlier messages of its thread; in a long thread, the first and the last ones."""
+        """The References of a message: earlier messages of its thread; in a long thread the first and last ones."""
         if position == 0 or self._thread(number).kind in ("chat", "draft"):
             return ()
         latest = range(max(1, position - _MOST_REFERENCES), position)
