@@ -95,7 +95,7 @@ class _Window:
             self._spent.append((now, units))
         self._sum += units
 
-    def free_from(self, units: int, limit: int) -> float:
+    def available_at(self, units: int, limit: int) -> float:
         """The time from which this many units fit into the window again."""
         over = self._sum + units - limit
         for at, spent in self._spent:
@@ -164,10 +164,10 @@ class QuotaLimiter:
         now = self._clock.time()
         state = self._user(user)
         if self.quota.per_user is not None and state.minute.units(now) + units > self.quota.per_user:
-            start = state.minute.free_from(units, self.quota.per_user)
+            start = state.minute.available_at(units, self.quota.per_user)
             raise self._refusal(self.quota.per_user, "minute per user", start)
         if self.quota.per_project is not None and self._project.units(now) + units > self.quota.per_project:
-            start = self._project.free_from(units, self.quota.per_project)
+            start = self._project.available_at(units, self.quota.per_project)
             raise self._refusal(self.quota.per_project, "minute", start)
         if self.quota.burst is not None and state.burst.units(now) + units >= self.quota.burst:
             raise self._refusal(self.quota.per_user or 0, "minute per user", None)

@@ -108,7 +108,7 @@ class _Parser:
             if len(token["minus"]) % 2 == 0:
                 return self._term(operator, depth, negated=negated)
             inner = self._term(operator, depth, negated=not negated)
-            return inner if inner is match_all else lambda look: not inner(look)
+            return inner if inner is match_all else lambda view: not inner(view)
         if token["bracket"]:
             return self._group(token["bracket"], operator, depth, negated=negated)
         if token["operator"]:
@@ -141,11 +141,11 @@ def _every(tests: list[Predicate]) -> Predicate:
     counting = [test for test in tests if test is not match_all]
     if len(counting) < 2:
         return counting[0] if counting else match_all
-    return lambda look: all(test(look) for test in counting)
+    return lambda view: all(test(view) for test in counting)
 
 
 def _some(tests: list[Predicate]) -> Predicate:
     counting = [test for test in tests if test is not match_all]
     if len(counting) < 2:
         return counting[0] if counting else match_all
-    return lambda look: any(test(look) for test in counting)
+    return lambda view: any(test(view) for test in counting)

@@ -124,12 +124,12 @@ def label_key(name: str) -> str:
     return _LABEL_KEY.sub("-", name.casefold()).strip("-")
 
 
-def match_none(look: MessageView) -> bool:
+def match_none(view: MessageView) -> bool:
     """The predicate that no message matches."""
     return False
 
 
-def match_all(look: MessageView) -> bool:
+def match_all(view: MessageView) -> bool:
     """The predicate of a term without effect: it is ignored among other terms and after a minus."""
     return True
 
@@ -137,7 +137,7 @@ def match_all(look: MessageView) -> bool:
 def compile_words(text: str) -> Predicate:
     """A word or a quoted phrase, searched in the headers, the file names and the visible text."""
     wanted = words(text)
-    return match_all if not wanted.strip() else lambda look: wanted in look.fields.anywhere
+    return match_all if not wanted.strip() else lambda view: wanted in view.fields.anywhere
 
 
 def compile_operator(name: str, value: str, scope: SearchContext) -> Predicate | None:
@@ -158,7 +158,7 @@ def _phrase(pick: Callable[[SearchFields], str]) -> Callable[[str, SearchContext
             wanted = [words(address) for address in scope.me]
         if not wanted[0].strip():
             return match_none
-        return lambda look: any(phrase in pick(look.fields) for phrase in wanted)
+        return lambda view: any(phrase in pick(view.fields) for phrase in wanted)
 
     return make
 
@@ -168,7 +168,7 @@ def _recipients(fields: SearchFields) -> str:
 
 
 def _has_label(label_id: str) -> Predicate:
-    return lambda look: label_id in look.labels
+    return lambda view: label_id in view.labels
 
 
 def _label(value: str, scope: SearchContext) -> Predicate:
@@ -180,9 +180,9 @@ def _label(value: str, scope: SearchContext) -> Predicate:
 def _place(value: str, scope: SearchContext) -> Predicate:
     key = value.casefold()
     if key in ("anywhere", "all"):
-        return lambda look: True
+        return lambda view: True
     if key == "read":
-        return lambda look: "UNREAD" not in look.labels
+        return lambda view: "UNREAD" not in view.labels
     return _label(value, scope)
 
 
@@ -191,23 +191,23 @@ def _category(value: str, scope: SearchContext) -> Predicate:
     return _has_label(label_id) if label_id else match_none
 
 
-def _has_user_label(look: MessageView) -> bool:
-    return any(label_id.startswith("Label_") for label_id in look.labels)
+def _has_user_label(view: MessageView) -> bool:
+    return any(label_id.startswith("Label_") for label_id in view.labels)
 
 
 def _has(value: str, scope: SearchContext) -> Predicate:
     key = value.casefold()
     if key == "attachment":
-        return lambda look: bool(look.fields.filenames)
+        return lambda view: bool(view.fields.filenames)
     if key == "userlabels":
         return _has_user_label
     if key == "nouserlabels":
-        return lambda look: not _has_user_label(look)
+        return lambda view: not _has_user_label(view)
     if key.endswith("-star"):
         return _has_label("STARRED")
     if key in _LINKS:
         wanted = [f" {link} " for link in _LINKS[key]]
-        return lambda look: any(link in look.fields.body for link in wanted)
+        return lambda view: any(link in view.fields.body for link in wanted)
     return match_none
 
 
@@ -215,7 +215,7 @@ def _filename(value: str, scope: SearchContext) -> Predicate:
     wanted = words(value)
     if not wanted.strip():
         return match_none
-    return lambda look: any(wanted in words(name) for name in look.fields.filenames)
+    return lambda view: any(wanted in words(name) for name in view.fields.filenames)
 
 
 def _moment_ms(value: str) -> int | None:
@@ -234,12 +234,12 @@ def _moment_ms(value: str) -> int | None:
 
 def _after(value: str, scope: SearchContext) -> Predicate:
     moment = _moment_ms(value)
-    return match_none if moment is None else lambda look: look.date_ms >= moment
+    return match_none if moment is None else lambda view: view.date_ms >= moment
 
 
 def _before(value: str, scope: SearchContext) -> Predicate:
     moment = _moment_ms(value)
-    return match_none if moment is None else lambda look: look.date_ms < moment
+    return match_none if moment is None else lambda view: view.date_ms < moment
 
 
 def _age_start_ms(value: str, scope: SearchContext) -> float | None:
@@ -251,12 +251,12 @@ def _age_start_ms(value: str, scope: SearchContext) -> float | None:
 
 def _newer_than(value: str, scope: SearchContext) -> Predicate:
     start = _age_start_ms(value, scope)
-    return match_none if start is None else lambda look: look.date_ms >= start
+    return match_none if start is None else lambda view: view.date_ms >= start
 
 
 def _older_than(value: str, scope: SearchContext) -> Predicate:
     start = _age_start_ms(value, scope)
-    return match_none if start is None else lambda look: look.date_ms < start
+    return match_none if start is None else lambda view: view.date_ms < start
 
 
 def _bytes(value: str) -> int | None:
@@ -266,17 +266,17 @@ def _bytes(value: str) -> int | None:
 
 def _larger(value: str, scope: SearchContext) -> Predicate:
     limit = _bytes(value)
-    return match_none if limit is None else lambda look: look.content.size > limit
+    return match_none if limit is None else lambda view: view.content.size > limit
 
 
 def _smaller(value: str, scope: SearchContext) -> Predicate:
     limit = _bytes(value)
-    return match_none if limit is None else lambda look: look.content.size < limit
+    return match_none if limit is None else lambda view: view.content.size < limit
 
 
 def _message_id(value: str, scope: SearchContext) -> Predicate:
     wanted = value.strip("<>")
-    return lambda look: look.content.message_id.strip("<>") == wanted
+    return lambda view: view.content.message_id.strip("<>") == wanted
 
 
 _OPERATORS: dict[str, Callable[[str, SearchContext], Predicate]] = {

@@ -95,7 +95,7 @@ def _refresh(form: Mapping[str, str], client: RegisteredClient, tokens: TokenSto
 
 def _exchange(form: Mapping[str, str], client: RegisteredClient, tokens: TokenStore) -> OAuthResponse:
     code = form.get("code", "")
-    grant = tokens.take_code(code)
+    grant = tokens.redeem_code(code)
     if grant is None or grant.client_id != client.id:
         return oauth_error("invalid_grant", "Malformed auth code.")
     if grant.redirect_uri != form.get("redirect_uri", ""):
@@ -112,7 +112,7 @@ def _exchange(form: Mapping[str, str], client: RegisteredClient, tokens: TokenSt
     if grant.offline:
         body["refresh_token"] = tokens.new_refresh_token(client.id, grant.address, grant.scopes)
         issued.append(body["refresh_token"])
-    tokens.remember_tokens(code, issued)
+    tokens.record_tokens(code, issued)
     return OAuthResponse(200, body)
 
 

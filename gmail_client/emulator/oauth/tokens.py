@@ -214,7 +214,7 @@ class TokenStore:
             self._codes[code] = (grant, self._clock.time() + _CODE_SECONDS)
         return code
 
-    def take_code(self, code: str) -> AuthorizationCode | None:
+    def redeem_code(self, code: str) -> AuthorizationCode | None:
         """Redeem a code once and return what it grants. A second use revokes the tokens that it was exchanged for."""
         with self._lock:
             for token in self._exchanged.get(code, ()):
@@ -225,7 +225,7 @@ class TokenStore:
             self._exchanged[code] = []
             return grant
 
-    def remember_tokens(self, code: str, tokens: list[str]) -> None:
+    def record_tokens(self, code: str, tokens: list[str]) -> None:
         """Record the tokens that a code was exchanged for."""
         with self._lock:
             self._exchanged[code] = tokens
