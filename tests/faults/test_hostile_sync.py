@@ -1,4 +1,4 @@
-"""Any JSON in any field of any response: a sync ends in rows or in one of our errors, and an honest one repairs it."""
+"""Any JSON in any field of any response: a sync ends in rows or a `GmailError`, and the next valid sync repairs it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def honest() -> Mailbox:
 
 
 def earlier() -> Mailbox:
-    """The mailbox before the recorded history: its profile says so."""
+    """The mailbox before the recorded history, according to its profile."""
     start = min(int(record["id"]) for record in recorded()["history"]["history"]) - 1
 
     def change(path: str, document: dict[str, Any]) -> Any:
@@ -75,7 +75,7 @@ def rows(lake: Lake) -> dict[str, dict[str, Any]]:
 
 @cache
 def synced() -> tuple[Path, dict[str, dict[str, Any]]]:
-    """A lake that was synced before the recorded history, and what an honest sync makes of it."""
+    """A lake that was synced before the recorded history, and its rows after a sync without faults."""
     place = Path(_FOLDER.name)
     run(earlier(), Lake(str(place / "before")))
     shutil.copytree(place / "before", place / "after")
@@ -110,7 +110,7 @@ def survive(change: Change, mode: str) -> None:
             problem = str(error)
         assert 0 < len(problem) < 2_000
         rows(lake)
-        # One sync by an honest server is enough.
+        # One sync without faults is enough.
         run(honest(), lake, reconcile=True)
         assert rows(lake) == expected
 
@@ -119,7 +119,7 @@ def _replaced(document: Any, place: tuple[Any, ...], value: Any) -> Any:
     try:
         return replaced(document, place, value)
     except (KeyError, IndexError):
-        return document  # a record that the start leaves out
+        return document  # a record before the start
 
 
 MODES = st.sampled_from(["load", "incremental", "reconcile"])

@@ -1,4 +1,4 @@
-"""Any JSON in any field of any response ends in rows or in one of our errors, and takes no other message along."""
+"""Any JSON in any field of any response ends in rows or a `GmailError`, and does not affect other messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LISTS = ["messages", "threads", "drafts", "labels", "history"]
 
 
 def use(mailbox: Mailbox) -> None:
-    """Everything that a reader does with a mailbox; each part ends in rows or in one of our errors."""
+    """Read everything from a mailbox; each read ends in rows or a `GmailError`."""
     tables = {name: TableOptions(skip_refused=True) for name in ("messages", "threads")}
     for name in CATALOGUE:
         try:
