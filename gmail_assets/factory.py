@@ -17,6 +17,7 @@ from gmail_assets.check_steps import build_check_step
 from gmail_assets.checks import DEFAULT_MAX_LAG, MailChecks
 from gmail_assets.derived_assets import build_derived_assets
 from gmail_assets.derived_checks import DerivedChecks
+from gmail_assets.discovery import discovery_sensor
 from gmail_assets.inputs import TableInputs
 from gmail_assets.mailbox_partitions import MailboxPartitions
 from gmail_assets.mailbox_runs import MailboxRuns
@@ -62,7 +63,8 @@ def gmail_definitions(
         key_prefix: Prefix of the asset keys.
         group_name: Group of the assets, and prefix of the names of jobs, schedule, sensor and resources. Each
             account of a project needs its own group name and its own key prefix.
-        mailboxes: The partitions: addresses, or `me`. Default: GMAIL_MAILBOXES, else GMAIL_USER_ID, else `me`.
+        mailboxes: The partitions: addresses, or `me`. Default: GMAIL_MAILBOXES, else GMAIL_USER_ID, else `me`. With
+            GMAIL_DIRECTORY or GMAIL_MAILBOXES_FILE, a sensor registers the mailboxes as dynamic partitions.
         owners: Owners of the assets: email addresses, or `team:...`.
         gmail: Access to Gmail (`GmailResource(GmailAccess(...))`). Default: configured by the environment.
         lake: Location of the tables (`LakeResource(LakeLocation(...))`). Default: configured by the environment.
@@ -85,9 +87,13 @@ def gmail_definitions(
     automation = AutomationSettings()
     tables = spec if isinstance(spec, Spec) else Spec.load(spec if spec is not None else settings.spec)
     tables.require_each_once()
-    names = tuple(map(checked_mailbox_name, settings.mailbox_names if mailboxes is None else mailboxes))
     prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix)
-    partitions = MailboxPartitions.fixed(names)
+    discovers = mailboxes is None and settings.discovers
+    if discovers:
+        partitions = MailboxPartitions.registered(f"{group_name}_mailboxes")
+    else:
+        names = settings.mailbox_names if mailboxes is None else mailboxes
+        partitions = MailboxPartitions.fixed(tuple(map(checked_mailbox_name, names)))
     specs = build_asset_specs(
         tables,
         partitions.definition,
@@ -145,6 +151,12 @@ def gmail_definitions(
     backfill_policy = dg.BackfillPolicy.multi_run(run_settings.mailboxes_per_run)
     schedules = []
     sensors = []
+    if discovers:
+        sensors.append(
+            discovery_sensor(
+                f"{group_name}_discovery", partitions, running=automation.sensor, resources=resources
+            )
+        )
     checks = [
         build_check_step(
             name,

@@ -14,6 +14,7 @@ from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, Endpoints, checked_root
 from gmail_client.auth.tokens import TokenSource
 from gmail_client.changes import read_changes
+from gmail_client.directory import Directory
 from gmail_client.errors import ConfigurationError, ResponseError
 from gmail_client.http.calls import QuotaUsage
 from gmail_client.http.clock import SYSTEM_CLOCK, Clock
@@ -134,6 +135,23 @@ class GmailClient:
         if self.allowed_mailboxes:
             _ = known.address  # read once, and checked: `me` and aliases may be anybody's
         return known
+
+    def directory(self, admin: str) -> Directory:
+        """The directory of the Workspace domain.
+
+        Args:
+            admin: The administrator that the service account reads it as.
+
+        Raises:
+            ConfigurationError: The credentials are not a service account's.
+        """
+        tokens = TokenSource(
+            self.credentials.with_subject(checked_mailbox_name(admin)),
+            session=self._session,
+            oauth_root=self.oauth_root,
+            clock=self.clock,
+        )
+        return Directory(tokens, session=self._session, api_root=self.api_root, clock=self.clock)
 
     def check_allowed(self, address: str) -> None:
         """Refuse a mailbox that is not in the allow list.

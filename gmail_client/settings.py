@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import sys
 import warnings
@@ -33,6 +34,7 @@ from gmail_client.auth.layers import CLIENT, Layer, merged, owner_of_client, pla
 from gmail_client.auth.logins import tokens_in_environment
 from gmail_client.auth.oauth_client import OAuthClient
 from gmail_client.errors import ConfigurationError
+from gmail_client.printable import short_repr
 from gmail_client.private_files import refuse_planted
 from gmail_client.quota import preset
 
@@ -41,6 +43,7 @@ __all__ = ["Settings", "credentials_file", "login_target"]
 _IN_CODE = "the code"
 _ENVIRONMENT = "the environment"
 _DOTENV = ".env"
+_DIRECTORY = re.compile(r"all|domain:[^\s:@/]+|org-unit:/.*|group:[^\s:/]+@[^\s:/]+")
 
 
 class Settings(BaseSettings):
@@ -77,6 +80,15 @@ class Settings(BaseSettings):
     mailboxes: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Several mailboxes, separated by commas; by default only `user_id`."
     )
+    mailboxes_file: Path | None = Field(None, description="A file with one mailbox per line.")
+    directory: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Users of the Workspace directory: `all`, `domain:NAME`, `org-unit:/PATH` or `group:ADDRESS`, "
+        "separated by commas.",
+    )
+    directory_admin: str | None = Field(
+        None, description="The administrator that the service account reads the directory as."
+    )
     allowed_mailboxes: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Addresses, or domains such as `@example.com`: no other mailbox is read."
     )
@@ -97,7 +109,7 @@ class Settings(BaseSettings):
         if failure is not None:
             raise failure
 
-    @field_validator("mailboxes", "allowed_mailboxes", mode="before")
+    @field_validator("mailboxes", "allowed_mailboxes", "directory", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -108,6 +120,17 @@ class Settings(BaseSettings):
     @classmethod
     def _pairs(cls, value: object) -> object:
         return tuple(_tokens(value).items())
+
+    @field_validator("directory")
+    @classmethod
+    def _known_directory(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not _DIRECTORY.fullmatch(entry):
+                raise ConfigurationError(
+                    f"GMAIL_DIRECTORY contains {short_repr(entry)}.",
+                    fix="Use all, domain:example.com, org-unit:/Sales or group:team@example.com, separated by commas.",
+                )
+        return value
 
     @field_validator("quota")
     @classmethod
@@ -143,8 +166,13 @@ class Settings(BaseSettings):
         return self.lake if "://" in self.lake else str(Path(self.lake).expanduser())
 
     @property
+    def discovers(self) -> bool:
+        """Whether mailboxes come from a file or from the directory (`discovery.discover`), not from settings alone."""
+        return self.mailboxes_file is not None or bool(self.directory)
+
+    @property
     def mailbox_names(self) -> tuple[str, ...]:
-        """The mailboxes to read: `mailboxes`, else those with a login file, or `user_id` alone.
+        """The mailboxes that the settings name: `mailboxes`, else those with a login file, or `user_id` alone.
 
         Raises:
             ConfigurationError: The login files can't be read.

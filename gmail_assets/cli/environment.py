@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,16 @@ class Environment:
         spec = Spec.load(settings.spec)
         spec.require_each_once()
         return cls(settings, spec, Lake(settings.lake_uri))
+
+    def mailboxes(self, named: Sequence[str] = ()) -> tuple[str, ...]:
+        """The mailboxes of a command: those that its options name, else those of the settings, file or directory.
+
+        Raises:
+            GmailError: The directory can't be read.
+        """
+        from gmail_client.discovery import mailboxes_of
+
+        return tuple(named) or mailboxes_of(self.settings)
 
     def client(self) -> GmailClient:
         """The Gmail client with the configured credentials.

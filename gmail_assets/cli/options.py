@@ -35,7 +35,7 @@ mailbox_option = click.option(
     "mailboxes",
     multiple=True,
     metavar="ADDRESS",
-    help="Mailbox: an address or `me`; repeatable. Default: GMAIL_MAILBOXES, else GMAIL_USER_ID.",
+    help="Mailbox: an address or `me`; repeatable. Default: those that `gmail-assets mailboxes` lists.",
 )
 
 

@@ -24,6 +24,7 @@ from gmail_assets.operations.interrupts import watching_for_interrupts
 from gmail_assets.run_settings import RunSettings
 from gmail_assets.syncing.progress import Reporter, current_reporter, reporting
 from gmail_assets.syncing.results import Progress, SyncResult
+from gmail_client.discovery import mailboxes_of
 from gmail_client.options import TableOptions
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec, SpecTable
@@ -105,9 +106,18 @@ class Runner:
         settings = Settings()
         self.spec = spec if spec is not None else Spec.load(settings.spec)
         self.spec.require_each_once()
-        self.mailboxes = settings.mailbox_names
+        self._settings = settings
         self._filters = dict(filters or {})
         self._run_settings = run_settings
+
+    @property
+    def mailboxes(self) -> tuple[str, ...]:
+        """The mailboxes of the settings, their file or their directory.
+
+        Raises:
+            GmailError: The directory can't be read.
+        """
+        return mailboxes_of(self._settings)
 
     def tables(self, names: Sequence[str]) -> list[str]:
         """The named tables, or all of the spec, in catalogue order, derived tables last.

@@ -18,6 +18,7 @@ __all__ = [
     "BATCH_PATH",
     "DIRECTORY_SCOPE",
     "GOOGLE",
+    "GROUP_SCOPE",
     "OAUTH_ROOT",
     "READONLY_SCOPE",
     "TOKEN_PATH",
@@ -33,6 +34,7 @@ BATCH_PATH = "/batch/gmail/v1"
 TOKEN_PATH = "/token"  # noqa: S105 - a path
 READONLY_SCOPE = "https://www.googleapis.com/auth/gmail.readonly"
 DIRECTORY_SCOPE = "https://www.googleapis.com/auth/admin.directory.user.readonly"
+GROUP_SCOPE = "https://www.googleapis.com/auth/admin.directory.group.member.readonly"
 
 _GOOGLE_TOKEN_URIS = (
     "https://oauth2.googleapis.com/token",

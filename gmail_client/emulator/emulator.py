@@ -249,7 +249,7 @@ class Emulator:
         del self._backend.users[address]
 
     def set_group(self, address: str, members: Sequence[str]) -> None:
-        """Create or change a group; its members are users, other groups, or addresses from outside."""
+        """Create or change a group; members are users, other groups, addresses from outside, or `*` (everybody)."""
         self._backend.groups[address] = tuple(members)
 
     def add_client(

@@ -29,12 +29,13 @@ from gmail_client.auth import keyless
 from gmail_client.auth.endpoints import Endpoints
 from gmail_client.auth.login import Login
 from gmail_client.auth.oauth_client import OAuthClient
+from gmail_client.discovery import discover
 from gmail_client.errors import GmailError
 from gmail_client.settings import login_target
 from lakeflow_entry.connection import Connection
 
 API, OAUTH = "https://gmail.googleapis.com", "https://oauth2.googleapis.com"
-IAM = "https://iamcredentials.googleapis.com"
+IAM, ADMIN = "https://iamcredentials.googleapis.com", "https://admin.googleapis.com"
 CREDENTIALS = ("nothing", "refresh", "access", "key", "google key", "client", "token alone")
 ELSEWHERE = ("keyless", "tokens", "logins", "own logins")
 """Ways whose secrets are in a file, in the machine's identity, or one for each mailbox."""
@@ -131,7 +132,8 @@ def check(sent: list[Sent], named: Mapping[str, Mapping[str, str]]) -> None:
             signed = request.path.endswith(":signJwt")
             root = "oauth_root" if signed or request.path in ("/token", "/revoke") else "api_root"
             source = _login_of(values) if f"hush-{layer}-login" in request.text else values
-            own = source.get(root, IAM if signed else OAUTH if root == "oauth_root" else API)
+            google = IAM if signed else OAUTH if root == "oauth_root" else API
+            own = source.get(root, ADMIN if request.path.startswith("/admin/directory/") else google)
             if request.path == "/token" and f"hush-{layer}-key" in request.text:
                 key = json.loads(Path(values["service_account_file"]).read_text())
                 own = key["token_uri"].removesuffix("/token")
@@ -247,6 +249,22 @@ def test_secrets_in_a_file_or_of_the_machine_and_an_endpoint_of_another_layer(
         made += read_with_settings(chosen)
     # GmailAccess takes no tokens of single mailboxes.
     assert (made > 0) is not ((owner, credentials) in [("code", "tokens"), ("dotenv", "own logins")])
+
+
+@pytest.mark.parametrize("owner", SETTINGS_LAYERS)
+def test_the_directory(owner: str) -> None:
+    made = 0
+    for credentials, endpoints, other in product(
+        ("key", "google key", "keyless"), ENDPOINTS, SETTINGS_LAYERS
+    ):
+        chosen = {other: ("nothing", "both"), owner: (credentials, endpoints)}
+        with layers(chosen) as named, egress() as sent:
+            with silent_errors(), patch.dict(os.environ, {"GMAIL_DIRECTORY": "all,group:a@b.test"}):
+                settings = GmailAccess(**named.get("code", {})).settings()  # type: ignore[arg-type]
+                discover(settings.model_copy(update={"directory_admin": "ada@gmail.test"}))
+            check(sent, named)
+        made += len([request for request in sent if request.path.startswith("/admin/directory/")])
+    assert made > 0
 
 
 @pytest.mark.parametrize("layer", SETTINGS_LAYERS)

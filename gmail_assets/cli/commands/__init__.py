@@ -15,6 +15,7 @@ from gmail_assets.cli.commands.emulator import emulator
 from gmail_assets.cli.commands.forget import forget
 from gmail_assets.cli.commands.login import login
 from gmail_assets.cli.commands.logout import logout
+from gmail_assets.cli.commands.mailboxes import mailboxes
 from gmail_assets.cli.commands.plan import plan
 from gmail_assets.cli.commands.status import status
 from gmail_assets.cli.commands.sync import sync
@@ -26,6 +27,7 @@ __all__ = ["COMMANDS"]
 COMMANDS: tuple[click.Command, ...] = (
     login,
     check,
+    mailboxes,
     plan,
     sync,
     status,

@@ -40,7 +40,7 @@ def check(mailboxes: tuple[str, ...], out: Output) -> int:
     problem: GmailError | None = None
     try:
         client = environment.client()
-        names = mailboxes or environment.settings.mailbox_names
+        names = environment.mailboxes(mailboxes)
         for name in names:
             with out.status(f"{name}: reading the ten tables"):
                 checked.append(check_mailbox(client, name, environment.spec, environment.lake))

@@ -54,7 +54,7 @@ def doctor(mailboxes: tuple[str, ...], record_file: str | None, yes: bool, expir
 
     environment = Environment.load()
     client = environment.client()
-    names = mailboxes or environment.settings.mailbox_names
+    names = environment.mailboxes(mailboxes)
     target = _target(record_file, names)
     codes: list[ExitCode] = []
     documents: list[dict[str, Any]] = []

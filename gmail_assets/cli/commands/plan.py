@@ -40,7 +40,7 @@ def plan(mailboxes: tuple[str, ...], out: Output) -> int:
     environment = Environment.load()
     client = environment.client()
     plans: list[MailboxPlan] = []
-    for name in mailboxes or environment.settings.mailbox_names:
+    for name in environment.mailboxes(mailboxes):
         try:
             with out.status(f"{name}: listing the mailbox") as progress:
                 mailbox = client.mailbox(name)

@@ -40,7 +40,9 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
         except GmailError as error:
             problem = error
             out.note(str(error))
-    names = mailboxes or environment.settings.mailbox_names
+    if offline and environment.settings.directory and not mailboxes:
+        raise click.UsageError("--offline can't read the directory (GMAIL_DIRECTORY): add --mailbox.")
+    names = environment.mailboxes(mailboxes)
     found = []
     for name in names:
         status = mailbox_status(name, environment.lake, environment.spec, client)

@@ -68,7 +68,7 @@ def verify(mailboxes: tuple[str, ...], sample: int, thorough: bool, seed: int | 
     client = environment.client()
     chance = random.Random(seed)  # noqa: S311 - not a secret
     verdicts: list[MailboxVerdict] = []
-    for name in mailboxes or environment.settings.mailbox_names:
+    for name in environment.mailboxes(mailboxes):
         try:
             with out.status(f"{name}: comparing with the mailbox") as progress:
                 verdict = verify_mailbox(

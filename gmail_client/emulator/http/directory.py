@@ -21,9 +21,12 @@ from gmail_client.emulator.http.gateway import error_reply
 from gmail_client.emulator.mailbox.listing import read_token, write_token
 from gmail_client.emulator.mailbox.render import to_json
 
-__all__ = ["members_reply", "users_reply"]
+__all__ = ["EVERYBODY", "members_reply", "users_reply"]
 
 Query = dict[str, str]
+
+EVERYBODY = "*"
+"""In a group of the emulator: all users of the domain, a member of the type CUSTOMER."""
 
 _USERS = "directory.users.list"
 _MEMBERS = "directory.members.list"
@@ -145,6 +148,8 @@ def _members(backend: Backend, group: str, derived: bool, seen: set[str]) -> Ite
 
 
 def _member(backend: Backend, address: str) -> dict[str, Any]:
+    if address == EVERYBODY:
+        return {"kind": "admin#directory#member", "id": "C0emulator", "role": "MEMBER", "type": "CUSTOMER"}
     user = backend.users.get(address)
     status = {} if user is None else {"status": "SUSPENDED" if user.suspended else "ACTIVE"}
     return {

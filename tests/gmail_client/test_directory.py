@@ -1,0 +1,73 @@
+"""The Directory API's client against responses that a server should not give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from support.wire import API, Asked, ManualClock, Said, Wire
+
+from gmail_client.auth.credentials import Credentials
+from gmail_client.auth.tokens import TokenSource
+from gmail_client.directory import Directory
+from gmail_client.errors import GmailError, ResponseError, UnavailableError
+
+ADA = {"primaryEmail": "ada@b.test"}
+
+
+def directory(answer: Callable[[Asked], Said | Exception]) -> Directory:
+    wire, clock = Wire(answer), ManualClock()  # type: ignore[arg-type]
+    session = wire.session()
+    tokens = TokenSource(Credentials.from_access_token("ya29.hush"), session=lambda: session, clock=clock)
+    return Directory(tokens, session=lambda: session, api_root=API, clock=clock)
+
+
+def pages(*documents: Any) -> Callable[[Asked], Said]:
+    """The documents, one after the other; the last again and again."""
+    rest = list(documents)
+    return lambda _: Said(json=rest.pop(0) if len(rest) > 1 else rest[0])
+
+
+def test_empty_pages_and_missing_fields_are_fine() -> None:
+    found = directory(pages({"nextPageToken": "x"}, {"users": [ADA], "nextPageToken": ""})).users()
+    (user,) = found
+    assert (user.address, user.suspended, user.archived, user.has_mailbox) == (
+        "ada@b.test",
+        False,
+        False,
+        True,
+    )
+    assert directory(pages({})).members("all@b.test").addresses == []
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        ({"users": [ADA], "nextPageToken": "x"}, {"users": [ADA], "nextPageToken": "x"}),
+        ({"users": [ADA], "nextPageToken": 5},),
+        ({"users": {"ada": ADA}},),
+        ({"users": ["ada@b.test"]},),
+        ({"users": [{}]},),
+        ({"users": [{"primaryEmail": ["ada@b.test"]}]},),
+        ([ADA],),
+        ({"users": [ADA], "nextPageToken": "x"}, None),
+    ],
+)
+def test_a_malformed_page_is_an_error(documents: tuple[Any, ...]) -> None:
+    with pytest.raises(GmailError) as caught:
+        directory(pages(*documents)).users()
+    assert isinstance(caught.value, ResponseError | UnavailableError)
+    assert caught.value.fix
+
+
+def test_a_connection_that_breaks_names_no_token() -> None:
+    def answer(_: Asked) -> Said:
+        raise requests.ConnectionError("Bearer ya29.hush")
+
+    with pytest.raises(UnavailableError) as caught:
+        directory(answer).users()
+    assert "hush" not in str(caught.value)
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
