@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from support.wire import API, Asked, ManualClock, Said, Wire
+from support.fake_gmail import API, FakeGmail, FakeRequest, FakeResponse, ManualClock
 
 from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.tokens import TokenSource
@@ -17,17 +17,17 @@ from gmail_client.errors import GmailError, ResponseError, UnavailableError
 ADA = {"primaryEmail": "ada@b.test"}
 
 
-def directory(answer: Callable[[Asked], Said | Exception]) -> Directory:
-    wire, clock = Wire(answer), ManualClock()  # type: ignore[arg-type]
-    session = wire.session()
+def directory(answer: Callable[[FakeRequest], FakeResponse | Exception]) -> Directory:
+    gmail, clock = FakeGmail(answer), ManualClock()  # type: ignore[arg-type]
+    session = gmail.session()
     tokens = TokenSource(Credentials.from_access_token("ya29.hush"), session=lambda: session, clock=clock)
     return Directory(tokens, session=lambda: session, api_root=API, clock=clock)
 
 
-def pages(*documents: Any) -> Callable[[Asked], Said]:
+def pages(*documents: Any) -> Callable[[FakeRequest], FakeResponse]:
     """The documents, one after the other; the last again and again."""
     rest = list(documents)
-    return lambda _: Said(json=rest.pop(0) if len(rest) > 1 else rest[0])
+    return lambda _: FakeResponse(json=rest.pop(0) if len(rest) > 1 else rest[0])
 
 
 def test_empty_pages_and_missing_fields_are_fine() -> None:
@@ -63,7 +63,7 @@ def test_a_malformed_page_is_an_error(documents: tuple[Any, ...]) -> None:
 
 
 def test_a_connection_that_breaks_names_no_token() -> None:
-    def answer(_: Asked) -> Said:
+    def answer(_: FakeRequest) -> FakeResponse:
         raise requests.ConnectionError("Bearer ya29.hush")
 
     with pytest.raises(UnavailableError) as caught:
