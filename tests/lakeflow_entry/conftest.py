@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+@pytest.hookimpl(tryfirst=True)  # before the tests are selected by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip Spark tests without Java; in CI, fail them instead."""
+    """Tests with a Spark session are slow, except for smoke tests. Without Java they are skipped, in CI they fail."""
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("smoke"):
+            item.add_marker(pytest.mark.slow)
     if shutil.which("java") or os.environ.get("JAVA_HOME") or os.environ.get("CI"):
         return
     for item in items:

@@ -34,7 +34,10 @@ def batch(spark: SparkSession, table: str, **options: str) -> DataFrame:
     return spark.read.format("lakeflow_connect").options(tableName=table, **options).load()
 
 
-@pytest.mark.parametrize("table", CATALOGUE)
+@pytest.mark.parametrize(
+    "table",
+    [pytest.param(name, marks=pytest.mark.smoke) if name == "messages" else name for name in CATALOGUE],
+)
 def test_a_batch_read_equals_the_mailbox(
     spark: SparkSession, gmail: Emulator, connect: Connect, table: str
 ) -> None:

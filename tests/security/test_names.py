@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 import pytest
 from support.egress import egress
+from support.matrix import slow_except
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep, keep_up
@@ -166,7 +167,7 @@ OPERATIONS: tuple[Callable[[Lake, str], None], ...] = (
 )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_except(NAMES, ("' OR '1'='1", "a/**/b", "%00", "a\\")))
 def test_a_hostile_mailbox_stays_in_its_own_rows_and_in_the_lake(tmp_path: Path, name: str) -> None:
     for number, operation in enumerate(OPERATIONS):
         lake = Lake(str(tmp_path / f"home-{number}" / "lake"))

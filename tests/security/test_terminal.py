@@ -91,7 +91,7 @@ def assert_safe(text: str) -> None:
 
 @pytest.fixture
 def gmail(bare: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """A mailbox with hostile labels and mail, loaded once without faults."""
+    """A mailbox with hostile labels and mail."""
     with Emulator(messages=12, seed=5, mean_json_kb=2.0) as emulator:
         mailbox = emulator.mailbox()
         for number, text in enumerate(HOSTILE):
@@ -104,8 +104,14 @@ def gmail(bare: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         monkeypatch.setenv("DAGSTER_HOME", str(bare / "home"))
         monkeypatch.setenv("GMAIL_CREDENTIALS_FILE", str(bare / "login.json"))
         (bare / "home").mkdir()
-        assert main(["sync", "--quiet"]) == 0
         yield emulator
+
+
+@pytest.fixture
+def loaded(gmail: Emulator) -> Emulator:
+    """The mailbox, loaded once without faults."""
+    assert main(["sync", "--quiet"]) == 0
+    return gmail
 
 
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +130,7 @@ def test_the_matrix_has_every_command() -> None:
     [name if name == SMOKE else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS],
 )
 def test_every_command_is_safe(
-    gmail: Emulator,
+    loaded: Emulator,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     scenario: str,
@@ -132,11 +138,11 @@ def test_every_command_is_safe(
     patient(monkeypatch)
     every_flag = FLAGS[:2] if scenario == SMOKE else FLAGS
     for fault in SCENARIOS[scenario]:
-        gmail.faults.add(fault)
+        loaded.faults.add(fault)
     said = 0
     for words in MATRIX:
         for flags in every_flag if words[0] not in NO_FLAGS else [[]]:
-            gmail.mailbox().insert(b"Subject: more\n\nx", ["INBOX"])
+            loaded.mailbox().insert(b"Subject: more\n\nx", ["INBOX"])
             capfd.readouterr()
             main([*words, *flags])
             out, err = capfd.readouterr()
@@ -209,10 +215,11 @@ def test_an_unexpected_exception_is_shown_escaped(
     assert not _UNSAFE.search(err)
 
 
-def test_a_terminal_gets_no_sequence_but_rich_s_own(gmail: Emulator) -> None:
+@pytest.mark.slow
+def test_a_terminal_gets_no_sequence_but_rich_s_own(loaded: Emulator) -> None:
     pty = pytest.importorskip("pty", reason="POSIX terminals")
     for fault in SCENARIOS["odd answers"]:
-        gmail.faults.add(fault)
+        loaded.faults.add(fault)
     terminal, inner = pty.openpty()
     command = [sys.executable, "-m", "gmail_assets.cli", "verify", "--thorough", "--mailbox", "me"]
     with subprocess.Popen(

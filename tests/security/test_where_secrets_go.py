@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.egress import Sent, egress
+from support.matrix import slow_except
 
 from gmail_assets import GmailAccess
 from gmail_assets.cli import main
@@ -41,6 +42,7 @@ ELSEWHERE = ("keyless", "tokens", "logins", "own logins")
 """Ways whose secrets are in a file, in the machine's identity, or one for each mailbox."""
 ENDPOINTS = ("google", "both", "api", "oauth")
 SETTINGS_LAYERS = ("code", "environment", "dotenv", "login")
+PAIRS = [(owner, other) for owner in SETTINGS_LAYERS for other in SETTINGS_LAYERS]
 
 
 MACHINE = {
@@ -224,8 +226,9 @@ def test_any_four_layers(chosen: dict[str, tuple[str, str]]) -> None:
     read_with_settings(chosen)
 
 
-@pytest.mark.parametrize("owner", SETTINGS_LAYERS)
-@pytest.mark.parametrize("other", SETTINGS_LAYERS)
+@pytest.mark.parametrize(
+    ("owner", "other"), slow_except(PAIRS, [("environment", "dotenv"), ("login", "code")])
+)
 def test_credentials_of_one_layer_and_an_endpoint_of_another(owner: str, other: str) -> None:
     made = 0
     for credentials, endpoints, beside in product(CREDENTIALS, ENDPOINTS, ENDPOINTS):

@@ -72,7 +72,7 @@ def run(gmail: Emulator, lake: Lake, specs: dict[str, SpecTable], **options: Any
     return sync(client_of(gmail).mailbox(), lake, list(specs.values()), allow_mass_delete=True, **options)
 
 
-@examples(25)
+@examples(20)
 @given(seed=st.integers(0, 2**16), before=steps(), last=asked(), messages=st.integers(0, 40))
 def test_a_sync_costs_what_its_plan_says(
     seed: int, before: list[tuple[str, Any]], last: dict[str, SpecTable], messages: int

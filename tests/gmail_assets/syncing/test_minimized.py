@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support.chaos import client_of
 from support.lake import assert_lake_is_true, stored_rows
+from support.matrix import slow_except
 from support.traces import files_naming
 
 from gmail_assets.delta.lake import Lake
@@ -25,6 +26,15 @@ MAIL = (
     b"From: Mallory <mallory@shady.example>\r\nTo: ada.ashdown@gmail.test\r\nSubject: hello\r\n"
     b"Message-ID: <%d@shady.example>\r\n\r\nUNIQUE-BODY-%d"
 )
+
+CONFIGURATIONS: list[dict[str, Any]] = [
+    {"excludeColumns": "snippet, payload.body"},
+    {"excludeColumns": "payload"},
+    {"excludeFrom": SENDER},
+    {"excludeFrom": "@shady.example", "hash": "addresses"},
+    {"excludeLabels": "UNREAD, STARRED"},
+    {"excludeLabels": "UNREAD", "labelIds": "INBOX", "excludeColumns": "snippet"},
+]
 
 
 def specs(**configuration: Any) -> list[SpecTable]:
@@ -56,15 +66,7 @@ def assert_verified(gmail: Emulator, lake: Lake, tables: list[SpecTable]) -> Non
 
 
 @pytest.mark.parametrize(
-    "configuration",
-    [
-        {"excludeColumns": "snippet, payload.body"},
-        {"excludeColumns": "payload"},
-        {"excludeFrom": SENDER},
-        {"excludeFrom": "@shady.example", "hash": "addresses"},
-        {"excludeLabels": "UNREAD, STARRED"},
-        {"excludeLabels": "UNREAD", "labelIds": "INBOX", "excludeColumns": "snippet"},
-    ],
+    "configuration", slow_except(CONFIGURATIONS, CONFIGURATIONS[:1] + CONFIGURATIONS[3:4])
 )
 def test_a_load_and_its_changes(gmail: Emulator, lake: Lake, configuration: dict[str, Any]) -> None:
     tables = specs(**configuration)

@@ -10,10 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
+from support.matrix import slow_except
 from support.memory_gmail import MemoryGmail
 from support.streams import FILTERS, FLOWS, READERS, Streams
 
 EXPIRIES = ("nothing", "everything", "start of the last batch", "start of the one before", "half")
+
+MATRIX = [(table, reader) for table in ("messages", "threads") for reader in READERS]
+DURABLE = [(table, reader) for table, reader in MATRIX if reader != "simple reader"]
 
 pytestmark = pytest.mark.usefixtures("gmail_in_memory")
 
@@ -81,8 +85,9 @@ LIVES = st.lists(
 )
 
 
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("table", ["messages", "threads"])
+@pytest.mark.parametrize(
+    ("table", "reader"), slow_except(MATRIX, [("messages", "simple reader"), ("threads", "stream reader")])
+)
 @examples(60)
 @given(filters=st.sampled_from(sorted(FILTERS)), several=LIVES)
 def test_the_target_equals_the_mailbox_after_random_kills(
@@ -101,8 +106,9 @@ def test_the_target_equals_the_mailbox_after_random_kills(
     streams.assert_equal()
 
 
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("table", ["messages", "threads"])
+@pytest.mark.parametrize(
+    ("table", "reader"), slow_except(MATRIX, [("messages", "framework"), ("threads", "stream reader")])
+)
 def test_the_target_equals_the_mailbox_after_a_kill_at_every_step_of_a_load(table: str, reader: str) -> None:
     for limit, arrivals, reloads in itertools.product((5, 1_000), (0, 6), (False, True)):
         for step in range(100):
@@ -127,8 +133,9 @@ def test_the_target_equals_the_mailbox_after_a_kill_at_every_step_of_a_load(tabl
             raise AssertionError("the load has more steps than were tried")
 
 
-@pytest.mark.parametrize("reader", ["stream reader", "framework"])
-@pytest.mark.parametrize("table", ["messages", "threads"])
+@pytest.mark.parametrize(
+    ("table", "reader"), slow_except(DURABLE, [("messages", "framework"), ("threads", "stream reader")])
+)
 @pytest.mark.parametrize("flow", FLOWS)
 def test_the_target_equals_the_mailbox_after_a_kill_at_every_step_of_a_run(
     table: str, reader: str, flow: str
