@@ -190,11 +190,14 @@ class _Preview(SyncPlanner):
         self.cleared: set[str] = set()
         self._through: dict[str, int] = {}
         self._brought: dict[str, set[tuple[str, str, ContentPolicy | None]]] = {}
+        self._deleted: dict[str, set[str]] = {}
 
     def note_applied(self, plan: SyncPlan, through: int) -> None:
-        """Count a step as applied: the next step finds its messages in the lake."""
+        """Count a step as applied: the next step finds its messages in the lake, and not those that it deletes."""
         for table, share in plan.tables.items():
             self._through[table.name] = through
+            gone = share.obsolete | share.unlisted | table.would_delete(plan.changes)
+            self._deleted.setdefault(table.name, set()).update(gone)
             for message_id in share.requested:
                 brought = (table.name, table.options.format, table.options.policy)
                 self._brought.setdefault(message_id, set()).add(brought)
@@ -213,11 +216,19 @@ class _Preview(SyncPlanner):
     ) -> tuple[MessageIds, int | None]:
         """See `SyncPlanner.holding`."""
         found, since = super().holding(table, missing, after=after)
+        found = self._left(table, found)
         for thread_id, ids in missing.items():
             brought = {message_id for message_id in ids if self._brings(message_id, table)}
             if brought:
                 found.setdefault(thread_id, set()).update(brought)
         return found, since
+
+    def _left(self, table: TableSync, found: MessageIds) -> MessageIds:
+        """The messages whose rows earlier steps do not delete."""
+        deleted = self._deleted.get("threads" if table.name == "messages" else "messages", set())
+        if table.name == "messages":
+            return {thread_id: ids for thread_id, ids in found.items() if thread_id not in deleted}
+        return {thread_id: left for thread_id, ids in found.items() if (left := ids - deleted)}
 
     def _brings(self, message_id: str, table: TableSync) -> bool:
         return any(
