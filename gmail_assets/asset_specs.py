@@ -1,4 +1,4 @@
-"""What Dagster shows of each table before any run: `AssetSpecs`, one `dagster.AssetSpec` per table and the account.
+"""The metadata that Dagster shows before any run: `AssetSpecs`, one `dagster.AssetSpec` per table and the account.
 
 A translation can change each of them (key, group, owners, tags ...); the keys of jobs, checks and dependencies follow.
 """
@@ -19,7 +19,7 @@ from gmail_client.views import VIEWS
 __all__ = ["DEFAULT_MAX_AGE", "AssetSpecs", "Translation", "asset_keys", "build_asset_specs"]
 
 Translation = Callable[[dg.AssetSpec, str], dg.AssetSpec]
-"""Takes the spec of an asset and the name of its table (`account` for the Gmail account), returns the spec to use."""
+"""Changes the spec of an asset; its second argument is the name of the table, or `account` for the Gmail account."""
 
 DEFAULT_MAX_AGE = timedelta(hours=26)
 """Age of a snapshot at which it is out of date: a day, and some time for a late run."""

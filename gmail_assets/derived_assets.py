@@ -1,6 +1,6 @@
 """The derived assets, `emails`, `message_labels` and `attachments`: one step, downstream of messages and labels.
 
-They are computed in the lake and use nothing of Gmail's, neither credentials nor quota.
+They are computed in the lake and need neither Gmail credentials nor quota.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.

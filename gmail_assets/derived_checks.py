@@ -1,4 +1,4 @@
-"""Asset checks of the derived tables: unique keys, and as many rows as messages give. They read the lake alone."""
+"""Asset checks of the derived tables: unique keys, and the expected number of rows. They only read the lake."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def primary_key_unique(counts: ViewCounts) -> Outcome:
 
 
 def rows_match_messages(counts: ViewCounts) -> Outcome:
-    """As many rows as the present rows of messages give."""
+    """The number of rows equals the number that the current rows of messages give."""
     numbers = {"rows": counts.rows, "expected": counts.expected}
     message = f"{counts.rows:,} rows where messages give {counts.expected:,}"
     return Outcome(counts.rows == counts.expected, message, numbers)

@@ -1,7 +1,7 @@
 """Changes of a mailbox, from the history or from a listing.
 
 `read_changes` reads Gmail's history into one `MessageChange` per message: the net effect of all records, as labels to
-add or remove, an arrival, or a deletion. `list_message_ids` and `list_thread_heads` list the present mailbox, for a
+add or remove, an arrival, or a deletion. `list_message_ids` and `list_thread_heads` list the current mailbox, for a
 full load or a reconciliation. The results are plain values; the caller stores them.
 """
 
@@ -37,11 +37,11 @@ class MessageChange:
         thread_id: Its thread.
         history_id: The last record that names it.
         arrived: A record says that it was added.
-        deleted: It was permanently deleted, by the last record that says either.
+        deleted: It was permanently deleted, according to the last record that adds or deletes it.
         labels: Its resulting labels if a record states the whole set; else None.
         added: Labels added since `labels` was known.
         removed: Labels removed since `labels` was known.
-        unclear: A record names it without saying what happened; its labels were read.
+        unclear: A record contains it without an event, so its labels were fetched.
         moved: Labels that any of the records added or removed.
     """
 
@@ -149,10 +149,10 @@ def read_changes(api: GmailApi, start: int, *, limit: int | None = None, head: i
 
 
 def _read_unclear(api: GmailApi, changes: Changes) -> None:
-    """Read messages of which the records don't name the thread, or don't say what happened.
+    """Fetch messages whose records have no thread id, or no event.
 
     Raises:
-        HistoryExpiredError: A message is gone whose thread no record names: only a listing shows what it left.
+        HistoryExpiredError: No record has the thread id of a deleted message, so only a listing can show its thread.
     """
     unclear = [
         message_id
@@ -194,7 +194,7 @@ def _touched(record: dict[str, Any]) -> set[str]:
 def _apply(
     messages: dict[str, MessageChange], record: dict[str, Any], record_id: int, shared: dict[Hashable, Any]
 ) -> None:
-    """Apply one record; `shared` holds each distinct label set once, because a mailbox has few of them."""
+    """Apply one record; `shared` interns label sets, because a mailbox has few different ones."""
     named = {message["id"]: message for message in record.get("messages", ())}
     threads = {message_id: message.get("threadId", "") for message_id, message in named.items()}
     for kind in _EVENTS:
@@ -218,7 +218,7 @@ def _apply(
             elif kind == "labelsRemoved":
                 change._take_off(event.get("labelIds", ()))
     for message_id in named:
-        # Named in no event: something happened to it, and the record does not say what.
+        # It is in no event: it changed, but the record does not contain the change.
         change = _change_of(messages, message_id, threads[message_id], record_id)
         change.unclear, change.deleted, change.labels = True, False, None
 
@@ -290,7 +290,7 @@ def list_message_ids(
 
 
 def _excluded(api: GmailApi, options: TableOptions) -> Iterator[str]:
-    """Messages that `excludeLabels` and `excludeFrom` leave out, as far as a listing says."""
+    """Messages that `excludeLabels` and `excludeFrom` exclude, as far as a listing shows."""
     ways: list[dict[str, Any]] = [{"label_ids": (label_id,)} for label_id in options.exclude_labels]
     ways += [{"q": f"from:{sender.removeprefix('@')}"} for sender in options.exclude_from]
     for way in ways:

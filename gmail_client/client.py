@@ -133,7 +133,7 @@ class GmailClient:
             if known is None:
                 known = self._mailboxes[user_id] = Mailbox(self, user_id, self._api(user_id))
         if self.allowed_mailboxes:
-            _ = known.address  # read once, and checked: `me` and aliases may be anybody's
+            _ = known.address  # read once and checked, because `me` and aliases can be any address
         return known
 
     def directory(self, admin: str) -> Directory:
@@ -185,7 +185,7 @@ class GmailClient:
         return GmailApi(transport, user_id, workers=self.workers)
 
     def _user(self, user_id: str) -> tuple[TokenSource, RateLimiter, ConcurrencyLimiter]:
-        """Tokens and limiters belong to the user behind the token, whatever the mailbox is called."""
+        """Tokens and limiters belong to the user of the token, under any name of the mailbox."""
         credentials = self.credentials.for_mailbox(user_id)
         user = credentials.subject or (user_id.lower() if self.credentials.kind == "logins" else "me")
         if user not in self._users:
@@ -335,7 +335,7 @@ def checked_mailbox_name(name: str) -> str:
 
 def _is_address(text: str) -> bool:
     short = 0 < len(text) <= _LONGEST_ADDRESS
-    # A dot or two would be taken for a step in the path of a request.
+    # One or two dots would be a path segment with a special meaning.
     return (
         short
         and text.strip(".") != ""

@@ -7,7 +7,7 @@ from gmail_client.errors import GmailError
 __all__ = ["DELETED_AT", "MassDeletionError", "check_mass_deletion"]
 
 DELETED_AT = "_deletedAt"
-"""Column of a table that keeps deleted rows: when the row was found to have left the mailbox, else null."""
+"""Column of a table with soft deletes: when a sync found that the row was deleted or no longer matches, else null."""
 
 _MOST_ROWS = 100
 _MOST_SHARE = 0.2

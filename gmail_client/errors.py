@@ -8,20 +8,20 @@
     ├── AccessError                 a permanent refusal in spite of a valid token
     │   ├── ScopeError              the token lacks gmail.readonly
     │   ├── ApiDisabledError        the Gmail API is disabled in the Cloud project
-    │   ├── DelegationError         this token may not read that mailbox
-    │   ├── ForbiddenError          this account may not use this method (delegates, a policy)
+    │   ├── DelegationError         this token is not allowed to read that mailbox
+    │   ├── ForbiddenError          this account is not allowed to use this method (delegates, a policy)
     │   └── NoMailboxError          the account has no Gmail mailbox
-    ├── RequestError                Gmail calls the request malformed (400): a defect or an invalid option
+    ├── RequestError                Gmail calls the request malformed (400): a bug or an invalid option
     ├── ResponseError               Gmail's response is malformed: a field is missing or of the wrong type
-    ├── NotFoundError               404: deleted since, or never there
+    ├── NotFoundError               404: deleted meanwhile, or it never existed
     │   └── HistoryExpiredError     the history no longer reaches back to the start: reconcile instead
     ├── QuotaError                  refused for quota
     │   ├── RateLimitError          the units of this minute are used up; waiting helps
-    │   ├── ConcurrencyError        too many requests at once; fewer at once help
+    │   ├── ConcurrencyError        too many concurrent requests; fewer help
     │   └── DailyLimitError         the daily quota is used up: stop, keep the stored rows
     ├── UnavailableError            5xx, timeouts, resets, truncated responses; retrying helps
     │   └── PreconditionError       400 "Precondition check failed.": usually transient
-    └── IncompleteReadError         a requested item has no outcome: a defect of this product
+    └── IncompleteReadError         a requested item has no outcome: a bug in this product
 
 `str(error)` is one line that says what happened and, after a newline, `Fix:` with one line that says what to do. No
 error contains a token, a secret or the text of a mail.
@@ -135,11 +135,11 @@ class ApiDisabledError(AccessError):
 
 
 class DelegationError(AccessError):
-    """The token's user may not read this mailbox."""
+    """The token's user is not allowed to read this mailbox."""
 
 
 class ForbiddenError(AccessError):
-    """This account may not use the method."""
+    """This account is not allowed to use the method."""
 
 
 class NoMailboxError(AccessError):
@@ -195,7 +195,7 @@ class RateLimitError(QuotaError):
 
 
 class ConcurrencyError(QuotaError):
-    """Too many requests of one user at once."""
+    """Too many concurrent requests of one user."""
 
     retryable = True
 
@@ -215,7 +215,7 @@ class PreconditionError(UnavailableError):
 
 
 class IncompleteReadError(GmailError):
-    """A requested item has no outcome: a defect of this product. No cursor is advanced past it."""
+    """A requested item has no outcome: a bug in this product. No cursor is advanced past it."""
 
     def __init__(self, what: str, *, fix: str = "", **details: Any) -> None:
         super().__init__(

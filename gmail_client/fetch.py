@@ -46,7 +46,7 @@ class FetchRequest:
         message_ids: The requested messages, as far as they are known.
         whole: Every message of the thread is requested, whether or not `message_ids` has it.
         partly_stored: Other messages of the thread are stored already; they are read again only if that costs less.
-        retried: Every requested message failed in an earlier run, so another failure is no sign of an outage.
+        retried: Every requested message failed in an earlier run, so another failure does not indicate an outage.
     """
 
     thread_id: str
@@ -193,7 +193,7 @@ class _Fetch:
         begun = [*self._incomplete, *((request, fetched) for request, fetched, _ in self._open.values())]
         for request, fetched in begun:
             if fetched.refused is not None:
-                # Noted as failed, so that the next run does not take the same thread for a sign of an outage.
+                # Recorded as failed, so that in the next run the same thread does not count as a sign of an outage.
                 fetched.failed.update(dict.fromkeys(_left_out(request, fetched), fetched.refused))
             if fetched.messages or fetched.gone or fetched.failed:
                 yield replace(fetched, partial=bool(_left_out(request, fetched)))

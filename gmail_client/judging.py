@@ -1,8 +1,8 @@
-"""Which messages match a table's search, asked of Gmail at the lowest cost: `SearchJudge`.
+"""Finds out at the lowest cost which messages match a table's search: `SearchJudge`.
 
-Gmail answers with listings only. A message whose date is known is looked for in a listing of the search within its
-second, which is one page; several share a listing where few rows lie between them. A message that just arrived is
-looked for since the last sync. For the others the search is listed as a whole, or the message is fetched for its date.
+Gmail can only list the matching messages. If the date of a message is known, the search is listed within that second,
+which is one page; messages with few rows between them share a listing. For new messages, the search is listed since the
+last sync. For others, the whole search is listed, or the message is fetched for its date.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from gmail_client.search import MARGIN, search_within, without_dates
 __all__ = ["Judgement", "SearchJudge"]
 
 _CLOCK_MARGIN = 3_600
-"""Seconds before the last sync from which arrivals are looked for: clocks differ, and mail is delayed in Gmail."""
+"""Seconds before the last sync from which new messages are listed: clocks differ, and mail is delayed in Gmail."""
 _NEAR = 3_600
-"""Seconds within which mail rarely fills more than a page; where the dates of rows are not known."""
+"""Seconds within which mail rarely fills more than a page; used if the dates of rows are not known."""
 _FEW = 10
-"""Arrivals up to which a table without a search fetches them without a look at their dates."""
+"""Up to this number of new messages, a table without a search fetches them without checking their dates."""
 
 Groups = Mapping[str, Mapping[str, int]]
 
@@ -42,13 +42,13 @@ class Judgement:
 
 
 class SearchJudge:
-    """Judges messages by a table's search.
+    """Matches messages against a table's search.
 
     Args:
         api: The mailbox.
         options: The table's options.
         rows: Rows of the table: about as many messages match the search.
-        dates: Gives the dates of all rows in epoch milliseconds, in order; called if there are many rows. None if they
+        dates: Returns the dates of all rows in epoch milliseconds, in order; called for many rows. None if they
             are not known.
 
     Attributes:
@@ -147,7 +147,7 @@ class SearchJudge:
         return 0 if start is None else max(start - MARGIN, 0)
 
     def _from_listing(self, wanted: set[str]) -> Judgement:
-        """Judge by the listing of the search, or leave undecided what costs less to fetch."""
+        """Match against the listing of the search, or leave messages undecided that cost less to fetch."""
         price = self._api.plan.price
         listing = self.pages * price("messages.list")
         single = price("messages.get") + (price("messages.list") if self._options.q else 0)
@@ -198,7 +198,7 @@ class SearchJudge:
         return segments
 
     def _counted(self, wanted: set[str], key: str = "id") -> set[str]:
-        """Which of these the whole search lists; reads up to the last of them, and counts what it reads."""
+        """Which of these the whole search lists; reads up to the last of them, and counts the listed messages."""
         found: set[str] = set()
         seen = 0
         for page in self._items_of(self._options.search) if wanted else ():

@@ -1,10 +1,10 @@
-"""Data minimization: what is left out of messages and rows before they leave this package.
+"""Data minimization: removes excluded and hashed values from messages and rows before they leave this package.
 
-`ContentPolicy` belongs to the table options `excludeColumns`, `excludeFrom` and `hash`. It is applied to what Gmail
-returns, in `gmail_client.fetch` and `gmail_client.snapshots`: nothing behind these sees what it removes.
+`ContentPolicy` implements the table options `excludeColumns`, `excludeFrom` and `hash`. It is applied to Gmail's
+responses, in `gmail_client.fetch` and `gmail_client.snapshots`: the rest of the code never gets the removed values.
 
 Addresses are replaced by keyed hashes (HMAC-SHA256) with a key from GMAIL_HASH_KEY: the same address has the same
-pseudonym in every table and run, and nobody without the key can compute it.
+pseudonym in every table and run, and it can't be computed without the key.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _LISTS = frozenset(
         "resent-sender",
     )
 )
-"""Headers with names beside the addresses: only pseudonyms are left of them."""
+"""Headers with names and addresses: only pseudonyms are kept."""
 _NOT_HASHED = frozenset(("id", "threadId", "historyId", "labelIds", "addLabelIds", "removeLabelIds"))
 
 Row = dict[str, Any]
@@ -53,13 +53,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ContentPolicy:
-    """What is removed from content.
+    """The values to remove from content.
 
     Attributes:
         columns: Paths of excluded columns; those below `payload` are removed at every level of its parts.
         senders: Excluded senders: addresses, or domains beginning with `@`, in lower case.
         hashed: Replace addresses in headers and in settings by pseudonyms.
-        own_snippets: A thread's snippet may be that of an excluded message: it is not used.
+        own_snippets: Do not use a thread's snippet from Gmail, because it can be that of an excluded message.
     """
 
     columns: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class ContentPolicy:
 
     @property
     def identity(self) -> str:
-        """A text that is the same for the same content; rows of another one have to be read again.
+        """An identity of the policy; rows stored with another identity have to be fetched again.
 
         Raises:
             ConfigurationError: Addresses are hashed, and there is no usable key.
@@ -80,7 +80,7 @@ class ContentPolicy:
         return " ".join(parts)
 
     def check(self) -> None:
-        """Raise now what would be raised for the first message.
+        """Check the key before the first message.
 
         Raises:
             ConfigurationError: Addresses are hashed, and there is no usable key.
@@ -89,7 +89,7 @@ class ContentPolicy:
             _key()
 
     def message(self, message: Mapping[str, Any]) -> Row | None:
-        """A message resource with what is left of it; None if its sender is excluded.
+        """A message resource without the removed values; None if its sender is excluded.
 
         Raises:
             ConfigurationError: Addresses are hashed, and there is no usable key.
@@ -105,7 +105,7 @@ class ContentPolicy:
         return left
 
     def row(self, table: str, row: Mapping[str, Any]) -> Row | None:
-        """A row of a snapshot table with what is left of it; None for a draft whose sender is excluded."""
+        """A row of a snapshot table without the removed values; None for a draft whose sender is excluded."""
         left: Row = dict(row)
         if table == "drafts":
             message = self.message(row["message"]) if row.get("message") else None
@@ -205,7 +205,7 @@ def _hashed(value: Any, key: bytes) -> Any:
 
 
 def _without(value: Any, path: list[str]) -> Any:
-    """A value without what a path names, in each element of a list."""
+    """A value without the field at a path, in each element of a list."""
     if isinstance(value, list):
         return [_without(item, path) for item in value]
     if not isinstance(value, Mapping) or path[0] not in value:

@@ -211,10 +211,10 @@ class TableOptions(BaseModel):
         return self.model_copy(update={"include_spam_trash": True}) if hidden else self
 
     def _check_exclusions(self, table_name: str) -> None:
-        """Refuse exclusions that can't hold.
+        """Refuse exclusions that can't be applied.
 
         Raises:
-            OptionError: A column that is not there or is needed; an exclusion that the format contradicts.
+            OptionError: A column that does not exist or is needed; an exclusion that is impossible in this format.
         """
         schema = SCHEMAS["messages" if table_name in ("threads", "drafts") else table_name]
         needed = _NEEDED | set(table(table_name).primary_key)
@@ -240,7 +240,7 @@ class TableOptions(BaseModel):
 
     @property
     def policy(self) -> ContentPolicy | None:
-        """What is removed from content before it leaves this package; None if nothing is."""
+        """The values to remove from content before it leaves this package; None if there are none."""
         own_snippets = bool(self.exclude_labels or self.exclude_from)
         if not (self.exclude_columns or self.hash or own_snippets):
             return None
@@ -248,7 +248,7 @@ class TableOptions(BaseModel):
 
     @property
     def content_format(self) -> str:
-        """The format with what is removed from it: stored rows of another one have to be read again.
+        """The format together with the removed values; rows stored with another one have to be fetched again.
 
         Raises:
             ConfigurationError: Addresses are hashed, and GMAIL_HASH_KEY is not usable.
@@ -269,7 +269,7 @@ class TableOptions(BaseModel):
 
     @property
     def listing_key(self) -> tuple[object, ...]:
-        """What a listing with these options depends on."""
+        """The values that a listing with these options depends on."""
         return (self.search, self.label_ids, self.include_spam_trash, self.exclude_labels, self.exclude_from)
 
     @property
@@ -279,7 +279,7 @@ class TableOptions(BaseModel):
 
     @property
     def lasting_search(self) -> str | None:
-        """The search that a stored message has to match still: without the top-level date terms of `q`."""
+        """The search that a stored message still has to match: `q` without its top-level date terms."""
         return self._since(without_dates(self.q))
 
     def _since(self, q: str | None) -> str | None:
@@ -287,7 +287,7 @@ class TableOptions(BaseModel):
 
     @property
     def filters_text(self) -> str:
-        """The filters, for people: `q='x' labelIds='INBOX' startDate=2025-01-31T00:00:00+00:00`."""
+        """The filters as text for messages: `q='x' labelIds='INBOX' startDate=2025-01-31T00:00:00+00:00`."""
         text = f"q={self.q!r} labelIds={','.join(self.label_ids)!r}"
         for name, excluded in (("excludeLabels", self.exclude_labels), ("excludeFrom", self.exclude_from)):
             if excluded:

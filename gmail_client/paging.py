@@ -1,4 +1,4 @@
-"""Reads all pages of a listing, and notices a listing that does not end: `pages_of`."""
+"""Reads all pages of a listing, and detects a listing that does not end: `pages_of`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_EMPTY_PAGES = 200
 """Empty pages in a row that a listing may have. Gmail sends some when few items of a large mailbox match."""
 
 MAX_REPEATED_PAGES = 10
-"""Pages in a row that may hold only items that were listed before. Items move between pages while they are read."""
+"""Pages in a row that may have only items that were listed before. Items move between pages while they are read."""
 
 Document = dict[str, Any]
 
@@ -34,10 +34,10 @@ def pages_of(
         method: The method, for the error.
         key: The field with the page's items.
         page_token: Token of the page to start with.
-        identity: What tells two items apart.
+        identity: Returns the identity of an item.
 
     Raises:
-        UnavailableError: The listing does not end: a page token is repeated, or page after page brings nothing new.
+        UnavailableError: The listing does not end: a page token is repeated, or pages have no new items.
     """
     progress = _Progress(identity)
     tokens: set[str] = set()
@@ -58,7 +58,7 @@ def pages_of(
 
 
 class _Progress:
-    """Whether pages bring items that no earlier page had."""
+    """Tracks whether pages have items that no earlier page had."""
 
     def __init__(self, identity: Callable[[Document], Hashable]) -> None:
         self._identity = identity

@@ -1,7 +1,7 @@
 """Text that is safe to show: `printable` for text from elsewhere, `short_repr` for values in error messages.
 
-Whatever goes to a terminal, a log or Dagster's UI passes `printable` (or `printable_line`, `printable_json`) where it
-is written: the outputs of the commands, log records, metadata and messages of runs, and `GmailError` itself.
+All text for a terminal, a log or Dagster's UI is passed through `printable` (or `printable_line`, `printable_json`)
+when it is written: the outputs of the commands, log records, metadata and messages of runs, and `GmailError` itself.
 
 Mail, labels, settings and server responses may contain control characters and bidirectional overrides, with which text
 can rewrite a terminal's screen, forge a log line, or show a file name backwards.

@@ -42,7 +42,7 @@ def read_pages(
         api: The mailbox.
         name: One of the ten.
         options: The table's options; defaults if omitted.
-        warn: Called with warnings: filters that match nothing, a table that this account may not read.
+        warn: Called with warnings: filters that match nothing, a table that this account is not allowed to read.
         messages: Messages after which a page of messages or threads ends; 1 yields rows as soon as they arrive.
         first: Messages after which the first page ends, so that a consumer gets its first rows early.
 

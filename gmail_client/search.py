@@ -1,8 +1,8 @@
 """Gmail searches (`q`) as text: balanced quotes and brackets, date terms, searches within a window of time.
 
-A search is never evaluated here: Gmail does that. Adjacent terms mean AND, `OR` and `|` join the terms beside them,
+A search is never evaluated here: Gmail does that. Adjacent terms mean AND, `OR` and `|` join the adjacent terms,
 braces mean OR, a minus negates. A *top-level date term* is `after:`, `before:`, `newer:`, `older:`, `newer_than:` or
-`older_than:` that stands beside the other terms, perhaps in parentheses, but not inside OR, braces or a negation.
+`older_than:` that is next to the other terms, perhaps in parentheses, but not inside OR, braces or a negation.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ def login_target(
     client: OAuthClient | None = None,
     ask_secret: Callable[[], str] | None = None,
 ) -> tuple[OAuthClient, Endpoints]:
-    """The OAuth client that `login` asks with, and where: from the command line, the environment, `.env`, else the
+    """The OAuth client for `login`, and its endpoints: from the command line, the environment, `.env`, else the
     last login.
 
     What the command line names counts as the environment's: both come from whoever typed the command.
@@ -372,7 +372,7 @@ def _unreadable_dotenv(error: Exception) -> ConfigurationError:
 
 
 def _failure(problems: Sequence[Any]) -> ConfigurationError:
-    """The first error that has a fix of its own, else all of them in one line."""
+    """The first error with its own fix, else all of them in one line."""
     for problem in problems:
         cause = problem.get("ctx", {}).get("error")
         if isinstance(cause, ConfigurationError):

@@ -415,7 +415,7 @@ def _check_sources(listed: Sequence[SpecTable | SpecView]) -> None:
 
 
 def _destination(entry: SpecTable | SpecView) -> tuple[str, ...]:
-    """Where a table is written; neither file systems nor Spark tell upper from lower case everywhere."""
+    """Where a table is written, in lower case: some file systems and Spark are case-insensitive."""
     parts = (entry.destination_catalog, entry.destination_schema, entry.table_name)
     return tuple((part or "").lower() for part in parts)
 

@@ -28,7 +28,7 @@ class Environment:
         """Read the environment variables, `.env` and the login file.
 
         Raises:
-            ConfigurationError: A setting or the spec is invalid, or the default lake is somebody else's.
+            ConfigurationError: A setting or the spec is invalid, or the default lake belongs to another user.
         """
         from gmail_assets.delta.lake import Lake
         from gmail_client.settings import Settings

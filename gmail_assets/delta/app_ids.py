@@ -1,12 +1,12 @@
 """Names of a mailbox's transactions in a Delta log: `gmail/<keyed hash of the address>/<table>/<field>`.
 
 A transaction id can't be removed from a log by an ordinary commit, so it holds no address. The hash is an HMAC whose
-key is the Delta table's own id: 122 random bits that stay with the table for its life, whatever is written, restored or
-moved. Whoever can read the table can test an address against the hash, as they can read the addresses of its rows; once
-those are erased, the log alone no longer gives the address away.
+key is the id of the Delta table: 122 random bits that never change, even if the table is written, restored or moved. A
+user who can read the table can test an address against the hash, but can also read the addresses of its rows; once the
+rows are erased, the log alone does not reveal the address.
 
-Earlier releases wrote the address itself (`legacy_base`). `StateReader` reads both, and `migration` is what the first
-commit carries besides, so that such a release refuses the mailbox from then on.
+Earlier releases wrote the address itself (`legacy_base`). `StateReader` reads both. `migration` returns additional
+transactions for the first commit, with which such a release refuses the mailbox from then on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deltalake import DeltaTable, Transaction
 __all__ = ["MIGRATED", "StateReader", "app_base", "keyed_hash", "legacy_base"]
 
 MIGRATED = 3
-"""State version under the address: a release that knows only addresses reads up to 2, and says so."""
+"""State version under the address: a release that knows only addresses reads up to 2, and reports this version."""
 
 _FIELD_WRITER = "writer"
 _FIELD_VERSION = "version"

@@ -6,7 +6,7 @@ holder and the time until which the lease is valid. Reading it costs nothing, be
 renewing it costs nothing, because it is part of commits that are made anyway.
 
 A lease ends with the run's last commit, or at its time if the run was killed. On the same machine, a lease of a process
-that has ended does not count. The fence stays the guard of correctness; a lease only saves quota.
+that has ended does not count. Correctness depends on the fence only; a lease saves quota.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class PartitionLease:
         return self._mine and self._until > 0
 
     def check_free(self, address: str, table: str) -> None:
-        """Refuse to go on while another run holds the lease.
+        """Refuse to continue while another run holds the lease.
 
         Raises:
             MailboxBusyError: Another run holds it.
@@ -120,7 +120,7 @@ def this_process() -> int:
 
 
 def _machine() -> str:
-    """What tells apart machines, their restarts, and containers with process ids of their own."""
+    """An identity of the machine that differs after restarts, and in containers with their own process ids."""
     parts = [platform.node()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())

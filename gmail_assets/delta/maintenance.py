@@ -1,6 +1,6 @@
 """Table maintenance: compaction of small files, and vacuum of files that no retained version needs.
 
-It runs after a sync, in the same run (a compaction beside a merge would conflict), on one mailbox's partition of a
+It runs after a sync, in the same run (a compaction during a merge would conflict), on one mailbox's partition of a
 table, and only when enough has accumulated. Within the retention, earlier versions stay readable.
 """
 

@@ -1,11 +1,11 @@
-"""`MailboxRegistry`: small Delta tables beside the ten, for mailbox names, failed messages and erased mailboxes.
+"""`MailboxRegistry`: small internal Delta tables, for mailbox names, failed messages and erased mailboxes.
 
-The tables are `_gmail_mailboxes` (which address a configured name stood for, so that another account's token never
-continues this account's tables), `_gmail_unfetched` (messages that Gmail refused, to be tried again by every run
-and to be seen by people) and `_gmail_forgotten` (keyed hashes of erased mailboxes, which must not be loaded again).
+The tables are `_gmail_mailboxes` (the address of each configured name, so that another account's token never continues
+this account's tables), `_gmail_unfetched` (messages that Gmail refused, which every run retries, and which users can
+query) and `_gmail_forgotten` (keyed hashes of erased mailboxes, which must not be loaded again).
 
 Earlier releases read the column `mailbox` of `_gmail_mailboxes`, and no state under hashed ids. They find `_OUTDATED`
-there, which is nobody's address, and refuse to write.
+there, which is not an address, and refuse to write.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class MailboxRegistry:
         self._lake = lake
 
     def check_name(self, name: str, address: str) -> None:
-        """Record that `name` stands for `address`.
+        """Record that `name` belongs to `address`.
 
         Raises:
             ConfigurationError: The name is recorded for another address, or the mailbox is forgotten.
@@ -77,7 +77,7 @@ class MailboxRegistry:
         names = list(dict.fromkeys((name, address)))
         known_rows = {row["name"]: row for row in self._rows(MAILBOXES, _MAILBOXES, one_of("name", names))}
         _refuse_other(name, known_rows.get(name), address)
-        # Under both names: whichever an earlier release uses, it finds that it is outdated.
+        # Under both names, so that an earlier release finds with either that it is outdated.
         for known in names:
             if known not in known_rows or known_rows[known]["address"] is None:
                 row = {"name": known, "mailbox": _OUTDATED, "address": address}
@@ -99,7 +99,7 @@ class MailboxRegistry:
         return _address(rows[0]) if rows else None
 
     def names_of(self, address: str) -> list[str]:
-        """The names that stand for an address."""
+        """The names of an address."""
         rows = self._rows(MAILBOXES, _MAILBOXES, "true")
         return sorted(row["name"] for row in rows if _address(row) == address)
 

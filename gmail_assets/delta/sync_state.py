@@ -62,15 +62,15 @@ class SyncState:
         format: Number of the format in which messages are stored.
         cursor: History id that the table is synced through; None when it has to be reconciled or loaded.
         load_start: History id from which an unfinished load has to be replayed.
-        rows_through: History id through which every stored row is right, whatever the options, although rows may be
+        rows_through: History id through which every stored row is correct, for any options, although rows may be
             missing: only later changes have to be read again. 0 if unknown.
         rows_match: Every stored row matched the options when it was written.
         reread: The re-reading of all labels in progress, if any.
         unexplained: Surplus (negative: missing) rows that a check found; the next run reconciles.
         accepted: A difference that remained after a reconciliation; it is reported and not reconciled again.
-        judged: Stored rows were judged by `q` whenever their labels changed; false for rows of versions 1 and 2.
+        judged: Stored rows were matched against `q` whenever their labels changed; false for rows of versions 1 and 2.
         synced_at: Epoch seconds at which the history up to the cursor was read; None if unknown.
-        recheck: History id after which messages arrived that did not match `q`: they are judged once more, because
+        recheck: History id after which messages arrived that did not match `q`: they are matched again, because
             Gmail's search may find them late. None for none.
         recheck_at: Epoch seconds; these messages arrived after this. None if unknown, or if that is `synced_at`.
     """
@@ -124,7 +124,7 @@ class SyncState:
         Args:
             cursor: The history id.
             at: Epoch seconds at which the history was read.
-            recheck: History id after which messages arrived that are judged once more.
+            recheck: History id after which messages arrived that are matched again.
             recheck_at: Epoch seconds after which they arrived.
         """
         return replace(

@@ -86,7 +86,7 @@ def verify_mailbox(
 
 
 def _unfinished(status: PartitionStatus | None) -> str:
-    """Why a table can't be judged yet; empty if it can."""
+    """Why a table can't be verified yet; empty if it can."""
     if status is None:
         return "no rows of it are stored yet"
     if status.partition.restored:

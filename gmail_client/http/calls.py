@@ -1,4 +1,4 @@
-"""Calls to Gmail, their results, and what they cost: `ApiCall`, `ApiResult`, `QuotaUsage`."""
+"""Calls to Gmail, their results and their cost: `ApiCall`, `ApiResult`, `QuotaUsage`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ApiCall:
         params: Query parameters. None is left out, a list repeats its key, booleans become `true` or `false`.
         key: The caller's own id, returned with the result.
         item_id: The id that the resource must have; empty for methods that don't get one item.
-        retried: It failed in an earlier run, so that another failure is no sign of an outage.
+        retried: It failed in an earlier run, so another failure does not indicate an outage.
     """
 
     method: str
@@ -70,7 +70,7 @@ class ApiResult:
     Attributes:
         call: The call.
         json: The resource; None with an error.
-        error: Why this one call failed, though others may succeed (`NotFoundError`: deleted since).
+        error: Why this call failed, although others can succeed (`NotFoundError`: deleted meanwhile).
         size: Bytes of JSON, uncompressed.
     """
 
@@ -132,7 +132,7 @@ class QuotaUsage:
             self._calls.update(methods)
 
     def spent(self, method: str, units: int, size: int) -> None:
-        """Count an answered call: its `units` and its `size` in bytes of JSON."""
+        """Count a call with a response: its `units` and its `size` in bytes of JSON."""
         with self._lock:
             self._units[method] += units
             self._bytes[method] += size

@@ -1,4 +1,4 @@
-"""Tells trouble with a few messages from an outage of Gmail: `FailureStreak`, `Probe`."""
+"""Distinguishes errors of a few messages from an outage of Gmail: `FailureStreak`, `Probe`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MAX_REFUSED = 100
 
 
 class Probe:
-    """Finds out whether Gmail serves a mailbox: performs the last call that was served once more.
+    """Finds out whether Gmail serves a mailbox: repeats the last call that was served.
 
     Args:
         transport: The mailbox's transport.
@@ -61,7 +61,7 @@ class Probe:
             Stopped: `stop` was set.
         """
         served = self.served
-        # A call that is not found any more was answered, and so shows the same.
+        # If the item is not found any more, Gmail has responded, which shows the same.
         with suppress(NotFoundError):
             self._transport.fetch(served or profile_call(failed), stop)
         return served is not None
@@ -70,8 +70,8 @@ class Probe:
 class FailureStreak:
     """Counts the failures of one read; its workers share it.
 
-    Calls that are `retried` don't count: that they fail again says nothing of the others, and a queue of them must not
-    keep new mail out.
+    Calls that are `retried` don't count: another failure of them is expected, and a queue of them must not prevent the
+    load of new mail.
 
     Args:
         probe: The mailbox's probe.

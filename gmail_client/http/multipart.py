@@ -23,7 +23,7 @@ _MAX_DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class BatchPart:
-    """The response to one call of a batch, with a status and body of its own."""
+    """The response to one call of a batch, with its own status and body."""
 
     status: int
     head: bytes

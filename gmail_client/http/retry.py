@@ -32,8 +32,8 @@ _ATTEMPTS: dict[type[GmailError], tuple[int, float]] = {
     PreconditionError: (5, 0.5),
     UnavailableError: (8, 0.5),
 }
-"""By error class: the highest number of attempts, and the first backoff's ceiling in seconds. The first class that fits
-an error counts. A precondition error that is transient is gone at the next attempt, so it gets few."""
+"""By error class: the highest number of attempts, and the first backoff's ceiling in seconds. The first class that
+matches an error counts. A transient precondition error disappears at the next attempt, so it gets few attempts."""
 
 _uniform = random.SystemRandom().random
 

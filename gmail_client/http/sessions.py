@@ -55,9 +55,9 @@ def new_session(connections: int = 16) -> requests.Session:
 
 
 def route_to(url: str) -> Route:
-    """The way to the host of `url`, as `https_proxy`, `no_proxy` and `REQUESTS_CA_BUNDLE` say now.
+    """The route to the host of `url`, according to `https_proxy`, `no_proxy` and `REQUESTS_CA_BUNDLE`.
 
-    This machine itself is never reached through a proxy: it would get tokens that are sent in the clear.
+    A server on this machine is never reached through a proxy, because the proxy would get unencrypted tokens.
     """
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     here = is_loopback(urlsplit(url).hostname or "")
@@ -121,6 +121,6 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
         manager = super().proxy_manager_for(*arguments, **options)
-        if isinstance(manager, urllib3.ProxyManager):  # a SOCKS manager has connections of its own
+        if isinstance(manager, urllib3.ProxyManager):  # a SOCKS manager has its own connection classes
             manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
         return manager

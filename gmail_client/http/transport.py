@@ -44,7 +44,7 @@ __all__ = ["HttpResponse", "Permit", "Transport", "profile_call"]
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
-"""Seconds of real time. A batch of 20 large messages takes some seconds to come."""
+"""Seconds of real time. A batch of 20 large messages takes some seconds to arrive."""
 
 try:
     _VERSION = version("gmail-assets")
@@ -293,7 +293,7 @@ class Transport:
             self.concurrency.release(places)
 
     def to_result(self, call: ApiCall, response: HttpResponse, generation: int) -> ApiResult:
-        """The result of `call`: JSON, or the error that the response stands for.
+        """The result of `call`: JSON, or the error of the response.
 
         Counts the units, and adjusts the limiters after a refusal.
 
@@ -319,7 +319,7 @@ class Transport:
         return ApiResult(call, None, error, size)
 
     def to_error(self, method: str, response: HttpResponse, generation: int) -> GmailError:
-        """The error that `response` stands for. Adjusts the limiters to what it says about the limits."""
+        """The error of `response`. Adjusts the limiters to the limits that it names."""
         error = error_from_response(
             response.status, response.content, method=method, headers=response.headers, now=self.clock.time()
         )
@@ -360,7 +360,7 @@ class Transport:
             )
             return HttpResponse(response.status_code, response.headers, read_body(response, method))
         except (OSError, HTTPException, urllib3.exceptions.HTTPError, UnicodeError) as error:
-            # Raised below, outside of this block: the original error has the request, and so the token.
+            # Raised outside of this block, because the original error contains the request, and so the token.
             problem = type(error).__name__
         if time.monotonic() - started >= DEADLINE:
             raise ResponseError(

@@ -21,7 +21,7 @@ _DRAIN_SECONDS = 10.0
 """Seconds that a stopped read waits for the responses to requests in flight: their units are spent already."""
 
 _POLL_SECONDS = 0.25
-"""Seconds between two looks at the consumer's stop event."""
+"""Seconds between two checks of the consumer's stop event."""
 
 Work = Callable[[Sequence[ApiCall], threading.Event, dict[int, ApiResult]], None]
 

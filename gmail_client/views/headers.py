@@ -23,7 +23,7 @@ __all__ = [
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
-"""What lies outside is no date of a mail, and nanoseconds from 1970 can't hold it."""
+"""Times outside are not dates of mail, and don't fit into nanoseconds since 1970."""
 _LONGEST_DATE = 200
 _NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
@@ -37,11 +37,11 @@ _ENCODED = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
 
 
 def collect(headers: Iterable[Mapping[str, Any]] | None, names: frozenset[str]) -> dict[str, list[str]]:
-    """The values of the wanted headers, in order.
+    """The values of the requested headers, in order.
 
     Args:
         headers: Name and value pairs as Gmail has them.
-        names: The wanted names, in lower case.
+        names: The requested names, in lower case.
     """
     found: dict[str, list[str]] = {}
     for header in headers or ():

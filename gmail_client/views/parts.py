@@ -169,7 +169,7 @@ def _leaf(part: Part, mime_type: str) -> list[_Section]:
 
 
 def _text_of(part: Part, data: bytes) -> str:
-    """Gmail sends text as UTF-8, whatever the part's headers say; raw bytes are in the charset that they name."""
+    """Gmail sends text as UTF-8, independent of the part's headers; raw bytes are in the charset of the headers."""
     if part.get("content") is None:
         return decode_clean(data)
     headers = collect(part.get("headers"), PART_HEADERS)

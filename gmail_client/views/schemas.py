@@ -91,9 +91,7 @@ _EMAILS = pa.schema(
             _TEXT,
             "Inbox tab: `personal`, `social`, `promotions`, `updates` or `forums`; else null.",
         ),
-        _field(
-            "body_text", _TEXT, "Body as text: the text parts, or the HTML converted where there is no text."
-        ),
+        _field("body_text", _TEXT, "Body as text: the text parts, or else the converted HTML."),
         _field("body_html", _TEXT, "Body as HTML, as sent; null where there is none."),
         _field("snippet", _TEXT, "Beginning of the text, by Gmail, unescaped."),
         _field("list_id", _TEXT, "Id of the mailing list (List-Id)."),

@@ -1,6 +1,6 @@
 """Text from mail: bytes to text, HTML to text, and text without control characters.
 
-Nothing here raises, whatever the input. All functions run in time proportional to their input.
+No function raises, for any input. All functions run in linear time.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def html_to_text(html: str) -> str:
         parser.feed(html.encode("utf-8", "replace"))
         parser.close()
     except (etree.LxmlError, ValueError):
-        pass  # what was collected before stands
+        pass  # the text collected so far is kept
     text = _GAP.sub(_line_ends, _SPACES.sub(" ", collector.close()))
     return clean_text(text.replace(" \n", "\n").replace(_KEPT_SPACE, " ")).strip()
 

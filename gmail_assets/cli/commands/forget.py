@@ -56,7 +56,7 @@ def forget(
     of old versions; removes its cursors and its finished runs from Dagster (if DAGSTER_HOME is set). Other mailboxes
     keep their rows and old versions. Prints what remains. If it is interrupted, run it again.
 
-    MAILBOX is an address, or a name such as `me` that the lake knows.
+    MAILBOX is an address, or a name such as `me` under which the lake stores the mailbox.
     """
     from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.forget import forget_mailbox, forget_messages, resolve
