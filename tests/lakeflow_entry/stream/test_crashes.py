@@ -30,7 +30,8 @@ def write(gmail: MemoryGmail, seed: int, count: int) -> None:
         some = chance.sample(ids, min(len(ids), chance.choice((1, 2, 6))))
         kind = chance.randrange(7) if len(ids) > 4 else 0
         if kind == 0:
-            gmail.insert(chance.choice([("INBOX",), (), ("INBOX", "STARRED")]))
+            labels = chance.choice([("INBOX",), (), ("INBOX", "STARRED"), ("STARRED",)])
+            gmail.insert(labels, age_days=chance.choice([0, 0, 9]))
         elif kind == 1:
             gmail.insert(("INBOX",), gmail.messages[some[0]]["threadId"])
         elif kind == 2:

@@ -6,6 +6,7 @@ expire. Other tests use the emulator, which models Gmail in detail.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -20,6 +21,9 @@ Resource = dict[str, Any]
 
 _HIDDEN = {"SPAM", "TRASH"}
 _PAGE = 4
+_NOW = 1_700_000_000
+_DAY = 86_400
+_WINDOW = re.compile(r"(?:\((?P<q>.*)\) )?(?:after:(?P<after>\d+))?(?: ?before:(?P<before>\d+))?")
 
 
 class MemoryGmail(GmailApi):
@@ -43,16 +47,21 @@ class MemoryGmail(GmailApi):
         self._records: list[tuple[int, Resource]] = []
         self._next_id = 0x1000
         for number in range(messages):
-            self.insert(("INBOX",) if number % 3 else (), self.thread_ids()[-1] if number % 4 == 1 else None)
+            thread_id = self.thread_ids()[-1] if number % 4 == 1 else None
+            self.insert(("INBOX",) if number % 3 else (), thread_id, age_days=messages - number)
         self.expire()
 
     # Writes
 
-    def insert(self, labels: Sequence[str], thread_id: str | None = None) -> str:
-        """Add a message; returns its id."""
+    def insert(self, labels: Sequence[str], thread_id: str | None = None, *, age_days: int = 0) -> str:
+        """Add a message, dated now or some days ago; returns its id."""
         self._next_id += 7
         message_id = f"{self._next_id:x}"
-        self.messages[message_id] = {"id": message_id, "threadId": thread_id or message_id}
+        self.messages[message_id] = {
+            "id": message_id,
+            "threadId": thread_id or message_id,
+            "internalDate": str((_NOW - age_days * _DAY) * 1000),
+        }
         self._record("messagesAdded", [message_id], labels=list(labels))
         return message_id
 
@@ -124,7 +133,7 @@ class MemoryGmail(GmailApi):
 
     @property
     def now(self) -> float:
-        return 1_700_000_000.0
+        return float(_NOW)
 
     def profile(self) -> Resource:
         self.calls.append("getProfile")
@@ -145,7 +154,10 @@ class MemoryGmail(GmailApi):
         self.calls.append("messages.list")
         found = self._matching(q, label_ids, include_spam_trash)
         found = [message for message in found if not q or message["id"] not in self.unindexed]
-        yield [{"id": message["id"], "threadId": message["threadId"]} for message in reversed(found)]
+        found.sort(key=lambda message: -int(message["internalDate"]))
+        for begin in range(0, max(1, len(found)), page_size):
+            page = found[begin : begin + page_size]
+            yield [{"id": message["id"], "threadId": message["threadId"]} for message in page]
 
     def list_threads(
         self,
@@ -185,11 +197,16 @@ class MemoryGmail(GmailApi):
             yield ApiResult(call, dict(found) if found else None, error, 100)
 
     def _matching(self, q: str | None, label_ids: Sequence[str], hidden: bool) -> list[Resource]:
-        wanted = {*label_ids, *([q.removeprefix("is:").upper()] if q else [])}
+        window = _WINDOW.fullmatch(q or "")
+        after, before = (int(window[name] or 0) for name in ("after", "before")) if window else (0, 0)
+        search = window["q"] if window else q
+        wanted = {*label_ids, *([search.removeprefix("is:").upper()] if search else [])}
         return [
             message
             for message in self.messages.values()
-            if wanted <= set(message["labelIds"]) and (hidden or not _HIDDEN & set(message["labelIds"]))
+            if wanted <= set(message["labelIds"])
+            and (hidden or not _HIDDEN & set(message["labelIds"]))
+            and after <= int(message["internalDate"]) // 1000 < (before or 2 * _NOW)
         ]
 
     def _thread(self, thread_id: str, hidden: bool) -> Resource:
