@@ -16,7 +16,7 @@ from gmail_client.api import GmailApi
 from gmail_client.changes import ListedThread, MessageChange, list_message_ids, list_thread_heads
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.options import TableOptions
-from gmail_client.search import as_of
+from gmail_client.search import as_of, waits_for_age
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch
 from lakeflow_entry.stream.history import HistoryRange, HistorySlice
 from lakeflow_entry.stream.load_plan import LoadPlan
@@ -103,6 +103,12 @@ class ChangeReader:
             reloaded=started if start.reload else None,
             loaded_at=self._loaded_at(start),
         )
+        if waits_for_age(self.options.q):
+            _log.warning(
+                "%s: the search has `older_than:`. A message that comes to match by growing older is read with its "
+                "next change or a full refresh.",
+                self.table,
+            )
         listing = self._listing_of(end)
         if self.options.search is not None:
             end = replace(end, read_at=self.history.read_at(started), rows=listing.messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from email.utils import formatdate
@@ -195,6 +196,28 @@ def test_the_passage_of_time_neither_deletes_nor_adds_rows_of_a_stream(table: st
         assert pipeline.rows.keys() == {one, late}
         row = pipeline.rows[one]
         assert "STARRED" in (row["labelIds"] if table == "messages" else row["messages"][0]["labelIds"])
+
+
+@pytest.mark.parametrize("table", ["messages", "threads"])
+def test_a_search_for_older_than_is_reported_and_applies_to_changes(
+    table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Emulator(messages=0, seed=3, clock=InstantClock()) as gmail:
+        mailbox = gmail.mailbox()
+        one, two, old = (mail(mailbox, gmail.clock.time() - age * DAY) for age in (1, 1, 9))
+        pipeline = Pipeline(gmail, table, q="older_than:2d")
+        with caplog.at_level(logging.WARNING):
+            pipeline.run()
+        assert f"{table}: the search has `older_than:`" in caplog.text
+        gmail.clock.sleep(3 * DAY)
+        mailbox.modify(one, ["STARRED"], [])
+        pipeline.run()
+        assert pipeline.rows.keys() == {one, old}
+        caplog.clear()
+        pipeline = Pipeline(gmail, table, q="newer_than:2d")
+        pipeline.run()
+        assert "older_than" not in caplog.text
+        assert two not in pipeline.rows
 
 
 @pytest.mark.parametrize("table", ["messages", "threads"])
