@@ -164,7 +164,7 @@ def _read_unclear(api: GmailApi, changes: Changes) -> None:
     ):
         change = changes.messages[result.call.key]
         if result.json is not None:
-            change.thread_id = result.json["threadId"]
+            change.thread_id = result.json.get("threadId") or change.thread_id
             change._set(tuple(result.json.get("labelIds", ())))
         elif isinstance(result.error, NotFoundError):
             change.deleted = True

@@ -280,9 +280,10 @@ def _add_message(fetched: FetchedThread, result: ApiResult, policy: ContentPolic
     elif result.error is not None:
         fetched.failed[result.call.key] = result.error
     elif result.json is not None:
-        thread_id = result.json.get("threadId", fetched.thread_id)
+        message = result.json
+        thread_id = message.setdefault("threadId", fetched.thread_id)
         if thread_id == fetched.thread_id:
-            _keep(fetched, result.json, policy)
+            _keep(fetched, message, policy)
         else:
             # A listing or the history names the one thread, the message the other: one of them is wrong.
             fetched.moved[result.call.key] = thread_id

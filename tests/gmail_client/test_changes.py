@@ -126,7 +126,8 @@ class Readable(History):
             self.read.append(call.key)
             if call.key in self.found:
                 thread, labels = self.found[call.key]
-                yield ApiResult(call, {"id": call.key, "threadId": thread, "labelIds": labels}, None, 1)
+                named = {"threadId": thread} if thread else {}
+                yield ApiResult(call, {"id": call.key, "labelIds": labels, **named}, None, 1)
             else:
                 yield ApiResult(call, None, NotFoundError("gone", fix="-"), 1)
 
@@ -165,6 +166,16 @@ def test_a_thread_id_is_read_from_the_messages_or_fetched() -> None:
 def test_a_deleted_message_whose_thread_is_unknown_needs_a_reconciliation() -> None:
     history = Readable({}, ([record(11, messagesDeleted=[{"message": {"id": "a"}}])], 12))
     with pytest.raises(HistoryExpiredError, match="does not name the thread of the message a"):
+        read_changes(history, 10)  # type: ignore[arg-type]
+
+
+def test_a_message_that_nobody_names_a_thread_for_needs_a_reconciliation() -> None:
+    bare = record(11, messages=[{"id": "a", "threadId": "t"}, {"id": "b"}])
+    history = Readable({"a": ("", ["STARRED"]), "b": ("u", [])}, ([bare], 11))
+    found = read_changes(history, 10).messages  # type: ignore[arg-type]
+    assert (found["a"].thread_id, found["a"].labels, found["b"].thread_id) == ("t", ("STARRED",), "u")
+    history = Readable({"a": ("t", []), "b": ("", [])}, ([bare], 11))
+    with pytest.raises(HistoryExpiredError, match="does not name the thread of the message b"):
         read_changes(history, 10)  # type: ignore[arg-type]
 
 
