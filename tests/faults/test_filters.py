@@ -113,7 +113,7 @@ class Model:
         self._stored = {key: members for key, members in visible.items() if key in self.rows}
 
 
-class Life:
+class Scenario:
     """A changing mailbox and the tables that are synced with it."""
 
     def __init__(self, gmail: Emulator, seed: int) -> None:
@@ -127,7 +127,7 @@ class Life:
         truth = self.gmail.truth("messages", include_spam_trash=True, format="minimal")
         return {message["id"]: tuple(sorted(message.get("labelIds", ()))) for message in truth}
 
-    def does(self, change: Callable[[], object]) -> None:
+    def apply(self, change: Callable[[], object]) -> None:
         """Change the mailbox, and record the messages that the history will contain."""
         before = self._labels()
         change()
@@ -140,20 +140,20 @@ class Life:
         ids = self.mailbox.message_ids()
         some = self.rng.choice(ids) if ids else None
         if kind == "receive" or some is None:
-            self.does(lambda: self.mail(0, None))
+            self.apply(lambda: self.mail(0, None))
         elif kind == "reply":
-            self.does(lambda: self.mail(0, some))
+            self.apply(lambda: self.mail(0, some))
         elif kind == "import":
-            self.does(lambda: self.mail(self.rng.randrange(30 * DAY), self.rng.choice([None, some])))
+            self.apply(lambda: self.mail(self.rng.randrange(30 * DAY), self.rng.choice([None, some])))
         elif kind == "delete":
-            self.does(lambda: self.mailbox.delete(some))
+            self.apply(lambda: self.mailbox.delete(some))
         elif kind == "flip":
-            self.does(lambda: self.mailbox.modify(some, ["STARRED"], []))
-            self.does(lambda: self.mailbox.modify(some, [], ["STARRED"]))
+            self.apply(lambda: self.mailbox.modify(some, ["STARRED"], []))
+            self.apply(lambda: self.mailbox.modify(some, [], ["STARRED"]))
         else:
             label = self.rng.choice(["UNREAD", "STARRED", "INBOX", "TRASH"])
             has = label in self.mailbox.label_ids(some)
-            self.does(lambda: self.mailbox.modify(some, [] if has else [label], [label] if has else []))
+            self.apply(lambda: self.mailbox.modify(some, [] if has else [label], [label] if has else []))
 
     def mail(self, age: int, reply_to: str | None) -> None:
         """Deliver a message of this age in seconds."""
@@ -205,7 +205,7 @@ def check(seed: int, steps: list[str | float], drawn: tuple[Any, Any]) -> None:
     clock = InstantClock()
     with Emulator(messages=0, seed=seed, clock=clock) as gmail, tempfile.TemporaryDirectory() as folder:
         lake, client = Lake(folder), client_of(gmail)
-        life = Life(gmail, seed)
+        scenario = Scenario(gmail, seed)
         specs = [
             as_spec(name, one, clock.time()) for name, one in zip(("messages", "threads"), drawn, strict=True)
         ]
@@ -214,9 +214,9 @@ def check(seed: int, steps: list[str | float], drawn: tuple[Any, Any]) -> None:
             for spec, one in zip(specs, drawn, strict=True)
         }
         for _ in range(12):
-            life.write(life.rng.choice(["import", "import", "receive", "labels"]))
-        life.named.clear()
-        life.arrived.clear()
+            scenario.write(scenario.rng.choice(["import", "import", "receive", "labels"]))
+        scenario.named.clear()
+        scenario.arrived.clear()
 
         def run(*, whole: bool) -> None:
             gmail.usage.reset()
@@ -228,7 +228,7 @@ def check(seed: int, steps: list[str | float], drawn: tuple[Any, Any]) -> None:
                 assert gmail.usage.units.get("messages.list", 0) <= 2 * 2 * 5 + 10
             for spec in specs:
                 model = models[spec.source_table]
-                model.sync(life.named, life.arrived, whole=whole)
+                model.sync(scenario.named, scenario.arrived, whole=whole)
                 rows = stored_rows(lake, spec.source_table)
                 ids = {row["id"] for row in rows}
                 note(f"   {spec.source_table}: {len(ids)}")
@@ -240,8 +240,8 @@ def check(seed: int, steps: list[str | float], drawn: tuple[Any, Any]) -> None:
                     for member in row.get("messages") or [row]:
                         assert tuple(sorted(member["labelIds"] or ())) == labels.pop(member["id"])
                 assert not labels
-            life.named.clear()
-            life.arrived.clear()
+            scenario.named.clear()
+            scenario.arrived.clear()
 
         run(whole=True)
         for step in [*steps, "sync"]:
@@ -254,7 +254,7 @@ def check(seed: int, steps: list[str | float], drawn: tuple[Any, Any]) -> None:
                 gmail.expire_history()
                 run(whole=True)
             else:
-                life.write(step)
+                scenario.write(step)
 
 
 @examples(10)

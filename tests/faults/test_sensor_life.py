@@ -111,7 +111,7 @@ class Sensor:
         return True
 
 
-def check_a_life(seed: int, messages: int, steps: list[tuple[str, Any]]) -> None:
+def check_scenario(seed: int, messages: int, steps: list[tuple[str, Any]]) -> None:
     rng = random.Random(seed)
     with Emulator(messages=messages, seed=seed) as gmail, tempfile.TemporaryDirectory() as folder:
         sensor = Sensor(gmail, Lake(folder), rng)
@@ -141,12 +141,12 @@ LIFE = {"seed": st.integers(0, 2**16), "messages": st.integers(0, 15), "steps": 
 
 @examples(12)
 @given(**LIFE)
-def test_the_sensor_converges_to_the_mailbox(**life: Any) -> None:
-    check_a_life(**life)
+def test_the_sensor_converges_to_the_mailbox(**scenario: Any) -> None:
+    check_scenario(**scenario)
 
 
 @pytest.mark.slow
 @examples(150)
 @given(**LIFE)
-def test_the_sensor_converges_to_the_mailbox_in_hundreds_of_runs(**life: Any) -> None:
-    check_a_life(**life)
+def test_the_sensor_converges_to_the_mailbox_in_hundreds_of_runs(**scenario: Any) -> None:
+    check_scenario(**scenario)

@@ -142,9 +142,9 @@ class Run:
     busy: float = 0.0  # share of steps at which the mailbox changes
     fault: str | None = None
     refused: float = 0.0  # share of messages that Gmail refuses
-    rival_at: int | None = None  # the step at which another complete run takes place
-    neighbour_at: int | None = None  # the step at which another mailbox is loaded into the same tables
-    beside: bool = False  # the other mailbox is synced at the same time, in a thread of the same process
+    other_run_at: int | None = None  # the step at which another complete run takes place
+    other_mailbox_at: int | None = None  # the step at which another mailbox is loaded into the same tables
+    other_mailbox_concurrent: bool = False  # the other mailbox is synced in another thread meanwhile
     time_up: float = 0.0  # probability that a check of the deadline finds it passed
     asked: tuple[int, int] = (0, 0)
     deletes: str = "remove"
@@ -165,9 +165,9 @@ STEPS = st.lists(
                 busy=st.sampled_from([0.0, 0.0, 0.1, 0.4]),
                 fault=st.sampled_from([None, None, "rate", "server", "truncate", "batch"]),
                 refused=st.sampled_from([0.0, 0.0, 0.0, 0.2]),
-                rival_at=st.none() | st.none() | st.integers(1, 60),
-                neighbour_at=st.none() | st.none() | st.integers(1, 60),
-                beside=st.sampled_from([False, False, False, True]),
+                other_run_at=st.none() | st.none() | st.integers(1, 60),
+                other_mailbox_at=st.none() | st.none() | st.integers(1, 60),
+                other_mailbox_concurrent=st.sampled_from([False, False, False, True]),
                 time_up=st.sampled_from([0.0, 0.0, 0.0, 0.2, 1.0]),
                 asked=ASKED,
                 deletes=DELETES,
@@ -210,7 +210,7 @@ def restore(lake: Lake, step: Restore) -> None:
         delta.restore(max(delta.version() - step.back, 0))
 
 
-class Witness:
+class Invariants:
     """Invariants of a scenario: soft-deleted rows are kept, and stored content is not fetched again."""
 
     def __init__(self, gmail: Emulator, lake: Lake) -> None:
@@ -252,7 +252,7 @@ class Witness:
             self._kept[table] = ids
 
     @contextlib.contextmanager
-    def no_waste(self, tables: list[SpecTable], mailbox: Mailbox) -> Iterator[Mailbox]:
+    def assert_no_repeated_fetches(self, tables: list[SpecTable], mailbox: Mailbox) -> Iterator[Mailbox]:
         """Check that every full fetch in the block returns content that no table had.
 
         Exception: if threads.get omits trashed messages, a thread may be fetched for its new message and the labels of
@@ -265,44 +265,44 @@ class Witness:
                 before[spec.source_table] = set()
         read: list[tuple[str, set[str]]] = []
 
-        def noted(answer: ApiResult) -> ApiResult:
+        def record_fetch(answer: ApiResult) -> ApiResult:
             partial = self._hides and answer.call.method == "threads.get"
             if answer.call.params.get("format") == "full" and answer.json is not None and not partial:
                 messages = answer.json.get("messages") or [answer.json]
                 read.append((answer.call.key, {message["id"] for message in messages}))
             return answer
 
-        yield map_results(mailbox, noted)
+        yield map_results(mailbox, record_fetch)
         new = set[str]().union(*(self._ids(table, soft_deleted=False) - before[table] for table in full))
         for key, ids in read:
             assert ids & new, f"{key} was read in vain: {sorted(ids)}"
 
 
-def one_run(
-    gmail: Emulator, client: GmailClient, lake: Lake, step: Run, rng: random.Random, witness: Witness
+def run_with_faults(
+    gmail: Emulator, client: GmailClient, lake: Lake, step: Run, rng: random.Random, invariants: Invariants
 ) -> None:
     mailbox = gmail.mailbox()
-    rivals = neighbours = 0
+    other_runs = other_mailboxes = 0
 
     def meanwhile() -> None:
-        nonlocal rivals, neighbours
+        nonlocal other_runs, other_mailboxes
         if rng.random() < step.busy:
             note("   meanwhile " + random_write(mailbox, rng))
-        if step.rival_at is not None and chaos.steps >= step.rival_at and not rivals:
-            rivals += 1
-            note("   a rival runs")
+        if step.other_run_at is not None and chaos.steps >= step.other_run_at and not other_runs:
+            other_runs += 1
+            note("   another run takes place")
             tables = specs(step.asked, step.tables, step.deletes)
             with contextlib.suppress(GmailError):
                 sync(client_of(gmail).mailbox(), lake, tables, allow_mass_delete=True, sample=rng)
-        if step.neighbour_at is not None and chaos.steps >= step.neighbour_at and not neighbours:
-            neighbours += 1
-            note("   a neighbour comes")
-            neighbour = gmail.addresses[1]
-            gmail.mailbox(neighbour).receive(mailbox.random_mail())
-            own = client_of(gmail, neighbour).mailbox(neighbour)
+        if step.other_mailbox_at is not None and chaos.steps >= step.other_mailbox_at and not other_mailboxes:
+            other_mailboxes += 1
+            note("   another mailbox is loaded")
+            other_mailbox = gmail.addresses[1]
+            gmail.mailbox(other_mailbox).receive(mailbox.random_mail())
+            own = client_of(gmail, other_mailbox).mailbox(other_mailbox)
             sync(own, lake, specs((0, 0), step.tables, step.deletes), sample=rng)
 
-    def beside() -> None:
+    def sync_other_mailbox() -> None:
         other = gmail.addresses[1]
         with contextlib.suppress(GmailError):
             sync(client_of(gmail, other).mailbox(other), lake, specs((0, 0), step.tables, "remove"))
@@ -311,13 +311,13 @@ def one_run(
     lost = {message_id for message_id in mailbox.message_ids() if rng.random() < step.refused}
     if step.fault:
         gmail.faults.add(FAULTS[step.fault])
-    neighbour = threading.Thread(target=beside)
-    if step.beside:
-        neighbour.start()
+    thread = threading.Thread(target=sync_other_mailbox)
+    if step.other_mailbox_concurrent:
+        thread.start()
     try:
         with (
             chaos.commits(),
-            mock.patch.object(RunStop, "check", ending(rng, step.time_up)),
+            mock.patch.object(RunStop, "check", random_deadline(rng, step.time_up)),
         ):
             sync(
                 chaos.mailbox(refuse_messages(client.mailbox(), lost)),
@@ -334,12 +334,12 @@ def one_run(
     except GmailError as error:
         note(f"   {type(error).__name__}: {error}")
     finally:
-        if step.beside:
-            neighbour.join()
+        if step.other_mailbox_concurrent:
+            thread.join()
         gmail.faults.clear()
 
 
-def ending(rng: random.Random, share: float) -> Callable[[RunStop], None]:
+def random_deadline(rng: random.Random, share: float) -> Callable[[RunStop], None]:
     """Replaces the check of the deadline: finds it passed with this probability."""
 
     def look(stop: RunStop) -> None:
@@ -349,8 +349,13 @@ def ending(rng: random.Random, share: float) -> Callable[[RunStop], None]:
     return look
 
 
-def live_through(
-    gmail: Emulator, client: GmailClient, lake: Lake, steps: list[Any], rng: random.Random, witness: Witness
+def run_steps(
+    gmail: Emulator,
+    client: GmailClient,
+    lake: Lake,
+    steps: list[Any],
+    rng: random.Random,
+    invariants: Invariants,
 ) -> None:
     for step in steps:
         note(f"{step}")
@@ -361,13 +366,13 @@ def live_through(
             gmail.expire_history()
         elif isinstance(step, Restore):
             restore(lake, step)
-            witness.forget()
+            invariants.forget()
         else:
-            one_run(gmail, client, lake, step, rng, witness)
-            witness.ran(step)
+            run_with_faults(gmail, client, lake, step, rng, invariants)
+            invariants.ran(step)
 
 
-def check_a_life(
+def check_scenario(
     seed: int,
     behavior: Behavior,
     steps: list[Any],
@@ -402,26 +407,29 @@ def check_a_life(
     ):
         client = client_of(gmail, quota=preset(service.plan), workers=service.workers)
         lake = Lake(folder)
-        witness = Witness(gmail, lake)
-        live_through(gmail, client, lake, steps, rng, witness)
+        invariants = Invariants(gmail, lake)
+        run_steps(gmail, client, lake, steps, rng, invariants)
         last = specs(asked, ("messages", "threads"), deletes)
         with contextlib.ExitStack() as watched:
             mailbox = client.mailbox()
             if (
                 behavior.empty_label_ids == "empty"
             ):  # otherwise a message may have to be fetched for its labels
-                mailbox = watched.enter_context(witness.no_waste(last, mailbox))
+                mailbox = watched.enter_context(invariants.assert_no_repeated_fetches(last, mailbox))
             results = sync(mailbox, lake, last, allow_mass_delete=True, sample=rng)
         note(f"{results}")
         assert all(result.complete for result in results.values())
         assert_lake_holds(lake, gmail, last, gmail.addresses[0])
-        if any(isinstance(step, Run) and (step.neighbour_at or step.beside) for step in steps):
-            neighbour = gmail.addresses[1]
-            own = client_of(gmail, neighbour).mailbox(neighbour)
+        if any(
+            isinstance(step, Run) and (step.other_mailbox_at or step.other_mailbox_concurrent)
+            for step in steps
+        ):
+            other_mailbox = gmail.addresses[1]
+            own = client_of(gmail, other_mailbox).mailbox(other_mailbox)
             sync(own, lake, last, allow_mass_delete=True, sample=rng)
-            assert_lake_holds(lake, gmail, last, neighbour)
+            assert_lake_holds(lake, gmail, last, other_mailbox)
             assert_lake_holds(lake, gmail, last, gmail.addresses[0])
-        witness.ran(Run(deletes=deletes))
+        invariants.ran(Run(deletes=deletes))
         again = sync(client.mailbox(), lake, last)
         assert all(result.mode == "incremental" for result in again.values())
         assert not sum(r.rows_written + r.rows_updated + r.rows_deleted for r in again.values())
@@ -440,12 +448,12 @@ LIFE = {
 
 @examples(20)
 @given(**LIFE)
-def test_tables_equal_the_mailbox_after_the_last_sync(**life: Any) -> None:
-    check_a_life(**life)
+def test_tables_equal_the_mailbox_after_the_last_sync(**scenario: Any) -> None:
+    check_scenario(**scenario)
 
 
 @pytest.mark.slow
 @examples(150)
 @given(**LIFE)
-def test_tables_equal_the_mailbox_in_hundreds_of_runs(**life: Any) -> None:
-    check_a_life(**life)
+def test_tables_equal_the_mailbox_in_hundreds_of_runs(**scenario: Any) -> None:
+    check_scenario(**scenario)

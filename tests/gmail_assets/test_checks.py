@@ -35,7 +35,9 @@ def load(lake: Lake, tables: list[SpecTable] = MAIL) -> None:
     sync(GmailResource().mailbox("me"), lake, tables)
 
 
-def look(lake: Lake, tables: list[SpecTable] = MAIL, *, later: timedelta = timedelta(0)) -> CheckContext:
+def check_context(
+    lake: Lake, tables: list[SpecTable] = MAIL, *, later: timedelta = timedelta(0)
+) -> CheckContext:
     mailbox = GmailResource().mailbox("me")
     statuses = partition_statuses(lake, mailbox.address, tables)
     return CheckContext(mailbox, statuses, timedelta(hours=1), datetime.now(UTC) + later)
@@ -45,7 +47,7 @@ def rows_of(lake: Lake, table: str) -> pa.Table:
     return DeltaTable(lake.location(table)).to_pyarrow_table()
 
 
-def put(lake: Lake, table: str, rows: pa.Table, mode: str = "overwrite") -> None:
+def write_rows(lake: Lake, table: str, rows: pa.Table, mode: str = "overwrite") -> None:
     """Write to the table directly, as another program could."""
     write_deltalake(lake.location(table), rows.take(list(range(rows.num_rows))), mode=mode)  # type: ignore[call-overload]
 
@@ -64,7 +66,7 @@ def test_checks_pass_after_a_run(environment: Emulator):
 def test_checks_cost_little_and_read_no_content(environment: Emulator, lake_of_test: Lake):
     load(lake_of_test)
     environment.usage.reset()
-    view = look(lake_of_test)
+    view = check_context(lake_of_test)
     for table in CHANGE_TABLES:
         for check in (primary_key_unique, row_count, up_to_date):
             assert check(view, table).passed
@@ -77,8 +79,8 @@ def test_checks_cost_little_and_read_no_content(environment: Emulator, lake_of_t
 @pytest.mark.usefixtures("environment")
 def test_a_duplicate_row_is_found(lake_of_test: Lake):
     load(lake_of_test)
-    put(lake_of_test, "messages", rows_of(lake_of_test, "messages").slice(0, 2), "append")
-    outcome = primary_key_unique(look(lake_of_test), "messages")
+    write_rows(lake_of_test, "messages", rows_of(lake_of_test, "messages").slice(0, 2), "append")
+    outcome = primary_key_unique(check_context(lake_of_test), "messages")
     assert not outcome.passed
     assert outcome.numbers == {"duplicates": 2}
 
@@ -87,14 +89,14 @@ def test_a_duplicate_row_is_found(lake_of_test: Lake):
 @pytest.mark.parametrize("table", CHANGE_TABLES)
 def test_a_lost_row_is_found(lake_of_test: Lake, table: str):
     load(lake_of_test)
-    view = look(lake_of_test)
+    view = check_context(lake_of_test)
     rows = rows_of(lake_of_test, table)
     keep = rows.num_rows - 1 if table == "messages" else 3
-    put(lake_of_test, table, rows.slice(0, keep))
-    outcome = row_count(look(lake_of_test), table)
+    write_rows(lake_of_test, table, rows.slice(0, keep))
+    outcome = row_count(check_context(lake_of_test), table)
     assert not outcome.passed
     assert "unexplained" in outcome.message
-    assert not threads_and_messages_agree(look(lake_of_test), "messages").passed
+    assert not threads_and_messages_agree(check_context(lake_of_test), "messages").passed
     assert row_count(view, table).passed is (table in view._members)
 
 
@@ -103,7 +105,7 @@ def test_mail_since_the_last_sync_explains_a_difference(environment: Emulator, l
     mailbox = environment.mailbox()
     for _ in range(3):
         mailbox.insert(mailbox.random_mail(), ["INBOX"])
-    outcome = row_count(look(lake_of_test), "messages")
+    outcome = row_count(check_context(lake_of_test), "messages")
     assert outcome.passed
     assert outcome.numbers["pending_changes"] == 3
 
@@ -115,8 +117,8 @@ def test_filters_leave_nothing_to_compare(lake_of_test: Lake):
         SpecTable.parse({"source_table": "threads"}),
     ]
     load(lake_of_test, filtered)
-    assert row_count(look(lake_of_test, filtered), "messages").passed
-    assert threads_and_messages_agree(look(lake_of_test, filtered), "messages").passed
+    assert row_count(check_context(lake_of_test, filtered), "messages").passed
+    assert threads_and_messages_agree(check_context(lake_of_test, filtered), "messages").passed
 
 
 @pytest.mark.usefixtures("environment")
@@ -127,7 +129,7 @@ def test_spam_and_trash_count_where_they_are_included(lake_of_test: Lake):
     ]
     load(lake_of_test, whole)
     for table in CHANGE_TABLES:
-        outcome = row_count(look(lake_of_test, whole), table)
+        outcome = row_count(check_context(lake_of_test, whole), table)
         assert outcome.passed
         assert outcome.numbers["rows"] == outcome.numbers["gmail_total"]
 
@@ -137,7 +139,7 @@ def test_a_label_that_gmail_does_not_name_is_a_warning(clean_environment, monkey
         for name, value in gmail.environment().items():
             monkeypatch.setenv(name, value)
         load(lake_of_test)
-        outcome = labels_known(look(lake_of_test), "messages")
+        outcome = labels_known(check_context(lake_of_test), "messages")
     assert not outcome.passed
     assert outcome.severity == dg.AssetCheckSeverity.WARN
 
@@ -146,8 +148,8 @@ def test_new_mail_is_fresh_for_an_hour(environment: Emulator, lake_of_test: Lake
     load(lake_of_test)
     mailbox = environment.mailbox()
     mailbox.insert(mailbox.random_mail(), ["INBOX"])
-    assert up_to_date(look(lake_of_test), "messages").passed
-    outcome = up_to_date(look(lake_of_test, later=timedelta(hours=2)), "messages")
+    assert up_to_date(check_context(lake_of_test), "messages").passed
+    outcome = up_to_date(check_context(lake_of_test, later=timedelta(hours=2)), "messages")
     assert not outcome.passed
     assert outcome.numbers["lag_minutes"] >= 119
 
@@ -155,7 +157,7 @@ def test_new_mail_is_fresh_for_an_hour(environment: Emulator, lake_of_test: Lake
 def test_changes_without_a_time_are_not_a_failure(environment: Emulator, lake_of_test: Lake):
     load(lake_of_test)
     environment.mailbox().modify(environment.mailbox().message_ids()[0], ["STARRED"])
-    outcome = up_to_date(look(lake_of_test, later=timedelta(days=2)), "messages")
+    outcome = up_to_date(check_context(lake_of_test, later=timedelta(days=2)), "messages")
     assert outcome.passed
     assert outcome.numbers["pending_changes"] == 1
 
@@ -165,7 +167,7 @@ def test_an_expired_history_fails(environment: Emulator, lake_of_test: Lake):
     mailbox = environment.mailbox()
     mailbox.insert(mailbox.random_mail(), ["INBOX"])
     environment.expire_history()
-    outcome = up_to_date(look(lake_of_test), "messages")
+    outcome = up_to_date(check_context(lake_of_test), "messages")
     assert not outcome.passed
     assert "reconciles" in outcome.message
 

@@ -34,8 +34,8 @@ def mail(**options: str) -> Spec:
     return Spec.parse({"objects": [{"table": table} for table in tables]})
 
 
-def assert_told(told: list[Progress], name: str, total: int | None) -> None:
-    listed = [one for one in told if one.phase == f"listing {name}"]
+def assert_reported(reported: list[Progress], name: str, total: int | None) -> None:
+    listed = [one for one in reported if one.phase == f"listing {name}"]
     assert len(listed) > 2
     for one, other in pairwise(listed):
         assert one.done < other.done
@@ -48,22 +48,27 @@ def test_plan_sync_and_verify_report_their_progress(gmail: Emulator, tmp_path: P
     mailbox, lake, spec = client_of(gmail).mailbox(), Lake(str(tmp_path / "lake")), mail()
     profile = mailbox.api.profile()
     messages, threads = int(profile["messagesTotal"]), int(profile["threadsTotal"])
-    told: list[Progress] = []
-    plan_mailbox(mailbox, lake, spec, progress=told.append)
-    assert_told(told, "messages", messages)
-    told.clear()
-    sync(mailbox, lake, spec.tables, progress=told.append)
-    assert_told(told, "messages", messages)
-    assert_told(told, "threads", threads)
-    told.clear()
-    verify_mailbox(mailbox, lake, spec, progress=told.append)
-    assert_told([one for one in told if one.total is not None], "messages", messages)  # others: by label
+    reported: list[Progress] = []
+    plan_mailbox(mailbox, lake, spec, progress=reported.append)
+    assert_reported(reported, "messages", messages)
+    reported.clear()
+    sync(mailbox, lake, spec.tables, progress=reported.append)
+    assert_reported(reported, "messages", messages)
+    assert_reported(reported, "threads", threads)
+    reported.clear()
+    verify_mailbox(mailbox, lake, spec, progress=reported.append)
+    assert_reported(
+        [one for one in reported if one.total is not None], "messages", messages
+    )  # others: by label
 
 
 def test_a_filtered_listing_reports_no_total(gmail: Emulator, tmp_path: Path) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
     plan_mailbox(
-        client_of(gmail).mailbox(), Lake(str(tmp_path / "lake")), mail(labelIds="INBOX"), progress=told.append
+        client_of(gmail).mailbox(),
+        Lake(str(tmp_path / "lake")),
+        mail(labelIds="INBOX"),
+        progress=reported.append,
     )
-    assert told[0].done == PAGE
-    assert told[0].total is None
+    assert reported[0].done == PAGE
+    assert reported[0].total is None

@@ -56,16 +56,16 @@ def test_a_message_fetched_ahead_of_the_cursor_hides_no_change_of_its_thread(
     mailbox = gmail.mailbox()
     first = gmail.truth("messages", format="minimal")[0]["id"]
     new = deliver_reply(mailbox, first)
-    told = []
+    called = []
 
     def meanwhile(name: str) -> None:
-        if name == "get_many" and not told:
-            told.append(name)
+        if name == "get_many" and not called:
+            called.append(name)
             toggle_star(mailbox, first)
             toggle_star(mailbox, new)
 
     sync(before_calls(client_of(gmail).mailbox(), meanwhile), lake, BOTH[:1])
-    assert told
+    assert called
     gmail.expire_history()
     with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
         run(gmail, lake, BOTH[:1])
@@ -127,11 +127,11 @@ def test_a_thread_whose_newest_message_is_deleted_during_the_read_shows_the_rest
         mailbox = gmail.mailbox()
         first = deliver(mailbox, "one", "The first.")
         second = deliver(mailbox, "Re: one", "The second.", reply_to=first)
-        gone = []
+        deleted = []
 
         def meanwhile(name: str) -> None:
-            if name == "get_many" and not gone:
-                gone.append(mailbox.delete(second))
+            if name == "get_many" and not deleted:
+                deleted.append(mailbox.delete(second))
 
         sync(before_calls(client_of(gmail).mailbox(), meanwhile), lake, BOTH)
         assert_lake_is_true(lake, gmail, BOTH)
@@ -201,9 +201,9 @@ def test_a_cursor_past_the_head_stays_invalid_once_the_head_passes_it(gmail: Emu
         partition = MailboxPartition(lake.table(name), mailbox.address, "all", "full")
         partition.commit(partition.state.synced(past))
     toggle_star(mailbox, mailbox.message_ids()[0])
-    killed = on_first_call("list_threads", mock.Mock(side_effect=Killed))
+    kill = on_first_call("list_threads", mock.Mock(side_effect=Killed))
     with pytest.raises(Killed):
-        sync(before_calls(client_of(gmail).mailbox(), killed), lake, BOTH)
+        sync(before_calls(client_of(gmail).mailbox(), kill), lake, BOTH)
     while int(mailbox.head) <= past:
         toggle_star(mailbox, mailbox.message_ids()[1])
     run(gmail, lake)

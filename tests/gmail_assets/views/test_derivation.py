@@ -253,7 +253,7 @@ STEP = st.one_of(
 )
 
 
-def live(tables: Tables, steps: list[tuple[Any, ...]]) -> None:
+def run_steps(tables: Tables, steps: list[tuple[Any, ...]]) -> None:
     count = 0
     past: list[dict[str, Row]] = [{}, {}]  # the messages at each version of their table
     table = tables.lake.table("messages", keep_deleted=tables.sources.messages.deletes == "keep")
@@ -301,14 +301,14 @@ def live(tables: Tables, steps: list[tuple[Any, ...]]) -> None:
 
 def test_a_restore_of_emails_loses_no_attachment(tmp_path: Path) -> None:
     tables = Tables(tmp_path)
-    live(tables, [("add", [], 1, 1), ("derive",), ("restore", "emails", 2), ("derive",)])
+    run_steps(tables, [("add", [], 1, 1), ("derive",), ("restore", "emails", 2), ("derive",)])
     tables.check()
 
 
 @pytest.mark.parametrize("keep_deleted", [False, True])
 def test_one_history_with_every_kind_of_step(tmp_path: Path, keep_deleted: bool) -> None:
     tables = Tables(tmp_path, keep_deleted=keep_deleted)
-    live(
+    run_steps(
         tables,
         [
             ("add", ["INBOX", "Label_1"], 1, 3),
@@ -336,4 +336,4 @@ def test_any_history_of_steps_equals_a_full_computation(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, ...]], keep_deleted: bool
 ) -> None:
     tables = Tables(tmp_path_factory.mktemp("lake"), keep_deleted=keep_deleted)
-    live(tables, [*steps, ("derive",)])
+    run_steps(tables, [*steps, ("derive",)])

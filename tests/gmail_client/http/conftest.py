@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.batches import plentiful
+from support.batches import connect_with_quota
 from support.fake_gmail import FakeGmail, ManualClock
 
 from gmail_client.api import GmailApi
@@ -11,4 +11,4 @@ from gmail_client.api import GmailApi
 
 @pytest.fixture
 def api(wire: FakeGmail, clock: ManualClock) -> GmailApi:
-    return plentiful(wire, clock).mailbox().api
+    return connect_with_quota(wire, clock).mailbox().api

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from support.batches import CONCURRENT, SPENT, calls, plentiful
+from support.batches import RATE_LIMITED, TOO_MANY_CONCURRENT, calls, connect_with_quota
 from support.fake_gmail import (
     API,
     OAUTH,
@@ -53,10 +53,10 @@ def test_batches_have_twenty_calls_and_single_calls_are_sent_singly(wire: FakeGm
 
 
 def test_a_batch_fits_the_burst_of_the_quota(wire: FakeGmail, clock: ManualClock) -> None:
-    api = plentiful(wire, clock, preset("current")).mailbox().api
+    api = connect_with_quota(wire, clock, preset("current")).mailbox().api
     list(api.get_many(api.thread_call(str(number)) for number in range(60)))
     assert max(wire.batches) * 40 <= 600
-    poor = plentiful(wire, clock, preset(300)).mailbox().api
+    poor = connect_with_quota(wire, clock, preset(300)).mailbox().api
     wire.batches.clear()
     list(poor.get_many(calls(poor, 5)))
     assert wire.batches == []
@@ -77,7 +77,7 @@ def test_missing_parts_are_sent_again(wire: FakeGmail, api: GmailApi) -> None:
 
 
 @pytest.mark.parametrize(
-    "response", [SPENT, CONCURRENT, FakeResponse(503, {}), FakeResponse(200, raw=b'{"cut')]
+    "response", [RATE_LIMITED, TOO_MANY_CONCURRENT, FakeResponse(503, {}), FakeResponse(200, raw=b'{"cut')]
 )
 def test_only_refused_parts_are_sent_again(
     wire: FakeGmail, clock: ManualClock, api: GmailApi, response: FakeResponse
@@ -289,7 +289,8 @@ def test_batches_shrink_at_the_concurrency_limit_and_grow_back(
 ) -> None:
     wall = 8
     wire.order = lambda parts: [
-        (name, CONCURRENT if place >= wall else response) for place, (name, response) in enumerate(parts)
+        (name, TOO_MANY_CONCURRENT if place >= wall else response)
+        for place, (name, response) in enumerate(parts)
     ]
     results = list(api.get_many(calls(api, 300)))
     assert all(result.json is not None for result in results)
@@ -301,7 +302,7 @@ def test_batches_shrink_at_the_concurrency_limit_and_grow_back(
 
 def test_a_low_concurrency_limit_loses_no_message(wire: FakeGmail, api: GmailApi) -> None:
     wire.order = lambda parts: [
-        (name, CONCURRENT if place else response) for place, (name, response) in enumerate(parts)
+        (name, TOO_MANY_CONCURRENT if place else response) for place, (name, response) in enumerate(parts)
     ]
     results = list(api.get_many(calls(api, 300)))
     assert all(result.json is not None for result in results)
@@ -322,7 +323,7 @@ def test_at_most_forty_parts_are_in_flight(wire: FakeGmail, clock: ManualClock) 
         return parts
 
     wire.order = order
-    api = plentiful(wire, clock).mailbox().api
+    api = connect_with_quota(wire, clock).mailbox().api
     list(api.get_many(calls(api, 400)))
     assert 20 <= most <= 40
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from support.batches import PLENTY, calls
+from support.batches import AMPLE_QUOTA, calls
 from support.fake_gmail import (
     FakeGmail,
     FakeRequest,
@@ -104,7 +104,7 @@ def test_errors_of_the_whole_mailbox_are_raised(
 
 def test_a_revoked_access_token_is_raised(wire: FakeGmail, clock: ManualClock) -> None:
     credentials = Credentials.from_access_token("ya29.alone")
-    api = connect(wire, clock, credentials=credentials, quota=PLENTY).mailbox().api
+    api = connect(wire, clock, credentials=credentials, quota=AMPLE_QUOTA).mailbox().api
     wire.handler = lambda _: error_response(401, "authError")
     with pytest.raises(CredentialsError, match="GMAIL_ACCESS_TOKEN"):
         list(api.get_many(calls(api, 100)))
@@ -223,7 +223,7 @@ def test_precondition_errors_are_retried_and_then_fail_their_message(
 
 
 def test_only_consecutive_unavailable_calls_count_as_an_outage(wire: FakeGmail, clock: ManualClock) -> None:
-    api = connect(wire, clock, quota=PLENTY, workers=1).mailbox().api
+    api = connect(wire, clock, quota=AMPLE_QUOTA, workers=1).mailbox().api
     broken = {f"{number:x}" for number in (*range(4), *range(20, 24), *range(40, 44))}
     wire.handler = lambda request: (
         FakeResponse(503, {}) if request.id in broken else message_response(request)

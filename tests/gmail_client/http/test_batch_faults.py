@@ -7,7 +7,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.batches import CONCURRENT, PLENTY, SPENT, calls
+from support.batches import AMPLE_QUOTA, RATE_LIMITED, TOO_MANY_CONCURRENT, calls
 from support.examples import examples
 from support.fake_gmail import (
     FakeGmail,
@@ -48,7 +48,7 @@ class Wall:
             full = self._inside > self._limit
         try:
             # The parts of a batch run in parallel: the earlier ones are still in flight.
-            return CONCURRENT if full else self._one(target, batched, token)
+            return TOO_MANY_CONCURRENT if full else self._one(target, batched, token)
         finally:
             with self._lock:
                 if not batched:
@@ -86,8 +86,8 @@ def test_under_any_faults_every_call_has_one_result(
     lock = threading.Lock()
     gone: set[str] = set()
     kinds = {
-        "403": SPENT,
-        "429": CONCURRENT,
+        "403": RATE_LIMITED,
+        "429": TOO_MANY_CONCURRENT,
         "503": FakeResponse(503, {}),
         "cut": FakeResponse(200, raw=b"{"),
     }
@@ -130,7 +130,7 @@ def test_under_any_faults_every_call_has_one_result(
 def test_a_low_concurrency_limit_does_not_end_a_read_early(
     wire: FakeGmail, clock: ManualClock, workers: int, width: int
 ) -> None:
-    api = connect(wire, clock, quota=PLENTY, workers=workers).mailbox().api
+    api = connect(wire, clock, quota=AMPLE_QUOTA, workers=workers).mailbox().api
     api._transport.concurrency._limit = width  # as after refusals
     assert len(list(api.get_many(calls(api, 96)))) == 96
 
@@ -141,5 +141,5 @@ def test_responses_larger_than_the_buffer_do_not_end_a_read_early(
 ) -> None:
     monkeypatch.setattr(batch, "_BUFFER_BYTES", 1_000)
     wire.handler = lambda request: FakeResponse(json={"id": request.id, "snippet": "x" * 40_000})
-    api = connect(wire, clock, quota=PLENTY, workers=workers).mailbox().api
+    api = connect(wire, clock, quota=AMPLE_QUOTA, workers=workers).mailbox().api
     assert sum(1 for _ in api.get_many(calls(api, 96))) == 96

@@ -33,7 +33,7 @@ CONCURRENT = "Too many concurrent requests for user."
 DOMAIN_WIDE = "Access restricted to service accounts that have been delegated domain-wide authority"
 
 
-def judge(response: FakeResponse, method: str = "messages.get") -> GmailError:
+def error_for(response: FakeResponse, method: str = "messages.get") -> GmailError:
     return error_from_response(
         response.status, response.content, method=method, headers=response.headers, now=NOW
     )
@@ -82,7 +82,7 @@ def judge(response: FakeResponse, method: str = "messages.get") -> GmailError:
     ],
 )
 def test_every_error_response_has_its_class(response: FakeResponse, kind: type[GmailError]) -> None:
-    error = judge(response)
+    error = error_for(response)
     assert type(error) is kind
     assert (error.status, error.method) == (response.status, "messages.get")
     assert error.fix
@@ -90,11 +90,11 @@ def test_every_error_response_has_its_class(response: FakeResponse, kind: type[G
 
 
 def test_404_on_the_history_means_expired() -> None:
-    assert type(judge(error_response(404, "notFound"), "history.list")) is HistoryExpiredError
+    assert type(error_for(error_response(404, "notFound"), "history.list")) is HistoryExpiredError
 
 
 def test_a_404_from_a_proxy_does_not_mean_expired() -> None:
-    assert type(judge(FakeResponse(404, raw=b"<html>"), "history.list")) is UnavailableError
+    assert type(error_for(FakeResponse(404, raw=b"<html>"), "history.list")) is UnavailableError
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ def test_a_404_from_a_proxy_does_not_mean_expired() -> None:
     ],
 )
 def test_the_retry_time(response: FakeResponse, retry_at: float | None) -> None:
-    error: Any = judge(response)
+    error: Any = error_for(response)
     assert error.retry_at == retry_at
 
 
 def test_the_limit_is_read_from_the_error() -> None:
-    error = judge(
+    error = error_for(
         error_response(
             403,
             "rateLimitExceeded",
@@ -140,7 +140,7 @@ def test_the_limit_is_read_from_the_error() -> None:
     ],
 )
 def test_the_scope_of_the_limit(metadata: dict[str, str], per_project: bool) -> None:
-    error = judge(error_response(403, "rateLimitExceeded", **metadata))
+    error = error_for(error_response(403, "rateLimitExceeded", **metadata))
     assert isinstance(error, RateLimitError)
     assert error.per_project is per_project
 
@@ -160,7 +160,7 @@ def test_the_scope_of_the_limit(metadata: dict[str, str], per_project: bool) -> 
     ],
 )
 def test_the_scope_of_the_limit_is_read_from_the_message(message: str, per_project: bool) -> None:
-    error = judge(error_response(403, "rateLimitExceeded", message))
+    error = error_for(error_response(403, "rateLimitExceeded", message))
     assert isinstance(error, RateLimitError)
     assert error.per_project is per_project
 
@@ -172,34 +172,36 @@ def test_the_latest_of_several_times_counts() -> None:
             403, "rateLimitExceeded", told.format(in_message), window_start_time=str(int(NOW) + window - 60)
         )
         response.headers["Retry-After"] = str(in_header)
-        assert judge(response).retry_at == NOW + 30
+        assert error_for(response).retry_at == NOW + 30
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "-1", "1e11", "1e300"])
 def test_invalid_times_are_ignored(value: str) -> None:
-    assert judge(FakeResponse(503, raw=b"", headers={"Retry-After": value})).retry_at is None
-    assert judge(error_response(403, "rateLimitExceeded", window_start_time=value)).retry_at is None
+    assert error_for(FakeResponse(503, raw=b"", headers={"Retry-After": value})).retry_at is None
+    assert error_for(error_response(403, "rateLimitExceeded", window_start_time=value)).retry_at is None
 
 
 @pytest.mark.parametrize(
     "text", ["2026-99-99T99:99:99Z", "9999-12-31T23:59:59+99:99", "2026-02-30T00:00:00Z"]
 )
 def test_times_that_do_not_exist_are_ignored(text: str) -> None:
-    assert judge(error_response(403, "rateLimitExceeded", f"Retry after {text}")).retry_at is None
+    assert error_for(error_response(403, "rateLimitExceeded", f"Retry after {text}")).retry_at is None
 
 
 @pytest.mark.parametrize("value", ["", "0", "-3", "many", "6e3", "9" * 5_000])
 def test_a_limit_that_is_not_a_number_is_ignored(value: str) -> None:
-    error = judge(error_response(403, "rateLimitExceeded", quota_limit_value=value))
+    error = error_for(error_response(403, "rateLimitExceeded", quota_limit_value=value))
     assert isinstance(error, RateLimitError)
     assert error.limit is None
 
 
 def test_the_link_that_enables_the_api_is_named() -> None:
     link = "https://console.developers.google.com/apis/api/gmail.googleapis.com/overview?project=42"
-    in_text = judge(error_response(403, "accessNotConfigured", f"Enable it by visiting {link} then retry."))
-    in_details = judge(error_response(403, "SERVICE_DISABLED", activationUrl=link))
-    nowhere = judge(error_response(403, "SERVICE_DISABLED"))
+    in_text = error_for(
+        error_response(403, "accessNotConfigured", f"Enable it by visiting {link} then retry.")
+    )
+    in_details = error_for(error_response(403, "SERVICE_DISABLED", activationUrl=link))
+    nowhere = error_for(error_response(403, "SERVICE_DISABLED"))
     assert f"{link} " in in_text.fix
     assert f"{link} " in in_details.fix
     assert "gmail.googleapis.com" in nowhere.fix
@@ -218,7 +220,7 @@ def test_the_link_that_enables_the_api_is_named() -> None:
     ],
 )
 def test_the_fix_names_the_setting(response: FakeResponse, word: str) -> None:
-    assert word in judge(response).fix
+    assert word in error_for(response).fix
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_the_fix_names_the_setting(response: FakeResponse, word: str) -> None:
     ],
 )
 def test_secrets_are_redacted_in_messages(secret: str) -> None:
-    error = judge(error_response(403, "forbidden", f"You sent {secret} to us"))
+    error = error_for(error_response(403, "forbidden", f"You sent {secret} to us"))
     hidden = secret.removeprefix("Bearer ").split("\n")[-1]
     assert hidden not in str(error)
     assert "[removed]" in str(error)

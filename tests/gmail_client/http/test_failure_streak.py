@@ -29,7 +29,9 @@ def api(wire: FakeGmail, clock: ManualClock) -> GmailApi:
     return connect(wire, clock, quota=preset(1_200_000), workers=1).mailbox().api
 
 
-def answering(broken: set[str], profile: FakeResponse = PROFILE) -> Callable[[FakeRequest], FakeResponse]:
+def refusing_handler(
+    broken: set[str], profile: FakeResponse = PROFILE
+) -> Callable[[FakeRequest], FakeResponse]:
     def handler(request: FakeRequest) -> FakeResponse:
         if request.id == "profile":
             return profile
@@ -50,7 +52,7 @@ def test_many_consecutive_unavailable_messages_do_not_stop_the_others(
     wire: FakeGmail, api: GmailApi, first: int
 ) -> None:
     broken = {f"{number:x}" for number in range(first, first + 19)}
-    wire.handler = answering(broken)
+    wire.handler = refusing_handler(broken)
     served, failed = read(api, 0, 80)
     assert failed == broken
     assert len(served) == 61
@@ -61,7 +63,7 @@ def test_many_consecutive_unavailable_messages_do_not_stop_the_others(
 
 def test_unavailable_messages_after_served_ones_are_not_an_outage(wire: FakeGmail, api: GmailApi) -> None:
     broken = {f"{number:x}" for number in range(1, 100)}
-    wire.handler = answering(broken)
+    wire.handler = refusing_handler(broken)
     assert read(api, 0, 100) == ({"0"}, broken)
     # The next read remembers a served call, so all of its calls may fail.
     assert read(api, 1, 40) == (set(), {f"{number:x}" for number in range(1, 40)})
@@ -98,6 +100,6 @@ def test_if_all_gets_fail_the_read_ends_although_the_profile_is_served(
 
 
 def test_the_error_of_a_refused_probe_is_raised(wire: FakeGmail, api: GmailApi) -> None:
-    wire.handler = answering({f"{number:x}" for number in range(30)}, error_response(401, "authError"))
+    wire.handler = refusing_handler({f"{number:x}" for number in range(30)}, error_response(401, "authError"))
     with pytest.raises(CredentialsError):
         read(api, 0, 30)

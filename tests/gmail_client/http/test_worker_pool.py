@@ -29,7 +29,7 @@ def fill(calls: Sequence[ApiCall], results: dict[int, ApiResult]) -> None:
         results[place] = ApiResult(calls[place], {}, None, 0)
 
 
-class Gate:
+class BlockedWork:
     """Work that waits until the test opens it, and signals when it has started."""
 
     def __init__(self) -> None:
@@ -81,15 +81,15 @@ def test_ordered_results_wait_for_the_batches_before_them() -> None:
 def test_there_are_as_many_threads_as_batches_and_no_more_than_workers(
     workers: int, submitted: int, expected: int
 ) -> None:
-    gate = Gate()
+    blocked = BlockedWork()
     before = threading.active_count()
-    with WorkerPool(workers, gate) as pool:
+    with WorkerPool(workers, blocked) as pool:
         for number in range(submitted):
             pool.submit(batch(str(number)))
         for _ in range(expected):
-            assert gate.begun.acquire(timeout=60)
+            assert blocked.begun.acquire(timeout=60)
         assert threading.active_count() == before + expected
-        gate.open.set()
+        blocked.open.set()
     assert threading.active_count() == before
 
 
@@ -115,20 +115,20 @@ def test_an_error_comes_after_the_results_before_it_and_ends_the_other_threads_w
 
 
 def test_results_in_flight_at_a_stop_are_returned() -> None:
-    gate, stop = Gate(), threading.Event()
-    with WorkerPool(1, gate, stop) as pool:
+    blocked, stop = BlockedWork(), threading.Event()
+    with WorkerPool(1, blocked, stop) as pool:
         pool.submit(batch("in flight"))
         pool.submit(batch("not sent"))
         assert not pool.stopping
-        assert gate.begun.acquire(timeout=60)
+        assert blocked.begun.acquire(timeout=60)
         stop.set()
         assert pool.stopping
-        gate.open.set()
+        blocked.open.set()
         assert keys(pool.next_results(ordered=True)) == ["in flight"]
         assert keys(pool.next_results(ordered=True)) == []
         assert pool.pending == 0
         pool.raise_error()
-    assert not gate.begun.acquire(blocking=False)
+    assert not blocked.begun.acquire(blocking=False)
 
 
 def test_a_stop_while_the_consumer_waits_is_noticed() -> None:
@@ -149,14 +149,14 @@ def test_a_stop_while_the_consumer_waits_is_noticed() -> None:
 def test_a_hanging_request_does_not_delay_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_pool, "_DRAIN_SECONDS", 0.0)
     monkeypatch.setattr(worker_pool, "_JOIN_SECONDS", 0.0)
-    gate, stop = Gate(), threading.Event()
-    with WorkerPool(1, gate, stop) as pool:
+    blocked, stop = BlockedWork(), threading.Event()
+    with WorkerPool(1, blocked, stop) as pool:
         pool.submit(batch("a"))
-        assert gate.begun.acquire(timeout=60)
+        assert blocked.begun.acquire(timeout=60)
         stop.set()
         assert pool.next_results(ordered=False) == []
         assert pool.pending == 0
-    gate.open.set()
+    blocked.open.set()
 
 
 def test_leaving_the_block_stops_the_work() -> None:

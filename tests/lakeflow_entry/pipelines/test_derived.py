@@ -27,7 +27,7 @@ from lakeflow_entry.pipelines.derived import DerivedTable, refuse_versions_only
 Row = dict[str, Any]
 
 
-class Life:
+class Scenario:
     """The tables `messages` and `labels` of a pipeline, their expected rows, and the derived tables."""
 
     def __init__(self, folder: Path, scd: Scd = "SCD_TYPE_1", keep_deleted: bool = False) -> None:
@@ -76,33 +76,33 @@ class Life:
     ("scd", "keep"), [("SCD_TYPE_1", False), ("SCD_TYPE_1", True), ("SCD_TYPE_2", False)]
 )
 def test_changes_update_only_their_rows(tmp_path: Path, scd: Scd, keep: bool) -> None:
-    life = Life(tmp_path, scd, keep)
-    life.name(Label_1="Work")
-    life.write(message("a", "INBOX", "Label_1", attachments=2), message("b"), message("c", "Label_1"))
-    assert life.update() == {"emails": (3, 0), "message_labels": (3, 0), "attachments": (2, 0)}
-    life.check()
-    assert life.update() == {"emails": (0, 0), "message_labels": (0, 0), "attachments": (0, 0)}
-    life.name(Label_1="Home")
-    life.write(message("b", "UNREAD"))
-    life.remove("c")
-    assert life.update() == {"emails": (2, 1), "message_labels": (2, 1), "attachments": (0, 0)}
-    life.check()
-    life.write(metadata(message("a", "INBOX", "Label_1", attachments=2)))
-    assert life.update()["attachments"] == (0, 2)
-    life.check()
+    scenario = Scenario(tmp_path, scd, keep)
+    scenario.name(Label_1="Work")
+    scenario.write(message("a", "INBOX", "Label_1", attachments=2), message("b"), message("c", "Label_1"))
+    assert scenario.update() == {"emails": (3, 0), "message_labels": (3, 0), "attachments": (2, 0)}
+    scenario.check()
+    assert scenario.update() == {"emails": (0, 0), "message_labels": (0, 0), "attachments": (0, 0)}
+    scenario.name(Label_1="Home")
+    scenario.write(message("b", "UNREAD"))
+    scenario.remove("c")
+    assert scenario.update() == {"emails": (2, 1), "message_labels": (2, 1), "attachments": (0, 0)}
+    scenario.check()
+    scenario.write(metadata(message("a", "INBOX", "Label_1", attachments=2)))
+    assert scenario.update()["attachments"] == (0, 2)
+    scenario.check()
 
 
 def test_a_new_formula_version_and_a_lost_table(tmp_path: Path) -> None:
-    life = Life(tmp_path)
-    life.write(message("a", attachments=1), message("b"))
-    life.labels = None  # type: ignore[assignment] # a spec without labels
-    life.update()
-    life.check()
+    scenario = Scenario(tmp_path)
+    scenario.write(message("a", attachments=1), message("b"))
+    scenario.labels = None  # type: ignore[assignment] # a spec without labels
+    scenario.update()
+    scenario.check()
     with mock.patch.dict("gmail_client.views.schemas.FORMULA", {"emails": 2, "attachments": 2}):
-        assert life.update() == {"emails": (2, 0), "message_labels": (0, 0), "attachments": (1, 0)}
+        assert scenario.update() == {"emails": (2, 0), "message_labels": (0, 0), "attachments": (1, 0)}
     shutil.rmtree(tmp_path / "emails")
-    assert life.update()["emails"] == (2, 0)
-    life.check()
+    assert scenario.update()["emails"] == (2, 0)
+    scenario.check()
 
 
 def test_append_only_messages_are_refused() -> None:
@@ -118,7 +118,7 @@ class KilledError(BaseException):
     """Simulates that the process is killed."""
 
 
-def update_killed(life: Life, commits: int) -> None:
+def update_killed(scenario: Scenario, commits: int) -> None:
     """Kill the run before write number `commits` + 1."""
     left = commits
     writes = {name: getattr(DerivedTable, name) for name in ("_upsert", "_delete")}
@@ -135,7 +135,7 @@ def update_killed(life: Life, commits: int) -> None:
 
     patched = mock.patch.multiple(DerivedTable, **{name: counted(name) for name in writes})
     with patched, suppress(KilledError):
-        life.update()
+        scenario.update()
 
 
 STEP = st.one_of(
@@ -164,16 +164,16 @@ STEP = st.one_of(
 def test_any_history_of_steps_equals_a_full_computation(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, ...]]
 ) -> None:
-    life = Life(tmp_path_factory.mktemp("lake"))
+    scenario = Scenario(tmp_path_factory.mktemp("lake"))
     for kind, *values in [*steps, ("update",)]:
         if kind == "write":
-            life.write(message(f"m{values[0]}", *values[1], attachments=values[0] % 3))
+            scenario.write(message(f"m{values[0]}", *values[1], attachments=values[0] % 3))
         elif kind == "remove":
-            life.remove(f"m{values[0]}")
+            scenario.remove(f"m{values[0]}")
         elif kind == "name":
-            life.name(Label_1=values[0])
+            scenario.name(Label_1=values[0])
         elif kind == "killed":
-            update_killed(life, values[0])
+            update_killed(scenario, values[0])
         else:
-            life.update()
-            life.check()
+            scenario.update()
+            scenario.check()

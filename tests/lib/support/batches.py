@@ -7,12 +7,12 @@ from gmail_client.client import GmailClient
 from gmail_client.quota import QuotaPlan, preset
 from support.fake_gmail import FakeGmail, ManualClock, connect, error_response
 
-CONCURRENT = error_response(429, "rateLimitExceeded", "Too many concurrent requests for user.")
-SPENT = error_response(403, "rateLimitExceeded")
-PLENTY = preset(1_200_000)
+TOO_MANY_CONCURRENT = error_response(429, "rateLimitExceeded", "Too many concurrent requests for user.")
+RATE_LIMITED = error_response(403, "rateLimitExceeded")
+AMPLE_QUOTA = preset(1_200_000)
 
 
-def plentiful(wire: FakeGmail, clock: ManualClock, quota: QuotaPlan = PLENTY) -> GmailClient:
+def connect_with_quota(wire: FakeGmail, clock: ManualClock, quota: QuotaPlan = AMPLE_QUOTA) -> GmailClient:
     return connect(wire, clock, quota=quota)
 
 
