@@ -1,8 +1,8 @@
-"""Config schemas of steps, without a way to the environment: `config_schema`.
+"""Config schemas of steps that can't read the environment: `config_schema`.
 
-Dagster's own schema for a `dagster.Config` lets a run's config name an environment variable for each text, number or
-switch (`{env: AWS_SECRET_ACCESS_KEY}`), and whoever launches a run may read its value in the error that follows. The
-schemas made here take plain values only.
+With Dagster's schema for a `dagster.Config`, run config can name an environment variable for each text, number or
+boolean (`{env: AWS_SECRET_ACCESS_KEY}`), and a user who launches a run can see its value in the resulting error. The
+schemas made here accept plain values only.
 """
 
 from __future__ import annotations

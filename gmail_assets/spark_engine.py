@@ -1,8 +1,8 @@
-"""The Spark engine: first loads and snapshots are read by Spark's workers.
+"""The Spark engine: Spark's workers read first loads and snapshots.
 
-It is for deployments that outgrow one machine. Everything is read through the data source `lakeflow_connect`, with one
-partition for each mailbox. `SparkEngine.preload` reads messages and threads: each worker appends its rows to its
-mailbox's partition of the Delta tables, as an unfinished load with a start history id. The sync then resumes that load:
+It is for deployments that need more than one machine. Everything is read through the data source `lakeflow_connect`,
+with one partition for each mailbox. `SparkEngine.preload` reads messages and threads: each worker appends its rows to
+its mailbox's partition of the Delta tables, as an unfinished load with a start history id. The sync then resumes it:
 it fetches missing messages, replays the history and sets the cursor, so the rows are the same with either engine.
 `SparkEngine.read` returns the rows of a snapshot table to `gmail_assets.syncing.snapshot`, which commits them.
 
@@ -75,7 +75,7 @@ class Preloaded:
     """Result of a preload, which a sync follows.
 
     Attributes:
-        written: Rows by table, without tables that already held rows of every mailbox.
+        written: Rows by table, without tables that already had rows of every mailbox.
         units: Quota units that the workers spent.
         calls: API calls that they made.
         bytes: Bytes of JSON that they received.
@@ -247,7 +247,7 @@ _LOCAL_MASTER = re.compile(r"local(\[[\d*, ]*\])?")
 
 
 def _refuse_master_of_dotenv(master: str) -> None:
-    """A master sees the mail and runs code on its driver, so that of an untrusted folder's `.env` must not be used."""
+    """A master gets the mail and runs code on its driver, so the `.env` of an untrusted folder must not set it."""
     if not _LOCAL_MASTER.fullmatch(master) and os.environ.get("GMAIL_SPARK_MASTER") != master:
         raise ConfigurationError(
             f"GMAIL_SPARK_MASTER is {short_repr(master)} in .env, where only `local` and `local[N]` are allowed.",
@@ -296,7 +296,7 @@ def _same_account(found: str | None, expected: Collection[str]) -> None:
 
 
 def _shared(tables: Sequence[SpecTable]) -> Iterator[Sequence[SpecTable]]:
-    """Tables that one read can fill: rows of unfiltered threads hold everything that `messages` needs."""
+    """Tables that one read can fill: rows of unfiltered threads contain everything that `messages` needs."""
     by_name = {spec.source_table: spec for spec in tables}
     if len(by_name) == 2:
         threads, messages = by_name["threads"], by_name["messages"]

@@ -1,4 +1,4 @@
-"""Gmail as a Databricks Lakeflow source, and as a PySpark data source of its own.
+"""Gmail as a Databricks Lakeflow source and as a PySpark data source.
 
 Importing this package imports PySpark; `gmail_client` never does, `gmail_assets` only for its Spark engine.
 """

@@ -1,6 +1,6 @@
 """The tables' Arrow schemas as Spark types, field for field: `struct_type`.
 
-The Arrow schemas of `gmail_client.schema` and `gmail_client.views` stay the single source; descriptions become column
+The Arrow schemas of `gmail_client.schema` and `gmail_client.views` are the only definition; descriptions become column
 comments.
 """
 

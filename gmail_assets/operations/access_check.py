@@ -129,7 +129,7 @@ def check_mailbox(client: GmailClient, name: str, spec: Spec, lake: Lake) -> Mai
     try:
         access.address = mailbox.address
     except GmailError as error:
-        # What prevents reading the profile prevents reading every table.
+        # An error of the profile affects every table.
         access.tables = dict.fromkeys(CATALOGUE, TableAccess.refused(error))
     else:
         access.problem = _registry_problem(mailbox, lake)
@@ -264,7 +264,7 @@ def _write_to_folder(path: Path) -> None:
 
 
 def open_to_others_of(settings: Settings, lake: Lake) -> dict[str, str]:
-    """What holds mail or secrets and is not its owner's alone: mode by path, such as `{"lake": "0755"}`."""
+    """Files and folders with mail or secrets that other users can access: mode by path, such as `{"lake": "0755"}`."""
     places = [
         lake.folder,
         os.environ.get("DAGSTER_HOME"),

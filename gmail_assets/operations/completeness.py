@@ -39,4 +39,4 @@ def record_findings(statuses: Mapping[str, PartitionStatus], findings: Mapping[s
         try:
             status.partition.commit(state)
         except WriterConflictError:
-            continue  # a sync writes the table at this moment; the checks after it count again
+            continue  # a sync is writing the table; the checks after it count again

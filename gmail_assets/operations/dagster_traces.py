@@ -42,7 +42,7 @@ def remove_traces(names: Sequence[str]) -> DagsterTraces:
     """Remove the entries of a mailbox from sensor cursors, and its finished runs.
 
     Args:
-        names: The partition keys that stand for it.
+        names: Its partition keys.
 
     Raises:
         ConfigurationError: The instance can't be opened.

@@ -44,7 +44,7 @@ class Forgotten:
         files: Removed files of old versions.
         log_files: Removed files of the tables' logs.
         traces: What was removed from Dagster.
-        remaining: What still names the mailbox or holds its mail, and what to do about it.
+        remaining: What still contains the mailbox's address or mail, and what to do about it.
     """
 
     address: str
@@ -159,7 +159,7 @@ def forget_messages(
 
 
 def undo(lake: Lake, address: str) -> bool:
-    """Allow a forgotten mailbox again; says whether it was forgotten."""
+    """Allow a forgotten mailbox again; returns whether it was forgotten."""
     return MailboxRegistry(lake).remember(address)
 
 

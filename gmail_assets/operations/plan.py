@@ -136,7 +136,7 @@ def plan_mailbox(
     for entry in spec.tables:
         if entry not in changing:
             plan.tables[entry.source_table] = _snapshot(api, entry, plan.address, lake)
-    # A sync asks for the profile for the mailbox's address, for its head, and for the row of `settings`.
+    # A sync reads the profile three times: for the mailbox's address, for its head, and for the row of `settings`.
     names = {entry.source_table for entry in spec.tables}
     plan.listing_units += profile_price * (1 + bool(changing) + ("settings" in names))
     plan.asked_units = api.usage.since(before).total_units

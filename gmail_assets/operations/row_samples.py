@@ -26,7 +26,7 @@ _UNSTABLE = {"historyId", "historySequence", MAILBOX, DELETED_AT}
 
 @dataclass(frozen=True, slots=True)
 class SampledRow:
-    """A stored row and the same as Gmail has it now.
+    """A stored row and its current state in Gmail.
 
     Attributes:
         table: `messages` or `threads`.
@@ -47,8 +47,8 @@ class SampledRow:
     def differing(self) -> list[str]:
         """The fields that differ.
 
-        A thread's messages are compared one by one. Which messages belong to it is not compared here: threads.get may
-        leave some out, a listing does not.
+        The messages of a thread are compared one by one. The set of messages is not compared here, because threads.get
+        may omit some; a listing has all of them.
         """
         if self.theirs is None:
             return []
@@ -107,7 +107,7 @@ def sample_threads(
 
 
 def _visible_thread(thread: Row, options: TableOptions) -> Row:
-    """A thread as its row has it: visible messages, with what the options leave of them."""
+    """A thread in the form of its row: visible messages, minimized according to the options."""
     messages = [m for m in thread.get("messages") or () if options.is_visible(m.get("labelIds") or ())]
     policy = options.policy
     if policy is None:
@@ -140,7 +140,7 @@ def _differing(ours: Row, theirs: Row) -> Iterator[str]:
 
 
 def _comparable(name: str, value: Any) -> Any:
-    """Without what differs between two reads: the order of labels, and attachment ids."""
+    """A value without what differs between two reads: the order of labels, and attachment ids."""
     if name == "labelIds":
         return Counter(value or ())
     if name == "partsJson" and isinstance(value, str):

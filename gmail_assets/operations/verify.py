@@ -182,7 +182,7 @@ class _Verification:
         self._judge_samples([one for one in samples if one.table in moved], moved)
 
     def _list(self, options: TableOptions, *labels: str) -> dict[str, str]:
-        """Messages that match the options and have the labels: id to thread id."""
+        """Messages that match the options and have the labels: thread id by id."""
         every = tuple(dict.fromkeys([*options.label_ids, *labels]))
         asked = options.model_copy(update={"label_ids": every})
         key = asked.listing_key
@@ -193,7 +193,7 @@ class _Verification:
     def _from_start(self, target: MessagesSync | ThreadsSync, listed: Mapping[str, str]) -> dict[str, str]:
         """Those of the listed messages that are not before `startDate`, which is listed with a margin.
 
-        Stored messages have a date. Of the others, those count that Gmail's search finds without the margin.
+        Stored messages have a date. Others count if Gmail's search finds them without the margin.
         """
         options = target.options
         if options.start_date is None:
@@ -215,7 +215,7 @@ class _Verification:
         }
 
     def _changes(self, statuses: Mapping[str, PartitionStatus]) -> Changes | None:
-        """The history since the earliest cursor that it reaches; a table with another one can't be judged."""
+        """The history since the earliest cursor that it reaches; a table with another one can't be verified."""
         changes = None
         for start in sorted({status.cursor or 0 for status in statuses.values()}):
             try:
@@ -286,7 +286,7 @@ class _Verification:
     def _compare_members(
         self, held: Mapping[str, set[str]], listed: Mapping[str, str], moved: Set[str]
     ) -> None:
-        """Check that each thread's row holds the messages that the listing has in the thread."""
+        """Check that each thread's row has the messages that the listing has in the thread."""
         members: dict[str, set[str]] = {}
         for message_id, thread_id in listed.items():
             members.setdefault(thread_id, set()).add(message_id)
@@ -346,7 +346,7 @@ class _Verification:
                 found.append((label, len(rows), rows))
             else:
                 listed = self._list(options, label["id"]).keys()
-                # Listed with a margin: what is missing is known already.
+                # Listed with a margin: missing messages are known already.
                 found.append((label, len(rows), rows ^ (listed if margin is None else listed & stored)))
         ghosts = sorted(with_label.keys() - set(named))
         if ghosts:

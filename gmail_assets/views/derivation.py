@@ -1,8 +1,8 @@
 """Updates one mailbox's derived tables from `messages` and `labels`.
 
-Labels, removals and new names are set by MERGE; content is read only of messages whose row is missing, in slices of
-bounded size, each slice one commit. The only state is the version of the formula that computed the rows, so the run
-after a crash finds what is left to do.
+Labels, removals and new names are written by MERGE; content is read only for messages whose row is missing, in slices
+of bounded size, with one commit per slice. The only state is the version of the formula that computed the rows, so the
+run after a crash finds the remaining work.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def derive(
 
 @dataclass(slots=True)
 class _Content:
-    """Messages whose content has to be read: ids for each table that needs them."""
+    """Messages whose content has to be read: ids by table."""
 
     new: frozenset[str] = frozenset()
     changed: frozenset[str] = frozenset()

@@ -91,7 +91,7 @@ class MessageSource:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
                 rows = pa.Table.from_batches([batch])
                 present = _present(rows)
-                # A hash table of all ids for each batch, as `pc.is_in` builds, would take longer than the rest.
+                # `pc.is_in` would build a hash table of all ids for each batch, which takes longer than the rest.
                 wanted = pa.array([message_id in ids for message_id in rows["id"].to_pylist()], pa.bool_())
                 keep = pc.and_(wanted, present)
                 rows = as_schema(_with_fewer_headers(rows), wanted_schema)
@@ -102,7 +102,7 @@ class MessageSource:
 
 
 def _with_fewer_headers(rows: pa.Table) -> pa.Table:
-    """The rows without the headers that no derived table reads: most of them, and so most of the Python objects."""
+    """The rows without the headers that no derived table reads; these are most of the Python objects."""
     at = rows.schema.get_field_index("payload")
     payload = rows["payload"].combine_chunks()
     headers = pc.struct_field(payload, "headers")
@@ -140,7 +140,7 @@ def _no_states() -> pa.Table:
 
 
 def _has_raw(file: pq.ParquetFile) -> pa.Array:
-    """Which rows hold `raw`; the column, as large as the mails, is read only where a row group mixes both."""
+    """Which rows have `raw`; the column, as large as the mails, is read only if a row group mixes both."""
     found: list[pa.Array] = []
     metadata = file.metadata
     column = next((n for n in range(metadata.num_columns) if metadata.schema.column(n).path == "raw"), None)

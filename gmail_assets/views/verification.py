@@ -138,12 +138,12 @@ def verify_views(
         _verify_labels(stored, verdicts["message_labels"])
     if "attachments" in verdicts:
         outdated |= _verify_attachments(stored, verdicts["attachments"])
-    # An outdated row is no difference: the next run computes it.
+    # An outdated row is not a difference: the next run computes it.
     ids = sorted(set(stored.states["id"].to_pylist()) - outdated)
     chosen = rng.sample(ids, min(sample, len(ids)))
     messages = [m for batch in stored.source.contents(frozenset(chosen)) for m in batch]
     for name, verdict in verdicts.items():
-        if name != "message_labels":  # compared whole
+        if name != "message_labels":  # compared completely
             _compare(stored, name, messages, verdict)
     return verdicts
 

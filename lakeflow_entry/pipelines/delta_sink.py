@@ -1,7 +1,7 @@
 """`DeltaSink` writes a stream or a snapshot into a Delta table, without Delta's JVM jars.
 
 Every commit of a stream carries the stream's name and its batch number, so that a batch that Spark repeats after a
-crash is written once. SCD type 1 keeps the present row of each key, type 2 every version (`__START_AT`, `__END_AT`, as
+crash is written once. SCD type 1 keeps the current row of each key, type 2 every version (`__START_AT`, `__END_AT`, as
 on Databricks), append-only appends every row.
 """
 
@@ -86,7 +86,7 @@ class DeltaSink:
         return len(self.present())
 
     def present(self) -> dict[tuple[Any, ...], Any]:
-        """The keys of present rows, with the sequence (type 2: the start) of each."""
+        """The keys of current rows, with the sequence (type 2: the start) of each."""
         order = START_AT if self.scd == "SCD_TYPE_2" else self.sequence
         columns = [*self.keys, *([order] if order else [])]
         marks = [name for name in (END_AT, DELETED_AT) if name in self.table_schema.names]
@@ -240,7 +240,7 @@ class DeltaSink:
             merge.when_matched_delete(predicate=newer).execute()
 
     def _versions(self, table: DeltaTable, rows: pa.Table, commit: CommitProperties | None) -> int:
-        """Close the present version of each key and begin the next."""
+        """Close the current version of each key and start the next."""
         present = self.present()
         keys = zip(*(rows[name].to_pylist() for name in self.keys), strict=True)
         order = rows[str(self.sequence)].to_pylist()
@@ -277,7 +277,7 @@ class DeltaSink:
         gone: pa.Table | None = None,
         now: datetime | None = None,
     ) -> None:
-        """One merge: each row once with its key, to close the present version, and once without, to be inserted."""
+        """One merge: each row once with its key, to close the current version, and once without, to be inserted."""
         full = self._full(rows)
         full = full.set_column(full.schema.get_field_index(START_AT), full.schema.field(START_AT), starts)
         pieces = [self._tagged(full, insert=False), self._tagged(full, insert=True)]

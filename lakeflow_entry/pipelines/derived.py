@@ -1,7 +1,7 @@
 """Derived tables of the local pipeline, computed from its own `messages` and `labels`: `DerivedTable`.
 
-What has to change is found by comparing a few columns, so nothing is remembered from run to run: after a killed run, a
-renamed label or a restored table the next run computes what differs.
+Each run compares a few columns to find the rows to change, so there is no stored state: after a killed run, a renamed
+label or a restored table, the next run computes the rows that differ.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class DerivedTable:
     emails: str = ""
 
     def update(self) -> tuple[int, int]:
-        """Compute what differs; returns how many rows were written and how many deleted."""
+        """Compute the rows that differ; returns the numbers of written and deleted rows."""
         table = self._open()
         recompute = table.transaction_version(self._formula_app) != formula(self.name)
         if self.name == "message_labels":
@@ -210,7 +210,7 @@ class DerivedTable:
         )
 
     def _upsert(self, rows: pa.Table, *, new: bool) -> None:
-        """Write rows; `new` says that no row of their keys is stored."""
+        """Write rows; with `new`, no rows with their keys are stored."""
         if not rows.num_rows:
             return
         table = DeltaTable(self.location)

@@ -4,9 +4,9 @@
     ingest(spark, {"connection_name": "gmail_connector", "objects": [{"table": {"source_table": "labels"}}]})
 
 On Databricks it declares the pipeline (`lakeflow_entry.pipelines.declarative`), which the platform then runs.
-Elsewhere it runs to its end here: messages and threads by stream with upserts and deletes, the other tables as
-snapshots, into Delta tables under `lake`; derived tables are computed from those. Each flow has a checkpoint, and each
-commit names its micro-batch, so that a run that was killed goes on where it was and writes nothing twice.
+Elsewhere it runs the pipeline once, in this process: messages and threads as streams of upserts and deletes, the other
+tables as snapshots, into Delta tables under `lake`; derived tables are computed from these. Each flow has a checkpoint,
+and each commit contains the id of its micro-batch, so that a killed run is resumed and nothing is written twice.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class IngestedTable:
     Attributes:
         location: Its folder or URI.
         upserted: Rows inserted or updated in this run; all rows of a snapshot.
-        deleted: Rows that the delete flow named in this run.
-        rows: Present rows.
+        deleted: Rows that the delete flow returned in this run.
+        rows: Current rows.
     """
 
     location: str
@@ -77,14 +77,14 @@ def ingest(
         pipeline_spec: The spec as a mapping, or the path of its YAML or JSON file.
         lake: Folder or URI of the Delta tables; default: GMAIL_LAKE, else `lake`. Not used on Databricks.
         checkpoints: Folder of the streams' checkpoints; default: `_checkpoints` in the lake, if it is a folder.
-        allow_mass_delete: Go on where a comparison after an expired history takes out a large part of a table.
+        allow_mass_delete: Allow a reconciliation after an expired history to delete a large part of a table.
 
     Returns:
         The result by source table, by destination for a table that is listed twice; empty on Databricks, where the
         platform runs the pipeline.
 
     Raises:
-        ConfigurationError: An invalid spec, or a default lake that leads to somebody else.
+        ConfigurationError: An invalid spec, or a default lake that belongs to another user.
         MassDeletionError: See `allow_mass_delete`.
     """
     spec = Spec.load(pipeline_spec)
@@ -200,9 +200,9 @@ class _Table:
         unfinished.unlink()
 
     def _reconcile_if(self, due: bool, ends: Mapping[str, Offset | None]) -> None:
-        """Compare the table with Gmail's listing if a flow can't know all deletes.
+        """Reconcile the table with Gmail's listing if a flow can't know all deletes.
 
-        That is so if the delete flow is new, if an earlier run did not reach its end, and if the history had
+        This is the case if the delete flow is new, if an earlier run did not reach its end, or if the history had
         expired, so that a flow read everything again.
         """
         file = self.folder / "reconciled"
@@ -214,7 +214,7 @@ class _Table:
             file.write_text(json.dumps(reloads))
 
     def _identity(self) -> str:
-        """A name for the streams, stored with their checkpoints and lost with them."""
+        """A name for the streams that is stored with their checkpoints, so that a new checkpoint has a new name."""
         file = self.folder / "identity"
         if not file.exists():
             make_private_folder(self.folder)
@@ -226,7 +226,7 @@ class _Table:
         return reader.load()
 
     def _stream(self, flow: str, identity: str) -> Offset | None:
-        """Run one flow to its end.
+        """Run one flow until there are no more rows.
 
         Returns:
             Its last offset; None if there was nothing to read.

@@ -71,7 +71,7 @@ def local_session(name: str, *, cores: int = 2, **settings: str) -> SparkSession
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", str(cores))
         .config("spark.driver.bindAddress", "127.0.0.1")
-        # A Python worker takes more than the usual 15 s to start where the machine is busy.
+        # On a busy machine, a Python worker can need more than the default of 15 s to start.
         .config("spark.python.authenticate.socketTimeout", "120s")
     )
     for key, value in settings.items():

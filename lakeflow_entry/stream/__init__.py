@@ -1,1 +1,1 @@
-"""Changes and deletes of messages and threads as streams: first load, offsets, and what a restart needs."""
+"""Changes and deletes of messages and threads as streams: first load, offsets, restarts."""

@@ -1,6 +1,6 @@
-"""The rows of a micro-batch: `Batch` says what to fetch, `read_batch` fetches it.
+"""The rows of a micro-batch: `Batch` names the messages, `read_batch` fetches them.
 
-A batch is a small value that can travel to another process. Messages are fetched where it is read.
+A batch is a small value that can be sent to another process, which fetches the messages.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ __all__ = ["DEFAULT_LIMIT", "Batch", "read_batch"]
 Row = dict[str, Any]
 
 DEFAULT_LIMIT = 1_000
-"""Rows of a micro-batch where `max_records_per_batch` is not set: some 15 MB of usual mail."""
+"""Default of `max_records_per_batch`: about 15 MB of typical mail."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one micro-batch fetches.
+    """The content of one micro-batch.
 
     Attributes:
         threads: Thread id to the messages to fetch of it.
-        sequence: For changes, the last record that names the row, by the row's id.
+        sequence: For changes, the last history record of the row, by the row's id.
         heads: For a load of threads, each thread as listed.
         changed: Changes, not a load.
-        floor: Least history id of a row that `sequence` does not name: a row that is loaded again must count as newer
-            than the stored one, though Gmail may give a thread a lower history id once a message has left it.
+        floor: Minimum history id of rows that are not in `sequence`: a row that is loaded again must be newer than the
+            stored one, although a thread can have a lower history id after one of its messages was deleted.
     """
 
     threads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -47,11 +47,11 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        """Rows that the changes name."""
+        """Rows that the changes affect."""
         return len(self.sequence)
 
     def joined(self, other: Batch) -> Batch:
-        """The changes of both."""
+        """Both batches as one."""
         if not other.threads:
             return self
         threads = {
@@ -72,11 +72,12 @@ def read_batch(
         api: The mailbox.
         table: `messages` or `threads`.
         options: The table's options.
-        batch: What the reader planned.
+        batch: The planned batch.
         messages: Messages after which a page ends; it ends at 16 MB of JSON in any case.
 
     Yields:
-        Pages of resources as Gmail sends them. What was deleted since, or no longer matches the filters, is left out.
+        Pages of resources as Gmail sends them, without messages that were deleted meanwhile or no longer match the
+        filters.
 
     Raises:
         GmailError: A message can't be fetched; nothing of the batch counts as delivered then. With `skip_refused`
@@ -109,13 +110,13 @@ def _message_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -
 
 def _thread_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
     row = thread_resource(fetched, batch.heads.get(fetched.thread_id), options)
-    # `q` was judged when the batch was planned; labels and dates are known only now.
+    # `q` was evaluated when the batch was planned; labels and dates are known only now.
     if any(options.matches(message) for message in row["messages"]):
         yield _at_least(row, batch.sequence.get(fetched.thread_id, batch.floor))
 
 
 def _at_least(row: Row, record: int) -> Row:
-    """The row with a history id that is not below the record that brought it."""
+    """The row with a history id that is not lower than its history record."""
     if int(row.get("historyId") or 0) >= record:
         return row
     return {**row, "historyId": str(record)}

@@ -1,8 +1,8 @@
 """New and changed rows of one table of one mailbox as a stream: `ChangeReader`.
 
-Planning is cheap (listings and history, no bodies) and gives the end of the next batch together with a `Batch`, which
-`read_batch` fetches. The class that Lakeflow's framework calls and the Spark data source both use it.
-An engine needs whole rows, so a changed message is fetched again.
+Planning is cheap (listings and history, no bodies). It returns the end of the next batch and a `Batch`, which
+`read_batch` fetches. Both the class that Lakeflow's framework calls and the Spark data source use this module. Engines
+need complete rows, so a changed message is fetched again.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class ChangeReader:
     def between(self, start: Offset, end: Offset) -> Batch:
         """The batch from `start` to `end`, which was planned earlier and may not have been delivered.
 
-        Where its history has expired the batch is empty, and the one after `end` finds that out. An end of version 1
-        does not lead to that, so its batch contains everything.
+        If its history has expired, the batch is empty, and the batch after `end` detects it. After an end of version 1
+        this is not detected, so its batch contains everything.
 
         Raises:
             GmailError: Gmail can't be asked.
@@ -95,7 +95,7 @@ class ChangeReader:
     # Loading
 
     def _start_load(self, start: Offset, head: int | None) -> tuple[Offset, Batch]:
-        # The head comes before the listing: what changes in between is in the history after it.
+        # The head is read before the listing, so that the history after it contains changes during the listing.
         started = head if head is not None else self.history.fix_head()
         end = Offset(
             started,
@@ -128,8 +128,8 @@ class ChangeReader:
         return int(self.api.now) if depends else start.loaded_at
 
     def _continue_load(self, start: Offset, load: LoadPosition, confirmed: bool) -> tuple[Offset, Batch]:
-        """The batch at `load`. The first one contains what the start of the load already delivered from a listing of
-        that time, so it is empty where that is `confirmed`."""
+        """The batch at `load`. The first one contains the rows that the start of the load already delivered, so it is
+        empty if that is `confirmed`."""
         delivered = load.is_first and confirmed
         end = replace(start, load=None, limit=self.limit, version=VERSION)
         if delivered and not load.until:
@@ -183,7 +183,7 @@ class ChangeReader:
         except HistoryExpiredError:
             self._warn(start.history_id)
             return start.expired(), Batch()
-        # Even when all is read again afterwards: a repeated read from `start` has to contain what the first one did.
+        # Also if everything is read again afterwards: a repeated read from `start` has to contain the same rows.
         changed = self._changed(part, start, start.read_at)
         batch = changed.batch.joined(late)
         if lost:
@@ -199,7 +199,7 @@ class ChangeReader:
         return end, batch
 
     def _arrived_late(self, start: Offset) -> Batch:
-        """Arrivals of the batch before that match only now."""
+        """New messages of the previous batch that match only now."""
         if start.recheck is None or start.recheck == start.history_id:
             return Batch()
         late = unpacked(start.late)
@@ -218,7 +218,7 @@ class ChangeReader:
         """The rows of these changes that match; the arrivals among them arrived after `since`, in epoch seconds."""
         options = self.options
         if start.loaded_at is not None:
-            # Whether a row is stored is not known here: rows of the first load count as new as they were then.
+            # It is not known here whether a row is stored, so rows of the first load keep the age they had then.
             options = options.model_copy(update={"q": as_of(options.q, start.loaded_at)})
         of_table = self._changed_messages if self.table == "messages" else self._changed_threads
         batch, rows = of_table(part, options, since, start.rows)
@@ -274,7 +274,7 @@ class ChangeReader:
         )
         touched = {thread_id: ids for thread_id, ids in touched.items() if thread_id in listed}
         if self.options.include_spam_trash and touched:
-            # threads.get may leave out what is in the trash or in spam.
+            # threads.get may omit messages in trash and spam.
             for label_id in ("TRASH", "SPAM"):
                 for page in self.api.list_messages(label_ids=(label_id,), include_spam_trash=True):
                     for item in page:
@@ -289,7 +289,7 @@ class ChangeReader:
 
 
 def _rechecking(end: Offset, start: Offset, rejected: set[str]) -> Offset:
-    """The end of a batch from `start`, with the arrivals that the next batch judges once more."""
+    """The end of a batch from `start`, with the new messages that the next batch matches again."""
     read_at = start.read_at
     if start.recheck is not None and start.recheck == start.history_id:
         rejected = rejected | unpacked(start.late)  # of the same record, which takes several batches
@@ -304,11 +304,11 @@ def _rechecking(end: Offset, start: Offset, rejected: set[str]) -> Offset:
 
 
 class _Changed(NamedTuple):
-    """What changed.
+    """The changes of one batch.
 
     Attributes:
         batch: The rows that match.
-        rejected: Messages that arrived and do not match the search.
+        rejected: New messages that do not match the search.
         rows: About how many messages the search lists now; None if unknown.
     """
 
@@ -336,7 +336,7 @@ def _load_between(start: Offset, end: Offset) -> LoadPosition | None:
 
 
 class _Listing:
-    """The rows that a load has to deliver, as Gmail listed them; `messages` is the number of messages."""
+    """The listed rows that a load has to deliver; `messages` is the number of messages."""
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 A message's row is deleted when the message was deleted permanently, or when it changed and no longer matches the
 filters (trash and spam included). A thread's row is deleted when none of its messages matches any more. Date terms at
-the top level of `q` are left out: time alone deletes no row. The flow has a checkpoint of its own.
+the top level of `q` are ignored: time alone deletes no row. The flow has its own checkpoint.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class DeletedRow(NamedTuple):
     Attributes:
         id: Its key.
         history_id: The record that deletes it, or a history id after that.
-        thread_id: For a message, its thread where known.
+        thread_id: For a message, its thread if known.
     """
 
     id: str
@@ -49,7 +49,7 @@ class DeletedRow(NamedTuple):
 
 
 def delete_rows(table: str, deleted: Iterable[DeletedRow]) -> list[Row]:
-    """Delete records with key and cursor (and a message's threadId), all other columns null."""
+    """Delete records with key and cursor (and a message's threadId); the other columns are null."""
     empty = dict.fromkeys(SCHEMAS[table].names)
     rows = []
     for one in deleted:
@@ -72,9 +72,9 @@ class DeleteReader:
         api: The mailbox.
         table: `messages` or `threads`.
         options: The table's options.
-        history: The mailbox's history, shared with a change reader; a new one when left out.
-        reconciled: The caller compares the target with the mailbox itself, at the start of the flow and whenever an
-            offset says `reloaded`. The offsets then hold no ids.
+        history: The mailbox's history, shared with a change reader; by default a new one.
+        reconciled: The caller itself reconciles the target with the mailbox, at the start of the flow and whenever an
+            offset has `reloaded`. The offsets then contain no ids.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class DeleteReader:
             Where the batch ends, and the rows to delete. An end equal to `start` means that there is nothing more.
 
         Raises:
-            HistoryExpiredError: The history has expired, and the offset does not hold the table's ids.
+            HistoryExpiredError: The history has expired, and the offset does not contain the table's ids.
             GmailError: Gmail can't be asked.
         """
         if start.is_new:
@@ -121,7 +121,7 @@ class DeleteReader:
             part = self.history.next(self.table, start, start.batch_limit(self.limit, repeated), head)
         except HistoryExpiredError:
             return self._expired(start, start.history_id), []
-        # Even when the ids are compared afterwards: a repeated read from `start` has to contain what the first one did.
+        # Also if the ids are compared afterwards: a repeated read from `start` has to contain the same rows.
         rows = self._rows(part, start)
         if lost:
             return self._expired(start, start.since), rows
@@ -137,11 +137,11 @@ class DeleteReader:
     def between(self, start: Offset, end: Offset) -> list[DeletedRow]:
         """The rows of the batch from `start` to `end`, which was planned earlier and may not have been delivered.
 
-        Where its history has expired the batch is empty, and the one after `end` finds that out. An end of version 1
-        does not lead to that: its batch contains every row that Gmail no longer lists.
+        If its history has expired, the batch is empty, and the batch after `end` detects it. After an end of version 1
+        this is not detected: its batch contains every row that Gmail no longer lists.
 
         Raises:
-            HistoryExpiredError: The history has expired, and the offset does not hold the table's ids.
+            HistoryExpiredError: The history has expired, and the offset does not contain the table's ids.
             GmailError: Gmail can't be asked.
         """
         if start.is_new:
@@ -167,8 +167,8 @@ class DeleteReader:
         earliest = self._earliest(head)
         known = None if self.reconciled else pack(self._present())
         _log.warning(
-            "%s: the delete flow starts at history id %s. If the target has older rows, those whose messages were "
-            "deleted before that stay in it: run a full refresh of the table then.",
+            "%s: the delete flow starts at history id %s. If the target has older rows, run a full refresh of the "
+            "table: rows whose messages were deleted before this history id are not deleted otherwise.",
             self.table,
             earliest,
         )
@@ -189,8 +189,8 @@ class DeleteReader:
             history_id,
             "The table is compared with Gmail's listing."
             if self.reconciled
-            else "Rows of that time that Gmail no longer lists are deleted. If rows were written later while this flow "
-            "did not run, run a full refresh: those of them that are gone by now are not known here.",
+            else "Rows of that time that Gmail no longer lists are deleted. If the change flow wrote rows while this "
+            "flow did not run, run a full refresh: this flow can't find deleted rows among them.",
         )
         known = None if start.known is None else pack(unpacked(start.known) | unpacked(start.gone))
         return replace(start.expired(), known=known, gone=None)
@@ -205,7 +205,7 @@ class DeleteReader:
 
     def _reload(self, start: Offset, head: int | None) -> tuple[Offset, list[DeletedRow]]:
         self._require_ids(start, start.history_id)
-        # The head comes before the listing: a row that comes back after it has a higher history id than its deletion.
+        # The head is read before the listing: a row that returns later has a higher history id than its deletion.
         reloaded = head if head is not None else head_of(self.api)
         earliest = self._earliest(reloaded)
         if self.reconciled:
@@ -225,7 +225,7 @@ class DeleteReader:
         return set(listed if self.table == "messages" else listed.values())
 
     def _known(self, start: Offset, part: HistorySlice, gone: set[str]) -> str | None:
-        """The rows that the table may have after the batch: rather one too many than one too few."""
+        """The rows that the table may have after the batch; it can contain extra ids, but misses none."""
         if start.known is None or self.reconciled:
             return None
         known = unpacked(start.known)
@@ -238,9 +238,9 @@ class DeleteReader:
     def _earliest(self, head: int | None) -> int:
         """A history id from which the flow can start.
 
-        The change flow may have read rows that are deleted before this one first asks, so it starts as far back as
-        Gmail keeps the history: deleting a row that is not there does no harm. Ids that Gmail has named are tried
-        first; whether it accepts others is not documented, and one that it refuses is passed over.
+        The change flow may have read rows that are deleted before the first read of this flow, so it starts as far back
+        as Gmail keeps the history: deleting a row that does not exist is harmless. History ids from Gmail's responses
+        are tried first; it is not documented whether Gmail accepts others, and refused ones are skipped.
         """
         newest = head if head is not None else head_of(self.api)
         page = next(iter(self.api.list_threads(include_spam_trash=True)), [])
@@ -264,14 +264,14 @@ class DeleteReader:
     def _matching(
         self, part: HistorySlice, start: Offset, wanted: set[str], *, threads: bool = False
     ) -> set[str]:
-        """Which of these match the search still; see `HistoryRange.matching`."""
+        """Which of these still match the search; see `HistoryRange.matching`."""
         found, self._listed = self.history.matching(
             part, self._lasting, wanted, since=start.read_at, rows=self._listed, threads=threads
         )
         return found
 
     def _left(self, change: MessageChange, labels: tuple[str, ...] | None) -> bool:
-        """Whether the records took a message out of what the filters name."""
+        """Whether, according to the records, a message no longer matches the filters."""
         if change.deleted:
             return True
         if labels is None or self.options.matches_labels(labels):
@@ -282,7 +282,7 @@ class DeleteReader:
         return change.unclear or bool(change.moved & telling)
 
     def _labels(self, changes: Changes, keys: set[str]) -> dict[str, tuple[str, ...] | None]:
-        """Each message's labels after the changes; read where no record names the whole set."""
+        """Each message's labels after the changes; fetched if no record has all of them."""
         labels = {m: change.labels_after(None) for m, change in changes.messages.items() if m in keys}
         unknown: dict[str, list[str]] = {}
         for message_id, known in labels.items():
@@ -317,7 +317,7 @@ class DeleteReader:
 
     @property
     def _lasting(self) -> TableOptions:
-        """The options with the search that a row has to match still."""
+        """The options with the search that stored rows have to match."""
         return self.options.model_copy(update={"q": without_dates(self.options.q)})
 
     def _threads(self, part: HistorySlice, keys: set[str], start: Offset) -> list[DeletedRow]:
@@ -336,10 +336,10 @@ class DeleteReader:
         return [DeletedRow(t, sequence[t]) for t in sequence if t in shrunk and t not in living]
 
     def _living(self, part: HistorySlice, start: Offset, threads: set[str]) -> set[str]:
-        """Which of the threads still have a message that the filters let in, by whichever calls cost less."""
+        """Which of the threads still have a matching message, with the cheapest calls."""
         if not threads:
             return set()
-        # Only a listing is sure to name what is in the trash, but it does not tell dates.
+        # Only a listing reliably contains trashed messages, but it has no dates.
         dated = self.options.start_date is not None and not self.options.include_spam_trash
         excluding = self.options.exclude_labels or self.options.exclude_from
         if self._lasting.q is not None:
@@ -347,7 +347,7 @@ class DeleteReader:
             if not dated and not excluding:
                 return threads
         if excluding:
-            # Only a listing of messages says which of a thread's messages are left.
+            # Only a listing of messages shows which messages of a thread are not excluded.
             present = self.options.model_copy(update={"q": None})
             return threads.intersection(list_message_ids(self.api, present).values())
         price = self.api.plan.price
@@ -365,10 +365,10 @@ class DeleteReader:
         }
 
     def _taken(self, fetched: FetchedThread) -> FetchedThread:
-        """What was fetched, if all of it came; with `skip_refused`, rows whose labels are refused stay.
+        """The fetched thread, if it is complete; with `skip_refused`, rows whose labels are refused are kept.
 
         Raises:
-            GmailError: Why a message can't be had.
+            GmailError: Why a message can't be fetched.
         """
         if not self.options.skip_refused:
             return raise_for_failures(fetched)
@@ -380,11 +380,11 @@ class DeleteReader:
 
 
 def _may_be_stored(change: MessageChange) -> bool:
-    """Whether a row of the message may be there from before its last record: not if it just arrived."""
+    """Whether the message may have a row from before its last record: not if it is new."""
     return not change.arrived or bool(change.moved)
 
 
 def kept_options(options: TableOptions) -> TableOptions:
-    """Options that list every message whose row may be in the table; time alone takes none out."""
+    """Options that list every message whose row may be in the table; time alone removes none."""
     lasting = without_dates(options.q)
     return options.model_copy(update={"q": None if has_dates(lasting) else lasting})

@@ -56,7 +56,7 @@ class HistoryRange:
         self._head: tuple[int, int] | None = None
 
     def fix_head(self) -> int:
-        """The mailbox's newest history id, at which batches may be made to end."""
+        """Read the mailbox's newest history id, at which batches can be made to end."""
         at = int(self._api.now)
         self._head = (head_of(self._api), at)
         return self._head[0]
@@ -80,7 +80,7 @@ class HistoryRange:
         begin = _history_id(start)
         if head is not None and head <= begin:
             return HistorySlice(Changes(begin, begin), (), start)
-        # A record that is partly delivered is finished alone: later records may name the same rows again.
+        # A partly delivered record is finished separately, because later records may have the same rows.
         changes, at = self._read(begin, 1 if start.seen else limit, head)
         keys = _keys(table, changes)
         seen = start.seen + limit
@@ -91,7 +91,7 @@ class HistoryRange:
         return HistorySlice(changes, keys[start.seen :], end, read_at)
 
     def arrivals(self, table: str, start: Offset, message_ids: set[str], limit: int) -> HistorySlice:
-        """These messages, which arrived after the offset's `recheck`; none if that history has expired.
+        """The history of these messages, which arrived after the offset's `recheck`; empty if it has expired.
 
         Args:
             table: `messages` or `threads`: what a row is.
@@ -134,7 +134,7 @@ class HistoryRange:
     ) -> Matches:
         """Which messages match the table's search; all of them if it has none.
 
-        Change flow and delete flow of a process may ask for the same batch.
+        The change flow and the delete flow of a process can request the same batch.
 
         Args:
             part: The batch.
@@ -142,7 +142,7 @@ class HistoryRange:
             wanted: Message ids.
             since: Epoch seconds after which the batch's arrivals arrived; None if unknown.
             rows: About how many messages the search lists; None if unknown.
-            threads: `wanted` are threads; one matches by one of its messages.
+            threads: `wanted` are threads; a thread matches if one of its messages matches.
 
         Raises:
             GmailError: Gmail can't be asked.

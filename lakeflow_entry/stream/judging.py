@@ -1,8 +1,8 @@
-"""Which changed messages and threads match a table's search, asked of Gmail at the lowest cost: `ChangeJudge`.
+"""Finds out at the lowest cost which changed messages and threads match a table's search: `ChangeJudge`.
 
-A stream does not know the dates of stored rows. An arrival is looked for in a listing since the history was read last.
-For the others, the search is listed as a whole, or their dates are read and each is looked for around its date,
-whichever costs less.
+A stream does not know the dates of stored rows. For new messages, the search is listed since the history was read last.
+For others, the whole search is listed, or their dates are fetched and the search is listed around them, whichever costs
+less.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_DATES = 100_000
 
 
 class Matches(NamedTuple):
-    """What was found.
+    """The result of a match.
 
     Attributes:
         found: The messages or threads that match.
@@ -38,7 +38,7 @@ class Matches(NamedTuple):
 
 
 class ChangeJudge:
-    """Judges the changes of one mailbox. Change flow and delete flow of a process share it.
+    """Matches the changes of one mailbox. The change flow and the delete flow of a process share it.
 
     Args:
         api: The mailbox.
@@ -62,7 +62,7 @@ class ChangeJudge:
         Args:
             changes: The changes by message id.
             options: The table's options.
-            wanted: Ids of the messages to judge.
+            wanted: Ids of the messages to match.
             since: Epoch seconds after which the messages arrived that `changes` says arrived; None if unknown.
             rows: About how many messages the search lists; None if unknown.
 
@@ -127,7 +127,7 @@ class ChangeJudge:
         return Matches(found, _rows_after(judge, rows, len(found & grown) - len(wanted - grown - found)))
 
     def _dates_in(self, requests: Iterable[FetchRequest], options: TableOptions) -> dict[str, dict[str, int]]:
-        """Dates (epoch milliseconds) of messages, by thread; 0 if unknown, without those that are gone.
+        """Dates (epoch milliseconds) of messages, by thread; 0 if unknown; without deleted messages.
 
         Raises:
             GmailError: A message can't be read. With `skip_refused` its date is 0.
@@ -155,7 +155,7 @@ class ChangeJudge:
 
 
 def _rows_after(judge: SearchJudge, rows: int | None, change: int) -> int | None:
-    """About how many messages the search lists after a batch: rather too few, for a listing then corrects it."""
+    """About how many messages the search lists after a batch; rather too few, because a listing then corrects it."""
     if judge.counted is not None:
         return judge.counted
     known = max(rows or 0, judge.seen)

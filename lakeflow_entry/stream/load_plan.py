@@ -2,8 +2,8 @@
 
 The rows to load have one descending order of positions: `thread/message` for messages, so that the messages
 of one conversation are fetched by one call, and `thread` for threads. Ids never change, so a position in this order
-means the same after a restart, when everything is listed again. What is not in the first listing and appears later is
-in the history after the start of the load.
+has the same meaning after a restart, when everything is listed again. Messages that are not in the first listing are in
+the history after the start of the load.
 """
 
 from __future__ import annotations
