@@ -28,7 +28,7 @@ MEANINGS = {
     ExitCode.INVALID_INPUT: "Invalid arguments, settings or pipeline spec.",
     ExitCode.NO_ACCESS: "No access: credentials, scope, delegation, or the Gmail API is disabled.",
     ExitCode.INCOMPLETE: "Stopped cleanly before the end: run the command again.",
-    ExitCode.DIFFERENCES: "sync, verify: differences between tables and mailbox that nothing explains.",
+    ExitCode.DIFFERENCES: "sync, verify, conformance: differences between tables and mailbox that nothing explains.",
     ExitCode.INTERRUPTED: "Interrupted (Ctrl-C): committed data is kept, run the command again.",
 }
 

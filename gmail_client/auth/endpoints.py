@@ -17,8 +17,10 @@ __all__ = [
     "API_ROOT",
     "BATCH_PATH",
     "DIRECTORY_SCOPE",
+    "FULL_SCOPE",
     "GOOGLE",
     "GROUP_SCOPE",
+    "MODIFY_SCOPE",
     "OAUTH_ROOT",
     "READONLY_SCOPE",
     "TOKEN_PATH",
@@ -33,6 +35,8 @@ OAUTH_ROOT = "https://oauth2.googleapis.com"
 BATCH_PATH = "/batch/gmail/v1"
 TOKEN_PATH = "/token"  # noqa: S105 - a path
 READONLY_SCOPE = "https://www.googleapis.com/auth/gmail.readonly"
+MODIFY_SCOPE = "https://www.googleapis.com/auth/gmail.modify"
+FULL_SCOPE = "https://mail.google.com/"
 DIRECTORY_SCOPE = "https://www.googleapis.com/auth/admin.directory.user.readonly"
 GROUP_SCOPE = "https://www.googleapis.com/auth/admin.directory.group.member.readonly"
 

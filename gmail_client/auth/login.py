@@ -27,7 +27,9 @@ from pydantic import SecretStr
 from gmail_client.auth.credentials import Credentials
 from gmail_client.auth.endpoints import (
     API_ROOT,
+    FULL_SCOPE,
     GOOGLE,
+    MODIFY_SCOPE,
     OAUTH_ROOT,
     READONLY_SCOPE,
     TOKEN_PATH,
@@ -42,7 +44,7 @@ from gmail_client.http.body import MAX_TOKEN_BODY_BYTES, read_body
 from gmail_client.http.error_mapping import as_text, redact
 from gmail_client.http.sessions import new_session, route_to
 
-__all__ = ["TESTING_DAYS", "Granted", "Login", "consent", "revoke"]
+__all__ = ["SCOPES", "TESTING_DAYS", "Granted", "Login", "consent", "revoke"]
 
 TESTING_DAYS = 7
 """Days until a refresh token expires while the OAuth app's publishing status is 'Testing'."""
@@ -51,8 +53,8 @@ _AUTH_URI = "https://accounts.google.com/o/oauth2/v2/auth"
 _REVOKE_PATH = "/revoke"
 _TIMEOUT = (10.0, 30.0)
 
-_BROADER = ("https://mail.google.com/", "https://www.googleapis.com/auth/gmail.modify")
-"""Scopes that include gmail.readonly."""
+SCOPES = {"readonly": READONLY_SCOPE, "modify": MODIFY_SCOPE, "full": FULL_SCOPE}
+"""Scopes that a login can ask for, each included in the next."""
 
 _REFUSALS = {
     "access_denied": (
@@ -116,6 +118,7 @@ class Login:
         oauth_root: URL of the OAuth server; one that is not Google's has the consent page too.
         api_root: URL of the Gmail API.
         hint: Address of the account to suggest on the page.
+        scope: A name of `SCOPES`; all but `conformance` needs `readonly` only.
         session: Creates the HTTP session.
 
     Raises:
@@ -129,9 +132,12 @@ class Login:
         oauth_root: str = OAUTH_ROOT,
         api_root: str = API_ROOT,
         hint: str | None = None,
+        scope: str = "readonly",
         session: Callable[[], requests.Session] = new_session,
     ) -> None:
         self.client = client
+        self._scope = SCOPES[scope]
+        self._sufficient = set(list(SCOPES.values())[list(SCOPES).index(scope) :])
         self.hint = hint
         self.state = ""
         self._oauth_root = checked_root("GMAIL_OAUTH_ROOT", oauth_root)
@@ -168,7 +174,7 @@ class Login:
                     "token_uri": self._oauth_root + TOKEN_PATH,
                 }
             },
-            scopes=[READONLY_SCOPE],
+            scopes=[self._scope],
             redirect_uri=redirect_uri,
         )
         hint = {"login_hint": self.hint} if self.hint else {}
@@ -207,10 +213,12 @@ class Login:
         if not as_text(token.get("access_token")):
             raise _refused(token)
         scopes = tuple((as_text(token.get("scope")) or answer.get("scope", "")).split())
-        if not {READONLY_SCOPE, *_BROADER}.intersection(scopes):
+        if not self._sufficient.intersection(scopes):
             raise ScopeError(
-                f"The scope {READONLY_SCOPE} was not granted, only {' '.join(scopes) or 'nothing'}.",
-                fix="Log in again and select the checkbox 'View your email messages and settings'.",
+                f"The scope {self._scope} was not granted, only {' '.join(scopes) or 'nothing'}.",
+                fix="Log in again and select the checkbox 'View your email messages and settings'."
+                if self._scope == READONLY_SCOPE
+                else "Log in again and select the checkbox of that scope.",
             )
         if not as_text(token.get("refresh_token")):
             raise CredentialsError(

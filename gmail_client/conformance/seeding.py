@@ -59,7 +59,7 @@ class Seeded:
         evidence: The responses to some writes, for the probes of `probes/writes.py`.
     """
 
-    token: str
+    token: str = field(default_factory=lambda: secrets.token_hex(4))
     label_id: str = ""
     messages: list[str] = field(default_factory=list)
     draft_id: str = ""
@@ -81,13 +81,17 @@ class CleanedUp:
     trashed: int = 0
 
 
-def seed(exchange: Exchange) -> Seeded:
+def seed(exchange: Exchange, made: Seeded | None = None) -> Seeded:
     """Make a label, 30 messages and a draft, and change some of them.
+
+    Args:
+        exchange: Sends the requests.
+        made: Receives what is made, so that it is known after a failure too.
 
     Raises:
         GmailError: A write was refused; what was made so far can be removed by `clean_up`.
     """
-    made = Seeded(secrets.token_hex(4))
+    made = made or Seeded()
     reply = _write(exchange, "labels.create", "POST", "/labels", {"name": f"{PREFIX}/{made.token}"})
     made.label_id = _id(reply)
     _make_thread(exchange, made)
@@ -183,10 +187,14 @@ def wait_until_listed(exchange: Exchange, made: Seeded, sleep: Any) -> bool:
     return False
 
 
-def clean_up(exchange: Exchange) -> CleanedUp:
+def clean_up(exchange: Exchange, made: Seeded | None = None) -> CleanedUp:
     """Remove what this command made, in this run and in earlier ones that were killed.
 
     Nothing is removed that does not carry a label of this command, its Message-ID or the draft's subject.
+
+    Args:
+        exchange: Sends the requests.
+        made: What this run made: it is removed even if Gmail's index does not find it yet.
 
     Raises:
         GmailError: A request was refused; the label stays, so that the next call can go on.
@@ -199,6 +207,8 @@ def clean_up(exchange: Exchange) -> CleanedUp:
     for label in labels:
         token = str(label["name"]).partition("/")[2]
         ids = {*_labelled(exchange, str(label["id"])), *_with_message_id(exchange, _message_id(token, 21))}
+        if made is not None and made.token == token:
+            ids.update(made.messages)
         if ids:
             _remove(exchange, sorted(ids), done)
         _write(exchange, "labels.delete", "DELETE", f"/labels/{quote(str(label['id']), safe='')}")
@@ -218,9 +228,18 @@ def _remove(exchange: Exchange, ids: Sequence[str], done: CleanedUp) -> None:
 
 
 def _remove_drafts(exchange: Exchange, done: CleanedUp) -> None:
-    page = exchange.get("drafts.list", "/drafts", {"maxResults": 500, "q": f'subject:"{DRAFT_SUBJECT}"'}).json
-    for draft in items(page or {}, "drafts"):
-        path = f"/drafts/{quote(str(draft['id']), safe='')}"
+    # The newest ones too: the index of a search may lag.
+    searches: list[dict[str, Any]] = [
+        {"maxResults": 500, "q": f'subject:"{DRAFT_SUBJECT}"'},
+        {"maxResults": 5},
+    ]
+    found = [
+        str(draft["id"])
+        for params in searches
+        for draft in items(exchange.get("drafts.list", "/drafts", params).json or {}, "drafts")
+    ]
+    for draft_id in dict.fromkeys(found):
+        path = f"/drafts/{quote(draft_id, safe='')}"
         message = (exchange.get("drafts.get", path, {"format": "metadata"}).json or {}).get("message") or {}
         subjects = [
             header.get("value")

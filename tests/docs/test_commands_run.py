@@ -31,6 +31,8 @@ SHOWN = [
     "doctor",
     "doctor --record record.json",
     "doctor --expiry",
+    "conformance",
+    "conformance --record record.json",
     "sync --quiet",
     "sync --jobs 32",
     "sync --full-refresh messages threads",
@@ -58,7 +60,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.Mon
         yield patch
 
 
-@pytest.mark.parametrize("line", SHOWN)
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=pytest.mark.slow) if line == "conformance" else line for line in SHOWN]
+)
 def test_the_command_runs(line: str, environment: pytest.MonkeyPatch) -> None:
     if line.startswith("verify"):
         assert main(["sync", "--quiet"]) == 0  # the previous command may have run in another test worker

@@ -70,6 +70,7 @@ MATRIX = [
     ["status", "--offline"],
     ["verify", "--thorough"],
     ["doctor"],
+    ["conformance"],
     ["vacuum"],
     ["forget", TEXT, "--yes"],
     ["forget", "me", "--message", TEXT, "--yes"],

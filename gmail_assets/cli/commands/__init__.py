@@ -10,6 +10,7 @@ import click
 from gmail_assets.cli.commands.bundle import bundle
 from gmail_assets.cli.commands.check import check
 from gmail_assets.cli.commands.completion import completion
+from gmail_assets.cli.commands.conformance import conformance
 from gmail_assets.cli.commands.doctor import doctor
 from gmail_assets.cli.commands.emulator import emulator
 from gmail_assets.cli.commands.forget import forget
@@ -33,6 +34,7 @@ COMMANDS: tuple[click.Command, ...] = (
     status,
     verify,
     doctor,
+    conformance,
     vacuum,
     forget,
     logout,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gmail_client.conformance.expiry import HistoryLife, HistoryNotes
     from gmail_client.conformance.probe import Finding
 
-__all__ = ["doctor"]
+__all__ = ["doctor", "examination_as_json", "print_examination", "record_target", "show_and_write"]
 
 
 @click.command
@@ -55,15 +55,15 @@ def doctor(mailboxes: tuple[str, ...], record_file: str | None, yes: bool, expir
     environment = Environment.load()
     client = environment.client()
     names = environment.mailboxes(mailboxes)
-    target = _target(record_file, names)
+    target = record_target(record_file, names)
     codes: list[ExitCode] = []
     documents: list[dict[str, Any]] = []
     for name in names:
         mailbox = client.mailbox(name)
         with out.status(f"{name}: reading"):
             examination = examine(mailbox)
-        _print(out, name, examination)
-        document = _as_json(name, examination)
+        print_examination(out, name, examination)
+        document = examination_as_json(name, examination)
         life = None
         if expiry and examination.error is None and not examination.interrupted:
             life = _history_notes().check(mailbox)
@@ -72,14 +72,16 @@ def doctor(mailboxes: tuple[str, ...], record_file: str | None, yes: bool, expir
         documents.append(document)
         codes.append(_exit_code(examination))
         if target is not None:
-            _write(out, target, make_record(examination, history_lives=life.as_json() if life else None), yes)
+            show_and_write(
+                out, target, make_record(examination, history_lives=life.as_json() if life else None), yes
+            )
         if examination.interrupted:
             break
     out.print_json({"mailboxes": documents})
     return most_severe(codes)
 
 
-def _target(record_file: str | None, names: Sequence[str]) -> Path | None:
+def record_target(record_file: str | None, names: Sequence[str]) -> Path | None:
     """The file of the record, checked before anything is read."""
     from pathlib import Path
 
@@ -116,7 +118,7 @@ def _print_life(out: Output, life: HistoryLife) -> None:
         out.print("Today's history id is noted. Run `gmail-assets doctor --expiry` again on another day.")
 
 
-def _write(out: Output, path: Path, record: dict[str, Any], yes: bool) -> None:
+def show_and_write(out: Output, path: Path, record: dict[str, Any], yes: bool) -> None:
     """Show a record, ask, and write it."""
     from gmail_client.conformance.record import record_text, write_record
 
@@ -143,7 +145,8 @@ def _exit_code(examination: Examination) -> ExitCode:
     return ExitCode.SUCCESS
 
 
-def _print(out: Output, name: str, examination: Examination) -> None:
+def print_examination(out: Output, name: str, examination: Examination) -> None:
+    """Print the findings: as expected, not answered, different."""
     out.print(f"{name} ({examination.kind} account)", style="bold")
     by_status: dict[str, list[Finding]] = {"agrees": [], "unknown": [], "differs": []}
     for finding in examination.findings:
@@ -185,7 +188,8 @@ def _print_group(out: Output, title: str, findings: list[Finding], style: str) -
             out.print(f"    For your tables: {finding.meaning}")
 
 
-def _as_json(name: str, examination: Examination) -> dict[str, Any]:
+def examination_as_json(name: str, examination: Examination) -> dict[str, Any]:
+    """The findings for --json."""
     error = examination.error
     return {
         "mailbox": name,

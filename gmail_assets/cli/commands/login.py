@@ -56,6 +56,13 @@ _STANDARD_INPUT = "-"
     help="Maximum time to wait for the response.",
 )
 @click.option(
+    "--scope",
+    type=click.Choice(["readonly", "modify", "full"]),
+    default="readonly",
+    show_default=True,
+    help="Access to ask for. `conformance` needs modify, with a throw-away account; everything else readonly.",
+)
+@click.option(
     "--print-env", is_flag=True, help="Print lines for .env, including the secrets, and store nothing."
 )
 @output_options
@@ -68,6 +75,7 @@ def login(
     port: int,
     redirect_uri: str | None,
     timeout: float,
+    scope: str,
     print_env: bool,
     out: Output,
 ) -> int:
@@ -87,7 +95,9 @@ def login(
     if out.json and print_env:
         raise ConfigurationError("--json and --print-env contradict each other.", fix="Use one of them.")
     client, endpoints = _target(client_file, client_id, client_secret, out)
-    flow = Login(client, oauth_root=endpoints.oauth_root, api_root=endpoints.api_root, hint=account)
+    flow = Login(
+        client, oauth_root=endpoints.oauth_root, api_root=endpoints.api_root, hint=account, scope=scope
+    )
 
     def show(url: str, paste: bool) -> None:
         _show(url, paste, no_browser)
@@ -114,6 +124,11 @@ def login(
     store_login(path, granted)
     out.print(f"Logged in as {granted.address}. The credentials are in {path}, which only you can read.")
     _warn(out, granted)
+    if scope != "readonly":
+        out.note(
+            "Warning: this login can change and remove mail. Use it with a throw-away account, for `gmail-assets "
+            "conformance`; `gmail-assets logout` revokes it."
+        )
     out.print(
         "\nNext:\n"
         "  gmail-assets check                  which tables can be read, and whether the lake is writable\n"

@@ -27,7 +27,17 @@ SLOW_IMPORTS = {
     "rich",
     "starlette",
 }
-WITH_OUTPUT_OPTIONS = ["check", "doctor", "login", "logout", "plan", "status", "sync", "verify"]
+WITH_OUTPUT_OPTIONS = [
+    "check",
+    "conformance",
+    "doctor",
+    "login",
+    "logout",
+    "plan",
+    "status",
+    "sync",
+    "verify",
+]
 
 
 def imported_by(statement: str) -> set[str]:

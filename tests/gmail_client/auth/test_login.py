@@ -83,6 +83,29 @@ def test_the_consent_url_has_pkce_state_and_prompt(login: Login) -> None:
     assert query["scope"] == ["https://www.googleapis.com/auth/gmail.readonly"]
 
 
+@pytest.mark.parametrize(
+    ("scope", "url"),
+    [("modify", "https://www.googleapis.com/auth/gmail.modify"), ("full", "https://mail.google.com/")],
+)
+def test_a_login_can_ask_for_more_access(gmail: Emulator, client: OAuthClient, scope: str, url: str) -> None:
+    login = Login(client, oauth_root=gmail.url, api_root=gmail.url, scope=scope)
+    assert consent(login, show=browser(), timeout=20).scopes == (url,)
+
+
+def test_less_access_than_asked_for_is_refused(gmail: Emulator, client: OAuthClient) -> None:
+    login = Login(client, oauth_root=gmail.url, api_root=gmail.url, scope="modify")
+    login.begin("http://127.0.0.1:1/")
+    token = {
+        "access_token": "ya29.x",
+        "refresh_token": "1//x",
+        "scope": "https://www.googleapis.com/auth/gmail.readonly",
+    }
+    login._ask = lambda **_: token  # type: ignore[method-assign]
+    with pytest.raises(ScopeError, match=r"gmail\.modify was not granted, only .*readonly") as caught:
+        login.finish({"code": "c", "state": login.state})
+    assert "select the checkbox" in caught.value.fix
+
+
 def test_googles_consent_page_is_the_default(client: OAuthClient) -> None:
     url = Login(client).begin("http://127.0.0.1:1/")
     assert url.startswith("https://accounts.google.com/o/oauth2/v2/auth?")
