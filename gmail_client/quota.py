@@ -227,6 +227,13 @@ class RateLimiter:
         return max(1, int(self._rate))
 
     @property
+    def recent(self) -> int:
+        """Units of the last minute: granted and in flight, or settled."""
+        with self._lock:
+            self._advance()
+            return self._open_units + self._settled_units
+
+    @property
     def burst(self) -> int:
         """Units that may be spent at once after a pause, at least 1. Larger requests are granted, but wait longer."""
         return max(1, int(self._capacity))
