@@ -16,6 +16,7 @@ import dagster as dg
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import OpenTables
+from gmail_assets.delta.quota_ledger import share_quota
 from gmail_assets.delta.registry import ForgottenMailboxes
 from gmail_assets.look_schedule import QUIET_MINUTES
 from gmail_assets.mailbox_partitions import MailboxPartitions
@@ -95,7 +96,9 @@ def change_sensor(
     def gmail_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         until = time.monotonic() + _TICK_SECONDS
         gmail, gmail_lake = resources.of_run(context.resources)
-        watched = watch.refreshed(gmail_lake.lake())
+        client, lake = gmail.client(), gmail_lake.lake()
+        share_quota(client, lake)
+        watched = watch.refreshed(lake)
         if watched is None:
             return dg.SkipReason(f"The lake did not answer within {_LAKE_SECONDS:.0f} seconds.")
         mailboxes = partitions.names(context)

@@ -77,6 +77,15 @@ class GmailApi:
         return self._transport.plan
 
     @property
+    def background(self) -> bool:
+        """The calls belong to a first load or a reconciliation: changes of other mailboxes go first."""
+        return self._transport.background
+
+    @background.setter
+    def background(self, value: bool) -> None:
+        self._transport.background = value
+
+    @property
     def now(self) -> float:
         """Seconds since the epoch, by the client's clock."""
         return self._transport.clock.time()

@@ -25,6 +25,7 @@ from gmail_client.http.transport import Transport
 from gmail_client.mailbox_changes import MailboxChanges, history_id_of
 from gmail_client.options import TableOptions
 from gmail_client.printable import printable, short_repr
+from gmail_client.project_quota import LedgerStore, ProjectLimits, ProjectQuota
 from gmail_client.quota import QuotaPlan, RateLimiter, preset
 from gmail_client.reads import read_pages
 from gmail_client.schema import to_batch
@@ -47,6 +48,7 @@ class GmailClient:
         oauth_root: URL of the OAuth server with the token endpoint.
         workers: Threads of a mailbox's `get_many`.
         allowed_mailboxes: Addresses, or domains beginning with `@`: no other mailbox is read. Empty allows all.
+        project_limits: Limits of the project that its processes share; default: those of the quota.
         clock: Measures every wait.
         session: Creates the HTTP session; called once, for the first request.
         retry_seconds: Seconds after which a request is not tried again. Short for many mailboxes, so that none holds up
@@ -65,6 +67,7 @@ class GmailClient:
         oauth_root: str = OAUTH_ROOT,
         workers: int = 5,
         allowed_mailboxes: Iterable[str] = (),
+        project_limits: ProjectLimits | None = None,
         clock: Clock = SYSTEM_CLOCK,
         session: Callable[[], requests.Session] = new_session,
         retry_seconds: float = LONGEST,
@@ -80,6 +83,9 @@ class GmailClient:
         credentials.check_endpoints(Endpoints(self.api_root, self.oauth_root))
         self.workers = workers
         self.allowed_mailboxes = tuple(entry.strip().lower() for entry in allowed_mailboxes if entry.strip())
+        self.project_limits = project_limits or ProjectLimits(
+            self.plan.project_per_minute, self.plan.project_per_day
+        )
         self.clock = clock
         self.retry_seconds = retry_seconds
         self._make_session = session
@@ -90,7 +96,7 @@ class GmailClient:
         self._live_session: requests.Session | None = None
         self._mailboxes: dict[str, Mailbox] = {}
         self._users: dict[str, tuple[TokenSource, RateLimiter, ConcurrencyLimiter]] = {}
-        self._project_limiter = RateLimiter(self.plan.project_per_minute, clock=self.clock)
+        self.project = ProjectQuota(self.plan.project_per_minute, clock=self.clock)
 
     @classmethod
     def from_settings(cls, settings: Settings | None = None, **options: Any) -> GmailClient:
@@ -111,7 +117,11 @@ class GmailClient:
             quota=preset(found.quota),
             api_root=found.api_root,
             oauth_root=found.oauth_root,
-            **{"allowed_mailboxes": found.allowed_mailboxes, **options},
+            **{
+                "allowed_mailboxes": found.allowed_mailboxes,
+                "project_limits": found.project_limits,
+                **options,
+            },
         )
 
     def mailbox(self, user_id: str = "me") -> Mailbox:
@@ -168,13 +178,17 @@ class GmailClient:
             fix="Remove it from GMAIL_MAILBOXES, or add its address (or its domain, such as @example.com) to the list.",
         )
 
+    def share_project(self, store: LedgerStore) -> None:
+        """Share the project's quota with all processes that use the same ledger. A second call has no effect."""
+        self.project.share(store, self.project_limits)
+
     def _api(self, user_id: str) -> GmailApi:
         tokens, limiter, concurrency = self._user(user_id)
         transport = Transport(
             tokens=tokens,
             plan=self.plan,
             user_limiter=limiter,
-            project_limiter=self._project_limiter,
+            project=self.project,
             concurrency=concurrency,
             usage=QuotaUsage(),
             session=self._session,
@@ -211,7 +225,7 @@ class GmailClient:
         return self._live_session
 
     def __getstate__(self) -> dict[str, Any]:
-        fresh = ("_lock", "_live_session", "_mailboxes", "_users", "_project_limiter")
+        fresh = ("_lock", "_live_session", "_mailboxes", "_users", "project")
         return {name: value for name, value in self.__dict__.items() if name not in fresh}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -13,11 +13,14 @@ A process that spends little never claims: its first units come from a headroom 
 
 from __future__ import annotations
 
+import atexit
 import logging
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -47,7 +50,6 @@ ALONE = 0.1
 """Share of the limit that a process uses while the ledger can't be read or written."""
 
 _FIRST_SHARE = 0.02
-_FIRST_SLOW_SHARE = 0.1
 _WAIT = 5.0
 _SLOTS = 96
 _DAY = 86_400
@@ -166,12 +168,26 @@ class ProjectQuota:
         """Units that may be spent at once; a batch should cost less."""
         return self._limiter.burst
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether `share` was called."""
+        return self._lanes is not None
+
     def share(
-        self, store: LedgerStore, limits: ProjectLimits, *, monotonic: Callable[[], float] = time.monotonic
+        self, store: LedgerStore, limits: ProjectLimits, *, monotonic: Callable[[], float] | None = None
     ) -> None:
-        """Share the project with all processes that use the same ledger. A second call has no effect."""
+        """Share the project with all processes that use the same ledger. A second call has no effect.
+
+        Args:
+            store: The ledger.
+            limits: Limits of the project.
+            monotonic: Seconds that are never set; default: the machine's for the system's clock, else the clock.
+        """
         with self._lock:
             if self._lanes is None:
+                if monotonic is None:
+                    monotonic = time.monotonic if self._clock is SYSTEM_CLOCK else self._clock.time
+                _release_at_exit(self)
                 limits = replace(limits, per_minute=min(limits.per_minute, self._limit))
                 account = _Account(store, limits, self._clock, monotonic)
                 self._lanes = _Lane(account, slow=False), _Lane(account, slow=True)
@@ -220,6 +236,21 @@ class ProjectQuota:
                 return False
             self._free -= units
             return True
+
+
+_shared: weakref.WeakSet[ProjectQuota] = weakref.WeakSet()
+
+
+def _release_at_exit(quota: ProjectQuota) -> None:
+    if not _shared:
+        atexit.register(_release_all)
+    _shared.add(quota)
+
+
+def _release_all() -> None:
+    for quota in list(_shared):
+        with suppress(Exception):  # at the end of the process nobody can do anything about it
+            quota.release()
 
 
 class _Account:
@@ -311,21 +342,21 @@ class _Lane:
 
     def _renew(self, units: int) -> bool:
         """Claim a share and a budget; False if others have to give up something first."""
-        limit = self.account.minute_limit(slow=self._slow)
-        asked = max(SMALLEST_SHARE, int(limit * (_FIRST_SLOW_SHARE if self._slow else _FIRST_SHARE)))
+        asked = None
         if self._valid():
             rate = self._used * 60 / max(self._age(), 1.0)
+            limit = self.account.minute_limit(slow=self._slow)
             asked = int(min(max(2 * rate, SMALLEST_SHARE, self._share / 2), limit))
         return self._claim_with_retries(units, asked=asked)
 
-    def _claim_with_retries(self, units: int, *, asked: int) -> bool:
+    def _claim_with_retries(self, units: int, *, asked: int | None) -> bool:
         account = self.account
         try:
             for _ in range(_CONFLICTS):
                 with account.lock:
                     claim, budget, ledger = self._next(account.store.read(), units, asked)
                     began = account.monotonic()
-                    if not account.store.write(ledger):
+                    if ledger is not None and not account.store.write(ledger):
                         continue
                 self._take(claim, budget, began)
                 return claim.share > 0
@@ -336,16 +367,18 @@ class _Lane:
             return True
         return False
 
-    def _next(self, ledger: Ledger, units: int, asked: int) -> tuple[Claim, int, Ledger]:
-        """The claim, the budget in hand, and the ledger that records both."""
+    def _next(self, ledger: Ledger, units: int, asked: int | None) -> tuple[Claim, int, Ledger | None]:
+        """The claim, the budget in hand, and the ledger that records both; None if it already does."""
         now = self.account.clock.time()
         day = max(day_of(now), ledger.day)
         spent = ledger.spent_on(day)
         kept = self._budget if self._budget_day == day else 0
         slot, own = self._own_slot(ledger, now)
         if slot is None:
-            return Claim(self._owner), kept, ledger
-        share = self._share_of(ledger, slot, asked, now) if asked else 0
+            return Claim(self._owner), kept, None
+        asked, share = self._share_of(ledger, slot, asked, now)
+        if not share and not own.share and units and own.is_live(now + LEASE / 2):
+            return own, kept, None  # it is known to wait
         budget, spent = self._budget_of(units, share, kept, spent, day)
         before, before_until = own.before, own.before_until
         if own.share > share:
@@ -367,7 +400,10 @@ class _Lane:
                 return slot, Claim(self._owner)
         return None, Claim(self._owner)
 
-    def _share_of(self, ledger: Ledger, slot: int, asked: int, now: float) -> int:
+    def _share_of(self, ledger: Ledger, slot: int, asked: int | None, now: float) -> tuple[int, int]:
+        """Units per minute that it could use, and those that it gets."""
+        if asked == 0:
+            return 0, 0
         others = [claim for number, claim in ledger.claims.items() if number != slot]
         free = self.account.minute_limit(slow=False) - sum(claim.counted(now) for claim in others)
         rivals = [claim for claim in others if claim.is_live(now)]
@@ -377,18 +413,20 @@ class _Lane:
             free = min(free, limit - sum(claim.counted(now) for claim in others if claim.slow))
         else:
             limit = self.account.minute_limit(slow=False)
+        if asked is None:  # a part of what is free, so that others that start now get one too
+            asked = max(SMALLEST_SHARE, int(limit * _FIRST_SHARE), free // (2 if self._slow else 8))
         if any(claim.share < min(claim.asked, limit // (len(rivals) + 1)) for claim in rivals):
             # Somebody has less than an equal part: give up what is above it.
             asked = min(asked, limit // (len(rivals) + 1))
         share = min(asked, free)
-        return share if share >= min(SMALLEST_SHARE, asked) else 0
+        return asked, share if share >= min(SMALLEST_SHARE, asked) else 0
 
     def _budget_of(self, units: int, share: int, kept: int, spent: int, day: int) -> tuple[int, int]:
         """The budget in hand and the units claimed on the day, both after the claim."""
         if not share:
             # Give back what was not spent; on another day it was claimed from that day's units.
             return (0, spent - min(kept, spent)) if not units else (kept, spent)
-        wanted = max(units, min(share, max(2 * self._used, SMALLEST_SHARE)))
+        wanted = max(units, min(share, max(2 * self._used, share // 4)))
         more = max(wanted - kept, 0)
         limit = self.account.day_limit(slow=self._slow)
         if limit is not None:

@@ -36,6 +36,7 @@ from gmail_client.auth.oauth_client import OAuthClient
 from gmail_client.errors import ConfigurationError
 from gmail_client.printable import short_repr
 from gmail_client.private_files import refuse_planted
+from gmail_client.project_quota import ProjectLimits
 from gmail_client.quota import preset
 
 __all__ = ["Settings", "credentials_file", "login_target"]
@@ -94,6 +95,12 @@ class Settings(BaseSettings):
     )
     spec: str | None = Field(None, description="The pipeline spec: a YAML or JSON file.")
     quota: str = Field("current", description="`current`, `legacy`, or units per minute and user.")
+    units_per_day: int | None = Field(
+        None, ge=1_000, description="Units per day of the project; by default those of the quota."
+    )
+    loads_share: float = Field(
+        0.9, gt=0, le=1, description="Share of the units per day at which first loads stop."
+    )
     lake: str = Field("lake", description="Location of the Delta tables: a folder or an object-store URI.")
     api_root: str = Field(API_ROOT, description="URL of the Gmail API.")
     oauth_root: str = Field(OAUTH_ROOT, description="URL of the OAuth server.")
@@ -108,6 +115,13 @@ class Settings(BaseSettings):
             failure = _unreadable_dotenv(error)
         if failure is not None:
             raise failure
+
+    @property
+    def project_limits(self) -> ProjectLimits:
+        """Limits of the project that its processes share."""
+        plan = preset(self.quota)
+        per_day = plan.project_per_day if self.units_per_day is None else self.units_per_day
+        return ProjectLimits(plan.project_per_minute, per_day, self.loads_share)
 
     @field_validator("mailboxes", "allowed_mailboxes", "directory", mode="before")
     @classmethod

@@ -6,6 +6,7 @@ DAGSTER_HOME is set. It writes nothing.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,10 +17,12 @@ import pyarrow.compute as pc
 
 from gmail_assets.delta.lake import MAILBOX, Lake, LakeTable
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
+from gmail_assets.delta.quota_ledger import QUOTA, QuotaLedger
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.operations.dagster_instance import dagster_instance
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
+from gmail_client.project_quota import ProjectLimits, day_of
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import VIEWS
@@ -27,7 +30,7 @@ from gmail_client.views import VIEWS
 if TYPE_CHECKING:
     import dagster as dg
 
-__all__ = ["LastRun", "MailboxStatus", "TableStatus", "mailbox_status"]
+__all__ = ["LastRun", "MailboxStatus", "QuotaStatus", "TableStatus", "mailbox_status", "quota_status"]
 
 _KEY_PREFIX = ["gmail"]
 
@@ -87,6 +90,24 @@ class MailboxStatus:
     unfetched: int = 0
     last_run: LastRun | None = None
     error: GmailError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaStatus:
+    """Units of the project that the processes of this lake claimed today, and the limit; None for no limit."""
+
+    spent: int
+    limit: int | None
+
+
+def quota_status(lake: Lake, limits: ProjectLimits) -> QuotaStatus:
+    """Units claimed since midnight in California; processes that spend less than 100 are not counted.
+
+    Raises:
+        LakeError: The lake can't be read.
+    """
+    ledger = None if lake.find(QUOTA) is None else QuotaLedger(lake).read()
+    return QuotaStatus(0 if ledger is None else ledger.spent_on(day_of(time.time())), limits.per_day)
 
 
 def mailbox_status(name: str, lake: Lake, spec: Spec, client: GmailClient | None) -> MailboxStatus:

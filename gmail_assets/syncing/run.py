@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.quota_ledger import share_quota
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_assets.syncing.results import Progress, SyncResult
@@ -73,6 +75,7 @@ def snapshot(
     Raises:
         GmailError: The read or the write failed; the stored rows are unchanged.
     """
+    share_quota(mailbox.client, lake)
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
     address = mailbox.address
     registry = MailboxRegistry(lake)
@@ -139,6 +142,7 @@ def sync(
         IncompleteReadError: A requested message has no outcome: a defect; the cursor stays.
         GmailError: A request failed; commits stay, and the next run continues from there.
     """
+    share_quota(mailbox.client, lake)
     run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample, stop)
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
     complete = True
@@ -152,7 +156,8 @@ def sync(
                 replay_from=replay_from,
             )
             versions = {table.name: table.partition.table.delta.version() for table in run.tables}
-            run.run()
+            with _in_background(mailbox, any(table.mode != "incremental" for table in run.tables)):
+                run.run()
     except TimeUpError:
         complete = False
     results = {}
@@ -174,6 +179,16 @@ def sync(
         _account(result, mailbox, before, started)
         results[table.name] = result
     return results
+
+
+@contextmanager
+def _in_background(mailbox: Mailbox, background: bool) -> Iterator[None]:
+    """Let the changes of other mailboxes go first."""
+    mailbox.api.background = background
+    try:
+        yield
+    finally:
+        mailbox.api.background = False
 
 
 def _account(result: SyncResult, mailbox: Mailbox, before: UsageSnapshot, started: float) -> None:

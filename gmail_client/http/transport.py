@@ -38,6 +38,7 @@ from gmail_client.http.retry import LONGEST, RetryPolicy
 from gmail_client.http.sessions import DEADLINE, route_to
 from gmail_client.http.waiting import pause
 from gmail_client.parsing import parse_json, parse_response
+from gmail_client.project_quota import ProjectQuota
 from gmail_client.quota import QuotaPlan, RateLimiter
 
 __all__ = ["HttpResponse", "Permit", "Transport", "profile_call"]
@@ -89,7 +90,7 @@ class Transport:
         tokens: The source of access tokens.
         plan: Prices.
         user_limiter: Limits the mailbox's units per minute.
-        project_limiter: Limits the project's units per minute; its mailboxes share it.
+        project: The project's units per minute and day; its mailboxes share them.
         concurrency: Limits the requests in flight.
         usage: Counts calls, units and bytes.
         session: Returns the session to send with.
@@ -104,7 +105,7 @@ class Transport:
         tokens: TokenSource,
         plan: QuotaPlan,
         user_limiter: RateLimiter,
-        project_limiter: RateLimiter,
+        project: ProjectQuota,
         concurrency: ConcurrencyLimiter,
         usage: QuotaUsage,
         session: Callable[[], requests.Session],
@@ -119,7 +120,9 @@ class Transport:
         self.tokens = tokens
         self.usage = usage
         self._user_limiter = user_limiter
-        self._project_limiter = project_limiter
+        self._project = project
+        self.background = False
+        """The calls belong to a first load or a reconciliation: changes of other mailboxes go first."""
         self._session = session
         self._root = checked_root("GMAIL_API_ROOT", api_root)
         self._route = route_to(self._root)
@@ -131,7 +134,7 @@ class Transport:
     @property
     def burst(self) -> int:
         """Units that may be spent at once; a batch should cost less."""
-        return min(self._user_limiter.burst, self._project_limiter.burst)
+        return min(self._user_limiter.burst, self._project.burst)
 
     def get(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> ApiResult:
         """Get the resource at `path`, with retries.
@@ -285,7 +288,7 @@ class Transport:
                 held.keep(kept)
                 self.concurrency.release(places - count)
                 places = count
-                with self._project_limiter.reserve(kept, stop=stop) as shared:
+                with self._project.reserve(kept, slow=self.background, stop=stop) as shared:
                     if held.waited or shared.waited:
                         self.usage.waited(held.waited + shared.waited)
                     yield Permit(count, generation)
@@ -326,7 +329,7 @@ class Transport:
         if isinstance(error, ConcurrencyError):
             self.concurrency.decrease(generation)
         elif isinstance(error, RateLimitError):
-            limiter = self._project_limiter if error.per_project else self._user_limiter
+            limiter = self._project if error.per_project else self._user_limiter
             if error.limit is not None:
                 limiter.learn(error.limit)
                 if not error.per_project:

@@ -53,7 +53,7 @@ def test_a_service_account_impersonates_each_mailbox_separately(wire: FakeGmail,
     client = connect(wire, clock, credentials=ROBOT)
     ada, bob = client.mailbox("ada@b.test").api._transport, client.mailbox("bob@b.test").api._transport
     assert ada._user_limiter is not bob._user_limiter
-    assert ada._project_limiter is bob._project_limiter
+    assert ada._project is bob._project
     assert ada.tokens._credentials.subject == "ada@b.test"
     assert bob.tokens._credentials.subject == "bob@b.test"
 

@@ -29,7 +29,7 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
     mailbox, none with --offline.
     """
     from gmail_assets.cli.environment import Environment
-    from gmail_assets.operations.status import mailbox_status
+    from gmail_assets.operations.status import mailbox_status, quota_status
     from gmail_client.errors import GmailError
 
     environment = Environment.load()
@@ -48,7 +48,16 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
         status = mailbox_status(name, environment.lake, environment.spec, client)
         found.append(status)
         _print_status(out, status)
-    out.print_json({"lake": environment.lake.uri, "mailboxes": [_as_json(status) for status in found]})
+    quota = quota_status(environment.lake, environment.settings.project_limits)
+    limit = "" if quota.limit is None else f" of {quota.limit:,}"
+    out.print(f"Quota of the project, today: {quota.spent:,}{limit} units.")
+    out.print_json(
+        {
+            "lake": environment.lake.uri,
+            "quota": {"spent": quota.spent, "limit": quota.limit},
+            "mailboxes": [_as_json(status) for status in found],
+        }
+    )
     errors = [problem, *(status.error for status in found)]
     return most_severe(exit_code_of(type(error).__name__) for error in errors if error is not None)
 

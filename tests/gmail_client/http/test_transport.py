@@ -213,7 +213,7 @@ def test_the_limit_is_learned_from_an_error(wire: FakeGmail, clock: ManualClock,
     first(wire, error_response(403, "rateLimitExceeded", quota_limit="PerUser", quota_limit_value="15000"))
     get(client.mailbox().api)
     assert client.mailbox().api._transport._user_limiter.limit == 15_000
-    assert client._project_limiter.limit == 1_200_000
+    assert client.project.limit == 1_200_000
 
 
 def test_the_project_limit_is_learned_by_the_project(
@@ -225,7 +225,7 @@ def test_the_project_limit_is_learned_by_the_project(
     )
     get(client.mailbox().api)
     assert client.mailbox().api._transport._user_limiter.limit == 6_000
-    assert client._project_limiter.limit == 900_000
+    assert client.project.limit == 900_000
 
 
 def test_it_does_not_wait_for_a_day(wire: FakeGmail, clock: ManualClock, api: GmailApi) -> None:

@@ -1,0 +1,158 @@
+"""The ledger of the project's quota in the lake: `QuotaLedger`, and `share_quota`, which lets a client use it.
+
+It is the Delta table `_gmail_quota`, which has no rows: its state is transactions in the log. Every commit moves the
+same transaction, so of two processes that read the same version only one can write. A process reads and writes it about
+once a minute while it spends quota.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from gmail_assets.delta.errors import unreadable, unwritable
+from gmail_assets.delta.lake import CHECKPOINT_EVERY, CHECKPOINT_INTERVAL, Lake
+from gmail_assets.delta.table_log import transactions_at
+from gmail_client.client import GmailClient
+from gmail_client.project_quota import Claim, Ledger
+
+__all__ = ["QUOTA", "QuotaLedger", "share_quota"]
+
+QUOTA = "_gmail_quota"
+
+_BASE = "gmail/quota/ledger"
+_WRITER = f"{_BASE}/writer"
+_SCHEMA = pa.schema([pa.field("unused", pa.string())])
+_SLOTS = 96
+_LARGEST_UNITS = 1 << 31
+_LATEST = 1 << 40
+
+
+def share_quota(client: GmailClient, lake: Lake) -> None:
+    """Let a client share the project's quota with all processes that use the lake."""
+    if not client.project.is_shared:
+        client.share_project(QuotaLedger(lake))
+
+
+class QuotaLedger:
+    """The ledger in one lake, as one process reads and writes it.
+
+    Args:
+        lake: The lake.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._location = lake.location(QUOTA)
+        self._table: DeltaTable | None = None
+        self._read: Ledger = Ledger()
+
+    def read(self) -> Ledger:
+        """The present ledger; an empty one where there is none, or where its state makes no sense.
+
+        Raises:
+            LakeError: It can't be read or created.
+        """
+        table = self._opened()
+        options = tuple(sorted(self._lake.storage_options))
+        find = transactions_at(table, options, [_BASE])
+        claims = {}
+        for slot in range(_SLOTS):
+            found = [find(f"{_BASE}/{slot}/{field}") for field in _Packed.FIELDS]
+            values = [value for value in found if value is not None and value >= 0]
+            if len(values) == len(found) and values[0]:
+                claims[slot] = _Packed(*values).claim()
+        day, spent = find(f"{_BASE}/day") or 0, find(f"{_BASE}/spent") or 0
+        self._read = Ledger(claims, max(day, 0), max(spent, 0))
+        return self._read
+
+    def write(self, ledger: Ledger) -> bool:
+        """Replace the ledger that was read last; False if another process replaced it since then.
+
+        Raises:
+            LakeError: It can't be written.
+        """
+        table = self._opened(refresh=False)
+        written = [Transaction(_WRITER, table.version() + 1)]
+        if ledger.day != self._read.day:
+            written.append(Transaction(f"{_BASE}/day", ledger.day))
+        if ledger.spent != self._read.spent:
+            written.append(Transaction(f"{_BASE}/spent", ledger.spent))
+        for slot, claim in ledger.claims.items():
+            known = self._read.claims.get(slot)
+            new, old = _Packed.of(claim), None if known is None else _Packed.of(known)
+            for field in _Packed.FIELDS:
+                value = getattr(new, field)
+                if old is None or value != getattr(old, field):
+                    written.append(Transaction(f"{_BASE}/{slot}/{field}", value))
+        try:
+            table.create_write_transaction(
+                [], "append", table.schema(), commit_properties=CommitProperties(app_transactions=written)
+            )
+        except CommitFailedError:
+            return False
+        except (DeltaError, OSError) as error:
+            raise unwritable(self._location, error) from error
+        return True
+
+    def _opened(self, *, refresh: bool = True) -> DeltaTable:
+        try:
+            if self._table is not None:
+                if refresh:
+                    self._table.update_incremental()
+                return self._table
+            self._table = self._lake.find(QUOTA)
+        except (DeltaError, OSError) as error:
+            self._table = None
+            raise unreadable(self._location, error) from error
+        if self._table is None:
+            self._table = self._created()
+        return self._table
+
+    def _created(self) -> DeltaTable:
+        self._lake.make_folder()
+        try:
+            return DeltaTable.create(
+                self._location,
+                schema=_SCHEMA,
+                mode="ignore",
+                name=QUOTA,
+                description="Units of the project's quota that each process has claimed; its state is in the log.",
+                configuration={
+                    CHECKPOINT_INTERVAL: CHECKPOINT_EVERY,
+                    "delta.logRetentionDuration": "interval 1 days",
+                },
+                storage_options=self._lake.options,
+            )
+        except (DeltaError, OSError) as error:
+            raise unwritable(self._location, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A claim as four transaction versions."""
+
+    owner: int
+    share: int
+    until: int
+    before: int
+
+    FIELDS = ("owner", "share", "until", "before")
+
+    @classmethod
+    def of(cls, claim: Claim) -> _Packed:
+        return cls(
+            claim.owner,
+            claim.share << 31 | claim.asked,
+            claim.until << 1 | claim.slow,
+            claim.before << 31 | claim.before_until,
+        )
+
+    def claim(self) -> Claim:
+        share, asked = divmod(self.share, _LARGEST_UNITS)
+        before, before_until = divmod(self.before, _LARGEST_UNITS)
+        until = min(self.until >> 1, _LATEST)
+        return Claim(self.owner, share, asked, until, before, before_until, bool(self.until & 1))

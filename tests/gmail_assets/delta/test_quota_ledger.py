@@ -1,0 +1,100 @@
+"""The ledger of the project's quota in a lake: what is read is what was written, and only one of two writers wins."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from deltalake import CommitProperties, DeltaTable, Transaction
+from support.chaos import client_of
+
+from gmail_assets.delta.errors import LakeError
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.quota_ledger import QUOTA, QuotaLedger
+from gmail_assets.syncing import sync
+from gmail_client.emulator import Emulator
+from gmail_client.project_quota import FREE_UNITS, Claim, Ledger, ProjectLimits, ProjectQuota
+from gmail_client.spec import Spec
+from gmail_client.tables import CHANGE_TABLES
+
+CLAIM = Claim(2**59 + 1, 1_140_000, 1_200_000, 1_795_683_600, 600_000, 1_795_683_721, slow=True)
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    writer, reader = QuotaLedger(Lake(str(tmp_path))), QuotaLedger(Lake(str(tmp_path)))
+    assert writer.read() == Ledger()
+    ledger = Ledger({0: CLAIM, 95: Claim(7, 600, 600, 10)}, 20_783, 79_999_999)
+    assert writer.write(ledger)
+    assert reader.read() == ledger
+    smaller = Ledger({**ledger.claims, 0: Claim(CLAIM.owner)}, 20_784, 0)
+    assert reader.write(smaller)
+    assert writer.read() == smaller
+
+
+def test_of_two_that_read_the_same_one_writes(tmp_path: Path) -> None:
+    first, second = QuotaLedger(Lake(str(tmp_path))), QuotaLedger(Lake(str(tmp_path)))
+    first.read()
+    second.read()
+    assert first.write(Ledger({1: CLAIM}, 1, 1))
+    assert not second.write(Ledger({2: CLAIM}, 1, 2))
+    assert second.read() == Ledger({1: CLAIM}, 1, 1)
+    assert second.write(Ledger({1: CLAIM, 2: CLAIM}, 1, 3))
+
+
+def test_processes_at_once_lose_no_claim(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    QuotaLedger(lake).read()
+
+    def spend(_: int) -> ProjectQuota:
+        quota = ProjectQuota(1_200_000)
+        quota.share(QuotaLedger(lake), ProjectLimits())
+        with quota.reserve(500):
+            return quota
+
+    with ThreadPoolExecutor(4) as pool:
+        quotas = list(pool.map(spend, range(4)))
+    ledger = QuotaLedger(lake).read()
+    assert len(ledger.claims) == 4
+    assert ledger.spent >= 4 * 500
+    for quota in quotas:
+        quota.release()
+    assert QuotaLedger(lake).read().spent == 4 * 500
+
+
+@pytest.mark.parametrize("field", ["share", "until", "before", "owner"])
+def test_claims_that_make_no_sense_are_left_out(tmp_path: Path, field: str) -> None:
+    ledger = QuotaLedger(Lake(str(tmp_path)))
+    ledger.read()
+    ledger.write(Ledger({0: CLAIM, 1: CLAIM}, 5, 7))
+    table = DeltaTable(str(tmp_path / QUOTA))
+    table.create_write_transaction(
+        [],
+        "append",
+        table.schema(),
+        commit_properties=CommitProperties(
+            app_transactions=[Transaction(f"gmail/quota/ledger/0/{field}", -5)]
+        ),
+    )
+    assert QuotaLedger(Lake(str(tmp_path))).read() == Ledger({1: CLAIM}, 5, 7)
+
+
+def test_a_place_that_is_no_lake_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(LakeError):
+        QuotaLedger(Lake(str(tmp_path / "file"))).read()
+
+
+def test_a_load_is_counted_and_small_syncs_write_nothing(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    tables = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]
+    with Emulator(messages=60, seed=3) as gmail:
+        client = client_of(gmail)
+        results = sync(client.mailbox(), lake, tables)
+        client.project.release()
+        spent = QuotaLedger(lake).read().spent
+        units = results["messages"].units
+        assert units - FREE_UNITS <= spent <= units + 1
+        version = DeltaTable(lake.location(QUOTA)).version()
+        sync(client_of(gmail).mailbox(), lake, tables)
+        assert DeltaTable(lake.location(QUOTA)).version() == version
