@@ -170,19 +170,20 @@ Jobs = st.lists(
         units=st.sampled_from([1, 40, 400, 2_000]),
         slow=st.booleans(),
         end=st.sampled_from(["release", "kill", "idle"]),
-        skew=st.floats(-30, 30),
+        skew=st.floats(-30, 30),  # two clocks differ by a minute at most
     ),
     min_size=1,
     max_size=6,
 )
 BUSY = [Job(60.0 * number, 400, 1_000, number % 2 == 0, "kill", 30.0 - 15 * number) for number in range(5)]
-LATE = [Job(0.0, 300, 1_000, False, "kill"), Job(90.0, 300, 1_000, False, "release", 30.0)]
+KILLED = [Job(0.0, 300, 1_000, False, "kill", -30.0)]
+RIVALS = [Job(200.0 + 10 * number, 500, 1_000, False, "kill", 30.0) for number in range(5)]
 
 
 @settings(max_examples=15, deadline=None)
 @example(BUSY, 0.0)
 @example(BUSY, 0.4)
-@example(LATE, 0.0)
+@example(KILLED + RIVALS, 0.0)
 @given(Jobs, st.floats(0, 0.5))
 def test_several_processes_never_spend_more_than_the_limits(jobs: list[Job], conflicts: float) -> None:
     world = World()
