@@ -14,7 +14,7 @@ import dagster as dg
 from gmail_assets.columns import column_schema
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
-from gmail_client.views import VIEWS
+from gmail_client.views import CONTENT_VIEWS, CONTENTS, VIEWS
 
 __all__ = ["DEFAULT_MAX_AGE", "AssetSpecs", "Translation", "asset_keys", "build_asset_specs"]
 
@@ -122,7 +122,9 @@ def _prefix(entry: SpecTable | SpecView, key_prefix: Sequence[str]) -> list[str]
 def _with_upstream(name: str, tables: Mapping[str, dg.AssetSpec], account: dg.AssetSpec) -> dg.AssetSpec:
     """The asset with its dependencies: of a derived table its sources and the labels, else the account."""
     asset = tables[name]
-    if name in VIEWS:
+    if name == CONTENTS:
+        upstream = [account, *(tables[source] for source in CONTENT_VIEWS[CONTENTS].sources)]
+    elif name in VIEWS:
         upstream = [tables[source] for source in (*VIEWS[name].sources, "labels") if source in tables]
     else:
         upstream = [account]
@@ -154,10 +156,15 @@ def _table(base: dg.AssetSpec, entry: SpecTable, max_snapshot_age: timedelta) ->
 
 
 def _view(base: dg.AssetSpec, entry: SpecView) -> dg.AssetSpec:
-    view = VIEWS[entry.source_table]
+    view = CONTENT_VIEWS[CONTENTS] if entry.source_table == CONTENTS else VIEWS[entry.source_table]
+    how = (
+        f"Fetched from Gmail once; `{entry.links_name}` says which attachment has which content."
+        if entry.source_table == CONTENTS
+        else "Computed from messages and labels in the lake, without Gmail."
+    )
     return base.replace_attributes(
-        description=f"{view.description} Computed from messages and labels in the lake, without Gmail.",
-        tags={"gmail/ingestion": "derived"},
+        description=f"{view.description} {how}",
+        tags={"gmail/ingestion": "contents" if entry.source_table == CONTENTS else "derived"},
         automation_condition=dg.AutomationCondition.eager(),
         metadata={
             "dagster/column_schema": column_schema(view),

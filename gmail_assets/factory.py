@@ -15,6 +15,7 @@ from gmail_assets.automation_settings import AutomationSettings
 from gmail_assets.check_outcomes import MailboxChecks
 from gmail_assets.check_steps import build_check_step
 from gmail_assets.checks import DEFAULT_MAX_LAG, MailChecks
+from gmail_assets.content_assets import build_content_asset
 from gmail_assets.derived_assets import build_derived_assets
 from gmail_assets.derived_checks import DerivedChecks
 from gmail_assets.discovery import discovery_sensor
@@ -27,10 +28,12 @@ from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
 from gmail_assets.snapshot_checks import SnapshotChecks
 from gmail_assets.spark_engine import SparkEngine
+from gmail_assets.views import ContentSources
 from gmail_client.client import checked_mailbox_name
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
+from gmail_client.views import CONTENTS
 
 __all__ = ["gmail_definitions"]
 
@@ -111,6 +114,8 @@ def gmail_definitions(
     changing = [keys[entry.source_table] for entry in mail]
     snapshots = [keys[entry.source_table] for entry in read_whole]
     derived = [keys[entry.source_table] for entry in tables.views]
+    content_sources = ContentSources.of(tables)
+    contents = [keys[CONTENTS]] if content_sources else []
 
     assets = dg.AssetSelection.assets
     jobs = [
@@ -122,6 +127,7 @@ def gmail_definitions(
         ),
     ]
     mail_step, views_step = mail_step_name(prefix), "_".join([*prefix, "views"])
+    contents_step = "_".join([*prefix, CONTENTS])
     asset_steps: dict[str, Sequence[SpecTable | SpecView]] = {}
     check_sets: dict[str, MailboxChecks] = {}
     if mail:
@@ -136,6 +142,8 @@ def gmail_definitions(
     if derived:
         asset_steps[views_step] = tables.views
         check_sets[f"{views_step}_checks"] = DerivedChecks(tables, keys)
+    if content_sources:
+        asset_steps[contents_step] = [content_sources.contents]
     engine = SparkEngine.chosen()
     run_settings = run_settings or RunSettings()
     runs = MailboxRuns(
@@ -173,7 +181,7 @@ def gmail_definitions(
         jobs += [
             _job(
                 f"{group_name}_sync",
-                assets(*changing, *derived),
+                assets(*changing, *derived, *contents),
                 "Syncs messages, threads and the derived tables of a mailbox, then runs their checks.",
             ),
         ]
@@ -225,6 +233,18 @@ def gmail_definitions(
         built.append(
             build_derived_assets(
                 views_step, tables, specs, resources=resources, runs=runs, backfill_policy=backfill_policy
+            )
+        )
+    if content_sources:
+        built.append(
+            build_content_asset(
+                contents_step,
+                content_sources,
+                specs,
+                resources=resources,
+                pool=pool,
+                runs=runs,
+                backfill_policy=backfill_policy,
             )
         )
     return dg.Definitions(

@@ -20,11 +20,12 @@ from gmail_assets.spark_engine import Preloaded, SparkEngine
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.run import read_here, snapshot, sync
 from gmail_assets.syncing.stopping import StopGroup
-from gmail_assets.views import ViewSources, derive
+from gmail_assets.views import ContentSources, ViewSources, derive, fetch_contents
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
+from gmail_client.views import CONTENTS, VIEWS
 
 __all__ = ["MailboxWork", "OutOfTimeError", "SyncChoices", "WorkPlan"]
 
@@ -82,7 +83,8 @@ class WorkPlan:
         read = [entry for entry in self.entries.values() if isinstance(entry, SpecTable)]
         self.mail = [entry for entry in read if CATALOGUE[entry.source_table].cursor]
         self.snapshots = [entry for entry in read if not CATALOGUE[entry.source_table].cursor]
-        self.views = [entry for entry in self.entries.values() if isinstance(entry, SpecView)]
+        self.views = [entry for entry in self.entries.values() if entry.source_table in VIEWS]
+        self.contents = ContentSources.of(self.spec) if CONTENTS in self.entries else None
         self.pipeline = [entry for entry in self.spec.tables if CATALOGUE[entry.source_table].cursor]
         self.sources = ViewSources.of(self.spec)
         self._spark = threading.Lock()
@@ -122,7 +124,8 @@ class MailboxWork:
                 fix="Run it again; or raise time_budget_minutes, or lower GMAIL_MAILBOXES_PER_RUN.",
             )
         errors: list[GmailError] = []
-        if plan.mail or plan.snapshots:
+        mailbox: Mailbox | None = None
+        if plan.mail or plan.snapshots or plan.contents:
             mailbox = plan.open_mailbox(self._name)
             _ = mailbox.address  # if it can't be read, nothing else is tried
             for entry in plan.snapshots:
@@ -132,6 +135,9 @@ class MailboxWork:
                 self._sync(mailbox)
         with _collected(errors):
             self._derive()
+        if mailbox is not None:
+            with _collected(errors):
+                self._fetch_contents(mailbox)
         with _collected(errors):
             self._check()
         if errors:
@@ -188,6 +194,19 @@ class MailboxWork:
             [entry.source_table for entry in plan.views],
             deadline=plan.choices.deadline,
             upkeep=plan.upkeep,
+        )
+
+    def _fetch_contents(self, mailbox: Mailbox) -> None:
+        plan = self._plan
+        if plan.contents is None or CONTENTS in self.results or plan.stop.is_set():
+            return
+        self.results[CONTENTS] = fetch_contents(
+            mailbox,
+            plan.lake,
+            plan.contents,
+            deadline=plan.choices.deadline,
+            upkeep=plan.upkeep,
+            stopped=plan.stop.is_set,
         )
 
     def _check(self) -> None:

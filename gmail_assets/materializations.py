@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import dagster as dg
 
@@ -12,25 +12,31 @@ from gmail_assets.syncing.results import SyncResult
 from gmail_client.printable import printable
 from gmail_client.spec import SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
-from gmail_client.views import VIEWS
+from gmail_client.views import ALL_VIEWS, CONTENTS
 
 __all__ = ["described", "open_entry", "result_metadata", "size_metadata"]
 
 
 def described(lake: Lake, entry: SpecTable | SpecView) -> dict[str, Any]:
     """Location, name and columns of a table."""
-    columns = CATALOGUE[entry.source_table] if isinstance(entry, SpecTable) else VIEWS[entry.source_table]
+    columns = CATALOGUE[entry.source_table] if isinstance(entry, SpecTable) else ALL_VIEWS[entry.source_table]
+    links = {"links_table": entry.links_name} if _is_contents(entry) else {}
     return {
         "dagster/uri": lake.location(entry.table_name),
         "dagster/table_name": entry.table_name,
         "dagster/column_schema": column_schema(columns),
+        **links,
     }
+
+
+def _is_contents(entry: SpecTable | SpecView) -> TypeGuard[SpecView]:
+    return entry.source_table == CONTENTS
 
 
 def open_entry(lake: Lake, entry: SpecTable | SpecView) -> LakeTable:
     """Open the table of an entry of the spec."""
     if isinstance(entry, SpecView):
-        return lake.view(VIEWS[entry.source_table], name=entry.table_name)
+        return lake.view(ALL_VIEWS[entry.source_table], name=entry.table_name)
     return lake.table(entry.source_table, name=entry.table_name, keep_deleted=entry.deletes == "keep")
 
 

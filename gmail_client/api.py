@@ -216,6 +216,21 @@ class GmailApi:
         """The call that gets one message; its key is the id."""
         return self._item("messages.get", "messages", message_id, {"format": format})
 
+    def attachment_call(
+        self, message_id: str, attachment_id: str, key: str, *, retried: bool = False
+    ) -> ApiCall:
+        """The call that gets the bytes of an attachment, base64url in `data`.
+
+        Args:
+            message_id: The message.
+            attachment_id: From `body.attachmentId` of a part of that message.
+            key: The caller's id of the attachment.
+            retried: It failed in an earlier run.
+        """
+        place = f"messages/{quote(message_id, safe='')}/attachments/{quote(attachment_id, safe='')}"
+        params = {"prettyPrint": False}
+        return ApiCall("messages.attachments.get", f"{self._root}/{place}", params, key=key, retried=retried)
+
     def thread_call(self, thread_id: str, format: Format = "full") -> ApiCall:
         """The call that gets one thread with its messages (Gmail has no `raw` here); its key is the id."""
         return self._item("threads.get", "threads", thread_id, {"format": format})

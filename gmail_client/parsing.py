@@ -410,6 +410,7 @@ _SHAPES: Mapping[str, _Shape] = {
     ),
     "labels.list": _page_of("labels", _LABEL),
     "messages.get": _MESSAGE,
+    "messages.attachments.get": _object({"size": _COUNT, "data": _TEXT}),
     "threads.get": _thread_of(_MESSAGE),
     "drafts.get": _DRAFT,
     "labels.get": _LABEL,

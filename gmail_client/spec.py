@@ -9,16 +9,17 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
+from gmail_client.content_options import ContentOptions
 from gmail_client.errors import ConfigurationError
 from gmail_client.options import TableOptions
 from gmail_client.printable import printable, short_repr
 from gmail_client.tables import CATALOGUE, table
-from gmail_client.views import VIEWS
+from gmail_client.views import CONTENT_VIEWS, CONTENTS, LINKS, VIEWS
 
 __all__ = ["TARGET_OPTIONS", "Spec", "SpecTable", "SpecView"]
 
@@ -144,13 +145,14 @@ class SpecTable(BaseModel):
 
 
 class SpecView(BaseModel):
-    """One derived table of a pipeline spec, computed from `messages` and `labels`.
+    """One derived table of a pipeline spec: computed from `messages` and `labels`, or the contents of attachments.
 
     Attributes:
-        source_table: `emails`, `message_labels` or `attachments`.
+        source_table: `emails`, `message_labels`, `attachments` or `attachment_contents`.
         destination_catalog: The table's catalog on Databricks.
         destination_schema: The table's schema on Databricks; elsewhere the last part of the key prefix.
         destination_table: Name of the written table; by default the derived table's name.
+        options: Which attachments `attachment_contents` stores.
 
     Raises:
         ConfigurationError: An unknown key.
@@ -162,6 +164,7 @@ class SpecView(BaseModel):
     destination_catalog: str | None = None
     destination_schema: str | None = None
     destination_table: str | None = None
+    options: ContentOptions = ContentOptions()
 
     def __init__(self, **values: Any) -> None:
         failure: ConfigurationError | None = None
@@ -177,6 +180,11 @@ class SpecView(BaseModel):
         """Name of the written table."""
         return self.destination_table or self.source_table
 
+    @property
+    def links_name(self) -> str:
+        """Name of the table that says where the content of each attachment is, beside `attachment_contents`."""
+        return LINKS if self.destination_table is None else f"{self.destination_table}_links"
+
     @field_validator("destination_catalog", "destination_schema", "destination_table")
     @classmethod
     def _check_name(cls, name: str | None) -> str | None:
@@ -184,7 +192,7 @@ class SpecView(BaseModel):
 
     @model_validator(mode="after")
     def _check_for_view(self) -> SpecView:
-        if self.source_table not in VIEWS:
+        if self.source_table not in (*VIEWS, CONTENTS):
             raise ValueError(f"{self.source_table} is not a derived table")
         _check_free(self.table_name, self.source_table)
         return self
@@ -198,7 +206,20 @@ class SpecView(BaseModel):
         """
         entry = {str(key): item for key, item in _entry_of(value).items()}
         configuration = entry.pop("table_configuration", None)
-        if configuration:
+        if "options" in entry:
+            raise ConfigurationError(
+                f"The spec's table {entry.get('source_table')!r} has the unknown key 'options'.",
+                fix="Put the table's options under table_configuration.",
+            )
+        if entry.get("source_table") == CONTENTS:
+            if not isinstance(configuration or {}, Mapping):
+                raise ConfigurationError(
+                    f"The spec's table {CONTENTS!r} has a table_configuration that is not a mapping: "
+                    f"{short_repr(configuration)}.",
+                    fix="Give it as options by name, such as {maxBytes: 10000000}.",
+                )
+            entry["options"] = ContentOptions.parse(configuration or {})
+        elif configuration:
             raise ConfigurationError(
                 f"The spec's table {entry.get('source_table')!r} has a table_configuration, "
                 f"but a derived table has no options: {short_repr(configuration)}.",
@@ -231,7 +252,7 @@ def _checked_name(name: str | None) -> str | None:
 
 def _check_free(name: str, source: str) -> None:
     """Refuse a name that another table has of itself."""
-    if name.lower() in {*CATALOGUE, *VIEWS} - {source}:
+    if name.lower() in {*CATALOGUE, *VIEWS, *CONTENT_VIEWS} - {source}:
         raise ValueError(f"{name} is the name of another table")
 
 
@@ -243,7 +264,7 @@ def _entry_of(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _is_view(value: Mapping[str, Any]) -> bool:
     name = _entry_of(value).get("source_table")
-    return isinstance(name, str) and name in VIEWS
+    return isinstance(name, str) and name in (*VIEWS, CONTENTS)
 
 
 def _invalid(error: ValidationError, values: Mapping[str, Any], model: type[BaseModel]) -> ConfigurationError:
@@ -271,6 +292,7 @@ class Spec(BaseModel):
         connection_name: Name of the Unity Catalog (or local) connection; Dagster ignores it.
         tables: The tables in the order of the spec; one may be listed again with another destination.
         views: The derived tables, each at most once; a spec that lists none has none.
+        contents: `attachment_contents`, if the spec lists it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -278,10 +300,11 @@ class Spec(BaseModel):
     connection_name: str | None = None
     tables: tuple[SpecTable, ...]
     views: tuple[SpecView, ...] = ()
+    contents: SpecView | None = None
 
     @classmethod
     def default(cls) -> Spec:
-        """All ten tables with default options, and the derived tables."""
+        """All ten tables with default options, and the derived tables, without the contents of attachments."""
         return cls(
             tables=tuple(SpecTable(source_table=name) for name in CATALOGUE),
             views=tuple(SpecView(source_table=name) for name in VIEWS),
@@ -289,8 +312,8 @@ class Spec(BaseModel):
 
     @property
     def entries(self) -> tuple[SpecTable | SpecView, ...]:
-        """The tables, then the derived tables."""
-        return (*self.tables, *self.views)
+        """The tables, then the derived tables, the contents of attachments last."""
+        return (*self.tables, *self.views, *([self.contents] if self.contents else []))
 
     def require_each_once(self) -> None:
         """Check that no table is listed twice: in Dagster a table is one asset.
@@ -348,7 +371,10 @@ class Spec(BaseModel):
         return cls(
             connection_name=connection,
             tables=tuple(entry for entry in listed if isinstance(entry, SpecTable)),
-            views=tuple(entry for entry in listed if isinstance(entry, SpecView)),
+            views=tuple(
+                entry for entry in listed if isinstance(entry, SpecView) and entry.source_table in VIEWS
+            ),
+            contents=next((entry for entry in listed if _is_contents(entry)), None),
         )
 
     @classmethod
@@ -381,7 +407,7 @@ class Spec(BaseModel):
 
 def _check_destination(entry: SpecTable | SpecView, listed: Sequence[SpecTable | SpecView]) -> None:
     for other in listed:
-        if _destination(other) != _destination(entry):
+        if _destinations(other).isdisjoint(_destinations(entry)):
             continue
         if other.source_table == entry.source_table:
             raise ConfigurationError(
@@ -394,19 +420,24 @@ def _check_destination(entry: SpecTable | SpecView, listed: Sequence[SpecTable |
         )
 
 
+def _is_contents(entry: SpecTable | SpecView) -> TypeGuard[SpecView]:
+    return entry.source_table == CONTENTS
+
+
 def _check_sources(listed: Sequence[SpecTable | SpecView]) -> None:
     """Check that each derived table is listed once, with exactly one of each table that it is computed from."""
     names = [entry.source_table for entry in listed]
+    known = {**VIEWS, CONTENTS: CONTENT_VIEWS[CONTENTS]}
     for name in names:
-        if name not in VIEWS:
+        if name not in known:
             continue
-        for source in VIEWS[name].sources:
+        for source in known[name].sources:
             if source not in names:
                 raise ConfigurationError(
                     f"The spec lists {name!r} without {source!r}, which it is computed from.",
                     fix=f"List {source} too.",
                 )
-        for one in (name, *VIEWS[name].sources, "labels"):
+        for one in (name, *known[name].sources, "labels"):
             if names.count(one) > 1:
                 raise ConfigurationError(
                     f"The spec lists {one!r} twice, so it is not clear what {name!r} is computed from.",
@@ -414,10 +445,13 @@ def _check_sources(listed: Sequence[SpecTable | SpecView]) -> None:
                 )
 
 
-def _destination(entry: SpecTable | SpecView) -> tuple[str, ...]:
+def _destinations(entry: SpecTable | SpecView) -> set[tuple[str, ...]]:
     """Where a table is written, in lower case: some file systems and Spark are case-insensitive."""
-    parts = (entry.destination_catalog, entry.destination_schema, entry.table_name)
-    return tuple((part or "").lower() for part in parts)
+    names = [entry.table_name, *([entry.links_name] if _is_contents(entry) else [])]
+    return {
+        tuple((part or "").lower() for part in (entry.destination_catalog, entry.destination_schema, name))
+        for name in names
+    }
 
 
 def _parsed_yaml(text: str, path: Path) -> object:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from gmail_assets.columns import MAILBOX_DESCRIPTION
 from gmail_client.schema import PARTS_DEPTH, describe
 from gmail_client.tables import CATALOGUE, Table
-from gmail_client.views import VIEWS, View
+from gmail_client.views import CONTENT_VIEWS, VIEWS, View
 
 _INTRODUCTION = f"""\
 # The tables
@@ -55,12 +55,38 @@ Each sync updates only the rows whose message or label changed. Names are snake_
 """
 
 
+_CONTENTS = """\
+# Attachment contents
+
+The bytes of attachments, in two tables. They are off by default: list `attachment_contents` in the
+[spec](options.md#the-pipeline-spec), or name it in `gmail-assets sync`. This is the only derived table that uses
+Gmail: each attachment costs 20 quota units once; `gmail-assets plan` shows the sum. Bytes that `messages` holds
+already (texts without a file name, `format: raw`) cost nothing.
+
+- An attachment is fetched once. Each distinct content is stored once, in the partition of the mailbox that it was
+  fetched for; links of other mailboxes refer to it by `sha256`. (Two runs that store the same new content at the same
+  moment both store it.)
+- A run stops at its time budget, or can be killed: the next run fetches only what is not stored.
+- An attachment that Gmail refuses has the status `failed`, and the next run requests it again.
+- `maxBytes` and `types` choose attachments. If they change, the next run deletes what no longer matches.
+- With `shared: true`, an attachment is not fetched if another mailbox has one of the same Message-ID, part and size.
+  Senders choose the Message-ID: use it only if everyone who can read one mailbox of the lake may read them all.
+- What is excluded from `messages` has no contents: excluded messages, and everything if `excludeColumns` has
+  `payload.body`. With `hash: addresses`, attached messages are not stored. Other attachments are stored as they are.
+- When a message is deleted, its links are deleted, and the contents that no other attachment has.
+- `forget` deletes the mailbox's contents. What other mailboxes still link to is fetched again by their next sync.
+
+[Example](querying.md#the-bytes-of-attachments).
+"""
+
+
 def render() -> str:
     """The page."""
-    names = ", ".join(f"[{name}](#{name})" for name in (*CATALOGUE, *VIEWS))
+    names = ", ".join(f"[{name}](#{name})" for name in (*CATALOGUE, *VIEWS, *CONTENT_VIEWS))
     sections = [_section(table) for table in CATALOGUE.values()]
     derived = [_view_section(view) for view in VIEWS.values()]
-    return "\n".join([_INTRODUCTION, names + ".\n", *sections, _DERIVED, *derived])
+    contents = [_view_section(view) for view in CONTENT_VIEWS.values()]
+    return "\n".join([_INTRODUCTION, names + ".\n", *sections, _DERIVED, *derived, _CONTENTS, *contents])
 
 
 def _view_section(view: View) -> str:

@@ -27,8 +27,8 @@ TABLES = (
 )
 """The names of `gmail_client.tables.CATALOGUE`, repeated here because importing the catalogue is slow."""
 
-DERIVED_TABLES = ("emails", "message_labels", "attachments")
-"""The names of `gmail_client.views.VIEWS`."""
+DERIVED_TABLES = ("emails", "message_labels", "attachments", "attachment_contents")
+"""The names of `gmail_client.views.VIEWS`, and `attachment_contents`."""
 
 mailbox_option = click.option(
     "--mailbox",

@@ -33,7 +33,7 @@ from gmail_assets.delta.sync_state import STATE_FIELDS, erased
 from gmail_assets.delta.writer import WRITER_PROPERTIES
 from gmail_client.sql import equals
 from gmail_client.tables import CATALOGUE
-from gmail_client.views import VIEWS
+from gmail_client.views import CONTENT_VIEWS, VIEWS
 
 __all__ = [
     "clean_log",
@@ -48,7 +48,7 @@ __all__ = [
     "vacuum_shared",
 ]
 
-SOURCES = (*CATALOGUE, *VIEWS)
+SOURCES = (*CATALOGUE, *VIEWS, *CONTENT_VIEWS)
 _ATTEMPTS = 20
 _WRITER = "writer"
 _DERIVED_FIELDS = ("formula",)
@@ -73,7 +73,7 @@ def delta_tables(lake: Lake) -> list[str]:
 def source_of(table: DeltaTable) -> str | None:
     """The catalogue or derived table that a Delta table stores; None for a foreign table."""
     described = {entry.description: name for name, entry in CATALOGUE.items()}
-    described |= {view.description: name for name, view in VIEWS.items()}
+    described |= {view.description: name for name, view in {**VIEWS, **CONTENT_VIEWS}.items()}
     return described.get(table.metadata().description or "")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from gmail_assets.delta.errors import unreadable
@@ -19,19 +20,21 @@ from gmail_client.sql import literal
 __all__ = ["as_schema", "open_files", "read_columns"]
 
 
-def open_files(table: LakeTable, address: str) -> Iterator[pq.ParquetFile]:
-    """The mailbox's files, one after the other.
+def open_files(table: LakeTable | DeltaTable, address: str | None = None) -> Iterator[pq.ParquetFile]:
+    """The mailbox's files, or those of all mailboxes, one after the other.
 
     Raises:
         LakeError: The table can't be read.
     """
+    delta = table if isinstance(table, DeltaTable) else table.delta
+    own = None if address is None else f"{MAILBOX} = {literal(address)}"
     try:
-        dataset = table.delta.to_pyarrow_dataset(file_pruning_predicate=f"{MAILBOX} = {literal(address)}")
+        dataset = delta.to_pyarrow_dataset(file_pruning_predicate=own)
         for path in dataset.files:
             with dataset.filesystem.open_input_file(path) as file:
                 yield pq.ParquetFile(file)
     except (DeltaError, OSError) as error:
-        raise unreadable(table.delta.table_uri, error) from error
+        raise unreadable(delta.table_uri, error) from error
 
 
 def read_columns(table: LakeTable, address: str, leaves: Sequence[str], schema: pa.Schema) -> pa.Table:

@@ -14,10 +14,10 @@ from deltalake import DeltaTable
 
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_client.errors import ConfigurationError
-from gmail_client.spec import Spec, SpecTable
+from gmail_client.spec import Spec
 from gmail_client.sql import spark_identifier, spark_literal
 from gmail_client.tables import CATALOGUE
-from gmail_client.views import VIEWS
+from gmail_client.views import CONTENT_VIEWS, LINKS, VIEWS
 
 __all__ = ["catalog_sql"]
 
@@ -45,19 +45,23 @@ def catalog_sql(lake: Lake, spec: Spec, schema: str) -> str:
         )
     target = spark_identifier(*parts)
     statements = [f"CREATE SCHEMA IF NOT EXISTS {target}"]
-    for entry in spec.entries:
-        delta = lake.find(entry.table_name)
+    described = {name: table.description for name, table in CATALOGUE.items()}
+    described |= {name: view.description for name, view in {**VIEWS, **CONTENT_VIEWS}.items()}
+    tables = {entry.table_name: described[entry.source_table] for entry in spec.entries}
+    if spec.contents is not None:
+        tables[spec.contents.links_name] = described[LINKS]
+    for name, description in tables.items():
+        delta = lake.find(name)
         if delta is None:
             continue
-        source = CATALOGUE[entry.source_table] if isinstance(entry, SpecTable) else VIEWS[entry.source_table]
-        table = f"{target}.{spark_identifier(entry.table_name)}"
-        location = lake.location(entry.table_name)
+        table = f"{target}.{spark_identifier(name)}"
+        location = lake.location(name)
         statements.append(
             f"CREATE TABLE IF NOT EXISTS {table} USING DELTA LOCATION {spark_literal(location)}"
         )
-        statements.append(f"COMMENT ON TABLE {table} IS {spark_literal(source.description)}")
+        statements.append(f"COMMENT ON TABLE {table} IS {spark_literal(description)}")
         statements += _column_comments(table, delta)
-        statements += _mailbox_views(target, entry.table_name, delta)
+        statements += _mailbox_views(target, name, delta)
     if len(statements) == 1:
         raise ConfigurationError("The lake has no tables to register.", fix="Run `gmail-assets sync` first.")
     return "".join(f"{statement};\n" for statement in statements)

@@ -21,9 +21,10 @@ from gmail_assets.delta.sync_state import STATE_FIELDS
 from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.operations.dagster_traces import DagsterTraces, remove_traces, unfinished_runs
 from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
+from gmail_assets.views.pending_contents import values_where
 from gmail_client.errors import ConfigurationError
 from gmail_client.sql import equals, literal, one_of
-from gmail_client.views import VIEWS
+from gmail_client.views import CONTENTS, LINKS, VIEWS
 
 __all__ = ["Forgotten", "Step", "forget_mailbox", "forget_messages", "resolve", "undo"]
 
@@ -167,14 +168,27 @@ def _condition(lake: Lake, name: str, source: str, address: str, ids: Sequence[s
     """Which rows of a table belong to the messages; None if its rows belong to none."""
     if source == "messages":
         return one_of("id", ids)
-    if source in VIEWS:
+    if source in (*VIEWS, LINKS):
         return one_of("message_id", ids)
+    if source == CONTENTS:
+        return _unused_contents(lake, name, address)
     if source != "drafts":
         return None
     listed = ", ".join(map(literal, ids))
     query = f"SELECT id FROM t WHERE {equals(MAILBOX, address)} AND message['id'] IN ({listed})"  # noqa: S608 - quoted
     found = QueryBuilder().register("t", erase.opened(lake, name)).execute(query)
     return one_of("id", pa.table(found)["id"].to_pylist())
+
+
+def _unused_contents(lake: Lake, name: str, address: str) -> str | None:
+    """Which of a mailbox's attachment contents no link of any mailbox refers to any more; None if there are none."""
+    query = f"SELECT sha256 FROM t WHERE {equals(MAILBOX, address)}"  # noqa: S608 - quoted
+    found = QueryBuilder().register("t", erase.opened(lake, name)).execute(query)
+    unused = set(pa.table(found)["sha256"].to_pylist())
+    for _, source, table in erase.own_tables(lake):
+        if source == LINKS and unused:
+            unused -= {row["sha256"] for row in values_where(table, "sha256", unused, "sha256")}
+    return one_of("sha256", sorted(unused)) if unused else None
 
 
 def _out_of_threads(lake: Lake, name: str, address: str, ids: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ from gmail_assets.syncing.results import Progress
 from gmail_assets.syncing.sync_plan import SyncPlan, includes
 from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds
+from gmail_assets.views import ContentSources, pending_contents
 from gmail_client.api import GmailApi
 from gmail_client.changes import read_changes
 from gmail_client.client import Mailbox
@@ -29,6 +30,7 @@ from gmail_client.quota import QuotaPlan
 from gmail_client.snapshots import SETTINGS_PARTS
 from gmail_client.spec import Spec, SpecTable
 from gmail_client.tables import CATALOGUE
+from gmail_client.views import CONTENTS
 
 __all__ = ["MailboxPlan", "TableCost", "plan_mailbox"]
 
@@ -38,11 +40,13 @@ class TableCost:
     """The plan of one table.
 
     Attributes:
-        mode: `first load`, `unfinished load`, `reconciliation`, `changes since the last sync` or `snapshot`.
+        mode: `first load`, `unfinished load`, `reconciliation`, `changes since the last sync`, `snapshot` or
+            `contents` (of attachments).
         rows: Rows that are stored.
-        fetch: Messages (for `threads`: threads) to fetch or complete; None if no listing was made.
+        fetch: Messages (for `threads`: threads, for `attachment_contents`: attachments) to fetch or complete; None if
+            no listing was made.
         from_lake: Messages that are read from the other table of the lake, at no cost.
-        units: Units of a snapshot; messages and threads share theirs (`MailboxPlan.content_units`).
+        units: Units of a snapshot, or of contents; messages and threads share theirs (`MailboxPlan.content_units`).
     """
 
     mode: str
@@ -83,12 +87,18 @@ class MailboxPlan:
     @property
     def snapshot_units(self) -> int:
         """Units of the snapshot tables."""
-        return sum(table.units for table in self.tables.values())
+        return sum(table.units for name, table in self.tables.items() if name != CONTENTS)
+
+    @property
+    def attachment_units(self) -> int:
+        """Units of the attachments to be fetched, as far as `attachments` lists them by now."""
+        contents = self.tables.get(CONTENTS)
+        return contents.units if contents is not None else 0
 
     @property
     def units(self) -> int:
         """All units that the next sync spends."""
-        return self.listing_units + self.content_units + self.snapshot_units
+        return self.listing_units + self.content_units + self.snapshot_units + self.attachment_units
 
     @property
     def minutes(self) -> float:
@@ -136,6 +146,9 @@ def plan_mailbox(
     for entry in spec.tables:
         if entry not in changing:
             plan.tables[entry.source_table] = _snapshot(api, entry, plan.address, lake)
+    sources = ContentSources.of(spec)
+    if sources is not None:
+        plan.tables[CONTENTS] = _contents(api, sources, plan.address, lake)
     # A sync reads the profile three times: for the mailbox's address, for its head, and for the row of `settings`.
     names = {entry.source_table for entry in spec.tables}
     plan.listing_units += profile_price * (1 + bool(changing) + ("settings" in names))
@@ -155,6 +168,15 @@ def _open(entry: SpecTable, address: str, lake: Lake, nowhere: Lake) -> tuple[Ta
         # Everything is fetched again, as if nothing were stored.
         return open_table(nowhere, entry, address), True
     return table, False
+
+
+def _contents(api: GmailApi, sources: ContentSources, address: str, lake: Lake) -> TableCost:
+    """The contents of attachments that `attachments` lists by now; those of messages to come are not known yet."""
+    delta = lake.find(sources.contents.table_name)
+    rows = sources.open(lake, CONTENTS).count(address) if delta is not None else 0
+    pending = pending_contents(lake, address, sources)
+    from_lake = len(pending.missing) - pending.to_fetch
+    return TableCost("contents", rows, pending.to_fetch, pending.units(api.plan), from_lake)
 
 
 def _snapshot(api: GmailApi, entry: SpecTable, address: str, lake: Lake) -> TableCost:

@@ -27,9 +27,9 @@ from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_client.discovery import mailboxes_of
 from gmail_client.options import TableOptions
 from gmail_client.settings import Settings
-from gmail_client.spec import Spec, SpecTable
+from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
-from gmail_client.views import VIEWS
+from gmail_client.views import CONTENT_VIEWS, CONTENTS, VIEWS
 
 __all__ = ["CheckResult", "RunResult", "Runner", "StepFailure"]
 
@@ -126,10 +126,10 @@ class Runner:
             UnknownTableError: Neither one of the ten tables nor a derived table.
         """
         for name in names:
-            if name not in VIEWS:
+            if name not in (*VIEWS, CONTENTS):
                 table(name)
         in_spec = [entry.source_table for entry in self.spec.entries]
-        return [name for name in (*CATALOGUE, *VIEWS) if name in (names or in_spec)]
+        return [name for name in (*CATALOGUE, *VIEWS, CONTENTS) if name in (names or in_spec)]
 
     def run_mailbox(
         self, mailbox: str, tables: Sequence[str], *, mail_config: Mapping[str, Any] | None = None
@@ -241,12 +241,18 @@ def _failures(result: dg.ExecuteInProcessResult) -> dict[str, StepFailure]:
 def _with_tables(spec: Spec, names: Sequence[str]) -> Spec:
     """Add the named tables, and the sources of derived tables, with default options unless the spec has them."""
     known = {entry.source_table for entry in spec.entries}
-    needed = {*names, *(source for name in names if name in VIEWS for source in VIEWS[name].sources)} - known
+    derived = {**VIEWS, CONTENTS: CONTENT_VIEWS[CONTENTS]}
+    needed = set(names)
+    for name in [CONTENTS, *VIEWS]:  # each before the tables that it is computed from
+        if name in needed:
+            needed.update(derived[name].sources)
+    needed -= known
     default = Spec.default()
     return spec.model_copy(
         update={
             "tables": (*spec.tables, *(entry for entry in default.tables if entry.source_table in needed)),
             "views": (*spec.views, *(entry for entry in default.views if entry.source_table in needed)),
+            "contents": SpecView(source_table=CONTENTS) if CONTENTS in needed else spec.contents,
         }
     )
 

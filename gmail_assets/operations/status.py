@@ -25,7 +25,7 @@ from gmail_client.errors import GmailError
 from gmail_client.project_quota import ProjectLimits, day_of
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
-from gmail_client.views import VIEWS
+from gmail_client.views import CONTENT_VIEWS, CONTENTS, VIEWS
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -139,6 +139,10 @@ def mailbox_status(name: str, lake: Lake, spec: Spec, client: GmailClient | None
             if lake.find(view.table_name) is not None:
                 table = lake.view(VIEWS[view.source_table], name=view.table_name)
                 status.tables[view.source_table] = _view_status(table, status.address)
+        contents = spec.contents
+        if contents is not None and lake.find(contents.table_name) is not None:
+            table = lake.view(CONTENT_VIEWS[CONTENTS], name=contents.table_name)
+            status.tables[CONTENTS] = _view_status(table, status.address)
         failed: set[str] = set()
         for entry in spec.tables:
             if CATALOGUE[entry.source_table].cursor:

@@ -3,8 +3,12 @@
 `derive` updates one mailbox's derived tables. It compares a few columns of `messages` with the same columns of the
 derived table and needs no stored state: a killed run, a restored table, a renamed label and a first computation
 are the same case.
+
+`fetch_contents` keeps the contents of attachments, which is the only table here that uses Gmail.
 """
 
+from gmail_assets.views.contents import fetch_contents
 from gmail_assets.views.derivation import ViewSources, derive
+from gmail_assets.views.pending_contents import ContentSources, pending_contents
 
-__all__ = ["ViewSources", "derive"]
+__all__ = ["ContentSources", "ViewSources", "derive", "fetch_contents", "pending_contents"]

@@ -11,19 +11,33 @@ from typing import Any
 
 import pyarrow as pa
 
-from gmail_client.views.attachments import attachment_rows
+from gmail_client.views.attachments import attachment_rows, attachment_sources
 from gmail_client.views.emails import EMAIL_HEADERS, Label, Labels, email_row, label_columns, label_name
 from gmail_client.views.message_labels import message_label_rows
 from gmail_client.views.parts import HEADERS, NOTHING, PART_HEADERS, STRUCTURE
 from gmail_client.views.rows import labels_of, view_rows
-from gmail_client.views.schemas import FORMULA, LABEL_COLUMNS, VIEWS, View, formula
+from gmail_client.views.schemas import (
+    ALL_VIEWS,
+    CONTENT_VIEWS,
+    CONTENTS,
+    FORMULA,
+    LABEL_COLUMNS,
+    LINKS,
+    VIEWS,
+    View,
+    formula,
+)
 from gmail_client.views.text import require_html_reader
 
 __all__ = [
+    "ALL_VIEWS",
+    "CONTENTS",
+    "CONTENT_VIEWS",
     "FORMULA",
     "HEADERS",
     "HEADER_NAMES",
     "LABEL_COLUMNS",
+    "LINKS",
     "NOTHING",
     "STRUCTURE",
     "VIEWS",
@@ -31,6 +45,7 @@ __all__ = [
     "Labels",
     "View",
     "attachment_rows",
+    "attachment_sources",
     "email_row",
     "formula",
     "label_columns",

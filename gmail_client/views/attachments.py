@@ -1,14 +1,21 @@
-"""Rows of `attachments` from messages."""
+"""Rows of `attachments` from messages, and where the bytes of each attachment are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from gmail_client.views.parts import STRUCTURE, attachment_parts, content_level
+from gmail_client.views.parts import (
+    STRUCTURE,
+    attachment_parts,
+    attachments_with_parts,
+    content_level,
+    content_of,
+)
 from gmail_client.views.raw import with_payload
 
-__all__ = ["attachment_rows"]
+__all__ = ["AttachmentSource", "attachment_rows", "attachment_sources"]
 
 Row = dict[str, Any]
 
@@ -37,4 +44,35 @@ def attachment_rows(message: Mapping[str, Any]) -> list[Row]:
     return [
         {"message_id": message["id"], **{name: getattr(part, name) for name in _COLUMNS}}
         for part in attachment_parts(payload)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentSource:
+    """Where the bytes of an attachment are.
+
+    Attributes:
+        part_id: The attachment's key in its message.
+        attachment_id: Id for attachments.get; None if the message holds the bytes, or does not name them.
+        content: The bytes, where the message holds them.
+    """
+
+    part_id: str
+    attachment_id: str | None
+    content: bytes | None
+
+
+def attachment_sources(message: Mapping[str, Any]) -> list[AttachmentSource]:
+    """Where the bytes of each attachment of a message are, in the order of `attachment_rows`.
+
+    Args:
+        message: A message as Gmail sends it, or a row of `messages`.
+    """
+    message = with_payload(message)
+    payload = message.get("payload")
+    if payload is None or content_level(payload) != STRUCTURE:
+        return []
+    return [
+        AttachmentSource(found.part_id, found.attachment_id, content_of(part))
+        for found, part in attachments_with_parts(payload)
     ]

@@ -31,6 +31,7 @@ __all__ = [
     "AttachmentPart",
     "Body",
     "attachment_parts",
+    "attachments_with_parts",
     "body_of",
     "content_level",
     "content_of",
@@ -208,7 +209,12 @@ class AttachmentPart:
 
 def attachment_parts(payload: Part) -> list[AttachmentPart]:
     """The attachments of a message, those of attached messages included, in the order of the mail."""
-    found: dict[str, AttachmentPart] = {}
+    return [attachment for attachment, _ in attachments_with_parts(payload)]
+
+
+def attachments_with_parts(payload: Part) -> list[tuple[AttachmentPart, Part]]:
+    """The attachments of a message, each with its part, which `content_of` reads."""
+    found: dict[str, tuple[AttachmentPart, Part]] = {}
     for position, part, has_children in _walk(payload):
         attachment = _attachment(part, position, has_children)
         if attachment is None:
@@ -216,7 +222,7 @@ def attachment_parts(payload: Part) -> list[AttachmentPart]:
         if attachment.part_id in found:
             attachment = _attachment({**part, "partId": None}, f"position {position}", has_children)
         if attachment is not None:
-            found[attachment.part_id] = attachment
+            found[attachment.part_id] = attachment, part
     return list(found.values())
 
 

@@ -1,6 +1,7 @@
 """The derived tables' columns: one Arrow schema each, with a description on every field.
 
 `VIEWS` maps a derived table's name to its `View`: description, key and schema, without the lake's `mailbox` column.
+`CONTENT_VIEWS` has the two tables of attachment contents, which are fetched from Gmail and not computed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,17 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-__all__ = ["FORMULA", "LABEL_COLUMNS", "VIEWS", "View", "formula"]
+__all__ = [
+    "ALL_VIEWS",
+    "CONTENTS",
+    "CONTENT_VIEWS",
+    "FORMULA",
+    "LABEL_COLUMNS",
+    "LINKS",
+    "VIEWS",
+    "View",
+    "formula",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +147,9 @@ _ATTACHMENTS = pa.schema(
         _field("content_id", _TEXT, "Content-ID without angle brackets: HTML refers to it by `cid:`."),
         _field("is_inline", _FLAG, "Shown within the body, as embedded images are."),
         _field(
-            "sha256", _TEXT, "SHA-256 of the content in hex; null while the content has not been fetched."
+            "sha256",
+            _TEXT,
+            "SHA-256 of the content in hex where `messages` holds it; else null: see `attachment_links`.",
         ),
     ]
 )
@@ -170,6 +183,58 @@ VIEWS: Mapping[str, View] = {
         ),
     )
 }
+
+CONTENTS, LINKS = "attachment_contents", "attachment_links"
+
+_LINKS = pa.schema(
+    [
+        _field("message_id", _TEXT, "Gmail's id of the message."),
+        _field("part_id", _TEXT, "Position of the part in the message: `attachments.part_id`."),
+        _field(
+            "sha256",
+            _TEXT,
+            "SHA-256 of the content in hex: `attachment_contents.sha256`; null unless stored.",
+        ),
+        _field("size_bytes", _COUNT, "Bytes of the content, as `attachments` says."),
+        _field("rfc822_message_id", _TEXT, "Message-ID header: the same for all who received the message."),
+        _field(
+            "status",
+            _TEXT,
+            "`stored`; `failed`: the next run requests it again; `absent`: Gmail does not give its bytes.",
+        ),
+        _field("error", _TEXT, "Why it failed; else null."),
+    ]
+)
+
+_CONTENTS = pa.schema(
+    [
+        _field("sha256", _TEXT, "SHA-256 of the content in hex."),
+        _field("size_bytes", _COUNT, "Bytes of the content."),
+        _field("content", pa.binary(), "The bytes, decoded."),
+    ]
+)
+
+CONTENT_VIEWS: Mapping[str, View] = {
+    view.name: view
+    for view in (
+        View(
+            LINKS,
+            "One row per attachment whose content was requested, with the hash of its content.",
+            ("message_id", "part_id"),
+            ("messages", "attachments"),
+            _LINKS,
+        ),
+        View(
+            CONTENTS,
+            "One row per distinct attachment content, in the partition of the mailbox that it was fetched for.",
+            ("sha256",),
+            ("messages", "attachments"),
+            _CONTENTS,
+        ),
+    )
+}
+
+ALL_VIEWS: Mapping[str, View] = {**VIEWS, **CONTENT_VIEWS}
 
 FORMULA: Mapping[str, int] = {"emails": 1, "message_labels": 1, "attachments": 1}
 """How rows are computed: a number is raised when a table's rows come out differently; stored rows are then replaced."""

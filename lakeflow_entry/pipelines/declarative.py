@@ -18,7 +18,7 @@ from lakeflow_entry.table_options import option_strings
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["declare"]
+__all__ = ["declare", "refuse_contents"]
 
 
 def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
@@ -41,6 +41,7 @@ def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
             "The spec has no connection_name.",
             fix="Set connection_name to the name of the Unity Catalog connection.",
         )
+    refuse_contents(spec)
     if spec.views:
         raise ConfigurationError(
             f"The spec's table {spec.views[0].source_table!r} is derived from messages: not supported in a pipeline.",
@@ -54,6 +55,19 @@ def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
                 filter(None, (entry.destination_catalog, entry.destination_schema, entry.table_name))
             )
         declaration.make()
+
+
+def refuse_contents(spec: Spec) -> None:
+    """Refuse a spec that lists the contents of attachments, which no Spark pipeline fetches.
+
+    Raises:
+        ConfigurationError: It lists them.
+    """
+    if spec.contents is not None:
+        raise ConfigurationError(
+            f"The spec lists {spec.contents.source_table!r}, which only Dagster and `gmail-assets sync` write.",
+            fix="Remove it from this pipeline's spec, and sync it with Dagster or the command.",
+        )
 
 
 class _Declaration:

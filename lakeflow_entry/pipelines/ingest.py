@@ -30,7 +30,7 @@ from gmail_client.private_files import make_private_folder, refuse_planted
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.datasource import FORMAT
-from lakeflow_entry.pipelines.declarative import declare
+from lakeflow_entry.pipelines.declarative import declare, refuse_contents
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.table_options import RECONCILED, option_strings
 
@@ -91,6 +91,7 @@ def ingest(
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:
         declare(spark, spec)
         return {}
+    refuse_contents(spec)
     if importlib.util.find_spec("deltalake") is None:
         raise ConfigurationError(
             "The local pipeline writes Delta tables with the package deltalake, which is not installed.",

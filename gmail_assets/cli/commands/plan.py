@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plan"]
 
+_CONTENTS = "attachment_contents"
+
 _SHORT_MODES = {
     "unfinished load": "resume",
     "reconciliation": "reconcile",
@@ -77,10 +79,19 @@ def _print_plans(out: Output, plans: list[MailboxPlan]) -> None:
         share = sum(plan.units for plan in plans) / quota.project_per_day
         out.print(f"That is {_percent(share)} of the project's {quota.project_per_day:,} units per day.")
     out.print(f"This plan cost {sum(plan.asked_units for plan in plans):,} units.")
-    stored = sum(table.from_lake for plan in plans for table in plan.tables.values())
+    stored = sum(
+        table.from_lake for plan in plans for name, table in plan.tables.items() if name != _CONTENTS
+    )
     if stored:
         out.print(
             f"{stored:,} messages are stored in another table: they are taken from there and cost nothing."
+        )
+    contents = [table for plan in plans if (table := plan.tables.get(_CONTENTS)) is not None]
+    if contents:
+        attachments = sum(table.fetch or 0 for table in contents)
+        out.print(
+            f"{attachments:,} attachments are fetched for {sum(table.units for table in contents):,} of these units; "
+            "those of messages that are not stored yet are not counted."
         )
     if out.verbose:
         for plan in plans:
@@ -101,7 +112,7 @@ def _row(mailbox: str, mode: str, plans: list[MailboxPlan]) -> dict[str, Any]:
 def _print_details(out: Output, plan: MailboxPlan) -> None:
     out.print(
         f"\n{plan.address}: content {plan.content_units:,}, listings {plan.listing_units:,}, "
-        f"snapshots {plan.snapshot_units:,} units"
+        f"snapshots {plan.snapshot_units:,}, attachments {plan.attachment_units:,} units"
     )
     rows = [
         {
@@ -118,7 +129,9 @@ def _print_details(out: Output, plan: MailboxPlan) -> None:
 
 
 def _modes(plan: MailboxPlan) -> str:
-    modes = dict.fromkeys(table.mode for table in plan.tables.values() if table.mode != "snapshot")
+    modes = dict.fromkeys(
+        table.mode for table in plan.tables.values() if table.mode not in ("snapshot", "contents")
+    )
     return ", ".join(_SHORT_MODES.get(mode, mode) for mode in modes) or "snapshots"
 
 
@@ -162,6 +175,7 @@ def _as_json(plan: MailboxPlan) -> dict[str, Any]:
             "content": plan.content_units,
             "listings": plan.listing_units,
             "snapshots": plan.snapshot_units,
+            "attachments": plan.attachment_units,
             "total": plan.units,
         },
         "minutes": round(plan.minutes, 2),

@@ -71,8 +71,9 @@ def sync(
     recorded there.
 
     TABLE is one of: messages, threads, labels, drafts, profile, settings, filters, forwarding_addresses, send_as,
-    delegates; or a derived table: emails, message_labels, attachments. Default: all tables of the spec (GMAIL_SPEC),
-    else all ten, and the derived tables.
+    delegates; or a derived table: emails, message_labels, attachments; or attachment_contents (the bytes of
+    attachments, 20 quota units each). Default: all tables of the spec (GMAIL_SPEC), else all ten, and the derived
+    tables, without attachment_contents.
 
     --q, --label and --start-date override the options of the spec for this run. A table that was synced with other
     options is reconciled: messages that do not match are deleted from it. To keep a filter, set it in a spec.

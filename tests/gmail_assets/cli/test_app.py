@@ -14,7 +14,7 @@ from gmail_assets.cli.commands import COMMANDS
 from gmail_assets.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
 from gmail_assets.cli.options import DERIVED_TABLES, TABLES
 from gmail_client.tables import CATALOGUE
-from gmail_client.views import VIEWS
+from gmail_client.views import CONTENTS, VIEWS
 
 SLOW_IMPORTS = {
     "dagster",
@@ -91,7 +91,7 @@ def test_the_output_options_are_where_they_are_promised(command: str) -> None:
 
 def test_the_tables_are_the_catalogue() -> None:
     assert tuple(CATALOGUE) == TABLES
-    assert tuple(VIEWS) == DERIVED_TABLES
+    assert (*VIEWS, CONTENTS) == DERIVED_TABLES
     assert all(table in str(cli.commands["sync"].help) for table in TABLES + DERIVED_TABLES)
 
 

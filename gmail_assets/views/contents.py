@@ -1,0 +1,335 @@
+"""`attachment_contents`: the bytes of attachments, fetched once, stored once per distinct content.
+
+Two tables. `attachment_links` has a row per attachment with the hash of its content, `attachment_contents` a row per
+distinct content. A content is in the partition of the mailbox that it was fetched for first; links of every mailbox
+refer to it by its hash.
+
+A run compares `attachments` with the links and fetches what is missing, in slices. Of each slice the links are written
+first, then the new contents: a link whose content is missing (a run was killed between the two, or the mailbox that it
+was fetched for is forgotten) counts as missing. What was stored is never fetched again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
+from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.scan import read_columns
+from gmail_assets.delta.writer import PartitionWriter
+from gmail_assets.syncing.results import Progress, SyncResult
+from gmail_assets.views.pending_contents import (
+    ContentSources,
+    Key,
+    PendingContents,
+    pending_contents,
+    stored_hashes,
+    values_where,
+)
+from gmail_assets.views.source import MessageSource
+from gmail_client.api import GmailApi
+from gmail_client.client import Mailbox
+from gmail_client.errors import GmailError, ResponseError
+from gmail_client.printable import printable
+from gmail_client.views import CONTENT_VIEWS, CONTENTS, LINKS, attachment_sources
+from gmail_client.views.text import decode_base64url
+
+__all__ = ["fetch_contents"]
+
+Row = dict[str, Any]
+
+_SLICE_BYTES = 32 * 2**20
+"""Content of one commit, or one attachment; it limits the memory ..."""
+_SLICE_ATTACHMENTS = 500
+_GROUP_BYTES = 8 * 2**20
+"""Content that is requested together, so that no response is too large for a batch."""
+_LONGEST_ERROR = 300
+
+
+def fetch_contents(
+    mailbox: Mailbox,
+    lake: Lake,
+    sources: ContentSources,
+    *,
+    deadline: float | None = None,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    upkeep: Upkeep = DEFAULT_UPKEEP,
+    stopped: Callable[[], bool] = lambda: False,
+) -> SyncResult:
+    """Fetch and store the contents that are missing, and delete those that no attachment has any more.
+
+    Args:
+        mailbox: The mailbox.
+        lake: The lake.
+        sources: The tables that they follow.
+        deadline: `time.monotonic()` at which to stop cleanly; the next run continues.
+        progress: Progress callback, called from this thread.
+        upkeep: When small files are compacted and old ones removed, at the end.
+        stopped: Whether to stop cleanly now, as at the deadline.
+
+    Raises:
+        ConfigurationError: The mailbox is forgotten.
+        WriterConflictError: Another run writes the same tables of this mailbox.
+        GmailError: Requests fail, not that of a single attachment.
+        LakeError: A table can't be read or written.
+    """
+    started = time.monotonic()
+    address = mailbox.address
+    result = SyncResult(CONTENTS, address, "contents")
+    if lake.find(sources.views.names["attachments"]) is None:
+        result.warnings.append("There is no table of attachments yet, whose contents could be fetched.")
+        return result
+    MailboxRegistry(lake).refuse_forgotten(address)
+    before = mailbox.api.usage.snapshot()
+
+    def stop() -> bool:
+        return stopped() or (deadline is not None and time.monotonic() > deadline)
+
+    run = _Run(mailbox, lake, sources, result, stop, progress)
+    versions = {name: table.delta.version() for name, table in run.tables.items()}
+    run.run()
+    for name, table in run.tables.items():
+        done = keep_up(table, address, upkeep, version_before=versions[name])
+        result.upkeep = result.upkeep or done
+    spent = mailbox.api.usage.since(before)
+    result.units, result.calls, result.bytes = spent.total_units, spent.total_calls, spent.total_bytes
+    result.rows_total = run.tables[CONTENTS].count(address)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """One attachment to store: its bytes, or the id to fetch them by; neither if Gmail does not give them."""
+
+    key: Key
+    size: int | None
+    attachment_id: str | None
+    content: bytes | None
+
+
+@dataclass(slots=True)
+class _Slice:
+    """Attachments whose contents are written together."""
+
+    wanted: list[_Wanted] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, wanted: _Wanted) -> None:
+        self.wanted.append(wanted)
+        self.size += len(wanted.content) if wanted.content is not None else wanted.size or 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.size >= _SLICE_BYTES or len(self.wanted) >= _SLICE_ATTACHMENTS
+
+
+class _Run:
+    """One run over one mailbox."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        lake: Lake,
+        sources: ContentSources,
+        result: SyncResult,
+        stop: Callable[[], bool],
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._api: GmailApi = mailbox.api
+        self._address = mailbox.address
+        self._sources = sources
+        self._result = result
+        self._stop = stop
+        self._progress = progress
+        self._messages = MessageSource(sources.views.open_messages(lake), self._address)
+        self.tables = {name: sources.open(lake, name) for name in (LINKS, CONTENTS)}
+        self._writers = {
+            name: PartitionWriter(table, self._address, CONTENT_VIEWS[name].primary_key)
+            for name, table in self.tables.items()
+        }
+        self._pending: PendingContents = pending_contents(lake, self._address, sources)
+        links = self._own(LINKS, "message_id", "part_id")
+        self._has_row = {(row["message_id"], row["part_id"]) for row in links}
+
+    def run(self) -> None:
+        """Do what is pending."""
+        pending = self._pending
+        if pending.obsolete:
+            keys = [{"message_id": message, "part_id": part} for message, part in sorted(pending.obsolete)]
+            schema = pa.schema(
+                [CONTENT_VIEWS[LINKS].schema.field(name) for name in ("message_id", "part_id")]
+            )
+            removed = pa.Table.from_pylist(keys, schema)
+            self._writers[LINKS].merge(removed.slice(0, 0), removed)
+        sizes = pending.missing
+        self._write_links([self._link(key, sizes[key], sha256) for key, sha256 in pending.shared.items()])
+        missing = {key: size for key, size in sizes.items() if key not in pending.shared}
+        done = 0
+        self._progress(Progress("fetching", 0, len(missing)))
+        for part in self._slices(missing):
+            self._store(part)
+            done += len(part.wanted)
+            self._progress(Progress("fetching", done, len(missing), rows=self._result.rows_written))
+            if done < len(missing) and self._stop():
+                self._result.complete = False
+                break
+        self._remove_unused()
+
+    # What is to be stored
+
+    def _slices(self, missing: Mapping[Key, int | None]) -> Iterator[_Slice]:
+        by_message: dict[str, set[str]] = {}
+        for message_id, part_id in missing:
+            by_message.setdefault(message_id, set()).add(part_id)
+        part = _Slice()
+        for messages in self._messages.contents(by_message.keys()):
+            for message in messages:
+                for source in attachment_sources(message):
+                    key = (message["id"], source.part_id)
+                    if key not in missing:
+                        continue
+                    part.add(_Wanted(key, missing[key], source.attachment_id, source.content))
+                    if part.is_full:
+                        yield part
+                        part = _Slice()
+        if part.wanted:
+            yield part
+
+    # Contents
+
+    def _store(self, part: _Slice) -> None:
+        contents: dict[str, bytes] = {}
+        links: list[Row] = []
+        for wanted, found in self._contents(part.wanted):
+            if found is None:
+                links.append(self._link(wanted.key, wanted.size, None))
+                continue
+            if isinstance(found, GmailError):
+                self._result.unfetched += 1
+                links.append(self._link(wanted.key, wanted.size, None, found))
+                continue
+            sha256 = hashlib.sha256(found).hexdigest()
+            contents[sha256] = found
+            links.append(self._link(wanted.key, wanted.size, sha256))
+        self._write_links(links)
+        new = contents.keys() - stored_hashes(self.tables[CONTENTS].delta, contents.keys())
+        if new:
+            rows = [
+                {"sha256": sha256, "size_bytes": len(contents[sha256]), "content": contents[sha256]}
+                for sha256 in sorted(new)
+            ]
+            self._writers[CONTENTS].append(pa.Table.from_pylist(rows, CONTENT_VIEWS[CONTENTS].schema))
+            self._result.rows_written += len(new)
+
+    def _contents(self, wanted: Iterable[_Wanted]) -> Iterator[tuple[_Wanted, bytes | GmailError | None]]:
+        group: list[_Wanted] = []
+        size = 0
+        for one in wanted:
+            if one.content is not None or one.attachment_id is None:
+                yield one, one.content
+                continue
+            grown = size + (one.size or 0) * 4 // 3
+            if group and grown > _GROUP_BYTES:
+                yield from self._fetched(group)
+                group, grown = [], (one.size or 0) * 4 // 3
+            group.append(one)
+            size = grown
+        if group:
+            yield from self._fetched(group)
+
+    def _fetched(self, group: list[_Wanted]) -> Iterator[tuple[_Wanted, bytes | GmailError]]:
+        """The bytes of a group, from Gmail."""
+        ids = self._renewed({one.key for one in group} & self._pending.failed)
+        calls = [
+            self._api.attachment_call(
+                one.key[0],
+                ids.get(one.key) or str(one.attachment_id),
+                str(number),
+                retried=one.key in self._pending.failed,
+            )
+            for number, one in enumerate(group)
+        ]
+        for answer in self._api.get_many(calls):
+            one = group[int(answer.call.key)]
+            try:
+                yield one, _bytes_of(answer.json, answer.error)
+            except GmailError as error:
+                yield one, error
+
+    def _renewed(self, keys: Set[Key]) -> dict[Key, str]:
+        """New ids of attachments that were refused: Gmail's ids differ from read to read, and may expire."""
+        calls = [self._api.message_call(message_id) for message_id in sorted({key[0] for key in keys})]
+        found: dict[Key, str] = {}
+        for answer in self._api.get_many(calls) if calls else ():
+            for source in attachment_sources(answer.json) if answer.json is not None else ():
+                if source.attachment_id is not None:
+                    found[answer.call.item_id, source.part_id] = source.attachment_id
+        return found
+
+    # Rows
+
+    def _link(self, key: Key, size: int | None, sha256: str | None, error: GmailError | None = None) -> Row:
+        return {
+            "message_id": key[0],
+            "part_id": key[1],
+            "sha256": sha256,
+            "size_bytes": size,
+            "rfc822_message_id": self._pending.rfc822_ids.get(key[0]),
+            "status": "failed" if error is not None else "absent" if sha256 is None else "stored",
+            "error": None if error is None else printable(error.what)[:_LONGEST_ERROR],
+        }
+
+    def _write_links(self, links: list[Row]) -> None:
+        schema = CONTENT_VIEWS[LINKS].schema
+        changed = [row for row in links if (row["message_id"], row["part_id"]) in self._has_row]
+        new = [row for row in links if (row["message_id"], row["part_id"]) not in self._has_row]
+        if changed:
+            self._writers[LINKS].merge(pa.Table.from_pylist(changed, schema))
+        if new:
+            self._writers[LINKS].append(pa.Table.from_pylist(new, schema))
+            self._has_row |= {(row["message_id"], row["part_id"]) for row in new}
+
+    def _own(self, name: str, *columns: str) -> list[Row]:
+        schema = pa.schema([CONTENT_VIEWS[name].schema.field(column) for column in columns])
+        rows: list[Row] = read_columns(self.tables[name], self._address, columns, schema).to_pylist()
+        return rows
+
+    def _remove_unused(self) -> None:
+        """Delete this mailbox's contents that no link of any mailbox refers to."""
+        own = {row["sha256"] for row in self._own(CONTENTS, "sha256")}
+        unused = own - {row["sha256"] for row in self._own(LINKS, "sha256")}
+        unused -= {
+            row["sha256"] for row in values_where(self.tables[LINKS].delta, "sha256", unused, "sha256")
+        }
+        if unused:
+            removed = pa.table({"sha256": pa.array(sorted(unused), pa.string())})
+            self._writers[CONTENTS].merge(removed.slice(0, 0), removed)
+            self._result.rows_deleted += len(unused)
+
+
+def _bytes_of(document: Mapping[str, Any] | None, error: GmailError | None) -> bytes:
+    """The bytes in a response.
+
+    Raises:
+        GmailError: The error, or that the response has other bytes than it says.
+    """
+    if error is not None:
+        raise error
+    content = decode_base64url((document or {}).get("data") or "")
+    size = (document or {}).get("size")
+    if size is not None and size != len(content):
+        raise ResponseError(
+            f"messages.attachments.get: the response has {len(content):,} bytes, not the {size:,} that it names.",
+            fix="Try again later; if it persists, check the proxy and GMAIL_API_ROOT.",
+            status=200,
+            method="messages.attachments.get",
+        )
+    return content
