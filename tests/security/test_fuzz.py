@@ -200,10 +200,12 @@ def test_redaction_is_short_and_leaves_no_token(parts: list[str]) -> None:
     assert not re.search(r"ya29\.\w|\b1//\w", text)
 
 
-NAMES = st.sampled_from([*CATALOGUE, "emails", "attachments", "message_labels", "nothing"])
+NAMES = st.sampled_from(
+    [*CATALOGUE, "emails", "attachments", "message_labels", "attachment_contents", "nothing"]
+)
 _KEYS = """
     source_table destination_table destination_schema deletes scd_type primary_keys sequence_by table_configuration
-    options labelIds q startDate format connection_name objects table
+    options labelIds q startDate format connection_name objects table maxBytes types shared
 """
 KEYS = st.sampled_from(_KEYS.split())
 SPEC_VALUES = st.recursive(
@@ -230,6 +232,12 @@ TABLE = st.fixed_dictionaries(
 @example(value={"objects": [{"source_table": "messages", "table_configuration": {"labelIds": {"a": [{}]}}}]})
 @example(value={"objects": [{"source_table": "messages", "destination_table": "../../etc"}]})
 @example(value={"objects": [{"source_table": "messages", "primary_keys": 10**5000}]})
+@example(
+    value={"objects": [{"source_table": "attachment_contents", "table_configuration": {"maxBytes": 10**400}}]}
+)
+@example(
+    value={"objects": [{"source_table": "attachment_contents", "table_configuration": {"types": "\ud800/*"}}]}
+)
 def test_any_spec_is_valid_or_a_configuration_error(value: dict[str, Any]) -> None:
     spec, error = outcome(lambda: Spec.parse(value), ConfigurationError)
     if error is not None:

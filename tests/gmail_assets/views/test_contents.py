@@ -174,6 +174,7 @@ def test_new_and_deleted_messages_change_only_what_they_have(gmail: Emulator, co
     contents.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_at_any_commit_the_next_run_fetches_only_what_was_not_stored(
     gmail: Emulator, contents: Contents, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
@@ -221,6 +222,7 @@ def test_killed_at_any_commit_the_next_run_fetches_only_what_was_not_stored(
     assert kills >= 7
 
 
+@pytest.mark.slow
 def test_a_run_out_of_time_is_continued(
     gmail: Emulator, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +262,7 @@ def test_a_refused_attachment_is_noted_and_requested_again_with_a_new_id(
     contents.check()
 
 
+@pytest.mark.slow
 def test_options_choose_and_narrowed_ones_delete(gmail: Emulator, contents: Contents) -> None:
     address = gmail.addresses[0]
     contents.set(maxBytes=len(PDF), types="application/pdf, text/*")
@@ -276,6 +279,7 @@ def test_options_choose_and_narrowed_ones_delete(gmail: Emulator, contents: Cont
     assert calls > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["payload.body", "payload", "payload.body.data"])
 def test_excluded_bodies_have_no_contents(gmail: Emulator, contents: Contents, column: str) -> None:
     contents.run()
@@ -285,6 +289,7 @@ def test_excluded_bodies_have_no_contents(gmail: Emulator, contents: Contents, c
     assert stored_rows(contents.lake, CONTENTS) == stored_rows(contents.lake, LINKS) == []
 
 
+@pytest.mark.slow
 def test_excluded_senders_and_labels_have_no_contents(gmail: Emulator, contents: Contents) -> None:
     mailbox = gmail.mailbox(gmail.addresses[0])
     mailbox.insert(mail(4, ("application/pdf", b"secret 1"), sender="mallory@shady.example"), ["INBOX"])
@@ -299,6 +304,7 @@ def test_excluded_senders_and_labels_have_no_contents(gmail: Emulator, contents:
     assert b"secret 2" not in {row["content"] for row in stored_rows(contents.lake, CONTENTS)}
 
 
+@pytest.mark.slow
 def test_with_hash_attached_messages_are_not_stored(
     gmail: Emulator, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +325,7 @@ def test_with_hash_attached_messages_are_not_stored(
     assert not [data for data in held if b"hidden@example.com" in data]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
 def test_two_mailboxes_store_a_content_once_and_fetch_it_once_if_shared(
     gmail: Emulator, contents: Contents, shared: bool
@@ -338,6 +345,7 @@ def test_two_mailboxes_store_a_content_once_and_fetch_it_once_if_shared(
     assert gmail.usage.calls[GET] == fetched - (len(both) if shared else 0)
 
 
+@pytest.mark.slow
 def test_what_a_forgotten_mailbox_fetched_is_fetched_again_for_the_others(
     gmail: Emulator, contents: Contents
 ) -> None:
@@ -370,6 +378,7 @@ def test_a_forgotten_message_takes_the_contents_that_it_alone_has(
     assert message_id not in {row["message_id"] for row in stored_rows(contents.lake, LINKS)}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_query_of_the_docs_gives_the_bytes(
     gmail: Emulator, contents: Contents, monkeypatch: pytest.MonkeyPatch
