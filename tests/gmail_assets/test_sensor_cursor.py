@@ -33,14 +33,14 @@ def tick(entry: CursorEntry | None, *, now: float = NOW, initial_load: bool = Fa
     )
 
 
-def test_first_look_at_a_loaded_mailbox_asks_for_its_changes():
+def test_the_first_check_of_a_loaded_mailbox_requests_its_changes():
     decision = tick(None)
     assert decision.request == Request(None, 1)
     assert decision.entry == CursorEntry(100, 200, Requested(100, 200, 1, NOW), 100)
     assert decision.reason == "changes from 100 to 200"
 
 
-def test_up_to_date_asks_for_nothing_and_forgets_the_last_request():
+def test_an_up_to_date_mailbox_requests_nothing_and_clears_the_last_request():
     decision = tick(
         CursorEntry(100, 200, Requested(100, 200, 1, NOW - 60), 100), tables=200, last_run="succeeded"
     )
@@ -49,14 +49,14 @@ def test_up_to_date_asks_for_nothing_and_forgets_the_last_request():
     assert "up to date at 200" in decision.reason
 
 
-def test_a_run_under_way_holds_everything_as_it_was():
+def test_a_run_in_progress_keeps_the_cursor():
     entry = CursorEntry(50, 200, None, 100)
     decision = tick(entry, unfinished=True)
     assert decision.request is None
     assert decision.entry == entry
 
 
-def test_not_loaded_is_skipped_unless_told_to_load():
+def test_a_mailbox_without_tables_is_skipped_by_default():
     assert tick(None, tables=None).request is None
     assert "materialize" in tick(None, tables=None).reason
     assert tick(None, tables=None, initial_load=True).request == Request(None, 1)
@@ -64,13 +64,13 @@ def test_not_loaded_is_skipped_unless_told_to_load():
     assert "resume the first load" in tick(None, tables=None, begun=True).reason
 
 
-def test_a_table_deleted_behind_our_back_is_said():
+def test_a_table_deleted_by_hand_is_reported():
     decision = tick(CursorEntry(100, 200, None, 100), tables=None)
     assert decision.request is None
     assert "deleted from the tables, whose cursor was 100" in decision.reason
 
 
-def test_a_failed_run_is_tried_again_ever_later():
+def test_a_failed_run_is_retried_with_backoff():
     entry = tick(None).entry
     assert tick(entry, now=NOW + 59, last_run="failed").request is None
     again = tick(entry, now=NOW + 61, last_run="failed")
@@ -80,7 +80,7 @@ def test_a_failed_run_is_tried_again_ever_later():
     assert "(attempt 3)" in tick(again.entry, now=NOW + 61 + 121, last_run="failed").reason
 
 
-def test_a_run_that_stopped_cleanly_with_work_left_goes_on_at_once():
+def test_a_run_that_stopped_with_work_left_is_followed_at_once():
     entry = tick(None, tables=None, initial_load=True).entry
     decision = tick(entry, now=NOW + 1, tables=None, begun=True, last_run="succeeded")
     assert decision.request == Request(None, 1)
@@ -90,7 +90,7 @@ def test_backoff_doubles_up_to_an_hour():
     assert [backoff_seconds(attempt) for attempt in (1, 2, 3, 7, 1000)] == [60, 120, 240, 3600, 3600]
 
 
-def test_a_run_by_somebody_else_is_no_edit():
+def test_a_run_started_elsewhere_is_not_an_edit():
     entry = tick(None).entry
     decision = tick(entry, tables=200, observed=200)
     assert decision.request is None
@@ -98,7 +98,7 @@ def test_a_run_by_somebody_else_is_no_edit():
 
 
 @pytest.mark.parametrize("observed", [100, 200])
-def test_set_back_replays_until_a_replay_succeeded(observed):
+def test_a_cursor_set_back_replays_until_a_replay_succeeds(observed):
     edited = replace(tick(None, tables=100, observed=100).entry, synced_through=40)
     asked = tick(edited, observed=observed)
     assert asked.request == Request(40, 1)
@@ -110,13 +110,13 @@ def test_set_back_replays_until_a_replay_succeeded(observed):
     assert done.entry.synced_through == done.entry.tables == observed
 
 
-def test_set_back_while_a_run_is_under_way_is_not_forgotten():
+def test_a_cursor_set_back_during_a_run_is_kept():
     edited = replace(tick(None).entry, synced_through=40)
     waiting = tick(edited, unfinished=True)
     assert tick(waiting.entry, tables=200).request == Request(40, 1)
 
 
-def test_set_back_by_pasting_the_three_documented_fields():
+def test_a_cursor_can_be_set_back_with_the_three_documented_fields():
     pasted, problems = parse_cursor(
         '{"me": {"synced_through": "40", "latest_history_id": "200", "requested": null}}'
     )
@@ -124,7 +124,7 @@ def test_set_back_by_pasting_the_three_documented_fields():
     assert tick(pasted["me"]).request == Request(40, 1)
 
 
-def test_set_to_null_compares_once():
+def test_a_cursor_set_to_null_reconciles_once():
     edited = replace(tick(None, tables=200).entry, synced_through=None)
     asked = tick(edited, tables=200)
     assert asked.request == Request(RECONCILE, 1)
@@ -135,7 +135,7 @@ def test_set_to_null_compares_once():
     assert done.entry.synced_through == 200
 
 
-def test_set_forward_is_refused_and_said():
+def test_a_cursor_set_forward_is_refused_and_reported():
     edited = replace(tick(None).entry, synced_through=150)
     decision = tick(edited, last_run="succeeded")
     assert decision.request == Request(None, 1)
@@ -155,14 +155,14 @@ def test_set_forward_is_refused_and_said():
         ('{"me": {"synced_through": "5", "requested": {"at": "soon"}}}', "entry of me is invalid"),
     ],
 )
-def test_nonsense_counts_as_removed_and_is_said(cursor, complaint):
+def test_an_invalid_cursor_counts_as_removed_and_is_reported(cursor, complaint):
     entries, problems = parse_cursor(cursor)
     assert entries == {}
     assert complaint in problems[0]
 
 
 @pytest.mark.parametrize("cursor", [None, "", "  ", "{}"])
-def test_an_empty_cursor_is_no_problem(cursor):
+def test_an_empty_cursor_is_valid(cursor):
     assert parse_cursor(cursor) == ({}, [])
 
 
@@ -198,7 +198,7 @@ entries = st.builds(
 
 @given(st.dictionaries(st.emails(), entries))
 @settings(deadline=None)
-def test_the_cursor_survives_being_stored(given_entries):
+def test_the_cursor_round_trips(given_entries):
     assert parse_cursor(dump_cursor(given_entries)) == (given_entries, [])
 
 
@@ -215,7 +215,7 @@ def test_the_cursor_survives_being_stored(given_entries):
     unfinished=False,
 )
 @settings(deadline=None)
-def test_whatever_stands_in_the_cursor_no_run_starts_past_the_tables(entry, tables, behind, unfinished):
+def test_no_cursor_starts_a_run_past_the_tables(entry, tables, behind, unfinished):
     decision = tick(entry, tables=tables, observed=tables + behind, unfinished=unfinished)
     if decision.request is not None:
         assert not unfinished
@@ -226,7 +226,7 @@ def test_whatever_stands_in_the_cursor_no_run_starts_past_the_tables(entry, tabl
 
 @given(entry=st.none() | entries, tables=st.integers(1, 500), behind=st.integers(1, 100))
 @settings(deadline=None)
-def test_whatever_stands_in_the_cursor_a_mailbox_that_lags_gets_its_run_in_the_end(entry, tables, behind):
+def test_with_any_cursor_a_lagging_mailbox_eventually_gets_a_run(entry, tables, behind):
     decision = tick(entry, tables=tables, observed=tables + behind)
     later = NOW + 1e10
     assert (
@@ -234,7 +234,7 @@ def test_whatever_stands_in_the_cursor_a_mailbox_that_lags_gets_its_run_in_the_e
     )
 
 
-def test_tables_past_the_head_get_a_run_that_compares_them():
+def test_tables_past_the_head_are_reconciled():
     decision = tick(None, tables=300)
     assert decision.request == Request(None, 1)
     assert "later than Gmail's 200" in decision.reason

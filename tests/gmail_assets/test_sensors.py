@@ -99,14 +99,14 @@ def how(result: dg.ExecuteInProcessResult) -> set[str]:
     }
 
 
-def test_nothing_to_do_before_the_first_load_unless_told(robot: Robot):
+def test_nothing_is_requested_before_the_first_load_by_default(robot: Robot):
     result = robot.tick()
     assert not result.run_requests
     assert result.skip_reason is not None
     assert "not loaded yet" in str(result.skip_reason)
 
 
-def test_told_to_it_asks_for_the_first_load(environment: Emulator, monkeypatch, lake_of_test: Lake):
+def test_the_first_load_is_requested_if_configured(environment: Emulator, monkeypatch, lake_of_test: Lake):
     monkeypatch.setenv("GMAIL_SENSOR_INITIAL_LOAD", "true")
     with dg.DagsterInstance.ephemeral() as instance:
         robot = Robot(environment, instance)
@@ -116,7 +116,7 @@ def test_told_to_it_asks_for_the_first_load(environment: Emulator, monkeypatch, 
         assert "up to date" in str(robot.tick().skip_reason)
 
 
-def test_a_change_is_noticed_for_one_unit_and_brought(robot: Robot, lake_of_test: Lake):
+def test_a_change_is_detected_for_one_unit_and_synced(robot: Robot, lake_of_test: Lake):
     robot.load()
     assert "up to date" in str(robot.tick().skip_reason)
     robot.receive_mail()
@@ -131,7 +131,7 @@ def test_a_change_is_noticed_for_one_unit_and_brought(robot: Robot, lake_of_test
     assert robot.entry()["synced_through"] == robot.entry()["latest_history_id"] == robot.gmail.mailbox().head
 
 
-def test_only_tables_in_use_are_kept_up(robot: Robot):
+def test_only_tables_in_use_are_kept_in_sync(robot: Robot):
     robot.run(
         dg.RunRequest(partition_key=robot.address, asset_selection=[dg.AssetKey(["gmail", "messages"])])
     )
@@ -143,7 +143,7 @@ def test_only_tables_in_use_are_kept_up(robot: Robot):
 @pytest.mark.parametrize(
     "status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 )
-def test_an_unfinished_run_of_the_mailbox_holds_the_sensor_back(robot: Robot, status: dg.DagsterRunStatus):
+def test_no_run_is_requested_while_one_is_unfinished(robot: Robot, status: dg.DagsterRunStatus):
     robot.load()
     robot.receive_mail()
     job = robot.definitions.resolve_job_def("gmail_all")
@@ -153,7 +153,7 @@ def test_an_unfinished_run_of_the_mailbox_holds_the_sensor_back(robot: Robot, st
     assert robot.tick().run_requests
 
 
-def test_a_failed_run_is_not_hammered(robot: Robot):
+def test_a_failed_run_is_retried_with_backoff(robot: Robot):
     robot.load()
     robot.receive_mail()
     (request,) = robot.tick().run_requests or []
@@ -183,7 +183,7 @@ def test_a_run_that_stopped_with_work_left_is_followed_at_once(robot: Robot):
     assert "up to date" in str(robot.tick().skip_reason)
 
 
-def test_set_back_by_a_person_replays_from_there(robot: Robot, lake_of_test: Lake):
+def test_a_cursor_set_back_replays_from_there(robot: Robot, lake_of_test: Lake):
     start = robot.gmail.mailbox().head
     robot.receive_mail()
     robot.load()
@@ -197,7 +197,7 @@ def test_set_back_by_a_person_replays_from_there(robot: Robot, lake_of_test: Lak
     assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
 
 
-def test_set_to_null_by_a_person_compares(robot: Robot):
+def test_a_cursor_set_to_null_reconciles(robot: Robot):
     robot.load()
     robot.tick()
     robot.edit(synced_through=None)
@@ -207,7 +207,7 @@ def test_set_to_null_by_a_person_compares(robot: Robot):
 
 
 @pytest.mark.parametrize("cursor", slow_except(["", "nonsense", "[]", '{"ada": 1}'], ["nonsense"]))
-def test_a_cleared_or_broken_cursor_does_no_harm(robot: Robot, cursor: str, lake_of_test: Lake):
+def test_a_cleared_or_invalid_cursor_is_harmless(robot: Robot, cursor: str, lake_of_test: Lake):
     robot.load()
     robot.receive_mail()
     robot.cursor = cursor
@@ -216,7 +216,7 @@ def test_a_cleared_or_broken_cursor_does_no_harm(robot: Robot, cursor: str, lake
     assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
 
 
-def test_set_forward_is_refused(robot: Robot, lake_of_test: Lake):
+def test_a_cursor_set_forward_is_refused(robot: Robot, lake_of_test: Lake):
     robot.load()
     robot.tick()
     robot.receive_mail()
@@ -236,7 +236,7 @@ def test_expired_history_costs_a_listing_and_no_content(robot: Robot, lake_of_te
     assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
 
 
-def test_one_mailbox_in_trouble_holds_no_other_up(environment: Emulator):
+def test_a_failing_mailbox_does_not_stop_others(environment: Emulator):
     closed = environment.addresses[1]  # the token may not read it
     with dg.DagsterInstance.ephemeral() as instance:
         robot = Robot(environment, instance, mailboxes=[closed, environment.addresses[0]])
@@ -246,7 +246,7 @@ def test_one_mailbox_in_trouble_holds_no_other_up(environment: Emulator):
     assert [request.partition_key for request in result.run_requests or []] == [robot.address]
 
 
-def test_all_mailboxes_in_trouble_fail_the_tick(robot: Robot):
+def test_the_tick_fails_if_all_mailboxes_fail(robot: Robot):
     robot.gmail.revoke_tokens()
     with pytest.raises(dg.Failure, match="invalid_grant"):
         robot.tick()
@@ -273,7 +273,7 @@ def test_many_mailboxes_take_turns(environment: Emulator, monkeypatch, tmp_path)
     assert seen[:2] == seen[2:]
 
 
-def test_mailboxes_that_are_no_longer_configured_leave_the_cursor(robot: Robot):
+def test_mailboxes_that_are_no_longer_configured_are_removed_from_the_cursor(robot: Robot):
     robot.cursor = json.dumps({"gone@gmail.test": {"synced_through": "5", "tables_synced_through": "5"}})
     robot.tick()
     assert json.loads(robot.cursor).keys() == {robot.address}
@@ -286,7 +286,7 @@ def test_the_request_tag_links_run_and_cursor(robot: Robot):
     assert request.tags[REQUEST_TAG] == robot.entry()["requested"]["at"]
 
 
-def test_a_forgotten_mailbox_is_not_asked_about_and_leaves_the_cursor(
+def test_a_forgotten_mailbox_is_not_checked_and_is_removed_from_the_cursor(
     mailbox_server: Emulator, robot: Robot, lake_of_test: Lake
 ) -> None:
     robot.load()

@@ -85,7 +85,9 @@ def ids(fetched: FetchedThread) -> list[str]:
         (FetchRequest("t", ()), "full", False),
     ],
 )
-def test_a_thread_is_read_where_it_costs_no_more(request_: FetchRequest, format_: Any, thread: bool) -> None:
+def test_a_thread_is_fetched_if_it_costs_no_more_than_its_messages(
+    request_: FetchRequest, format_: Any, thread: bool
+) -> None:
     assert prefers_thread(request_, format_, 20, 40) is thread
     api = Fake({"t": ["a", "b", "c"]})
     list(fetch(api, [request_], format_))
@@ -125,7 +127,7 @@ def test_every_requested_message_has_one_outcome(threads: dict[str, int], data: 
         assert len(asked) == len(set(asked))
 
 
-def test_what_threads_get_leaves_out_is_read_singly_and_keeps_what_the_thread_said() -> None:
+def test_messages_missing_in_a_thread_are_fetched_singly() -> None:
     api = Fake({"t": ["a", "b", "c"]})
     api.left_out = {"b"}
     (fetched,) = fetch(api, [FetchRequest("t", ("a", "b", "c"))])
@@ -134,7 +136,7 @@ def test_what_threads_get_leaves_out_is_read_singly_and_keeps_what_the_thread_sa
     assert (fetched.history_id, fetched.snippet, fetched.size) == ("9", "s", 20)
 
 
-def test_a_thread_that_is_gone_or_refused_has_its_messages_read_singly() -> None:
+def test_messages_of_a_deleted_or_refused_thread_are_fetched_singly() -> None:
     for error in (GONE, REFUSED):
         api = Fake({"t": ["a", "b", "c"]}, t=error, b=REFUSED)
         (fetched,) = fetch(api, [FetchRequest("t", ("a", "b", "c"))])
@@ -152,7 +154,7 @@ def test_a_message_that_names_another_thread_is_not_taken_for_one_of_this_thread
     assert "threadId is 'u'; it was listed in the thread 't'" in str(fetched.failed["b"])
 
 
-def test_many_follow_ups_come_in_groups() -> None:
+def test_many_follow_up_calls_are_grouped() -> None:
     threads = {f"t{number}": [f"a{number}", f"b{number}", f"c{number}"] for number in range(90)}
     api = Fake(threads)
     api.left_out = {f"b{number}" for number in range(90)}
@@ -162,7 +164,7 @@ def test_many_follow_ups_come_in_groups() -> None:
     assert first == 40
 
 
-def test_one_thread_twice_and_a_missing_outcome_are_defects() -> None:
+def test_a_repeated_thread_and_a_missing_outcome_are_errors() -> None:
     class Lazy(Fake):
         def get_many(self, calls: Iterable[ApiCall], **named: Any) -> Iterator[ApiResult]:
             return super().get_many(list(calls), **named)
@@ -190,7 +192,7 @@ def test_retried_requests_make_retried_calls() -> None:
 @given(at=st.integers(0, 8), left_out=st.booleans())
 @example(at=3, left_out=True)
 @example(at=5, left_out=False)
-def test_a_read_that_ends_early_yields_all_that_was_paid(how: str, at: int, left_out: bool) -> None:
+def test_a_read_that_ends_early_yields_everything_fetched(how: str, at: int, left_out: bool) -> None:
     api, stop = Fake({"t": ["a", "b", "c"], "u": ["d", "e"], "v": ["f", "g"]}), threading.Event()
     api.left_out = {"b"} if left_out else set()
     requests = [
@@ -224,7 +226,7 @@ def test_a_read_that_ends_early_yields_all_that_was_paid(how: str, at: int, left
         assert thread.partial == (not set(request.message_ids) <= set(ids(thread)))
 
 
-def test_a_thread_that_was_refused_before_the_read_ended_early_is_noted_as_failed() -> None:
+def test_a_thread_refused_before_an_early_end_is_recorded_as_failed() -> None:
     refused = UnavailableError("503")
     api, stop = Fake({"t": ["a", "b", "c"], "u": ["d"]}, t=refused), threading.Event()
 
@@ -240,7 +242,7 @@ def test_a_thread_that_was_refused_before_the_read_ended_early_is_noted_as_faile
         next(reading)
 
 
-def test_without_a_stop_no_partial_thread_comes() -> None:
+def test_without_a_stop_no_partial_thread_is_yielded() -> None:
     api = Fake({"u": ["d", "e"]}, e=DailyLimitError("used up"))
     api.errors.clear()
 

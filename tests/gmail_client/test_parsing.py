@@ -62,7 +62,7 @@ def deep_parts(levels: int) -> dict[str, Any]:
     return part
 
 
-def test_a_correct_message_passes_as_the_same_object() -> None:
+def test_a_valid_message_is_returned_unchanged() -> None:
     message = {name: value for name, value in MESSAGE.items() if name != "newField"}
     assert parse_response("messages.get", message, "18c") is message
 
@@ -88,7 +88,7 @@ def test_unknown_fields_are_kept() -> None:
         ("payload.headers.0.value", 7, "7"),
     ],
 )
-def test_what_has_a_clear_meaning_is_converted(path: str, value: Any, expected: Any) -> None:
+def test_values_with_a_clear_meaning_are_converted(path: str, value: Any, expected: Any) -> None:
     message = with_value(path, value)
     assert parse_response("messages.get", message) == with_value(path, expected)
 
@@ -98,7 +98,7 @@ def test_null_counts_as_absent(path: str) -> None:
     assert parse_response("messages.get", with_value(path, None)) == with_value(path, ...)
 
 
-def test_a_thread_id_of_no_characters_counts_as_absent() -> None:
+def test_an_empty_thread_id_counts_as_absent() -> None:
     assert "threadId" not in parse_response("messages.get", with_value("threadId", ""))
 
 
@@ -138,7 +138,7 @@ def test_a_thread_id_of_no_characters_counts_as_absent() -> None:
         ("payload.parts.0.parts", "dear diary", "payload.parts[0].parts is text, not a list"),
     ],
 )
-def test_what_has_none_is_named_without_the_text_of_a_mail(path: str, value: Any, said: str) -> None:
+def test_other_values_are_an_error_without_the_text_of_a_mail(path: str, value: Any, said: str) -> None:
     with pytest.raises(ResponseError) as caught:
         parse_response("messages.get", with_value(path, value))
     assert caught.value.what.startswith(f"messages.get: {path.partition('.')[0]}")
@@ -203,7 +203,7 @@ def test_other_responses_are_checked_too(method: str, document: dict[str, Any], 
 
 
 @pytest.mark.parametrize("records", [[{"id": 8, "messages": [{"id": 1, "threadId": ""}]}], None])
-def test_history_of_numbers(records: Any) -> None:
+def test_numeric_history_ids(records: Any) -> None:
     parsed = parse_response("history.list", {"historyId": 9, "history": records})
     assert parsed["historyId"] == "9"
     assert parsed.get("history", []) == ([] if records is None else [{"id": "8", "messages": [{"id": "1"}]}])
@@ -225,20 +225,20 @@ def test_deep_unknown_fields_are_dropped() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"7", b'{"id": "1"', b"\xff", b"<html>", b"null", b'"x"'])
-def test_what_is_not_a_json_object(content: bytes) -> None:
+def test_other_json_than_an_object(content: bytes) -> None:
     assert parse_json(content, "messages.get") is None
 
 
-def test_json_that_is_nested_too_deeply_is_named() -> None:
+def test_too_deeply_nested_json_is_named() -> None:
     with pytest.raises(ResponseError, match=r"messages\.get: the response is nested too deeply"):
         parse_json(b'{"a": ' + b"[" * 100_000, "messages.get")
 
 
-def test_not_a_number_is_no_number() -> None:
+def test_nan_is_refused() -> None:
     assert parse_json(b'{"a": NaN, "b": -Infinity}', "x") == {"a": "NaN", "b": "-Infinity"}
 
 
-def test_every_method_that_is_read_has_a_shape() -> None:
+def test_every_read_method_has_a_schema() -> None:
     unread = {"watch", "stop", "messages.attachments.get"} | {
         method
         for method in PRICES

@@ -32,7 +32,7 @@ def test_a_new_folder_and_its_new_parents_are_private(tmp_path: Path) -> None:
     assert [mode(tmp_path / part) for part in ("a", "a/b", "a/b/c")] == [0o700] * 3
 
 
-def test_what_is_there_stays_as_it_is(tmp_path: Path) -> None:
+def test_existing_folders_keep_their_mode(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o770)
     make_private_folder(tmp_path / "shared" / "lake")
@@ -41,7 +41,7 @@ def test_what_is_there_stays_as_it_is(tmp_path: Path) -> None:
     assert mode(tmp_path / "shared" / "lake") == 0o700
 
 
-def test_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:
+def test_an_existing_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "lake"):
         with pytest.raises(OSError, match="directory"):
@@ -51,7 +51,7 @@ def test_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "shown"), [(0o755, "0755"), (0o710, "0710"), (0o704, "0704"), (0o700, None)]
 )
-def test_what_others_can_reach_is_found(tmp_path: Path, given: int, shown: str | None) -> None:
+def test_files_that_others_can_read_are_found(tmp_path: Path, given: int, shown: str | None) -> None:
     tmp_path.chmod(0o755)
     folder = tmp_path / "lake"
     folder.mkdir()

@@ -56,18 +56,18 @@ def found(table: DeltaTable, where: str) -> list[str]:
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_a_hostile_value_finds_itself_alone(table: DeltaTable, value: str) -> None:
+def test_a_hostile_value_matches_only_itself(table: DeltaTable, value: str) -> None:
     assert found(table, equals("who is", value)) == [value]
 
 
-def test_a_list_finds_its_own(table: DeltaTable) -> None:
+def test_a_list_matches_only_its_values(table: DeltaTable) -> None:
     assert sorted(found(table, one_of("who is", HOSTILE[:9]))) == sorted(HOSTILE[:9])
     assert found(table, one_of("who is", ())) == []
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12))
-def test_any_text_comes_back_as_it_went_in(table: DeltaTable, text: str) -> None:
+def test_any_text_round_trips(table: DeltaTable, text: str) -> None:
     rows = pa.table(QueryBuilder().register("t", table).execute(f"SELECT {literal(text)} AS x FROM t"))
     assert set(rows["x"].to_pylist()) == {text}
 
@@ -81,7 +81,7 @@ def test_any_name_comes_back_as_it_went_in(table: DeltaTable, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ['a"b', "Select", "x y", "a;b"])
-def test_any_name_of_a_column(tmp_path: Path, name: str) -> None:
+def test_any_column_name_is_quoted(tmp_path: Path, name: str) -> None:
     write_deltalake(str(tmp_path), pa.table({name: ["value"], "other": ["x"]}))
     found_rows = QueryBuilder().register("t", DeltaTable(str(tmp_path)))
     rows = pa.table(found_rows.execute(f"SELECT {identifier(name)} FROM t WHERE {equals(name, 'value')}"))
@@ -89,7 +89,7 @@ def test_any_name_of_a_column(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_a_delete_takes_the_named_rows_only(tmp_path: Path, value: str) -> None:
+def test_a_delete_removes_only_the_named_rows(tmp_path: Path, value: str) -> None:
     place = str(tmp_path / "t")
     write_deltalake(place, pa.table({"mailbox": [value, "other"]}))
     DeltaTable(place).delete(predicate=equals("mailbox", value))

@@ -270,7 +270,7 @@ def test_no_secret_is_anywhere(
     assert leaks_in_folder(secrets, [bare / "home", bare / "work"]) == []
 
 
-def test_the_search_finds_what_is_planted(secrets: dict[str, str], tmp_path: Path) -> None:
+def test_the_search_finds_planted_secrets(secrets: dict[str, str], tmp_path: Path) -> None:
     for name, secret in secrets.items():
         (tmp_path / "logs").mkdir(exist_ok=True)
         (tmp_path / "logs" / "one").write_text(f"event: {secret!r}")
@@ -330,7 +330,7 @@ _RESOURCES = """
 
 
 @pytest.mark.slow
-def test_no_secret_is_in_what_the_ui_answers(
+def test_no_secret_is_in_the_responses_of_the_ui(
     gmail: Emulator, bare: Path, secrets: dict[str, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with serving(bare / "home", {"PYTHONPATH": str(ROOT)}) as dagster:

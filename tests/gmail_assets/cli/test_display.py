@@ -33,14 +33,14 @@ def shown(*, terminal: bool, quiet: bool = False, lines: bool = True) -> str:
     return out.getvalue()
 
 
-def test_a_terminal_sees_rows_total_units_and_then_the_result():
+def test_a_terminal_shows_rows_total_units_and_then_the_result():
     text = shown(terminal=True)
     assert "1,240/2,000" in text
     assert "24,800 units" in text
     assert "2,000 new" in text
 
 
-def test_a_pipe_sees_only_finished_lines():
+def test_a_pipe_gets_only_finished_lines():
     text = shown(terminal=False)
     assert "1,240" not in text
     assert text.splitlines()[0] == "ada@gmail.test"
@@ -80,7 +80,7 @@ def test_sizes(size, text):
     assert size_text(size) == text
 
 
-def test_a_summary_sets_thousands_apart():
+def test_a_summary_has_thousands_separators():
     out = StringIO()
     table = summary_table(
         ["table", "rows", "seconds"], [{"table": "messages", "rows": 12345, "seconds": 1.25}]
@@ -89,7 +89,7 @@ def test_a_summary_sets_thousands_apart():
     assert out.getvalue().split() == ["table", "rows", "seconds", "messages", "12,345", "1.2"]
 
 
-def test_a_reporter_is_there_only_inside():
+def test_a_reporter_exists_only_in_its_context():
     display = SyncDisplay(Console(file=StringIO()))
     assert current_reporter() is None
     with reporting(display):

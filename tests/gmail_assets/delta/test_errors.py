@@ -30,7 +30,7 @@ def test_credentials_are_removed(text: str) -> None:
     assert "hush" not in str(unreadable("s3://b/t", RuntimeError(text)))
 
 
-def test_the_rest_stays_in_one_short_line() -> None:
+def test_the_message_is_one_short_line() -> None:
     assert one_line(OSError("a\n  b")) == "a b"
     assert one_line(OSError("\x1b[31m↳\x1b[0m no")) == "↳ no"
     assert len(one_line(OSError("x" * 10_000))) == 300

@@ -171,7 +171,7 @@ def test_a_run_reports_that_it_is_stopping(gmail: Emulator, lake: Lake) -> None:
     assert reports.empty()
 
 
-def test_a_signal_takes_effect_though_the_block_fails() -> None:
+def test_a_signal_takes_effect_although_the_block_fails() -> None:
     def block() -> None:
         with RunStop(None).announced():
             signal.raise_signal(signal.SIGTERM)
@@ -203,7 +203,7 @@ def test_outside_of_the_main_thread_handlers_are_left_alone() -> None:
     assert seen == [interrupt]
 
 
-def test_the_deadline_sets_the_event_and_a_fetch_has_a_minute_at_least(
+def test_the_deadline_sets_the_event_and_a_fetch_has_at_least_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits = []
@@ -239,7 +239,7 @@ def test_items_before_an_error_come_before_it() -> None:
 
 
 @KINDS
-def test_an_interrupt_in_the_middle_of_a_chunk_wastes_nothing(
+def test_an_interrupt_within_a_chunk_wastes_no_units(
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     mailbox = client_of(gmail).mailbox()
@@ -256,7 +256,7 @@ def test_an_interrupt_in_the_middle_of_a_chunk_wastes_nothing(
 
 
 @KINDS
-def test_an_error_that_ends_the_run_wastes_nothing(
+def test_an_error_that_ends_the_run_wastes_no_units(
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     for method in ("messages.get", "threads.get"):
@@ -289,7 +289,7 @@ def test_an_error_of_the_consumer_ends_the_run_the_same_way(
 
 
 @KINDS
-def test_new_mail_is_kept_though_the_cursor_stays(
+def test_new_mail_is_kept_although_the_cursor_stays(
     gmail: Emulator, lake: Lake, tables: list[SpecTable]
 ) -> None:
     mailbox = client_of(gmail).mailbox()
@@ -312,7 +312,7 @@ def test_new_mail_is_kept_though_the_cursor_stays(
 
 
 @KINDS
-def test_the_time_budget_ends_a_fetch_in_the_middle_of_a_chunk(
+def test_the_time_budget_ends_a_fetch_within_a_chunk(
     gmail: Emulator, lake: Lake, tables: list[SpecTable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mailbox = client_of(gmail).mailbox()
@@ -329,7 +329,7 @@ def test_the_time_budget_ends_a_fetch_in_the_middle_of_a_chunk(
     assert_lake_is_true(lake, gmail, tables)
 
 
-def test_a_run_whose_budget_is_spent_before_the_fetch_still_gets_ahead(gmail: Emulator, lake: Lake) -> None:
+def test_a_run_without_time_left_for_the_fetch_still_makes_progress(gmail: Emulator, lake: Lake) -> None:
     assert stopping._LEAST_SECONDS == 60
     result = run(client_of(gmail).mailbox(), lake, BOTH, deadline=time.monotonic())["messages"]
     assert not result.complete

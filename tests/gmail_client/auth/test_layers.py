@@ -27,16 +27,16 @@ def test_the_first_layer_that_names_a_value_wins() -> None:
     assert found == {"quota": "1", "lake": "here"}
 
 
-def test_empty_values_are_not_named() -> None:
+def test_empty_values_are_ignored() -> None:
     assert merged(layers({"quota": "", "lake": None}, {"quota": "2"})) == {"quota": "2"}
 
 
-def test_an_endpoint_beside_the_credentials_is_theirs() -> None:
+def test_an_endpoint_in_the_same_layer_belongs_to_the_credentials() -> None:
     found = merged(layers({}, {**FULL, "api_root": f"{HERE}/"}))
     assert (found["api_root"], found["oauth_root"]) == (HERE, GOOGLE.oauth_root)
 
 
-def test_credentials_without_an_endpoint_are_google_s() -> None:
+def test_credentials_without_an_endpoint_use_googles() -> None:
     found = merged(layers(FULL, {**FULL, "api_root": EVIL, "oauth_root": EVIL}))
     assert Endpoints(found["api_root"], found["oauth_root"]) == GOOGLE
 
@@ -56,7 +56,7 @@ def test_an_endpoint_alone_is_refused_with_both_names(root: str, way: str, above
     assert caught.value.fix
 
 
-def test_an_endpoint_alone_that_agrees_is_no_fault() -> None:
+def test_an_endpoint_alone_is_accepted_if_it_agrees() -> None:
     found = merged(layers({"api_root": f"{HERE}/"}, {**FULL, "api_root": HERE}))
     assert found["api_root"] == HERE
 
@@ -68,7 +68,7 @@ def test_a_client_secret_from_another_layer_brings_its_own_endpoint() -> None:
         merged(layers({"refresh_token": "1//hush"}, {**FULL, "oauth_root": EVIL}))
 
 
-def test_without_credentials_the_endpoints_are_merged_as_all_else() -> None:
+def test_without_credentials_endpoints_are_merged_like_other_values() -> None:
     assert merged(layers({"api_root": HERE}, {"api_root": EVIL}))["api_root"] == HERE
 
 
@@ -166,7 +166,7 @@ def test_an_untrusted_layer_names_no_lake_elsewhere_for_the_mail_of_others(
 
 
 @pytest.mark.parametrize("lake", WITHIN)
-def test_a_lake_in_the_folder_is_no_matter(folder: Path, lake: str) -> None:
+def test_an_untrusted_layer_may_name_a_lake_in_the_same_folder(folder: Path, lake: str) -> None:
     (folder / "link").unlink()
     (folder / "holds" / "messages").unlink()
     found = merged([Layer.of("environment", FULL), Layer.of(".env", {"lake": lake}, trusted=False)])
@@ -177,7 +177,7 @@ def test_a_lake_in_the_folder_is_no_matter(folder: Path, lake: str) -> None:
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("lake", ELSEWHERE)
-def test_who_names_the_credentials_or_is_trusted_names_the_lake(lake: str) -> None:
+def test_the_layer_of_the_credentials_or_a_trusted_layer_names_the_lake(lake: str) -> None:
     dotenv = Layer.of(".env", {**FULL, "lake": lake}, trusted=False)
     assert merged([dotenv])["lake"] == lake
     assert merged([Layer.of("environment", {"lake": lake}), Layer.of("login", FULL)])["lake"] == lake

@@ -21,7 +21,7 @@ RETRYABLE = [RateLimitError, ConcurrencyError, UnavailableError]
 
 
 @pytest.mark.parametrize("kind", RETRYABLE)
-def test_backoff_doubles_to_a_ceiling_and_ends(kind: type[GmailError]) -> None:
+def test_backoff_doubles_to_a_maximum_and_ends(kind: type[GmailError]) -> None:
     retry_policy = RetryPolicy(ManualClock(), uniform=lambda: 1.0)
     waits = _until_it_gives_up(retry_policy, kind)
     assert waits == sorted(waits)
@@ -43,19 +43,19 @@ def test_jitter_is_full() -> None:
     assert RetryPolicy(ManualClock(), uniform=lambda: 0.0).delay(UnavailableError("no")) == 0.0
 
 
-def test_it_waits_as_told_and_a_little_longer() -> None:
+def test_a_retry_waits_for_the_given_time_plus_jitter() -> None:
     clock = ManualClock()
     retry_policy = RetryPolicy(clock, uniform=lambda: 0.5)
     assert retry_policy.delay(RateLimitError("no", retry_at=clock.now + 42)) == 42.5
 
 
-def test_a_time_that_has_passed_is_none() -> None:
+def test_a_retry_time_in_the_past_is_ignored() -> None:
     clock = ManualClock()
     retry_policy = RetryPolicy(clock, uniform=lambda: 0.5)
     assert retry_policy.delay(RateLimitError("no", retry_at=clock.now - 42)) == 0.5
 
 
-def test_a_quarter_of_an_hour_is_waited_but_not_a_day() -> None:
+def test_it_waits_a_quarter_of_an_hour_but_not_a_day() -> None:
     clock = ManualClock()
     assert RetryPolicy(clock).delay(RateLimitError("no", retry_at=clock.now + 900)) >= 900
     with pytest.raises(RateLimitError):
@@ -69,13 +69,13 @@ def test_parts_refused_together_wait_once_for_the_latest() -> None:
     assert retry_policy.delay(*refused, UnavailableError("no")) == 30
 
 
-def test_one_error_that_waiting_cannot_mend_ends_it() -> None:
+def test_one_permanent_error_ends_the_retries() -> None:
     with pytest.raises(DailyLimitError):
         RetryPolicy(ManualClock()).delay(UnavailableError("no"), DailyLimitError("spent"))
 
 
 @pytest.mark.parametrize("name", errors.__all__)
-def test_what_is_retried_is_what_says_so(name: str) -> None:
+def test_errors_are_retried_if_they_are_retryable(name: str) -> None:
     error = getattr(errors, name)("no")
     if error.retryable:
         RetryPolicy(ManualClock()).delay(error)
@@ -90,7 +90,7 @@ def test_what_is_retried_is_what_says_so(name: str) -> None:
         st.tuples(st.sampled_from(RETRYABLE), st.none() | st.floats(-1e6, 1e6)), min_size=1, max_size=60
     )
 )
-def test_waiting_is_bounded_whatever_comes(refusals: list[tuple[type[GmailError], float | None]]) -> None:
+def test_the_total_wait_is_bounded(refusals: list[tuple[type[GmailError], float | None]]) -> None:
     clock = ManualClock()
     retry_policy = RetryPolicy(clock)
     waited = 0.0
