@@ -53,7 +53,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "errors.malformed_message",
-        "What is the response to a message id that is no hexadecimal number?",
+        "What is the response to a message id that is not a hexadecimal number?",
         "400 invalidArgument",
         lambda evidence: refusal(evidence, "malformed id"),
         "None: gmail-assets requests only ids that Gmail listed.",
@@ -61,14 +61,14 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "errors.body",
-        "Have errors code, message and status?",
+        "Do errors have code, message and status?",
         "yes",
         _body,
         "Some errors are reported without their reason.",
     ),
     Probe(
         "errors.list",
-        "Have errors a list `errors` with message, domain and reason?",
+        "Do errors have a list `errors` with message, domain and reason?",
         "yes",
         _list,
         "Some errors are reported without their reason.",

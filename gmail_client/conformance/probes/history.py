@@ -221,7 +221,7 @@ _MIXED_FORMS = "gmail-assets reads both forms; the tables are complete either wa
 PROBES: tuple[Probe, ...] = (
     Probe(
         "history.message_fields",
-        "Which fields does a history record show of a message?",
+        "Which fields of a message does a history record have?",
         "all",
         _fields,
         "gmail-assets fetches what a record does not show; the tables are complete either way.",
@@ -234,7 +234,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "history.resulting_labels",
-        "Are the labels in a record those that the message has after the change?",
+        "Does a record have the labels of the message after the change?",
         "yes",
         _resulting_labels,
         "labelIds may be wrong after a label change until the next reconciliation. Please report it.",
@@ -242,7 +242,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "history.labels_of_deleted",
-        "Does a record of a deletion show the labels of the message?",
+        "Does a record of a deletion have the labels of the message?",
         "true",
         _labels_of_deleted,
         "None: a deleted message is deleted whatever its labels were.",
@@ -251,7 +251,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "history.empty_labels",
-        "How is a message without labels shown?",
+        "How is a message without labels returned?",
         "absent",
         _empty_labels,
         "None: labelIds is an empty list in the tables in both cases.",
@@ -260,7 +260,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "history.records_without_events",
-        "Are there records that name messages, but say nothing about what happened?",
+        "Are there records that list messages without an event?",
         "false",
         _records_without_events,
         "None for the tables: such messages are fetched again, which costs 20 units each.",
@@ -269,7 +269,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "history.redundant_messages",
-        "Does `messages` of a record name the same messages as its events?",
+        "Does `messages` of a record list the same messages as its events?",
         "yes",
         _redundant_messages,
         "None for the tables: a message that only `messages` names counts as changed and is fetched.",
@@ -277,7 +277,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "history.groups",
-        "Does a change of several messages make one record, or one for each message?",
+        "Does a change of several messages create one record, or one per message?",
         "operation",
         _groups,
         "None: both are read the same way.",
@@ -295,7 +295,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "history.split",
-        "Can a record be divided between two pages?",
+        "Can a record be split between two pages?",
         "false",
         _split,
         "None: a sync reads all pages before it moves the cursor.",
@@ -318,7 +318,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "history.head",
-        "Is historyId of every page the history id of the mailbox?",
+        "Is the historyId of every page the history id of the mailbox?",
         "yes",
         _head,
         "The cursor of incremental tables may be too far ahead, and changes be missed. Please report it.",
@@ -332,14 +332,14 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "history.types",
-        "Does historyTypes leave out the other kinds of changes?",
+        "Does historyTypes exclude other kinds of changes?",
         "yes",
         _types,
         "None: gmail-assets does not use historyTypes.",
     ),
     Probe(
         "history.runs_ahead",
-        "Is the historyId of a message or thread sometimes higher than the last record that names it?",
+        "Is the historyId of a message or thread sometimes higher than its last record?",
         "true",
         _runs_ahead,
         "None: the cursor comes from the history, not from messages.",
@@ -378,7 +378,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "history.malformed",
-        "What is the response to a startHistoryId that is no number?",
+        "What is the response to a startHistoryId that is not a number?",
         "400",
         lambda evidence: Answer(str(evidence.reply("malformed history").status)),
         "None: gmail-assets checks history ids before it sends them.",

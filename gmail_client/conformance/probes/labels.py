@@ -80,7 +80,7 @@ def _delegates(evidence: Evidence) -> Answer:
 PROBES: tuple[Probe, ...] = (
     Probe(
         "labels.ghosts",
-        "Do messages have labels that labels.list does not name?",
+        "Do messages have labels that labels.list does not return?",
         "false",
         _ghosts,
         "message_labels has rows whose label_name is empty; the labels themselves are stored.",
@@ -89,7 +89,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "labels.vanish",
-        "Is a label gone that labels.list named a moment before?",
+        "Can a label be missing right after labels.list returned it?",
         "false",
         _listed_exist,
         "None: a label that is deleted meanwhile is left out of the table.",
@@ -98,7 +98,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "labels.no_counts",
-        "Does labels.list leave out counts and colors?",
+        "Does labels.list omit counts and colors?",
         "yes",
         _no_counts,
         "None: each label is read on its own.",
@@ -133,7 +133,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "settings.delegates",
-        "May this account read its delegates?",
+        "Is this account allowed to read its delegates?",
         "403 forbidden",
         _delegates,
         "A refusal in another form: the run reports an error for delegates instead of a warning. Please report it.",

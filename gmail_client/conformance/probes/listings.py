@@ -152,7 +152,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "listings.page_size",
-        "Is a page that is not the last one full?",
+        "Are all pages except the last one full?",
         "full",
         _page_size,
         "None: pages are read to the last one, whatever their size.",
@@ -160,7 +160,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "listings.empty_pages",
-        "Are there pages without messages that are not the last one?",
+        "Are there empty pages before the last one?",
         "0",
         _empty_pages,
         "None: pages are read to the last one. A full load lists a little more slowly.",
@@ -200,7 +200,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "listings.spam_trash",
-        "Does a listing leave out the trash without includeSpamTrash?",
+        "Does a listing without includeSpamTrash exclude the trash?",
         "yes",
         _spam_trash,
         "messages has rows from the trash although includeSpamTrash is off. Please report it.",

@@ -271,7 +271,7 @@ def _snippet_cut(evidence: Evidence) -> Answer:
 PROBES: tuple[Probe, ...] = (
     Probe(
         "messages.tree",
-        "Are parts numbered and typed as the MIME structure says?",
+        "Do the ids and types of parts follow the MIME structure?",
         "yes",
         _tree,
         f"payload has other parts than expected; part_id in attachments may not fit older rows. {_REPORT}",
@@ -279,7 +279,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "messages.header_names",
-        "Are the headers of a part those of the raw message, in their order and case?",
+        "Does a part have the headers of the raw message, in the same order and case?",
         "yes",
         partial(_same, _header_names),
         f"headers in payload differ from those that `format: raw` and minimized tables give. {_REPORT}",
@@ -287,7 +287,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "messages.header_values",
-        "Are the values of headers those that the emulator makes of the raw message?",
+        "Do the values of headers equal those that the emulator decodes from the raw message?",
         "yes",
         _header_values,
         f"Columns of emails that come from headers may differ in white space or encoding. {_REPORT}",
@@ -295,7 +295,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "messages.folded",
-        "How is a folded header line shown?",
+        "How is a folded header line returned?",
         "one space",
         _folded,
         "Long subjects and address lists have other white space than expected.",
@@ -303,7 +303,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "messages.filenames",
-        "Is the file name of a part that of its raw headers?",
+        "Is the file name of a part the one in its raw headers?",
         "yes",
         partial(_same, lambda part: part.get("filename", "")),
         f"filename in attachments may differ for encoded names. {_REPORT}",
@@ -327,7 +327,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "messages.attachments",
-        "Have parts with a file name an attachmentId and no data?",
+        "Do parts with a file name have an attachmentId and no data?",
         "yes",
         _attachments_without_data,
         "Small attachments are stored inside payload; minimized tables may keep them. Please report it.",
@@ -335,7 +335,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "messages.attachment_ids",
-        "Is an attachmentId another one in every response?",
+        "Is the attachmentId different in every response?",
         "other",
         _attachment_ids,
         "None: attachmentId is never compared and is no key.",
@@ -359,14 +359,14 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "messages.alphabet",
-        "Is data in the URL-safe alphabet of base64?",
+        "Does data use the URL-safe alphabet of base64?",
         "yes",
         _alphabet,
         "Texts can't be decoded in queries. Please report it.",
     ),
     Probe(
         "messages.part_ids",
-        "Is a partId empty for the root and positions below it?",
+        "Is the partId empty for the root, and a position below it?",
         "yes",
         _part_ids,
         "part_id in attachments has another form.",
@@ -374,14 +374,14 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "messages.raw_keys",
-        "Has a raw message `raw` and no payload?",
+        "Does a raw message have `raw` and no payload?",
         "yes",
         _raw_keys,
         "None if there is a payload too.",
     ),
     Probe(
         "messages.metadata_keys",
-        "Has the payload of format=metadata only mimeType and headers?",
+        "Does the payload of format=metadata have only mimeType and headers?",
         "yes",
         _metadata_keys,
         "A table with `format: metadata` may store more than headers: check it before you rely on it for privacy.",
@@ -389,7 +389,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "messages.number_fields",
-        "Are historyId and internalDate numbers in text fields?",
+        "Are historyId and internalDate numbers as strings?",
         "yes",
         _number_fields,
         "None: numbers are converted to text.",

@@ -124,7 +124,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "threads.same_form",
-        "Has a message in a thread the same fields as on its own?",
+        "Does a message in a thread have the same fields as in messages.get?",
         "yes",
         _same_form,
         "Rows of messages may differ by how they were fetched. Please report it.",

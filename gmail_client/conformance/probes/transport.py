@@ -113,7 +113,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "transport.retry_after",
-        "Have refusals a Retry-After header?",
+        "Do refusals have a Retry-After header?",
         "no",
         _retry_after,
         "None: Retry-After is obeyed.",
@@ -128,14 +128,14 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "transport.history_id",
-        "Is historyId of the profile a number in a text field?",
+        "Is the historyId of the profile a number as a string?",
         "yes",
         _head_is_text,
         "None: a number is converted to text.",
     ),
     Probe(
         "transport.fields",
-        "Which fields do responses have that Google's discovery document does not?",
+        "Which fields of responses are missing in Google's discovery document?",
         "none",
         _fields,
         "New fields are not stored in the tables, except in partsJson. Please report their names.",

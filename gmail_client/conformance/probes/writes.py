@@ -47,7 +47,7 @@ def _reply_thread(evidence: Evidence) -> Answer:
 WRITE_PROBES: tuple[Probe, ...] = (
     Probe(
         "writes.draft_update",
-        "Does every save of a draft make a message with another id?",
+        "Does every save of a draft create a message with a new id?",
         "new",
         _draft_ids,
         "None: drafts are read as a snapshot.",
@@ -55,7 +55,7 @@ WRITE_PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "writes.trash",
-        "Which labels has a message of the inbox in the trash?",
+        "Which labels does a message of the inbox have in the trash?",
         "TRASH instead of INBOX",
         _trash_labels,
         "None: labels are stored as Gmail returns them.",
@@ -63,7 +63,7 @@ WRITE_PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "writes.untrash",
-        "Which labels come back when a message leaves the trash?",
+        "Which labels are restored when a message is moved out of the trash?",
         "INBOX stays removed",
         _untrash_labels,
         "None: labels are stored as Gmail returns them.",
@@ -71,7 +71,7 @@ WRITE_PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "writes.label_change",
-        "Is a change of a label itself in the history?",
+        "Does a change of a label itself create a history record?",
         "no records",
         _label_change,
         "None: labels are read as a snapshot; a record without changes of messages is ignored.",
