@@ -1,4 +1,4 @@
-"""Questions about how the real Gmail behaves, asked of a mailbox by reading only.
+"""Questions about the behavior of the real Gmail, answered by reading a mailbox.
 
 - `examination.py`: `examine` asks all questions of one mailbox.
 - `reads.py`: what is read for them, once, for at most 300 quota units.

@@ -1,4 +1,4 @@
-"""What was read from a mailbox for the probes: `Evidence`."""
+"""The responses that were read from a mailbox for the probes: `Evidence`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["EVENTS", "MALFORMED", "CannotTell", "Evidence", "Resource", "items",
 Resource = dict[str, Any]
 
 EVENTS = ("messagesAdded", "messagesDeleted", "labelsAdded", "labelsRemoved")
-"""The keys of a history record that say what happened."""
+"""The keys of a history record that contain its events."""
 
 
 MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-"""What code that expects Gmail's JSON raises when a value has another type."""
+"""Exceptions of code that expects Gmail's JSON, when a value has another type."""
 
 
 class CannotTell(Exception):  # noqa: N818 - not an error: the evidence does not suffice
-    """Why a question has no answer in this mailbox."""
+    """A question has no answer in this mailbox; the text is the reason."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Asks all questions of one mailbox: `examine`. Nothing is changed in the mailbox."""
+"""Answers all questions for one mailbox: `examine`. Nothing is changed in the mailbox."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Examination:
     Attributes:
         kind: `delegated` with a service account, else by the domain of the address; `unknown` if it was not read.
         findings: One for each probe.
-        evidence: What was read.
+        evidence: The responses that were read.
         units: Quota units that were spent.
-        error: What ended the reading early, if it was an error.
+        error: The error that ended the reading early, if any.
         interrupted: Whether Ctrl-C ended it early.
     """
 
@@ -52,13 +52,13 @@ def examine(
     *,
     written: Evidence | None = None,
 ) -> Examination:
-    """Read what the probes need and ask them.
+    """Read the responses that the probes need, and evaluate the probes.
 
-    What was read before a refusal or an interruption is used.
+    Responses that were read before a refusal or an interruption are used.
 
     Args:
         mailbox: The mailbox; it is only read.
-        progress: Called with the name of what is read next.
+        progress: Called with the name of the next read.
         written: The responses to the writes of `seeding.py`, to ask the questions on writes too.
     """
     evidence = Evidence()

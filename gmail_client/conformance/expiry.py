@@ -1,4 +1,4 @@
-"""How long Gmail keeps the history: `HistoryNotes` notes history ids with their dates and asks later if they are valid.
+"""Measures how long Gmail keeps the history: `HistoryNotes` stores history ids by date and checks them later.
 
 The file holds one entry per day and mailbox. Mailboxes are named by a keyed hash of their address.
 """
@@ -75,7 +75,7 @@ class HistoryNotes:
             ) from None
 
     def check(self, mailbox: Mailbox) -> HistoryLife:
-        """Ask for the noted ids of a mailbox, then note today's. At most eleven calls of two units.
+        """Check the stored ids of a mailbox, then store today's. At most eleven calls of two units.
 
         Raises:
             GmailError: The mailbox can't be read.
@@ -90,7 +90,7 @@ class HistoryNotes:
         oldest_valid = _oldest_valid(mailbox, [days[day] for day in earlier])
         ages = [(today - date.fromisoformat(day)).days for day in earlier]
         for day in earlier[: max(0, oldest_valid - 1)]:
-            del days[day]  # of the expired ids, the newest says it all
+            del days[day]  # only the newest expired id is needed
         days[today.isoformat()] = str(profile["historyId"])
         for day in sorted(days)[:-MAX_ENTRIES]:
             del days[day]

@@ -16,11 +16,11 @@ Basis = Literal["documented", "captured", "assumed"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the evidence says.
+    """The answer according to the evidence.
 
     Attributes:
         text: One of a few words, never a value from the mailbox.
-        seen: Number of items that say so.
+        seen: Number of items with this answer.
         detail: Where it was seen, for the terminal only: names of fields and parts.
     """
 
@@ -70,8 +70,8 @@ class Finding:
 
     Attributes:
         probe: The probe.
-        answer: The answer; None if it could not be told.
-        reason: Why it could not be told.
+        answer: The answer; None if there is none.
+        reason: Why there is no answer.
     """
 
     probe: Probe
@@ -87,7 +87,7 @@ class Finding:
 
     @property
     def meaning(self) -> str:
-        """What a difference means for the tables; empty without a difference."""
+        """The consequences of a difference for the tables; empty without a difference."""
         if self.answer is None or self.status == "agrees":
             return ""
         return self.probe.means.get(self.answer.text, self.probe.otherwise)

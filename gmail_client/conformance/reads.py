@@ -1,7 +1,7 @@
-"""What is read from a mailbox for the probes, once: `READS`, and `read_all`, which keeps it also after a failure.
+"""The reads for the probes: `READS`, and `read_all`, which keeps the responses also after a failure.
 
-Every read is a GET. With the prices of May 2026 they cost at most 300 units together; `Read.units` is the most that
-each can cost.
+Every read is a GET. With the prices of May 2026 they cost at most 300 units together; `Read.units` is the maximum cost
+of each.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Read:
     """Some requests that belong together.
 
     Attributes:
-        name: What is read.
-        units: The most that it costs, in quota units.
+        name: Name of the read.
+        units: The maximum cost in quota units.
         run: Sends the requests and adds the responses to the evidence.
     """
 
@@ -69,7 +69,7 @@ class Read:
 
 
 def read_all(exchange: Exchange, evidence: Evidence, progress: Callable[[str], None]) -> GmailError | None:
-    """Run all reads. A refused read is noted in the evidence, and the others go on.
+    """Run all reads. A refused read is recorded in the evidence, and the others continue.
 
     Args:
         exchange: Sends the requests.

@@ -1,8 +1,8 @@
 """A record of an examination, without anything that identifies the mailbox: `make_record`, `record_text`.
 
-A record holds answers, shapes of responses, and the first changes of the history with ids replaced by keyed hashes. The
-key is made for one record and never stored, so equal ids of a record have equal hashes, and nobody can get from a hash
-to an id.
+A record contains answers, shapes of responses, and the first changes of the history with ids replaced by keyed hashes.
+The key is created for one record and never stored: equal ids in a record have equal hashes, but the id can't be
+computed from a hash.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORMAT = 1
 """Version of the form of records."""
 
 MAX_RECORDS = 20
-"""History records of which the changes are written."""
+"""Number of history records whose changes are written."""
 
 ABOUT = [
     "This file describes how the Gmail API behaved for one account. It was made by `gmail-assets doctor --record`.",

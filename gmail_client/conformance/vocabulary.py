@@ -1,7 +1,7 @@
 """The words that a record may contain: names and values that are the same in every mailbox.
 
-Everything else is described by its form only. A name that is not here is written as `(other)`: header names and keys
-can be somebody's own.
+Everything else is described by its form only. A name that is not listed here is written as `(other)`, because header
+names and keys can be private.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ MAIL_HEADERS = frozenset(
 
 
 def known_reason(reason: str | None) -> str:
-    """A reason of Google's, or `(other)`; empty for none."""
+    """A known reason of Google, or `(other)`; empty for none."""
     if not reason:
         return ""
     return reason if reason in REASONS or reason in _STATUSES else OTHER

@@ -1,7 +1,7 @@
-"""Requests whose responses are kept as they are, with status and headers: `Exchange`, for diagnostics of a server.
+"""Requests whose responses are returned unchanged, with status and headers: `Exchange`, for diagnostics of a server.
 
-Everything else reads through `GmailApi`, which checks and converts each response. A diagnosis needs what Gmail really
-sent: error objects, header names, the parts of a batch in their order.
+All other code reads through `GmailApi`, which validates and converts each response. A diagnosis needs the original
+response: error objects, header names, the parts of a batch in their order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gmail_client.parsing import parse_json
 __all__ = ["BatchReply", "Exchange", "Reply"]
 
 _OF_ALL_CALLS = (ApiDisabledError, CredentialsError, DailyLimitError, NoMailboxError)
-"""Errors that every later call would meet too."""
+"""Errors that would also occur in every later call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Reply:
         headers: Header values by lower-case name.
         json: The JSON object in the body; None if there is none.
         size: Bytes of the uncompressed body.
-        error: What this client makes of a refusal; None for 200.
+        error: The error of this client for a refusal; None for 200.
         content_id: Of a part of a batch: its Content-ID.
     """
 

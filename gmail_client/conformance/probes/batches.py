@@ -114,7 +114,7 @@ PROBES: tuple[Probe, ...] = (
         "Are parts of a batch of about 15 calls refused as too many concurrent requests?",
         "no",
         _refused,
-        "None: batches become smaller by themselves, and a load takes longer.",
+        "None: the batch size is reduced automatically, and a load takes longer.",
         basis="captured",
     ),
 )

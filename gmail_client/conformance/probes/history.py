@@ -78,7 +78,7 @@ def _labels_of_deleted(evidence: Evidence) -> Answer:
             for _, kind, event in evidence.events()
             if kind == "messagesDeleted"
         ),
-        "no message was deleted for good since the start of the history",
+        "no message was permanently deleted since the start of the history",
     )
 
 
@@ -245,7 +245,7 @@ PROBES: tuple[Probe, ...] = (
         "Does a record of a deletion have the labels of the message?",
         "true",
         _labels_of_deleted,
-        "None: a deleted message is deleted whatever its labels were.",
+        "None: a deleted message is deleted with any labels.",
         basis="captured",
         behavior="history_labels_of_deleted",
     ),
@@ -272,7 +272,7 @@ PROBES: tuple[Probe, ...] = (
         "Does `messages` of a record list the same messages as its events?",
         "yes",
         _redundant_messages,
-        "None for the tables: a message that only `messages` names counts as changed and is fetched.",
+        "None for the tables: a message that is only in `messages` counts as changed and is fetched.",
         basis="captured",
     ),
     Probe(
@@ -314,14 +314,14 @@ PROBES: tuple[Probe, ...] = (
         "Are all records strictly after startHistoryId?",
         "yes",
         _after_start,
-        "None: what was applied before is ignored.",
+        "None: records that were applied before are ignored.",
     ),
     Probe(
         "history.head",
         "Is the historyId of every page the history id of the mailbox?",
         "yes",
         _head,
-        "The cursor of incremental tables may be too far ahead, and changes be missed. Please report it.",
+        "The cursor of incremental tables may be too high, so that changes are missed. Please report it.",
     ),
     Probe(
         "history.head_on_every_page",

@@ -92,7 +92,7 @@ PROBES: tuple[Probe, ...] = (
         "Can a label be missing right after labels.list returned it?",
         "false",
         _listed_exist,
-        "None: a label that is deleted meanwhile is left out of the table.",
+        "None: a label that is deleted meanwhile is omitted from the table.",
         basis="assumed",
         behavior="label_vanishes_after_list",
     ),
@@ -101,7 +101,7 @@ PROBES: tuple[Probe, ...] = (
         "Does labels.list omit counts and colors?",
         "yes",
         _no_counts,
-        "None: each label is read on its own.",
+        "None: each label is read separately.",
     ),
     Probe(
         "labels.counts",
