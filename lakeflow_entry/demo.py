@@ -39,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--messages", type=int, default=300, help="messages in the emulated mailbox (300)")
     parser.add_argument("--lake", type=Path, help="folder for the Delta tables (default: a temporary folder)")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.ERROR)
     folder = Path(tempfile.mkdtemp(prefix="lakeflow-demo-"))
     try:
-        return _run(given.messages, given.lake or folder)
+        return _run(options.messages, options.lake or folder)
     except GmailError as error:
         sys.stderr.write(f"{error}\n")
         return 2

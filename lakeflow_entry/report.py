@@ -49,18 +49,18 @@ class Report:
 
     def to_json(self) -> str:
         """The report as JSON, the error with its class name and fields."""
-        said = {name: getattr(self, name) for name in ("mailbox", "calls", "units", "bytes", "warnings")}
+        document = {name: getattr(self, name) for name in ("mailbox", "calls", "units", "bytes", "warnings")}
         if self.error is not None:
             fields = {name: getattr(self.error, name) for name in _TOLD if hasattr(self.error, name)}
-            said["error"] = {"kind": type(self.error).__name__, **fields}
-        return json.dumps(said)
+            document["error"] = {"kind": type(self.error).__name__, **fields}
+        return json.dumps(document)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
         """The report that `to_json` wrote; an error of an unknown class becomes a plain `GmailError`."""
-        said: dict[str, Any] = json.loads(text)
-        fields = said.pop("error", None)
-        return cls(**said, error=_error(fields) if fields else None)
+        document: dict[str, Any] = json.loads(text)
+        fields = document.pop("error", None)
+        return cls(**document, error=_error(fields) if fields else None)
 
 
 def _error(fields: dict[str, Any]) -> GmailError:

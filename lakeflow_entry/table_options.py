@@ -72,21 +72,21 @@ def table_options(
         OptionError: An option that this table does not have, or a value out of its range.
     """
     table(name)
-    brought = {key.lower() for key in connection}
+    connection_options = {key.lower() for key in connection}
     own: dict[str, str] = {}
     for given, value in (options or {}).items():
         lower = given.lower()
         if lower in _NAMES:
             own[given] = value
         elif lower not in _TRAVELLING and "." not in lower:
-            meant = difflib.get_close_matches(lower, _NAMES, n=1, cutoff=0.75)
-            if lower in brought and not meant:
+            similar = difflib.get_close_matches(lower, _NAMES, n=1, cutoff=0.75)
+            if lower in connection_options and not similar:
                 _log.debug("The option %s belongs to the connection; it is ignored here.", given)
                 continue
             raise OptionError(
                 f"Option {given!r} is not an option of table {name!r}.",
-                fix=f"Did you mean {_NAMES[meant[0]]!r}?"
-                if meant
+                fix=f"Did you mean {_NAMES[similar[0]]!r}?"
+                if similar
                 else f"Use one of: {', '.join(CATALOGUE[name].options)}; or remove it.",
             )
     return TableOptions.parse(name, own)

@@ -92,8 +92,8 @@ class EmulatorProcess:
         assert self._process.stdout is not None  # noqa: S101
         line = self._process.stdout.readline()
         if not line:
-            _, said = self._process.communicate()
-            raise RuntimeError(said.strip() or f"the emulator ended with {self._process.returncode}")
+            _, output = self._process.communicate()
+            raise RuntimeError(output.strip() or f"the emulator ended with {self._process.returncode}")
         announced = json.loads(line)
         self.url: str = announced["url"]
         self.addresses: list[str] = announced["addresses"]

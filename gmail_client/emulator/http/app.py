@@ -141,8 +141,8 @@ async def _respond(request: Request, send: Send, reply: ServerReply, *, cut: boo
     body = reply.body
     headers = {"vary": "Origin, X-Origin, Referer", "server": "ESF", **reply.headers}
     # Google requires gzip in both Accept-Encoding and User-Agent.
-    asked = (request.headers.get("accept-encoding", ""), request.headers.get("user-agent", ""))
-    if len(body) >= _SMALL and all("gzip" in header for header in asked):
+    accepted = (request.headers.get("accept-encoding", ""), request.headers.get("user-agent", ""))
+    if len(body) >= _SMALL and all("gzip" in header for header in accepted):
         body = gzip.compress(body, compresslevel=1, mtime=0)
         headers["content-encoding"] = "gzip"
     kind = reply.content_type if body or reply.status != 204 else None

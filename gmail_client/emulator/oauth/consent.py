@@ -78,7 +78,7 @@ class Consent:
         method = query.get("code_challenge_method", "plain" if "code_challenge" in query else "")
         if method not in ("", "plain", "S256"):
             return _error(400, "invalid_request", f"Invalid code_challenge_method: {method}")
-        asked = _AuthorizationRequest(
+        authorization = _AuthorizationRequest(
             client,
             redirect_uri,
             scopes,
@@ -89,25 +89,29 @@ class Consent:
             query.get("login_hint", ""),
         )
         request_id = secrets.token_urlsafe(24)
-        self._pending[request_id] = asked
+        self._pending[request_id] = authorization
         while len(self._pending) > _MOST_PENDING:
             self._pending.popitem(last=False)
-        return _page(200, "Consent", self._form(request_id, asked))
+        return _page(200, "Consent", self._form(request_id, authorization))
 
-    def _form(self, request_id: str, asked: _AuthorizationRequest) -> str:
+    def _form(self, request_id: str, authorization: _AuthorizationRequest) -> str:
         def box(kind: str, name: str, value: str, checked: bool) -> str:
             mark = " checked" if checked else ""
             text = html.escape(value)
             return f'<label><input type="{kind}" name="{name}" value="{text}"{mark}> {text}</label><br>'
 
-        first = asked.hint if asked.hint in self._backend.addresses else self._backend.addresses[0]
+        first = (
+            authorization.hint
+            if authorization.hint in self._backend.addresses
+            else self._backend.addresses[0]
+        )
         accounts = "".join(
             box("radio", "account", address, address == first) for address in self._backend.addresses[:50]
         )
-        scopes = "".join(box("checkbox", "scope", scope, True) for scope in asked.scopes)
+        scopes = "".join(box("checkbox", "scope", scope, True) for scope in authorization.scopes)
         return (
             "<h1>Gmail emulator</h1>"
-            f"<p>Client <code>{html.escape(asked.client.id)}</code> asks for access.</p>"
+            f"<p>Client <code>{html.escape(authorization.client.id)}</code> asks for access.</p>"
             f'<form method="post" action="{DECISION_PATH}">'
             f'<input type="hidden" name="request" value="{request_id}">'
             f"<fieldset><legend>Account</legend>{accounts}</fieldset>"
@@ -123,30 +127,30 @@ class Consent:
             form: The fields `request`, `account` and `decision`.
             scopes: The checked scopes.
         """
-        asked = self._pending.pop(form.get("request", ""), None)
-        if asked is None:
+        authorization = self._pending.pop(form.get("request", ""), None)
+        if authorization is None:
             return _error(400, "invalid_request", "This page was used before or is unknown. Start again.")
         account = form.get("account", "")
         if form.get("decision") != "approve" or account not in self._backend.mailboxes:
-            return _redirect(asked, {"error": "access_denied"})
-        granted = tuple(scope for scope in asked.scopes if scope in scopes)
+            return _redirect(authorization, {"error": "access_denied"})
+        granted = tuple(scope for scope in authorization.scopes if scope in scopes)
         if not granted:
-            return _redirect(asked, {"error": "access_denied"})
+            return _redirect(authorization, {"error": "access_denied"})
         tokens = self._backend.tokens
         # A desktop client always gets a refresh token, a web client when it asks for offline access.
-        offline = asked.client.kind == "installed" or asked.offline
+        offline = authorization.client.kind == "installed" or authorization.offline
         code = tokens.new_code(
             AuthorizationCode(
-                asked.client.id,
-                asked.redirect_uri,
+                authorization.client.id,
+                authorization.redirect_uri,
                 account,
                 granted,
-                asked.challenge,
-                asked.challenge_method,
+                authorization.challenge,
+                authorization.challenge_method,
                 offline,
             )
         )
-        return _redirect(asked, {"code": code, "scope": " ".join(granted)})
+        return _redirect(authorization, {"code": code, "scope": " ".join(granted)})
 
 
 def _redirect_allowed(client: RegisteredClient, uri: str) -> bool:
@@ -156,11 +160,11 @@ def _redirect_allowed(client: RegisteredClient, uri: str) -> bool:
     return parts.scheme == "http" and parts.hostname in _LOOPBACK
 
 
-def _redirect(asked: _AuthorizationRequest, answer: dict[str, str]) -> Response:
-    if asked.state is not None:
-        answer = {"state": asked.state, **answer}
-    joint = "&" if "?" in asked.redirect_uri else "?"
-    return RedirectResponse(f"{asked.redirect_uri}{joint}{urlencode(answer)}", status_code=302)
+def _redirect(authorization: _AuthorizationRequest, answer: dict[str, str]) -> Response:
+    if authorization.state is not None:
+        answer = {"state": authorization.state, **answer}
+    joint = "&" if "?" in authorization.redirect_uri else "?"
+    return RedirectResponse(f"{authorization.redirect_uri}{joint}{urlencode(answer)}", status_code=302)
 
 
 def _error(status: int, error: str, text: str) -> Response:
