@@ -137,7 +137,7 @@ def main() -> None:
         if options.repeats == 1
         else f"{options.repeats} repetitions, each with another mailbox",
     }
-    write_page(DOCS / "benchmarks.md", DOCS / "images" / "benchmarks.png", results, about, sections)
+    write_page(DOCS / "benchmarks.md", DOCS / "screenshots" / "benchmarks.png", results, about, sections)
     print(f"written: {DOCS / 'benchmarks.md'}")
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.comparison.programs import PEAK_FILE
 from benchmarks.comparison.wire import WireCounter
 from gmail_client.emulator import EmulatorProcess
 
@@ -29,7 +30,7 @@ class Cost:
         requests: HTTP requests.
         wire_mb: Megabytes between the program and the emulator, in both directions.
         cpu: Seconds of CPU, user and system, of the process and its children.
-        memory_mb: Peak resident memory in MB.
+        memory_mb: Peak resident memory of the process in MB.
         seconds: Wall-clock seconds.
         missing: Rows that the tables lack afterwards, over both tables.
         wrong: Rows that differ from the mailbox, or that must not be there.
@@ -80,7 +81,7 @@ def measure(program: str, folder: Path, gmail: EmulatorProcess) -> Cost:
         requests=usage["httpRequests"],
         wire_mb=passed / 1e6,
         cpu=used.ru_utime + used.ru_stime,
-        memory_mb=used.ru_maxrss / 1024,
+        memory_mb=float((folder / PEAK_FILE).read_text()),
         seconds=seconds,
     )
 

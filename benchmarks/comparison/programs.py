@@ -22,13 +22,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PROGRAMS"]
+__all__ = ["PEAK_FILE", "PROGRAMS"]
 
 Row = dict[str, Any]
 
 CHUNK = 500
 BATCH = 50
 HIDDEN = {"SPAM", "TRASH"}
+PEAK_FILE = "peak_mb.txt"
+"""Where a program leaves its peak memory: what the system accounts for a child includes its parent's memory."""
 
 
 def product(folder: Path) -> None:
@@ -297,5 +299,15 @@ PROGRAMS: dict[str, Callable[[Path], None]] = {
 }
 
 
+def _peak_mb() -> float:
+    """Peak resident memory of this process since its program started, in MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("/proc/self/status has no VmHWM: the comparison needs Linux")
+
+
 if __name__ == "__main__":
-    PROGRAMS[sys.argv[1]](Path(sys.argv[2]))
+    lake = Path(sys.argv[2])
+    PROGRAMS[sys.argv[1]](lake)
+    (lake / PEAK_FILE).write_text(str(_peak_mb()))

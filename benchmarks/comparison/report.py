@@ -61,7 +61,7 @@ def _table(rows: Mapping[str, Sequence[Cost]]) -> list[str]:
 
 
 def headline(results: Results) -> str:
-    """The table of units for the README: phases by program."""
+    """The table for the README: units by phase and program, and the mistakes of all phases."""
     programs = list(dict.fromkeys(program for rows in results.values() for program in rows))
     lines = ["| quota units | " + " | ".join(NAMES[program] for program in programs) + " |"]
     lines.append("|---|" + "---:|" * len(programs))
@@ -69,6 +69,11 @@ def headline(results: Results) -> str:
         lines.append(
             f"| {phase} | " + " | ".join(_figure([c.units for c in rows[p]]) for p in programs) + " |"
         )
+    mistakes = [
+        median([max(cost.missing + cost.wrong for cost in costs) for costs in zip(*runs, strict=True)])
+        for runs in ([rows[program] for rows in results.values()] for program in programs)
+    ]
+    lines.append("| **rows missing or wrong, worst phase** | " + " | ".join(map(_number, mistakes)) + " |")
     return "\n".join(lines)
 
 
@@ -132,19 +137,20 @@ def _draw(picture: Path, results: Results) -> None:
 
     programs = list(dict.fromkeys(program for rows in results.values() for program in rows))
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
-    for axis, title, value in (
-        (axes[0], "Quota units", _COLUMNS["units"]),
-        (axes[1], "CPU seconds", _COLUMNS["CPU s"]),
-    ):
+    panels = (
+        ("Quota units (log scale)", _COLUMNS["units"], "log"),
+        ("CPU seconds", _COLUMNS["CPU s"], "linear"),
+    )
+    for axis, (title, value, scale) in zip(axes, panels, strict=True):
         height = 0.8 / len(programs)
         for number, program in enumerate(programs):
             places = [place + number * height for place in range(len(results))]
             values = [median([value(cost) for cost in rows[program]]) for rows in results.values()]
             bars = axis.barh(places, values, height * 0.92, label=NAMES[program])
             axis.bar_label(bars, [_number(v) for v in values], fontsize=7, padding=2)
-        axis.set_xscale("log")
+        axis.set_xscale(scale)
         axis.margins(x=0.18)
-        axis.set_title(title + " (log scale)")
+        axis.set_title(title)
         axis.set_yticks([p + 0.4 - height / 2 for p in range(len(results))], list(results))
         axis.invert_yaxis()
         axis.spines[["top", "right"]].set_visible(False)

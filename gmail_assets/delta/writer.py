@@ -30,7 +30,7 @@ __all__ = [
 
 WRITER_PROPERTIES = WriterProperties(
     compression="ZSTD",
-    compression_level=1,
+    compression_level=3,  # 17 % smaller than level 1 for 5 % more CPU of a first load; level 9: 25 % for 40 %
     # Otherwise the file's footer contains the whole smallest and largest value of a column: with a text of more
     # than 100 MB, pyarrow can't read the file any more, and with any large text each opening of the file reads it.
     statistics_truncate_length=64,

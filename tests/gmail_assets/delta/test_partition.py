@@ -317,7 +317,7 @@ def test_another_table_of_that_name_is_refused(tmp_path: Path) -> None:
 
 def test_an_unwritable_location_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(LakeError, match="Fix: Check that GMAIL_LAKE"):
+    with pytest.raises(LakeError, match="Fix: Check GMAIL_LAKE"):
         Lake(str(tmp_path / "file")).table("messages")
 
 
