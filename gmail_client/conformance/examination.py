@@ -83,4 +83,4 @@ def _kind(mailbox: Mailbox, evidence: Evidence) -> AccountKind:
     address = str((replies[0].json or {}).get("emailAddress", "")) if replies else ""
     if not address:
         return "unknown"
-    return "consumer" if address.lower().endswith(_CONSUMER_DOMAINS) else "workspace"
+    return "consumer" if address.lower().rpartition("@")[2] in _CONSUMER_DOMAINS else "workspace"

@@ -140,15 +140,16 @@ def _forms(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
         for item in value:
             yield from _forms(item, f"{path}[]", depth + 1)
     else:
-        yield path, _form(value, path.rpartition(".")[2].removesuffix("[]").rpartition(": ")[2])
+        yield path, _form(value, path)
 
 
 def _joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path and not path.endswith(": ") else f"{path}{name}"
 
 
-def _form(value: Any, key: str) -> str:
+def _form(value: Any, path: str) -> str:
     """The form of a text, number, truth value or null."""
+    key = path.rpartition(".")[2].removesuffix("[]").rpartition(": ")[2]
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -161,7 +162,7 @@ def _form(value: Any, key: str) -> str:
         return f"the word {value}"
     if not value:
         return "empty text"
-    if key == "name" and value.lower() in MAIL_HEADERS:
+    if path.endswith("headers[].name") and value.lower() in MAIL_HEADERS:
         return f"the header name {value.lower()}, {_case(value)}"
     if key == "partId":
         return f"part id of depth {value.count('.') + 1}" if _PART_ID.fullmatch(value) else "text"

@@ -45,7 +45,7 @@ def conformance(mailbox: str | None, force: bool, record_file: str | None, yes: 
     It removes only what carries its own label, Message-ID or draft subject. With the scope `modify`, messages are moved
     to the trash; with `full`, they are deleted. If it is killed, run it again: it first removes what was left.
 
-    The exit code is 5 if a step fails. It costs about 2,500 quota units.
+    The exit code is 5 if a step fails. It costs about 4,000 quota units.
     """
     from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.conformance import run_conformance

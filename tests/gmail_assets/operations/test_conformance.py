@@ -53,6 +53,16 @@ def test_a_step_that_fails_does_not_stop_the_others(gmail: Emulator) -> None:
     assert state(gmail) == before
 
 
+def test_a_server_without_writes_is_tested_with_what_it_has(gmail: Emulator) -> None:
+    gmail.faults.add(Fault("labels.create", status=404, reason="notFound", message="no such method"))
+    before = state(gmail)
+    run = run_conformance(client_of(gmail).mailbox("me"))
+    assert [step.name for step in run.steps if step.problem] == ["Make messages, labels and a draft"]
+    assert "Verify after the reconciliation" in [step.name for step in run.steps]
+    assert run.examination is not None
+    assert state(gmail) == before
+
+
 def test_a_copy_that_is_wrong_is_noticed(gmail: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     real = conformance.sync
 

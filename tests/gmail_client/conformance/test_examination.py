@@ -201,6 +201,25 @@ def test_nonsense_in_responses_is_no_crash(gmail: Emulator, value: Any) -> None:
     assert examined(gmail).error is None
 
 
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("ada@gmail.com", "consumer"),
+        ("ada@GoogleMail.com", "consumer"),
+        ("ada@notgmail.com", "workspace"),
+        ("gmail.com@example.com", "workspace"),
+    ],
+)
+def test_the_kind_of_account_follows_from_the_domain(gmail: Emulator, address: str, kind: str) -> None:
+    gmail.faults.add(patched("getProfile", emailAddress=address))
+    assert examined(gmail, progress=only_the_profile).kind == kind
+
+
+def only_the_profile(name: str) -> None:
+    if name != "profile":
+        raise KeyboardInterrupt
+
+
 def test_a_service_account_is_a_delegated_account(gmail: Emulator, tmp_path: Any) -> None:
     from gmail_client.auth.credentials import Credentials
     from gmail_client.client import GmailClient

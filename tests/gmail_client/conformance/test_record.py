@@ -231,6 +231,19 @@ def test_buckets(count: int, expected: str) -> None:
     assert bucket(count) == expected
 
 
+def test_only_headers_of_mail_are_named() -> None:
+    shapes = ResponseShapes()
+    shapes.add(Reply("labels.list", 200, {}, {"labels": [{"id": "Label_1", "name": "Subject"}]}, 10))
+    headers = [{"name": "Subject", "value": "x"}, {"name": "X-Own", "value": "x"}]
+    shapes.add(Reply("messages.get full", 200, {}, {"payload": {"headers": headers}}, 10))
+    found = shapes.as_json()
+    assert found["labels.list"]["fields"]["labels[].name"]["forms"] == ["text, 2-9 characters"]
+    assert found["messages.get full"]["fields"]["payload.headers[].name"]["forms"] == [
+        "text, 2-9 characters",
+        "the header name subject, mixed case",
+    ]
+
+
 def test_fields_that_are_sometimes_absent_are_named() -> None:
     shapes = ResponseShapes()
     messages = [{"id": "1", "labelIds": ["INBOX", "Label_1"]}, {"id": "2"}]

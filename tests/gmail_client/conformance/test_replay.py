@@ -143,6 +143,7 @@ def test_other_sizes_and_narrower_forms_are_no_difference(record: Record, path: 
     assert replay(changed) == []
 
 
+@pytest.mark.slow
 def test_a_delegated_account_reads_its_delegates() -> None:
     answers = emulated_record(Behavior(), "delegated")["answers"]
     assert answers["settings.delegates"]["answer"] == "readable"
