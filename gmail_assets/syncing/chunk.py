@@ -22,7 +22,7 @@ class Chunk:
 
     Args:
         fetched: One entry per thread, or several.
-        array: The content of the messages, each once and in their order, where it is not in `fetched`.
+        array: The content of the messages, each once and in their order, if it is not in `fetched`.
 
     Attributes:
         messages: The messages, each id once.
@@ -56,13 +56,13 @@ class Chunk:
         return pa.Table.from_arrays([*columns, pc.cast(history, pa.int64())], schema=_SCHEMA)
 
     def projected(self, stored: MessageFormat, wanted: MessageFormat) -> Chunk:
-        """The same messages in a format that their present format includes."""
+        """The same messages in a format that their current format includes."""
         if stored == wanted:
             return self
         return Chunk(self.fetched, projected(self.array, wanted))
 
     def joined(self, other: Chunk) -> Chunk:
-        """Both chunks in one; this chunk wins where both hold a message."""
+        """Both chunks in one; if both have a message, this chunk's is used."""
         extra = [place for place, message in enumerate(other.messages) if message["id"] not in self.place]
         if not extra:
             return self

@@ -44,10 +44,10 @@ class ContentIndex(Protocol):
 
 
 class Judge(Protocol):
-    """Judges messages by a table's `q` and, as far as listings show, its `startDate`."""
+    """Matches messages against a table's `q` and, as far as listings show, its `startDate`."""
 
     def staying(self, table: TableSync, rows: Mapping[str, Mapping[str, int]]) -> set[str]:
-        """Messages that match `q` still, without its top-level date terms.
+        """Messages that still match `q`, without its top-level date terms.
 
         Args:
             table: The table.
@@ -59,7 +59,7 @@ class Judge(Protocol):
         ...
 
     def entering(self, table: TableSync, candidates: Mapping[str, MessageChange]) -> Judgement:
-        """Which messages match that are not stored; all of them if the table has no search."""
+        """Which messages that are not stored match; all of them if the table has no search."""
         ...
 
 
@@ -119,7 +119,7 @@ def _add_listed(
             share.obsolete = table.outside(listed)
         elif table.options.q:
             _judge_stored(table, share, listing)
-        # With `q`, time alone makes no row leave; otherwise rows leave as their labels and dates say.
+        # With `q`, time alone deletes no row; otherwise labels and dates decide.
         share.unlisted = set() if table.options.q else table.outside(listed)
     rows: Mapping[str, str] = listed
     whole: set[str] = set()
@@ -130,7 +130,7 @@ def _add_listed(
 
 
 def _judge_stored(table: TableSync, share: TablePlan, listing: Listing) -> None:
-    """Find stored rows that no longer match `q`, or what their labels are judged by once these are read."""
+    """Find stored rows that no longer match `q`, or the messages that match once the labels are read."""
     lasting = listing.lasting(table)
     if lasting is None:
         return
@@ -147,7 +147,7 @@ def _thread_members(
     listing: Listing,
     content: ContentIndex,
 ) -> tuple[dict[str, str], set[str]]:
-    """The messages in rows of filtered threads, and the threads that have to be read whole to know them."""
+    """The messages in rows of filtered threads, and the threads that have to be fetched completely to know them."""
     threads = set(listed.values())
     stays = {thread_id for thread_id in table.stored_messages() if thread_id not in share.obsolete}
     new = threads - stays
@@ -191,8 +191,8 @@ def plan_incremental(
         tables: The tables.
         changes: Changes from the history; messages that earlier runs could not fetch are added.
         content: Messages that other tables store.
-        judge: Judges messages by the tables' searches.
-        hidden: Messages of these threads in spam and trash that belong into the table's rows: id to thread id.
+        judge: Matches messages against the tables' searches.
+        hidden: Messages of these threads in spam and trash that belong to the table's rows: thread id by id.
     """
     named = set(changes.messages)
     for table in tables:
@@ -200,7 +200,9 @@ def plan_incremental(
             changes.messages.setdefault(message_id, MessageChange(entry.thread_id, 0, arrived=True))
     plan = SyncPlan({}, changes, cursor=changes.head)
     for table in tables:
-        table.read_stored(changes)  # of all first: one may store what another lacks
+        table.read_stored(
+            changes
+        )  # of all tables first, because one may store messages that another one misses
     for table in tables:
         share = plan.tables[table] = TablePlan(threads=table.plan.threads)
         candidates = {
@@ -222,17 +224,17 @@ def plan_incremental(
 
 
 def _is_open(table: TableSync, message_id: str, changes: Changes) -> bool:
-    """Whether the filters have not decided yet about a message that is not stored."""
+    """Whether a message that is not stored still has to be matched against the filters."""
     return table.options.search is None or table.concerns(message_id, changes.messages[message_id])
 
 
 def _judged(
     table: TableSync, share: TablePlan, changes: Changes, candidates: Mapping[str, str], judge: Judge
 ) -> MessageIds:
-    """Judge what changed by the table's search.
+    """Match the changed messages against the table's search.
 
     Returns:
-        Messages that the table lacks, by thread.
+        Messages that are missing in the table, by thread.
     """
     rows = table.changed_rows(changes) if table.options.q else {}
     staying = judge.staying(table, rows)

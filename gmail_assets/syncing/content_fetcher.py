@@ -26,12 +26,12 @@ _PROGRESS_SECONDS = 0.5
 
 
 class ContentFetcher:
-    """Executes the part of a plan that brings new content.
+    """Executes the part of a plan that fetches new content.
 
     Args:
         api: The mailbox.
-        planner: Knows the tables that store content, and judges messages whose dates were not known.
-        stop: Says when the run has to stop.
+        planner: Knows the tables that store content, and matches messages whose dates were not known.
+        stop: Stops the run.
         failures: Records messages that could not be fetched.
         report: Called with the phase, the messages fetched so far, and their total.
     """
@@ -55,7 +55,7 @@ class ContentFetcher:
         """Write missing messages chunk by chunk, from Gmail and from other tables of the lake.
 
         Returns:
-            Labels that the content returned, of stored messages whose labels have to be read.
+            Labels in the fetched content, of stored messages whose labels have to be read.
         """
         known: dict[str, MessageChange] = {}
         total = len(plan.fetch)
@@ -67,9 +67,9 @@ class ContentFetcher:
 
     @contextmanager
     def saved_at_end(self, tables: Iterable[TableSync]) -> Iterator[None]:
-        """Where the run ends within the block, what was fetched is written, for it is paid, and what failed recorded.
+        """If the run ends within the block, write the fetched messages (their units are spent) and record failures.
 
-        A message that failed counts as retried in the next run, which then comes further.
+        A failed message counts as retried in the next run, so that the next run makes progress.
         """
         with self._stop.announced():
             try:
@@ -77,7 +77,7 @@ class ContentFetcher:
                 self._stop.check_event()
             except Exception:
                 for table in tables:
-                    # A table that could not be written before can't be written now; the first error says why.
+                    # A table that could not be written before can't be written now; the first error has the reason.
                     with suppress(LakeError):
                         table.flush()
                         self._failures.record(table)
@@ -140,13 +140,13 @@ class ContentFetcher:
             self._write_content(table, own)
 
     def _write_content(self, table: TableSync, chunk: Chunk) -> None:
-        """Write a chunk, once the messages in it are judged whose dates were not known."""
+        """Write a chunk, after matching its messages whose dates were not known."""
         dates = {
             message["id"]: int(message.get("internalDate") or 0)
             for message in chunk.messages
             if message["id"] in table.plan.undecided
         }
-        # A message that matched when it arrived, and that Gmail refused then, is judged as a stored one.
+        # A message that matched when it arrived, but was refused by Gmail then, is matched like a stored one.
         late = {
             message_id: {message_id: date}
             for message_id, date in dates.items()
@@ -207,7 +207,7 @@ class ContentFetcher:
 
 
 def _complete(chunk: Sequence[FetchedThread]) -> list[FetchedThread]:
-    """Drop threads that are only partly fetched: a row of `threads` contains all messages of the thread."""
+    """Drop partly fetched threads, because a row of `threads` contains all messages of the thread."""
     return [fetched for fetched in chunk if not fetched.partial]
 
 

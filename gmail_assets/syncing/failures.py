@@ -15,10 +15,10 @@ _MOST_FAILURES = 100
 
 
 class RunFailures:
-    """Notes failed messages in their tables, and adds them to the retry queue of the lake.
+    """Records failed messages in their tables, and adds them to the retry queue of the lake.
 
     Args:
-        registry: Holds the retry queue, `_gmail_unfetched`.
+        registry: Stores the retry queue, `_gmail_unfetched`.
         address: The mailbox's real address.
         tables: All tables of the run.
     """
@@ -29,11 +29,11 @@ class RunFailures:
         self._tables = tables
 
     def note(self, table: TableSync, thread_id: str, message_id: str, error: GmailError) -> None:
-        """Note that a message of a table could not be fetched.
+        """Record that a message of a table could not be fetched.
 
         Raises:
-            GmailError: The error itself, when so many messages failed that Gmail must be out of order. What failed
-                so far is in the retry queue, so that the next run advances.
+            GmailError: The error itself, if so many messages failed that it must be an outage of Gmail. The failures so
+                far are in the retry queue, so that the next run makes progress.
         """
         earlier = table.failed.get(message_id) or table.retries.get(message_id)
         table.failed[message_id] = Unfetched(
@@ -53,7 +53,7 @@ class RunFailures:
             self._registry.set_unfetched(self._address, table.name, {**table.retries, **table.failed})
 
     def settle(self, table: TableSync) -> None:
-        """Once the cursor is committed: only what failed in this run stays in the retry queue."""
+        """After the commit of the cursor: keep only the failures of this run in the retry queue."""
         if not table.failed or not table.retries.keys() <= table.failed.keys():
             self._registry.set_unfetched(self._address, table.name, table.failed)
-        table.retries = {}  # what is left of them has failed again
+        table.retries = {}  # the remaining ones have failed again

@@ -1,7 +1,7 @@
-"""Runs Python's cycle collector less often while mail is loaded.
+"""Runs Python's cyclic garbage collector less often while mail is loaded.
 
-Parsed mail is about two hundred small objects a message, without reference cycles: reference counting frees them. The
-collector would scan them again and again without effect, for a tenth of a load's CPU time.
+Parsed mail has about two hundred small objects per message, without reference cycles: reference counting frees them.
+The collector would scan them repeatedly without effect, which takes a tenth of a load's CPU time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 __all__ = ["collected_seldom"]
 
 _OBJECTS = 100_000
-"""New objects after which the collector looks at the young ones; Python's own is 700."""
+"""Number of new objects after which the collector scans the young generation; Python's default is 700."""
 
 _lock = threading.Lock()
 _inside = 0

@@ -1,9 +1,9 @@
 """Re-reads the labels of stored messages when the history no longer covers their changes.
 
 Gmail documents a thread's historyId as "the last history record that modified this thread". After an expired history,
-threads whose historyId did not move count as unchanged. It is not documented that label changes move it. So a random
-sample of unchanged threads is read each time, and one mismatch means that the labels of all threads are read.
-This module holds everything that serves this.
+threads whose historyId did not change count as unchanged. It is not documented that label changes change it. So a
+random sample of unchanged threads is read each time, and after one mismatch the labels of all threads are read.
+This module contains all code for this.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["LabelReader", "as_change", "labels_to_read", "unread_threads"]
 _SAMPLE = 20
 """Unchanged threads that are read to test that history ids show label changes."""
 _LABELS_AT_ONCE = 2_000
-"""Threads whose labels are read and written at once."""
+"""Number of threads whose labels are read and written in one piece."""
 
 OnFailure = Callable[[str, str, GmailError], None]
-"""Called with thread id, message id and error of a message that Gmail would not give."""
+"""Called with thread id, message id and error of a message that Gmail refused."""
 
 
 def labels_to_read(
@@ -79,10 +79,10 @@ class LabelReader:
     Args:
         api: The mailbox.
         tables: The tables that are reconciled or loaded in this step.
-        on_failure: Called for each message that Gmail would not give.
+        on_failure: Called for each message that Gmail refused.
         commit_failures: Called before a commit that moves past such messages.
         check_time: Called after each batch; may end the run.
-        stop: Ends a piece early; what was read of it is written.
+        stop: Ends a piece early; the labels read so far are written.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class LabelReader:
         )
 
     def sample_agrees(self, sample: Mapping[str, set[str]], tables: Iterable[TableSync]) -> bool:
-        """Whether the sampled messages, whose threads did not move, have the labels that are stored."""
+        """Whether the sampled messages, whose threads did not change, have the stored labels."""
         found = Changes(start=0, head=0)
         for fetched in self._fetch(sample):
             _note(fetched, sample[fetched.thread_id], found, lambda thread_id, message_id, error: None)
@@ -134,14 +134,14 @@ class LabelReader:
         return True
 
     def apply(self, plan: SyncPlan, known: Mapping[str, MessageChange], listing: Listing) -> None:
-        """Read and write the labels that the plan names.
+        """Read and write the labels of the plan's messages.
 
         Threads are read in the order of their changes: after each batch everything up to the next thread's history
         id is applied, so a run that ends there has made progress.
 
         Args:
-            plan: Names the messages.
-            known: Labels that the fetch of content returned already.
+            plan: The plan.
+            known: Labels that the fetch of content has returned already.
             listing: Gmail's listing.
         """
         heads = {thread_id: head.history_id for thread_id, head in listing.everything.items()}
@@ -176,7 +176,7 @@ class LabelReader:
         known: Mapping[str, MessageChange],
         heads: Mapping[str, int],
     ) -> tuple[UntilError[str], int]:
-        """Read and write the labels of some threads; returns what ended it, and how many from the first are done."""
+        """Read and write the labels of some threads; returns the error that ended it, and how many are done."""
         ids = {thread_id: labels_to_read[thread_id] for thread_id in piece}
         changes = Changes(
             start=0,
@@ -199,7 +199,7 @@ class LabelReader:
         return arriving, next((place for place, t in enumerate(piece) if t in unread), len(piece))
 
     def _advance(self, table: TableSync, last: str, through: int, rereads_all: bool) -> None:
-        """Commit how far the labels have been read."""
+        """Commit the position up to which labels have been read."""
         reread: LabelReread | None = table.state.reread
         if rereads_all and reread is not None:
             table.state = table.state.rereading(reread.since, number_of(last))
@@ -211,7 +211,7 @@ class LabelReader:
 
 
 def _note(fetched: FetchedThread, ids: set[str], changes: Changes, on_failure: OnFailure) -> None:
-    """Put the labels of a thread's messages into `changes`."""
+    """Add the labels of a thread's messages to `changes`."""
     for message in fetched.messages:
         if message["id"] in ids:
             changes.messages[message["id"]] = as_change(message)

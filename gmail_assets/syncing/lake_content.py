@@ -1,8 +1,8 @@
 """Reads message content from another table of the mailbox, so that it is not fetched again.
 
-`messages` and `threads` hold the same messages. A message that one of them stores in the same or a richer format costs
-no quota for the other: its content never changes, and its labels are right through the history id that the table's
-state names (`SyncState.rows_through`); what changed later comes from the history.
+`messages` and `threads` contain the same messages. A message that one of them stores in the same or a richer format
+costs no quota for the other: its content never changes, and its labels are correct through the history id in the
+table's state (`SyncState.rows_through`); later changes come from the history.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ __all__ = ["LakeContent", "StoredContent", "chunk_of", "read_stored_content"]
 _MESSAGE = SCHEMAS["threads"].field("messages").type.value_type
 _FORMATS: tuple[MessageFormat, ...] = ("full", "metadata", "minimal", "raw")
 _CHUNK_BYTES = 4 * 2**20
-"""Parquet bytes of rows that are read at once."""
+"""Parquet bytes of rows that are read in one piece."""
 _FEW = 10_000
-"""Messages up to which only the rows that may hold them are looked at."""
+"""Up to this number of messages, only the rows that may contain them are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +129,13 @@ class LakeContent:
         try:
             stored = self._lake.table(other, name=name)
         except SchemaMismatchError:
-            return None  # another product's table of that name
+            return None  # a table of another program with this name
         partition = MailboxPartition(stored, self._address, "", "")
-        # Neither option nor format is asked for: what counts is what is stored.
+        # Options and format of the spec do not matter, only the stored rows.
         number = partition.stored_format
         format_: MessageFormat | None
         if table.options.content_format != table.options.format:
-            # Something is removed from this table's content: only the same content will do.
+            # Content of this table is minimized, so only content with the same policy can be used.
             format_ = table.options.format if number == number_of(table.options.content_format) else None
         else:
             format_ = next((known for known in _FORMATS if number_of(known) == number), None)

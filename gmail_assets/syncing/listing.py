@@ -21,7 +21,7 @@ class ListingProgress:
 
     Args:
         api: The mailbox; the units spent from now on are reported too.
-        profile: The answer of getProfile.
+        profile: The response of getProfile.
         on_progress: Progress callback.
     """
 
@@ -59,7 +59,7 @@ class Listing:
         api: The mailbox.
         options: Gives the page size.
         total: Messages in the mailbox, by Gmail's count.
-        compared: Stored rows are compared too: everything is listed, with the threads' history ids.
+        compared: Stored rows are reconciled too: everything is listed, with the threads' history ids.
         since: Epoch seconds: older messages are in none of the tables.
         progress: Progress of the listings.
 
@@ -87,7 +87,7 @@ class Listing:
         self.everything: dict[str, ListedThread] = {}
         self.present: dict[str, str] = {}
         if compared:
-            # Heads before ids: a change between the two then shows as a moved head at the next reconciliation.
+            # Heads before ids: the next reconciliation then detects a change between the two by the head.
             self.everything = list_thread_heads(
                 api, options, everything=True, since=since, on_progress=progress.threads()
             )
@@ -148,7 +148,7 @@ class Listing:
     ) -> dict[str, str] | None:
         """The visible messages of all threads; None if reading `threads` whole costs less than a listing.
 
-        A thread's row holds all its visible messages, also those that do not match the filters.
+        A thread's row contains all its visible messages, also those that do not match the filters.
 
         Args:
             table: A filtered table of threads.
@@ -160,9 +160,9 @@ class Listing:
         bare = options.model_copy(update={"q": None, "label_ids": (), "start_date": None})
         price = self._api.plan.price
         pages = self._total // options.page_size + 1
-        # What one thread costs more when it is read whole than when its messages are known.
+        # The additional cost of a thread that is fetched completely, compared with one whose messages are known.
         extra = price("threads.get") if in_lake else price("messages.get")
-        # Only a listing is sure to name what is in the trash.
+        # Only a listing reliably contains trashed messages.
         if (
             table.mode == "full_load"
             and not options.include_spam_trash
@@ -174,7 +174,7 @@ class Listing:
 
 
 def hidden_messages(api: GmailApi, table: TableSync, threads: Set[str]) -> dict[str, str]:
-    """Messages of these threads in spam and trash that belong to the rows; threads.get may leave them out."""
+    """Messages of these threads in spam and trash that belong to the rows; threads.get may omit them."""
     if not threads or not table.options.include_spam_trash:
         return {}
     return {

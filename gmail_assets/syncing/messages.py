@@ -92,7 +92,7 @@ class MessagesSync(TableSync):
         return found
 
     def candidates(self, changes: Changes) -> dict[str, str]:
-        """Messages that the changes may bring into the table and that are not stored: id to thread id."""
+        """Messages that may match after the changes and are not stored: thread id by id."""
         found = {}
         for message_id, change in changes.messages.items():
             if change.deleted or message_id in self.stored:
@@ -107,7 +107,7 @@ class MessagesSync(TableSync):
         return message_id
 
     def changed_rows(self, changes: Changes) -> dict[str, dict[str, int]]:
-        """Stored messages that the changes name, by id."""
+        """Stored messages in the changes, by id."""
         rows = {}
         for message_id, change in changes.messages.items():
             stored = self.stored.get(message_id)
@@ -130,7 +130,7 @@ class MessagesSync(TableSync):
         }
 
     def misplaced(self, present: Mapping[str, str]) -> MessageIds:
-        """None: a row of messages is no part of a thread's row."""
+        """None: a row of messages is not part of a thread's row."""
         return {}
 
     def would_delete(self, changes: Changes) -> set[str]:
@@ -159,7 +159,7 @@ class MessagesSync(TableSync):
         self.written += len(places)
 
     def flush(self) -> None:
-        """Write the chunk that waits for `write_changes`, when the run ends before it; the cursor stays."""
+        """Write the chunk that waits for `write_changes`, if the run ends before; the cursor is not moved."""
         if self._pending is not None:
             self.partition.append(self._pending, self.state)
             self._pending = None
@@ -167,11 +167,11 @@ class MessagesSync(TableSync):
     def _lacks(self, message: Mapping[str, Any]) -> bool:
         message_id = message["id"]
         if message_id in self.stored or (self._candidates is not None and message_id not in self._candidates):
-            return False  # stored, or it came along in its thread and was not looked up
+            return False  # stored, or it was fetched with its thread and was not looked up
         return self.matches(message)
 
     def write_changes(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
-        """Set labels and delete rows, in one merge with the new rows that wait."""
+        """Set labels and delete rows, in one merge with the pending new rows."""
         updates: list[dict[str, Any]] = []
         deleted = sorted(self._obsolete)
         for message_id, change in changes.messages.items():
@@ -202,13 +202,13 @@ class MessagesSync(TableSync):
         self._narrowed = False
 
     def _stays(self, message_id: str, before: Labels, labels: Labels) -> bool:
-        """Whether a stored message with these labels matches the filters still."""
+        """Whether a stored message with these labels still matches the filters."""
         lasting = self.plan.lasting
         judged = lasting is None or message_id in lasting or set(labels) == set(before)
         return judged and self.options.matches_labels(labels)
 
 
 def _interned(rows: Iterable[Sequence[str] | None]) -> list[Labels]:
-    """Label sets as tuples, one object for each distinct set: a mailbox has few of them."""
+    """Label sets as tuples, one object per distinct set, because a mailbox has few of them."""
     seen: dict[Labels, Labels] = {}
     return [seen.setdefault(labels, labels) for labels in (tuple(row or ()) for row in rows)]

@@ -1,4 +1,4 @@
-"""`SyncPlanner` reads the inputs of a run and makes its plans, for `sync` and `plan` alike."""
+"""`SyncPlanner` reads the inputs of a run and makes its plans, for both `sync` and `plan`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gmail_client.spec import SpecTable
 __all__ = ["EXPIRIES", "SyncPlanner", "open_table"]
 
 EXPIRIES = 3
-"""Times that the history may expire while one run reconciles."""
+"""Maximum number of times that the history may expire during one run."""
 
 
 def open_table(lake: Lake, spec: SpecTable, address: str) -> TableSync:
@@ -41,14 +41,14 @@ def open_table(lake: Lake, spec: SpecTable, address: str) -> TableSync:
 class SyncPlanner:
     """Reads Gmail's profile, listings and history and the other tables of the lake, and makes plans from them.
 
-    `sync` and `plan` use it alike: it writes nothing.
+    Both `sync` and `plan` use it; it writes nothing.
 
     Args:
         api: The mailbox.
         lake: The lake.
         address: The mailbox's real address.
-        pipeline: Tables of the pipeline, also those that this run leaves out.
-        profile: The answer of getProfile.
+        pipeline: Tables of the pipeline, including those that are not part of this run.
+        profile: The response of getProfile.
         on_progress: Progress callback.
         chance: Chooses samples.
     """
@@ -106,7 +106,7 @@ class SyncPlanner:
                 table.reconcile(self.head)
             elif state.cursor is not None and state.unexplained:
                 remarks.append(
-                    f"{table.name} was found to have {state.unexplained:+,} rows that nothing explains: reconciled."
+                    f"{table.name} was found to have {state.unexplained:+,} unexplained rows: it is reconciled."
                 )
                 table.reconcile(self.head)
             elif state.cursor is not None and table.options.q and not state.judged:
@@ -124,12 +124,12 @@ class SyncPlanner:
                 table.load(self.head)
             if table.mode != "incremental" and waits_for_age(table.options.q):
                 remarks.append(
-                    f"The search of {table.name} has `older_than:`. A message that comes to match by growing older "
+                    f"The search of {table.name} has `older_than:`. A message that matches only after some time "
                     "is added by the next reconciliation."
                 )
             if table.mode == "reconcile" and (reread := table.state.reread):
                 if self.reaches(reread.since):
-                    # Rows read then are right through that id; the history has what changed later.
+                    # Rows that were read then are correct through that id; later changes are in the history.
                     table.start = min(table.start, reread.since)
                 else:
                     table.state = table.state.rereading(table.start, 0)
@@ -195,7 +195,7 @@ class SyncPlanner:
         self._planned = {table.name: table for table in tables}
 
     def incremental(self, tables: Sequence[TableSync]) -> SyncPlan:
-        """The plan that follows from the history.
+        """The plan from the history.
 
         Raises:
             HistoryExpiredError: The history no longer reaches back to the start.
@@ -210,7 +210,7 @@ class SyncPlanner:
         )
 
     def _changes(self, tables: Sequence[TableSync]) -> Changes:
-        """The history that the tables lack, and that of arrivals that are judged once more.
+        """The history that the tables miss, and that of new messages that are matched again.
 
         Raises:
             HistoryExpiredError: It no longer reaches back.
@@ -240,7 +240,7 @@ class SyncPlanner:
         return self._judge_of(table).matching_now(dates)
 
     def synced_at(self, table: TableSync) -> int | None:
-        """Epoch seconds since which messages arrived that the table has not judged; None if unknown."""
+        """Epoch seconds since which messages arrived that were not matched for the table; None if unknown."""
         if table.start >= self.head:
             return self.opened_at
         return table.state.synced_at if table.start == table.state.cursor else None
@@ -249,13 +249,13 @@ class SyncPlanner:
         return SearchJudge(self.api, table.options, table.partition.count(), table.partition.dates)
 
     def source(self, table: TableSync) -> StoredContent | None:
-        """The table that stores content which another table needs."""
+        """The table that stores content that another table needs."""
         if table not in self._sources:
             self._sources[table] = self._content.source_for(table)
         return self._sources[table]
 
     def labels_since(self, source: StoredContent) -> int:
-        """History id through which the labels in the other table are right."""
+        """History id through which the labels in the other table are correct."""
         return source.labels_since
 
     def holding(
@@ -264,7 +264,7 @@ class SyncPlanner:
         """See `ContentIndex`."""
         other = self._planned.get("threads" if table.name == "messages" else "messages")
         if other is not None and not any(other.labels_of(t, ids) for t, ids in missing.items()):
-            return {}, None  # what it stores has been read already
+            return {}, None  # its stored messages have been read already
         source = self.source(table) if missing else None
         if source is None:
             return {}, None

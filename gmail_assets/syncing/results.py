@@ -46,9 +46,9 @@ class SyncResult:
         seconds: Time taken, likewise.
         history_id: The cursor; None for snapshots and for a load that the next run continues.
         complete: False when the time budget ended the run before the work was done.
-        unfetched: Messages that could not be fetched; later runs try them again.
+        unfetched: Messages that could not be fetched; later runs retry them.
         upkeep: Maintenance done on the table, in words; None for none.
-        warnings: Warnings for people who query the table.
+        warnings: Warnings for users of the table.
     """
 
     table: str

@@ -1,7 +1,8 @@
 """How a run stops early, by the time budget, Ctrl-C, SIGTERM or an error: `RunStop`, `StopGroup`, `UntilError`.
 
-A fetch that is cut off loses what has come and is not written yet, up to a chunk, and its units with it. So while a run
-fetches, its end is announced by an event: no further call is sent, what has come is written, and then the run ends.
+An aborted fetch would lose the messages that have arrived and are not written yet, up to a chunk, and their units. So
+while a run fetches, an event announces its end: no further call is sent, the fetched messages are written, and then the
+run ends.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ __all__ = ["RunStop", "StopGroup", "TimeUpError", "UntilError", "deferred_signal
 T = TypeVar("T")
 
 _LEAST_SECONDS = 60.0
-"""Seconds that a fetch may take although the time budget is spent. Where the listing alone takes the whole budget, each
-run still gets ahead."""
+"""Seconds that a fetch may take although the time budget is spent, so that each run makes progress even if the listing
+takes the whole budget."""
 
 
 class TimeUpError(Exception):
@@ -29,10 +30,10 @@ class TimeUpError(Exception):
 
 
 class UntilError(Generic[T]):
-    """Items up to an error that ends them: the consumer writes what came, then raises the error.
+    """Items up to an error that ends them: the consumer writes the items, then raises the error.
 
     Attributes:
-        error: What ended the items; None while there was no error.
+        error: The error that ended the items; None if there was none.
     """
 
     def __init__(self, items: Iterable[T]) -> None:
@@ -46,7 +47,7 @@ class UntilError(Generic[T]):
             self.error = error
 
     def raise_error(self) -> None:
-        """Raise what ended the items, if anything did."""
+        """Raise the error that ended the items, if any."""
         if self.error is not None:
             raise self.error
 
@@ -55,7 +56,7 @@ class StopGroup:
     """Stops the runs of many mailboxes together. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal may arrive while it is held
+        self._lock = threading.RLock()  # a signal can arrive while it is held
         self._set = threading.Event()
         self._members: WeakSet[threading.Event] = WeakSet()
 
@@ -79,12 +80,12 @@ class StopGroup:
 
 
 class RunStop:
-    """Says when a run has to stop.
+    """Decides when a run has to stop.
 
     Args:
         deadline: `time.monotonic()` at which the time budget is spent; None for no limit.
-        on_signal: Called when a signal announces the end, from a thread of its own: what the signal interrupted may
-            hold locks of the terminal or of a log.
+        on_signal: Called when a signal announces the end, in a separate thread, because the interrupted code may hold
+            locks of the terminal or of a log.
         group: Stops the run together with others.
 
     Attributes:
@@ -153,7 +154,7 @@ def deferred_signals(
     Args:
         stop: Announces the end.
         stopped: Whether it is announced.
-        on_signal: Called after the first signal, from a thread of its own.
+        on_signal: Called after the first signal, in a separate thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""`SyncPlan`: what one step of a sync has to do, as a value.
+"""`SyncPlan`: one step of a sync, as a value.
 
 `gmail_assets.syncing.compare` makes plans, a run applies them, and
 `gmail_assets.operations.plan` prices the same values.
@@ -34,7 +34,7 @@ def includes(stored: str, wanted: str) -> bool:
 
 
 def newest_first(thread_ids: Iterable[str]) -> list[str]:
-    """Thread ids, newest first: Gmail's ids grow with time, and neighbours are then in the same files."""
+    """Thread ids, newest first: Gmail's ids increase with time, and adjacent ids are then in the same files."""
     return sorted(thread_ids, key=lambda name: (len(name), name), reverse=True)
 
 
@@ -43,10 +43,10 @@ class FetchGroup:
 
     Attributes:
         format: The format.
-        policy: What is removed from the content.
+        policy: The values to remove from the content.
         tables: The tables.
         missing: Messages to be fetched, by thread.
-        whole: Threads of these that are fetched whole, messages that were not requested included.
+        whole: Threads of these that are fetched completely, including messages that were not requested.
     """
 
     def __init__(self, format_: MessageFormat, policy: ContentPolicy | None = None) -> None:
@@ -104,7 +104,7 @@ class FetchPlan:
         Args:
             table: The table.
             missing: Thread id to messages.
-            whole: Threads of these of which all messages are needed, messages that were not requested included.
+            whole: Threads of these that are needed completely, including messages that were not requested.
             stored: Threads of which the table stores other messages.
         """
         self._needs.append((table, missing, whole, stored))
@@ -134,7 +134,7 @@ class FetchPlan:
         return groups
 
     def read_whole(self, labels_to_read: Mapping[str, Set[str]]) -> None:
-        """Read those threads whole whose labels have to be read anyway, if that costs no more."""
+        """Fetch threads completely whose labels have to be read anyway, if that costs no more."""
         for group in self.groups:
             if group.format != "raw":
                 group.whole.update(

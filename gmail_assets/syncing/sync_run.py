@@ -42,12 +42,12 @@ class SyncRun:
         allow_mass_delete: Allow a reconciliation to delete more than a fifth of the rows.
         deadline: `time.monotonic()` at which to stop.
         on_progress: Progress callback.
-        chance: Chooses the threads that test a reconciliation.
+        chance: Chooses the sampled threads of a reconciliation.
         group: Stops the run together with those of other mailboxes.
 
     Attributes:
         tables: The tables, once opened.
-        warnings: Warnings for people who query the tables.
+        warnings: Warnings for users of the tables.
         address: The mailbox's real address.
     """
 
@@ -87,7 +87,7 @@ class SyncRun:
         self.address = self.mailbox.address
         self.registry.check_name(self.mailbox.user_id, self.address)
         self.tables = [open_table(self.lake, spec, self.address) for spec in specs]
-        # Once more: a mailbox that is forgotten from here on has the next commit of these tables refused.
+        # Checked again: if the mailbox is forgotten after this, the next commit of these tables is refused.
         self.registry.refuse_forgotten(self.address)
         for table in self.tables:
             table.partition.lease.check_free(self.address, table.name)
@@ -140,7 +140,7 @@ class SyncRun:
         """Release the leases of the tables when the block ends early; those of a killed run end at their time."""
         try:
             yield
-        except BaseException:  # Ctrl-C and Dagster's termination of a run, too
+        except BaseException:  # including Ctrl-C and Dagster's termination of a run
             for table in self.tables:
                 with suppress(LakeError):
                     table.partition.end_lease()
@@ -186,7 +186,7 @@ class SyncRun:
         compared = [table for table in tables if table.mode == "reconcile"]
         if plan.sample and not reader.sample_agrees(plan.sample, compared):
             self.warnings.append(
-                "A thread changed though its history id did not move: the labels of every thread are read."
+                "A thread changed although its history id did not: the labels of every thread are read."
             )
             self._read_every_label(plan, listing)
         known = self._fetcher.fetch(plan)
@@ -231,7 +231,9 @@ class SyncRun:
             f"{table.options.filters_text} of {table.name}" for table in plan.tables if table.options.filtered
         )
         self.warnings.append(
-            f"{filters} match nothing in {self.address}." if filters else f"{self.address} holds no messages."
+            f"{filters} match nothing in {self.address}."
+            if filters
+            else f"{self.address} contains no messages."
         )
 
     def _reread_all(self, plan: SyncPlan) -> None:
@@ -301,7 +303,7 @@ class SyncRun:
         if failed:
             self.warnings.append(
                 f"{len(failed)} messages could not be fetched ({next(iter(failed.values())).error}); "
-                "they are in _gmail_unfetched and every run tries them again."
+                "they are in _gmail_unfetched and every run retries them."
             )
 
 

@@ -40,14 +40,14 @@ class TableSync(ABC):
             replays the history.
         needs_listing: A listing has to be applied before the history can be replayed.
         start: History id from which the history has to be replayed.
-        state: The sync state that the next commit carries.
-        rows_may_mismatch: Rows may be stored that entered under other options.
+        state: The sync state of the next commit.
+        rows_may_mismatch: Rows may be stored that were inserted under other options.
         plan: This table's share of the plan that is being applied.
         outstanding: Requested messages without an outcome (written, deleted, failed, or not matching).
         failed: Messages that could not be fetched in this run, by id.
-        retries: Messages that failed earlier and are tried again.
+        retries: Messages that failed earlier and are retried.
         thread_heads: History ids of threads whose labels a reconciliation read.
-        soft_deleted: Keys of soft-deleted rows; a message that comes back replaces its row.
+        soft_deleted: Keys of soft-deleted rows; a message that returns replaces its row.
         written: New rows of this run.
         updated: Rows changed by this run.
         deleted: Rows deleted (or soft-deleted) by this run.
@@ -115,25 +115,25 @@ class TableSync(ABC):
     # What is stored
 
     def matches(self, message: Mapping[str, Any]) -> bool:
-        """Whether a message matches the filters in its present state."""
+        """Whether a message matches the filters in its current state."""
         listed = not self.options.q or message["id"] in self.plan.matches
         return listed and self.options.matches(message)
 
     def concerns(self, message_id: str, change: MessageChange) -> bool:
-        """Whether the filters have not judged the message as it is after this change.
+        """Whether the message still has to be matched against the filters after this change.
 
-        An arrival that did not match is judged once more: Gmail's search may have known it late.
+        A new message that did not match is matched again, because Gmail's search may find it late.
         """
         again = change.arrived and self.recheck is not None
         return change.history_id > self.start or again or message_id in self.retries
 
     @property
     def recheck(self) -> int | None:
-        """History id after which arrivals are judged once more; None for none."""
+        """History id after which new messages are matched again; None for none."""
         return self.state.recheck if self.options.q and self.mode == "incremental" else None
 
     def may_enter(self, change: MessageChange) -> bool:
-        """Whether a message that is not stored may match the filters by these changes, as far as they say."""
+        """Whether a message that is not stored may match the filters, as far as these changes show."""
         labels = change.labels_after(None)
         if labels is not None and not self.options.matches_labels(labels):
             return False
@@ -166,10 +166,10 @@ class TableSync(ABC):
 
     @abstractmethod
     def has_row(self, thread_id: str) -> bool:
-        """Whether a stored row takes new messages of the thread: true for rows of `threads` only."""
+        """Whether new messages of the thread are added to a stored row: true for rows of `threads` only."""
 
     def moved(self, threads: Iterable[str], heads: Mapping[str, ListedThread]) -> set[str]:
-        """Stored threads that changed after the rows were right: their labels have to be read again."""
+        """Stored threads that changed after the last correct history id: their labels have to be read again."""
         through = self.state.rows_through
         return {
             thread_id
@@ -183,7 +183,7 @@ class TableSync(ABC):
 
     @abstractmethod
     def candidates(self, changes: Changes) -> dict[str, str]:
-        """Messages that the changes may bring into the table and that are not stored: id to thread id."""
+        """Messages that may match after the changes and are not stored: thread id by id."""
 
     @abstractmethod
     def key_of(self, message_id: str, thread_id: str) -> str:
@@ -191,7 +191,7 @@ class TableSync(ABC):
 
     @abstractmethod
     def changed_rows(self, changes: Changes) -> dict[str, dict[str, int]]:
-        """Stored rows that the changes may take out of `q`, with the messages of each that may match it still.
+        """Stored rows that may no longer match `q` after the changes, with their messages that may still match.
 
         Returns:
             By key, ids and dates (epoch milliseconds) of the stored messages whose labels match.
@@ -199,7 +199,7 @@ class TableSync(ABC):
 
     @abstractmethod
     def needs_whole(self, thread_id: str) -> bool:
-        """Whether a candidate's thread has to be read whole, for messages that no history record names."""
+        """Whether a candidate's thread has to be fetched completely, for messages that are in no history record."""
 
     @abstractmethod
     def outside(self, listed: Mapping[str, str]) -> set[str]:
@@ -251,14 +251,14 @@ class TableSync(ABC):
 
     @abstractmethod
     def write_content(self, chunk: Chunk) -> None:
-        """Write fetched messages; those written and those that do not match have their outcome.
+        """Write fetched messages; this is the outcome of those that are written and of those that do not match.
 
         In incremental mode the last chunk waits for `write_changes`, so that new mail and its cursor are one commit.
         """
 
     @abstractmethod
     def flush(self) -> None:
-        """Write the chunk that waits for `write_changes`, when the run ends before it; the cursor stays."""
+        """Write the chunk that waits for `write_changes`, if the run ends before; the cursor is not moved."""
 
     @abstractmethod
     def write_changes(self, changes: Changes, state: SyncState, *, unread: Set[str] = frozenset()) -> None:
@@ -267,7 +267,7 @@ class TableSync(ABC):
         Args:
             changes: Changes of stored messages.
             state: The state once all of them are written.
-            unread: Threads whose labels are yet to be read: their stored labels delete nothing.
+            unread: Threads whose labels are not read yet: their stored labels delete nothing.
         """
 
     def _merge(

@@ -20,17 +20,17 @@ class TablePlan:
     Attributes:
         matches: Ids of messages that match `q`, as far as a listing shows.
         threads: Entries of threads.list, by thread id.
-        requested: Messages that the plan brings into this table.
+        requested: Messages that the plan adds to this table.
         in_lake: Those of them that another table of the lake stores, by thread.
-        labels_since: History id through which the labels of `in_lake` are right; None if it is empty.
+        labels_since: History id through which the labels of `in_lake` are correct; None if it is empty.
         obsolete: Keys of rows that no longer match, because the options changed after they were written.
         misplaced: Stored messages that the listing shows in another thread than their row's, by the row's thread.
         unlisted: Keys of rows that are not in the listing, if the listing decides.
-        lasting: Messages that match `q` without its top-level date terms, if rows whose labels changed are judged by
-            them; else None.
+        lasting: Messages that match `q` without its top-level date terms, if rows whose labels changed are compared
+            with them; else None.
         undecided: Requested messages whose dates decide whether they match.
         awaiting: Undecided messages by the key of a stored row that is deleted unless one of them matches.
-        arrivals_rejected: Messages arrived that do not match `q`.
+        arrivals_rejected: There are new messages that do not match `q`.
         narrowed: Rows may be stored that these options exclude.
     """
 

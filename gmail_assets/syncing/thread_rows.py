@@ -1,6 +1,6 @@
 """Rebuilds rows of `threads` in Arrow: adds, removes and relabels messages without copying their content to Python.
 
-A thread's row holds all its messages, so every change of a message changes the row. `rebuild` takes the stored rows
+A thread's row contains all its messages, so every change of a message changes the row. `rebuild` takes the stored rows
 and the edits and returns the new rows; content stays in Arrow arrays.
 """
 
@@ -56,7 +56,7 @@ def rebuild(
     """Apply edits to threads.
 
     Args:
-        stored: The present rows of the edited threads (`id`, `historySequence`, `messages`, ...); a thread without
+        stored: The current rows of the edited threads (`id`, `historySequence`, `messages`, ...); a thread without
             a row is new.
         edits: One per thread.
         content: New messages, to which the edits' `put` refers.

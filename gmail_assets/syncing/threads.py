@@ -1,4 +1,4 @@
-"""The table of threads in one run: a row holds all the thread's visible messages."""
+"""The table of threads in one run: a row contains all the thread's visible messages."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Pending:
 
 
 class ThreadsSync(TableSync):
-    """The table of threads: a row holds all the thread's visible messages."""
+    """The table of threads: a row contains all the thread's visible messages."""
 
     def __init__(self, spec: SpecTable, partition: MailboxPartition) -> None:
         super().__init__(spec, partition)
@@ -117,13 +117,13 @@ class ThreadsSync(TableSync):
         return found
 
     def candidates(self, changes: Changes) -> dict[str, str]:
-        """Messages that the changes may bring into the table and that are not stored: id to thread id."""
+        """Messages that may match after the changes and are not stored: thread id by id."""
         found = {}
         for message_id, change in changes.messages.items():
             stored = self.stored.get(change.thread_id)
             if change.deleted or (stored is not None and message_id in stored.members):
                 continue
-            # A stored thread takes every visible message; a new one needs a message that matches the filters.
+            # Every visible message is added to a stored thread; a new thread needs a message that matches the filters.
             if stored is None:
                 fits = self.may_enter(change)
             else:
@@ -138,7 +138,7 @@ class ThreadsSync(TableSync):
         return thread_id
 
     def changed_rows(self, changes: Changes) -> dict[str, dict[str, int]]:
-        """Threads of whose stored messages the changes name one, by id: such a thread is judged as a whole."""
+        """Threads with a stored message in the changes, by id: such a thread is matched as a whole."""
         named = {
             change.thread_id
             for message_id, change in changes.messages.items()
@@ -156,7 +156,7 @@ class ThreadsSync(TableSync):
         return rows
 
     def needs_whole(self, thread_id: str) -> bool:
-        """True for a filtered thread that is new: messages that no record names may belong to its row."""
+        """True for a filtered thread that is new: messages that are in no record may belong to its row."""
         return self.options.filtered and thread_id not in self.stored
 
     def outside(self, listed: Mapping[str, str]) -> set[str]:
@@ -222,7 +222,7 @@ class ThreadsSync(TableSync):
             self.flush()
 
     def _edit_of(self, thread_id: str, pieces: Sequence[FetchedThread], chunk: Chunk) -> ThreadEdit | None:
-        """The edit that the fetched messages make to the thread's row; None for no change."""
+        """The edit of the thread's row for the fetched messages; None for no change."""
         stored = self.stored.get(thread_id)
         known = stored.members if stored else {}
         messages = [
@@ -249,8 +249,8 @@ class ThreadsSync(TableSync):
     def _enters(self, messages: Sequence[Mapping[str, Any]]) -> bool:
         """Whether these messages make a new row.
 
-        A fetch for another table's filters may hold only some of the thread's messages. If one of them matches this
-        table's filters since then, a history record says so and the thread is read whole.
+        A fetch for another table's filters may contain only some of the thread's messages. If one of them matches this
+        table's filters later, there is a history record and the thread is fetched completely.
         """
         if self.options.filtered and not any(message["id"] in self.plan.requested for message in messages):
             return False
@@ -275,7 +275,7 @@ class ThreadsSync(TableSync):
             edit.snippet = head.snippet  # the thread is still as it was listed
 
     def flush(self) -> None:
-        """Write the chunk that waits for `write_changes`, when the run ends before it; the cursor stays."""
+        """Write the chunk that waits for `write_changes`, if the run ends before; the cursor is not moved."""
         pending, self._pending = self._pending, None
         if pending is None:
             return
@@ -332,7 +332,7 @@ class ThreadsSync(TableSync):
         self._narrowed = False
 
     def _belongs(self, thread_id: str) -> bool:
-        """Whether a stored thread has a message that matches the filters, as far as they were judged in this step."""
+        """Whether a stored thread has a message that matches the filters, as far as this step has matched them."""
         stored, lasting = self.stored[thread_id], self.plan.lasting
         judged = None if lasting is None or thread_id not in self._changed else lasting | self.plan.matches
         if judged is None and not self.options.label_ids and self.options.start_date is None:

@@ -63,8 +63,8 @@ class Credentials:
         refresh_token: The refresh token that `gmail-assets login` obtained.
         access_token: A token that another program renews; it is used until Gmail refuses it.
         service_account: The service account's JSON key.
-        service_account_email: The address of a service account without a key here: the machine's Google identity has
-            its requests signed.
+        service_account_email: The address of a service account without a key file: its requests are signed through the
+            machine's Google identity.
         subject: The mailbox that the service account impersonates.
         logins: The credentials of each mailbox, by address or by the end of a variable's name.
     """
@@ -106,7 +106,7 @@ class Credentials:
             logins: Folder of login files, one per mailbox.
             refresh_tokens: Refresh tokens by address, or by the end of their variable's name.
             subject: The mailbox that a service account impersonates.
-            endpoints: Where the credentials will be sent; login files have to belong there.
+            endpoints: The servers that get the credentials; login files have to belong to them.
 
         Raises:
             ConfigurationError: No kind, more than one, or an incomplete one.
@@ -124,7 +124,7 @@ class Credentials:
         ways = [way for way in _WAYS if given[way]]
         if len(ways) > 1:
             raise ConfigurationError(
-                f"{_named(ways)} contradict each other: each is a kind of credentials of its own.",
+                f"{_named(ways)} contradict each other: only one kind of credentials can be set.",
                 fix="Keep one of them and unset the others.",
             )
         if not ways:
@@ -208,8 +208,8 @@ class Credentials:
         Args:
             text: The key.
             subject: The mailbox that it impersonates.
-            name: What errors call the key; they never show it.
-            fix: What they suggest.
+                    name: The name of the key in errors; they never show its content.
+        fix: The fix in errors.
 
         Raises:
             ConfigurationError: The text is not a service account's key.
@@ -256,7 +256,7 @@ class Credentials:
             name: `me` or an address.
 
         Raises:
-            ConfigurationError: There are none: no login for this mailbox, or `me` where it names none.
+            ConfigurationError: There are none: no login for this mailbox, or `me` does not name a mailbox.
         """
         if self.kind == "logins":
             return self._login_of(name)

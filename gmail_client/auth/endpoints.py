@@ -46,7 +46,7 @@ _GOOGLE_TOKEN_URIS = (
     "https://www.googleapis.com/oauth2/v4/token",
     "https://www.googleapis.com/oauth2/v3/token",
 )
-"""What Google has written into key and client files over the years; all of them mean `OAUTH_ROOT`."""
+"""Token endpoints in older and newer key and client files of Google; all of them mean `OAUTH_ROOT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def checked_root(variable: str, url: str) -> str:
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9\-._~:/\[\]%?#=&+,;!$'()*]+")
-"""The characters of a URL. Parsers disagree about all others (a backslash, a tab), and so about the host."""
+"""The characters of a URL. Parsers handle others (a backslash, a tab) differently, and may find another host."""
 
 
 def _parts(url: str) -> SplitResult:
@@ -112,7 +112,7 @@ def token_root(token_uri: str) -> str:
     """The root that a key's or client's `token_uri` names: `https://oauth2.googleapis.com/token` is `OAUTH_ROOT`.
 
     Returns:
-        Scheme, host and port; Google's one root for every address that Google has used.
+        Scheme, host and port; for every token endpoint that Google has used, `OAUTH_ROOT`.
     """
     if token_uri in _GOOGLE_TOKEN_URIS:
         return OAUTH_ROOT

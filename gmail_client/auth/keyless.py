@@ -1,4 +1,4 @@
-"""Delegation without a key file: the machine's own Google identity has the service account's requests signed.
+"""Delegation without a key file: the service account's requests are signed through the machine's Google identity.
 
 The identity is that of Google's application default credentials: an attached service account, workload identity, or
 `gcloud auth application-default login`. The IAM credentials API signs with a key that never leaves Google (`signJwt`),
@@ -42,7 +42,7 @@ class _Identity(google_credentials.Credentials):
         self._refresh_lock = threading.Lock()
 
     def refresh(self, request: object) -> None:
-        """Obtain a token with Google's own transport: it belongs to no endpoint of ours."""
+        """Obtain a token with Google's transport, because it does not belong to the configured endpoints."""
         with self._refresh_lock:
             if not self._source.valid:
                 self._source.refresh(Request())

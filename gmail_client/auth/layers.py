@@ -1,15 +1,16 @@
-"""Layers of settings, and the rule which endpoint belongs to which credentials.
+"""Layers of settings, and the rules which endpoint and lake belong to which credentials.
 
 A layer is one source of settings: code, the environment, `.env`, the file that `login` wrote. The first layer
-that names a value wins. Two things don't mix across layers:
+that names a value wins. Some values don't mix across layers:
 
-- Ways to log in: the first layer that names one decides, so that GMAIL_ACCESS_TOKEN in the environment beats the
-  refresh token that `login` stored.
-- Endpoints: a secret goes only to the endpoints that its own layer names, Google's if it names none. Otherwise the
-  `.env` of a folder that somebody else made could have the stored login sent to a server of theirs. An endpoint
-  without credentials beside it is an error wherever it differs from the one that the credentials belong to.
-- The lake: `.env` can put the mail of its own credentials anywhere, that of other credentials only into its own folder.
-  There, a symbolic link that leads out of it is not followed, and a folder of another user not used.
+- Credentials: the first layer with credentials of any kind is used. So GMAIL_ACCESS_TOKEN in the environment takes
+  precedence over the refresh token that `login` stored.
+- Endpoints: a secret is only sent to the endpoints in its own layer, Google's if it has none. Otherwise the `.env` of a
+  folder that another person created could send the stored login to their server. An endpoint without credentials in the
+  same layer is an error if it differs from the endpoint of the credentials.
+- The lake: `.env` can set any location for the mail of its own credentials, but only its own folder for the mail of
+  other credentials. In this folder, symbolic links that lead out of it are not followed, and folders of other users are
+  not used.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ WAYS = (
     "refresh_tokens",
 )
 _NAMED_ONLY = ("service_account_file", "service_account_email", "logins")
-"""Ways whose secrets are not in the layer that names them, but in a file or in the identity of the machine."""
+"""Credentials whose secrets are not in the layer itself, but in a file or in the identity of the machine."""
 CLIENT = ("client_id", "client_secret")
 ROOTS = ("api_root", "oauth_root")
 
@@ -47,10 +48,10 @@ class Layer:
     """One source of settings.
 
     Attributes:
-        name: What messages call it: `the environment`.
-        values: What it names, by field; empty values left out.
-        trusted: Whether the paths that it names may be used with endpoints that it names. A file that comes with a
-            folder could otherwise point at the user's own key and have a token sent elsewhere.
+        name: Its name in messages: `the environment`.
+        values: Its values by field, without empty ones.
+        trusted: Whether its paths may be used together with its endpoints. Otherwise a file in a folder of another
+            person could name the user's own key file, and have a token sent to another server.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Layer:
 
     @property
     def names_a_way(self) -> bool:
-        """Whether a way to log in is among its values."""
+        """Whether it has credentials."""
         return any(way in self.values for way in WAYS)
 
     @property
@@ -84,7 +85,7 @@ class Layer:
 
 
 def merged(layers: Sequence[Layer]) -> dict[str, Any]:
-    """All settings, the first layer's first.
+    """All settings; values of earlier layers take precedence.
 
     Raises:
         ConfigurationError: An endpoint that the credentials don't belong to (names both), or a lake that an untrusted
@@ -106,7 +107,7 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
 
 
 def owner_of_client(layers: Sequence[Layer]) -> Layer | None:
-    """The layer whose OAuth client logs in: the first with a client secret; None if none has one.
+    """The layer whose OAuth client is used to log in: the first with a client secret; None if there is none.
 
     Raises:
         ConfigurationError: Another layer names an endpoint that this client doesn't belong to; names both.
@@ -127,7 +128,7 @@ def _refuse_other_endpoints(owner: Layer, layers: Sequence[Layer]) -> None:
         if layer is lends_secret and ("refresh_token" in owner.values or "refresh_tokens" in owner.values):
             _refuse_other_endpoint(owner, layer, ROOTS)
         elif not layer.names_a_way:
-            # Where it names a way to log in, its endpoint belongs to that one, and neither is used.
+            # If it has credentials, its endpoint belongs to them, and neither is used.
             _refuse_other_endpoint(owner, layer, [root for root in ROOTS if root in layer.values])
     named = next((way for way in _NAMED_ONLY if way in owner.values), None)
     if not owner.trusted and named is not None and owner.endpoints != GOOGLE:
@@ -139,11 +140,11 @@ def _refuse_other_endpoints(owner: Layer, layers: Sequence[Layer]) -> None:
 
 
 def _refuse_lake_elsewhere(owner: Layer | None, layers: Sequence[Layer]) -> None:
-    """Otherwise the author of a `.env` could have the user's mail written to their own bucket."""
+    """Otherwise the author of a `.env` could have the user's mail written to another bucket."""
     place = next((layer for layer in layers if "lake" in layer.values), None)
     if place is None or place.trusted:
         return
-    # What is only named there may be the user's.
+        # Credentials that are only named there may be the user's.
     own_credentials = place is owner and not any(way in place.values for way in _NAMED_ONLY)
     lake = str(place.values["lake"])
     if not own_credentials and not _in_this_folder(lake):
@@ -172,5 +173,5 @@ def _refuse_other_endpoint(owner: Layer, other: Layer, roots: Sequence[str]) -> 
 
 
 def plain(value: object) -> object:
-    """A value without the wrapping of a secret."""
+    """The plain value of a secret."""
     return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -111,7 +111,7 @@ class Granted:
 
 
 class Login:
-    """One attempt to get a user's consent.
+    """One login attempt of a user.
 
     Args:
         client: The OAuth client.
@@ -149,7 +149,7 @@ class Login:
     def check_client(self) -> None:
         """Check the OAuth client before the browser opens.
 
-        Sends a code that can't exist: a wrong client is refused as a client, a right one because of the code.
+        Sends a code that can't exist: a wrong client is refused as a client, a correct one because of the code.
 
         Raises:
             CredentialsError: The client is unknown or its secret is wrong.
@@ -194,7 +194,7 @@ class Login:
             answer: The parameters of the redirect.
 
         Raises:
-            CredentialsError: Consent was refused, or the code is not accepted; says why.
+            CredentialsError: Consent was refused, or the code is not accepted; the message has the reason.
             ScopeError: The scope's checkbox was not selected.
             GmailError: The mailbox can't be read with it.
         """
@@ -206,7 +206,7 @@ class Login:
                 "The response belongs to another login (its state differs).",
                 fix="Log in again, with the address that is shown then.",
             )
-        # Not by the flow's own fetch_token: it writes secret and tokens to a debug log.
+        # Not with the flow's own fetch_token, because it writes secret and tokens to a debug log.
         token = self._ask(
             code=answer.get("code", ""), redirect_uri=self._redirect_uri, code_verifier=self._verifier
         )
@@ -262,7 +262,7 @@ def _posted(session: Callable[[], requests.Session], url: str, form: Mapping[str
             content = read_body(response, "The OAuth server", MAX_TOKEN_BODY_BYTES)
         status = response.status_code
     except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as error:
-        # Raised again outside: the original holds the request, and so the secret.
+        # Raised outside of the handler, because the original error contains the request, and so the secret.
         problem = type(error).__name__
     document: Any = None
     if not problem:
@@ -304,7 +304,7 @@ def consent(
     """Ask the user for consent, and wait for it.
 
     Args:
-        login: The attempt.
+        login: The login attempt.
         port: Port on this machine for the redirect, 0 for any free port.
         redirect_uri: The redirect address; needed with a web client of which only id and secret are known.
         show: Called with the consent page's address, and whether the response has to be pasted. It opens the browser or
@@ -314,7 +314,7 @@ def consent(
         timeout: Seconds after which to give up.
 
     Raises:
-        ConfigurationError: The client has no usable redirect address, or the port is taken.
+        ConfigurationError: The client has no usable redirect address, or the port is in use.
         CredentialsError: No consent in time, or it was refused.
         ScopeError: The scope's checkbox was not selected.
     """

@@ -1,7 +1,7 @@
 """The login file: readable only by its owner, written atomically.
 
-It names the endpoints of the login; a file without them, written by an earlier version, means Google's. `settings.py`
-reads it last, after the environment and `.env`; `settings.credentials_file` is its path.
+It contains the endpoints of the login; a file of an earlier version has none and means Google's. `settings.py` reads it
+last, after the environment and `.env`; `settings.credentials_file` is its path.
 """
 
 from __future__ import annotations

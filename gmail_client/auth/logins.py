@@ -47,7 +47,7 @@ def read_logins(folder: Path, endpoints: Endpoints) -> LoginFiles:
 
     Args:
         folder: The folder.
-        endpoints: Where the logins will be sent.
+        endpoints: The servers that get the logins.
 
     Raises:
         ConfigurationError: The folder or a file can't be read, two files are for one address, or a login belongs to
@@ -74,7 +74,8 @@ def read_logins(folder: Path, endpoints: Endpoints) -> LoginFiles:
         if belongs != endpoints:
             raise ConfigurationError(
                 f"The login file {path} belongs to {belongs}, but the settings name {endpoints}: it is not sent there.",
-                fix="Set GMAIL_API_ROOT and GMAIL_OAUTH_ROOT beside GMAIL_LOGINS to where the logins belong.",
+                fix="Set GMAIL_API_ROOT and GMAIL_OAUTH_ROOT to the endpoints of the logins, in the same place as "
+                "GMAIL_LOGINS.",
             )
         if address in logins:
             raise ConfigurationError(

@@ -1,6 +1,6 @@
 """Receives the OAuth redirect after a consent: a page on this machine, or an address that the user pastes.
 
-`OAuthCallback` waits for whichever comes first, up to a timeout.
+`OAuthCallback` waits for the first of the two, up to a timeout.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PAGE = """<!doctype html>
 <body><h1>{title}</h1><p>{text}</p></body></html>
 """
 _RECEIVED = ("Received", "You can close this window. The terminal shows the result.")
-_REFUSED = ("Access was not granted", "You can close this window. The terminal says what to do.")
+_REFUSED = ("Access was not granted", "You can close this window. The terminal shows the reason and the fix.")
 _STALE = ("This page belongs to another login", "Use the address that the terminal shows now.")
 
 
@@ -42,7 +42,7 @@ class OAuthCallback:
         state: The `state` that the redirect has to have; others get an error page.
 
     Raises:
-        ConfigurationError: The port is taken or not allowed.
+        ConfigurationError: The port is in use or not allowed.
     """
 
     def __init__(self, port: int | None) -> None:

@@ -1,6 +1,6 @@
 """The OAuth client of a login: from its id and secret, or from the JSON file of Google's console.
 
-The error for a file of another kind (a service account's key, gcloud's own credentials) says what the file is.
+The error for a file of another kind (a service account's key, gcloud's credentials) names the kind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OTHER_FILES = {
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """The OAuth client that asks a user for consent.
+    """An OAuth client.
 
     Attributes:
         id: The client's id.

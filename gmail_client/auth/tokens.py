@@ -100,7 +100,7 @@ class TokenSource:
         session: Returns the session to send with.
         oauth_root: URL of the OAuth server.
         clock: Measures the lifetime of tokens, and the waits between attempts.
-        retry_seconds: Seconds after which a request is not tried again.
+        retry_seconds: Seconds after which a request is not retried.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class TokenSource:
             scopes: Scopes that a service account requests; other credentials have the scopes that were granted.
 
         Raises:
-            CredentialsError: The token endpoint refuses; says why and what to do.
+            CredentialsError: The token endpoint refuses; the message has the reason and the fix.
             UnavailableError: The token endpoint can't be reached.
         """
         if self._credentials.kind == "access token":
@@ -299,15 +299,15 @@ def _sendable(token: str) -> str:
 
 
 class _Refused(google_errors.TransportError):
-    """Any response but 200: ends google-auth's own retries, which would sleep in real time."""
+    """A response other than 200: ends google-auth's own retries, which would sleep in real time."""
 
 
 class _Exchange(google_transport.Request):
-    """google-auth's transport over our session; keeps the endpoint's last response.
+    """A transport for google-auth that uses our session and keeps the endpoint's last response.
 
     Args:
         session: Sends the requests.
-        moved: Replacements for the beginnings of URLs that google-auth has no setting for.
+        moved: Replacements for prefixes of URLs that can't be configured in google-auth.
     """
 
     def __init__(self, session: requests.Session, moved: Mapping[str, str] | None = None) -> None:
