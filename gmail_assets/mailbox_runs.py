@@ -311,7 +311,7 @@ def _evaluation(
 def _text(error: Exception) -> str:
     if isinstance(error, GmailError):
         return str(error)
-    return f"{type(error).__name__}: {error}\nFix: this is a defect of gmail-assets; please report it."
+    return f"{type(error).__name__}: {error}\nFix: this is a bug in gmail-assets; please report it."
 
 
 def _units(results: Mapping[str, SyncResult]) -> int:

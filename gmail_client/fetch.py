@@ -305,7 +305,7 @@ def _conserved(request: FetchRequest, fetched: FetchedThread) -> FetchedThread:
 
 def _without_outcome(message_ids: Sequence[str]) -> IncompleteReadError:
     return IncompleteReadError(
-        f"Defect: requested messages have no outcome: {len(message_ids)}, the first is {message_ids[:1]}.",
+        f"Internal error: requested messages have no outcome: {len(message_ids)}, the first is {message_ids[:1]}.",
     )
 
 

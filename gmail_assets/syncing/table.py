@@ -242,10 +242,12 @@ class TableSync(ABC):
             IncompleteReadError: A requested message has no outcome, or no listing was applied.
         """
         if self.needs_listing:
-            raise IncompleteReadError(f"Defect: {self.name} has to be reconciled before its cursor moves.")
+            raise IncompleteReadError(
+                f"Internal error: {self.name} has to be reconciled before its cursor moves."
+            )
         if self.outstanding:
             raise IncompleteReadError(
-                f"Defect: {self.name} lacks requested messages: {len(self.outstanding)} have no outcome, "
+                f"Internal error: {self.name} misses requested messages: {len(self.outstanding)} have no outcome, "
                 f"one is {min(self.outstanding)}.",
             )
 

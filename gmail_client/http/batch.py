@@ -88,7 +88,7 @@ class BatchFetcher:
             return
         if yielded != source.taken or not source.exhausted:
             raise IncompleteReadError(
-                f"Defect: a read ended with {yielded} results of {source.taken} calls"
+                f"Internal error: a read ended with {yielded} results of {source.taken} calls"
                 f"{'' if source.exhausted else ', and with calls that were never sent'}.",
             )
 

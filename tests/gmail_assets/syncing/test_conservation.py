@@ -45,7 +45,7 @@ def test_a_message_that_is_not_written_holds_the_cursor(
     with Emulator(messages=30, seed=3, mean_json_kb=2) as gmail:
         with monkeypatch.context() as broken:
             broken.setattr(target, "write_content", forgetful)
-            with pytest.raises(IncompleteReadError, match="lacks requested messages"):
+            with pytest.raises(IncompleteReadError, match="misses requested messages"):
                 sync(client_of(gmail).mailbox(), lake, BOTH)
         for spec in BOTH:
             part = MailboxPartition(
