@@ -122,10 +122,10 @@ def _check_options(program: str, arguments: list[str]) -> None:
         if word.startswith("-"):
             break
         subcommands.append(word)
-    told = _help(program, *subcommands)
+    help_text = _help(program, *subcommands)
     for word in arguments:
         if word.startswith("-"):
-            assert re.search(rf"(?<![\w-]){word}(?![\w-])", told), f"{program} knows no {word}"
+            assert re.search(rf"(?<![\w-]){word}(?![\w-])", help_text), f"{program} knows no {word}"
 
 
 EXAMPLES = [(path, language, text) for path in PAGES for language, text in blocks(path)]

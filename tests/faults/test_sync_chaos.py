@@ -146,7 +146,7 @@ class Run:
     other_mailbox_at: int | None = None  # the step at which another mailbox is loaded into the same tables
     other_mailbox_concurrent: bool = False  # the other mailbox is synced in another thread meanwhile
     time_up: float = 0.0  # probability that a check of the deadline finds it passed
-    asked: tuple[int, int] = (0, 0)
+    options: tuple[int, int] = (0, 0)
     deletes: str = "remove"
     tables: tuple[str, ...] = ("messages", "threads")
     reconcile: bool = False
@@ -169,7 +169,7 @@ STEPS = st.lists(
                 other_mailbox_at=st.none() | st.none() | st.integers(1, 60),
                 other_mailbox_concurrent=st.sampled_from([False, False, False, True]),
                 time_up=st.sampled_from([0.0, 0.0, 0.0, 0.2, 1.0]),
-                asked=ASKED,
+                options=ASKED,
                 deletes=DELETES,
                 tables=st.sampled_from(
                     [("messages", "threads"), ("messages", "threads"), ("messages",), ("threads",)]
@@ -194,8 +194,8 @@ FAULTS = {
 UPKEEP = Upkeep(small_files=3, retention=None)
 
 
-def specs(asked: tuple[int, int], tables: tuple[str, ...], deletes: str) -> list[SpecTable]:
-    filters = dict(zip(("messages", "threads"), asked, strict=True))
+def specs(options: tuple[int, int], tables: tuple[str, ...], deletes: str) -> list[SpecTable]:
+    filters = dict(zip(("messages", "threads"), options, strict=True))
     return [
         SpecTable.parse(
             {"source_table": name, "table_configuration": {**FILTERS[filters[name]], "deletes": deletes}}
@@ -291,7 +291,7 @@ def run_with_faults(
         if step.other_run_at is not None and chaos.steps >= step.other_run_at and not other_runs:
             other_runs += 1
             note("   another run takes place")
-            tables = specs(step.asked, step.tables, step.deletes)
+            tables = specs(step.options, step.tables, step.deletes)
             with contextlib.suppress(GmailError):
                 sync(client_of(gmail).mailbox(), lake, tables, allow_mass_delete=True, sample=rng)
         if step.other_mailbox_at is not None and chaos.steps >= step.other_mailbox_at and not other_mailboxes:
@@ -322,7 +322,7 @@ def run_with_faults(
             sync(
                 chaos.mailbox(refuse_messages(client.mailbox(), lost)),
                 lake,
-                specs(step.asked, step.tables, step.deletes),
+                specs(step.options, step.tables, step.deletes),
                 reconcile=step.reconcile,
                 full_refresh=step.full_refresh,
                 allow_mass_delete=True,
@@ -376,7 +376,7 @@ def check_scenario(
     seed: int,
     behavior: Behavior,
     steps: list[Any],
-    asked: tuple[int, int],
+    options: tuple[int, int],
     deletes: str,
     messages: int,
     service: Service,
@@ -409,7 +409,7 @@ def check_scenario(
         lake = Lake(folder)
         invariants = Invariants(gmail, lake)
         run_steps(gmail, client, lake, steps, rng, invariants)
-        last = specs(asked, ("messages", "threads"), deletes)
+        last = specs(options, ("messages", "threads"), deletes)
         with contextlib.ExitStack() as watched:
             mailbox = client.mailbox()
             if (
@@ -439,7 +439,7 @@ LIFE = {
     "seed": st.integers(0, 2**16),
     "behavior": BEHAVIORS,
     "steps": STEPS,
-    "asked": ASKED,
+    "options": ASKED,
     "deletes": DELETES,
     "messages": st.integers(0, 25),
     "service": SERVICES,

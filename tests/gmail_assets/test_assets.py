@@ -62,15 +62,15 @@ def test_ten_tables_equal_the_mailbox(environment: Emulator, lake_of_test: Lake)
     metadata = metadata_of(result)
     assert metadata.keys() == CATALOGUE.keys()
     del metadata["delegates"]  # closed to users, see below
-    for table, said in metadata.items():
+    for table, fields in metadata.items():
         rows = len(environment.truth(table))
-        assert said["dagster/partition_row_count"] == said["dagster/row_count"] == rows
-        assert said["rows_written"] == rows
-        assert said["dagster/uri"] == lake_of_test.location(table)
-        assert said["dagster/column_schema"].columns[0].name == "mailbox"
-        assert said["mailbox"] == environment.addresses[0]
-        assert {"quota_units", "api_calls", "duration_seconds", "bytes_received"} <= said.keys()
-        assert datetime.fromisoformat(said["synced_at"]).tzinfo is not None
+        assert fields["dagster/partition_row_count"] == fields["dagster/row_count"] == rows
+        assert fields["rows_written"] == rows
+        assert fields["dagster/uri"] == lake_of_test.location(table)
+        assert fields["dagster/column_schema"].columns[0].name == "mailbox"
+        assert fields["mailbox"] == environment.addresses[0]
+        assert {"quota_units", "api_calls", "duration_seconds", "bytes_received"} <= fields.keys()
+        assert datetime.fromisoformat(fields["synced_at"]).tzinfo is not None
     assert metadata["messages"]["synced_through"] == environment.mailbox().head
     page = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text("utf-8")
     assert [key for key in metadata["messages"] if f"`{key}`" not in page] == []
@@ -79,8 +79,8 @@ def test_ten_tables_equal_the_mailbox(environment: Emulator, lake_of_test: Lake)
 def test_messages_and_threads_share_one_fetch(environment: Emulator):
     threads = environment.truth("threads", format="minimal")
     cheapest = sum(min(20 * len(thread["messages"]), 40) for thread in threads)
-    said = metadata_of(materialize(environment, CHANGE_TABLES))
-    assert said["messages"]["quota_units"] == said["threads"]["quota_units"] <= 1.03 * cheapest + 20
+    fields = metadata_of(materialize(environment, CHANGE_TABLES))
+    assert fields["messages"]["quota_units"] == fields["threads"]["quota_units"] <= 1.03 * cheapest + 20
     assert not environment.usage.fetched_twice
 
 
@@ -101,8 +101,8 @@ def test_two_mailboxes_share_each_table(environment: Emulator, lake_of_test: Lak
     assert result.success
     for address in environment.addresses:
         assert_lake_is_true(lake_of_test, environment, OPEN, address, history=True)
-    said = metadata_of(result)["messages"]
-    assert said["dagster/row_count"] > said["dagster/partition_row_count"]
+    fields = metadata_of(result)["messages"]
+    assert fields["dagster/row_count"] > fields["dagster/partition_row_count"]
 
 
 def test_a_second_run_applies_changes_from_the_history(environment: Emulator, lake_of_test: Lake):
@@ -110,18 +110,18 @@ def test_a_second_run_applies_changes_from_the_history(environment: Emulator, la
     mailbox = environment.mailbox()
     mailbox.delete(environment.truth("messages", format="minimal")[0]["id"])
     mailbox.insert(mailbox.random_mail(), ["INBOX"])
-    said = metadata_of(materialize(environment, CHANGE_TABLES))
+    fields = metadata_of(materialize(environment, CHANGE_TABLES))
     assert_lake_is_true(lake_of_test, environment, MAIL)
-    assert said["messages"]["sync_mode"] == "incremental"
-    assert said["messages"]["rows_written"] == 1
-    assert said["messages"]["rows_deleted"] == 1
+    assert fields["messages"]["sync_mode"] == "incremental"
+    assert fields["messages"]["rows_written"] == 1
+    assert fields["messages"]["rows_deleted"] == 1
 
 
 def test_full_refresh_loads_everything_again(environment: Emulator, lake_of_test: Lake):
     materialize(environment, CHANGE_TABLES)
-    said = metadata_of(materialize(environment, CHANGE_TABLES, mail_config={"full_refresh": True}))
-    assert said["messages"]["sync_mode"] == "full_load"
-    assert said["messages"]["rows_written"] == said["messages"]["dagster/partition_row_count"]
+    fields = metadata_of(materialize(environment, CHANGE_TABLES, mail_config={"full_refresh": True}))
+    assert fields["messages"]["sync_mode"] == "full_load"
+    assert fields["messages"]["rows_written"] == fields["messages"]["dagster/partition_row_count"]
     assert_lake_is_true(lake_of_test, environment, MAIL)
 
 
@@ -151,9 +151,9 @@ def test_a_spent_time_budget_stops_cleanly_and_the_next_run_resumes(
 def test_a_forbidden_table_keeps_its_rows_and_is_reported(environment: Emulator):
     result = materialize(environment, ["delegates", "labels"])
     assert result.success
-    said = metadata_of(result)["delegates"]
-    assert said["sync_mode"] == "refused"
-    assert "service account" in said["warnings"]
+    fields = metadata_of(result)["delegates"]
+    assert fields["sync_mode"] == "refused"
+    assert "service account" in fields["warnings"]
 
 
 def test_a_service_account_reads_every_mailbox_and_its_delegates(

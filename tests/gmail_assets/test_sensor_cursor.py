@@ -100,10 +100,10 @@ def test_a_run_started_elsewhere_is_not_an_edit():
 @pytest.mark.parametrize("observed", [100, 200])
 def test_a_cursor_set_back_replays_until_a_replay_succeeds(observed):
     edited = replace(tick(None, tables=100, observed=100).entry, synced_through=40)
-    asked = tick(edited, observed=observed)
-    assert asked.request == Request(40, 1)
-    assert "replay the history from 40" in asked.reason
-    failed = tick(asked.entry, observed=observed, now=NOW + 61, last_run="failed")
+    decided = tick(edited, observed=observed)
+    assert decided.request == Request(40, 1)
+    assert "replay the history from 40" in decided.reason
+    failed = tick(decided.entry, observed=observed, now=NOW + 61, last_run="failed")
     assert failed.request == Request(40, 2)
     done = tick(failed.entry, observed=observed, tables=observed, now=NOW + 62, last_run="succeeded")
     assert done.request is None
@@ -126,11 +126,11 @@ def test_a_cursor_can_be_set_back_with_the_three_documented_fields():
 
 def test_a_cursor_set_to_null_reconciles_once():
     edited = replace(tick(None, tables=200).entry, synced_through=None)
-    asked = tick(edited, tables=200)
-    assert asked.request == Request(RECONCILE, 1)
-    assert asked.entry.requested is not None
-    assert asked.entry.requested.start == RECONCILE
-    done = tick(parse_cursor(dump_cursor({"me": asked.entry}))[0]["me"], tables=200, last_run="succeeded")
+    decided = tick(edited, tables=200)
+    assert decided.request == Request(RECONCILE, 1)
+    assert decided.entry.requested is not None
+    assert decided.entry.requested.start == RECONCILE
+    done = tick(parse_cursor(dump_cursor({"me": decided.entry}))[0]["me"], tables=200, last_run="succeeded")
     assert done.request is None
     assert done.entry.synced_through == 200
 

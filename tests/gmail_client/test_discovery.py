@@ -193,14 +193,14 @@ def test_settings_that_name_nothing(gmail: Emulator, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [(None, "No such file"), (b"\xff\xfe", "is not UTF-8"), (b"a@b.test\nada\n", "line 2: no address")],
 )
 def test_files_that_can_t_be_read(
-    gmail: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, said: str
+    gmail: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, expected: str
 ) -> None:
     if content is not None:
         (tmp_path / "names").write_bytes(content)
     monkeypatch.setenv("GMAIL_MAILBOXES_FILE", str(tmp_path / "names"))
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=expected):
         discover(Settings())

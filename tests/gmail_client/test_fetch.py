@@ -65,7 +65,7 @@ class Fake(GmailApi):
         return None if owner is None else {"id": call.key, "threadId": owner}
 
     @property
-    def asked(self) -> list[tuple[str, str]]:
+    def requested_calls(self) -> list[tuple[str, str]]:
         return [(call.method, call.key) for call in self.calls]
 
 
@@ -92,7 +92,7 @@ def test_a_thread_is_fetched_if_it_costs_no_more_than_its_messages(
     api = Fake({"t": ["a", "b", "c"]})
     list(fetch(api, [request_], format_))
     single = [("messages.get", one) for one in request_.message_ids]
-    assert api.asked == ([("threads.get", "t")] if thread else single)
+    assert api.requested_calls == ([("threads.get", "t")] if thread else single)
     assert {call.params["format"] for call in api.calls} <= {format_}
 
 
@@ -121,17 +121,19 @@ def test_every_requested_message_has_one_outcome(threads: dict[str, int], data: 
         outcomes = [*ids(one), *one.gone, *one.failed]
         assert set(request.message_ids) <= set(outcomes)
         assert not one.partial
-        asked = [
-            key for method, key in api.asked if method == "messages.get" and key.startswith(request.thread_id)
+        requested_calls = [
+            key
+            for method, key in api.requested_calls
+            if method == "messages.get" and key.startswith(request.thread_id)
         ]
-        assert len(asked) == len(set(asked))
+        assert len(requested_calls) == len(set(requested_calls))
 
 
 def test_messages_missing_in_a_thread_are_fetched_singly() -> None:
     api = Fake({"t": ["a", "b", "c"]})
     api.left_out = {"b"}
     (fetched,) = fetch(api, [FetchRequest("t", ("a", "b", "c"))])
-    assert api.asked == [("threads.get", "t"), ("messages.get", "b")]
+    assert api.requested_calls == [("threads.get", "t"), ("messages.get", "b")]
     assert ids(fetched) == ["a", "c", "b"]
     assert (fetched.history_id, fetched.snippet, fetched.size) == ("9", "s", 20)
 
@@ -160,7 +162,7 @@ def test_many_follow_up_calls_are_grouped() -> None:
     api.left_out = {f"b{number}" for number in range(90)}
     found = list(fetch(api, [FetchRequest(thread, tuple(ids_)) for thread, ids_ in threads.items()]))
     assert len(found) == 90
-    first = next(place for place, (method, _) in enumerate(api.asked) if method == "messages.get")
+    first = next(place for place, (method, _) in enumerate(api.requested_calls) if method == "messages.get")
     assert first == 40
 
 
@@ -217,10 +219,10 @@ def test_a_read_that_ends_early_yields_everything_fetched(how: str, at: int, lef
         error = raised
     assert error is None or (how == "error" and len(api.calls) == at)
     assert error is not None or how == "stop" or at >= len(api.calls)
-    paid = {key for method, key in api.asked if method == "messages.get"}
-    if ("threads.get", "t") in api.asked:
-        paid |= {"a", "b", "c"} - api.left_out
-    assert {one for thread in found for one in ids(thread)} == paid
+    fetched_ids = {key for method, key in api.requested_calls if method == "messages.get"}
+    if ("threads.get", "t") in api.requested_calls:
+        fetched_ids |= {"a", "b", "c"} - api.left_out
+    assert {one for thread in found for one in ids(thread)} == fetched_ids
     for thread in found:
         request = next(one for one in requests if one.thread_id == thread.thread_id)
         assert thread.partial == (not set(request.message_ids) <= set(ids(thread)))

@@ -37,7 +37,7 @@ def test_a_label_filter_and_the_flag_have_the_same_identity() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "options", "said"),
+    ("table", "options", "message"),
     [
         ("labels", {"q": "is:unread"}, "Option 'q' (value 'is:unread') is not an option of table 'labels'"),
         ("messages", {"nothing": 1}, "'nothing'"),
@@ -72,10 +72,10 @@ def test_a_label_filter_and_the_flag_have_the_same_identity() -> None:
         ("threads", {"format": "raw"}, "threads.get"),
     ],
 )
-def test_an_invalid_option_is_one_short_error(table: str, options: dict[Any, Any], said: str) -> None:
+def test_an_invalid_option_is_one_short_error(table: str, options: dict[Any, Any], message: str) -> None:
     with pytest.raises(OptionError) as caught:
         TableOptions.parse(table, options)
-    assert said in caught.value.what
+    assert message in caught.value.what
     assert caught.value.fix
     assert len(str(caught.value)) < 700
 

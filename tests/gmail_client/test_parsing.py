@@ -103,7 +103,7 @@ def test_an_empty_thread_id_counts_as_absent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "fragment"),
     [
         ("id", ..., "id is missing"),
         ("id", None, "id is missing"),
@@ -138,11 +138,11 @@ def test_an_empty_thread_id_counts_as_absent() -> None:
         ("payload.parts.0.parts", "dear diary", "payload.parts[0].parts is text, not a list"),
     ],
 )
-def test_other_values_are_an_error_without_the_text_of_a_mail(path: str, value: Any, said: str) -> None:
+def test_other_values_are_an_error_without_the_text_of_a_mail(path: str, value: Any, fragment: str) -> None:
     with pytest.raises(ResponseError) as caught:
         parse_response("messages.get", with_value(path, value))
     assert caught.value.what.startswith(f"messages.get: {path.partition('.')[0]}")
-    assert said in caught.value.what
+    assert fragment in caught.value.what
     assert (caught.value.method, caught.value.status) == ("messages.get", 200)
     assert "diary" not in str(caught.value)
     assert len(str(caught.value)) < 500
@@ -163,7 +163,7 @@ def test_messages_of_a_thread_get_its_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "document", "said"),
+    ("method", "document", "fragment"),
     [
         ("getProfile", {"historyId": "1"}, "emailAddress is missing"),
         ("getProfile", {"emailAddress": "a@b.test"}, "historyId is missing"),
@@ -196,10 +196,10 @@ def test_messages_of_a_thread_get_its_id() -> None:
         ("settings.sendAs.list", {"sendAs": [{}]}, "sendAs[0].sendAsEmail is missing"),
     ],
 )
-def test_other_responses_are_checked_too(method: str, document: dict[str, Any], said: str) -> None:
+def test_other_responses_are_checked_too(method: str, document: dict[str, Any], fragment: str) -> None:
     with pytest.raises(ResponseError) as caught:
         parse_response(method, document)
-    assert caught.value.what.startswith(f"{method}: {said}")
+    assert caught.value.what.startswith(f"{method}: {fragment}")
 
 
 @pytest.mark.parametrize("records", [[{"id": 8, "messages": [{"id": 1, "threadId": ""}]}], None])

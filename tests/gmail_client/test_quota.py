@@ -92,7 +92,7 @@ def _most_in_a_minute(spent: list[tuple[float, int]]) -> int:
 @settings(deadline=None, max_examples=60)
 @given(
     limit=st.integers(200, 20_000),
-    asked=st.lists(
+    reservations=st.lists(
         st.tuples(st.integers(1, 40), st.floats(0, 30), st.floats(0, 5), st.floats(0, 1)),
         min_size=1,
         max_size=150,
@@ -100,12 +100,12 @@ def _most_in_a_minute(spent: list[tuple[float, int]]) -> int:
     scale=st.integers(1, 20),
 )
 def test_no_minute_holds_more_than_the_limit(
-    limit: int, asked: list[tuple[int, float, float, float]], scale: int
+    limit: int, reservations: list[tuple[int, float, float, float]], scale: int
 ) -> None:
     clock = ManualClock()
     limiter = RateLimiter(limit, clock=clock)
     spent: list[tuple[float, int]] = []
-    for units, pause, latency, share in asked:
+    for units, pause, latency, share in reservations:
         units = min(units * scale, limit // 2)
         clock.now += pause if pause > 25 else 0
         with limiter.reserve(units) as reservation:

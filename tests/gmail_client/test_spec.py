@@ -22,7 +22,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 
 
 @pytest.mark.parametrize(
-    ("table", "column", "said"),
+    ("table", "column", "expected"),
     [
         ("messages", "historyId", "historyId is not a number, and text sorts 999 after 1000"),
         ("threads", "snippet", "snippet is not a number"),
@@ -31,10 +31,10 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     ],
 )
 def test_a_column_that_cannot_order_changes_is_refused_as_sequence(
-    table: str, column: str, said: str
+    table: str, column: str, expected: str
 ) -> None:
     spec = {"objects": [{"table": {"source_table": table, "sequence_by": column}}]}
-    with pytest.raises(ConfigurationError, match=f"is not valid: {said}"):
+    with pytest.raises(ConfigurationError, match=f"is not valid: {expected}"):
         Spec.parse(spec)
 
 
@@ -79,7 +79,7 @@ def test_a_table_may_be_listed_again_with_another_destination() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "expected"),
     [
         ("messages", "contain 'messages', which is not a table"),
         ({"table": None}, "contain None, which is not a table"),
@@ -93,15 +93,15 @@ def test_a_table_may_be_listed_again_with_another_destination() -> None:
         ({"table": {7: 1, "x": 2}}, "has no source_table"),
     ],
 )
-def test_an_invalid_table_is_named(entry: object, said: str) -> None:
+def test_an_invalid_table_is_named(entry: object, expected: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Spec.parse({"objects": [entry]})
-    assert said in caught.value.what
+    assert expected in caught.value.what
     assert len(str(caught.value)) < 700
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("objects: " + "[" * 20_000, "nested too deeply"),
         ("objects: [2026-99-99]", "neither YAML nor JSON"),
@@ -116,12 +116,12 @@ def test_an_invalid_table_is_named(entry: object, said: str) -> None:
         ("connection_name: [" + "[x], " * 1_000 + "]\nobjects: [1]", "connection_name"),
     ],
 )
-def test_an_unusable_file_is_one_short_error(text: str, said: str, tmp_path: Path) -> None:
+def test_an_unusable_file_is_one_short_error(text: str, expected: str, tmp_path: Path) -> None:
     file = tmp_path / "spec.yaml"
     file.write_text(text)
     with pytest.raises(ConfigurationError) as caught:
         Spec.load(file)
-    assert said in caught.value.what
+    assert expected in caught.value.what
     assert len(str(caught.value)) < 1_000
 
 

@@ -89,14 +89,14 @@ def test_options_are_case_insensitive_and_checked(gmail: Emulator) -> None:
     rows = list(connector.read_table("messages", None, given)[0])
     assert rows
     assert all("INBOX" in row["labelIds"] for row in rows)
-    for options, said in (
+    for options, message in (
         ({"maxResults": "0"}, "maxResults"),
         ({"format": "pretty"}, "format"),
         ({"max_records_per_batch": "many"}, "max_records_per_batch"),
         ({"labelId": "INBOX"}, "Did you mean 'labelIds'"),
         ({"colour": "red"}, "colour"),
     ):
-        with pytest.raises(OptionError, match=said):
+        with pytest.raises(OptionError, match=message):
             connector.read_table("messages", {}, options)
 
 

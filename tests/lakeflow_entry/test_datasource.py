@@ -115,7 +115,7 @@ def test_the_virtual_tables_can_be_read(spark: SparkSession) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "fragment"),
     [
         ({"tableName": "mesages"}, "Table not supported: 'mesages'"),
         ({"tableName": "_community_table"}, "Virtual table not known"),
@@ -129,14 +129,14 @@ def test_the_virtual_tables_can_be_read(spark: SparkSession) -> None:
     ],
 )
 def test_bad_input_is_an_error_of_one_sentence(
-    spark: SparkSession, connect: Connect, gmail: Emulator, options: dict[str, str], said: str
+    spark: SparkSession, connect: Connect, gmail: Emulator, options: dict[str, str], fragment: str
 ) -> None:
     from pyspark.errors import PySparkException
 
     known = {"connection": connect(gmail, "known"), **options}
     with pytest.raises((PySparkException, Exception)) as caught:
         spark.read.format("lakeflow_connect").options(**known).load().toArrow()
-    assert said in str(caught.value)
+    assert fragment in str(caught.value)
 
 
 class TableSync:

@@ -277,7 +277,7 @@ def test_the_assets_use_spark_if_the_setting_says_so(
     assert run.tables["delegates"]["sync_mode"] == "refused"
     assert "Delegates are closed" in run.tables["delegates"]["warnings"]
     assert "settings.vacation is empty" in run.tables["settings"]["warnings"]
-    units = {name: said["quota_units"] for name, said in run.tables.items()}
+    units = {name: metadata["quota_units"] for name, metadata in run.tables.items()}
     assert units["messages"] == units["threads"] >= 20 * len(gmail.truth("threads"))
     assert all(units.values())
     assert run.tables["threads"]["rows_written"] == len(gmail.truth("threads"))

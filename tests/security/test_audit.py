@@ -1,4 +1,4 @@
-"""The audit of the dependencies: what could not be looked up is no pass, and CI says so."""
+"""The audit of the dependencies: what could not be looked up is no pass, and CI expected so."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VULNERABLE = {"name": "c", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_vers
 
 
 @pytest.mark.parametrize(
-    ("packages", "code", "says"),
+    ("packages", "code", "expected"),
     [
         ([CLEAN], 0, "1 of 1 packages looked up, 0 advisories"),
         ([CLEAN, VULNERABLE], 1, "c 2: PYSEC-1, fixed in 3"),
@@ -28,17 +28,19 @@ VULNERABLE = {"name": "c", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_vers
     ],
 )
 def test_the_verdict(
-    packages: list[dict[str, Any]], code: int, says: str, capsys: pytest.CaptureFixture[str]
+    packages: list[dict[str, Any]], code: int, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verdict = runpy.run_path(str(ROOT / "scripts" / "audit"))["verdict"]
     assert verdict("x.lock", packages) == code
-    assert says in capsys.readouterr().out
+    assert expected in capsys.readouterr().out
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 @pytest.mark.parametrize("tests_pass", [True, False])
-@pytest.mark.parametrize(("audit", "says"), [(3, "NOT audited"), (0, ""), (1, "failed: scripts/audit")])
-def test_ci_says_that_nothing_was_audited(tmp_path: Path, tests_pass: bool, audit: int, says: str) -> None:
+@pytest.mark.parametrize(("audit", "expected"), [(3, "NOT audited"), (0, ""), (1, "failed: scripts/audit")])
+def test_ci_says_that_nothing_was_audited(
+    tmp_path: Path, tests_pass: bool, audit: int, expected: str
+) -> None:
     for name, text in {
         "bin/make": f"exit {0 if tests_pass else 1}",
         "bin/java": "",
@@ -61,6 +63,6 @@ def test_ci_says_that_nothing_was_audited(tmp_path: Path, tests_pass: bool, audi
         timeout=60,
     )
     assert (done.returncode == 0) == (tests_pass and audit != 1), done.stderr
-    said = done.stdout + done.stderr
-    assert says in said
-    assert ("NOT audited" in said) == (audit == 3)
+    output = done.stdout + done.stderr
+    assert expected in output
+    assert ("NOT audited" in output) == (audit == 3)

@@ -122,11 +122,11 @@ def load(gmail: HostileGmail, folder: Path) -> tuple[dict[str, dict[str, Any]], 
         {row["id"] if name != "emails" else row["message_id"]: row for row in rows(lake, name)}
         for name in ("messages", "threads", "emails")
     )
-    noted = {name: one.error for name, one in MailboxRegistry(lake).unfetched(ADDRESS, "messages").items()}
+    recorded = {name: one.error for name, one in MailboxRegistry(lake).unfetched(ADDRESS, "messages").items()}
     assert messages.keys() == emails.keys()
     assert messages.keys() == threads.keys()
-    assert messages.keys() | noted.keys() == gmail.messages.keys(), "neither stored nor noted"
-    return messages, noted
+    assert messages.keys() | recorded.keys() == gmail.messages.keys(), "neither stored nor recorded"
+    return messages, recorded
 
 
 def rows(lake: Lake, name: str) -> list[dict[str, Any]]:
@@ -166,10 +166,10 @@ SMALL: dict[str, bytes] = {
 
 def test_small_hostile_messages_are_stored_or_recorded(tmp_path: Path) -> None:
     gmail = HostileGmail({**ordinary(), **SMALL})
-    stored, noted = load(gmail, tmp_path)
+    stored, recorded = load(gmail, tmp_path)
     assert {name[0] for name in stored} == {"a", "b"}
-    assert {name[0] for name in noted} == {"c"}
-    assert all(noted.values())
+    assert {name[0] for name in recorded} == {"c"}
+    assert all(recorded.values())
     assert len(stored) == 3 + sum(name.startswith("b") for name in SMALL)
     assert stored["b0"]["payload"]["headers"] == [{"name": MARKUP, "value": MARKUP}]
     assert stored["b1"]["snippet"] == stored["b1"]["payload"]["filename"] == MARKUP
@@ -181,12 +181,12 @@ def test_small_hostile_messages_are_stored_or_recorded(tmp_path: Path) -> None:
 
 def test_a_recorded_message_is_retried_and_stored_once_it_is_valid(tmp_path: Path) -> None:
     gmail = HostileGmail({**ordinary(), "c0": SMALL["c0"]})
-    _, noted = load(gmail, tmp_path)
-    assert set(noted) == {"c0"}
+    _, recorded = load(gmail, tmp_path)
+    assert set(recorded) == {"c0"}
     gmail.messages["c0"] = mail("c0")
-    stored, noted = load(gmail, tmp_path)
+    stored, recorded = load(gmail, tmp_path)
     assert "c0" in stored
-    assert noted == {}
+    assert recorded == {}
 
 
 def test_no_parquet_footer_contains_a_complete_text(tmp_path: Path) -> None:
@@ -214,10 +214,11 @@ sys.path[:0] = [{root!r} + "/tests/security", {root!r} + "/tests/lib"]
 import test_hostile_mail as hostile
 
 gmail = hostile.HostileGmail({{**hostile.ordinary(), **hostile.big({case!r})}})
-stored, noted = hostile.load(gmail, Path({folder!r}))
+stored, recorded = hostile.load(gmail, Path({folder!r}))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 hostile.check({case!r}, stored)
-print(json.dumps({{"stored": sorted(stored), "noted": noted, "peak_mb": peak, "requests": max(gmail.sent.values())}}))
+requests = max(gmail.sent.values())
+print(json.dumps({{"stored": sorted(stored), "recorded": recorded, "peak_mb": peak, "requests": requests}}))
 """
 
 CASES: dict[str, tuple[bool, int]] = {
@@ -278,17 +279,17 @@ def test_big_hostile_messages_are_stored_or_recorded_in_bounded_memory(tmp_path:
     found = json.loads(done.stdout.splitlines()[-1])
     lands, most = CASES[case]
     expected = set(big(case))
-    assert set(found["noted"]) == (set() if lands else expected)
+    assert set(found["recorded"]) == (set() if lands else expected)
     assert set(found["stored"]) == {"a0", "a1", "a2"} | (expected if lands else set())
     assert found["peak_mb"] <= most
     assert found["requests"] <= 6
-    for reason in found["noted"].values():
+    for reason in found["recorded"].values():
         assert f"larger than {MAX_BODY_BYTES >> 20} MB" in reason
 
 
 def test_a_compressed_response_is_read_like_any_other(tmp_path: Path) -> None:
     packed = gzip.compress(mail("z"))
     gmail = HostileGmail({**ordinary(), "z": packed}, headers={"z": {"Content-Encoding": "gzip"}})
-    stored, noted = load(gmail, tmp_path)
+    stored, recorded = load(gmail, tmp_path)
     assert "z" in stored
-    assert noted == {}
+    assert recorded == {}

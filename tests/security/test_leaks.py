@@ -124,11 +124,11 @@ def _nothing(gmail: Emulator, folder: Path, patch: pytest.MonkeyPatch, secrets: 
 
 def _token(**fault: Any) -> Setting:
     def add(gmail: Emulator, folder: Path, patch: pytest.MonkeyPatch, secrets: dict[str, str]) -> None:
-        said = {
+        output = {
             name: text.format(*secrets.values()) if isinstance(text, str) else text
             for name, text in fault.items()
         }
-        gmail.faults.add(Fault("oauth.token", **said))
+        gmail.faults.add(Fault("oauth.token", **output))
 
     return add
 
@@ -256,13 +256,15 @@ def test_no_secret_is_anywhere(
     codes = {}
     for words in COMMANDS:
         codes[words[0]] = main(words)
-        said = capfd.readouterr()
+        output = capfd.readouterr()
         assert (
-            leaks(secrets, {f"{words[0]}: output": said.out.encode(), f"{words[0]}: log": said.err.encode()})
+            leaks(
+                secrets, {f"{words[0]}: output": output.out.encode(), f"{words[0]}: log": output.err.encode()}
+            )
             == []
         )
-        assert not re.search(r"ya29\.\w|-----BEGIN", said.out + said.err)
-        assert said.out + said.err
+        assert not re.search(r"ya29\.\w|-----BEGIN", output.out + output.err)
+        assert output.out + output.err
     assert (codes["sync"] == 0) == (scenario in SUCCEEDS), codes
     assert leaks(secrets, {"arguments": "\n".join(_ARGUMENTS).encode()}) == []
     (bare / "work" / ".env").unlink(missing_ok=True)

@@ -32,9 +32,9 @@ def test_commands_write_nothing_there(
     evil: Path, words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 2
-    said = capfd.readouterr()
-    assert "no mail is written there" in said.out + said.err
-    assert "set GMAIL_LAKE" in " ".join((said.out + said.err).split())
+    output = capfd.readouterr()
+    assert "no mail is written there" in output.out + output.err
+    assert "set GMAIL_LAKE" in " ".join((output.out + output.err).split())
     assert list(evil.iterdir()) == []
 
 

@@ -197,12 +197,12 @@ def layers(
 @contextmanager
 def silent_errors() -> Iterator[None]:
     """Accept a `GmailError` instead of a request, if it contains no secret."""
-    said = ""
+    text = ""
     try:
         yield
     except GmailError as error:
-        said = f"{error} {error!r}"
-    assert "hush" not in said
+        text = f"{error} {error!r}"
+    assert "hush" not in text
 
 
 def read_with_settings(chosen: Mapping[str, tuple[str, str]]) -> int:

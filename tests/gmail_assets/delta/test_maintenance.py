@@ -21,18 +21,18 @@ BOTH = [SpecTable(source_table="messages"), SpecTable(source_table="threads")]
 
 
 def grow(gmail: Emulator, lake: Lake, runs: int, upkeep: Upkeep) -> list[str | None]:
-    client, mailbox, said = client_of(gmail), gmail.mailbox(), []
+    client, mailbox, results = client_of(gmail), gmail.mailbox(), []
     for _ in range(runs):
         mailbox.receive(mailbox.random_mail())
-        said.append(sync(client.mailbox(), lake, BOTH, upkeep=upkeep)["messages"].upkeep)
-    return said
+        results.append(sync(client.mailbox(), lake, BOTH, upkeep=upkeep)["messages"].upkeep)
+    return results
 
 
 def test_compaction_does_not_disturb_readers_of_old_versions(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     with Emulator(messages=20, seed=1) as gmail:
-        said = grow(gmail, lake, 6, Upkeep(small_files=4))
-        assert any(text and "compacted 4 small files" in text for text in said)
+        results = grow(gmail, lake, 6, Upkeep(small_files=4))
+        assert any(text and "compacted 4 small files" in text for text in results)
         delta = DeltaTable(lake.location("messages"))
         assert len(delta.file_uris()) < 4
         assert DeltaTable(lake.location("messages"), version=2).to_pyarrow_table().num_rows > 0
@@ -48,8 +48,8 @@ def test_old_files_are_removed_after_their_retention(tmp_path: Path) -> None:
     with Emulator(messages=20, seed=1) as gmail:
         grow(gmail, lake, 5, Upkeep(small_files=2, retention=None))
         before = len(list((tmp_path / "messages").rglob("*.parquet")))
-        said = grow(gmail, lake, 2, Upkeep(small_files=2, retention=timedelta(0), vacuum_every=1))
-        assert any(text and "removed" in text for text in said)
+        results = grow(gmail, lake, 2, Upkeep(small_files=2, retention=timedelta(0), vacuum_every=1))
+        assert any(text and "removed" in text for text in results)
         assert len(list((tmp_path / "messages").rglob("*.parquet"))) < before
         assert_lake_is_true(lake, gmail, BOTH)
 

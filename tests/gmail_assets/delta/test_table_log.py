@@ -68,13 +68,13 @@ Commits = st.lists(st.dictionaries(st.sampled_from(NAMES), st.integers(0, 2**60)
 @example([{NAMES[0]: number} for number in range(25)], [True] * 25)
 @given(Commits, st.lists(st.booleans(), min_size=25, max_size=25))
 def test_it_equals_deltalake_at_every_version(
-    tmp_path_factory: pytest.TempPathFactory, commits: list[dict[str, int]], asked: list[bool]
+    tmp_path_factory: pytest.TempPathFactory, commits: list[dict[str, int]], look_ups: list[bool]
 ) -> None:
     table = opened(tmp_path_factory.mktemp("lake"))
     snapshots = []
-    for versions, ask in zip(commits, asked, strict=False):
+    for versions, look_up_now in zip(commits, look_ups, strict=False):
         commit(table, versions)
-        if ask:
+        if look_up_now:
             found = look_up(table)
             snapshots.append((table.at(table.delta.version()), found))
     snapshots.append((table.delta, look_up(table)))

@@ -78,12 +78,12 @@ def test_a_demo_stopped_at_any_point_leaves_nothing_running(clean_environment: P
             assert process.poll() is None
         time.sleep(2)
         process.send_signal(number)
-        _, said = process.communicate()
+        _, printed = process.communicate()
     finally:
         alarm.cancel()
     assert process.returncode == ExitCode.INTERRUPTED
-    assert "Stopped." in said
-    assert "Traceback" not in said
+    assert "Stopped." in printed
+    assert "Traceback" not in printed
     assert processes_in(clean_environment) == []
 
 

@@ -262,9 +262,9 @@ def test_a_spark_worker_writes_nothing_of_a_forgotten_mailbox(template: Path, tm
         columns = {"mailbox": [address] * 2, REPORT: pa.nulls(2, pa.string())}
         batch = pa.table({name: messages[name] for name in messages.schema.names} | columns).to_batches()[0]
         write = _writer(lake, [SpecTable(source_table="messages")], {address: 9})
-        (told,) = write(iter([batch]))
-        assert [row["written"] for row in told.to_pylist() if row["source"]] == written
-        reports = [row["report"] for row in told.to_pylist() if row["report"]]
+        (batch_of_reports,) = write(iter([batch]))
+        assert [row["written"] for row in batch_of_reports.to_pylist() if row["source"]] == written
+        reports = [row["report"] for row in batch_of_reports.to_pylist() if row["report"]]
         assert bool(reports) is (address == ADA)
         assert all("must not be loaded" in report for report in reports)
     assert sorted(lake.table("messages").mailboxes()) == [BOB]

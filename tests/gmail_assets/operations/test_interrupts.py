@@ -50,13 +50,13 @@ def test_the_handler_is_called_and_the_descriptor_is_restored() -> None:
 
 
 def test_outside_the_main_thread_no_signal_is_seen() -> None:
-    said = []
+    results = []
 
     def watch() -> None:
         with watching_for_interrupts() as interrupted:
-            said.append(interrupted())
+            results.append(interrupted())
 
     thread = threading.Thread(target=watch)
     thread.start()
     thread.join()
-    assert said == [False]
+    assert results == [False]

@@ -41,7 +41,7 @@ TABLES = st.lists(st.sampled_from(["messages", "threads"]), min_size=1, max_size
 
 
 @st.composite
-def asked(draw: st.DrawFn) -> dict[str, SpecTable]:
+def table_specs(draw: st.DrawFn) -> dict[str, SpecTable]:
     """Specs of one run, by table."""
     options = draw(st.sampled_from(OPTIONS))
     specs = {}
@@ -55,11 +55,11 @@ def asked(draw: st.DrawFn) -> dict[str, SpecTable]:
 @st.composite
 def steps(draw: st.DrawFn) -> list[tuple[str, Any]]:
     kinds = st.one_of(
-        st.tuples(st.just("sync"), asked()),
-        st.tuples(st.just("sync"), asked()),
+        st.tuples(st.just("sync"), table_specs()),
+        st.tuples(st.just("sync"), table_specs()),
         st.tuples(st.just("write"), st.integers(1, 8)),
         st.tuples(st.just("expire"), st.none()),
-        st.tuples(st.just("kill"), asked()),
+        st.tuples(st.just("kill"), table_specs()),
     )
     return draw(st.lists(kinds, max_size=6))
 
@@ -83,7 +83,7 @@ def spec(name: str, **options: Any) -> SpecTable:
     last={"messages": spec("messages", format="metadata"), "threads": spec("threads", labelIds="INBOX")},
     messages=6,
 )
-@given(seed=st.integers(0, 2**16), before=steps(), last=asked(), messages=st.integers(0, 40))
+@given(seed=st.integers(0, 2**16), before=steps(), last=table_specs(), messages=st.integers(0, 40))
 def test_a_sync_costs_what_its_plan_says(
     seed: int, before: list[tuple[str, Any]], last: dict[str, SpecTable], messages: int
 ) -> None:

@@ -26,7 +26,7 @@ def table(lake: Lake, name: str, format_: str = "full") -> TableSync:
     return open_table(lake, spec, "ada@example.test")
 
 
-def asked(plan: FetchPlan) -> dict[str, dict[str, set[str]]]:
+def requested(plan: FetchPlan) -> dict[str, dict[str, set[str]]]:
     return {group.format: group.missing for group in plan.groups}
 
 
@@ -34,7 +34,7 @@ def test_tables_of_one_format_share_a_fetch(lake: Lake) -> None:
     plan = FetchPlan()
     plan.add(table(lake, "messages"), {"t1": {"a", "b"}})
     plan.add(table(lake, "threads"), {"t1": {"a", "b"}})
-    assert asked(plan) == {"full": {"t1": {"a", "b"}}}
+    assert requested(plan) == {"full": {"t1": {"a", "b"}}}
     assert plan.units(CURRENT) == 40
     assert len(plan) == 2
 
@@ -48,7 +48,7 @@ def test_a_poorer_format_shares_only_the_threads_of_a_richer_one(lake: Lake, ord
     ]
     for one, missing in needs if not order else reversed(needs):
         plan.add(one, missing)
-    assert asked(plan) == {"full": {"t1": {"a", "b"}}, "minimal": {"t2": {"c"}}}
+    assert requested(plan) == {"full": {"t1": {"a", "b"}}, "minimal": {"t2": {"c"}}}
     assert plan.units(CURRENT) == 40 + 20
 
 
@@ -56,7 +56,7 @@ def test_raw_is_not_shared(lake: Lake) -> None:
     plan = FetchPlan()
     plan.add(table(lake, "messages", "raw"), {"t1": {"a"}})
     plan.add(table(lake, "threads", "minimal"), {"t1": {"a"}})
-    assert asked(plan) == {"raw": {"t1": {"a"}}, "minimal": {"t1": {"a"}}}
+    assert requested(plan) == {"raw": {"t1": {"a"}}, "minimal": {"t1": {"a"}}}
 
 
 def test_which_format_includes_which() -> None:

@@ -196,12 +196,12 @@ def test_without_messages_nothing_is_derived(tables: Tables) -> None:
 
 def test_the_time_budget_ends_a_run_and_the_next_finds_the_rest(tables: Tables) -> None:
     tables.add(*(message(f"m{n}", "INBOX", attachments=1) for n in range(10)))
-    told: list[int] = []
+    reported: list[int] = []
     with mock.patch("gmail_assets.views.derivation._SLICE_ROWS", 3):
-        first = tables.derive(deadline=0.0, progress=lambda progress: told.append(progress.done))
+        first = tables.derive(deadline=0.0, progress=lambda progress: reported.append(progress.done))
         assert not first["emails"].complete
         assert first["emails"].rows_written == 3
-        assert told == [0, 3]
+        assert reported == [0, 3]
         second = tables.derive()
     assert (second["emails"].complete, second["emails"].rows_written) == (True, 7)
     tables.check()

@@ -97,7 +97,7 @@ def test_the_login_of_another_mailbox_reads_nothing(
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"api_root": "https://gmail.googleapis.com"}, "it is not sent there"),
         ({"api_root": None, "oauth_root": None}, "it is not sent there"),
@@ -106,11 +106,11 @@ def test_the_login_of_another_mailbox_reads_nothing(
     ],
 )
 def test_files_that_are_refused(
-    gmail: Emulator, place: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+    gmail: Emulator, place: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
 ) -> None:
     write_login(gmail, place / "logins", gmail.addresses[0], **changes)
     monkeypatch.setenv("GMAIL_LOGINS", str(place / "logins"))
-    with pytest.raises(ConfigurationError, match=said) as caught:
+    with pytest.raises(ConfigurationError, match=message) as caught:
         GmailClient.from_settings()
     assert "1//" not in str(caught.value)
 

@@ -80,7 +80,7 @@ def field(call: str, path: str) -> Callable[[Record], Record]:
 
 
 @pytest.mark.parametrize(
-    ("change", "name", "said"),
+    ("change", "name", "fragment"),
     [
         (
             lambda record: record["responses"]["getProfile"]["fields"].update(
@@ -120,13 +120,13 @@ def field(call: str, path: str) -> Callable[[Record], Record]:
     ],
 )
 def test_each_shape_that_differs_is_noticed(
-    record: Record, change: Callable[[Record], Any], name: str, said: str
+    record: Record, change: Callable[[Record], Any], name: str, fragment: str
 ) -> None:
     changed = copy.deepcopy(record)
     change(changed)
     (difference,) = replay(changed)
-    assert (difference.name, difference.record) == (name, said)
-    assert str(difference).startswith(f"{name}: {said}; the emulator: ")
+    assert (difference.name, difference.record) == (name, fragment)
+    assert str(difference).startswith(f"{name}: {fragment}; the emulator: ")
 
 
 @pytest.mark.parametrize(

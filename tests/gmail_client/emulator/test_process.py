@@ -76,9 +76,9 @@ def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     with Emulator(messages=0) as gmail:
         port = gmail.url.rpartition(":")[2]
         assert main(["--port", port]) == 1
-        said = capsys.readouterr().err
-        assert said.startswith(f"gmail emulator: port {port} cannot be used: ")
-        assert said.count("\n") == 1
+        output = capsys.readouterr().err
+        assert output.startswith(f"gmail emulator: port {port} cannot be used: ")
+        assert output.count("\n") == 1
         with pytest.raises(RuntimeError, match=f"port {port} cannot be used"):
             EmulatorProcess(port=int(port))
 

@@ -166,10 +166,13 @@ def test_the_scope_of_the_limit_is_read_from_the_message(message: str, per_proje
 
 
 def test_the_latest_of_several_times_counts() -> None:
-    told = "Retry after 2027-01-15T08:00:{:02}Z"  # NOW is 08:00:00
+    retry_text = "Retry after 2027-01-15T08:00:{:02}Z"  # NOW is 08:00:00
     for in_message, in_header, window in ((10, 20, 30), (20, 30, 10), (30, 10, 20)):
         response = error_response(
-            403, "rateLimitExceeded", told.format(in_message), window_start_time=str(int(NOW) + window - 60)
+            403,
+            "rateLimitExceeded",
+            retry_text.format(in_message),
+            window_start_time=str(int(NOW) + window - 60),
         )
         response.headers["Retry-After"] = str(in_header)
         assert error_for(response).retry_at == NOW + 30

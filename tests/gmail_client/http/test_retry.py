@@ -96,11 +96,11 @@ def test_the_total_wait_is_bounded(refusals: list[tuple[type[GmailError], float 
     waited = 0.0
     rounds = 0
     try:
-        for kind, told in refusals:
+        for kind, retry_after in refusals:
             error = kind("no")
-            error.retry_at = None if told is None else clock.now + told  # type: ignore[attr-defined]
+            error.retry_at = None if retry_after is None else clock.now + retry_after  # type: ignore[attr-defined]
             delay = retry_policy.delay(error)
-            assert delay >= max(told or 0.0, 0.0)
+            assert delay >= max(retry_after or 0.0, 0.0)
             clock.sleep(delay)
             waited += delay
             rounds += 1

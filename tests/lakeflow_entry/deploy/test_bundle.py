@@ -296,9 +296,9 @@ def test_the_connector_spec_allows_every_table_option(tmp_path: Path) -> None:
 
 def test_the_command_writes_the_requested_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bundle", "--file", str(tmp_path / "f"), "--wheel", str(tmp_path / "w")]) == 0
-    told = [Path(line) for line in capsys.readouterr().out.splitlines()]
-    assert [path.exists() for path in told] == [True, True]
-    assert told[0].name == FILE_NAME
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert [path.exists() for path in paths] == [True, True]
+    assert paths[0].name == FILE_NAME
 
 
 def test_the_example_pipeline_is_a_valid_spec() -> None:

@@ -220,9 +220,9 @@ class Declared:
 
 
 def test_on_databricks_the_pipeline_is_declared(spark: SparkSession) -> None:
-    told = Declared()
-    declare(spark, Spec.parse(spec("gmail_connector", "messages", "labels")), told)
-    flows = [(name, arguments) for name, arguments in told.calls if "cdc" in name]
+    declared = Declared()
+    declare(spark, Spec.parse(spec("gmail_connector", "messages", "labels")), declared)
+    flows = [(name, arguments) for name, arguments in declared.calls if "cdc" in name]
     assert [name for name, _ in flows] == [
         "create_auto_cdc_flow",
         "create_auto_cdc_flow",
@@ -233,7 +233,7 @@ def test_on_databricks_the_pipeline_is_declared(spark: SparkSession) -> None:
     assert "apply_as_deletes" in deletes
     assert "apply_as_deletes" not in upserts
     assert snapshot["target"] == "labels"
-    assert json.dumps([name for name, _ in told.calls]).count("create_streaming_table") == 2
+    assert json.dumps([name for name, _ in declared.calls]).count("create_streaming_table") == 2
 
 
 def test_one_table_is_written_to_several_destinations(spark: SparkSession) -> None:
@@ -248,14 +248,14 @@ def test_one_table_is_written_to_several_destinations(spark: SparkSession) -> No
         }
         for schema, label in (("one", "INBOX"), ("two", "SENT"))
     ]
-    told = Declared()
-    declare(spark, Spec.parse({"connection_name": "c", "objects": objects}), told)
-    tables = [arguments for name, arguments in told.calls if name == "create_streaming_table"]
+    declared = Declared()
+    declare(spark, Spec.parse({"connection_name": "c", "objects": objects}), declared)
+    tables = [arguments for name, arguments in declared.calls if name == "create_streaming_table"]
     assert [(table["name"], table["cluster_by"]) for table in tables] == [
         ("`main`.`one`.`messages`", ["threadId"]),
         ("`main`.`two`.`messages`", ["threadId"]),
     ]
-    flows = [arguments["name"] for name, arguments in told.calls if name == "create_auto_cdc_flow"]
+    flows = [arguments["name"] for name, arguments in declared.calls if name == "create_auto_cdc_flow"]
     assert len(set(flows)) == 4
 
 

@@ -77,8 +77,8 @@ class Chromium:
             "binary": browser,
             "args": [*_FLAGS, self._size, f"--user-data-dir={self._profile.name}"],
         }
-        asked = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
-        answer = self._http.post(f"{self._root}/session", json=asked, timeout=60).json()["value"]
+        capabilities = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+        answer = self._http.post(f"{self._root}/session", json=capabilities, timeout=60).json()["value"]
         if "sessionId" not in answer:
             raise RuntimeError(f"Chromium did not start: {answer.get('message')}")
         return f"{self._root}/session/{answer['sessionId']}"

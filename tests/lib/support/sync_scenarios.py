@@ -79,8 +79,8 @@ def on_first_call(name: str, act: Callable[[], object]) -> Callable[[str], None]
     """A hook for `before_calls`: calls `act` before the first call of the API method `name`."""
     done: list[object] = []
 
-    def before(asked: str) -> None:
-        if asked == name and not done:
+    def before(method: str) -> None:
+        if method == name and not done:
             done.append(act())
 
     return before

@@ -71,18 +71,18 @@ def test_a_token_of_the_metadata_scope_is_detected(gmail: Emulator, run, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         (Fault(method="*", status=403, reason="accessNotConfigured"), "Enable the Gmail API"),
         (Fault(method="*", status=403, reason="insufficientPermissions"), "gmail-assets login"),
     ],
 )
-def test_an_error_of_all_tables_is_reported_once(gmail: Emulator, run, fault: Fault, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_error_of_all_tables_is_reported_once(gmail: Emulator, run, fault: Fault, message: str) -> None:  # type: ignore[no-untyped-def]
     gmail.faults.add(fault)
     result = run("check")
     assert result.code == 3
     assert result.out.count("No table can be read") == 1
-    assert said in result.out
+    assert message in result.out
 
 
 def test_a_forbidden_table_fails_only_if_it_is_selected(  # type: ignore[no-untyped-def]

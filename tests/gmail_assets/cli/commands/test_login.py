@@ -102,26 +102,26 @@ def test_the_secret_prompt_does_not_echo(gmail: Emulator, monkeypatch: pytest.Mo
     terminal, inner = pty.openpty()
     process = subprocess.Popen([*command, "--client-id", client_id], stdin=inner, stdout=inner, stderr=inner)
     os.close(inner)
-    said = _until(terminal, rb"Client secret \(not shown\):")
+    output = _until(terminal, rb"Client secret \(not shown\):")
     os.write(terminal, f"{secret}\n".encode())
-    said += _until(terminal, rb"http://\S+/o/oauth2/v2/auth\?\S+\s.*press Enter")
-    (url,) = re.findall(r"http://\S+/o/oauth2/v2/auth\?\S+", said)
+    output += _until(terminal, rb"http://\S+/o/oauth2/v2/auth\?\S+\s.*press Enter")
+    (url,) = re.findall(r"http://\S+/o/oauth2/v2/auth\?\S+", output)
     os.write(terminal, f"{decide(url)}\n".encode())
-    said += _until(terminal, rb"Logged in as .*the first rows")
+    output += _until(terminal, rb"Logged in as .*the first rows")
     assert process.wait(30) == 0
     os.close(terminal)
-    _assert_no_secret(said, credentials_file())
+    _assert_no_secret(output, credentials_file())
 
 
 def _until(terminal: int, pattern: bytes) -> str:
     """The output of a terminal until it matches the pattern."""
-    said = b""
-    while not re.search(pattern, said, re.DOTALL):
+    output = b""
+    while not re.search(pattern, output, re.DOTALL):
         try:
-            said += os.read(terminal, 4096)
+            output += os.read(terminal, 4096)
         except OSError:  # the program ended
-            raise AssertionError(said.decode()) from None
-    return said.decode()
+            raise AssertionError(output.decode()) from None
+    return output.decode()
 
 
 @pytest.mark.usefixtures("browser")
@@ -197,7 +197,7 @@ def test_without_a_browser_the_callback_is_pasted_or_received(gmail: Emulator) -
 
 @pytest.mark.usefixtures("without_login")
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "output"),
     [
         (["--client-file", "none.json"], 2, "No such file"),
         (["--client-file", "c.json", "--client-id", "x"], 2, "contradict each other"),
@@ -209,10 +209,10 @@ def test_without_a_browser_the_callback_is_pasted_or_received(gmail: Emulator) -
         (["--port", "many"], 2, "is not a valid integer"),
     ],
 )
-def test_bad_input_is_a_clear_error(run, arguments: list[str], code: int, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_bad_input_is_a_clear_error(run, arguments: list[str], code: int, output: str) -> None:  # type: ignore[no-untyped-def]
     result = run("login", *arguments)
     assert result.code == code
-    assert said in result.err
+    assert output in result.err
     assert "Traceback" not in result.err
     assert not credentials_file().exists()
 
