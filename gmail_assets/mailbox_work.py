@@ -133,15 +133,15 @@ class MailboxWork:
                     self._snapshot(mailbox, entry)
             with _collected(errors):
                 self._sync(mailbox)
-        with _collected(errors):
-            self._derive()
-        if mailbox is not None:
+        if not plan.mail or plan.mail[0].source_table in self.results:
             with _collected(errors):
-                self._fetch_contents(mailbox)
-        with _collected(errors):
-            self._check()
+                self._derive()
+            if mailbox is not None:
+                with _collected(errors):
+                    self._fetch_contents(mailbox)
         if errors:
             raise errors[0]
+        self._check()
 
     def _snapshot(self, mailbox: Mailbox, entry: SpecTable) -> None:
         plan = self._plan

@@ -31,6 +31,11 @@ class RunSettings(BaseSettings):
         le=3600,
         description="Seconds after which a request is not tried again in a run over several mailboxes.",
     )
+    snapshot_minutes: float = Field(
+        default=60.0,
+        ge=0,
+        description="Minutes for which `sync` does not read a snapshot again in a mailbox that did not change.",
+    )
     mailboxes_per_run: int = Field(
         default=100, ge=1, le=10_000, description="Mailboxes of one run of a backfill or of the schedule."
     )

@@ -51,7 +51,7 @@ __all__ = [
 SOURCES = (*CATALOGUE, *VIEWS, *CONTENT_VIEWS)
 _ATTEMPTS = 20
 _WRITER = "writer"
-_DERIVED_FIELDS = ("formula",)
+_DERIVED_FIELDS = ("formula", "sources")
 _UNCOMMITTED = timedelta(minutes=2)
 """A younger file that is in no commit may belong to a run that is about to commit it."""
 

@@ -6,6 +6,7 @@ Rows are written to one mailbox's partition of a table: see `gmail_assets.delta.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -36,6 +37,7 @@ from gmail_client.views import View
 __all__ = [
     "CHECKPOINT_EVERY",
     "CHECKPOINT_INTERVAL",
+    "CREATION",
     "DELETED_AT",
     "MAILBOX",
     "MAILBOX_FIELD",
@@ -65,6 +67,11 @@ TARGET_FILE_BYTES = 4 * 2**20
 CHECKPOINT_INTERVAL = "delta.checkpointInterval"
 CHECKPOINT_EVERY = "10"
 """Commits between checkpoints: whoever opens a table reads at most so many one by one (deltalake's default is 100)."""
+
+
+CREATION = threading.Lock()
+"""Held while a table is created or gets new columns. deltalake lets two threads create the same table: the second
+replaces its id, and with it the names of all transactions."""
 
 
 def with_mailbox(schema: pa.Schema, *, keep_deleted: bool = False) -> pa.Schema:
@@ -166,26 +173,30 @@ class Lake:
         delta = self.find(name)
         try:
             if delta is None:
-                self.make_folder()
-                delta = DeltaTable.create(
-                    location,
-                    schema=schema,
-                    mode="ignore",
-                    partition_by=[MAILBOX],
-                    name=name,
-                    description=description,
-                    configuration={
-                        "delta.targetFileSize": str(TARGET_FILE_BYTES),
-                        "delta.dataSkippingStatsColumns": ",".join(key),
-                        CHECKPOINT_INTERVAL: CHECKPOINT_EVERY,
-                    },
-                    storage_options=self.options,
-                )
+                with CREATION:
+                    delta = self.find(name) or self._create(name, schema, key, description)
             is_replaced(delta, self.storage_options)  # if so, it drops what it knows of the old table
             _fit_schema(delta, schema, location)
         except (DeltaError, OSError) as error:
             raise unwritable(location, error) from error
         return delta
+
+    def _create(self, name: str, schema: pa.Schema, key: Sequence[str], description: str) -> DeltaTable:
+        self.make_folder()
+        return DeltaTable.create(
+            self.location(name),
+            schema=schema,
+            mode="ignore",
+            partition_by=[MAILBOX],
+            name=name,
+            description=description,
+            configuration={
+                "delta.targetFileSize": str(TARGET_FILE_BYTES),
+                "delta.dataSkippingStatsColumns": ",".join(key),
+                CHECKPOINT_INTERVAL: CHECKPOINT_EVERY,
+            },
+            storage_options=self.options,
+        )
 
 
 def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
@@ -206,7 +217,12 @@ def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
         )
     if missing:
         wanted = DeltaSchema.from_arrow(schema)
-        delta.alter.add_columns([field for field in wanted.fields if field.name in missing])
+        with CREATION:
+            delta.update_incremental()
+            now = {field.name for field in delta.schema().fields}
+            lacking = [field for field in wanted.fields if field.name in missing and field.name not in now]
+            if lacking:
+                delta.alter.add_columns(lacking)
 
 
 class TableFile(NamedTuple):

@@ -6,6 +6,7 @@ own run may move: Delta refuses a second run's commit, and nothing of it is visi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -218,7 +219,7 @@ class MailboxPartition:
         )
 
     def replace(self, rows: pa.Table) -> None:
-        """Replace all rows of the mailbox with these, in one commit."""
+        """Replace all rows of the mailbox with these, in one commit, which records the time of the read."""
         self._write(
             lambda properties: write_deltalake(
                 self.table.delta,
@@ -227,7 +228,8 @@ class MailboxPartition:
                 predicate=f"{MAILBOX} = {literal(self.address)}",
                 writer_properties=WRITER_PROPERTIES,
                 commit_properties=properties,
-            )
+            ),
+            self.state.read_at(int(time.time())),
         )
 
     def clear(self, state: SyncState) -> None:

@@ -56,6 +56,11 @@ class _OpenTable:
         self.version = table.delta.version()
         self.sums = table.sums()
 
+    def partition(self, address: str) -> MailboxPartition:
+        """A mailbox's partition."""
+        options = self.spec.options
+        return MailboxPartition(self.table, address, options.fingerprint, options.content_format)
+
 
 class OpenTables:
     """Tables of the lake at one moment, opened once for any number of mailboxes; `refresh` moves on to the present.
@@ -99,6 +104,18 @@ class OpenTables:
         table = self._lake.table(spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep")
         return _OpenTable(spec, table)
 
+    def table(self, source: str) -> LakeTable | None:
+        """An open table, by its catalogue name; None if the lake does not have it."""
+        return next((one.table for one in self._open.values() if one.spec.source_table == source), None)
+
+    def partitions_of(self, address: str) -> dict[str, MailboxPartition]:
+        """A mailbox's partition of each open table, by its catalogue name, used or not.
+
+        Args:
+            address: The mailbox's real address.
+        """
+        return {one.spec.source_table: one.partition(address) for one in self._open.values()}
+
     def statuses_of(self, address: str) -> dict[str, PartitionStatus]:
         """Status of each table in use, by its catalogue name; tables without rows of the mailbox are left out.
 
@@ -107,10 +124,7 @@ class OpenTables:
         """
         statuses = {}
         for opened in self._open.values():
-            spec = opened.spec
-            partition = MailboxPartition(
-                opened.table, address, spec.options.fingerprint, spec.options.content_format
-            )
+            spec, partition = opened.spec, opened.partition(address)
             rows, size = opened.sums.get(address, (0, 0))
             # A table that was restored to a time before its rows is in use, too.
             if rows or partition.in_use:

@@ -22,7 +22,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.app_ids import keyed_hash
 from gmail_assets.delta.errors import unreadable, unwritable
-from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.lake import CREATION, Lake
 from gmail_client.errors import ConfigurationError
 from gmail_client.sql import equals, one_of
 
@@ -97,6 +97,14 @@ class MailboxRegistry:
         """The recorded address of `name`; None if there is none."""
         rows = self._rows(MAILBOXES, _MAILBOXES, equals("name", name))
         return _address(rows[0]) if rows else None
+
+    def addresses(self) -> dict[str, str]:
+        """The recorded address of each name."""
+        return {row["name"]: _address(row) for row in self._rows(MAILBOXES, _MAILBOXES, "true")}
+
+    def with_unfetched(self) -> set[str]:
+        """Addresses of the mailboxes that have missing messages."""
+        return {row["mailbox"] for row in self._rows(UNFETCHED, _UNFETCHED, "true")}
 
     def names_of(self, address: str) -> list[str]:
         """The names of an address."""
@@ -198,22 +206,23 @@ class MailboxRegistry:
 
     def _create(self, name: str, schema: pa.Schema) -> DeltaTable:
         """The table of that name, with these columns at least."""
-        table = self._lake.find(name)
-        if table is None:
-            self._lake.make_folder()
-            return DeltaTable.create(
-                self._lake.location(name),
-                schema=schema,
-                mode="ignore",
-                # Statistics would hold addresses, in the log.
-                configuration={"delta.dataSkippingNumIndexedCols": "0"},
-                storage_options=self._lake.options,
-            )
-        present = pa.schema(table.schema().to_arrow()).names
-        missing = [field for field in DeltaSchema.from_arrow(schema).fields if field.name not in present]
-        if missing:
-            table.alter.add_columns(missing)
-        return table
+        with CREATION:
+            table = self._lake.find(name)
+            if table is None:
+                self._lake.make_folder()
+                return DeltaTable.create(
+                    self._lake.location(name),
+                    schema=schema,
+                    mode="ignore",
+                    # Statistics would hold addresses, in the log.
+                    configuration={"delta.dataSkippingNumIndexedCols": "0"},
+                    storage_options=self._lake.options,
+                )
+            present = pa.schema(table.schema().to_arrow()).names
+            missing = [field for field in DeltaSchema.from_arrow(schema).fields if field.name not in present]
+            if missing:
+                table.alter.add_columns(missing)
+            return table
 
 
 def _address(row: Mapping[str, Any]) -> str:

@@ -69,7 +69,7 @@ class SyncState:
         unexplained: Surplus (negative: missing) rows that a check found; the next run reconciles.
         accepted: A difference that remained after a reconciliation; it is reported and not reconciled again.
         judged: Stored rows were matched against `q` whenever their labels changed; false for rows of versions 1 and 2.
-        synced_at: Epoch seconds at which the history up to the cursor was read; None if unknown.
+        synced_at: Epoch seconds at which the history up to the cursor was read, or a snapshot; None if unknown.
         recheck: History id after which messages arrived that did not match `q`: they are matched again, because
             Gmail's search may find them late. None for none.
         recheck_at: Epoch seconds; these messages arrived after this. None if unknown, or if that is `synced_at`.
@@ -140,6 +140,14 @@ class SyncState:
             recheck=recheck,
             recheck_at=recheck_at,
         )
+
+    def read_at(self, at: int) -> SyncState:
+        """A snapshot was read.
+
+        Args:
+            at: Epoch seconds.
+        """
+        return replace(self, synced_at=at)
 
     def unsynced(self, head: int) -> SyncState:
         """The table has to be reconciled.
@@ -227,7 +235,7 @@ def read_state(
             unexplained=_signed(read(f"{base}/unexplained")),
             accepted=_signed(read(f"{base}/accepted")),
             judged=version >= 3 and bool(read(f"{base}/judged")),
-            synced_at=read(f"{base}/synced_at") or None if cursor else None,
+            synced_at=read(f"{base}/synced_at") or None if same else None,
             recheck=read(f"{base}/recheck") or None if cursor else None,
             recheck_at=read(f"{base}/recheck_at") or None if cursor else None,
         ),

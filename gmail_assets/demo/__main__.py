@@ -124,7 +124,7 @@ def _run(console: Console, setup: _Setup) -> int:
         runner = Runner()
         with SyncDisplay(terminal_console(sys.stdout), lines=False) as display, reporting(display):
             display.start_mailbox(address)
-            run = runner.run_mailbox(address, runner.tables([]))
+            run = runner.run_mailbox(address, runner.selection.tables([]))
         if run.interrupted:
             raise KeyboardInterrupt
         if run.failures:

@@ -18,7 +18,7 @@ from gmail_client.tables import CHANGE_TABLES
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gmail_assets.operations.run_in_process import RunResult
+    from gmail_assets.operations.run_results import RunResult
 
 __all__ = ["show_cost", "show_next_steps", "show_senders", "show_tables", "total_units"]
 

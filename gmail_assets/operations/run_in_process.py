@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -21,75 +20,27 @@ from gmail_assets.failures import ERROR_KEY
 from gmail_assets.mailbox_partitions import range_arguments
 from gmail_assets.operations.dagster_instance import dagster_instance
 from gmail_assets.operations.interrupts import watching_for_interrupts
+from gmail_assets.operations.run_results import CheckResult, RunResult, StepFailure
+from gmail_assets.operations.table_selection import TableSelection
 from gmail_assets.run_settings import RunSettings
 from gmail_assets.syncing.progress import Reporter, current_reporter, reporting
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_client.discovery import mailboxes_of
-from gmail_client.options import TableOptions
 from gmail_client.settings import Settings
-from gmail_client.spec import Spec, SpecTable, SpecView
-from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
-from gmail_client.views import CONTENT_VIEWS, CONTENTS, VIEWS
+from gmail_client.tables import CHANGE_TABLES
 
-__all__ = ["CheckResult", "RunResult", "Runner", "StepFailure"]
+__all__ = ["Runner"]
 
 _KEY_PREFIX = ["gmail"]
 _EVENTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
 _SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
-@dataclass(frozen=True, slots=True)
-class StepFailure:
-    """A failed step: class name and message of the error."""
-
-    error: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The result of one asset check of a table."""
-
-    table: str
-    check: str
-    passed: bool
-    message: str
-
-
-@dataclass(slots=True)
-class RunResult:
-    """The result of one mailbox's run.
-
-    Attributes:
-        mailbox: Configured name of the mailbox.
-        run_id: Id of the Dagster run.
-        tables: Materialization metadata by table, as plain values.
-        failures: Failed steps by name.
-        skipped: Tables that were not tried after an error of the whole mailbox.
-        checks: Results of the asset checks.
-        interrupted: The run was stopped by Ctrl-C or SIGTERM.
-    """
-
-    mailbox: str
-    run_id: str
-    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    failures: dict[str, StepFailure] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-    checks: list[CheckResult] = field(default_factory=list)
-    interrupted: bool = False
-
-    @property
-    def complete(self) -> bool:
-        """Whether every materialized table is complete: the time budget ended none of them early."""
-        return all(metadata.get("complete", True) for metadata in self.tables.values())
-
-
 class Runner:
     """Materializes tables with the settings of the environment.
 
     Args:
-        spec: Tables and their options. None: GMAIL_SPEC, else all ten tables.
-        filters: Table options by name (`q`, `labelIds`) that override those of `messages` and `threads`.
+        selection: The tables. None: those of GMAIL_SPEC, else all.
         run_settings: How several mailboxes share a run. None: configured by the environment.
 
     Raises:
@@ -97,17 +48,10 @@ class Runner:
     """
 
     def __init__(
-        self,
-        spec: Spec | None = None,
-        *,
-        filters: Mapping[str, Any] | None = None,
-        run_settings: RunSettings | None = None,
+        self, selection: TableSelection | None = None, *, run_settings: RunSettings | None = None
     ) -> None:
-        settings = Settings()
-        self.spec = spec if spec is not None else Spec.load(settings.spec)
-        self.spec.require_each_once()
-        self._settings = settings
-        self._filters = dict(filters or {})
+        self.selection = selection or TableSelection()
+        self._settings = Settings()
         self._run_settings = run_settings
 
     @property
@@ -119,36 +63,12 @@ class Runner:
         """
         return mailboxes_of(self._settings)
 
-    def tables(self, names: Sequence[str]) -> list[str]:
-        """The named tables, or all of the spec, in catalogue order, derived tables last.
-
-        Raises:
-            UnknownTableError: Neither one of the ten tables nor a derived table.
-        """
-        for name in names:
-            if name not in (*VIEWS, CONTENTS):
-                table(name)
-        in_spec = [entry.source_table for entry in self.spec.entries]
-        return [name for name in (*CATALOGUE, *VIEWS, CONTENTS) if name in (names or in_spec)]
-
     def run_mailbox(
         self, mailbox: str, tables: Sequence[str], *, mail_config: Mapping[str, Any] | None = None
     ) -> RunResult:
         """Materialize tables of one mailbox; see `run_mailboxes`."""
         (run,) = self.run_mailboxes([mailbox], tables, mail_config=mail_config)
         return run
-
-    def _spec_with(self, tables: Sequence[str]) -> Spec:
-        """The spec, extended by the named tables that it lacks, with the filters applied."""
-        spec = _with_tables(self.spec, tables)
-        return spec.model_copy(update={"tables": tuple(self._filtered(entry) for entry in spec.tables)})
-
-    def _filtered(self, entry: SpecTable) -> SpecTable:
-        if not self._filters or entry.source_table not in CHANGE_TABLES:
-            return entry
-        options = entry.options.model_dump(by_alias=True, exclude_defaults=True, mode="json")
-        parsed = TableOptions.parse(entry.source_table, {**options, **self._filters})
-        return entry.model_copy(update={"options": parsed})
 
     def run_mailboxes(
         self, mailboxes: Sequence[str], tables: Sequence[str], *, mail_config: Mapping[str, Any] | None = None
@@ -163,7 +83,7 @@ class Runner:
         Returns:
             A result for each mailbox, in this order.
         """
-        spec = self._spec_with(tables)
+        spec = self.selection.spec_with(tables)
         definitions = gmail_definitions(
             spec=spec, key_prefix=_KEY_PREFIX, mailboxes=list(mailboxes), run_settings=self._run_settings
         )
@@ -236,25 +156,6 @@ def _failures(result: dg.ExecuteInProcessResult) -> dict[str, StepFailure]:
     if not result.success and not failures:
         failures["run"] = StepFailure("Error", _run_failure(result))
     return failures
-
-
-def _with_tables(spec: Spec, names: Sequence[str]) -> Spec:
-    """Add the named tables, and the sources of derived tables, with default options unless the spec has them."""
-    known = {entry.source_table for entry in spec.entries}
-    derived = {**VIEWS, CONTENTS: CONTENT_VIEWS[CONTENTS]}
-    needed = set(names)
-    for name in [CONTENTS, *VIEWS]:  # each before the tables that it is computed from
-        if name in needed:
-            needed.update(derived[name].sources)
-    needed -= known
-    default = Spec.default()
-    return spec.model_copy(
-        update={
-            "tables": (*spec.tables, *(entry for entry in default.tables if entry.source_table in needed)),
-            "views": (*spec.views, *(entry for entry in default.views if entry.source_table in needed)),
-            "contents": SpecView(source_table=CONTENTS) if CONTENTS in needed else spec.contents,
-        }
-    )
 
 
 class _FailureCollector:

@@ -52,6 +52,7 @@ def run_mailboxes(
     *,
     jobs: int = DEFAULT_JOBS,
     stop: StopGroup | None = None,
+    attempts: int = 2,
     on_done: Callable[[MailboxOutcome[T]], None] = lambda outcome: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> list[MailboxOutcome[T]]:
@@ -65,6 +66,7 @@ def run_mailboxes(
         work: Does the work for one mailbox, in a thread.
         jobs: Mailboxes at once.
         stop: Ends the work early; the work has to heed it.
+        attempts: 1 or 2. With 2, a mailbox that failed is tried once more after all others.
         on_done: Called in this thread with each final outcome, in the order in which they come.
         on_wait: Called in this thread several times a second.
 
@@ -72,7 +74,7 @@ def run_mailboxes(
         An outcome for each mailbox, in the order of `mailboxes`.
     """
     outcomes = [MailboxOutcome[T](name) for name in mailboxes]
-    run = _Run(outcomes, work, jobs, stop or StopGroup(), on_done, on_wait)
+    run = _Run(outcomes, work, jobs, stop or StopGroup(), attempts, on_done, on_wait)
     with deferred_signals(run.stop.set, run.stop.is_set):
         run.run()
     return outcomes
@@ -85,6 +87,7 @@ class _Run(Generic[T]):
         work: Callable[[str], T],
         jobs: int,
         stop: StopGroup,
+        attempts: int,
         on_done: Callable[[MailboxOutcome[T]], None],
         on_wait: Callable[[], None],
     ) -> None:
@@ -93,6 +96,7 @@ class _Run(Generic[T]):
         self._again: deque[MailboxOutcome[T]] = deque()
         self._work = work
         self._jobs = max(1, min(jobs, len(outcomes)))
+        self._attempts = attempts
         self._on_done = on_done
         self._on_wait = on_wait
         self._tasks: SimpleQueue[MailboxOutcome[T] | None] = SimpleQueue()
@@ -110,7 +114,7 @@ class _Run(Generic[T]):
 
     def _sort(self, outcome: MailboxOutcome[T]) -> None:
         """Keep a mailbox that failed for the second round."""
-        if _worth_another_try(outcome.error) and not self.stop.is_set():
+        if self._attempts > 1 and _worth_another_try(outcome.error) and not self.stop.is_set():
             self._again.append(outcome)
         else:
             self._on_done(outcome)

@@ -90,6 +90,7 @@ def snapshot(
         part.replace(rows)
         result.rows_written = rows.num_rows
     except ForbiddenError as error:
+        part.commit(part.state.read_at(int(time.time())))
         result.mode = "refused"
         result.warnings.append(f"Not open to this account: its rows stay as they are. {error}")
     result.upkeep = keep_up(table, address, upkeep, version_before=version)

@@ -23,6 +23,7 @@ from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.views.source import MessageSource, read_labels
+from gmail_assets.views.up_to_date import FORMULA_FIELD, SOURCES_FIELD, source_state, sources_mark
 from gmail_client.spec import Spec, SpecTable
 from gmail_client.views import (
     LABEL_COLUMNS,
@@ -50,7 +51,6 @@ _SLICE_CHARACTERS = 16 * 2**20
 """Maximum size of the texts of one commit; it limits the memory."""
 _LABEL_ROWS = 250_000
 _RELABELLED_ROWS = 50_000
-_FORMULA_FIELD = "formula"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,15 +180,17 @@ class _Derivation:
         self.results = results
         self._deadline = deadline
         self._progress = progress
-        self._source = MessageSource(sources.open_messages(lake), address)
-        self._labels: Labels = read_labels(sources.open_labels(lake), address)
+        messages, labels = sources.open_messages(lake), sources.open_labels(lake)
+        self._derived_from = source_state(messages, labels, address)
+        self._source = MessageSource(messages, address)
+        self._labels: Labels = read_labels(labels, address)
         self.tables: dict[str, LakeTable] = {
             name: lake.view(VIEWS[name], name=in_lake) for name, in_lake in sources.names.items()
         }
         self._stored_attachments = self._no_attachment_keys()
         self._writers = {
             name: PartitionWriter(
-                self.tables[name], address, VIEWS[name].primary_key, carried=[_FORMULA_FIELD]
+                self.tables[name], address, VIEWS[name].primary_key, carried=[FORMULA_FIELD, SOURCES_FIELD]
             )
             for name in results
         }
@@ -207,15 +209,28 @@ class _Derivation:
         if ids:
             self._write_content(content, ids)
         for name, result in self.results.items():
-            if result.complete and self._recompute(name):
-                writer = self._writers[name]
-                writer.commit([writer.transaction(_FORMULA_FIELD, formula(name))])
+            writer = self._writers[name]
+            # The last one records for all that they are up to date: a commit is more expensive than the others' checks.
+            last = name == list(self.results)[-1]
+            derived_from = (
+                sources_mark(self._derived_from, self.results) if last else writer.read(SOURCES_FIELD)
+            )
+            changed = {
+                field: version
+                for field, version in (
+                    (FORMULA_FIELD, formula(name)),
+                    (SOURCES_FIELD, derived_from),
+                )
+                if version is not None and writer.read(field) != version
+            }
+            if result.complete and changed:
+                writer.commit([writer.transaction(field, version) for field, version in changed.items()])
 
     # By which formula the rows were computed
 
     def _recompute(self, name: str) -> bool:
         """Whether rows may have been computed by another formula, or none exist yet."""
-        return self._writers[name].read(_FORMULA_FIELD) != formula(name)
+        return self._writers[name].read(FORMULA_FIELD) != formula(name)
 
     # What has to change
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,9 +12,13 @@ import click
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of
 from gmail_assets.cli.options import DERIVED_TABLES, TABLES, mailbox_option, output_options
 from gmail_assets.cli.output import Output, write_error
+from gmail_assets.operations.run_results import RunResult
 
 if TYPE_CHECKING:
-    from gmail_assets.operations.run_in_process import RunResult
+    from gmail_assets.cli.environment import Environment
+    from gmail_assets.operations.table_selection import TableSelection
+    from gmail_assets.run_settings import RunSettings
+    from gmail_client.spec import Spec
 
 __all__ = ["sync"]
 
@@ -70,6 +76,9 @@ def sync(
     ended. Ctrl-C writes what was fetched and stops; a second Ctrl-C stops at once. If DAGSTER_HOME is set, the runs are
     recorded there.
 
+    A mailbox without changes costs one quota unit and is not run: its history id is the cursor of every table, and its
+    snapshots were read within the last hour (GMAIL_SNAPSHOT_MINUTES). To read a snapshot in any case, name it.
+
     TABLE is one of: messages, threads, labels, drafts, profile, settings, filters, forwarding_addresses, send_as,
     delegates; or a derived table: emails, message_labels, attachments; or attachment_contents (the bytes of
     attachments, 20 quota units each). Default: all tables of the spec (GMAIL_SPEC), else all ten, and the derived
@@ -78,26 +87,32 @@ def sync(
     --q, --label and --start-date override the options of the spec for this run. A table that was synced with other
     options is reconciled: messages that do not match are deleted from it. To keep a filter, set it in a spec.
     """
-    from gmail_assets.cli.display import SyncDisplay, terminal_console
-    from gmail_assets.operations.run_in_process import Runner
+    from gmail_assets.cli.environment import Environment
+    from gmail_assets.operations.table_selection import TableSelection
     from gmail_assets.run_settings import RunSettings
-    from gmail_assets.syncing.progress import reporting
 
     filters = _filters(q, labels, start_date)
-    runner = Runner(filters=filters, run_settings=RunSettings(**({} if jobs is None else {"jobs": jobs})))
-    selected = runner.tables(tables)
+    environment = Environment.load()
+    selection = TableSelection(environment.spec, filters=filters)
+    selected = selection.tables(tables)
     if filters and not any(table in ("messages", "threads") for table in selected):
         raise click.UsageError("--q, --label and --start-date apply to messages and threads only.")
-    names = list(dict.fromkeys(mailboxes or runner.mailboxes))
-    with SyncDisplay(terminal_console(sys.stderr), quiet=out.quiet) as display, reporting(display):
-        if len(names) == 1:
-            display.start_mailbox(names[0])
-        else:
-            display.start(f"{len(names):,} mailboxes: connecting to Gmail")
-        runs = runner.run_mailboxes(
-            names,
-            selected,
-            mail_config={"full_refresh": full_refresh, "allow_mass_delete": allow_mass_delete},
+    settings = RunSettings(**({} if jobs is None else {"jobs": jobs}))
+    names = list(dict.fromkeys(mailboxes or environment.settings.mailbox_names))
+    unchanged: set[str] = set()
+    if not full_refresh and set(tables) <= {"messages", "threads", *DERIVED_TABLES}:
+        unchanged = _unchanged(environment, selection.spec_with(selected), selected, settings, names)
+    changed = [name for name in names if name not in unchanged]
+    ran = {}
+    if changed:
+        config = {"full_refresh": full_refresh, "allow_mass_delete": allow_mass_delete}
+        ran = _run(changed, selection, selected, settings, config, quiet=out.quiet)
+    runs = [ran.get(name) or RunResult(name, None, unchanged=True) for name in names]
+    if unchanged:
+        out.note(
+            f"{len(unchanged):,} mailboxes are up to date"
+            if len(unchanged) > 1
+            else f"{names[0]}: up to date"
         )
     code = _exit_code(runs)
     for run in runs:
@@ -115,6 +130,50 @@ def sync(
         )
     out.print_json({"exit_code": int(code), "mailboxes": [_as_json(run) for run in runs]})
     return code
+
+
+def _unchanged(
+    environment: Environment, spec: Spec, tables: Sequence[str], settings: RunSettings, names: Sequence[str]
+) -> set[str]:
+    """The mailboxes without anything to do. Where this can't be found out, the run says why."""
+    from gmail_assets.operations.unchanged import UnchangedMailboxes
+    from gmail_client.client import GmailClient
+    from gmail_client.errors import GmailError
+    from gmail_client.http.sessions import new_session
+
+    try:
+        client = GmailClient.from_settings(
+            environment.settings, session=partial(new_session, settings.jobs), retry_seconds=0
+        )
+        state = UnchangedMailboxes(
+            environment.lake, spec, tables, snapshot_seconds=settings.snapshot_minutes * 60
+        )
+        return set(state.find(client, names, jobs=settings.jobs))
+    except GmailError:
+        return set()
+
+
+def _run(
+    names: Sequence[str],
+    selection: TableSelection,
+    tables: Sequence[str],
+    settings: RunSettings,
+    config: Mapping[str, Any],
+    *,
+    quiet: bool,
+) -> dict[str, RunResult]:
+    """Run the assets; the results by mailbox."""
+    from gmail_assets.cli.display import SyncDisplay, terminal_console
+    from gmail_assets.operations.run_in_process import Runner
+    from gmail_assets.syncing.progress import reporting
+
+    runner = Runner(selection, run_settings=settings)
+    with SyncDisplay(terminal_console(sys.stderr), quiet=quiet) as display, reporting(display):
+        if len(names) == 1:
+            display.start_mailbox(names[0])
+        else:
+            display.start(f"{len(names):,} mailboxes: connecting to Gmail")
+        return {run.mailbox: run for run in runner.run_mailboxes(names, tables, mail_config=config)}
 
 
 def _filters(q: str | None, labels: tuple[str, ...], start_date: str | None) -> dict[str, Any]:
@@ -135,7 +194,7 @@ _COMPLETENESS = ("row_count", "threads_and_messages_agree")
 def _exit_code(runs: list[RunResult]) -> ExitCode:
     if any(run.interrupted for run in runs):
         return ExitCode.INTERRUPTED
-    codes = [exit_code_of(failure.error) for run in runs for failure in run.failures.values()]
+    codes = [_code_of(failure.error) for run in runs for failure in run.failures.values()]
     if codes:
         return max(
             codes,
@@ -146,6 +205,10 @@ def _exit_code(runs: list[RunResult]) -> ExitCode:
     if any(check.check in _COMPLETENESS and not check.passed for run in runs for check in run.checks):
         return ExitCode.DIFFERENCES
     return ExitCode.SUCCESS
+
+
+def _code_of(error: str) -> ExitCode:
+    return ExitCode.INCOMPLETE if error == "OutOfTimeError" else exit_code_of(error)
 
 
 def _print_failures(run: RunResult) -> None:
@@ -174,6 +237,7 @@ def _as_json(run: RunResult) -> dict[str, Any]:
         "mailbox": run.mailbox,
         "run_id": run.run_id,
         "complete": run.complete and not run.failures,
+        "unchanged": run.unchanged,
         "tables": run.tables,
         "checks": [
             {"table": c.table, "check": c.check, "passed": c.passed, "message": c.message} for c in run.checks

@@ -237,6 +237,8 @@ def test_lost_rows_have_an_exit_code_and_are_brought_back(run, gmail: Emulator, 
     messages = DeltaTable(place / "lake" / "messages")
     lost = sorted(messages.to_pyarrow_table(columns=["id"])["id"].to_pylist())[:2]
     messages.delete(f"id IN ('{lost[0]}', '{lost[1]}')")
+    mailbox = gmail.mailbox()  # without a change in the mailbox, there is no run and no check
+    mailbox.insert(mailbox.random_mail(), ["INBOX"])
     outcome = run("sync", "messages", "threads")
     assert outcome.code == ExitCode.DIFFERENCES
     assert "-2 unexplained" in outcome.err

@@ -1,0 +1,125 @@
+"""Finds mailboxes whose tables are up to date: one quota unit each, and hardly any CPU time.
+
+A mailbox is unchanged if its current history id (getProfile) is the cursor of each of its tables, its snapshots were
+read not long ago, and its derived tables are computed. The lake's sync states are read in one pass over the log of each
+table, for all mailboxes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.partition_status import OpenTables
+from gmail_assets.delta.registry import ForgottenMailboxes, MailboxRegistry
+from gmail_assets.syncing.many import run_mailboxes
+from gmail_assets.syncing.stopping import StopGroup
+from gmail_assets.views import are_up_to_date
+from gmail_client.client import GmailClient
+from gmail_client.spec import Spec, SpecTable, SpecView
+from gmail_client.tables import CATALOGUE
+from gmail_client.views import VIEWS
+
+__all__ = ["UnchangedMailboxes"]
+
+
+class UnchangedMailboxes:
+    """Compares mailboxes with a lake, as of now.
+
+    Args:
+        lake: The lake.
+        spec: All tables of the pipeline.
+        tables: The tables that have to be up to date, by source table.
+        snapshot_seconds: Age at which a snapshot has to be read again.
+        now: Returns epoch seconds.
+
+    Raises:
+        LakeError: The lake can't be read.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        spec: Spec,
+        tables: Iterable[str],
+        *,
+        snapshot_seconds: float,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._tables = list(tables)
+        self._read_after = now() - snapshot_seconds
+        entries = {entry.source_table: entry for entry in spec.entries}
+        chosen = [entries[name] for name in self._tables if name in entries]
+        needed = {"messages", "labels"} if any(name in VIEWS for name in self._tables) else set()
+        read = {entry.source_table: entry for entry in chosen if isinstance(entry, SpecTable)}
+        read |= {entry.source_table: entry for entry in spec.tables if entry.source_table in needed}
+        self._open = OpenTables(lake, read.values())
+        self._searches = {name: bool(entry.options.q) for name, entry in read.items()}
+        self._views = _open_views(lake, [entry for entry in chosen if isinstance(entry, SpecView)])
+        self._complete = len(chosen) == len(self._tables) and self._views is not None
+        self._addresses: Mapping[str, str] = {}
+        registry = MailboxRegistry(lake)
+        if self._complete:
+            self._addresses = registry.addresses()
+            self._unfetched = registry.with_unfetched()
+            self._forgotten = ForgottenMailboxes(lake)
+
+    def find(self, client: GmailClient, mailboxes: Sequence[str], *, jobs: int) -> list[str]:
+        """The unchanged ones among some mailboxes. A mailbox that can't be read is not among them.
+
+        Args:
+            client: The client.
+            mailboxes: Their configured names.
+            jobs: Mailboxes to ask at once.
+        """
+        loaded = [name for name in mailboxes if name in self._addresses]
+        if not self._complete or not loaded:
+            return []
+        outcomes = run_mailboxes(
+            loaded,
+            lambda name: self._is_unchanged(client, name),
+            jobs=jobs,
+            stop=StopGroup(),
+            attempts=1,
+        )
+        return [outcome.mailbox for outcome in outcomes if outcome.value]
+
+    def _is_unchanged(self, client: GmailClient, name: str) -> bool:
+        profile = client.mailbox(name).api.profile()
+        address, head = str(profile["emailAddress"]), int(profile["historyId"])
+        if self._addresses.get(name) != address or self._forgotten.includes(address):
+            return False
+        if address in self._unfetched:
+            return False
+        partitions = self._open.partitions_of(address)
+        for table in self._tables:
+            if table in CATALOGUE and not self._is_current(table, partitions.get(table), head):
+                return False
+        messages = self._open.table("messages")
+        if not self._views:
+            return True
+        return messages is not None and are_up_to_date(
+            messages, self._open.table("labels"), self._views, address
+        )
+
+    def _is_current(self, table: str, partition: MailboxPartition | None, head: int) -> bool:
+        if partition is None or partition.restored or partition.changed_format:
+            return False
+        state = partition.state
+        if not CATALOGUE[table].cursor:
+            return state.synced_at is not None and state.synced_at >= self._read_after
+        # A table with a search may have to judge messages again.
+        judged = state.judged or not self._searches[table]
+        return state.cursor == head and not state.unexplained and state.recheck is None and judged
+
+
+def _open_views(lake: Lake, entries: Sequence[SpecView]) -> dict[str, LakeTable] | None:
+    """The derived tables in their order; None if one is missing."""
+    if any(lake.find(entry.table_name) is None for entry in entries):
+        return None
+    views = {
+        entry.source_table: lake.view(VIEWS[entry.source_table], name=entry.table_name) for entry in entries
+    }
+    return {name: views[name] for name in VIEWS if name in views}
