@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from deltalake.exceptions import DeltaError
 
@@ -54,7 +55,11 @@ class _OpenTable:
         self.spec = spec
         self.table = table
         self.version = table.delta.version()
-        self.sums = table.sums()
+
+    @cached_property
+    def sums(self) -> dict[str, tuple[int, int]]:
+        """Rows and bytes by mailbox."""
+        return self.table.sums()
 
     def partition(self, address: str) -> MailboxPartition:
         """A mailbox's partition."""

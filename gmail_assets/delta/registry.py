@@ -181,7 +181,8 @@ class MailboxRegistry:
         if delta is None:
             return []
         found = QueryBuilder().register("t", delta).execute(f"SELECT * FROM t WHERE {where}")  # noqa: S608 - quoted
-        table = pa.table(found)
+        # Not `pa.table`: it would import pandas, to see whether this is a data frame.
+        table = pa.RecordBatchReader.from_stream(found).read_all()
         for field in schema:
             if field.name not in table.schema.names:  # written by an earlier release
                 table = table.append_column(field, pa.nulls(table.num_rows, field.type))
@@ -271,7 +272,8 @@ class ForgottenMailboxes:
                 raise unreadable(self._lake.location(FORGOTTEN), error) from error
         if self._table is not None and self._table.version() != self._read_version:
             found = QueryBuilder().register("t", self._table).execute("SELECT mailbox_hash FROM t")
-            self._hashes = frozenset(pa.table(found)["mailbox_hash"].to_pylist())
+            hashes = pa.RecordBatchReader.from_stream(found).read_all()
+            self._hashes = frozenset(hashes["mailbox_hash"].to_pylist())
             self._read_version = self._table.version()
 
     def includes(self, address: str) -> bool:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from gmail_assets.delta.derived_state import are_up_to_date
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.partition_status import OpenTables
 from gmail_assets.delta.registry import ForgottenMailboxes, MailboxRegistry
 from gmail_assets.syncing.many import run_mailboxes
 from gmail_assets.syncing.stopping import StopGroup
-from gmail_assets.views import are_up_to_date
 from gmail_client.client import GmailClient
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE

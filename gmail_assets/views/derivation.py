@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gmail_assets.delta.derived_state import FORMULA_FIELD, SOURCES_FIELD, source_state, sources_mark
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.registry import MailboxRegistry
@@ -23,7 +24,6 @@ from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.views.source import MessageSource, read_labels
-from gmail_assets.views.up_to_date import FORMULA_FIELD, SOURCES_FIELD, source_state, sources_mark
 from gmail_client.spec import Spec, SpecTable
 from gmail_client.views import (
     LABEL_COLUMNS,

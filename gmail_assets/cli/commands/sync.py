@@ -98,7 +98,7 @@ def sync(
     if filters and not any(table in ("messages", "threads") for table in selected):
         raise click.UsageError("--q, --label and --start-date apply to messages and threads only.")
     settings = RunSettings(**({} if jobs is None else {"jobs": jobs}))
-    names = list(dict.fromkeys(mailboxes or environment.settings.mailbox_names))
+    names = list(dict.fromkeys(environment.mailboxes(mailboxes)))
     unchanged: set[str] = set()
     if not full_refresh and set(tables) <= {"messages", "threads", *DERIVED_TABLES}:
         unchanged = _unchanged(environment, selection.spec_with(selected), selected, settings, names)
@@ -108,12 +108,10 @@ def sync(
         config = {"full_refresh": full_refresh, "allow_mass_delete": allow_mass_delete}
         ran = _run(changed, selection, selected, settings, config, quiet=out.quiet)
     runs = [ran.get(name) or RunResult(name, None, unchanged=True) for name in names]
-    if unchanged:
-        out.note(
-            f"{len(unchanged):,} mailboxes are up to date"
-            if len(unchanged) > 1
-            else f"{names[0]}: up to date"
-        )
+    if unchanged and not out.quiet:
+        text = f"{len(unchanged):,} mailboxes are up to date" if len(unchanged) > 1 else "up to date"
+        # Without rich, which takes longer to import than a mailbox takes.
+        click.echo(text if len(unchanged) > 1 else f"{min(unchanged)}: {text}", err=True)
     code = _exit_code(runs)
     for run in runs:
         _print_failures(run)
