@@ -20,7 +20,7 @@ from gmail_assets.syncing.stopping import StopGroup
 from gmail_client.client import GmailClient
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
-from gmail_client.views import VIEWS
+from gmail_client.views import CONTENTS, VIEWS
 
 __all__ = ["UnchangedMailboxes"]
 
@@ -57,8 +57,13 @@ class UnchangedMailboxes:
         read |= {entry.source_table: entry for entry in spec.tables if entry.source_table in needed}
         self._open = OpenTables(lake, read.values())
         self._searches = {name: bool(entry.options.q) for name, entry in read.items()}
-        self._views = _open_views(lake, [entry for entry in chosen if isinstance(entry, SpecView)])
-        self._complete = len(chosen) == len(self._tables) and self._views is not None
+        self._views = _open_views(
+            lake, [entry for entry in chosen if isinstance(entry, SpecView) and entry.source_table in VIEWS]
+        )
+        # Whether contents of attachments are missing can't be seen in the log.
+        self._complete = (
+            len(chosen) == len(self._tables) and self._views is not None and CONTENTS not in self._tables
+        )
         self._addresses: Mapping[str, str] = {}
         registry = MailboxRegistry(lake)
         if self._complete:
