@@ -41,7 +41,12 @@ def locked(name: str, python: str) -> dict[str, Version]:
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(
-    ("lock", "extras"), [("requirements.lock", ()), ("requirements-dev.lock", ("spark", "dev"))]
+    ("lock", "extras"),
+    [
+        ("requirements.lock", ()),
+        ("requirements-dev.lock", ("spark", "dev")),
+        ("deploy/requirements.lock", ("postgres",)),
+    ],
 )
 def test_the_lock_has_every_dependency(lock: str, extras: tuple[str, ...], python: str):
     pins = locked(lock, python)
@@ -101,10 +106,12 @@ def test_an_audit_that_could_not_look_up_fails(packages, code: int, capsys):
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_development_lock_holds_the_runtime_lock(python: str):
-    assert locked("requirements.lock", python).items() <= locked("requirements-dev.lock", python).items()
+    development = locked("requirements-dev.lock", python).items()
+    assert locked("requirements.lock", python).items() <= development
+    assert locked("deploy/requirements.lock", python).items() <= development
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "deploy/requirements.lock"])
 def test_every_pin_has_a_hash_and_no_index_is_named(lock: str):
     text = (ROOT / lock).read_text("utf-8")
     assert "://" not in text
