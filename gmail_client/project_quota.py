@@ -363,7 +363,8 @@ class _Lane:
         except DailyLimitError:
             raise
         except GmailError as error:
-            self._go_alone(units, error)
+            if asked != 0:
+                self._go_alone(units, error)
             return True
         return False
 

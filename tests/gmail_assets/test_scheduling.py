@@ -188,7 +188,7 @@ def test_forgotten_mailboxes_are_not_looked_at(loaded: bool):
     assert any("erased with `gmail-assets forget`" in note for note in tick.notes)
 
 
-def test_a_quiet_deployment_costs_a_look_per_mailbox_in_four_minutes():
+def test_a_quiet_deployment_costs_a_look_per_mailbox_in_five_minutes():
     work = Clockwork(World.of(100))
     for _ in range(120):
         work.tick()
@@ -196,4 +196,4 @@ def test_a_quiet_deployment_costs_a_look_per_mailbox_in_four_minutes():
     for _ in range(120):
         work.tick()
         looks += len(work.world.looked)
-    assert 100 * 15 <= looks <= 100 * 15 * 1.4
+    assert 100 * 12 <= looks <= 100 * 12 * 1.4

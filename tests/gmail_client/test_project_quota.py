@@ -180,7 +180,7 @@ KILLED = [Job(0.0, 300, 1_000, False, "kill", -30.0)]
 RIVALS = [Job(200.0 + 10 * number, 500, 1_000, False, "kill", 30.0) for number in range(5)]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @example(BUSY, 0.0)
 @example(BUSY, 0.4)
 @example(KILLED + RIVALS, 0.0)
