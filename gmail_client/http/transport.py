@@ -244,7 +244,7 @@ class Transport:
             if response.status != 401 or last:
                 break
             self.tokens.renew(token)
-        if response.status not in (401, 429) and response.status < 500:
+        if response.status < 400 or (response.status in (400, 403, 404) and method != "batch"):
             self.usage.spent(method, sum(prices.values()), len(response.content))
         return response
 

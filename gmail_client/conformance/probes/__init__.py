@@ -10,6 +10,7 @@ from gmail_client.conformance.probes import (
     labels,
     listings,
     messages,
+    snippets,
     threads,
     transport,
 )
@@ -21,6 +22,7 @@ PROBES: tuple[Probe, ...] = (
     *threads.PROBES,
     *listings.PROBES,
     *messages.PROBES,
+    *snippets.PROBES,
     *labels.PROBES,
     *batches.PROBES,
     *errors.PROBES,

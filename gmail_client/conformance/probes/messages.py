@@ -1,4 +1,4 @@
-"""Questions about messages: a message in full compared with its raw bytes, and its other formats.
+"""Questions about the form of messages: in full compared with the raw bytes, and in the other formats.
 
 The emulator parses the raw bytes, and its payload is the expected one.
 """
@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from html import unescape
 from typing import Any
 
 from gmail_client.conformance.evidence import CannotTell, Evidence, Resource, items, part_list
 from gmail_client.conformance.probe import Answer, Probe
 from gmail_client.conformance.probes.judging import all_true, first_of
 from gmail_client.emulator.mail.content import from_raw
-from gmail_client.emulator.mail.snippet import SnippetStyle, snippet_of
 
-__all__ = ["PROBES"]
+__all__ = ["PROBES", "decoded"]
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*={0,2}")
 _PART_ID = re.compile(r"(\d+(\.\d+)*)?")
 _FIELD = re.compile(rb"^[\x21-\x39\x3b-\x7e]+:[^\n]*\n(?:[ \t][^\n]*\n)*", re.MULTILINE)
-_LONG = 200
 _REPORT = "Please report it, with the detail that is shown here."
 
 
-def _decoded(data: object) -> bytes:
+def decoded(data: object) -> bytes:
+    """The bytes of base64url data, with or without padding; none if it is not base64."""
     text = str(data or "")
     try:
         return urlsafe_b64decode(text + "=" * (-len(text) % 4))
@@ -49,7 +47,7 @@ def _compared(evidence: Evidence) -> list[_Compared]:
     found = []
     for full, raw in evidence.pairs():
         real = part_list(full.get("payload") or {})
-        expected = part_list(from_raw(_decoded(raw["raw"])).payload(lambda part_id: "-"))
+        expected = part_list(from_raw(decoded(raw["raw"])).payload(lambda part_id: "-"))
         if [part.get("partId") for part in real] == [part["partId"] for part in expected]:
             found += [
                 _Compared(str(one.get("partId") or "root"), one, other)
@@ -64,7 +62,7 @@ def _tree(evidence: Evidence) -> Answer:
     checks = []
     for full, raw in evidence.pairs():
         real = [(part.get("partId"), part.get("mimeType")) for part in part_list(full.get("payload") or {})]
-        expected = part_list(from_raw(_decoded(raw["raw"])).payload(lambda part_id: "-"))
+        expected = part_list(from_raw(decoded(raw["raw"])).payload(lambda part_id: "-"))
         checks.append(real == [(part["partId"], part["mimeType"]) for part in expected])
     return all_true(checks, "no message was read raw")
 
@@ -99,7 +97,7 @@ def _folded(evidence: Evidence) -> Answer:
     """Whether header lines that are folded in the raw bytes are shown as the emulator unfolds them."""
     answers = []
     for full, raw in evidence.pairs():
-        content = _decoded(raw["raw"])
+        content = decoded(raw["raw"])
         real, expected = items(full.get("payload") or {}, "headers"), from_raw(content).headers()
         fields = _FIELD.findall(content.replace(b"\r\n", b"\n").partition(b"\n\n")[0] + b"\n")
         if len(real) == len(expected) == len(fields):
@@ -113,7 +111,7 @@ def _folded(evidence: Evidence) -> Answer:
 
 def _size_estimate(evidence: Evidence) -> Answer:
     return all_true(
-        (full.get("sizeEstimate") == len(_decoded(raw["raw"])) for full, raw in evidence.pairs()),
+        (full.get("sizeEstimate") == len(decoded(raw["raw"])) for full, raw in evidence.pairs()),
         "no message was read raw",
     )
 
@@ -205,67 +203,6 @@ def _number_fields(evidence: Evidence) -> Answer:
         ),
         "no message was read in full",
     )
-
-
-class _Node:
-    """A part of a payload as the emulator's functions read it."""
-
-    def __init__(self, part: Resource) -> None:
-        self._part = part
-        self.mime_type = str(part.get("mimeType") or "")
-        self.filename = str(part.get("filename") or "")
-        self.children = [_Node(child) for child in items(part, "parts")]
-        self.is_multipart = bool(self.children) and self.mime_type.startswith("multipart/")
-        self.headers: Sequence[tuple[str, str]] = ()
-
-    def header(self, name: str) -> str:
-        return ""
-
-    def decoded(self) -> bytes:
-        return _decoded((self._part.get("body") or {}).get("data"))
-
-    def decoded_size(self) -> int:
-        return len(self.decoded())
-
-    def text(self) -> str:
-        return self.decoded().decode("utf-8", "replace")
-
-    def utf8(self) -> bytes:
-        return self.decoded()
-
-
-def _snippet_source(evidence: Evidence) -> Answer:
-    answers = []
-    for message in evidence.full():
-        node = _Node(message.get("payload") or {})
-        shown = unescape(str(message.get("snippet") or ""))[:60]
-        texts = {
-            source: unescape(snippet_of(node, SnippetStyle(source, "character")))[:60]
-            for source in ("html", "plain")
-        }
-        if not shown or texts["html"] == texts["plain"]:
-            continue
-        matching = [
-            source for source, text in texts.items() if text.startswith(shown) or shown.startswith(text)
-        ]
-        answers.append(matching[0] if len(matching) == 1 else "neither")
-    return first_of(answers, "no message has a plain and an HTML text that begin differently")
-
-
-def _snippet_cut(evidence: Evidence) -> Answer:
-    answers = []
-    for message in evidence.full():
-        node = _Node(message.get("payload") or {})
-        shown = str(message.get("snippet") or "")
-        for source in ("html", "plain"):
-            whole, word = (snippet_of(node, SnippetStyle(source, cut)) for cut in ("character", "word"))
-            if whole != word and shown in (whole, word):
-                answers.append("character" if shown == whole else "word")
-                break
-        else:
-            if len(unescape(shown)) > _LONG:
-                answers.append("longer")
-    return first_of(answers, "no message that was read has a long text that is cut inside a word")
 
 
 PROBES: tuple[Probe, ...] = (
@@ -393,24 +330,6 @@ PROBES: tuple[Probe, ...] = (
         "yes",
         _number_fields,
         "None: numbers are converted to text.",
-    ),
-    Probe(
-        "messages.snippet_source",
-        "Which part of a multipart/alternative message does the snippet come from?",
-        "html",
-        _snippet_source,
-        "None: snippets are stored as Gmail returns them.",
-        basis="captured",
-        behavior="snippet_source",
-    ),
-    Probe(
-        "messages.snippet_cut",
-        "Where does a long snippet end?",
-        "word",
-        _snippet_cut,
-        "None: snippets are stored as Gmail returns them.",
-        basis="captured",
-        behavior="snippet_cut",
     ),
 )
 """The probes of this subject."""
