@@ -1,4 +1,4 @@
-"""The audit of the dependencies: what could not be looked up is no pass, and CI expected so."""
+"""The audit of the dependencies: packages that could not be looked up fail it, and CI reports them."""
 
 from __future__ import annotations
 
