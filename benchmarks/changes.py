@@ -2,7 +2,7 @@
 
     python -m benchmarks.changes [--messages 500000] [--mean-kb 15] [--lake FOLDER] [--others 100]
 
-The emulator and each measured sync run in processes of their own. A lake in FOLDER that already contains the mailbox is
+The emulator and each measured sync run in separate processes. A lake in FOLDER that already contains the mailbox is
 reused. With `--others`, the measurement is repeated with this many unchanged mailboxes in the tables.
 """
 
@@ -36,11 +36,11 @@ def sync_once(folder: str) -> None:
     results = sync(
         mailbox, Lake(folder), Spec.default().tables[:2], upkeep=Upkeep(small_files=0, retention=None)
     )
-    told = {name: [r.mode, r.rows_written, r.rows_updated, r.rows_deleted] for name, r in results.items()}
+    tables = {name: [r.mode, r.rows_written, r.rows_updated, r.rows_deleted] for name, r in results.items()}
     units = results["messages"].units
     print(
         json.dumps(
-            {"seconds": time.monotonic() - started, "peak_mb": peak_mb(), "units": units, "tables": told}
+            {"seconds": time.monotonic() - started, "peak_mb": peak_mb(), "units": units, "tables": tables}
         )
     )
 
@@ -214,11 +214,11 @@ def main() -> None:
         for others in (0, arguments.others) if arguments.others else (0,):
             if others:
                 add_others(folder, others)
-            beside = f", {others} others" if others else ""
+            suffix = f", {others} others" if others else ""
             change(ids[-100:])
-            show(f"100 recent{beside}", measured(folder, environment))
+            show(f"100 recent{suffix}", measured(folder, environment))
             change(rng.sample(ids, 100))
-            show(f"100 scattered{beside}", measured(folder, environment))
+            show(f"100 scattered{suffix}", measured(folder, environment))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m benchmarks.sensor [--mailboxes 500] [--changed 50] [--ticks 3]
 
-The tables are synced for every mailbox, by their states alone. The emulator runs in a process of its own.
+The tables are synced for every mailbox, by their states alone. The emulator runs in a separate process.
 """
 
 from __future__ import annotations

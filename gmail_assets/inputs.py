@@ -40,7 +40,7 @@ _TYPES: dict[tuple[str, str], Callable[[ds.Dataset, list[str]], Any]] = {
 
 
 class TableInputs(dg.IOManager):
-    """Loads tables of the lake. It stores nothing: outputs of your assets need an IO manager of their own.
+    """Loads tables of the lake. It stores nothing: outputs of your assets need another IO manager.
 
     Args:
         lake: The lake. Nothing of it can be set in a run's config.

@@ -160,7 +160,7 @@ class LakeLocation:
         """The lake.
 
         Raises:
-            ConfigurationError: A named variable is not set, or the default lake is somebody else's.
+            ConfigurationError: A named variable is not set, or the default lake belongs to another user.
         """
         uri = _resolved("uri", self.uri) or Settings().lake_uri
         place = uri if "://" in uri else str(Path(uri).expanduser())

@@ -38,7 +38,7 @@ def printable(text: str) -> str:
 
 
 def printable_line(text: str) -> str:
-    r"""`printable` text in one line, which can't pose as a line of its own in a table or log: `\n` is escaped too."""
+    r"""`printable` text in one line, so that it can't look like another line of a table or log: `\n` is escaped too."""
     return printable(text).replace("\n", "\\n")
 
 

@@ -1,7 +1,7 @@
 """Folders that only their owner can read: `make_private_folder`, `open_to_others`, which finds those that are not, and
-`planted`, which finds a folder that leads to somebody else.
+`planted`, which finds a folder that belongs to another user or leads out of the working directory.
 
-A folder keeps others out of all that is in it, whatever modes the files in it have: other libraries write most of them.
+The mode of a folder protects everything in it, with any mode of its files: other libraries write most of them.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def make_private_folder(folder: str | Path) -> None:
     folder = Path(folder).absolute()
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
-        # Path.mkdir(parents=True) would create the parents with whatever the umask leaves of 0777.
+        # Path.mkdir(parents=True) would create the parents with the mode 0777 minus the umask.
         path.mkdir(_PRIVATE, exist_ok=True)
     if not folder.is_dir():
         raise NotADirectoryError(20, "Not a directory", str(folder))
 
 
 def open_to_others(path: str | Path) -> str | None:
-    """The mode of a file or folder that its group or everybody has rights to; None if nobody else has any.
+    """The mode of a file or folder to which its group or others have access; None if only its owner has.
 
     A folder above it that keeps others out counts. Windows has no such modes, and a path that is not there none either.
     """
@@ -60,10 +60,10 @@ def owned_by_another(path: str | Path) -> bool:
 
 
 def planted(folder: str | Path) -> str | None:
-    """Why what is written to a folder below the working directory would be somebody else's; None if it would not be.
+    """Why files in a folder below the working directory would be accessible to another user; None if they would not.
 
-    Somebody who gives the working directory to the user can put a symbolic link in it, or the folder itself. The
-    folder, its subfolders and theirs are examined: a lake, its tables and their partitions.
+    A person from whom the user gets the working directory can put a symbolic link or the folder itself in it. The
+    folder and two levels of subfolders are examined: a lake, its tables and their partitions.
 
     Returns:
         Words that follow the name of the folder: `leads to /srv/mail by the symbolic link lake/messages`.
@@ -82,7 +82,7 @@ def planted(folder: str | Path) -> str | None:
 
 
 def refuse_planted(folder: str) -> None:
-    """Refuse a default folder for mail that leads to somebody else.
+    """Refuse a default folder for mail that another person can access.
 
     Raises:
         ConfigurationError: See `planted`.

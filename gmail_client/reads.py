@@ -178,7 +178,7 @@ def _threads(
 
 
 def thread_resource(fetched: FetchedThread, head: ListedThread | None, options: TableOptions) -> Row:
-    """A thread resource with the visible messages that were fetched, by whichever calls."""
+    """A thread resource with the visible messages that were fetched, by any calls."""
     messages = [message for message in fetched.messages if options.is_visible(message.get("labelIds") or ())]
     messages.sort(key=lambda message: (int(message.get("internalDate") or 0), message["id"]))
     history_id = fetched.history_id

@@ -169,7 +169,7 @@ class Settings(BaseSettings):
 
     @property
     def lake_uri(self) -> str:
-        """Location of the lake, checked where nobody named it: a folder, or a URI.
+        """Location of the lake, a folder or a URI; the default location is checked.
 
         Raises:
             ConfigurationError: It is the default folder, which leads out of the working directory or belongs to another
@@ -247,7 +247,7 @@ class _Layers(PydanticBaseSettingsSource):
             source._set_current_state(self.current_state)
             values = _with_tokens(source()) if name == _ENVIRONMENT else source()
             layers.append(Layer.of(name, values, trusted=name != _DOTENV))
-        if not any(layer.names_a_way for layer in layers):
+        if not any(layer.has_credentials for layer in layers):
             login = _login_file()
             _refuse_other_client(login, layers)
             layers.append(login)
@@ -301,7 +301,7 @@ def login_target(
     """The OAuth client for `login`, and its endpoints: from the command line, the environment, `.env`, else the
     last login.
 
-    What the command line names counts as the environment's: both come from whoever typed the command.
+    Values of the command line count as part of the environment, because both come from the user who runs the command.
 
     Args:
         client_id: The command line's client id.

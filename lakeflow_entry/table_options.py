@@ -18,7 +18,7 @@ from lakeflow_entry.connection import CONNECTION_OPTIONS
 __all__ = ["ALLOW_LIST", "FRAMEWORK_OPTIONS", "RECONCILED", "find", "option_strings", "table_options"]
 
 RECONCILED = "reconciled"
-"""Says that the reader of a delete flow compares the table with Gmail's listing by itself."""
+"""Set if the caller of a delete flow compares the table with Gmail's listing itself."""
 
 FRAMEWORK_OPTIONS = (
     "tableName",

@@ -385,7 +385,7 @@ def log_names(lake: Lake, name: str, address: str) -> bool:
                 else:
                     text = file.read().decode(errors="replace")
         except FileNotFoundError:
-            continue  # somebody cleaned the log meanwhile
+            continue  # another program cleaned the log meanwhile
         except (DeltaError, OSError) as error:
             raise unreadable(lake.location(name), error) from error
         # Paths are encoded once or twice.

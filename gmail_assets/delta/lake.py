@@ -66,7 +66,7 @@ TARGET_FILE_BYTES = 4 * 2**20
 
 CHECKPOINT_INTERVAL = "delta.checkpointInterval"
 CHECKPOINT_EVERY = "10"
-"""Commits between checkpoints: whoever opens a table reads at most so many one by one (deltalake's default is 100)."""
+"""Commits between checkpoints, the maximum that a reader has to read one by one (deltalake's default is 100)."""
 
 
 CREATION = threading.Lock()

@@ -162,10 +162,10 @@ def commit_fenced(
     """Commit what `write` writes, with transactions; the one of id `fence_app` is the fence.
 
     Delta refuses a commit whose version of the table had files that another one removed, also those of another mailbox.
-    As long as nobody moved the fence, nobody wrote this mailbox: then it is tried again on the table's present version.
+    If the fence was not moved, no other run wrote this mailbox: the commit is retried on the current version.
 
     Raises:
-        WriterConflictError: Another run moved the fence, or somebody restored the table; nothing was written.
+        WriterConflictError: Another run moved the fence, or the table was restored; nothing was written.
         LakeError: The table can't be written.
     """
     delta = table.delta

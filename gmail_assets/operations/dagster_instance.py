@@ -30,7 +30,7 @@ _FOLDERS_OF_AN_INSTANCE = ("history", "storage", "schedules", ".telemetry")
 def dagster_instance() -> Iterator[dg.DagsterInstance | None]:
     """Open the instance that DAGSTER_HOME names; None if the variable is not set.
 
-    A folder that is no instance yet becomes one, with telemetry switched off.
+    A folder that is not an instance yet becomes one, with telemetry switched off.
 
     Raises:
         ConfigurationError: The instance can't be opened.

@@ -65,7 +65,7 @@ class Layer:
         return cls(name, kept, trusted)
 
     @property
-    def names_a_way(self) -> bool:
+    def has_credentials(self) -> bool:
         """Whether it has credentials."""
         return any(way in self.values for way in WAYS)
 
@@ -91,7 +91,7 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
         ConfigurationError: An endpoint that the credentials don't belong to (names both), or a lake that an untrusted
             layer names for the mail of other credentials.
     """
-    owner = next((layer for layer in layers if layer.names_a_way), None)
+    owner = next((layer for layer in layers if layer.has_credentials), None)
     _refuse_lake_elsewhere(owner, layers)
     values: dict[str, Any] = {}
     for layer in layers:
@@ -115,7 +115,7 @@ def owner_of_client(layers: Sequence[Layer]) -> Layer | None:
     owner = next((layer for layer in layers if "client_secret" in layer.values), None)
     if owner is not None:
         for layer in layers:
-            if layer is not owner and not layer.names_a_way:
+            if layer is not owner and not layer.has_credentials:
                 _refuse_other_endpoint(owner, layer, [root for root in ROOTS if root in layer.values])
     return owner
 
@@ -127,14 +127,14 @@ def _refuse_other_endpoints(owner: Layer, layers: Sequence[Layer]) -> None:
             continue
         if layer is lends_secret and ("refresh_token" in owner.values or "refresh_tokens" in owner.values):
             _refuse_other_endpoint(owner, layer, ROOTS)
-        elif not layer.names_a_way:
+        elif not layer.has_credentials:
             # If it has credentials, its endpoint belongs to them, and neither is used.
             _refuse_other_endpoint(owner, layer, [root for root in ROOTS if root in layer.values])
     named = next((way for way in _NAMED_ONLY if way in owner.values), None)
     if not owner.trusted and named is not None and owner.endpoints != GOOGLE:
         raise ConfigurationError(
-            f"{owner.name} names GMAIL_{named.upper()} and an endpoint beside it ({owner.endpoints}): "
-            "credentials from elsewhere would be used with it.",
+            f"{owner.name} names GMAIL_{named.upper()} together with an endpoint ({owner.endpoints}): "
+            "it would get credentials that are not from the same place.",
             fix="Set both in the environment.",
         )
 
@@ -168,7 +168,7 @@ def _refuse_other_endpoint(owner: Layer, other: Layer, roots: Sequence[str]) -> 
             raise ConfigurationError(
                 f"GMAIL_{name.upper()} is {other.root(name)} in {other.name}, but the credentials in "
                 f"{owner.name} belong to {owner.root(name)}: they are not sent elsewhere.",
-                fix="Unset it, or put GMAIL_API_ROOT and GMAIL_OAUTH_ROOT beside the credentials they belong to.",
+                fix="Unset it, or set GMAIL_API_ROOT and GMAIL_OAUTH_ROOT in the same place as the credentials.",
             )
 
 

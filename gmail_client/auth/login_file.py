@@ -38,19 +38,19 @@ def store_login(path: Path, granted: Granted) -> None:
         "oauth_root": granted.endpoints.oauth_root,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         make_private_folder(path.parent)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump(document, file, indent=2)
                 file.write("\n")
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(path)
+            temporary.replace(path)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"The login file {path} can't be written: {error.strerror or type(error).__name__}.",

@@ -48,7 +48,7 @@ class Evidence:
     refusals: list[Reply] = field(default_factory=list)
 
     def reply(self, name: str) -> Reply:
-        """The first response of a read, whatever its status.
+        """The first response of a read, with any status.
 
         Raises:
             CannotTell: There is none.

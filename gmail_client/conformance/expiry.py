@@ -102,16 +102,16 @@ class HistoryNotes:
 
     def _store(self) -> None:
         document = {"version": 1, "key": self._key.hex(), "mailboxes": self._entries}
-        beside = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
+        temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         try:
             make_private_folder(self._path.parent)
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                     json.dump(document, file, indent=1, sort_keys=True)
-                beside.replace(self._path)
+                temporary.replace(self._path)
             finally:
-                beside.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise ConfigurationError(
                 f"The history notes {str(self._path)!r} can't be written: {error.strerror or type(error).__name__}.",

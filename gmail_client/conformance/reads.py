@@ -170,7 +170,7 @@ def _oldest_history(exchange: Exchange, evidence: Evidence) -> None:
 
 
 def _history_boundary(exchange: Exchange, evidence: Evidence) -> None:
-    """Read the history once more, so that a page ends at a record that names several messages."""
+    """Read the history again, so that a page ends at a record of several messages."""
     records = items(evidence.json("history"), "history")
     several = [len({message.get("id") for message in items(record, "messages")}) > 1 for record in records]
     if True not in several:

@@ -40,7 +40,7 @@ ABOUT = [
     "responses: for each kind of call the keys of the responses and the form of the values. A form is a type with an "
     "order of magnitude of its length, or a word that is the same in every mailbox (a system label, the reason of an "
     "error). Keys, header names and words that are not in a fixed list are written as (other).",
-    "history: the first changes of the history. Ids are hashes with a key that was thrown away; labels of the user are "
+    "history: the first changes of the history. Ids are hashes with a key that was discarded; labels of the user are "
     "written as (other).",
     "history_lives: only with --expiry. After how many days a history id was still valid, or had expired.",
     "account: consumer (gmail.com), workspace, or delegated (a service account).",
@@ -110,7 +110,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """The record in a file.
 
     Raises:
-        ConfigurationError: It is no record, or one of a later version.
+        ConfigurationError: It is not a record, or it is one of a later version.
     """
     try:
         record = json.loads(path.read_text("utf-8"))

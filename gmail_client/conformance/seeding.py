@@ -1,7 +1,7 @@
 """What `conformance` makes in a throw-away mailbox, and how it is removed: `seed`, `change`, `clean_up`.
 
 Everything is found again by the name of a label, also after a kill: every message carries the label, except one, which
-has a Message-ID with the same random token; drafts have a subject of their own. The label is removed last.
+has a Message-ID with the same random token; drafts have a special subject. The label is removed last.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class CleanedUp:
 
     Attributes:
         labels: Labels of this command, of this run and of earlier ones.
-        deleted: Messages that are gone for good, drafts among them.
+        deleted: Permanently deleted messages, including drafts.
         trashed: Messages that are in the trash, as the scope allows no more.
     """
 
@@ -217,7 +217,7 @@ def clean_up(exchange: Exchange, made: Seeded | None = None) -> CleanedUp:
 
 
 def _remove(exchange: Exchange, ids: Sequence[str], done: CleanedUp) -> None:
-    """Delete messages for good, or move them to the trash if the scope allows no more."""
+    """Delete messages permanently, or move them to the trash if the scope does not allow that."""
     try:
         _write(exchange, "messages.batchDelete", "POST", "/messages/batchDelete", {"ids": list(ids)})
         done.deleted += len(ids)

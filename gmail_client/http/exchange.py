@@ -140,7 +140,7 @@ class Exchange:
             calls: Method, path, parameters and variant of each, as in `get`.
 
         Raises:
-            GmailError: The batch or one of its calls is refused for good, as every call would be.
+            GmailError: The batch or one of its calls is permanently refused, as every call would be.
         """
         prices = [self._transport.plan.price(method) for method, *_ in calls]
         targets = [ApiCall(method, self._root + path, params).target for method, path, params, _ in calls]

@@ -219,7 +219,7 @@ class Transport:
         body: bytes | None = None,
         content_type: str = "",
     ) -> HttpResponse:
-        """Send one request once: its response as it came, whatever the status. For diagnostics of a server.
+        """Send one request once and return its response with any status, for diagnostics of a server.
 
         Waits for quota, and sends it a second time if the access token was refused.
 

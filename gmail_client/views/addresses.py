@@ -136,7 +136,7 @@ class _Scanner:
     def _close(self, *, joins: bool) -> None:
         """End an entry; `joins` is true where a comma ends it.
 
-        A decoded name may hold a comma of its own (`Müller, Jörg <j@example.com>`; sent, it was one encoded word): an
+        A decoded name may contain a comma (`Müller, Jörg <j@example.com>`; sent, it was one encoded word): an
         entry without an address waits for the one behind the comma, which may be the rest of it.
         """
         name = _SPACE.sub(" ", "".join(self._words)).strip()

@@ -66,7 +66,7 @@ class Offset:
         history_id: History id up to which all is delivered, or at which a load started; None for a new stream.
         seen: Rows delivered of the record after it.
         since: Where the batch that ended here started. None once a later batch has shown that nothing of it is missing.
-        limit: Largest number of rows that the next batch may have, whatever the table option says by then.
+        limit: Maximum number of rows of the next batch, even if the table option changes until then.
         reload: The history after `history_id` has expired, so the next batch starts a load.
         load: How far a load has come; None when none is under way.
         reloaded: Start of the last load that was not the first. Rows deleted before it may still be in the target.
@@ -75,7 +75,7 @@ class Offset:
         loaded_at: Epoch seconds of the first load; None if the table's search does not depend on it, or if a release
             started the stream that did not note it.
         recheck: History id after which messages arrived that did not match the table's search: the next batch judges
-            them once more, because Gmail's search may find them late. None for none.
+            them again, because Gmail's search may find them late. None for none.
         late: The packed ids of these messages.
         late_read_at: Epoch seconds; these messages arrived after this. None if unknown.
         read_at: Epoch seconds; messages that the history after the offset names as new arrived after this. None if

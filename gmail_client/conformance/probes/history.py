@@ -15,7 +15,7 @@ _NO_EVENTS = "the history has no changes of messages"
 _MANY_RECORDS = 8
 """Records after which "none does" is an answer."""
 _RUN = 3
-"""Equal changes in a row, each with a record of its own, that look like one operation on several messages."""
+"""Number of consecutive equal changes, each in a separate record, that look like one operation on several messages."""
 
 
 def _messages(evidence: Evidence) -> Iterator[Resource]:

@@ -12,7 +12,7 @@ from gmail_client.conformance.reads import PAGE, SMALL_PAGE
 __all__ = ["PROBES"]
 
 _FEW = 8
-"""Messages from which on the order of a listing can be told."""
+"""Minimum number of messages that show the order of a listing."""
 
 
 def _order(evidence: Evidence) -> Answer:

@@ -275,7 +275,7 @@ PROBES: tuple[Probe, ...] = (
         "Is the attachmentId different in every response?",
         "other",
         _attachment_ids,
-        "None: attachmentId is never compared and is no key.",
+        "None: attachmentId is never compared and is not a key.",
         basis="captured",
     ),
     Probe(

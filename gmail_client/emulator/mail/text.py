@@ -1,7 +1,7 @@
 """Text as Gmail searches it: visible text of HTML, words, and `SearchFields`, the fields that `q` searches.
 
 Words are compared without case, width variants or punctuation. Each Chinese, Japanese or Korean character is a
-word of its own, so that a phrase is found anywhere in a text.
+separate word, so that a phrase is found anywhere in a text.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ class TokenStore:
             return self._service_account
 
     def write_workload_identity(self, path: Path, url: str, audience: str) -> None:
-        """Write a workload identity configuration with its subject token beside it, and let the identity sign."""
+        """Write a workload identity configuration and its subject token, and allow the identity to sign."""
         subject = path.with_name(f"{path.name}.subject-token")
         content = {
             "type": "external_account",

@@ -120,7 +120,7 @@ def test_no_secret_belongs_to_a_layer_that_names_other_endpoints(given_values: l
         layer = next(layer for layer in found_layers if layer.values.get(name) == found[name])
         assert layer.endpoints == Endpoints(found["api_root"], found["oauth_root"])
     for layer in found_layers:
-        if not layer.names_a_way:
+        if not layer.has_credentials:
             assert all(layer.root(root) == found[root] for root in ROOTS if root in layer.values)
 
 
