@@ -1,4 +1,4 @@
-"""`gmail-assets doctor`: compare how Gmail behaves in a mailbox with what this product expects."""
+"""`gmail-assets doctor`: compare Gmail's behavior in a mailbox with the expected behavior."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ __all__ = ["doctor", "examination_as_json", "print_examination", "record_target"
     "--record",
     "record_file",
     metavar="FILE",
-    help="Write a record of the answers to a new file, without any content of the mailbox. It is shown before.",
+    help="Show a record of the answers, without any content of the mailbox, and write it to a new file.",
 )
 @click.option("--yes", is_flag=True, help="Write the record without asking.")
 @click.option(
     "--expiry",
     is_flag=True,
-    help="Note today's history id in the folder of the login file, and check the ids of earlier days.",
+    help="Store today's history id in the folder of the login file, and check the ids of earlier days.",
 )
 @output_options
 def doctor(mailboxes: tuple[str, ...], record_file: str | None, yes: bool, expiry: bool, out: Output) -> int:
-    """Compare how Gmail behaves with what is expected.
+    """Compare Gmail's behavior with the expected behavior.
 
-    Asks about 80 questions on the behavior of the Gmail API: what a history record shows, in which order messages are
-    listed, how batches and errors look, whether a message in full is what its raw bytes say. It reads a few listings,
-    one thread and at most four messages, and changes nothing. At most 300 quota units, a minute or two.
+    Answers about 80 questions on the behavior of the Gmail API: the fields of a history record, the order of listings,
+    the form of batches and errors, whether a full message equals its raw bytes. It reads a few listings, one thread and
+    at most four messages, and changes nothing. It costs at most 300 quota units and takes one or two minutes.
 
-    For each question it prints whether the answer is the expected one, and what a difference means for your tables.
-    If a read is refused or you press Ctrl-C, it uses what it has read. docs/conformance.md explains the questions, and
-    what is in a record. Nothing is sent to anybody.
+    For each question it prints whether the answer is the expected one, and the consequences of a difference for your
+    tables. If a read is refused or you press Ctrl-C, it uses the responses so far. docs/conformance.md explains the
+    questions and the content of a record. Nothing is sent anywhere.
     """
     from gmail_assets.cli.environment import Environment
     from gmail_client.conformance.examination import examine
@@ -82,7 +82,7 @@ def doctor(mailboxes: tuple[str, ...], record_file: str | None, yes: bool, expir
 
 
 def record_target(record_file: str | None, names: Sequence[str]) -> Path | None:
-    """The file of the record, checked before anything is read."""
+    """The path of the record, checked before anything is read."""
     from pathlib import Path
 
     from gmail_client.errors import ConfigurationError
@@ -111,15 +111,15 @@ def _history_notes() -> HistoryNotes:
 
 def _print_life(out: Output, life: HistoryLife) -> None:
     if life.valid_days is not None:
-        out.print(f"A history id that was noted {life.valid_days} days ago is still valid.")
+        out.print(f"A history id that was stored {life.valid_days} days ago is still valid.")
     if life.expired_days is not None:
-        out.print(f"A history id that was noted {life.expired_days} days ago has expired.")
+        out.print(f"A history id that was stored {life.expired_days} days ago has expired.")
     if life.valid_days is None and life.expired_days is None:
-        out.print("Today's history id is noted. Run `gmail-assets doctor --expiry` again on another day.")
+        out.print("Today's history id is stored. Run `gmail-assets doctor --expiry` again on another day.")
 
 
 def show_and_write(out: Output, path: Path, record: dict[str, Any], yes: bool) -> None:
-    """Show a record, ask, and write it."""
+    """Show a record, ask for confirmation, and write it."""
     from gmail_client.conformance.record import record_text, write_record
 
     out.print(record_text(record))
@@ -128,7 +128,7 @@ def show_and_write(out: Output, path: Path, record: dict[str, Any], yes: bool) -
         return
     write_record(path, record)
     out.note(
-        f"The record was written to {path}. It was not sent to anybody; docs/conformance.md says how to share it."
+        f"The record was written to {path}. It was not sent anywhere; docs/conformance.md explains how to share it."
     )
 
 
@@ -158,7 +158,7 @@ def print_examination(out: Output, name: str, examination: Examination) -> None:
         if out.verbose:
             out.print(f"{read}: {problem}", style="yellow")
     if examination.interrupted:
-        out.note("Interrupted: the answers above come from what was read before.")
+        out.note("Interrupted: the answers above come from the responses so far.")
     if examination.error is not None:
         out.note(f"The reading ended early. {examination.error}")
     counts = ", ".join(

@@ -111,5 +111,5 @@ def test_a_record_that_cannot_be_written_is_refused_before_anything_is_read(  # 
 def test_expiry_notes_the_history_id_beside_the_login_file(place: Path, run) -> None:  # type: ignore[no-untyped-def]
     result = run("doctor", "--expiry")
     assert result.code == 0, result.err
-    assert "Today's history id is noted." in result.out
+    assert "Today's history id is stored." in result.out
     assert (place / "login" / "history_notes.json").exists()
