@@ -6,6 +6,7 @@ import os
 import runpy
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,19 @@ def test_ci_says_that_nothing_was_audited(
     output = done.stdout + done.stderr
     assert expected in output
     assert ("NOT audited" in output) == (audit == 3)
+
+
+def test_every_dependency_has_an_upper_bound_and_ruff_looks_for_security() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    extras = project["project"].get("optional-dependencies", {}).values()
+    groups = project.get("dependency-groups", {}).values()
+    listed = [*project["project"]["dependencies"], *(one for group in (*extras, *groups) for one in group)]
+    own = project["project"]["name"]
+    open_ended = [
+        one
+        for one in listed
+        if isinstance(one, str) and not one.startswith(own) and "<" not in one and "==" not in one
+    ]
+    assert len(listed) > 20
+    assert open_ended == []
+    assert "S" in project["tool"]["ruff"]["lint"]["select"]
