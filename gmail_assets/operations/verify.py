@@ -22,7 +22,8 @@ from gmail_assets.syncing.listing import ListingProgress
 from gmail_assets.syncing.messages import MessagesSync
 from gmail_assets.syncing.results import Progress
 from gmail_assets.syncing.threads import ThreadsSync
-from gmail_assets.views import ViewSources
+from gmail_assets.views import ContentSources, ViewSources
+from gmail_assets.views.content_verification import verify_contents
 from gmail_assets.views.verification import verify_views
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, list_message_ids, read_changes
@@ -33,6 +34,7 @@ from gmail_client.options import TableOptions
 from gmail_client.search import MARGIN, has_dates, without_dates
 from gmail_client.spec import Spec
 from gmail_client.tables import CHANGE_TABLES
+from gmail_client.views import CONTENTS
 
 __all__ = ["Difference", "LabelVerdict", "MailboxVerdict", "TableVerdict", "verify_mailbox"]
 
@@ -81,6 +83,9 @@ def verify_mailbox(
     verdict.remarks += snapshot_drift(mailbox.api, lake, verdict.address, spec.tables)
     if spec.views:
         verdict.views = verify_views(lake, verdict.address, ViewSources.of(spec), sample=sample, rng=chance)
+    contents = ContentSources.of(spec)
+    if contents is not None:
+        verdict.views[CONTENTS] = verify_contents(lake, verdict.address, contents, sample=sample, rng=chance)
     verdict.units = mailbox.api.usage.snapshot().total_units - before
     return verdict
 

@@ -20,8 +20,10 @@ from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.operations.forget import forget_mailbox, forget_messages
 from gmail_assets.operations.plan import plan_mailbox
+from gmail_assets.operations.verify import verify_mailbox
 from gmail_assets.syncing import SyncResult, sync
 from gmail_assets.views import ContentSources, ViewSources, derive, fetch_contents
+from gmail_assets.views.verification import ViewVerdict
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.spec import Spec
 from gmail_client.views import CONTENTS, LINKS, attachment_sources
@@ -389,3 +391,34 @@ def test_the_query_of_the_docs_gives_the_bytes(
     monkeypatch.chdir(Path(contents.lake.uri).parent)
     found = evaluate(code.partition("```")[0], {}).fetchall()
     assert {("1-0.pdf", PDF), ("1-1.png", PNG), ("2-0.pdf", PDF)} <= set(found)
+
+
+@pytest.mark.slow
+def test_verify_finds_missing_contents_and_changed_bytes(gmail: Emulator, contents: Contents) -> None:
+    address = gmail.addresses[0]
+    mailbox = client_of(gmail, address).mailbox(address)
+
+    def verdict() -> ViewVerdict:
+        found = verify_mailbox(mailbox, contents.lake, contents.spec, sample=60)
+        return found.views[CONTENTS]
+
+    contents.prepare(address)
+    pending = verdict()
+    assert (pending.rows, pending.outdated) == (0, len(contents.truth(address)))
+    contents.fetch(address)
+    good = verdict()
+    assert good.rows == good.sampled == len(stored_rows(contents.lake, CONTENTS))
+    assert (good.outdated, good.differing, good.examples) == (0, 0, [])
+    delta = contents.lake.find(CONTENTS)
+    assert delta is not None
+    pdf = hashlib.sha256(PDF).hexdigest()
+    delta.update({"content": "X'00'"}, predicate=f"sha256 = '{pdf}'")
+    changed = verdict()
+    assert (changed.outdated, changed.differing) == (0, 1)
+    assert len(changed.examples) == 2
+    delta = contents.lake.find(CONTENTS)
+    assert delta is not None
+    delta.delete(f"sha256 = '{pdf}'")
+    assert verdict().outdated == 2
+    contents.fetch(address)
+    contents.check()
