@@ -178,7 +178,7 @@ def test_derived_tables_are_compared_with_the_lake(loaded: Path, run) -> None:  
     emails.update(updates={"is_unread": "NOT is_unread", "label_ids": "make_array('X')"})
     result = run("verify", "--sample", "0")
     assert result.code == 4
-    assert "emails: not yet computed from the present messages" in result.out
+    assert "emails: not up to date with messages and labels" in result.out
 
 
 def _change_history(gmail: Emulator, loaded: Path, table: str, cursor: int) -> None:
@@ -346,7 +346,7 @@ def test_an_unavailable_row_is_not_a_difference_and_stops_nothing(  # type: igno
     (verdict,) = result.json["mailboxes"]
     assert verdict["unexplained"] == 0
     assert verdict["tables"]["messages"]["sampled"] == verdict["tables"]["messages"]["rows"] - 1
-    assert any("2 rows of the sample could not be read again" in remark for remark in verdict["remarks"])
+    assert any("2 sampled rows could not be fetched" in remark for remark in verdict["remarks"])
     assert any("The label STARRED is not compared" in remark for remark in verdict["remarks"])
 
 
