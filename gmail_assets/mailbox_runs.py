@@ -28,6 +28,7 @@ from gmail_assets.spark_engine import SparkEngine
 from gmail_assets.syncing.many import MailboxOutcome, run_mailboxes
 from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.syncing.results import Progress, SyncResult
+from gmail_assets.syncing.stopping import RunGroup
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError
 from gmail_client.printable import printable
@@ -170,6 +171,7 @@ class MailboxRuns:
             self.engine,
             open_mailbox,
             lambda key, name: last_materialization(context, key, name),
+            RunGroup(settings.megabytes_in_flight * 2**20),
         )
         _SeveralMailboxes(self, context, plan, settings).run(mailboxes)
 
@@ -219,7 +221,7 @@ class _SeveralMailboxes:
             mailboxes,
             lambda name: self._work[name].run(),
             jobs=self._settings.jobs,
-            stop=self._plan.stop,
+            stop=self._plan.group,
             on_done=self._finish,
             on_wait=self._log_progress,
         )

@@ -19,7 +19,7 @@ from gmail_assets.failures import concerns_whole_mailbox
 from gmail_assets.spark_engine import Preloaded, SparkEngine
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.run import read_here, snapshot, sync
-from gmail_assets.syncing.stopping import StopGroup
+from gmail_assets.syncing.stopping import RunGroup
 from gmail_assets.views import ContentSources, ViewSources, derive, fetch_contents
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError
@@ -62,7 +62,7 @@ class WorkPlan:
         engine: If given, it reads first loads and snapshots.
         open_mailbox: Opens a mailbox by its partition key.
         last_read: Returns the time of an asset's last materialization for a mailbox.
-        stop: Stops the work on all mailboxes.
+        group: The work on all mailboxes: it stops together, and shares memory.
         progress: Progress of the mailboxes that are worked on.
     """
 
@@ -76,7 +76,7 @@ class WorkPlan:
     engine: SparkEngine | None
     open_mailbox: Callable[[str], Mailbox]
     last_read: Callable[[dg.AssetKey, str], datetime | None]
-    stop: StopGroup = field(default_factory=StopGroup)
+    group: RunGroup = field(default_factory=RunGroup)
     progress: dict[str, Progress] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -145,7 +145,7 @@ class MailboxWork:
 
     def _snapshot(self, mailbox: Mailbox, entry: SpecTable) -> None:
         plan = self._plan
-        if entry.source_table in self.results or plan.stop.is_set():
+        if entry.source_table in self.results or plan.group.is_set():
             return
         with plan.one_spark_job():
             self.results[entry.source_table] = snapshot(
@@ -158,7 +158,7 @@ class MailboxWork:
 
     def _sync(self, mailbox: Mailbox) -> None:
         plan = self._plan
-        if not plan.mail or plan.mail[0].source_table in self.results or plan.stop.is_set():
+        if not plan.mail or plan.mail[0].source_table in self.results or plan.group.is_set():
             return
         brought = Preloaded()
         if plan.engine is not None and not plan.choices.arguments.get("full_refresh"):
@@ -176,7 +176,7 @@ class MailboxWork:
             deadline=plan.choices.deadline,
             progress=note,
             upkeep=plan.upkeep,
-            stop=plan.stop,
+            group=plan.group,
             **plan.choices.arguments,
         )
         for result in results.values():
@@ -185,7 +185,7 @@ class MailboxWork:
 
     def _derive(self) -> None:
         plan = self._plan
-        if not plan.views or plan.views[0].source_table in self.results or plan.stop.is_set():
+        if not plan.views or plan.views[0].source_table in self.results or plan.group.is_set():
             return
         self.results |= derive(
             plan.lake,
@@ -198,7 +198,7 @@ class MailboxWork:
 
     def _fetch_contents(self, mailbox: Mailbox) -> None:
         plan = self._plan
-        if plan.contents is None or CONTENTS in self.results or plan.stop.is_set():
+        if plan.contents is None or CONTENTS in self.results or plan.group.is_set():
             return
         self.results[CONTENTS] = fetch_contents(
             mailbox,
@@ -206,12 +206,12 @@ class MailboxWork:
             plan.contents,
             deadline=plan.choices.deadline,
             upkeep=plan.upkeep,
-            stopped=plan.stop.is_set,
+            stopped=plan.group.is_set,
         )
 
     def _check(self) -> None:
         plan = self._plan
-        if plan.stop.is_set():
+        if plan.group.is_set():
             return
         subject = CheckSubject(self._name, plan.lake, plan.open_mailbox, self._last_read)
         for checks, keys in plan.checks:

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gmail_assets.syncing.many import DEFAULT_JOBS, RETRY_SECONDS
+from gmail_assets.syncing.memory import BYTES_IN_FLIGHT
 from gmail_client.errors import ConfigurationError
 
 __all__ = ["RunSettings"]
@@ -30,6 +31,12 @@ class RunSettings(BaseSettings):
         ge=0,
         le=3600,
         description="Seconds after which a request is not tried again in a run over several mailboxes.",
+    )
+    megabytes_in_flight: int = Field(
+        default=BYTES_IN_FLIGHT // 2**20,
+        ge=1,
+        le=10_000,
+        description="Megabytes of fetched messages that all mailboxes of a run hold together before they are written.",
     )
     snapshot_minutes: float = Field(
         default=60.0,

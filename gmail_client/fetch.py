@@ -8,7 +8,7 @@ yields a `FetchedThread` for each, in the order of arrival. `chunks` groups thes
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -315,6 +315,7 @@ def chunks(
     messages: int = CHUNK_MESSAGES,
     size: int = CHUNK_BYTES,
     first: int | None = None,
+    is_full: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[FetchedThread]]:
     """Group fetched threads into lists that end at a number of messages or bytes, whichever comes first.
 
@@ -323,6 +324,7 @@ def chunks(
         messages: Messages in a list.
         size: Bytes of JSON in a list.
         first: Messages in the first list, for a consumer that should not wait long for its first rows.
+        is_full: Whether a list has to end for another reason, such as memory.
     """
     chunk: list[FetchedThread] = []
     count = total = 0
@@ -331,7 +333,7 @@ def chunks(
         chunk.append(item)
         count += len(item.messages)
         total += item.size
-        if count >= most or total >= size:
+        if count >= most or total >= size or is_full():
             yield chunk
             chunk, count, total = [], 0, 0
             most = messages

@@ -16,7 +16,7 @@ from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.partition_status import OpenTables
 from gmail_assets.delta.registry import ForgottenMailboxes, MailboxRegistry
 from gmail_assets.syncing.many import run_mailboxes
-from gmail_assets.syncing.stopping import StopGroup
+from gmail_assets.syncing.stopping import RunGroup
 from gmail_client.client import GmailClient
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
@@ -86,7 +86,7 @@ class UnchangedMailboxes:
             loaded,
             lambda name: self._is_unchanged(client, name),
             jobs=jobs,
-            stop=StopGroup(),
+            stop=RunGroup(),
             attempts=1,
         )
         return [outcome.mailbox for outcome in outcomes if outcome.value]

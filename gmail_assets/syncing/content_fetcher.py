@@ -11,6 +11,7 @@ from gmail_assets.syncing.chunk import Chunk
 from gmail_assets.syncing.failures import RunFailures
 from gmail_assets.syncing.labels import as_change
 from gmail_assets.syncing.lake_content import chunk_of, read_stored_content
+from gmail_assets.syncing.memory import ByteShare
 from gmail_assets.syncing.planner import SyncPlanner
 from gmail_assets.syncing.stopping import RunStop, UntilError
 from gmail_assets.syncing.sync_plan import FetchGroup, SyncPlan
@@ -34,6 +35,7 @@ class ContentFetcher:
         stop: Stops the run.
         failures: Records messages that could not be fetched.
         report: Called with the phase, the messages fetched so far, and their total.
+        memory: Counts the bytes of messages that are not written yet.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class ContentFetcher:
         stop: RunStop,
         failures: RunFailures,
         report: Callable[[str, int, int | None], None],
+        memory: ByteShare,
     ) -> None:
         self._api = api
         self._planner = planner
         self._stop = stop
         self._failures = failures
         self._report = report
+        self._memory = memory
         self._done = 0
 
     def fetch(self, plan: SyncPlan) -> dict[str, MessageChange]:
@@ -61,8 +65,11 @@ class ContentFetcher:
         total = len(plan.fetch)
         self._done = 0
         self._report("fetching", 0, total)
-        with self.saved_at_end(plan.tables):
-            self._fetch_groups(plan, known, total)
+        try:
+            with self.saved_at_end(plan.tables):
+                self._fetch_groups(plan, known, total)
+        finally:
+            self._memory.release()
         return known
 
     @contextmanager
@@ -91,8 +98,9 @@ class ContentFetcher:
             arriving = UntilError(
                 fetch(self._api, requests, group.format, group.policy, stop=self._stop.event)
             )
-            for chunk in chunks(self._reporting(arriving, total)):
+            for chunk in chunks(self._reporting(arriving, total), is_full=self._memory.must_write):
                 self._write_chunk(group, chunk, in_lake, changes)
+                self._memory.release()
                 for fetched in chunk:
                     self._note_fetched(group.tables, fetched, plan, known)
                 self._report("fetching", self._done, max(total, self._done))
@@ -200,6 +208,7 @@ class ContentFetcher:
         done, due = self._done, 0.0
         for fetched in arriving:
             done += len(fetched.messages)
+            self._memory.take(fetched.size)
             if time.monotonic() >= due:
                 self._report("fetching", done, max(total, done))
                 due = time.monotonic() + _PROGRESS_SECONDS

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from gmail_assets.syncing.stopping import StopGroup, deferred_signals
+from gmail_assets.syncing.stopping import RunGroup, deferred_signals
 from gmail_client.errors import ConfigurationError, GmailError
 
 __all__ = ["DEFAULT_JOBS", "RETRY_SECONDS", "MailboxOutcome", "run_mailboxes"]
@@ -51,7 +51,7 @@ def run_mailboxes(
     work: Callable[[str], T],
     *,
     jobs: int = DEFAULT_JOBS,
-    stop: StopGroup | None = None,
+    stop: RunGroup | None = None,
     attempts: int = 2,
     on_done: Callable[[MailboxOutcome[T]], None] = lambda outcome: None,
     on_wait: Callable[[], None] = lambda: None,
@@ -74,7 +74,7 @@ def run_mailboxes(
         An outcome for each mailbox, in the order of `mailboxes`.
     """
     outcomes = [MailboxOutcome[T](name) for name in mailboxes]
-    run = _Run(outcomes, work, jobs, stop or StopGroup(), attempts, on_done, on_wait)
+    run = _Run(outcomes, work, jobs, stop or RunGroup(), attempts, on_done, on_wait)
     with deferred_signals(run.stop.set, run.stop.is_set):
         run.run()
     return outcomes
@@ -86,7 +86,7 @@ class _Run(Generic[T]):
         outcomes: Sequence[MailboxOutcome[T]],
         work: Callable[[str], T],
         jobs: int,
-        stop: StopGroup,
+        stop: RunGroup,
         attempts: int,
         on_done: Callable[[MailboxOutcome[T]], None],
         on_wait: Callable[[], None],

@@ -25,7 +25,7 @@ from gmail_assets.delta.quota_ledger import share_quota
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_assets.syncing.results import Progress, SyncResult
-from gmail_assets.syncing.stopping import StopGroup, TimeUpError
+from gmail_assets.syncing.stopping import RunGroup, TimeUpError
 from gmail_assets.syncing.sync_run import SyncRun
 from gmail_client.client import Mailbox
 from gmail_client.errors import ForbiddenError
@@ -113,7 +113,7 @@ def sync(
     progress: Callable[[Progress], None] = lambda progress: None,
     sample: random.Random | None = None,
     upkeep: Upkeep = DEFAULT_UPKEEP,
-    stop: StopGroup | None = None,
+    group: RunGroup | None = None,
 ) -> dict[str, SyncResult]:
     """Make messages and threads (or one of them) equal to the mailbox.
 
@@ -131,7 +131,7 @@ def sync(
         progress: Progress callback; called in this thread, and from another with the phase `stopping`.
         sample: Chooses the unchanged threads that test a reconciliation.
         upkeep: When small files are compacted and old ones removed, at the end of the run.
-        stop: Stops the run cleanly, together with those of other mailboxes; the next run continues.
+        group: The runs of other mailboxes: they stop together, cleanly, and share their memory.
 
     Returns:
         A result for each table.
@@ -144,7 +144,7 @@ def sync(
         GmailError: A request failed; commits stay, and the next run continues from there.
     """
     share_quota(mailbox.client, lake)
-    run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample, stop)
+    run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample, group)
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
     complete = True
     try:

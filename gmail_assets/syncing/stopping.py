@@ -1,4 +1,4 @@
-"""How a run stops early, by the time budget, Ctrl-C, SIGTERM or an error: `RunStop`, `StopGroup`, `UntilError`.
+"""How a run stops early, by the time budget, Ctrl-C, SIGTERM or an error: `RunStop`, `RunGroup`, `UntilError`.
 
 An aborted fetch would lose the messages that have arrived and are not written yet, up to a chunk, and their units. So
 while a run fetches, an event announces its end: no further call is sent, the fetched messages are written, and then the
@@ -16,7 +16,9 @@ from types import FrameType
 from typing import Generic, TypeVar
 from weakref import WeakSet
 
-__all__ = ["RunStop", "StopGroup", "TimeUpError", "UntilError", "deferred_signals"]
+__all__ = ["RunGroup", "RunStop", "TimeUpError", "UntilError", "deferred_signals"]
+
+from gmail_assets.syncing.memory import BYTES_IN_FLIGHT, ByteBudget
 
 T = TypeVar("T")
 
@@ -52,10 +54,18 @@ class UntilError(Generic[T]):
             raise self.error
 
 
-class StopGroup:
-    """Stops the runs of many mailboxes together. Thread-safe."""
+class RunGroup:
+    """The runs of many mailboxes: they stop together, and share their memory. Thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        bytes_in_flight: Bytes of JSON that they hold together before they write.
+
+    Attributes:
+        memory: The bytes that they hold.
+    """
+
+    def __init__(self, bytes_in_flight: int = BYTES_IN_FLIGHT) -> None:
+        self.memory = ByteBudget(bytes_in_flight)
         self._lock = threading.RLock()  # a signal can arrive while it is held
         self._set = threading.Event()
         self._members: WeakSet[threading.Event] = WeakSet()
@@ -96,7 +106,7 @@ class RunStop:
         self,
         deadline: float | None,
         on_signal: Callable[[], None] = lambda: None,
-        group: StopGroup | None = None,
+        group: RunGroup | None = None,
     ) -> None:
         self._deadline = deadline
         self._on_signal = on_signal

@@ -15,9 +15,10 @@ from gmail_assets.syncing.content_fetcher import ContentFetcher
 from gmail_assets.syncing.failures import RunFailures
 from gmail_assets.syncing.labels import LabelReader
 from gmail_assets.syncing.listing import Listing
+from gmail_assets.syncing.memory import ByteShare
 from gmail_assets.syncing.planner import EXPIRIES, SyncPlanner, open_table
 from gmail_assets.syncing.results import Progress
-from gmail_assets.syncing.stopping import RunStop, StopGroup
+from gmail_assets.syncing.stopping import RunGroup, RunStop
 from gmail_assets.syncing.sync_plan import SyncPlan
 from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import TablePlan
@@ -43,7 +44,7 @@ class SyncRun:
         deadline: `time.monotonic()` at which to stop.
         on_progress: Progress callback.
         chance: Chooses the sampled threads of a reconciliation.
-        group: Stops the run together with those of other mailboxes.
+        group: The runs of other mailboxes, which stop together and share their memory.
 
     Attributes:
         tables: The tables, once opened.
@@ -59,13 +60,14 @@ class SyncRun:
         deadline: float | None,
         on_progress: Callable[[Progress], None],
         chance: random.Random | None = None,
-        group: StopGroup | None = None,
+        group: RunGroup | None = None,
     ) -> None:
         self.mailbox = mailbox
         self.api = mailbox.api
         self.lake = lake
         self.registry = MailboxRegistry(lake)
         self.allow_mass_delete = allow_mass_delete
+        self._group = group
         self.stop = RunStop(deadline, lambda: self._report("stopping"), group)
         self.on_progress = on_progress
         self.chance = chance
@@ -101,7 +103,14 @@ class SyncRun:
             self.chance,
         )
         self._failures = RunFailures(self.registry, self.address, self.tables)
-        self._fetcher = ContentFetcher(self.api, self.gmail, self.stop, self._failures, self._report)
+        self._fetcher = ContentFetcher(
+            self.api,
+            self.gmail,
+            self.stop,
+            self._failures,
+            self._report,
+            ByteShare(None if self._group is None else self._group.memory),
+        )
         for table in self.tables:
             table.retries = self.registry.unfetched(self.address, table.name)
         self.warnings += self.gmail.open(self.tables, reconcile=reconcile, replay_from=replay_from)

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gmail_assets.syncing.many import run_mailboxes
-from gmail_assets.syncing.stopping import RunStop, StopGroup, TimeUpError
+from gmail_assets.syncing.stopping import RunGroup, RunStop, TimeUpError
 from gmail_client.errors import ConfigurationError, CredentialsError, GmailError, UnavailableError
 
 FATES = ["done", "down once", "down", "revoked", "misconfigured", "defect"]
@@ -66,7 +66,7 @@ def outcome_of(name: str, attempt: int) -> str:
 
 
 def test_a_signal_stops_all_and_takes_effect_when_they_have_ended() -> None:
-    stop = StopGroup()
+    stop = RunGroup()
     began, ended = threading.Semaphore(0), []
 
     def work(name: str) -> None:
@@ -91,7 +91,7 @@ def test_a_signal_stops_all_and_takes_effect_when_they_have_ended() -> None:
 
 
 def test_those_that_did_not_begin_have_no_outcome() -> None:
-    stop = StopGroup()
+    stop = RunGroup()
 
     def work(name: str) -> str:
         stop.set()
@@ -102,7 +102,7 @@ def test_those_that_did_not_begin_have_no_outcome() -> None:
 
 
 def test_a_late_member_of_a_stopped_group_stops_at_once() -> None:
-    stop = StopGroup()
+    stop = RunGroup()
     stop.set()
     with pytest.raises(TimeUpError):
         RunStop(None, group=stop).check()

@@ -1,0 +1,68 @@
+"""Bounds the memory of runs over many mailboxes: `ByteBudget`, `ByteShare`.
+
+Each run collects a chunk of messages before it writes them. Together, the runs may hold a limited number of bytes: once
+that is exceeded, each of them writes what it has, in smaller chunks. No run waits for another, so none can block.
+"""
+
+from __future__ import annotations
+
+import threading
+
+__all__ = ["BYTES_IN_FLIGHT", "ByteBudget", "ByteShare"]
+
+BYTES_IN_FLIGHT = 64 * 2**20
+"""Bytes of JSON that all runs of a process hold together. Parsed, they take about five times as much memory."""
+
+_LEAST_BYTES = 256 * 2**10
+"""Bytes that a run collects in any case: a commit for less would cost more than it saves."""
+
+
+class ByteBudget:
+    """The bytes that runs hold together. Thread-safe.
+
+    Args:
+        limit: Bytes above which the runs write what they have.
+    """
+
+    def __init__(self, limit: int = BYTES_IN_FLIGHT) -> None:
+        self.limit = limit
+        self._held = 0
+        self._lock = threading.Lock()
+
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether the runs hold more than the limit."""
+        return self._held > self.limit
+
+    def add(self, size: int) -> None:
+        """Count bytes that a run holds; negative: that it no longer holds."""
+        with self._lock:
+            self._held += size
+
+
+class ByteShare:
+    """The bytes that one run holds.
+
+    Args:
+        budget: What all runs may hold together.
+        least: Bytes that this run collects in any case.
+    """
+
+    def __init__(self, budget: ByteBudget | None = None, least: int = _LEAST_BYTES) -> None:
+        self._budget = budget or ByteBudget()
+        self._least = least
+        self.held = 0
+
+    def take(self, size: int) -> None:
+        """Count bytes that arrived."""
+        self.held += size
+        self._budget.add(size)
+
+    def must_write(self) -> bool:
+        """Whether this run has to write what it has."""
+        return self.held >= self._least and self._budget.is_exceeded
+
+    def release(self) -> None:
+        """Everything is written."""
+        self._budget.add(-self.held)
+        self.held = 0
