@@ -132,7 +132,10 @@ class GmailComponent(dg.Component, dg.Resolvable):
     ] = "gmail"
     mailboxes: Annotated[
         Sequence[str] | None,
-        _attribute("The partitions: addresses, or me. Default: GMAIL_MAILBOXES, else me."),
+        _attribute(
+            "The partitions: addresses, or me. Default: GMAIL_MAILBOXES, else me; with GMAIL_DIRECTORY or "
+            "GMAIL_MAILBOXES_FILE, those that a sensor registers."
+        ),
     ] = None
     spec_file: Annotated[
         str | None, _attribute("A pipeline spec (YAML or JSON), relative to this file. Default: GMAIL_SPEC.")

@@ -1,4 +1,4 @@
-"""Removes a mailbox's data from the Dagster instance: entries of sensor cursors, and runs with their logs."""
+"""Removes a mailbox's data from the Dagster instance: its partition, entries of sensor cursors, and runs with logs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["DagsterTraces", "remove_traces", "unfinished_runs"]
 
 _PARTITION_TAG = "dagster/partition"
+_PARTITIONS = "gmail_mailboxes"
+"""Where the discovery sensor registers the mailboxes (`mailbox_partitions.MailboxPartitions.registered`)."""
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ def unfinished_runs() -> int:
 
 
 def remove_traces(names: Sequence[str]) -> DagsterTraces:
-    """Remove the entries of a mailbox from sensor cursors, and its finished runs.
+    """Remove a mailbox's partition, its entries in sensor cursors, and its finished runs.
 
     Args:
         names: Its partition keys.
@@ -66,6 +68,9 @@ def remove_traces(names: Sequence[str]) -> DagsterTraces:
                 else:
                     instance.delete_run(run.run_id)
                     traces.runs += 1
+        # Those of the default group; another group has its own name in `gmail-assets mailboxes --unregister`.
+        for name in set(names) & set(instance.get_dynamic_partitions(_PARTITIONS)):
+            instance.delete_dynamic_partition(_PARTITIONS, name)
         traces.cursors = _remove_cursor_entries(instance, names)
     traces.remaining.append("Dagster's asset pages keep the names of partitions until an asset is wiped.")
     return traces

@@ -90,7 +90,7 @@ def change(gmail: Emulator, address: str, number: int) -> None:
 
 def test_two_writers_at_once(commands: Commands, gmail: Emulator) -> None:
     """One process per mailbox: they commit to the same tables, and conditional writes keep all of it."""
-    for number in range(3):
+    for number in range(2):
         writers = [commands.start("--mailbox", address) for address in gmail.addresses]
         for writer in writers:
             said, _ = writer.communicate(timeout=600)
