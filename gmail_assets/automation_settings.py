@@ -30,7 +30,7 @@ class AutomationSettings(BaseSettings):
         default=QUIET_MINUTES,
         ge=0,
         le=1440,
-        description="The sensor asks a mailbox without changes at least this often.",
+        description="The maximum interval between two checks of a mailbox without changes.",
     )
     schedule: bool = Field(default=False, description="Start the daily snapshot schedule switched on.")
 

@@ -46,7 +46,7 @@ def build_content_asset(
     runs: MailboxRuns,
     backfill_policy: dg.BackfillPolicy | None = None,
 ) -> dg.AssetsDefinition:
-    """The asset of the contents, in a step of its own.
+    """The asset of the contents, in a separate step.
 
     Args:
         name: Name of the step.

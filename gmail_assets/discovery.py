@@ -1,7 +1,7 @@
 """Discovery for Dagster: `found_mailboxes`, and `discovery_sensor`, which registers new mailboxes as partitions.
 
-A mailbox that is no longer found keeps its partition and its rows. It is reported, because somebody has to decide what
-happens to its mail.
+A mailbox that is no longer found keeps its partition and its rows. It is reported, because an administrator has to
+decide what happens to its mail.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
@@ -91,7 +91,7 @@ def discovery_sensor(
         except GmailError as error:
             failure = str(error)
         if failure is not None:
-            # Nothing is added or reported as missing: an answer that breaks off is no shorter list.
+            # Nothing is added or reported as missing, because a truncated response is not a shorter list.
             raise dg.Failure(f"The mailboxes could not be listed. {failure}", allow_retries=False)
         registered = partitions.names(context)
         known = {mailbox.lower() for mailbox in registered}

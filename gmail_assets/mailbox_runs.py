@@ -1,11 +1,11 @@
 """Runs over several mailboxes: `MailboxRuns`.
 
-In such a run, the first of our steps does the work of all of them, mailbox by mailbox, on many mailboxes at once: its
-snapshots, messages and threads, derived tables, checks. So each mailbox is materialized or failed by itself. The other
-steps have nothing left to do, and Dagster shows them as finished or skipped.
+In such a run, the first step of this package does the work of all steps, for many mailboxes concurrently: snapshots,
+messages and threads, derived tables, checks. So each mailbox is materialized or fails separately. The other steps have
+nothing left to do, and Dagster shows them as finished or skipped.
 
-The mailboxes are a range of partitions (a backfill, the schedule), or they are named in the run config (the sensor, for
-mailboxes that are no neighbors). A mailbox that failed has no materialization in the run, so Dagster shows its
+The mailboxes are a range of partitions (a backfill, the schedule), or a list in the run config (the sensor, for
+mailboxes that are not adjacent). A mailbox that failed has no materialization in the run, so Dagster shows its
 partitions as failed if they are a range; in both cases the check `synced` fails for it, with the error and its fix.
 """
 
@@ -38,7 +38,7 @@ __all__ = ["MailboxRuns", "SyncChoices"]
 
 _LOG_SECONDS = 60.0
 _MOST_LINES = 10
-"""Mailboxes that the log and the failure of a run name; the check `synced` names all."""
+"""Maximum number of failed mailboxes in the log and the failure of a run; the check `synced` has all of them."""
 
 
 class MailboxRuns:
@@ -51,7 +51,7 @@ class MailboxRuns:
         asset_steps: The steps that materialize assets, by name, with their tables. The first one in a run works.
         check_steps: The steps of the checks, by name.
         resources: Names of the resources.
-        settings: How many mailboxes at once, and how long each may hold up the run.
+        settings: Number of concurrent mailboxes, and the time limit of requests.
         engine: If given, it reads first loads and snapshots.
     """
 
@@ -81,7 +81,7 @@ class MailboxRuns:
 
         Args:
             context: The context of a step.
-            named: The mailboxes that the step's config names.
+            named: The mailboxes in the step's config.
 
         Raises:
             dagster.Failure: The config names a mailbox that is not a partition.
@@ -95,7 +95,7 @@ class MailboxRuns:
             return known[known.index(chosen.start) : known.index(chosen.end) + 1]
         unknown = len(set(named).difference(known))
         if unknown:
-            # Not by name: anyone who can launch a run chose the text.
+            # Without their names, because anyone who can launch a run can choose the text.
             raise dg.Failure(
                 f"The run config names {unknown} mailboxes that are not partitions.\n"
                 "Fix: add them to GMAIL_MAILBOXES, or remove them from `mailboxes` of the run config.",
@@ -110,12 +110,12 @@ class MailboxRuns:
         mailboxes: Sequence[str],
         choices: SyncChoices | None = None,
     ) -> None:
-        """Do the work of the run, if this step is the one that does; otherwise nothing is left to do.
+        """Do the work of the run, if this is its first step; otherwise nothing is left to do.
 
         Args:
             context: The context of the step.
             step: Its name.
-            mailboxes: From `mailboxes`.
+            mailboxes: The result of `mailboxes`.
             choices: How messages and threads are synced.
 
         Raises:
@@ -123,7 +123,7 @@ class MailboxRuns:
         """
         present = [name for name in (*self._asset_steps, *self._check_steps) if _is_in_run(context, name)]
         leads = present[0] == step
-        # Checks have no step before them if no asset is selected: then each does its own.
+        # If no asset is selected, there is no step before the checks: then each step does its own work.
         if not leads and (step not in self._check_steps or present[0] in self._asset_steps):
             return
         if not mailboxes:

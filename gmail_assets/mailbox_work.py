@@ -1,4 +1,4 @@
-"""What a run over several mailboxes does for one of them: `MailboxWork`, by a `WorkPlan` that all share."""
+"""The work for one mailbox of a run over several: `MailboxWork`, with a `WorkPlan` that is common to all."""
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 import threading
@@ -49,7 +49,7 @@ class SyncChoices:
 
 @dataclass
 class WorkPlan:
-    """What a run does for each of its mailboxes.
+    """The work of a run for each of its mailboxes.
 
     Attributes:
         spec: All tables of the definitions.
@@ -63,7 +63,7 @@ class WorkPlan:
         open_mailbox: Opens a mailbox by its partition key.
         last_read: Returns the time of an asset's last materialization for a mailbox.
         group: The work on all mailboxes: it stops together, and shares memory.
-        progress: Progress of the mailboxes that are worked on.
+        progress: Progress of the mailboxes in progress.
     """
 
     spec: Spec
@@ -91,7 +91,7 @@ class WorkPlan:
 
     @property
     def time_is_up(self) -> bool:
-        """Whether no further mailbox should begin."""
+        """Whether no further mailbox should be started."""
         deadline = self.choices.deadline
         return deadline is not None and time.monotonic() >= deadline
 
@@ -103,7 +103,7 @@ class WorkPlan:
 
 
 class MailboxWork:
-    """What a run does for one mailbox. A second attempt does what the first has left undone."""
+    """The work of a run for one mailbox. A second attempt does only what the first one has not finished."""
 
     def __init__(self, plan: WorkPlan, name: str) -> None:
         self._plan = plan
@@ -112,7 +112,7 @@ class MailboxWork:
         self.outcomes: dict[dg.AssetCheckKey, Outcome] = {}
 
     def run(self) -> None:
-        """Do it, in this thread.
+        """Do the work, in this thread.
 
         Raises:
             GmailError: Why it is not complete.

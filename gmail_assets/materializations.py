@@ -1,4 +1,4 @@
-"""What Dagster shows of a materialization: its metadata (docs/dagster.md lists the fields)."""
+"""The metadata of materializations (docs/dagster.md lists the fields)."""
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 from datetime import UTC, datetime
@@ -41,12 +41,12 @@ def open_entry(lake: Lake, entry: SpecTable | SpecView) -> LakeTable:
 
 
 def size_metadata(table: LakeTable, address: str) -> dict[str, Any]:
-    """Size of the table and of the mailbox's part of it. Reads the log, which lists the files of every mailbox."""
+    """Size of the table and of the mailbox's partition. Reads the log, which lists the files of every mailbox."""
     return {"dagster/row_count": table.count(), "bytes_in_lake": table.size(address)}
 
 
 def result_metadata(result: SyncResult) -> dict[str, Any]:
-    """What a run did for one mailbox."""
+    """The results of a run for one mailbox."""
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": result.rows_total,
         "mailbox": result.address,

@@ -25,12 +25,14 @@ class RunSettings(BaseSettings):
         env_prefix="GMAIL_", env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore"
     )
 
-    jobs: int = Field(default=DEFAULT_JOBS, ge=1, le=256, description="Mailboxes that a run syncs at once.")
+    jobs: int = Field(
+        default=DEFAULT_JOBS, ge=1, le=256, description="Number of mailboxes that a run syncs concurrently."
+    )
     retry_seconds: float = Field(
         default=RETRY_SECONDS,
         ge=0,
         le=3600,
-        description="Seconds after which a request is not tried again in a run over several mailboxes.",
+        description="Seconds after which a request is not retried in a run over several mailboxes.",
     )
     megabytes_in_flight: int = Field(
         default=BYTES_IN_FLIGHT // 2**20,
@@ -44,7 +46,10 @@ class RunSettings(BaseSettings):
         description="Minutes for which `sync` does not read a snapshot again in a mailbox that did not change.",
     )
     mailboxes_per_run: int = Field(
-        default=100, ge=1, le=10_000, description="Mailboxes of one run of a backfill or of the schedule."
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Number of mailboxes in one run of a backfill or of the schedule.",
     )
 
     def __init__(self, **values: Any) -> None:

@@ -51,8 +51,8 @@ class GmailClient:
         project_limits: Limits of the project that its processes share; default: those of the quota.
         clock: Measures every wait.
         session: Creates the HTTP session; called once, for the first request.
-        retry_seconds: Seconds after which a request is not tried again. Short for many mailboxes, so that none holds up
-            the others; a run over one mailbox can afford to wait as long as Gmail asks for.
+        retry_seconds: Seconds after which a request is not retried. Use a short time for many mailboxes, so that none
+            delays the others; a run over one mailbox can wait as long as Gmail requires.
 
     Raises:
         ConfigurationError: A root that tokens must not be sent to, or fewer than one worker.

@@ -14,12 +14,12 @@ from gmail_client.printable import short_repr
 __all__ = ["CONTENT_OPTIONS", "ContentOptions"]
 
 _LARGEST = 25 * 2**20
-"""Bytes: Gmail's own limit for what it sends."""
+"""Bytes: Gmail's limit for sent attachments."""
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(\*|[a-z0-9!#$&^_.+-]+)")
 _FIXES = {
-    "maxBytes": "Give a number of bytes, 1 or more, such as 10000000.",
-    "types": 'Give MIME types separated by commas, such as "application/pdf, image/*".',
-    "shared": "Give true or false.",
+    "maxBytes": "Use a number of bytes, 1 or more, such as 10000000.",
+    "types": 'Use MIME types separated by commas, such as "application/pdf, image/*".',
+    "shared": "Use true or false.",
 }
 CONTENT_OPTIONS = tuple(_FIXES)
 """Names of the options in a spec."""
@@ -31,7 +31,7 @@ class ContentOptions(BaseModel):
     Attributes:
         max_bytes: Larger attachments are not fetched.
         types: MIME types in lower case, `image/*` for all of a kind; none for all types.
-        shared: An attachment is fetched once for all mailboxes that hold it: same Message-ID, part and size.
+        shared: An attachment is fetched once for all mailboxes that have it, with the same Message-ID, part and size.
 
     Raises:
         OptionError: An unknown option or an invalid value.

@@ -1,7 +1,7 @@
 """The users of a Google Workspace domain: `Directory`, over the Admin SDK's Directory API.
 
 https://developers.google.com/workspace/admin/directory/reference/rest. A service account reads it as an administrator.
-A listing is complete or an error: a refusal in the middle never looks like a shorter list.
+A listing is complete or raises an error: a refusal in the middle never looks like a shorter list.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class DirectoryUser:
 
 
 class GroupMembers(NamedTuple):
-    """The members of a group: addresses in lower case, and whether everybody of the domain is one."""
+    """The members of a group: addresses in lower case, and whether all users of the domain are members."""
 
     addresses: list[str]
     everybody: bool
@@ -154,7 +154,7 @@ class Directory:
             )
             content = read_body(response, method)
         except (OSError, HTTPException, urllib3.exceptions.HTTPError, UnicodeError) as error:
-            # Raised below, outside of this block: the original error has the request, and so the token.
+            # Raised outside of this block, because the original error contains the request, and so the token.
             problem = type(error).__name__
         if problem:
             raise UnavailableError(

@@ -24,15 +24,15 @@ class Discovery:
     """The mailboxes that were found.
 
     Attributes:
-        mailboxes: To be read, each once, in the order in which they were found.
-        left_out: The others, with the reason: `{"ada@example.com": "suspended"}`.
+        mailboxes: The mailboxes to read, each once, in the order in which they were found.
+        left_out: The other mailboxes, with the reason: `{"ada@example.com": "suspended"}`.
     """
 
     mailboxes: tuple[str, ...]
     left_out: Mapping[str, str]
 
     def without(self, reasons: Mapping[str, str]) -> Discovery:
-        """The same, with more mailboxes left out."""
+        """This discovery, with more mailboxes left out."""
         kept = tuple(name for name in self.mailboxes if name not in reasons)
         return Discovery(kept, {**self.left_out, **reasons})
 
@@ -113,7 +113,7 @@ def _in_directory(settings: Settings, client: GmailClient) -> Iterator[tuple[str
     if settings.directory_admin is None:
         raise ConfigurationError(
             "GMAIL_DIRECTORY is set without GMAIL_DIRECTORY_ADMIN.",
-            fix="Set it to the address of an administrator who may read users; the service account acts as that user.",
+            fix="Set it to the address of an administrator who may read users; the service account impersonates them.",
         )
     directory = client.directory(settings.directory_admin)
     everybody: dict[str, DirectoryUser] | None = None

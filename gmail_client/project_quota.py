@@ -1,14 +1,14 @@
 """The quota of a Cloud project, shared by all processes of a deployment: `ProjectQuota`.
 
-Each process holds a *share* of the units per minute and a *budget* of the units per day. Both are recorded in a small
-ledger (`LedgerStore`, which the lake implements): a process claims them for about a minute in advance, so that a
-ledger is read and written about once a minute and process. A claim of a process that was killed expires. What was
-claimed and not spent counts as spent, so the limits hold whatever happens to a process.
+Each process has a *share* of the units per minute and a *budget* of the units per day. Both are recorded in a small
+ledger (`LedgerStore`, which the lake implements). A process claims them for about a minute in advance, so that the
+ledger is read and written about once per minute and process. The claim of a killed process expires. Claimed units count
+as spent even if they were not used, so the limits are kept if a process crashes.
 
-There are two lanes. Calls of first loads and reconciliations are in the slow one: together they leave a part of the
-units per minute to changes, and they stop at a line before the end of the day's units, which changes do not.
+There are two lanes. Calls of first loads and reconciliations are in the slow lane: together they leave a part of the
+units per minute to changes, and they stop before the day's units are used up; changes do not.
 
-A process that spends little never claims: its first units come from a headroom that claims leave free.
+A process that spends little never claims: its first units come from a reserve that claims leave free.
 """
 
 from __future__ import annotations
@@ -125,24 +125,24 @@ class Ledger:
 
 
 class LedgerStore(Protocol):
-    """Keeps the ledger. Every method may raise a `GmailError`."""
+    """Stores the ledger. Every method may raise a `GmailError`."""
 
     def read(self) -> Ledger:
-        """The present ledger."""
+        """The current ledger."""
 
     def write(self, ledger: Ledger) -> bool:
         """Replace the ledger that was read last; False if another process replaced it since then."""
 
 
 def day_of(epoch: float) -> int:
-    """Number of the day that Gmail counts units in: it begins at midnight of Pacific standard time."""
+    """Number of the day in which Gmail counts units: it starts at midnight Pacific standard time."""
     return int((epoch - _PACIFIC) // _DAY)
 
 
 class ProjectQuota:
     """The units of the project, for one process. Thread-safe.
 
-    Until `share` is called, the process has the whole project for itself.
+    Until `share` is called, the process can use the whole quota of the project.
 
     Args:
         per_minute: Units per minute of the project.
@@ -226,7 +226,7 @@ class ProjectQuota:
             lane.limiter.block_until(epoch)
 
     def release(self) -> None:
-        """Give back what was claimed and not spent: at the end of the process. Errors are ignored."""
+        """Return units that were claimed and not spent, at the end of the process. Errors are ignored."""
         for lane in self._lanes or ():
             lane.release()
 
@@ -249,12 +249,12 @@ def _release_at_exit(quota: ProjectQuota) -> None:
 
 def _release_all() -> None:
     for quota in list(_shared):
-        with suppress(Exception):  # at the end of the process nobody can do anything about it
+        with suppress(Exception):  # at the end of the process, errors can't be handled
             quota.release()
 
 
 class _Account:
-    """The ledger as the lanes of one process see it."""
+    """The ledger, for the lanes of one process."""
 
     def __init__(
         self, store: LedgerStore, limits: ProjectLimits, clock: Clock, monotonic: Callable[[], float]
@@ -383,7 +383,7 @@ class _Lane:
         budget, spent = self._budget_of(units, share, kept, spent, day)
         before, before_until = own.before, own.before_until
         if own.share > share:
-            # Only what was really spent lately can still be in Gmail's window.
+            # Only units that were spent recently can still be in Gmail's window.
             kept_before = own.before if now < own.before_until else 0
             before = max(self.limiter.recent if own.owner == self._owner else own.share, kept_before)
             before_until = int(now + MARGIN) + 1
@@ -417,7 +417,7 @@ class _Lane:
         if asked is None:  # a part of what is free, so that others that start now get one too
             asked = max(SMALLEST_SHARE, int(limit * _FIRST_SHARE), free // (2 if self._slow else 8))
         if any(claim.share < min(claim.asked, limit // (len(rivals) + 1)) for claim in rivals):
-            # Somebody has less than an equal part: give up what is above it.
+            # Another process has less than an equal part: give up the units above an equal part.
             asked = min(asked, limit // (len(rivals) + 1))
         share = min(asked, free)
         return asked, share if share >= min(SMALLEST_SHARE, asked) else 0

@@ -38,7 +38,7 @@ def share_quota(client: GmailClient, lake: Lake) -> None:
 
 
 class QuotaLedger:
-    """The ledger in one lake, as one process reads and writes it.
+    """The ledger in one lake, for one process.
 
     Args:
         lake: The lake.
@@ -51,7 +51,7 @@ class QuotaLedger:
         self._read: Ledger = Ledger()
 
     def read(self) -> Ledger:
-        """The present ledger; an empty one where there is none, or where its state makes no sense.
+        """The current ledger; an empty one if there is none, or if its state is invalid.
 
         Raises:
             LakeError: It can't be read or created.

@@ -1,4 +1,4 @@
-"""Finds mailboxes whose tables are up to date: one quota unit each, and hardly any CPU time.
+"""Finds mailboxes whose tables are up to date, for one quota unit and little CPU time per mailbox.
 
 A mailbox is unchanged if its current history id (getProfile) is the cursor of each of its tables, its snapshots were
 read not long ago, and its derived tables are computed. The lake's sync states are read in one pass over the log of each
@@ -26,7 +26,7 @@ __all__ = ["UnchangedMailboxes"]
 
 
 class UnchangedMailboxes:
-    """Compares mailboxes with a lake, as of now.
+    """Compares mailboxes with the current state of a lake.
 
     Args:
         lake: The lake.
@@ -60,7 +60,7 @@ class UnchangedMailboxes:
         self._views = _open_views(
             lake, [entry for entry in chosen if isinstance(entry, SpecView) and entry.source_table in VIEWS]
         )
-        # Whether contents of attachments are missing can't be seen in the log.
+        # The log does not show whether contents of attachments are missing.
         self._complete = (
             len(chosen) == len(self._tables) and self._views is not None and CONTENTS not in self._tables
         )
@@ -72,12 +72,12 @@ class UnchangedMailboxes:
             self._forgotten = ForgottenMailboxes(lake)
 
     def find(self, client: GmailClient, mailboxes: Sequence[str], *, jobs: int) -> list[str]:
-        """The unchanged ones among some mailboxes. A mailbox that can't be read is not among them.
+        """Those of the mailboxes that are unchanged. A mailbox that can't be read is not among them.
 
         Args:
             client: The client.
             mailboxes: Their configured names.
-            jobs: Mailboxes to ask at once.
+            jobs: Number of concurrent requests.
         """
         loaded = [name for name in mailboxes if name in self._addresses]
         if not self._complete or not loaded:
@@ -115,7 +115,7 @@ class UnchangedMailboxes:
         state = partition.state
         if not CATALOGUE[table].cursor:
             return state.synced_at is not None and state.synced_at >= self._read_after
-        # A table with a search may have to judge messages again.
+        # A table with a search may have to match messages again.
         judged = state.judged or not self._searches[table]
         return state.cursor == head and not state.unexplained and state.recheck is None and judged
 

@@ -1,7 +1,7 @@
-"""Work on many mailboxes at once in one process: `run_mailboxes`.
+"""Processes many mailboxes concurrently in one process: `run_mailboxes`.
 
-Each mailbox is worked on in a thread and succeeds or fails by itself. One that failed is tried once more after all
-others, so that a sick mailbox holds nobody up and one with a short outage is done in the same run.
+Each mailbox is processed in a thread and succeeds or fails separately. One that failed is retried after all others, so
+that it does not delay the others, and a mailbox with a short outage is finished in the same run.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ __all__ = ["DEFAULT_JOBS", "RETRY_SECONDS", "MailboxOutcome", "run_mailboxes"]
 T = TypeVar("T")
 
 DEFAULT_JOBS = 32
-"""Mailboxes at once. Gmail's limit per user binds each of them, so more at once load more per minute."""
+"""Number of concurrent mailboxes. Gmail's limit per user applies to each, so more of them load more per minute."""
 
 RETRY_SECONDS = 60.0
-"""Seconds after which a request is not tried again when several mailboxes are synced."""
+"""Seconds after which a request is not retried when several mailboxes are synced."""
 
 _POLL_SECONDS = 0.25
 
 
 @dataclass(slots=True)
 class MailboxOutcome(Generic[T]):
-    """What became of one mailbox.
+    """The outcome of one mailbox.
 
     Attributes:
         mailbox: Its configured name.
-        value: What the work returned; None if it failed or did not begin.
+        value: The result of the work; None if it failed or did not start.
         error: Why it failed.
-        attempts: How often it was tried; 0 if the run ended before.
+        attempts: Number of attempts; 0 if the run ended before.
     """
 
     mailbox: str
@@ -56,18 +56,18 @@ def run_mailboxes(
     on_done: Callable[[MailboxOutcome[T]], None] = lambda outcome: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> list[MailboxOutcome[T]]:
-    """Do the work for each mailbox, on `jobs` of them at once.
+    """Do the work for each mailbox, for `jobs` of them concurrently.
 
-    Ctrl-C and SIGTERM set `stop`: no further mailbox begins, those that are worked on end at their next commit, and
-    then the signal takes effect. A second signal takes effect at once. Signals arrive in the main thread only.
+    Ctrl-C and SIGTERM set `stop`: no further mailbox is started, those in progress end at their next commit, and then
+    the signal takes effect. A second signal takes effect immediately. Signals arrive in the main thread only.
 
     Args:
         mailboxes: Their names.
         work: Does the work for one mailbox, in a thread.
-        jobs: Mailboxes at once.
-        stop: Ends the work early; the work has to heed it.
-        attempts: 1 or 2. With 2, a mailbox that failed is tried once more after all others.
-        on_done: Called in this thread with each final outcome, in the order in which they come.
+        jobs: Number of concurrent mailboxes.
+        stop: Ends the work early; the work has to check it.
+        attempts: 1 or 2. With 2, a mailbox that failed is retried after all others.
+        on_done: Called in this thread with each final outcome, in the order of completion.
         on_wait: Called in this thread several times a second.
 
     Returns:
@@ -104,7 +104,7 @@ class _Run(Generic[T]):
         self._threads = 0
 
     def run(self) -> None:
-        """Do all of it; the threads end with it, unless an exception ends it early."""
+        """Process all mailboxes; the threads end afterwards, unless an exception ends it early."""
         try:
             self._round(self._first, self._sort)
             self._round(self._again, self._on_done)
@@ -139,7 +139,7 @@ class _Run(Generic[T]):
         self._tasks.put(outcome)
         if self._threads < self._jobs:
             self._threads += 1
-            # Daemons: a second Ctrl-C ends the process, whatever they wait for.
+            # Daemon threads, so that a second Ctrl-C ends the process.
             threading.Thread(target=self._serve, name=f"mailbox-{self._threads}", daemon=True).start()
 
     def _serve(self) -> None:
@@ -148,11 +148,11 @@ class _Run(Generic[T]):
             outcome.error = None
             try:
                 outcome.value = self._work(outcome.mailbox)
-            except Exception as error:  # a defect, too, concerns one mailbox only
+            except Exception as error:  # a bug also affects one mailbox only
                 outcome.error = error
             self._done.put(outcome)
 
 
 def _worth_another_try(error: Exception | None) -> bool:
-    """Whether the error may have passed: not if settings are wrong, nor after a defect."""
+    """Whether the error may be transient: not if settings are wrong, nor after a bug."""
     return isinstance(error, GmailError) and not isinstance(error, ConfigurationError)

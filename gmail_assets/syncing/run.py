@@ -1,12 +1,12 @@
 """Sync the tables of one mailbox from Gmail to Delta, without Dagster.
 
-`sync` is for messages and threads, together or either alone; `snapshot` for each of the other eight.
+`sync` is for messages and threads, together or one of them; `snapshot` for each of the other eight tables.
 
-A sync makes a plan and applies it. Where a table has a cursor, Gmail's history gives the plan (incremental). Where it
-has none (full load, changed options, a restored table) or the history no longer reaches back, a listing is reconciled
-with the stored rows: missing messages are fetched, deleted ones are removed, and labels of threads whose history id
-moved are read again. Then the history is replayed from the moment before the listing. Everything is committed in
-chunks, the cursor with the last one, so that the run after a crash continues.
+A sync makes a plan and applies it. If a table has a cursor, the plan comes from Gmail's history (incremental). If it
+has none (full load, changed options, a restored table) or the history has expired, a listing is reconciled with the
+stored rows: missing messages are fetched, deleted ones are removed, and labels of threads whose history id changed are
+read again. Then the history is replayed from the time before the listing. Everything is committed in chunks, the cursor
+with the last one, so that the run after a crash continues.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ __all__ = ["Progress", "ReadSnapshot", "SyncResult", "read_here", "snapshot", "s
 
 
 ReadSnapshot = Callable[[Mailbox, SpecTable, SyncResult], pa.Table]
-"""Reads the rows of a snapshot table; notes in the result what it warns of, and what it spent elsewhere than here."""
+"""Reads the rows of a snapshot table; adds its warnings, and the usage of other processes, to the result."""
 
 
 def read_here(mailbox: Mailbox, spec: SpecTable, result: SyncResult) -> pa.Table:
     """The rows of one of the eight snapshot tables, read in this process.
 
     Raises:
-        ForbiddenError: This account may not read the table.
+        ForbiddenError: This account is not allowed to read the table.
         GmailError: The read can't be completed.
     """
     pages = read_snapshot(mailbox.api, spec.source_table, spec.options, result.warnings.append)
@@ -63,7 +63,7 @@ def snapshot(
 ) -> SyncResult:
     """Read one of the eight snapshot tables and replace the mailbox's rows in one commit.
 
-    A table that this account may not read keeps its rows, and the result says so.
+    A table that this account is not allowed to read keeps its rows, and the result has a warning.
 
     Args:
         mailbox: The source.
@@ -92,7 +92,7 @@ def snapshot(
     except ForbiddenError as error:
         part.commit(part.state.read_at(int(time.time())))
         result.mode = "refused"
-        result.warnings.append(f"Not open to this account: its rows stay as they are. {error}")
+        result.warnings.append(f"This account is not allowed to read the table; its rows are kept. {error}")
     result.upkeep = keep_up(table, address, upkeep, version_before=version)
     result.rows_total = part.count()
     _account(result, mailbox, before, started)
@@ -121,15 +121,15 @@ def sync(
         mailbox: The source.
         lake: The destination.
         tables: Name and options of each table.
-        pipeline: All tables of the pipeline: content that one of them holds is not fetched again. The tables of the
-            lake with the default names where it is left out.
+        pipeline: All tables of the pipeline: content that one of them stores is not fetched again. Default: the tables
+            of the lake with the default names.
         full_refresh: Delete the mailbox's rows and load them again.
         reconcile: Reconcile with a listing although there is a cursor.
         replay_from: Replay the history from this earlier id; never later than a table's own cursor.
         allow_mass_delete: Allow a reconciliation to delete more than a fifth of the rows.
         deadline: `time.monotonic()` at which to stop cleanly; commits stay and the next run continues.
         progress: Progress callback; called in this thread, and from another with the phase `stopping`.
-        sample: Chooses the unchanged threads that test a reconciliation.
+        sample: Chooses the sampled unchanged threads of a reconciliation.
         upkeep: When small files are compacted and old ones removed, at the end of the run.
         group: The runs of other mailboxes: they stop together, cleanly, and share their memory.
 
@@ -140,8 +140,8 @@ def sync(
         MassDeletionError: See `allow_mass_delete`; nothing was deleted.
         MailboxBusyError: Another run loads or reconciles the same tables of the mailbox; nothing was spent.
         WriterConflictError: Another run writes the same mailbox; this run's commit was refused.
-        IncompleteReadError: A requested message has no outcome: a defect; the cursor stays.
-        GmailError: A request failed; commits stay, and the next run continues from there.
+        IncompleteReadError: A requested message has no outcome (a bug); the cursor is not moved.
+        GmailError: A request failed; committed data is kept, and the next run continues from there.
     """
     share_quota(mailbox.client, lake)
     run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample, group)

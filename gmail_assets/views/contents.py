@@ -4,9 +4,9 @@ Two tables. `attachment_links` has a row per attachment with the hash of its con
 distinct content. A content is in the partition of the mailbox that it was fetched for first; links of every mailbox
 refer to it by its hash.
 
-A run compares `attachments` with the links and fetches what is missing, in slices. Of each slice the links are written
-first, then the new contents: a link whose content is missing (a run was killed between the two, or the mailbox that it
-was fetched for is forgotten) counts as missing. What was stored is never fetched again.
+A run compares `attachments` with the links and fetches missing contents, in slices. For each slice, the links are
+written first, then the new contents: a link without its content (because the run was killed between the two, or the
+mailbox that it was fetched for is forgotten) counts as missing. Stored contents are never fetched again.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ def fetch_contents(
     upkeep: Upkeep = DEFAULT_UPKEEP,
     stopped: Callable[[], bool] = lambda: False,
 ) -> SyncResult:
-    """Fetch and store the contents that are missing, and delete those that no attachment has any more.
+    """Fetch and store missing contents, and delete those without an attachment.
 
     Args:
         mailbox: The mailbox.
         lake: The lake.
-        sources: The tables that they follow.
+        sources: The tables that they are synced with.
         deadline: `time.monotonic()` at which to stop cleanly; the next run continues.
         progress: Progress callback, called from this thread.
         upkeep: When small files are compacted and old ones removed, at the end.
@@ -107,7 +107,7 @@ def fetch_contents(
 
 @dataclass(slots=True)
 class _Wanted:
-    """One attachment to store: its bytes, or the id to fetch them by; neither if Gmail does not give them."""
+    """One attachment to store: its bytes, or the id for fetching them; neither if Gmail does not return them."""
 
     key: Key
     size: int | None
@@ -160,7 +160,7 @@ class _Run:
         self._has_row = {(row["message_id"], row["part_id"]) for row in links}
 
     def run(self) -> None:
-        """Do what is pending."""
+        """Do the pending work."""
         pending = self._pending
         if pending.obsolete:
             keys = [{"message_id": message, "part_id": part} for message, part in sorted(pending.obsolete)]
@@ -265,7 +265,7 @@ class _Run:
                 yield one, error
 
     def _renewed(self, keys: Set[Key]) -> dict[Key, str]:
-        """New ids of attachments that were refused: Gmail's ids differ from read to read, and may expire."""
+        """New ids of refused attachments, because Gmail's ids differ between reads and may expire."""
         calls = [self._api.message_call(message_id) for message_id in sorted({key[0] for key in keys})]
         found: dict[Key, str] = {}
         for answer in self._api.get_many(calls) if calls else ():
@@ -319,7 +319,7 @@ def _bytes_of(document: Mapping[str, Any] | None, error: GmailError | None) -> b
     """The bytes in a response.
 
     Raises:
-        GmailError: The error, or that the response has other bytes than it says.
+        GmailError: The error, or the number of bytes differs from the response's size.
     """
     if error is not None:
         raise error

@@ -61,8 +61,8 @@ class ContentSources:
     def allow(self, mime_type: str | None, size_bytes: int | None) -> bool:
         """Whether the content of such an attachment is stored.
 
-        What is excluded from `messages` is not stored here either: bodies, and with `hash` the headers of attached
-        messages.
+        Content that is excluded from `messages` is not stored here either: bodies, and with `hash` the headers of
+        attached messages.
         """
         policy = self.views.messages.options.policy
         hashed = policy is not None and policy.hashed and (mime_type or "").startswith("message/")
@@ -77,14 +77,14 @@ class ContentSources:
 
 @dataclass(frozen=True, slots=True)
 class PendingContents:
-    """What the next run does.
+    """The work of the next run.
 
     Attributes:
         missing: Attachments whose content is not stored, with their sizes in bytes.
-        inline: Those of them whose bytes `messages` holds.
+        inline: Those of them whose bytes are in `messages`.
         shared: Those of them that another mailbox has, with the hash of the content.
         failed: Those of them that Gmail refused before.
-        obsolete: Links of attachments that are gone, or no longer wanted.
+        obsolete: Links of attachments that no longer exist, or that the options exclude now.
         rfc822_ids: Message-ID by message id.
     """
 
@@ -97,7 +97,7 @@ class PendingContents:
 
     @property
     def to_fetch(self) -> int:
-        """Attachments to request; of some, it may turn out that Gmail does not give their bytes."""
+        """Attachments to request; Gmail may not return the bytes of some."""
         return len(self.missing.keys() - self.inline - self.shared.keys())
 
     def units(self, quota: QuotaPlan) -> int:
@@ -167,7 +167,7 @@ def _gone(
     found: Mapping[Key, Row],
     emails: list[Row],
 ) -> set[Key]:
-    """Links whose attachment is certainly gone: `attachments` may be older than `messages`, for example restored."""
+    """Links whose attachment certainly no longer exists: a restored `attachments` can be older than `messages`."""
     if not absent:
         return set()
     present: set[str] = set()
@@ -187,7 +187,7 @@ def _shared(
     missing: Mapping[Key, int | None],
     rfc822_ids: Mapping[str, str | None],
 ) -> dict[Key, str]:
-    """Contents that any mailbox has of a message of the same Message-ID, in the same part, of the same size."""
+    """Contents of any mailbox with the same Message-ID, part and size."""
     wanted = {rfc822_id for key in missing if (rfc822_id := rfc822_ids.get(key[0])) is not None}
     links = lake.find(sources.contents.links_name)
     columns = ("rfc822_message_id", "part_id", "size_bytes", "sha256")

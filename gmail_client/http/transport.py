@@ -96,7 +96,7 @@ class Transport:
         session: Returns the session to send with.
         api_root: URL of the Gmail API.
         clock: Measures every wait.
-        retry_seconds: Seconds after which a request is not tried again.
+        retry_seconds: Seconds after which a request is not retried.
     """
 
     def __init__(

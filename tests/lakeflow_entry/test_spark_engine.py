@@ -133,7 +133,7 @@ def test_a_refused_table_keeps_its_rows_and_a_refused_item_is_reported(
     assert refused.mode == "refused"
     assert refused.rows_total == before.rows_total > 0
     (warning,) = refused.warnings
-    assert warning.startswith("Not open to this account: its rows stay as they are.")
+    assert warning.startswith("This account is not allowed to read the table; its rows are kept.")
     assert "Delegates are closed" in warning
     settings = snapshot(mailbox, lake, tables["settings"], read=engine.read)
     assert settings.mode == "snapshot"

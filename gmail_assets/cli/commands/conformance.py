@@ -1,4 +1,4 @@
-"""`gmail-assets conformance`: run the product against a throw-away mailbox, and remove what it made there."""
+"""`gmail-assets conformance`: test the product with a test mailbox, and remove what it created there."""
 
 from __future__ import annotations
 
