@@ -5,7 +5,7 @@
 The scheduler is the real one (`gmail_assets.scheduling`). Mailboxes, Gmail, tables and runs are a model in memory, with
 simulated time: each mailbox has its own rate of mail (log-normal), more in office hours, and in conversations; most
 messages are read later, which also changes the history id. A run takes 10 seconds to start and syncs 32 mailboxes at
-once, in 3 seconds each. Prices are Gmail's: 1 unit for a look, 9 for a mailbox of a run (profile, history, checks;
+once, in 3 seconds each. Prices are Gmail's: 1 unit for a poll, 9 for a mailbox of a run (profile, history, checks;
 measured with the emulator), 20 for a message.
 """
 
@@ -20,15 +20,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from gmail_assets.look_schedule import QUIET_MINUTES
-from gmail_assets.scheduling import Look, PlannedRun, Scheduler, TableState
+from gmail_assets.poll_schedule import QUIET_MINUTES
+from gmail_assets.scheduling import PlannedRun, PollResult, Scheduler, TableState
 from gmail_assets.sensor_cursor import CursorEntry, Requested, RunOutcome
 
 PER_DAY = 10.0
 MIDNIGHT = 20_000 * 86_400.0
 _TICK = 30.0
 _RUN_START, _JOBS, _SYNC_SECONDS = 10.0, 32, 3.0
-_LOOK_UNITS, _SYNC_UNITS, _MESSAGE_UNITS = 1, 9, 20
+_POLL_UNITS, _SYNC_UNITS, _MESSAGE_UNITS = 1, 9, 20
 _TABLES = ("messages", "threads")
 
 
@@ -41,11 +41,11 @@ class Freshness:
         within_5_minutes: Share of them that were in the tables 5 minutes later.
         median: Seconds until a message is in the tables, for half of them.
         p95: The same for 95 %.
-        looks: Units of looks.
+        polls: Units of polls.
         syncs: Units of runs, without messages.
         messages: Units of messages.
         runs: Runs requested.
-        most_looks: Most looks of one tick.
+        most_polls: Most polls of one tick.
         cpu_per_tick: CPU seconds of the scheduler per tick.
     """
 
@@ -53,17 +53,17 @@ class Freshness:
     within_5_minutes: float
     median: float
     p95: float
-    looks: int
+    polls: int
     syncs: int
     messages: int
     runs: int
-    most_looks: int
+    most_polls: int
     cpu_per_tick: float
 
     @property
     def finding(self) -> int:
         """Units spent to find changes: everything but the messages themselves."""
-        return self.looks + self.syncs
+        return self.polls + self.syncs
 
 
 @dataclass
@@ -80,15 +80,15 @@ class Model:
     now: float = MIDNIGHT
     cursors: dict[str, int] = field(default_factory=dict)
     synced: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    under_way: dict[str, float] = field(default_factory=dict)
+    in_progress: dict[str, float] = field(default_factory=dict)
     done: list[tuple[float, float, str]] = field(default_factory=list)
-    looks: int = 0
+    polls: int = 0
     syncs: int = 0
 
-    def look(self, mailboxes: Sequence[str]) -> Iterator[tuple[str, Look]]:
-        self.looks += len(mailboxes)
+    def poll(self, mailboxes: Sequence[str]) -> Iterator[tuple[str, PollResult]]:
+        self.polls += len(mailboxes)
         for mailbox in mailboxes:
-            yield mailbox, Look(mailbox, self.head(mailbox, self.now))
+            yield mailbox, PollResult(mailbox, self.head(mailbox, self.now))
 
     def head(self, mailbox: str, at: float) -> int:
         return 1 + bisect.bisect_right(self.changes[mailbox], at)
@@ -103,13 +103,13 @@ class Model:
         return "succeeded"
 
     def start(self, run: PlannedRun) -> None:
-        """Each mailbox is read and written at its own time; all are under way until the end of the run."""
+        """Each mailbox is read and written at its own time; all are in progress until the end of the run."""
         ends = [
             self.now + _RUN_START + _SYNC_SECONDS * (1 + number // _JOBS)
             for number in range(len(run.mailboxes))
         ]
         for mailbox, end in zip(run.mailboxes, ends, strict=True):
-            self.under_way[mailbox] = ends[-1]
+            self.in_progress[mailbox] = ends[-1]
             heapq.heappush(self.done, (end, end - _SYNC_SECONDS, mailbox))
 
     def advance(self, until: float) -> None:
@@ -119,7 +119,7 @@ class Model:
             self.cursors[mailbox] = self.head(mailbox, read_at)
             self.synced.setdefault(mailbox, []).append((read_at, end))
         self.now = until
-        self.under_way = {mailbox: end for mailbox, end in self.under_way.items() if end > until}
+        self.in_progress = {mailbox: end for mailbox, end in self.in_progress.items() if end > until}
 
 
 def people(count: int, hours: float, seed: int, mean_per_day: float) -> Model:
@@ -176,15 +176,15 @@ def simulate(
     runs = most = ticks = 0
     began = time.process_time()
     while model.now < MIDNIGHT + hours * 3600 + 900:
-        before = model.looks
-        tick = scheduler.tick(entries, names, model.under_way, model, now=model.now)
+        before = model.polls
+        tick = scheduler.tick(entries, names, model.in_progress, model, now=model.now)
         entries = tick.entries
         for run in tick.runs:
             model.start(run)
         runs += len(tick.runs)
         ticks += 1
         if ticks > 1:
-            most = max(most, model.looks - before)
+            most = max(most, model.polls - before)
         model.advance(model.now + _TICK)
     delays = sorted(_delays(model))
     total = len(delays)
@@ -193,7 +193,7 @@ def simulate(
         bisect.bisect_right(delays, 300.0) / total,
         delays[total // 2],
         delays[int(total * 0.95)],
-        model.looks * _LOOK_UNITS,
+        model.polls * _POLL_UNITS,
         model.syncs * _SYNC_UNITS,
         total * _MESSAGE_UNITS,
         runs,
@@ -227,14 +227,14 @@ def main() -> None:
         f"{found.within_5_minutes:.1%} within 5 minutes"
     )
     for what, units in [
-        ("looks", found.looks),
+        ("polls", found.polls),
         ("syncs", found.syncs),
-        ("looks and syncs", found.finding),
+        ("polls and syncs", found.finding),
         ("messages", found.messages),
     ]:
         print(f"{what}: {units * scale:,.0f} units a day, {units * scale / 800_000:.2f} % of 80,000,000")
     print(
-        f"{found.runs:,} runs; at most {found.most_looks:,} looks a tick; {found.cpu_per_tick:.3f} CPU s a tick"
+        f"{found.runs:,} runs; at most {found.most_polls:,} polls a tick; {found.cpu_per_tick:.3f} CPU s a tick"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gmail_assets.look_schedule import QUIET_MINUTES
+from gmail_assets.poll_schedule import QUIET_MINUTES
 from gmail_client.errors import ConfigurationError
 
 __all__ = ["AutomationSettings"]

@@ -1,9 +1,9 @@
-"""What a tick of the change sensor does: which mailboxes it looks at, and which runs it requests; without Dagster.
+"""What a tick of the change sensor does: which mailboxes it polls, and which runs it requests; without Dagster.
 
-`Scheduler.tick` asks its surroundings (`Surroundings`) for what it needs: the sensor connects it to Gmail, the lake and
-the Dagster instance; a simulation to a model of thousands of mailboxes. `gmail_assets.sensor_cursor` decides for one
-mailbox, `gmail_assets.look_schedule` when it is looked at. Here decisions become at most a few runs, each over many
-mailboxes. First loads are runs of their own, at most a few at a time, so that changes do not wait for them.
+`Scheduler.tick` reads all of its input from a `SchedulerBackend`: the sensor's backend connects it to Gmail, the lake
+and the Dagster instance, a simulation's to a model of thousands of mailboxes. `gmail_assets.poll_schedule` decides when
+a mailbox is polled, and `gmail_assets.sensor_cursor` whether it needs a run. This module combines these decisions into
+a few runs, each over many mailboxes. First loads get separate runs, a few at a time: changes do not wait for them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from gmail_assets.look_schedule import QUIET_MINUTES, LookSchedule
+from gmail_assets.poll_schedule import QUIET_MINUTES, PollSchedule
 from gmail_assets.sensor_cursor import (
     CursorEntry,
     Decision,
@@ -27,7 +27,7 @@ from gmail_assets.sensor_cursor import (
 from gmail_client.errors import GmailError
 from gmail_client.printable import printable_line
 
-__all__ = ["Look", "PlannedRun", "Scheduler", "Surroundings", "TableState", "Tick"]
+__all__ = ["PlannedRun", "PollResult", "Scheduler", "SchedulerBackend", "TableState", "Tick"]
 
 
 _RUN_PATIENCE_SECONDS = 300.0
@@ -35,8 +35,8 @@ _RUN_PATIENCE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A look at one mailbox: its real address and history id, or why they can't be read."""
+class PollResult:
+    """The answer of one mailbox: its real address and history id, or why they can't be read."""
 
     address: str = ""
     head: int = 0
@@ -58,11 +58,11 @@ class TableState:
     incomplete: bool = False
 
 
-class Surroundings(Protocol):
-    """What a tick needs to know."""
+class SchedulerBackend(Protocol):
+    """Where a tick reads the mailboxes, their tables and the outcomes of earlier runs."""
 
-    def look(self, mailboxes: Sequence[str]) -> Iterable[tuple[str, Look]]:
-        """Look at mailboxes in this order. Those that did not answer in time are left out."""
+    def poll(self, mailboxes: Sequence[str]) -> Iterable[tuple[str, PollResult]]:
+        """Poll mailboxes in this order. Those that did not answer in time are left out."""
 
     def is_forgotten(self, mailbox: str) -> bool:
         """Whether the mailbox was erased and must not be loaded."""
@@ -71,7 +71,7 @@ class Surroundings(Protocol):
         """State of a mailbox's tables."""
 
     def outcome(self, mailbox: str, requested: Requested) -> RunOutcome:
-        """Outcome of a requested run that is no longer under way."""
+        """Outcome of a requested run that is no longer in progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Tick:
         runs: Runs to request.
         notes: What was decided, for people.
         failed: Mailboxes that could not be read, with the error.
-        all_failing: No mailbox could be read at its last look.
+        all_failing: No mailbox could be read at its last poll.
     """
 
     entries: dict[str, CursorEntry]
@@ -117,11 +117,11 @@ class Scheduler:
 
     Args:
         initial_load: Also request the first load of a mailbox.
-        quiet_minutes: Maximum minutes between two looks at a mailbox.
-        looks_per_tick: Maximum number of looks per tick; the others follow at the next one.
+        quiet_minutes: Maximum minutes between two polls of a mailbox.
+        polls_per_tick: Maximum number of polls per tick; the others follow at the next one.
         runs_per_tick: Maximum number of runs per tick.
         mailboxes_per_run: Maximum number of mailboxes per run.
-        loads_under_way: Maximum number of runs of first loads under way.
+        loads_in_progress: Maximum number of first-load runs in progress.
     """
 
     def __init__(
@@ -129,92 +129,92 @@ class Scheduler:
         *,
         initial_load: bool = False,
         quiet_minutes: float = QUIET_MINUTES,
-        looks_per_tick: int = 2_000,
+        polls_per_tick: int = 2_000,
         runs_per_tick: int = 3,
         mailboxes_per_run: int = 100,
-        loads_under_way: int = 2,
+        loads_in_progress: int = 2,
     ) -> None:
         self._initial_load = initial_load
-        self._looks = LookSchedule(quiet_minutes)
-        self._looks_per_tick = looks_per_tick
+        self._polls = PollSchedule(quiet_minutes)
+        self._polls_per_tick = polls_per_tick
         self._runs_per_tick = runs_per_tick
         self._mailboxes_per_run = mailboxes_per_run
-        self._loads_under_way = loads_under_way
+        self._loads_in_progress = loads_in_progress
 
     def tick(
         self,
         entries: Mapping[str, CursorEntry],
         mailboxes: Sequence[str],
-        under_way: Collection[str],
-        around: Surroundings,
+        in_progress: Collection[str],
+        backend: SchedulerBackend,
         *,
         now: float,
         loads: int = 0,
     ) -> Tick:
-        """Look at the mailboxes that are due, and decide.
+        """Poll the mailboxes that are due, and decide which runs to request.
 
         Args:
             entries: The sensor's cursor.
             mailboxes: All mailboxes.
-            under_way: Mailboxes with a queued or running run.
-            around: Everything else.
+            in_progress: Mailboxes with a queued or running run.
+            backend: Reads the mailboxes and their tables.
             now: Epoch seconds.
-            loads: Runs of first loads that are under way.
+            loads: Number of first-load runs in progress.
         """
         configured = set(mailboxes)
         tick = Tick({mailbox: entry for mailbox, entry in entries.items() if mailbox in configured})
-        forgotten = [mailbox for mailbox in mailboxes if around.is_forgotten(mailbox)]
+        forgotten = [mailbox for mailbox in mailboxes if backend.is_forgotten(mailbox)]
         for mailbox in forgotten:
             _leave_out(tick, mailbox)
         present = [mailbox for mailbox in mailboxes if mailbox not in set(forgotten)]
-        busy = [mailbox for mailbox in present if mailbox in under_way]
+        busy = [mailbox for mailbox in present if mailbox in in_progress]
         tick.notes += [printable_line(f"{mailbox}: a run is queued or in progress.") for mailbox in busy]
-        due = self._due(tick.entries, present, under_way, now)
+        due = self._due(tick.entries, present, in_progress, now)
         decided: dict[str, tuple[Decision, TableState]] = {}
-        looked = 0
-        for mailbox, look in around.look(due[: self._looks_per_tick]):
-            looked += 1
-            if look.error is not None:
-                self._looks.record_failure(mailbox, now)
-                tick.failed.append(printable_line(f"{mailbox}: {look.error}"))
-            elif around.is_forgotten(look.address):
+        polled = 0
+        for mailbox, poll in backend.poll(due[: self._polls_per_tick]):
+            polled += 1
+            if poll.error is not None:
+                self._polls.record_failure(mailbox, now)
+                tick.failed.append(printable_line(f"{mailbox}: {poll.error}"))
+            elif backend.is_forgotten(poll.address):
                 _leave_out(tick, mailbox)
             else:
-                self._looks.record(mailbox, look.head, now)
-                state = around.state(look.address)
+                self._polls.record(mailbox, poll.head, now)
+                state = backend.state(poll.address)
                 entry = tick.entries.get(mailbox)
-                outcome = around.outcome(mailbox, entry.requested) if entry and entry.requested else "none"
-                unfinished = mailbox in under_way and not _is_done(entry, state, now)
-                observation = _observation(look.head, state, unfinished, outcome)
+                outcome = backend.outcome(mailbox, entry.requested) if entry and entry.requested else "none"
+                unfinished = mailbox in in_progress and not _is_done(entry, state, now)
+                observation = _observation(poll.head, state, unfinished, outcome)
                 decision = decide(entry, observation, now=now, initial_load=self._initial_load)
                 decided[mailbox] = decision, state
         self._add_decisions(tick, decided, now, loads)
-        if later := len(present) - looked:
-            tick.notes.append(f"{later} of {len(mailboxes)} mailboxes were not looked at in this tick.")
-        tick.all_failing = bool(present) and all(map(self._looks.failing, present))
+        if later := len(present) - polled:
+            tick.notes.append(f"{later} of {len(mailboxes)} mailboxes were not polled in this tick.")
+        tick.all_failing = bool(present) and all(map(self._polls.failing, present))
         return tick
 
     def _due(
         self,
         entries: Mapping[str, CursorEntry],
         mailboxes: Sequence[str],
-        under_way: Collection[str],
+        in_progress: Collection[str],
         now: float,
     ) -> list[str]:
-        """Mailboxes to look at: those with something to decide first, then those whose turn it is."""
+        """Mailboxes to poll: first those with pending work, then those that are due."""
         free = [
             mailbox
             for mailbox in mailboxes
-            if mailbox not in under_way or _is_overdue(entries.get(mailbox), now)
+            if mailbox not in in_progress or _is_overdue(entries.get(mailbox), now)
         ]
         urgent = [
             mailbox
             for mailbox in free
             if (entry := entries.get(mailbox)) is not None
-            and not self._looks.failing(mailbox)
+            and not self._polls.failing(mailbox)
             and has_work(entry, now)
         ]
-        return list(dict.fromkeys([*urgent, *self._looks.due(free, now)]))
+        return list(dict.fromkeys([*urgent, *self._polls.due(free, now)]))
 
     def _add_decisions(
         self, tick: Tick, decided: Mapping[str, tuple[Decision, TableState]], now: float, loads: int
@@ -230,7 +230,7 @@ class Scheduler:
         for (first_load, _, tables), members in sorted(groups.items()):
             for begin in range(0, len(members), self._mailboxes_per_run):
                 chosen = members[begin : begin + self._mailboxes_per_run]
-                if len(tick.runs) >= self._runs_per_tick or (first_load and loads >= self._loads_under_way):
+                if len(tick.runs) >= self._runs_per_tick or (first_load and loads >= self._loads_in_progress):
                     self._postpone(tick, chosen, decided)
                     continue
                 loads += first_load
@@ -252,7 +252,7 @@ class Scheduler:
             before = tick.entries.get(mailbox)
             entry = decided[mailbox][0].entry
             tick.entries[mailbox] = replace(entry, requested=before.requested if before else None)
-        tick.notes.append(f"{len(mailboxes)} mailboxes wait for runs under way or for the next tick.")
+        tick.notes.append(f"{len(mailboxes)} mailboxes wait for runs in progress or for the next tick.")
 
 
 def _observation(head: int, state: TableState, unfinished: bool, outcome: RunOutcome) -> Observation:
@@ -273,7 +273,7 @@ def _is_overdue(entry: CursorEntry | None, now: float) -> bool:
 
 
 def _is_done(entry: CursorEntry | None, state: TableState, now: float) -> bool:
-    """Whether a run that is still under way has synced this mailbox, and goes on with others."""
+    """Whether a run in progress has already synced this mailbox, and continues with others."""
     if entry is None or entry.requested is None or not _is_overdue(entry, now):
         return False
     return state.cursor is not None and state.cursor >= entry.requested.to

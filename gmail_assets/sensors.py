@@ -1,6 +1,6 @@
-"""The change sensor: a look at each mailbox that is due, and a few runs for those that changed.
+"""The change sensor: it polls each mailbox that is due, and requests a few runs for those that changed.
 
-A look is one getProfile (one unit) for the mailbox's current history id. `gmail_assets.scheduling` decides what a tick
+A poll is one getProfile (one unit) for the mailbox's current history id. `gmail_assets.scheduling` decides what a tick
 does, and `gmail_assets.sensor_cursor` how a person controls it by editing the cursor; this module connects them to
 Gmail, the lake and Dagster, within the time of a tick.
 """
@@ -18,11 +18,11 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import OpenTables
 from gmail_assets.delta.quota_ledger import share_quota
 from gmail_assets.delta.registry import ForgottenMailboxes
-from gmail_assets.look_schedule import QUIET_MINUTES
 from gmail_assets.mailbox_partitions import MailboxPartitions
+from gmail_assets.poll_schedule import QUIET_MINUTES
 from gmail_assets.resources import ResourceKeys
-from gmail_assets.runs_under_way import LOAD_TAG, REQUEST_TAG, RequestedRuns, RunsUnderWay, request_name
-from gmail_assets.scheduling import Look, PlannedRun, Scheduler, TableState
+from gmail_assets.runs_in_progress import LOAD_TAG, REQUEST_TAG, RequestedRuns, RunsInProgress, request_name
+from gmail_assets.scheduling import PlannedRun, PollResult, Scheduler, TableState
 from gmail_assets.sensor_cursor import RECONCILE, Requested, RunOutcome, dump_cursor, parse_cursor
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
@@ -30,7 +30,7 @@ from gmail_client.spec import SpecTable
 
 __all__ = ["REQUEST_TAG", "change_sensor"]
 
-_CONCURRENT_LOOKS = 16
+_CONCURRENT_POLLS = 16
 _LAKE_SECONDS = 8.0
 _TICK_SECONDS = 14.0
 """When a tick stops to wait for Gmail. With the requests of runs, it stays below 20 seconds; Dagster allows it 60."""
@@ -46,7 +46,7 @@ def change_sensor(
     partitions: MailboxPartitions,
     *,
     interval_seconds: int = 30,
-    looks_per_tick: int = 2_000,
+    polls_per_tick: int = 2_000,
     quiet_minutes: float = QUIET_MINUTES,
     runs_per_tick: int = 3,
     mailboxes_per_run: int = 100,
@@ -64,8 +64,8 @@ def change_sensor(
         keys: Their asset keys, by Gmail name.
         partitions: The mailboxes.
         interval_seconds: Minimum interval between ticks.
-        looks_per_tick: Maximum number of mailboxes that a tick looks at; the others follow at the next one.
-        quiet_minutes: Maximum minutes between two looks at a mailbox.
+        polls_per_tick: Maximum number of mailboxes that a tick polls; the others follow at the next one.
+        quiet_minutes: Maximum minutes between two polls of a mailbox.
         runs_per_tick: Maximum number of runs that a tick requests.
         mailboxes_per_run: Maximum number of mailboxes of a run.
         running: Start switched on; otherwise it has to be switched on in the UI.
@@ -76,7 +76,7 @@ def change_sensor(
     scheduler = Scheduler(
         initial_load=initial_load,
         quiet_minutes=quiet_minutes,
-        looks_per_tick=looks_per_tick,
+        polls_per_tick=polls_per_tick,
         runs_per_tick=runs_per_tick,
         mailboxes_per_run=mailboxes_per_run,
     )
@@ -103,8 +103,8 @@ def change_sensor(
             return dg.SkipReason(f"The lake did not answer within {_LAKE_SECONDS:.0f} seconds.")
         mailboxes = partitions.names(context)
         entries, problems = parse_cursor(context.cursor)
-        runs = RunsUnderWay.of(context.instance, mailboxes)
-        around = _Surroundings(
+        runs = RunsInProgress.of(context.instance, mailboxes)
+        backend = _SchedulerBackend(
             gmail.client(),
             watch,
             watched,
@@ -112,7 +112,7 @@ def change_sensor(
             until,
         )
         now = round(time.time(), 3)
-        tick = scheduler.tick(entries, mailboxes, runs.mailboxes, around, now=now, loads=runs.loads)
+        tick = scheduler.tick(entries, mailboxes, runs.mailboxes, backend, now=now, loads=runs.loads)
         for text in tick.failed:
             context.log.error(text)
         if tick.failed and tick.all_failing:
@@ -145,14 +145,14 @@ class _Watch:
         self._tables = tables
         self._watched: _Watched | None = None
         self._opening: Future[_Watched] | None = None
-        self._looking: dict[str, Future[Look]] = {}
+        self._pending: dict[str, Future[PollResult]] = {}
         self._pool: ThreadPoolExecutor | None = None
 
     @property
     def pool(self) -> ThreadPoolExecutor:
         """The threads that wait for Gmail and the lake."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(_CONCURRENT_LOOKS + 1, thread_name_prefix="gmail-look")
+            self._pool = ThreadPoolExecutor(_CONCURRENT_POLLS + 1, thread_name_prefix="gmail-poll")
         return self._pool
 
     def refreshed(self, lake: Lake) -> _Watched | None:
@@ -179,35 +179,37 @@ class _Watch:
         self._watched = known
         return known
 
-    def look(self, client: GmailClient, mailboxes: Sequence[str], until: float) -> Iterator[tuple[str, Look]]:
-        """Look at mailboxes concurrently, in order, until the time is up; later answers are ignored."""
+    def poll(
+        self, client: GmailClient, mailboxes: Sequence[str], until: float
+    ) -> Iterator[tuple[str, PollResult]]:
+        """Poll mailboxes concurrently, in order, until the time is up; later answers are ignored."""
         # An answer from the time before the tables were read may be older than they are.
-        self._looking = {mailbox: future for mailbox, future in self._looking.items() if not future.done()}
+        self._pending = {mailbox: future for mailbox, future in self._pending.items() if not future.done()}
         futures = {
-            mailbox: self.pool.submit(_look, client, mailbox)
+            mailbox: self.pool.submit(_poll, client, mailbox)
             for mailbox in mailboxes
-            if mailbox not in self._looking
+            if mailbox not in self._pending
         }
-        self._looking |= futures
+        self._pending |= futures
         wait(futures.values(), timeout=max(until - time.monotonic(), 0))
         for mailbox, future in futures.items():
             if future.done() or future.cancel():
-                del self._looking[mailbox]
+                del self._pending[mailbox]
             if future.done() and not future.cancelled():
                 yield mailbox, future.result()
 
 
-def _look(client: GmailClient, mailbox: str) -> Look:
+def _poll(client: GmailClient, mailbox: str) -> PollResult:
     try:
         profile = client.mailbox(mailbox).api.profile()
     except GmailError as error:
-        return Look(error=error)
-    return Look(str(profile["emailAddress"]), int(profile["historyId"]))
+        return PollResult(error=error)
+    return PollResult(str(profile["emailAddress"]), int(profile["historyId"]))
 
 
 @dataclass(frozen=True, slots=True)
-class _Surroundings:
-    """What the scheduler asks of Gmail, the lake and Dagster in one tick."""
+class _SchedulerBackend:
+    """What the scheduler reads from Gmail, the lake and Dagster in one tick."""
 
     client: GmailClient
     watch: _Watch
@@ -215,8 +217,8 @@ class _Surroundings:
     requested: RequestedRuns
     until: float
 
-    def look(self, mailboxes: Sequence[str]) -> Iterator[tuple[str, Look]]:
-        return self.watch.look(self.client, mailboxes, self.until)
+    def poll(self, mailboxes: Sequence[str]) -> Iterator[tuple[str, PollResult]]:
+        return self.watch.poll(self.client, mailboxes, self.until)
 
     def is_forgotten(self, mailbox: str) -> bool:
         return self.watched.forgotten.includes(mailbox)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gmail_assets.scheduling import Look, PlannedRun, Scheduler, TableState, Tick
+from gmail_assets.scheduling import PlannedRun, PollResult, Scheduler, TableState, Tick
 from gmail_assets.sensor_cursor import CursorEntry, Requested, RunOutcome
 from gmail_client.errors import CredentialsError
 
@@ -24,20 +24,23 @@ class World:
     silent: set[str] = field(default_factory=set)
     forgotten: set[str] = field(default_factory=set)
     outcomes: dict[float, RunOutcome] = field(default_factory=dict)
-    looked: list[str] = field(default_factory=list)
+    polled: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, count: int, *, loaded: bool = True) -> World:
         names = [f"m{number:03}@gmail.test" for number in range(count)]
         return cls(dict.fromkeys(names, 100), dict.fromkeys(names, 100 if loaded else None))
 
-    def look(self, mailboxes: Sequence[str]) -> Iterator[tuple[str, Look]]:
+    def poll(self, mailboxes: Sequence[str]) -> Iterator[tuple[str, PollResult]]:
         for mailbox in mailboxes:
             if mailbox in self.silent:
                 continue
-            self.looked.append(mailbox)
+            self.polled.append(mailbox)
             error = CredentialsError("revoked", fix="log in")
-            yield mailbox, Look(error=error) if mailbox in self.sick else Look(mailbox, self.heads[mailbox])
+            yield (
+                mailbox,
+                PollResult(error=error) if mailbox in self.sick else PollResult(mailbox, self.heads[mailbox]),
+            )
 
     def is_forgotten(self, mailbox: str) -> bool:
         return mailbox in self.forgotten
@@ -64,11 +67,11 @@ class Clockwork:
     entries: dict[str, CursorEntry] = field(default_factory=dict)
     now: float = 1_000_000.0
 
-    def tick(self, under_way: Sequence[str] = (), loads: int = 0, wait: float = 30.0) -> Tick:
+    def tick(self, in_progress: Sequence[str] = (), loads: int = 0, wait: float = 30.0) -> Tick:
         self.now += wait
-        self.world.looked.clear()
+        self.world.polled.clear()
         tick = self.scheduler.tick(
-            self.entries, list(self.world.heads), set(under_way), self.world, now=self.now, loads=loads
+            self.entries, list(self.world.heads), set(in_progress), self.world, now=self.now, loads=loads
         )
         self.entries = tick.entries
         return tick
@@ -122,7 +125,7 @@ def test_first_loads_are_few_at_a_time_and_let_changes_pass():
     world.heads[changed] += 1
     runs = work.tick(loads=2, wait=300.0).runs
     assert [run.mailboxes for run in runs] == [(changed,)]
-    runs = work.tick(under_way=[changed], loads=0, wait=300.0).runs
+    runs = work.tick(in_progress=[changed], loads=0, wait=300.0).runs
     assert {mailbox for run in runs for mailbox in run.mailboxes} == set(loading)
 
 
@@ -136,19 +139,19 @@ def test_an_edited_entry_has_a_run_of_its_own_kind():
     assert {(run.mailboxes, run.start) for run in runs} == {((back,), 50), ((null,), "reconcile")}
 
 
-def test_mailboxes_under_way_are_not_looked_at_until_their_run_takes_too_long():
+def test_mailboxes_with_a_run_in_progress_are_not_polled_until_their_run_takes_too_long():
     work = Clockwork(World.of(2))
     work.tick()
     quick, slow = work.world.heads
     for mailbox in (quick, slow):
         work.world.heads[mailbox] += 1
     (run,) = work.tick(wait=300.0).runs
-    assert not work.tick(under_way=run.mailboxes).runs
-    assert not work.world.looked
+    assert not work.tick(in_progress=run.mailboxes).runs
+    assert not work.world.polled
     # The run has synced one of them, and is still busy with the other.
     work.world.cursors[quick] = work.world.heads[quick]
     work.world.heads[quick] += 1
-    runs = work.tick(under_way=run.mailboxes, wait=301.0).runs
+    runs = work.tick(in_progress=run.mailboxes, wait=301.0).runs
     assert [one.mailboxes for one in runs] == [(quick,)]
 
 
@@ -157,12 +160,12 @@ def test_sick_mailboxes_are_asked_less_often_and_hold_nobody_up():
     work.tick()
     sick = next(iter(work.world.heads))
     work.world.sick.add(sick)
-    asked = 0
+    polls = 0
     for _ in range(60):
         tick = work.tick()
-        asked += work.world.looked.count(sick)
+        polls += work.world.polled.count(sick)
         assert not tick.all_failing
-    assert asked <= 8
+    assert polls <= 8
     work.world.sick = set(work.world.heads)
     assert any(work.tick(wait=3600.0).all_failing for _ in range(3))
 
@@ -170,30 +173,30 @@ def test_sick_mailboxes_are_asked_less_often_and_hold_nobody_up():
 def test_silent_mailboxes_are_tried_again_and_the_notes_count_them():
     work = Clockwork(World.of(10))
     work.world.silent = set(list(work.world.heads)[:4])
-    assert "4 of 10 mailboxes were not looked at in this tick." in work.tick().notes
+    assert "4 of 10 mailboxes were not polled in this tick." in work.tick().notes
     work.world.silent.clear()
     work.tick()
-    assert set(work.world.looked) >= set(list(work.world.heads)[:4])
+    assert set(work.world.polled) >= set(list(work.world.heads)[:4])
 
 
 @pytest.mark.parametrize("loaded", [True, False])
-def test_forgotten_mailboxes_are_not_looked_at(loaded: bool):
+def test_forgotten_mailboxes_are_not_polled(loaded: bool):
     world = World.of(3, loaded=loaded)
     work = Clockwork(world, Scheduler(initial_load=True))
     gone = next(iter(world.heads))
     world.forgotten.add(gone)
     tick = work.tick()
-    assert gone not in world.looked
+    assert gone not in world.polled
     assert gone not in tick.entries
     assert any("erased with `gmail-assets forget`" in note for note in tick.notes)
 
 
-def test_a_quiet_deployment_costs_a_look_per_mailbox_in_five_minutes():
+def test_a_quiet_deployment_costs_a_poll_per_mailbox_in_five_minutes():
     work = Clockwork(World.of(100))
     for _ in range(120):
         work.tick()
-    looks = 0
+    polls = 0
     for _ in range(120):
         work.tick()
-        looks += len(work.world.looked)
-    assert 100 * 12 <= looks <= 100 * 12 * 1.4
+        polls += len(work.world.polled)
+    assert 100 * 12 <= polls <= 100 * 12 * 1.4

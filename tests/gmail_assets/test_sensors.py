@@ -163,7 +163,7 @@ def test_a_failed_run_is_retried_with_backoff(robot: Robot):
     requested = robot.entry()["requested"]
     earlier = datetime.fromisoformat(requested["at"]) - timedelta(seconds=61)
     robot.edit(requested={**requested, "at": earlier.isoformat()})
-    # The tag tells the run by the time it was asked for: a person who edits it loses the link, not the backoff.
+    # The tag identifies the run by the time of its request: editing the time loses the run, not the backoff.
     (again,) = robot.tick().run_requests or []
     assert robot.entry()["requested"]["attempt"] == 2
     robot.gmail.faults.clear()
@@ -262,7 +262,7 @@ def test_many_mailboxes_take_turns(environment: Emulator, monkeypatch, tmp_path)
     definitions = gmail_definitions(mailboxes=environment.addresses)
     keys = {table: dg.AssetKey(["gmail", table]) for table in CHANGE_TABLES}
     partitions = MailboxPartitions.fixed(environment.addresses)
-    sensor = change_sensor("turns", "gmail_sync", "gmail_mail", MAIL, keys, partitions, looks_per_tick=1)
+    sensor = change_sensor("turns", "gmail_sync", "gmail_mail", MAIL, keys, partitions, polls_per_tick=1)
     seen, cursor = [], None
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(4):

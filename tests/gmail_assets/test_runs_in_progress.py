@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from gmail_assets.runs_under_way import LOAD_TAG, REQUEST_TAG, RequestedRuns, RunsUnderWay, request_name
+from gmail_assets.runs_in_progress import LOAD_TAG, REQUEST_TAG, RequestedRuns, RunsInProgress, request_name
 from gmail_assets.sensor_cursor import Requested
 
 NAMES = ["e@x.test", "d@x.test", "c@x.test", "b@x.test", "a@x.test"]
@@ -76,16 +76,16 @@ def test_mailboxes_of_a_run(
     ours = "mail" in config.get("ops", {}) or expected
     job = DEFINITIONS.resolve_job_def("job") if ours else foreign
     run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTING, tags=tags, run_config=config)
-    assert RunsUnderWay.of(instance, NAMES).mailboxes == expected
+    assert RunsInProgress.of(instance, NAMES).mailboxes == expected
     instance.delete_run(run.run_id)
-    assert RunsUnderWay.of(instance, NAMES) == RunsUnderWay()
+    assert RunsInProgress.of(instance, NAMES) == RunsInProgress()
 
 
 def test_first_loads_are_counted(instance: dg.DagsterInstance):
     job = DEFINITIONS.resolve_job_def("job")
     for tags in ({LOAD_TAG: "true"}, {LOAD_TAG: "true"}, {}):
         instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
-    assert RunsUnderWay.of(instance, NAMES).loads == 2
+    assert RunsInProgress.of(instance, NAMES).loads == 2
 
 
 def test_each_mailbox_of_a_run_has_an_outcome_of_its_own(instance: dg.DagsterInstance):

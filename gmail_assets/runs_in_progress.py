@@ -10,7 +10,7 @@ import dagster as dg
 
 from gmail_assets.sensor_cursor import Requested, RunOutcome, iso_time
 
-__all__ = ["LOAD_TAG", "REQUEST_TAG", "RequestedRuns", "RunsUnderWay", "request_name"]
+__all__ = ["LOAD_TAG", "REQUEST_TAG", "RequestedRuns", "RunsInProgress", "request_name"]
 
 REQUEST_TAG = "gmail/request"
 """Tag of the runs that the sensor requests: it identifies one request and so its outcome."""
@@ -30,7 +30,7 @@ _UNFINISHED = [
 
 
 @dataclass(slots=True)
-class RunsUnderWay:
+class RunsInProgress:
     """Queued and running runs of any origin: the sensor, schedules, backfills, asset pages, other jobs.
 
     Attributes:
@@ -42,7 +42,7 @@ class RunsUnderWay:
     loads: int = 0
 
     @classmethod
-    def of(cls, instance: dg.DagsterInstance, mailboxes: Sequence[str]) -> RunsUnderWay:
+    def of(cls, instance: dg.DagsterInstance, mailboxes: Sequence[str]) -> RunsInProgress:
         """Read them.
 
         Args:
