@@ -3,7 +3,7 @@
     python -m benchmarks.comparison [--messages 5000] [--repeats 3] [--programs NAME ...] [--growth SIZE ...]
 
 All programs run against the same mailbox of one emulator, one after the other, after each of six changes to it. With
-PEER=<clone of the Lakeflow community connectors>, their Gmail connector takes part.
+PEER=<clone of the Lakeflow community connectors>, their Gmail connector is measured too.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def compare(
     Args:
         programs: Names from `PROGRAMS`.
         messages: Size of the mailbox.
-        repeats: How often; each repetition has a mailbox and lakes of its own.
-        latency_ms: Milliseconds that each request takes at least.
+        repeats: Number of repetitions, each with its own mailbox and lakes.
+        latency_ms: Minimum milliseconds of each request.
 
     Returns:
         Costs by phase and program, one for each repetition.
@@ -85,10 +85,10 @@ def growth_of(programs: Sequence[str], sizes: Sequence[int]) -> list[str]:
 def elapsed(
     results: Mapping[str, Mapping[str, Sequence[Cost]]], messages: int, latency_ms: float
 ) -> list[str]:
-    """Seconds by the clock at a latency, as a table."""
+    """Wall-clock seconds at a latency, as a table."""
     programs = list(next(iter(results.values())))
     lines = [
-        f"Seconds by the clock without a quota, for a mailbox of {messages:,} messages, when each request takes "
+        f"Wall-clock seconds without a quota, for a mailbox of {messages:,} messages, when each request takes "
         f"{latency_ms:g} ms at least. Under Gmail's quota, the minutes above are the lower bound.",
         "",
         "| | " + " | ".join(NAMES[name] for name in programs) + " |",

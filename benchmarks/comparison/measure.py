@@ -1,4 +1,4 @@
-"""One run of a program: what it costs, and what its tables then lack: `measure`, `mistakes`."""
+"""One run of a program: its cost (`measure`), and the missing and wrong rows of its tables afterwards (`mistakes`)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Cost:
         units: Quota units, counted by the emulator.
         calls: API calls; each part of a batch is one.
         requests: HTTP requests.
-        wire_mb: Megabytes between the program and the emulator, in both directions.
+        wire_mb: Megabytes sent between the program and the emulator, in both directions.
         cpu: Seconds of CPU, user and system, of the process and its children.
         memory_mb: Peak resident memory of the process in MB.
         seconds: Wall-clock seconds.
-        missing: Rows that the tables lack afterwards, over both tables.
-        wrong: Rows that differ from the mailbox, or that must not be there.
+        missing: Rows that both tables together lack afterwards.
+        wrong: Rows that differ from the mailbox, or that should not exist.
     """
 
     units: int
@@ -60,7 +60,7 @@ def measure(program: str, folder: Path, gmail: EmulatorProcess) -> Cost:
     gmail.reset_usage()
     with WireCounter(gmail.url) as wire:
         environment = {key: value.replace(gmail.url, wire.url) for key, value in gmail.environment().items()}
-        # No quota: what a program would take under Gmail's is computed from its units.
+        # No quota: the time that a program needs under Gmail's quota is computed from its units.
         environment |= {"GMAIL_QUOTA": "1200000", "PATH": os.environ.get("PATH", "")}
         environment |= {key: os.environ[key] for key in ("HOME", "PEER", "PYTHONPATH") if key in os.environ}
         command = [sys.executable, "-m", "benchmarks.comparison.programs", program, str(folder)]
@@ -90,7 +90,7 @@ def mistakes(folder: Path, gmail: EmulatorProcess) -> tuple[int, int]:
     """Compare both tables with the mailbox.
 
     Returns:
-        The number of missing rows, and of wrong ones: other content, other labels, duplicates, deleted messages.
+        The number of missing rows, and of wrong ones: different content or labels, duplicates, deleted messages.
     """
     missing = wrong = 0
     for name in ("messages", "threads"):
@@ -117,7 +117,7 @@ def _typed(name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(to_batch(name, rows).to_pylist())
 
 
-# History ids may lag behind where only records were read, attachment ids differ from read to read, and the snippet of a
+# History ids may lag if only history records were read, attachment ids differ from read to read, and the snippet of a
 # thread depends on its messages in spam and trash.
 _IGNORED = {"mailbox", "historyId", "historySequence", "attachmentId", "snippet"}
 _HIDDEN = {"SPAM", "TRASH"}
@@ -128,7 +128,7 @@ def _comparable(row: Any) -> str:
 
 
 def _kept(value: Any) -> Any:
-    """A value of a row without what may differ: labels in order, a thread without messages in spam and trash."""
+    """A value of a row without permitted differences: labels sorted, threads without messages in spam and trash."""
     if isinstance(value, dict):
         return {key: _field(key, item) for key, item in value.items() if key not in _IGNORED}
     if isinstance(value, list):

@@ -1,12 +1,12 @@
-"""The programs that are compared. A run is a process that brings the tables messages and threads up to date.
+"""The programs that are compared. A run is a process that updates the tables messages and threads.
 
     python -m benchmarks.comparison.programs PROGRAM FOLDER
 
 The environment names the mailbox, as it does for the product. PROGRAM is one of:
 
 - `product`: the command `gmail-assets sync messages threads`.
-- `google_single`, `google_batch`: what a careful user of google-api-python-client writes. They follow the history, get
-  changed messages and threads again, and load everything again after the history expired.
+- `google_single`, `google_batch`: scripts such as a careful user of google-api-python-client would write. They follow
+  the history, get changed messages and threads again, and load everything again after the history expired.
 - `peer`: the Gmail connector in a clone of the Lakeflow community connectors (folder in PEER), called as their pipeline
   calls it.
 """
@@ -30,7 +30,7 @@ CHUNK = 500
 BATCH = 50
 HIDDEN = {"SPAM", "TRASH"}
 PEAK_FILE = "peak_mb.txt"
-"""Where a program leaves its peak memory: what the system accounts for a child includes its parent's memory."""
+"""File for a program's peak memory: the system's figure for a child process would include the parent's memory."""
 
 
 def product(folder: Path) -> None:
@@ -52,7 +52,7 @@ class Tables:
         self._folder = folder
 
     def append(self, name: str, rows: list[Row]) -> None:
-        """Add rows to a table, which is created when it is missing."""
+        """Add rows to a table; a missing table is created."""
         from deltalake import write_deltalake
 
         from gmail_client.schema import to_batch
@@ -67,7 +67,7 @@ class Tables:
             DeltaTable(str(self._folder / name)).delete()
 
     def merge(self, name: str, rows: list[Row], gone: Iterable[str]) -> None:
-        """Replace or add rows by id, and delete those that are gone."""
+        """Replace or add rows by id, and delete the rows of deleted messages or threads."""
         from deltalake import DeltaTable
 
         from gmail_client.schema import to_batch
@@ -86,7 +86,7 @@ class GoogleScript:
     """A sync with google-api-python-client, with single gets or with its batch helper.
 
     Args:
-        folder: The lake; the history id is kept in a file there.
+        folder: The lake; a file there stores the history id.
         batch: Whether to send gets in batches of 50.
     """
 
@@ -150,7 +150,7 @@ class GoogleScript:
             request = getattr(resource, f"{method}_next")(request, page)
 
     def _get(self, resource: Any, ids: Iterable[str]) -> Iterator[Row | None]:
-        """Full resources, None for each that is gone."""
+        """Full resources; None for each one that was deleted."""
         from googleapiclient.errors import HttpError
 
         remaining = iter(ids)
@@ -179,7 +179,7 @@ class GoogleScript:
 
 
 def _visible(resource: Row | None) -> Row | None:
-    """A message or thread without spam and trash; None when nothing of it is left."""
+    """A message or thread without spam and trash; None if nothing remains."""
     if resource is None:
         return None
     if "messages" not in resource:
@@ -209,10 +209,10 @@ def _google_service() -> Any:
 
 
 class PeerScript:
-    """The connector of a clone, its rows written by upserts on the id.
+    """The connector of a clone; its rows are written with upserts by id.
 
     Args:
-        folder: The lake; the connector's offsets are kept in a file there.
+        folder: The lake; a file there stores the connector's offsets.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -248,7 +248,7 @@ class PeerScript:
 
 
 def _peer_connector(clone: Path) -> Any:
-    """The connector of the clone, with an access token for the mailbox of the environment."""
+    """The connector of the clone, with an access token for the mailbox in the environment."""
     source = next((clone / "src").rglob("sources/gmail/gmail.py"), None)
     if source is None:
         raise SystemExit(

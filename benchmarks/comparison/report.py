@@ -36,7 +36,7 @@ _COLUMNS: dict[str, Callable[[Cost], float]] = {
 
 
 def _figure(values: Sequence[float]) -> str:
-    """The median, with the lowest and the highest value where they differ visibly."""
+    """The median, with the lowest and the highest value if they differ visibly."""
     middle, low, high = median(values), min(values), max(values)
     text = _number(middle)
     return text if _number(low) == _number(high) else f"{text} ({_number(low)}–{_number(high)})"
@@ -61,7 +61,7 @@ def _table(rows: Mapping[str, Sequence[Cost]]) -> list[str]:
 
 
 def headline(results: Results) -> str:
-    """The table for the README: units by phase and program, and the mistakes of all phases."""
+    """The table for the README: units by phase and program, and the mistakes of the worst phase."""
     programs = list(dict.fromkeys(program for rows in results.values() for program in rows))
     lines = ["| quota units | " + " | ".join(NAMES[program] for program in programs) + " |"]
     lines.append("|---|" + "---:|" * len(programs))
@@ -88,9 +88,9 @@ def write_page(
 
     Args:
         page: The Markdown file.
-        picture: The PNG file, in a folder below that of the page.
+        picture: The PNG file, in a subfolder of the page's folder.
         results: What was measured.
-        about: Facts about the run: date, machine, versions, size of the mailbox, repetitions.
+        about: Facts about the run: date, machine, versions, mailbox size, repetitions.
         sections: Further sections: lines by title.
     """
     _draw(picture, results)
@@ -103,7 +103,7 @@ def write_page(
         "",
         "Each program keeps the same two Delta tables, `messages` and `threads`, equal to the same mailbox of the "
         f"emulator ({about['messages']} messages, {about['repeats']}). `gmail-assets` is the command "
-        "`gmail-assets sync messages threads`. The programs with Google's client are written as a careful user would "
+        "`gmail-assets sync messages threads`. The programs with Google's client are scripts as a careful user would "
         "write them: they follow the history, get changed messages and threads again, and load everything again after "
         "the history expired (`benchmarks/comparison/programs.py`). The Lakeflow community connector is the published "
         "one; `make bench PEER=<clone of its repository>` includes it.",
@@ -113,8 +113,8 @@ def write_page(
         "- CPU (user and system) and memory are those of the whole process, start-up included.",
         "- Rows missing or wrong: after each run, both tables are compared with the mailbox, field by field, without "
         "history ids and without messages in spam and trash. The Lakeflow connector reads no label changes from the "
-        "history, and it loses the rows of its batches, because it looks for the boundary of its request in the "
-        "response, where Gmail uses another one.",
+        "history, and it loses the rows of its batches, because it searches the response for the boundary of "
+        "its request, but Gmail uses a different one.",
         "- A figure is the median of the repetitions, with the lowest and the highest one in brackets.",
         "",
         headline(results),

@@ -71,4 +71,4 @@ PHASES: dict[str, Change] = {
     "expired history, 1 % changed": _expired,
     "nothing new": _nothing,
 }
-"""What is done to the mailbox before each run, by the name of the phase."""
+"""The change to the mailbox before each run, by the name of the phase."""

@@ -12,13 +12,13 @@ __all__ = ["WireCounter"]
 
 
 class WireCounter:
-    """Forwards connections to the emulator and counts what passes in both directions.
+    """Forwards connections to the emulator and counts the bytes in both directions.
 
     Args:
         target: URL of the emulator.
 
     Attributes:
-        url: Where programs connect instead.
+        url: The URL to which programs connect instead.
         bytes: Bytes so far.
     """
 

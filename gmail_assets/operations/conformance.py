@@ -1,7 +1,8 @@
 """Run the product against a throw-away mailbox at the real Gmail: `run_conformance`.
 
-It makes 31 messages by Gmail's own methods, loads them, changes them, syncs and reconciles, verifies after each step,
-asks the questions of `gmail_client.conformance`, and removes what it made. After a kill, the next call does so first.
+It creates 31 messages with Gmail's own methods, loads them, changes them, syncs and reconciles, verifies after each
+step, runs the probes of `gmail_client.conformance`, and removes what it created. If it is killed, the next call begins
+with the removal.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from gmail_client.tables import CHANGE_TABLES
 __all__ = ["MAX_MESSAGES", "ConformanceRun", "Step", "run_conformance"]
 
 MAX_MESSAGES = 500
-"""Messages of a mailbox above which it is not taken for a throw-away one."""
+"""A mailbox with more messages is not accepted as a throw-away one."""
 
 _WITHOUT_VIEWS = Spec(tables=Spec.default().tables)
 
@@ -42,7 +43,7 @@ class Step:
 
     Attributes:
         name: What was done.
-        result: What came of it.
+        result: Its result.
         problem: Why it failed, or what is wrong; empty if nothing is.
         fix: How to fix it.
     """
@@ -59,12 +60,12 @@ class ConformanceRun:
 
     Attributes:
         address: The mailbox.
-        leftovers: What an earlier run that was killed had left, and this one removed.
+        leftovers: Leftovers of an earlier run that was killed, which this one removed.
         steps: The steps, in order.
-        examination: The answers to the questions; None if they were not asked.
+        examination: The answers of the probes; None if they did not run.
         cleaned: What was removed at the end.
         interrupted: Whether Ctrl-C ended the run early.
-        units: Quota units that were spent; of writes, what Google's page said before May 2026.
+        units: Quota units that were spent; for writes, at the prices of Google's page before May 2026.
     """
 
     address: str
@@ -84,7 +85,7 @@ class ConformanceRun:
 def run_conformance(
     mailbox: Mailbox, *, force: bool = False, progress: Callable[[str], None] = lambda step: None
 ) -> ConformanceRun:
-    """Run all steps on a mailbox, and remove what they made. A failed step does not keep the later ones from running.
+    """Run all steps on a mailbox, and remove what they created. The steps after a failed one run too.
 
     Args:
         mailbox: The mailbox, with a login that may change it.
@@ -93,7 +94,7 @@ def run_conformance(
 
     Raises:
         ConfigurationError: The mailbox has too many messages.
-        GmailError: The mailbox can't be read, or what an earlier run left can't be removed.
+        GmailError: The mailbox can't be read, or the leftovers of an earlier run can't be removed.
     """
     before = mailbox.api.usage.snapshot().total_units
     profile = mailbox.api.profile()
@@ -116,7 +117,7 @@ def run_conformance(
     try:
         run.cleaned = clean_up(exchange, made)
     except GmailError as error:
-        fix = "Run `gmail-assets conformance` again: it removes what is left."
+        fix = "Run `gmail-assets conformance` again: it removes the rest."
         run.steps.append(Step("Clean up", problem=error.what, fix=fix))
     run.units = mailbox.api.usage.snapshot().total_units - before
     return run
@@ -142,9 +143,9 @@ class _Steps:
         self._refused = False
 
     def run(self) -> None:
-        seeded = self._step("Make messages, labels and a draft", self._seed)
+        seeded = self._step("Create messages, labels and a draft", self._seed)
         if self._refused:
-            return  # every other server goes on with the messages that it has
+            return  # every other server continues with the messages that it has
         self._step("Full load", lambda: self._sync("full_load"))
         self._step("Verify", self._verify)
         self._step("Read the other tables", self._snapshots)
@@ -154,7 +155,7 @@ class _Steps:
             self._step("Verify after the changes", self._verify)
         self._step("Reconcile", lambda: self._sync("reconcile"))
         self._step("Verify after the reconciliation", self._verify)
-        self._step("Ask the questions of doctor", self._examine)
+        self._step("Run the checks of doctor", self._examine)
 
     def _step(self, name: str, work: Callable[[], str]) -> bool:
         self._progress(name)
@@ -217,7 +218,7 @@ class _Steps:
 
 
 class _Mismatch(Exception):  # noqa: N818 - becomes the problem of a step
-    """The product did not do what it should."""
+    """The product behaved differently than expected."""
 
 
 def _counts(results: Mapping[str, SyncResult]) -> str:

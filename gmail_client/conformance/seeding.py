@@ -1,7 +1,7 @@
-"""What `conformance` makes in a throw-away mailbox, and how it is removed: `seed`, `change`, `clean_up`.
+"""What `conformance` creates in a throw-away mailbox, and how it is removed: `seed`, `change`, `clean_up`.
 
-Everything is found again by the name of a label, also after a kill: every message carries the label, except one, which
-has a Message-ID with the same random token; drafts have a special subject. The label is removed last.
+Everything is found again by the name of a label, even after a kill: every message has the label, except one, which has
+a Message-ID with the same random token; drafts have a special subject. The label is removed last.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PREFIX = "gmail-assets-conformance"
 DOMAIN = "gmail-assets.invalid"
 DRAFT_SUBJECT = "A draft of gmail-assets conformance"
 MESSAGES = 30
-"""Messages that `seed` makes; one more is a draft."""
+"""Messages that `seed` creates; one more is a draft."""
 
 _POLLS = 12
 _POLL_SECONDS = 5.0
@@ -49,12 +49,12 @@ _UNITS = {
 
 @dataclass
 class Seeded:
-    """What a run made.
+    """What a run created.
 
     Attributes:
         token: The random token in the label's name and in every Message-ID.
         label_id: The label.
-        messages: Ids of the messages, in the order in which they were made.
+        messages: Ids of the messages, in the order of their creation.
         draft_id: The draft.
         evidence: The responses to some writes, for the probes of `probes/writes.py`.
     """
@@ -73,7 +73,7 @@ class CleanedUp:
     Attributes:
         labels: Labels of this command, of this run and of earlier ones.
         deleted: Permanently deleted messages, including drafts.
-        trashed: Messages that are in the trash, as the scope allows no more.
+        trashed: Messages that are in the trash, because the scope does not allow deleting them.
     """
 
     labels: int = 0
@@ -82,14 +82,14 @@ class CleanedUp:
 
 
 def seed(exchange: Exchange, made: Seeded | None = None) -> Seeded:
-    """Make a label, 30 messages and a draft, and change some of them.
+    """Create a label, 30 messages and a draft, and change some of them.
 
     Args:
         exchange: Sends the requests.
-        made: Receives what is made, so that it is known after a failure too.
+        made: Receives what is created, so that it is known even after a failure.
 
     Raises:
-        GmailError: A write was refused; what was made so far can be removed by `clean_up`.
+        GmailError: A write was refused; `clean_up` can remove what was created so far.
     """
     made = made or Seeded()
     reply = _write(exchange, "labels.create", "POST", "/labels", {"name": f"{PREFIX}/{made.token}"})
@@ -131,7 +131,7 @@ def _label_changes(exchange: Exchange, made: Seeded) -> None:
     )
     for message_id in made.messages[18:21]:
         _modify(exchange, message_id, "modify", {"removeLabelIds": ["INBOX"]})
-    # This message has no labels at all from now on: its Message-ID has the token.
+    # From here on, this message has no labels: its Message-ID has the token.
     unlabelled = ["INBOX", "UNREAD", made.label_id]
     _modify(exchange, made.messages[21], "modify", {"removeLabelIds": unlabelled})
     _modify(exchange, made.messages[22], "trash")
@@ -148,7 +148,7 @@ def _draft(exchange: Exchange, made: Seeded) -> None:
 
 
 def change(exchange: Exchange, made: Seeded) -> None:
-    """Change the mailbox as its owner might: a reply, label changes, the trash, one draft in place of another.
+    """Change the mailbox as its owner might: a reply, label changes, the trash, a replaced draft.
 
     Raises:
         GmailError: A write was refused.
@@ -169,15 +169,15 @@ def change(exchange: Exchange, made: Seeded) -> None:
 
 
 def wait_until_listed(exchange: Exchange, made: Seeded, sleep: Any) -> bool:
-    """Wait until a listing by the label has all messages that carry it: Gmail's index may lag.
+    """Wait until a listing by the label contains all messages that have it: Gmail's index may lag.
 
     Args:
         exchange: Sends the requests.
-        made: What was made.
+        made: What was created.
         sleep: Waits for a number of seconds.
 
     Returns:
-        Whether it has, within a minute.
+        Whether it contains them within a minute.
     """
     expected = len(made.messages) - 1
     for _ in range(_POLLS):
@@ -188,16 +188,16 @@ def wait_until_listed(exchange: Exchange, made: Seeded, sleep: Any) -> bool:
 
 
 def clean_up(exchange: Exchange, made: Seeded | None = None) -> CleanedUp:
-    """Remove what this command made, in this run and in earlier ones that were killed.
+    """Remove what this command created, in this run and in earlier ones that were killed.
 
-    Nothing is removed that does not carry a label of this command, its Message-ID or the draft's subject.
+    Only what has a label of this command, its Message-ID or the draft's subject is removed.
 
     Args:
         exchange: Sends the requests.
-        made: What this run made: it is removed even if Gmail's index does not find it yet.
+        made: What this run created: it is removed even if Gmail's index does not find it yet.
 
     Raises:
-        GmailError: A request was refused; the label stays, so that the next call can go on.
+        GmailError: A request was refused; the label stays, so that the next call can continue.
     """
     done = CleanedUp()
     page = exchange.get("labels.list", "/labels").json or {}
@@ -228,7 +228,7 @@ def _remove(exchange: Exchange, ids: Sequence[str], done: CleanedUp) -> None:
 
 
 def _remove_drafts(exchange: Exchange, done: CleanedUp) -> None:
-    # The newest ones too: the index of a search may lag.
+    # Including the newest ones: the index of a search may lag.
     searches: list[dict[str, Any]] = [
         {"maxResults": 500, "q": f'subject:"{DRAFT_SUBJECT}"'},
         {"maxResults": 5},

@@ -26,7 +26,7 @@ __all__ = ["conformance"]
 @click.option(
     "--mailbox", metavar="ADDRESS", help="Mailbox: an address or `me`. Default: GMAIL_USER_ID, else `me`."
 )
-@click.option("--force", is_flag=True, help="Run although the mailbox has more than 500 messages.")
+@click.option("--force", is_flag=True, help="Run even if the mailbox has more than 500 messages.")
 @click.option(
     "--record",
     "record_file",
@@ -38,12 +38,12 @@ __all__ = ["conformance"]
 def conformance(mailbox: str | None, force: bool, record_file: str | None, yes: bool, out: Output) -> int:
     """Test a sync against a throw-away account.
 
-    WRITES TO THE MAILBOX: it makes 31 messages, a draft and a label, loads them into a temporary lake, changes them,
-    syncs, reconciles, verifies after each step, asks the questions of `doctor`, and removes what it made. It needs a
+    WRITES TO THE MAILBOX: it creates 31 messages, a draft and a label, loads them into a temporary lake, changes them,
+    syncs, reconciles, verifies after each step, runs the checks of `doctor`, and removes what it created. It needs a
     login that may change mail (`gmail-assets login --scope modify`), and refuses a mailbox of more than 500 messages.
 
-    It removes only what carries its own label, Message-ID or draft subject. With the scope `modify`, messages are moved
-    to the trash; with `full`, they are deleted. If it is killed, run it again: it first removes what was left.
+    It removes only what has its own label, Message-ID or draft subject. With the scope `modify`, messages are moved to
+    the trash; with `full`, they are deleted. If it is killed, run it again: it first removes what that run left behind.
 
     The exit code is 5 if a step fails. It costs about 4,000 quota units.
     """
@@ -78,20 +78,20 @@ def _show(progress: Any, step: str) -> None:
 def _print(out: Output, run: ConformanceRun) -> None:
     out.print(run.address, style="bold")
     if run.leftovers.labels:
-        out.print(f"Removed what {run.leftovers.labels} earlier runs had left.", style="yellow")
+        out.print(f"Removed the leftovers of {run.leftovers.labels} earlier runs.", style="yellow")
     for step in run.steps:
         if step.problem:
             out.print(f"  failed  {step.name}: {step.problem}\n          Fix: {step.fix}", style="red")
         else:
             out.print(f"  passed  {step.name}: {step.result}")
     if run.interrupted:
-        out.note("Interrupted: the steps above were done.")
+        out.note("Interrupted after the steps above.")
     cleaned = run.cleaned
     text = f"Removed {cleaned.deleted} messages and {cleaned.labels} labels"
     if cleaned.trashed:
         text += (
             f"; {cleaned.trashed} messages are in the trash, which Gmail empties after 30 days "
-            "(`login --scope full` allows to delete them)"
+            "(with `login --scope full`, they are deleted)"
         )
     out.print(f"{text}. Quota units spent: {run.units:,}\n")
 

@@ -56,7 +56,7 @@ __all__ = ["sync"]
 @click.option(
     "--jobs",
     type=click.IntRange(1, 256),
-    help="Mailboxes that are synced at once. Default: GMAIL_JOBS, else 32.",
+    help="Number of mailboxes to sync at the same time. Default: GMAIL_JOBS, else 32.",
 )
 @output_options
 def sync(
@@ -72,12 +72,12 @@ def sync(
 ) -> int:
     """Load or update tables.
 
-    The first run loads everything, later runs only what changed. A run that was stopped or killed resumes where it
-    ended. Ctrl-C writes what was fetched and stops; a second Ctrl-C stops at once. If DAGSTER_HOME is set, the runs are
-    recorded there.
+    The first run loads everything, later runs only what changed. A run that was stopped or killed resumes after its
+    last commit. Ctrl-C writes what was fetched and stops; a second Ctrl-C stops at once. If DAGSTER_HOME is set, the
+    runs are recorded there.
 
-    A mailbox without changes costs one quota unit and is not run: its history id is the cursor of every table, and its
-    snapshots were read within the last hour (GMAIL_SNAPSHOT_MINUTES). To read a snapshot in any case, name it.
+    A mailbox without changes costs one quota unit and is skipped: its history id is the cursor of every table, and its
+    snapshots were read within the last hour (GMAIL_SNAPSHOT_MINUTES). To always read a snapshot table, name it.
 
     TABLE is one of: messages, threads, labels, drafts, profile, settings, filters, forwarding_addresses, send_as,
     delegates; or a derived table: emails, message_labels, attachments; or attachment_contents (the bytes of
@@ -110,7 +110,7 @@ def sync(
     runs = [ran.get(name) or RunResult(name, None, unchanged=True) for name in names]
     if unchanged and not out.quiet:
         text = f"{len(unchanged):,} mailboxes are up to date" if len(unchanged) > 1 else "up to date"
-        # Without rich, which takes longer to import than a mailbox takes.
+        # Not with rich: importing it takes longer than checking a mailbox.
         click.echo(text if len(unchanged) > 1 else f"{min(unchanged)}: {text}", err=True)
     code = _exit_code(runs)
     for run in runs:
@@ -133,7 +133,7 @@ def sync(
 def _unchanged(
     environment: Environment, spec: Spec, tables: Sequence[str], settings: RunSettings, names: Sequence[str]
 ) -> set[str]:
-    """The mailboxes without anything to do. Where this can't be found out, the run says why."""
+    """The mailboxes that need no run. If they can't be determined, the set is empty and the run reports the error."""
     from gmail_assets.operations.unchanged import UnchangedMailboxes
     from gmail_client.client import GmailClient
     from gmail_client.errors import GmailError
@@ -160,7 +160,7 @@ def _run(
     *,
     quiet: bool,
 ) -> dict[str, RunResult]:
-    """Run the assets; the results by mailbox."""
+    """Run the assets and return the results by mailbox."""
     from gmail_assets.cli.display import SyncDisplay, terminal_console
     from gmail_assets.operations.run_in_process import Runner
     from gmail_assets.syncing.progress import reporting

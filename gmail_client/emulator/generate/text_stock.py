@@ -43,7 +43,7 @@ NEWSLETTER_HEAD = TextPiece(
 
 
 class PieceList(Sequence[TextPiece]):
-    """The paragraphs of a stock in one form, then its chapters; each is made when it is first used.
+    """The paragraphs of a stock in one form, then its chapters; each is generated at its first use.
 
     Args:
         paragraphs: How many paragraphs there are.
@@ -72,7 +72,7 @@ class PieceList(Sequence[TextPiece]):
 
 
 class TextStock:
-    """The texts of one language. The four lists run parallel: entry n says the same in each of them."""
+    """The texts of one language. The four lists are parallel: entry n has the same text in each of them."""
 
     def __init__(self, language: Language) -> None:
         self.language = language
@@ -134,7 +134,7 @@ class TextStock:
 
 @lru_cache(maxsize=len(LANGUAGES))
 def text_stock(number: int) -> TextStock:
-    """The texts of language `number`, made when they are first needed."""
+    """The texts of language `number`, generated when they are first needed."""
     return TextStock(LANGUAGES[number])
 
 

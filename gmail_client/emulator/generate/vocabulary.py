@@ -95,7 +95,7 @@ def _number(rng: Random) -> str:
 
 
 def _invented(words: list[str], rng: Random, count: int) -> list[str]:
-    """Words that a second-order Markov chain over the letters of real words gives."""
+    """Words from a second-order Markov chain over the letters of real words."""
     follow: dict[str, list[str]] = {}
     for word in words:
         letters = ["", "", *word, ""]
@@ -117,7 +117,7 @@ def _invented(words: list[str], rng: Random, count: int) -> list[str]:
 
 
 def _by_frequency(ranked: list[str]) -> list[str]:
-    """A table in which each word occurs as often as its rank says, by Zipf's law."""
+    """A table in which each word occurs as often as its rank requires by Zipf's law."""
     sums = list(accumulate(1 / (rank + 3) for rank in range(len(ranked))))
     return [ranked[bisect(sums, (place + 0.5) / _TABLE * sums[-1])] for place in range(_TABLE)]
 

@@ -57,7 +57,7 @@ def test_a_server_without_writes_is_tested_with_what_it_has(gmail: Emulator) -> 
     gmail.faults.add(Fault("labels.create", status=404, reason="notFound", message="no such method"))
     before = state(gmail)
     run = run_conformance(client_of(gmail).mailbox("me"))
-    assert [step.name for step in run.steps if step.problem] == ["Make messages, labels and a draft"]
+    assert [step.name for step in run.steps if step.problem] == ["Create messages, labels and a draft"]
     assert "Verify after the reconciliation" in [step.name for step in run.steps]
     assert run.examination is not None
     assert state(gmail) == before
@@ -104,7 +104,7 @@ def test_ctrl_c_cleans_up_and_keeps_what_was_done(gmail: Emulator, monkeypatch: 
     monkeypatch.setattr(conformance, "verify_mailbox", interrupted)
     run = run_conformance(client_of(gmail).mailbox("me"))
     assert run.interrupted
-    assert [step.name for step in run.steps] == ["Make messages, labels and a draft", "Full load"]
+    assert [step.name for step in run.steps] == ["Create messages, labels and a draft", "Full load"]
     assert state(gmail) == before
 
 
