@@ -265,6 +265,20 @@ def test_a_refused_attachment_is_noted_and_requested_again_with_a_new_id(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("patch", [{"size": 1}, {"data": "AAAA"}, {"data": None}, {"data": 5}])
+def test_a_response_with_other_bytes_than_it_names_is_not_stored(
+    gmail: Emulator, contents: Contents, patch: Row
+) -> None:
+    address = gmail.addresses[0]
+    contents.prepare(address)
+    gmail.faults.add(Fault(GET, kind="patch", patch=patch, times=1))
+    assert contents.fetch(address).unfetched == 1
+    assert [row["status"] for row in stored_rows(contents.lake, LINKS, address)].count("failed") == 1
+    assert contents.fetch(address).unfetched == 0
+    contents.check()
+
+
+@pytest.mark.slow
 def test_options_choose_and_narrowed_ones_delete(gmail: Emulator, contents: Contents) -> None:
     address = gmail.addresses[0]
     contents.set(maxBytes=len(PDF), types="application/pdf, text/*")
