@@ -279,7 +279,8 @@ def _samples(evidence: Evidence) -> list[tuple[str, tuple[str, ...]]]:
         if chosen is not None:
             found = [entry for entry in found if entry[0] != chosen]
             found.append((chosen, ("full", "raw")))
-    plain = [str(message.get("id")) for message in _listed(evidence, "unlabelled")]
+    plain = _with_unlisted_labels(evidence)
+    plain += [str(message.get("id")) for message in _listed(evidence, "unlabelled")]
     if not plain:
         plain = [str(message.get("id")) for message in _listed(evidence, "listing")]
     taken = {message_id for message_id, _ in found}
@@ -287,6 +288,20 @@ def _samples(evidence: Evidence) -> list[tuple[str, tuple[str, ...]]]:
     if alone is not None:
         found.append((alone, ("metadata",)))
     return found
+
+
+def _with_unlisted_labels(evidence: Evidence) -> list[str]:
+    """Messages whose last history record shows a label that labels.list does not name."""
+    last: dict[str, list[Any]] = {}
+    try:
+        for _, kind, event in evidence.events():
+            message = event.get("message") or {}
+            gone = kind == "messagesDeleted"
+            last[str(message.get("id"))] = [] if gone else list(message.get("labelIds") or ())
+        listed = evidence.listed_labels
+    except CannotTell:
+        return []
+    return [message_id for message_id, labels in last.items() if any(label not in listed for label in labels)]
 
 
 def _listed(evidence: Evidence, name: str) -> list[dict[str, Any]]:

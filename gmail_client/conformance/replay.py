@@ -19,6 +19,7 @@ from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.conformance.examination import examine
 from gmail_client.conformance.probes import PROBES
+from gmail_client.conformance.probes.writes import WRITE_PROBES
 from gmail_client.conformance.record import make_record
 from gmail_client.conformance.seeding import change, seed
 from gmail_client.emulator import Behavior, Emulator
@@ -52,6 +53,7 @@ _NESTED = re.compile(r"(parts\[\]\.){2,}")
 _LABELS = {"addLabelIds", "labelIds", "removeLabelIds"}
 
 _BY_BEHAVIOR = {probe.behavior: probe for probe in PROBES if probe.behavior}
+_BY_WRITES = {probe.behavior: probe for probe in WRITE_PROBES if probe.behavior}
 _EMPTY_EVERY = 2
 """The page that is empty where a record has seen one."""
 
@@ -92,9 +94,13 @@ def behavior_of(record: Mapping[str, Any]) -> Behavior:
 
 
 def _answer(record: Mapping[str, Any], behavior: str) -> str | None:
-    probe = _BY_BEHAVIOR.get(behavior)
-    found = (record.get("answers") or {}).get(probe.id) if probe is not None else None
-    return str(found["answer"]) if found else None
+    """The answer to the question on a behavior; what a write has shown comes first."""
+    for probes in (_BY_WRITES, _BY_BEHAVIOR):
+        probe = probes.get(behavior)
+        found = (record.get("answers") or {}).get(probe.id) if probe is not None else None
+        if found:
+            return str(found["answer"])
+    return None
 
 
 @cache

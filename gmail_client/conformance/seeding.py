@@ -122,6 +122,7 @@ def _make_thread(exchange: Exchange, made: Seeded) -> None:
 def _label_changes(exchange: Exchange, made: Seeded) -> None:
     for message_id in made.messages[6:12]:
         _modify(exchange, message_id, "modify", {"addLabelIds": ["STARRED"]})
+    before = exchange.get("getProfile", "/profile")
     _write(
         exchange,
         "messages.batchModify",
@@ -129,6 +130,8 @@ def _label_changes(exchange: Exchange, made: Seeded) -> None:
         "/messages/batchModify",
         {"ids": made.messages[12:18], "addLabelIds": ["IMPORTANT"]},
     )
+    start = (before.json or {}).get("historyId")
+    _keep(made, "after batch change", exchange.get("history.list", "/history", {"startHistoryId": start}))
     for message_id in made.messages[18:21]:
         _modify(exchange, message_id, "modify", {"removeLabelIds": ["INBOX"]})
     # From here on, this message has no labels: its Message-ID has the token.

@@ -11,6 +11,7 @@ from gmail_assets.cli.commands.doctor import (
     print_examination,
     record_target,
     show_and_write,
+    show_step,
 )
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.cli.options import output_options
@@ -56,7 +57,7 @@ def conformance(mailbox: str | None, force: bool, record_file: str | None, yes: 
     target = record_target(record_file, [name])
     with out.status(f"{name}: running") as progress:
         run = run_conformance(
-            environment.client().mailbox(name), force=force, progress=lambda step: _show(progress, step)
+            environment.client().mailbox(name), force=force, progress=lambda step: show_step(progress, step)
         )
     _print(out, run)
     out.print_json(_as_json(name, run))
@@ -67,12 +68,6 @@ def conformance(mailbox: str | None, force: bool, record_file: str | None, yes: 
     if run.interrupted:
         return ExitCode.INTERRUPTED
     return ExitCode.DIFFERENCES if run.failed else ExitCode.SUCCESS
-
-
-def _show(progress: Any, step: str) -> None:
-    from gmail_assets.syncing.results import Progress
-
-    progress(Progress(step))
 
 
 def _print(out: Output, run: ConformanceRun) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,11 +15,19 @@ from gmail_assets.cli.output import Output
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gmail_assets.syncing.results import Progress
     from gmail_client.conformance.examination import Examination
     from gmail_client.conformance.expiry import HistoryLife, HistoryNotes
     from gmail_client.conformance.probe import Finding
 
-__all__ = ["doctor", "examination_as_json", "print_examination", "record_target", "show_and_write"]
+__all__ = [
+    "doctor",
+    "examination_as_json",
+    "print_examination",
+    "record_target",
+    "show_and_write",
+    "show_step",
+]
 
 
 @click.command
@@ -60,8 +68,8 @@ def doctor(mailboxes: tuple[str, ...], record_file: str | None, yes: bool, expir
     documents: list[dict[str, Any]] = []
     for name in names:
         mailbox = client.mailbox(name)
-        with out.status(f"{name}: reading"):
-            examination = examine(mailbox)
+        with out.status(f"{name}: reading") as progress:
+            examination = examine(mailbox, lambda read: show_step(progress, f"reading: {read}"))
         print_examination(out, name, examination)
         document = examination_as_json(name, examination)
         life = None
@@ -79,6 +87,13 @@ def doctor(mailboxes: tuple[str, ...], record_file: str | None, yes: bool, expir
             break
     out.print_json({"mailboxes": documents})
     return most_severe(codes)
+
+
+def show_step(progress: Callable[[Progress], None], step: str) -> None:
+    """Show what is done now in the status line."""
+    from gmail_assets.syncing.results import Progress
+
+    progress(Progress(step))
 
 
 def record_target(record_file: str | None, names: Sequence[str]) -> Path | None:

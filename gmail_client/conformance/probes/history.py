@@ -14,8 +14,8 @@ __all__ = ["PROBES"]
 _NO_EVENTS = "the history has no changes of messages"
 _MANY_RECORDS = 8
 """Records after which "none does" is an answer."""
-_RUN = 3
-"""Number of consecutive equal changes, each in a separate record, that look like one operation on several messages."""
+_RUN = 20
+"""Number of consecutive equal label changes, each in a separate record, that nobody makes one by one."""
 
 
 def _messages(evidence: Evidence) -> Iterator[Resource]:
@@ -90,6 +90,8 @@ def _groups(evidence: Evidence) -> Answer:
     ]
     if several:
         return Answer("operation", len(several))
+    if len({record.get("id") for record in evidence.records}) < len(evidence.records):
+        return Answer("operation")  # one operation, as several records with its id
     changes = [_change(record) for record in evidence.records]
     run = longest = 1
     for earlier, later in pairwise(changes):
@@ -97,18 +99,18 @@ def _groups(evidence: Evidence) -> Answer:
         longest = max(longest, run)
     if longest < _RUN:
         raise CannotTell("no operation on several messages is in the history")
-    if len({record.get("id") for record in evidence.records}) < len(evidence.records):
-        return Answer("operation", longest)  # one operation, as several records with its id
     return Answer("message", longest)
 
 
 def _change(record: Resource) -> tuple[str, tuple[str, ...], str] | None:
-    """Kind, labels and message of a record with one label change; None for any other."""
+    """Kind, labels and message of a record with one label change; None for any other, and for mail that is read."""
     events = [(kind, event) for kind in EVENTS for event in items(record, kind)]
-    if len(events) != 1:
+    if len(events) != 1 or events[0][0] not in ("labelsAdded", "labelsRemoved"):
         return None
     kind, event = events[0]
     labels = tuple(sorted(map(str, event.get("labelIds") or ())))
+    if "UNREAD" in labels:
+        return None  # a person reads many messages one after the other
     return kind, labels, str((event.get("message") or {}).get("id"))
 
 

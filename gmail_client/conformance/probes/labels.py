@@ -13,14 +13,12 @@ _COUNTS = {"messagesTotal", "messagesUnread", "threadsTotal", "threadsUnread"}
 
 
 def _used_labels(evidence: Evidence) -> set[str]:
-    used = {
-        str(label)
-        for _, _, event in (evidence.events() if "history" in evidence.replies else ())
-        for label in (event.get("message") or {}).get("labelIds") or ()
-    }
-    for message in evidence.full():
-        used.update(map(str, message.get("labelIds") or ()))
-    return used
+    """The labels of the messages that were read. Those in the history may have been deleted since."""
+    messages = [
+        *evidence.full(),
+        *(reply.json or {} for replies in evidence.messages.values() for reply in replies.values()),
+    ]
+    return {str(label) for message in messages for label in message.get("labelIds") or ()}
 
 
 def _ghosts(evidence: Evidence) -> Answer:

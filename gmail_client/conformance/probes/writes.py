@@ -36,6 +36,17 @@ def _label_change(evidence: Evidence) -> Answer:
     return Answer("records" if items(page, "history") else "no records")
 
 
+def _groups(evidence: Evidence) -> Answer:
+    named = [
+        {event["message"]["id"] for event in items(record, "labelsAdded")}
+        for record in items(evidence.json("after batch change"), "history")
+    ]
+    if not any(named):
+        raise CannotTell("the history does not have the change yet")
+    ids = {record.get("id") for record in items(evidence.json("after batch change"), "history")}
+    return Answer("operation" if len(ids) == 1 or max(map(len, named)) > 1 else "message", len(named))
+
+
 def _reply_thread(evidence: Evidence) -> Answer:
     inserted = evidence.pages("inserted")
     if len(inserted) < 4:
@@ -45,6 +56,15 @@ def _reply_thread(evidence: Evidence) -> Answer:
 
 
 WRITE_PROBES: tuple[Probe, ...] = (
+    Probe(
+        "writes.groups",
+        "Does messages.batchModify create one record, or one per message?",
+        "operation",
+        _groups,
+        "None: both are read the same way.",
+        basis="assumed",
+        behavior="history_groups",
+    ),
     Probe(
         "writes.draft_update",
         "Does every save of a draft create a message with a new id?",

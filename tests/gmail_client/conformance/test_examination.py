@@ -156,6 +156,35 @@ def test_a_mailbox_with_next_to_nothing_is_examined(messages: int) -> None:
     }
 
 
+def test_what_a_person_does_one_by_one_is_no_operation_on_several_messages() -> None:
+    with Emulator(messages=30) as gmail:
+        mailbox = gmail.mailbox()
+        ids = [
+            message_id for message_id in mailbox.message_ids() if "DRAFT" not in mailbox.label_ids(message_id)
+        ]
+        for message_id in ids[:25]:
+            mailbox.modify(message_id, ["UNREAD"], [])
+            mailbox.modify(message_id, [], ["UNREAD"])
+        for message_id in ids[:15]:
+            mailbox.modify(message_id, ["STARRED"], [])
+        for _ in range(25):
+            mailbox.receive(mailbox.random_mail())
+        assert "history.groups" not in differing(examined(gmail))
+
+
+def test_a_label_that_was_deleted_since_is_no_ghost() -> None:
+    with Emulator(messages=30) as gmail:
+        mailbox = gmail.mailbox()
+        label = mailbox.create_label("Short lived")
+        ids = [
+            message_id for message_id in mailbox.message_ids() if "DRAFT" not in mailbox.label_ids(message_id)
+        ]
+        for message_id in ids[:9]:
+            mailbox.modify(message_id, [label], [])
+        mailbox.delete_label(label)
+        assert "labels.ghosts" not in differing(examined(gmail))
+
+
 @pytest.mark.parametrize(
     "method", ["history.list", "messages.list", "threads.get", "labels.list", "threads.list"]
 )

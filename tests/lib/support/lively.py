@@ -97,7 +97,7 @@ def live(mailbox: EmulatedMailbox) -> None:
         for message_id in mailbox.message_ids()
         if message_id != oldest and not _UNTOUCHED.intersection(mailbox.label_ids(message_id))
     ]
-    mailbox.batch_modify(ids[8:16], [label], [])
+    mailbox.batch_modify(ids[8:32], [label], [])
     for number, message_id in enumerate(ids[16:34]):
         if number % 3:
             mailbox.modify(message_id, ["STARRED"], [])
