@@ -49,6 +49,25 @@ class Environment:
 
         return tuple(named) or mailboxes_of(self.settings)
 
+    def client_of_many(self, *, retry_seconds: float, connections: int = 16) -> GmailClient:
+        """The client for several mailboxes at once.
+
+        Args:
+            retry_seconds: Seconds after which a request is not tried again.
+            connections: HTTP connections that are kept open.
+
+        Raises:
+            ConfigurationError: Credentials are missing or contradict each other.
+        """
+        from functools import partial
+
+        from gmail_client.client import GmailClient
+        from gmail_client.http.sessions import new_session
+
+        return GmailClient.from_settings(
+            self.settings, session=partial(new_session, connections), retry_seconds=retry_seconds
+        )
+
     def client(self) -> GmailClient:
         """The Gmail client with the configured credentials.
 

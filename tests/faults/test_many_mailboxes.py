@@ -167,8 +167,8 @@ FAILURES: list[tuple[dict[str, Any], str]] = [
     ({"method": "getProfile", "status": 403, "reason": "forbidden"}, "ForbiddenError"),
     ({"kind": "rate-limit"}, "RateLimitError"),
     ({"kind": "reset"}, "UnavailableError"),
-    ({"method": "messages.list", "status": 403, "reason": "domainPolicy"}, "AccessError"),
-    ({"method": "oauth.token", "status": 400, "reason": "invalid_grant"}, "CredentialsError"),
+    ({"method": "messages.list", "status": 403, "reason": "domainPolicy"}, "ForbiddenError"),
+    ({"status": 401, "reason": "authError"}, "CredentialsError"),
     ({"kind": "truncate"}, "UnavailableError"),
     ({"kind": "precondition"}, "NoMailboxError"),
     ({"method": "threads.list", "status": 500}, "UnavailableError"),
@@ -190,8 +190,9 @@ def ten_fail(mailboxes: int, failing: int) -> None:
         failed = {outcome.mailbox: outcome for outcome in outcomes if outcome.error is not None}
         assert failed.keys() == ill.keys()
         assert all(outcome.attempts == 2 for outcome in failed.values())
-        for outcome in failed.values():
+        for address, outcome in failed.items():
             assert isinstance(outcome.error, GmailError)
+            assert type(outcome.error).__name__ == ill[address][1]
             assert outcome.error.fix
         gmail.faults.clear()
         for address in gmail.addresses:

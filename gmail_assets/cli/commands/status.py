@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,15 @@ import click
 
 from gmail_assets.cli.exit_codes import exit_code_of, most_severe
 from gmail_assets.cli.options import mailbox_option, output_options
-from gmail_assets.cli.output import Output
+from gmail_assets.cli.output import Output, write_error
 
 if TYPE_CHECKING:
     from gmail_assets.operations.status import MailboxStatus, TableStatus
 
 __all__ = ["status"]
+
+_AT_ONCE = 8
+"""Mailboxes that are read at once."""
 
 
 @click.command
@@ -30,24 +34,35 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
     """
     from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.status import mailbox_status, quota_status
+    from gmail_assets.run_settings import RunSettings
+    from gmail_assets.syncing.many import run_mailboxes
     from gmail_client.errors import GmailError
 
     environment = Environment.load()
+    settings = RunSettings()
     client, problem = None, None
     if not offline:
         try:
-            client = environment.client()
+            client = environment.client_of_many(retry_seconds=settings.retry_seconds)
         except GmailError as error:
             problem = error
             out.note(str(error))
     if offline and environment.settings.directory and not mailboxes:
         raise click.UsageError("--offline can't read the directory (GMAIL_DIRECTORY): add --mailbox.")
     names = environment.mailboxes(mailboxes)
+    outcomes = run_mailboxes(
+        names,
+        lambda name: mailbox_status(name, environment.lake, environment.spec, client),
+        jobs=min(settings.jobs, _AT_ONCE),
+        attempts=1,
+    )
     found = []
-    for name in names:
-        status = mailbox_status(name, environment.lake, environment.spec, client)
-        found.append(status)
-        _print_status(out, status)
+    for outcome in outcomes:
+        if outcome.error is not None:
+            raise outcome.error
+        if outcome.value is not None:
+            found.append(outcome.value)
+            _print_status(out, outcome.value)
     quota = quota_status(environment.lake, environment.settings.project_limits)
     limit = "" if quota.limit is None else f" of {quota.limit:,}"
     out.print(f"Quota of the project, today: {quota.spent:,}{limit} units.")
@@ -58,8 +73,19 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
             "mailboxes": [_as_json(status) for status in found],
         }
     )
+    _print_sick(found)
     errors = [problem, *(status.error for status in found)]
     return most_severe(exit_code_of(type(error).__name__) for error in errors if error is not None)
+
+
+def _print_sick(found: Sequence[MailboxStatus]) -> None:
+    """Name the mailboxes that Gmail does not give, among many others."""
+    sick = [status for status in found if status.error is not None]
+    if not sick or len(found) < 2:
+        return
+    write_error(f"{len(sick):,} of {len(found):,} mailboxes can't be read:")
+    for status in sick:
+        write_error(f"{status.name}: {status.error}")
 
 
 def _print_status(out: Output, status: MailboxStatus) -> None:

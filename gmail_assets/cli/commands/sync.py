@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -135,14 +134,10 @@ def _unchanged(
 ) -> set[str]:
     """The mailboxes that need no run. If they can't be determined, the set is empty and the run reports the error."""
     from gmail_assets.operations.unchanged import UnchangedMailboxes
-    from gmail_client.client import GmailClient
     from gmail_client.errors import GmailError
-    from gmail_client.http.sessions import new_session
 
     try:
-        client = GmailClient.from_settings(
-            environment.settings, session=partial(new_session, settings.jobs), retry_seconds=0
-        )
+        client = environment.client_of_many(retry_seconds=0, connections=settings.jobs)
         state = UnchangedMailboxes(
             environment.lake, spec, tables, snapshot_seconds=settings.snapshot_minutes * 60
         )

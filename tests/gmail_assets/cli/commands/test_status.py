@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gmail_client.emulator import Emulator
+from gmail_assets.cli.exit_codes import ExitCode
+from gmail_client.emulator import Emulator, Fault
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import VIEWS
 
@@ -76,3 +77,22 @@ def test_an_unknown_mailbox_is_an_error(run) -> None:  # type: ignore[no-untyped
     result = run("status", "--mailbox", "nobody@gmail.test")
     assert result.code == 3
     assert "GMAIL_USER_ID" in result.err
+
+
+def test_sick_mailboxes_are_named_at_the_end(run, gmail: Emulator, place, monkeypatch):
+    for name in ("GMAIL_CLIENT_ID", "GMAIL_CLIENT_SECRET", "GMAIL_REFRESH_TOKEN"):
+        monkeypatch.delenv(name)
+    gmail.service_account_file(place / "key.json")
+    monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(place / "key.json"))
+    monkeypatch.setenv("GMAIL_MAILBOXES", ",".join(gmail.addresses))
+    monkeypatch.setenv("GMAIL_RETRY_SECONDS", "0")
+    well, ill = gmail.addresses
+    gmail.faults.add(Fault(status=503, mailbox=ill))
+    outcome = run("status", "--json", "--quiet")
+    assert outcome.code == ExitCode.FAILURE
+    assert [mailbox["mailbox"] for mailbox in outcome.json["mailboxes"]] == [well, ill]
+    assert outcome.json["mailboxes"][0]["problem"] is None
+    assert outcome.json["mailboxes"][1]["problem"]["fix"]
+    assert "1 of 2 mailboxes can't be read:" in outcome.err
+    assert f"{ill}: " in outcome.err
+    assert gmail.usage.total_units == 1  # the other one was asked once, and not charged
