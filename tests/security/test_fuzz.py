@@ -8,25 +8,34 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support.fake_gmail import OAUTH, FakeGmail, FakeResponse, ManualClock, connect, message_response
+from support.fake_gmail import API, OAUTH, FakeGmail, FakeResponse, ManualClock, connect, message_response
 from support.mail import any_message
 
+from gmail_client.auth.credentials import Credentials
+from gmail_client.auth.tokens import TokenSource
+from gmail_client.directory import Directory
+from gmail_client.discovery import discover
 from gmail_client.errors import ConfigurationError, GmailError, ResponseError
 from gmail_client.http.error_mapping import error_from_response, redact
 from gmail_client.http.multipart import decode_batch
 from gmail_client.parsing import parse_json, parse_response
+from gmail_client.printable import printable
 from gmail_client.schema import SCHEMAS, json_row, to_batch
+from gmail_client.settings import Settings
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import attachment_rows, email_row, to_table
 
+LOGIN_FIELDS = ("address", "client_id", "client_secret", "refresh_token", "api_root", "oauth_root")
 KIND = "multipart/mixed; boundary=b"
 
 
@@ -302,3 +311,57 @@ def test_any_token_response_is_a_token_or_a_gmail_error(status: int, content: by
         assert len(str(error)) < 2_000
     assert str(wire.requests[0].url).startswith(OAUTH)
     assert len(wire.token_requests) <= 20
+
+
+@given(
+    document=st.dictionaries(st.sampled_from(LOGIN_FIELDS), ANY_JSON | ANY_TEXT) | ANY_JSON,
+    cut=st.integers(0, 40),
+)
+@example(document=dict.fromkeys(LOGIN_FIELDS, "x"), cut=0)
+@example(document=dict.fromkeys(LOGIN_FIELDS, "\ud800"), cut=0)
+@fuzz(60)
+def test_any_login_file_is_a_login_or_a_configuration_error(document: Any, cut: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        text = json.dumps(document)
+        Path(folder, "a.json").write_text(text[: len(text) - cut], "utf-8")
+        logins, error = outcome(lambda: Credentials.from_logins(folder), ConfigurationError)
+    assert error is None or error.fix
+    assert logins is None or all(login.refresh_token.get_secret_value() for login in logins.logins.values())
+
+
+@given(
+    content=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace"))
+)
+@example(content=b"ada@b.test\r\n# x\nben@b.test # y\n")
+@example(content=b"a\x00@b.test")
+@fuzz(60)
+def test_any_file_of_mailboxes_is_a_list_of_addresses_or_a_configuration_error(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "mailboxes")
+        path.write_bytes(content)
+        settings = Settings(mailboxes_file=path)
+        found, error = outcome(lambda: discover(settings), ConfigurationError)
+    assert error is None or error.fix
+    assert found is None or all("@" in name and printable(name) == name for name in found.mailboxes)
+
+
+@given(
+    document=st.fixed_dictionaries(
+        {}, optional={"users": ANY_JSON, "members": ANY_JSON, "nextPageToken": ANY_JSON}
+    )
+    | ANY_JSON
+)
+@example(document={"users": [{"primaryEmail": "a@b.test"}], "members": [{"email": "a@b.test"}]})
+@example(document={"users": [{"primaryEmail": "a@b.test"}], "nextPageToken": "again"})
+@fuzz(60)
+def test_any_page_of_the_directory_is_a_list_or_a_gmail_error(document: Any) -> None:
+    gmail, clock = FakeGmail(lambda _: FakeResponse(json=document)), ManualClock()
+    session = gmail.session()
+    tokens = TokenSource(Credentials.from_access_token("x"), session=lambda: session, clock=clock)
+    directory = Directory(tokens, session=lambda: session, api_root=API, clock=clock)
+    users, failure = outcome(directory.users, GmailError)
+    assert failure is None or failure.fix
+    assert users is None or all("@" in user.address for user in users)
+    members, failure = outcome(lambda: directory.members("g@b.test"), GmailError)
+    assert failure is None or failure.fix
+    assert members is None or all("@" in address for address in members.addresses)
