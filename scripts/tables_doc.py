@@ -68,7 +68,7 @@ already (texts without a file name, `format: raw`) cost nothing.
   moment both store it.)
 - A run stops at its time budget, or can be killed: the next run fetches only what is not stored.
 - An attachment that Gmail refuses has the status `failed`, and the next run requests it again.
-- `gmail-assets verify` counts attachments without a content, and compares the bytes of up to 50 contents with their
+- `gmail-assets verify` counts attachments without content, and compares the bytes of up to 50 contents with their
   hash.
 - `maxBytes` and `types` choose attachments. If they change, the next run deletes what no longer matches.
 - With `shared: true`, an attachment is not fetched if another mailbox has one of the same Message-ID, part and size.

@@ -1,7 +1,7 @@
 """Bounds the memory of runs over many mailboxes: `ByteBudget`, `ByteShare`.
 
-Each run collects a chunk of messages before it writes them. Together, the runs may hold a limited number of bytes: once
-that is exceeded, each of them writes what it has, in smaller chunks. No run waits for another, so none can block.
+Each run collects a chunk of messages before it writes them. All runs together may hold a limited number of bytes: when
+the limit is exceeded, each of them writes its messages, in smaller chunks. No run waits for another, so none can block.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ BYTES_IN_FLIGHT = 64 * 2**20
 """Bytes of JSON that all runs of a process hold together. Parsed, they take about five times as much memory."""
 
 _LEAST_BYTES = 256 * 2**10
-"""Bytes that a run collects in any case: a commit for less would cost more than it saves."""
+"""Bytes that a run may always collect: committing less would cost more than it saves."""
 
 
 class ByteBudget:
     """The bytes that runs hold together. Thread-safe.
 
     Args:
-        limit: Bytes above which the runs write what they have.
+        limit: Bytes above which the runs write their messages.
     """
 
     def __init__(self, limit: int = BYTES_IN_FLIGHT) -> None:
@@ -35,7 +35,7 @@ class ByteBudget:
         return self._held > self.limit
 
     def add(self, size: int) -> None:
-        """Count bytes that a run holds; negative: that it no longer holds."""
+        """Count bytes that a run holds; a negative size is released."""
         with self._lock:
             self._held += size
 
@@ -44,8 +44,8 @@ class ByteShare:
     """The bytes that one run holds.
 
     Args:
-        budget: What all runs may hold together.
-        least: Bytes that this run collects in any case.
+        budget: The bytes that all runs may hold together.
+        least: Bytes that this run may always collect.
     """
 
     def __init__(self, budget: ByteBudget | None = None, least: int = _LEAST_BYTES) -> None:
@@ -59,10 +59,10 @@ class ByteShare:
         self._budget.add(size)
 
     def must_write(self) -> bool:
-        """Whether this run has to write what it has."""
+        """Whether this run has to write its messages."""
         return self.held >= self._least and self._budget.is_exceeded
 
     def release(self) -> None:
-        """Everything is written."""
+        """Release all bytes after they are written."""
         self._budget.add(-self.held)
         self.held = 0

@@ -18,7 +18,7 @@ UNITS = (0.40, 0.36, None, None, 0.05, None)
 FEW = 12
 
 
-def test_units_rows_and_requests_stay_within_their_bounds(tmp_path: Path) -> None:
+def test_units_rows_and_requests_stay_within_bounds(tmp_path: Path) -> None:
     results = compare(["product", "google_batch"], messages=300, repeats=1)
     for (phase, rows), bound in zip(results.items(), UNITS, strict=True):
         (ours,), (theirs,) = rows["product"], rows["google_batch"]
@@ -37,7 +37,7 @@ def test_units_rows_and_requests_stay_within_their_bounds(tmp_path: Path) -> Non
     assert [line[3:].lower() for line in text.splitlines() if line.startswith("## ")] == [*PHASES, "more"]
 
 
-def test_a_figure_has_its_spread(tmp_path: Path) -> None:
+def test_a_figure_shows_the_lowest_and_highest_value(tmp_path: Path) -> None:
     costs = [Cost(10, 1, 1, 1.0, cpu, 1.0, 1.0) for cpu in (1.0, 4.0, 2.0)]
     write_page(
         tmp_path / "page.md",

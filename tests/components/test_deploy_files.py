@@ -1,4 +1,4 @@
-"""The files in `deploy/` fit each other, this package and docs/dagster.md, as far as it shows without Docker."""
+"""The files in `deploy/` are consistent with each other, this package and docs/dagster.md; tested without Docker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if service["image"] == "gmail-assets"]
 
 
-def test_every_reference_in_compose_leads_somewhere() -> None:
+def test_references_in_compose_resolve() -> None:
     for name, service in SERVICES.items():
         assert set(service["networks"]) <= set(COMPOSE["networks"]), name
         assert set(service.get("secrets", ())) <= set(COMPOSE["secrets"]), name
@@ -35,14 +35,14 @@ def test_every_reference_in_compose_leads_somewhere() -> None:
             assert not in_repository or (DEPLOY / source).exists(), (name, volume)
 
 
-def test_compose_variables_are_in_the_example() -> None:
+def test_env_example_has_all_compose_variables() -> None:
     text = (DEPLOY / "compose.yaml").read_text("utf-8")
     used = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
     example = (DEPLOY / "env.example").read_text("utf-8")
     assert used == set(re.findall(r"^(\w+)=", example, re.MULTILINE))
 
 
-def test_only_the_proxy_is_reachable_and_only_the_code_server_has_gmails_secrets() -> None:
+def test_only_the_proxy_has_a_port_and_only_the_code_server_has_gmail_credentials() -> None:
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy"]
     assert [name for name, service in SERVICES.items() if "secrets" in service] == ["code"]
     ways_out = {name for name, network in COMPOSE["networks"].items() if not (network or {}).get("internal")}
@@ -76,7 +76,7 @@ def test_commands_and_health_checks_exist(name: str) -> None:
         )
 
 
-def test_the_workspace_is_the_code_server() -> None:
+def test_workspace_points_to_the_code_server() -> None:
     (entry,) = yaml.safe_load((DEPLOY / "workspace.yaml").read_text("utf-8"))["load_from"]
     server = entry["grpc_server"]
     assert server["host"] in SERVICES
@@ -85,7 +85,7 @@ def test_the_workspace_is_the_code_server() -> None:
     assert command[command.index("-m") + 1] == "gmail_assets.definitions"
 
 
-def test_dagster_s_settings_differ_from_the_repository_s_in_storage_and_logs_only() -> None:
+def test_dagster_settings_differ_from_the_repository_only_in_storage_and_logs() -> None:
     production = yaml.safe_load((DEPLOY / "dagster.yaml").read_text("utf-8"))
     local = yaml.safe_load((ROOT / "dagster.yaml").read_text("utf-8"))
     assert set(production) - set(local) == {"storage", "compute_logs"}
@@ -100,7 +100,7 @@ def test_dagster_s_settings_differ_from_the_repository_s_in_storage_and_logs_onl
         assert variables <= set(SERVICES[name]["environment"]), name
 
 
-def test_the_proxy_is_the_documented_one() -> None:
+def test_proxy_configuration_equals_the_documented_one() -> None:
     (documented,) = (text for language, text in blocks(ROOT / "docs" / "dagster.md") if language == "nginx")
     for before, after in (
         ("/etc/nginx/dagster.", "/etc/nginx/dagster/dagster."),
@@ -111,7 +111,7 @@ def test_the_proxy_is_the_documented_one() -> None:
     assert text.partition("\n")[2].strip() == documented.strip()
 
 
-def test_the_image_gets_what_it_copies_and_nothing_else() -> None:
+def test_build_context_contains_only_the_copied_files() -> None:
     text = (DEPLOY / "Dockerfile").read_text("utf-8")
     copied = [
         source for line in re.findall(r"^COPY (.*)$", text, re.MULTILINE) for source in line.split()[:-1]
@@ -129,5 +129,5 @@ def test_the_image_gets_what_it_copies_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "dagster.yaml", "workspace.yaml"])
-def test_the_files_are_plain_yaml(name: str) -> None:
+def test_files_are_plain_yaml(name: str) -> None:
     assert json.dumps(yaml.safe_load((DEPLOY / name).read_text("utf-8")))

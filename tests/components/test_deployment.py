@@ -1,4 +1,4 @@
-"""The deployment of deploy/ at work: Postgres, an S3 server, daemon, code server, webserver, and the emulator."""
+"""Runs the deployment of deploy/: Postgres, an S3 server, daemon, code server, webserver, and the emulator."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def gmail() -> Iterator[Emulator]:
 
 
 class Site:
-    """A deployment over its parts."""
+    """A running deployment, its database, its lake and the emulator."""
 
     def __init__(self, deployment: Deployment, gmail: Emulator, database: Postgres, lake: Lake) -> None:
         self.deployment = deployment
@@ -43,11 +43,11 @@ class Site:
         self.database = database
         self.lake = lake
 
-    def wait_until_true(self, what: str, tables: tuple[str, ...] = TABLES[:2]) -> None:
+    def wait_until_synced(self, what: str, tables: tuple[str, ...] = TABLES[:2]) -> None:
         """Wait until the tables have the rows of every mailbox."""
         specs = [entry for entry in Spec.default().tables if entry.source_table in tables]
 
-        def is_true() -> bool:
+        def is_synced() -> bool:
             try:
                 return all(
                     ids(stored_rows(self.lake, spec.table_name, address))
@@ -58,24 +58,25 @@ class Site:
             except LakeError:
                 return False
 
-        self.deployment.wait_until(is_true, what)
+        self.deployment.wait_until(is_synced, what)
 
     def deliver(self) -> None:
-        """One new message for every mailbox."""
+        """Deliver one new message to every mailbox."""
         for address in self.gmail.addresses:
             self.gmail.mailbox(address).receive(b"Subject: new\r\nFrom: a@b.test\r\n\r\nText")
 
-    def hold(self) -> list[int]:
-        """Deliver mail that Gmail will not give, and wait for the run that tries to get it; its process ids."""
+    def block_a_run(self) -> list[int]:
+        """Deliver mail that Gmail refuses to return, wait for the run that requests it, and return its process ids."""
         self.gmail.faults.add(Fault("messages.get", status=503))
         self.gmail.faults.add(Fault("threads.get", status=503))
         self.deliver()
         self.deployment.wait_until(
-            lambda: bool(self.deployment.run_processes()) and self._asked(), "a run asks for the mail"
+            lambda: bool(self.deployment.run_processes()) and self._has_requested_mail(),
+            "a run requests the mail",
         )
         return self.deployment.run_processes()
 
-    def _asked(self) -> bool:
+    def _has_requested_mail(self) -> bool:
         return any(fault["done"] for fault in self.gmail.faults.listed())
 
     def statuses(self) -> dict[str, int]:
@@ -102,34 +103,34 @@ def site(database: Postgres, store: ObjectStore, gmail: Emulator, tmp_path: Path
         yield Site(deployment, gmail, database, store.lake("lake"))
 
 
-def test_a_deployment_survives_what_happens_to_it(site: Site) -> None:
+def test_a_deployment_recovers_from_killed_runs_and_a_database_stop(site: Site) -> None:
     # Discovery, the first load, and the checks.
-    site.wait_until_true("the first load")
+    site.wait_until_synced("the first load")
     registered = site.database.query("select partition from dynamic_partitions order by 1")
     assert registered == sorted(site.gmail.addresses)
     site.deployment.wait_until(lambda: set(site.statuses()) == {"SUCCESS"}, "the run ends")
     checks = site.database.query("select distinct check_name from asset_check_executions")
     assert {"row_count", "threads_and_messages_agree"} <= set(checks)
 
-    # New mail, without a request by anybody.
+    # New mail, synced by the sensor.
     site.deliver()
-    site.wait_until_true("the sensor's run")
+    site.wait_until_synced("the sensor's run")
 
     # kill -9 of a run.
-    for number in site.hold():
+    for number in site.block_a_run():
         os.kill(number, signal.SIGKILL)
     site.deployment.wait_until(lambda: site.statuses().get("FAILURE", 0) > 0, "the killed run is reported")
     site.gmail.faults.clear()
-    site.wait_until_true("the run after the killed one")
+    site.wait_until_synced("the run after the killed one")
 
     # Postgres stops while a run is in progress.
-    site.hold()
+    site.block_a_run()
     site.database.stop()
     site.gmail.faults.clear()
     time.sleep(5)
     site.database.start()
     site.deliver()
-    site.wait_until_true("after the stop of the database")
+    site.wait_until_synced("after the stop of the database")
     site.deployment.wait_until(
         lambda: not set(site.statuses()) & {"STARTED", "QUEUED"}, "no run stays in progress"
     )

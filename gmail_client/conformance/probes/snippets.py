@@ -17,7 +17,7 @@ _LONG = 200
 
 
 class _Node:
-    """A part of a payload as the emulator's functions read it."""
+    """A part of a payload with the interface that the emulator's functions expect."""
 
     def __init__(self, part: Resource) -> None:
         self._part = part

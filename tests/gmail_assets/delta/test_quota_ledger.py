@@ -21,7 +21,7 @@ from gmail_client.tables import CHANGE_TABLES
 CLAIM = Claim(2**59 + 1, 1_140_000, 1_200_000, 1_795_683_600, 600_000, 1_795_683_721, slow=True)
 
 
-def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+def test_a_written_ledger_is_read_unchanged(tmp_path: Path) -> None:
     writer, reader = QuotaLedger(Lake(str(tmp_path))), QuotaLedger(Lake(str(tmp_path)))
     assert writer.read() == Ledger()
     ledger = Ledger({0: CLAIM, 95: Claim(7, 600, 600, 10)}, 20_783, 79_999_999)
@@ -32,7 +32,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert writer.read() == smaller
 
 
-def test_of_two_that_read_the_same_one_writes(tmp_path: Path) -> None:
+def test_one_of_two_writers_of_the_same_version_succeeds(tmp_path: Path) -> None:
     first, second = QuotaLedger(Lake(str(tmp_path))), QuotaLedger(Lake(str(tmp_path)))
     first.read()
     second.read()
@@ -42,7 +42,7 @@ def test_of_two_that_read_the_same_one_writes(tmp_path: Path) -> None:
     assert second.write(Ledger({1: CLAIM, 2: CLAIM}, 1, 3))
 
 
-def test_processes_at_once_lose_no_claim(tmp_path: Path) -> None:
+def test_concurrent_processes_lose_no_claim(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     QuotaLedger(lake).read()
 
@@ -63,7 +63,7 @@ def test_processes_at_once_lose_no_claim(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["share", "until", "before", "owner"])
-def test_claims_that_make_no_sense_are_left_out(tmp_path: Path, field: str) -> None:
+def test_invalid_claims_are_ignored(tmp_path: Path, field: str) -> None:
     ledger = QuotaLedger(Lake(str(tmp_path)))
     ledger.read()
     ledger.write(Ledger({0: CLAIM, 1: CLAIM}, 5, 7))
@@ -79,7 +79,7 @@ def test_claims_that_make_no_sense_are_left_out(tmp_path: Path, field: str) -> N
     assert QuotaLedger(Lake(str(tmp_path))).read() == Ledger({1: CLAIM}, 5, 7)
 
 
-def test_a_place_that_is_no_lake_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_location_without_a_lake_is_a_lake_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(LakeError):
         QuotaLedger(Lake(str(tmp_path / "file"))).read()

@@ -13,7 +13,7 @@ LIMIT, LEAST = 1_000, 50
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 200)), max_size=60))
 @example([(run, 200) for _ in range(10) for run in range(4)])
-def test_no_more_than_the_limit_and_what_each_collects_in_any_case(arrivals: list[tuple[int, int]]) -> None:
+def test_runs_together_hold_at_most_the_limit_plus_their_minimum(arrivals: list[tuple[int, int]]) -> None:
     budget = ByteBudget(LIMIT)
     shares = [ByteShare(budget, LEAST) for _ in range(4)]
     for run, size in arrivals:
@@ -27,7 +27,7 @@ def test_no_more_than_the_limit_and_what_each_collects_in_any_case(arrivals: lis
     assert not budget.is_exceeded
 
 
-def test_a_chunk_ends_early_when_all_runs_together_hold_too_much() -> None:
+def test_a_chunk_ends_early_if_all_runs_together_exceed_the_limit() -> None:
     budget = ByteBudget(LIMIT)
     other, own = ByteShare(budget, LEAST), ByteShare(budget, LEAST)
     threads = [FetchedThread(str(number), size=30) for number in range(8)]

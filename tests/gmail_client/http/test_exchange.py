@@ -1,4 +1,4 @@
-"""`Exchange` returns responses as they are, and retries what passes."""
+"""`Exchange` returns responses unchanged, and retries transient errors."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_a_response_keeps_its_status_headers_and_fields(gmail: Emulator, exchang
     assert (reply.name, reply.status, reply.error) == ("getProfile first", 200, None)
     assert reply.headers["content-type"].startswith("application/json")
     assert reply.json is not None
-    assert reply.json["messagesTotal"] == "3"  # as it came, not converted
+    assert reply.json["messagesTotal"] == "3"  # unchanged, not converted
 
 
-def test_a_refusal_is_a_response(exchange: Exchange) -> None:
+def test_a_refused_request_returns_a_response(exchange: Exchange) -> None:
     reply = exchange.get("messages.get", "/messages/1")
     assert reply.status == 404
     assert reply.error is not None
@@ -60,13 +60,13 @@ def test_a_refusal_is_a_response(exchange: Exchange) -> None:
     ],
     ids=lambda fault: fault.kind,
 )
-def test_what_passes_is_retried(gmail: Emulator, exchange: Exchange, fault: Fault) -> None:
+def test_transient_errors_are_retried(gmail: Emulator, exchange: Exchange, fault: Fault) -> None:
     gmail.faults.add(fault)
     assert exchange.get("labels.list", "/labels").status == 200
     assert len(exchange.refusals) == (0 if fault.kind == "reset" else 2)
 
 
-def test_what_lasts_is_raised(gmail: Emulator, exchange: Exchange) -> None:
+def test_lasting_errors_are_raised(gmail: Emulator, exchange: Exchange) -> None:
     gmail.faults.add(Fault("labels.list", status=503))
     with pytest.raises(UnavailableError):
         exchange.get("labels.list", "/labels")
@@ -81,7 +81,7 @@ def test_what_lasts_is_raised(gmail: Emulator, exchange: Exchange) -> None:
     ],
     ids=["daily limit", "disabled", "credentials"],
 )
-def test_what_every_call_would_meet_is_raised(
+def test_errors_that_affect_all_calls_are_raised(
     gmail: Emulator, exchange: Exchange, fault: Fault, error: type[Exception]
 ) -> None:
     gmail.faults.add(fault)
@@ -96,7 +96,7 @@ def test_a_refused_token_is_renewed_once(gmail: Emulator, exchange: Exchange) ->
     assert exchange.get("labels.list", "/labels").status == 200
 
 
-def test_a_batch_has_its_parts_as_they_came_and_an_answer_for_each_call(exchange: Exchange) -> None:
+def test_a_batch_keeps_its_parts_and_returns_a_response_for_each_call(exchange: Exchange) -> None:
     batch = exchange.batch(LABELS)
     assert batch.status == 200
     assert [part.content_id for part in batch.parts] == [
@@ -122,13 +122,15 @@ def test_a_batch_has_its_parts_as_they_came_and_an_answer_for_each_call(exchange
     ],
     ids=["one part", "unavailable", "no batch", "no endpoint"],
 )
-def test_calls_without_a_part_are_sent_alone(gmail: Emulator, exchange: Exchange, fault: Fault) -> None:
+def test_calls_without_a_part_are_sent_individually(
+    gmail: Emulator, exchange: Exchange, fault: Fault
+) -> None:
     gmail.faults.add(fault)
     batch = exchange.batch(LABELS)
     assert [batch.answers[number].status for number in range(3)] == [200, 200, 404]
 
 
-def test_letters_beyond_ascii_survive_a_batch(gmail: Emulator, exchange: Exchange) -> None:
+def test_non_ascii_letters_survive_a_batch(gmail: Emulator, exchange: Exchange) -> None:
     label = gmail.mailbox().create_label("Grüße €")
     batch = exchange.batch([("labels.get", f"/labels/{label}", {}, "")])
     assert (batch.answers[0].json or {})["name"] == "Grüße €"
