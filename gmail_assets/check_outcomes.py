@@ -69,7 +69,7 @@ class CheckSubject:
 
     @cached_property
     def stored_address(self) -> str:
-        """Its address, as far as the lake knows it."""
+        """Its address, if the lake knows it."""
         return MailboxRegistry(self.lake).address_of(self.name) or self.name
 
 

@@ -341,7 +341,7 @@ class _Lane:
         return self._valid() and self._age() < RENEWAL and self._budget >= units and same_day
 
     def _renew(self, units: int) -> bool:
-        """Claim a share and a budget; False if others have to give up something first."""
+        """Claim a share and a budget; False if other processes have to release units first."""
         asked = None
         if self._valid():
             rate = self._used * 60 / max(self._age(), 1.0)

@@ -179,7 +179,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
                 "imap",
                 _struct(
                     _field("enabled", _FLAG, "Whether IMAP is on."),
-                    _field("autoExpunge", _FLAG, "Whether deletions expunge at once."),
+                    _field("autoExpunge", _FLAG, "Whether deletions expunge messages immediately."),
                     _field("expungeBehavior", _TEXT, "What happens to an expunged message."),
                     _field("maxFolderSize", _COUNT, "Most messages an IMAP folder may hold; 0 for no limit."),
                 ),

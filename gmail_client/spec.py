@@ -182,7 +182,7 @@ class SpecView(BaseModel):
 
     @property
     def links_name(self) -> str:
-        """Name of the table that says where the content of each attachment is, beside `attachment_contents`."""
+        """Name of the table that maps each attachment to its row of `attachment_contents`."""
         return LINKS if self.destination_table is None else f"{self.destination_table}_links"
 
     @field_validator("destination_catalog", "destination_schema", "destination_table")

@@ -90,7 +90,7 @@ class SyncDisplay:
     def progress(self, progress: SyncProgress) -> None:
         """Update the live line (`Reporter.progress`)."""
         if progress.phase == "stopping":
-            self._print("Stopping: what was fetched is written first. Ctrl-C once more stops at once.")
+            self._print("Stopping after the fetched data is written. Press Ctrl-C again to stop immediately.")
             return
         self._live.update(
             self._task,

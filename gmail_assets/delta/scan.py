@@ -43,7 +43,7 @@ def read_columns(table: LakeTable, address: str, leaves: Sequence[str], schema: 
     Args:
         table: The table.
         address: The mailbox's real address.
-        leaves: The Parquet columns to read; the beginning of a nested column's path stands for all below it.
+        leaves: The Parquet columns to read; the beginning of a nested column's path includes all columns below it.
         schema: What comes back: the top-level columns of `leaves`.
     """
     pieces = [schema.empty_table()]

@@ -91,7 +91,7 @@ class MailboxPlan:
 
     @property
     def attachment_units(self) -> int:
-        """Units of the attachments to be fetched, as far as `attachments` lists them by now."""
+        """Units of the attachments to be fetched, of those that `attachments` lists so far."""
         contents = self.tables.get(CONTENTS)
         return contents.units if contents is not None else 0
 

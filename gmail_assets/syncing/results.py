@@ -41,9 +41,9 @@ class SyncResult:
         rows_deleted: Rows deleted or soft-deleted.
         rows_total: Rows of this mailbox afterwards.
         units: Quota units spent, for all tables of the run together.
-        calls: API calls made, likewise.
-        bytes: Bytes of JSON received, likewise.
-        seconds: Time taken, likewise.
+        calls: API calls made, for all tables of the run together.
+        bytes: Bytes of JSON received, for all tables of the run together.
+        seconds: Time taken, for all tables of the run together.
         history_id: The cursor; None for snapshots and for a load that the next run continues.
         complete: False when the time budget ended the run before the work was done.
         unfetched: Messages that could not be fetched; later runs retry them.

@@ -71,7 +71,7 @@ class RunGroup:
         self._members: WeakSet[threading.Event] = WeakSet()
 
     def add(self, event: threading.Event) -> None:
-        """Set `event` when the group stops; at once if it has stopped."""
+        """Set `event` when the group stops; immediately if it has already stopped."""
         with self._lock:
             self._members.add(event)
             if self._set.is_set():
@@ -137,7 +137,7 @@ class RunStop:
     def announced(self) -> Iterator[None]:
         """Within the block, SIGINT, SIGTERM and the deadline set `event` instead of ending the block.
 
-        The first signal takes effect at the end of the block. A second one takes effect at once. Outside the main
+        The first signal takes effect at the end of the block. A second one takes effect immediately. Outside the main
         thread, where Python delivers no signals, only the deadline counts.
         """
         timer: threading.Timer | None = None
@@ -159,7 +159,7 @@ def deferred_signals(
 ) -> Iterator[None]:
     """Within the block, the first SIGINT or SIGTERM calls `stop`, and takes effect at the end of the block.
 
-    A second one takes effect at once. Outside the main thread, where Python delivers no signals, nothing changes.
+    A second one takes effect immediately. Outside the main thread, where Python delivers no signals, nothing changes.
 
     Args:
         stop: Announces the end.

@@ -311,7 +311,7 @@ def consent(
             prints the address.
         read_line: Reads a pasted address or code, for machines without a browser.
         complain: Called with the problem of a pasted line that can't be used.
-        timeout: Seconds after which to give up.
+        timeout: Maximum seconds to wait.
 
     Raises:
         ConfigurationError: The client has no usable redirect address, or the port is in use.

@@ -27,7 +27,7 @@ MAX_ENTRIES = 400
 
 @dataclass(frozen=True, slots=True)
 class HistoryLife:
-    """How long the history lives, as far as the noted ids show.
+    """How long the history lives, according to the stored ids.
 
     Attributes:
         valid_days: Age of the oldest noted id that is still valid; None if there is none of an earlier day.

@@ -20,7 +20,7 @@ class Clock(Protocol):
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait for `seconds` of this clock's time; zero or less returns at once."""
+        """Wait for `seconds` of this clock's time; returns immediately for zero or less."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""How many requests of one user may be in flight at once: `ConcurrencyLimiter`.
+"""How many requests of one user may be in flight at the same time: `ConcurrencyLimiter`.
 
-Gmail does not name its limit (batches of 10 to 25 passed, 40 and 100 were refused; 48 single gets at once passed).
+Gmail does not name its limit (batches of 10 to 25 passed, 40 and 100 were refused; 48 concurrent single gets passed).
 The limiter starts below it, halves its limit at a refusal, and raises it by one as requests succeed.
 """
 

@@ -101,7 +101,7 @@ class _ErrorBody:
 def error_from_response(
     status: int, content: bytes, *, method: str, headers: Mapping[str, str], now: float
 ) -> GmailError:
-    """The error that a response stands for.
+    """The error for a response.
 
     Args:
         status: HTTP status, not 200.

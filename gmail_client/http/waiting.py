@@ -21,7 +21,7 @@ def pause(clock: Clock, seconds: float, stop: threading.Event | None = None) -> 
 
     Args:
         clock: Measures the seconds.
-        seconds: Zero or less returns at once.
+        seconds: Zero or less returns immediately.
         stop: Ends the sleep early when it is set.
 
     Raises:

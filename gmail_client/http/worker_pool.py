@@ -137,5 +137,5 @@ class WorkerPool:
                 pass
             except BaseException as raised:
                 error = raised
-                self._begin_to_stop()  # at once, before this or another thread takes the next batch
+                self._begin_to_stop()  # immediately, before this or another thread takes the next batch
             self._done.put((number, [results[place] for place in sorted(results)], error))

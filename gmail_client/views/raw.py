@@ -1,4 +1,4 @@
-"""Messages that were read as raw bytes (`format: raw`), seen as if they had been read with their parts."""
+"""Converts messages that were read as raw bytes (`format: raw`) to the form of messages with parts."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def _unicode(text: str) -> str:
 
 
 def decode_base64url(data: str) -> bytes:
-    """The bytes of base64url text, as far as they can be read; padding may be missing."""
+    """The bytes of base64url text. Other characters are ignored, and padding may be missing."""
     raw = data.encode("ascii", "ignore").translate(_FROM_URL)
     try:
         return binascii.a2b_base64(raw + b"==")

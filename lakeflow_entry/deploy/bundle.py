@@ -344,7 +344,7 @@ flow; and `user_id` (default `me`). Its `externalOptionsAllowList` is
 
 Deletions: a thread is deleted only with its last message. When Gmail no longer keeps the history that a stream needs
 (a pipeline that was stopped for about a week), everything is read again and a warning is logged. Rows that were deleted
-in Gmail meanwhile are found in tables of up to 20,000 rows; larger tables keep them until a full refresh.
+in Gmail in the meantime are found in tables of up to 20,000 rows; larger tables keep them until a full refresh.
 """
 
 

@@ -101,6 +101,6 @@ class LoadPlan:
 
 
 def _is_known(position: str, newest: str) -> bool:
-    """Whether a position existed when the load started, as far as ids show it."""
+    """Whether a position existed when the load started, judging by ids."""
     last = position.rpartition("/")[2]
     return not newest or (len(last), last) <= (len(newest), newest)

@@ -131,7 +131,7 @@ class Offset:
         return replace(self, since=None, gone=None, version=VERSION)
 
     def expired(self) -> Offset:
-        """This offset, from which the stream can't go on by the history."""
+        """This offset, from which the stream can't continue with the history."""
         return replace(
             self, since=None, reload=True, recheck=None, late=None, late_read_at=None, version=VERSION
         )

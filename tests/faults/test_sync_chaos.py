@@ -275,7 +275,7 @@ class Invariants:
         yield map_results(mailbox, record_fetch)
         new = set[str]().union(*(self._ids(table, soft_deleted=False) - before[table] for table in full))
         for key, ids in read:
-            assert ids & new, f"{key} was read in vain: {sorted(ids)}"
+            assert ids & new, f"{key} was read unnecessarily: {sorted(ids)}"
 
 
 def run_with_faults(

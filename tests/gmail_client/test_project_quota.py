@@ -84,7 +84,7 @@ class WaitsError(Exception):
 
 @dataclass
 class Process:
-    """A process with its own clock. Instead of a wait, `together` lets other processes go on."""
+    """A process with its own clock. Instead of a wait, `together` lets other processes continue."""
 
     world: World
     skew: float = 0.0

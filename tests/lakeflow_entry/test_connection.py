@@ -90,13 +90,15 @@ def test_with_a_name_options_cannot_change_the_endpoints(
 
 
 @pytest.mark.parametrize("root", ["api_root", "oauth_root"])
-@pytest.mark.parametrize("beside", [{}, {"service_account_file": "/home/ada/key.json"}, {"client_id": "id"}])
+@pytest.mark.parametrize(
+    "credentials", [{}, {"service_account_file": "/home/ada/key.json"}, {"client_id": "id"}]
+)
 def test_an_endpoint_applies_only_to_credentials_in_the_same_options(
-    monkeypatch: pytest.MonkeyPatch, root: str, beside: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch, root: str, credentials: dict[str, str]
 ) -> None:
     monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "ya29.hush")
     with pytest.raises(ConfigurationError, match="in the same options"):
-        Connection.of({root: "https://evil.example", **beside})
+        Connection.of({root: "https://evil.example", **credentials})
     own = Connection.of({root: "https://gateway.example", "access_token": "ya29.own"}).mailbox()
     assert getattr(own.client, root) == "https://gateway.example"
     assert own.client.credentials.access_token.get_secret_value() == "ya29.own"

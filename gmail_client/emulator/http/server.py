@@ -28,7 +28,7 @@ class PortTakenError(OSError):
 
 
 class _QuickUvicorn(uvicorn.Server):
-    """uvicorn that stops at once instead of at its next tick, because tests start and stop many servers."""
+    """uvicorn that stops immediately instead of at its next tick, because tests start and stop many servers."""
 
     def end(self) -> None:
         """Stop; from any thread."""

@@ -58,7 +58,7 @@ def test_an_interrupted_run_says_at_once_that_it_writes_what_it_has(terminal):
     with SyncDisplay(Console(file=out, force_terminal=terminal, width=100, color_system=None)) as display:
         display.progress(Progress("stopping"))
         output = out.getvalue()
-    assert "Stopping: what was fetched is written first. Ctrl-C once more stops at once." in output
+    assert "Stopping after the fetched data is written. Press Ctrl-C again to stop immediately." in output
 
 
 def test_quiet_is_quiet():

@@ -271,12 +271,12 @@ def test_the_tree_replaces_an_existing_source(tmp_path: Path) -> None:
     files = sorted(path.relative_to(source) for path in source.rglob("*"))
     (source / "screenshots").mkdir()
     (source / "gmail_utils.py").write_text("left over")
-    beside = source.parent / "github" / "github.py"
-    beside.parent.mkdir()
-    beside.write_text("another source")
+    other_source = source.parent / "github" / "github.py"
+    other_source.parent.mkdir()
+    other_source.write_text("another source")
     assert write_tree(tmp_path) == source
     assert sorted(path.relative_to(source) for path in source.rglob("*")) == files
-    assert beside.exists()
+    assert other_source.exists()
 
 
 def test_the_connector_spec_allows_every_table_option(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from gmail_client.emulator.mail.content import from_raw
 __all__ = ["CORPUS", "corpus_files", "message_of", "needs_corpus"]
 
 CORPUS = Path(__file__).parents[4] / "shared" / "corpus"
-needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of mails is not beside the clone")
+needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of mails is not next to the clone")
 
 
 def corpus_files() -> list[Path]:

@@ -102,7 +102,7 @@ class Postgres:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop the server at once; open connections break, as in a crash."""
+        """Stop the server immediately; open connections break, as in a crash."""
         self._server.send_signal(signal.SIGQUIT)
         self._server.wait(60)
 
