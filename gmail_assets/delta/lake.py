@@ -6,6 +6,8 @@ Rows are written to one mailbox's partition of a table: see `gmail_assets.delta.
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -64,6 +66,8 @@ TARGET_FILE_BYTES = 4 * 2**20
 """About the size of a chunk of a first load. A change rewrites whole files, so larger files make changes expensive."""
 
 
+_LEAST_FREE = 64 * 2**20
+"""Bytes: two tables' largest commits, of a chunk of large messages."""
 CHECKPOINT_INTERVAL = "delta.checkpointInterval"
 CHECKPOINT_EVERY = "10"
 """Commits between checkpoints, the maximum that a reader has to read one by one (deltalake's default is 100)."""
@@ -281,6 +285,28 @@ class LakeTable:
     def restores_record(self) -> int | None:
         """What the next commit should record about restores (`table_log.RESTORES`); None for nothing."""
         return restores_record(self.delta, self._options)
+
+    def check_writable(self) -> None:
+        """Check that a lake on this machine may be written and has room.
+
+        Otherwise deltalake finds out in the middle of a file, and prints a panic of its library before the error.
+
+        Raises:
+            LakeError: It may not be written, or is full.
+        """
+        parts = urlsplit(self.delta.table_uri)
+        if parts.scheme != "file":
+            return
+        folder = url2pathname(parts.path)
+        try:
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            raise unwritable(self.delta.table_uri, error) from error
+        if free < _LEAST_FREE:
+            error = OSError(f"there are only {free / 2**20:.0f} MB free on its disk")
+            raise unwritable(self.delta.table_uri, error)
+        if not os.access(folder, os.W_OK):
+            raise unwritable(self.delta.table_uri, OSError("it may only be read"))
 
     def refreshed(self) -> bool:
         """Move `delta` on to the newest version; false if another table took its place and must be opened.

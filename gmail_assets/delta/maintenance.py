@@ -6,11 +6,12 @@ table, and only when enough has accumulated. Within the retention, earlier versi
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.errors import one_line
@@ -22,7 +23,7 @@ from gmail_assets.delta.lake import (
     TARGET_FILE_BYTES,
     LakeTable,
 )
-from gmail_assets.delta.writer import WRITER_PROPERTIES
+from gmail_assets.delta.writer import WRITER_PROPERTIES, commit_alone
 from gmail_client.sql import equals
 
 __all__ = ["DEFAULT_UPKEEP", "Upkeep", "delete_expired", "keep_up", "vacuum"]
@@ -37,27 +38,26 @@ class Upkeep:
     Attributes:
         small_files: Compact a mailbox's partition once it has this many small files; 0 never compacts.
         retention: Age at which files of earlier versions are removed; None never removes any.
-        vacuum_every: Vacuum each time the table's version passes a multiple of this; 0 never does.
-        keep_deleted: Age at which soft-deleted rows are deleted, at the same times; None keeps them.
+        vacuum_every: Time between two vacuums of a table, whichever runs do them; None never vacuums.
+        keep_deleted: Age at which soft-deleted rows of all mailboxes are deleted, at the same times; None keeps them.
     """
 
     small_files: int = 16
     retention: timedelta | None = timedelta(days=7)
-    vacuum_every: int = 100
+    vacuum_every: timedelta | None = timedelta(days=1)
     keep_deleted: timedelta | None = None
 
 
 DEFAULT_UPKEEP = Upkeep()
 
 
-def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: int) -> str | None:
+def keep_up(table: LakeTable, address: str, upkeep: Upkeep) -> str | None:
     """Compact one mailbox's partition of a table and remove old files, if due.
 
     Args:
         table: The table.
         address: The mailbox.
         upkeep: When each is due.
-        version_before: The table's version when the run began.
 
     Returns:
         What was done, in words; None for nothing.
@@ -78,25 +78,46 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep, *, version_before: i
             delta.update_incremental()
             left = sum(1 for file in table.files() if file.mailbox == address)
             done.append(f"compacted {len(small)} small files ({left} files now)")
-        every = upkeep.vacuum_every
-        due = every and delta.version() // every > version_before // every
-        if due and upkeep.keep_deleted is not None:
-            deleted = delete_expired(delta, upkeep.keep_deleted, address)
-            if deleted:
-                done.append(
-                    f"deleted {deleted} rows that were soft-deleted {upkeep.keep_deleted.days} days ago"
-                )
-        if due and upkeep.retention is not None:
-            removed = vacuum(delta, upkeep.retention)
-            done.append(
-                f"removed {removed} files that no version of the last {upkeep.retention.days} days needs"
-            )
+        if _is_chosen(table, upkeep):
+            done += _vacuum_and_delete(delta, upkeep)
     except CommitFailedError:
         # Another run compacted or wrote the same files; a later run compacts.
         return None
     except (DeltaError, OSError) as error:
         return f"could not be maintained: {one_line(error)}"
     return "; ".join(done) or None
+
+
+def _is_chosen(table: LakeTable, upkeep: Upkeep) -> bool:
+    """Whether this run vacuums the table now: hundreds of mailboxes share it, and one of their runs is enough.
+
+    Raises:
+        CommitFailedError: Another run was chosen at the same time.
+    """
+    every, delta = upkeep.vacuum_every, table.delta
+    if every is None or (upkeep.retention is None and upkeep.keep_deleted is None):
+        return False
+    app_id = f"gmail/upkeep/{table.source}/vacuum"
+    now = time.time()
+    last = table.transactions([app_id.rpartition("/")[0]])(app_id)
+    since = delta.metadata().created_time / 1000 if last is None else last
+    if now - since < every.total_seconds() and since <= now:
+        return False
+    commit_alone(table, CommitProperties(app_transactions=[Transaction(app_id, int(now))]))
+    delta.update_incremental()
+    return True
+
+
+def _vacuum_and_delete(delta: DeltaTable, upkeep: Upkeep) -> list[str]:
+    done = []
+    if upkeep.keep_deleted is not None:
+        days = upkeep.keep_deleted.days
+        if deleted := delete_expired(delta, upkeep.keep_deleted):
+            done.append(f"deleted {deleted} rows that were soft-deleted {days} days ago")
+    if upkeep.retention is not None:
+        removed = vacuum(delta, upkeep.retention)
+        done.append(f"removed {removed} files that no version of the last {upkeep.retention.days} days needs")
+    return done
 
 
 def vacuum(delta: DeltaTable, retention: timedelta) -> int:

@@ -168,6 +168,7 @@ def commit_fenced(
         WriterConflictError: Another run moved the fence, or the table was restored; nothing was written.
         LakeError: The table can't be written.
     """
+    table.check_writable()
     delta = table.delta
     fence = next(entry.version for entry in transactions if entry.app_id == fence_app)
 

@@ -81,7 +81,6 @@ def snapshot(
     registry = MailboxRegistry(lake)
     registry.check_name(mailbox.user_id, address)
     table = lake.table(spec.source_table, name=spec.table_name)
-    version = table.delta.version()
     part = MailboxPartition(table, address, spec.options.fingerprint, spec.options.content_format)
     registry.refuse_forgotten(address)
     result = SyncResult(spec.source_table, address, "snapshot")
@@ -93,7 +92,7 @@ def snapshot(
         part.commit(part.state.read_at(int(time.time())))
         result.mode = "refused"
         result.warnings.append(f"This account is not allowed to read the table; its rows are kept. {error}")
-    result.upkeep = keep_up(table, address, upkeep, version_before=version)
+    result.upkeep = keep_up(table, address, upkeep)
     result.rows_total = part.count()
     _account(result, mailbox, before, started)
     return result
@@ -156,7 +155,6 @@ def sync(
                 reconcile=reconcile,
                 replay_from=replay_from,
             )
-            versions = {table.name: table.partition.table.delta.version() for table in run.tables}
             with _in_background(mailbox, any(table.mode != "incremental" for table in run.tables)):
                 run.run()
     except TimeUpError:
@@ -175,7 +173,7 @@ def sync(
             complete=complete,
             unfetched=len(table.failed),
             warnings=list(run.warnings),
-            upkeep=keep_up(table.partition.table, run.address, upkeep, version_before=versions[table.name]),
+            upkeep=keep_up(table.partition.table, run.address, upkeep),
         )
         _account(result, mailbox, before, started)
         results[table.name] = result

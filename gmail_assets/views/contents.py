@@ -93,10 +93,9 @@ def fetch_contents(
         return stopped() or (deadline is not None and time.monotonic() > deadline)
 
     run = _Run(mailbox, lake, sources, result, stop, progress)
-    versions = {name: table.delta.version() for name, table in run.tables.items()}
     run.run()
-    for name, table in run.tables.items():
-        done = keep_up(table, address, upkeep, version_before=versions[name])
+    for table in run.tables.values():
+        done = keep_up(table, address, upkeep)
         result.upkeep = result.upkeep or done
     spent = mailbox.api.usage.since(before)
     result.units, result.calls, result.bytes = spent.total_units, spent.total_calls, spent.total_bytes

@@ -126,11 +126,10 @@ def derive(
         return results
     run = _Derivation(lake, address, sources, results, deadline, progress)
     MailboxRegistry(lake).refuse_forgotten(address)
-    versions = {name: run.tables[name].delta.version() for name in chosen}
     with collected_seldom():
         run.derive()
     for name, result in results.items():
-        result.upkeep = keep_up(run.tables[name], address, upkeep, version_before=versions[name])
+        result.upkeep = keep_up(run.tables[name], address, upkeep)
         result.rows_total = run.tables[name].count(address)
         result.seconds = time.monotonic() - started
     return results

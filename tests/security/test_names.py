@@ -139,7 +139,7 @@ def _unfetched(lake: Lake, name: str) -> None:
 
 def _tidy(lake: Lake, name: str) -> None:
     table = lake.table("messages", keep_deleted=True)
-    assert keep_up(table, name, Upkeep(1, timedelta(0), 1), version_before=0)
+    assert keep_up(table, name, Upkeep(1, timedelta(0), timedelta(0)))
     assert stored(lake, name) == ["1", "2", "3"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from support.chaos import client_of
 from support.lake import assert_lake_is_true
 
 from gmail_assets.delta.lake import Lake, with_mailbox
-from gmail_assets.delta.maintenance import Upkeep
+from gmail_assets.delta.maintenance import Upkeep, keep_up
 from gmail_assets.syncing import sync
 from gmail_client.emulator import Emulator
 from gmail_client.spec import SpecTable
@@ -48,7 +49,9 @@ def test_old_files_are_removed_after_their_retention(tmp_path: Path) -> None:
     with Emulator(messages=20, seed=1) as gmail:
         grow(gmail, lake, 5, Upkeep(small_files=2, retention=None))
         before = len(list((tmp_path / "messages").rglob("*.parquet")))
-        results = grow(gmail, lake, 2, Upkeep(small_files=2, retention=timedelta(0), vacuum_every=1))
+        results = grow(
+            gmail, lake, 2, Upkeep(small_files=2, retention=timedelta(0), vacuum_every=timedelta(0))
+        )
         assert any(text and "removed" in text for text in results)
         assert len(list((tmp_path / "messages").rglob("*.parquet"))) < before
         assert_lake_is_true(lake, gmail, BOTH)
@@ -64,7 +67,7 @@ def test_upkeep_can_be_switched_off(tmp_path: Path) -> None:
 def test_old_files_are_kept_if_vacuum_is_off(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     with Emulator(messages=5, seed=1) as gmail:
-        never = Upkeep(small_files=0, retention=timedelta(0), vacuum_every=0)
+        never = Upkeep(small_files=0, retention=timedelta(0), vacuum_every=None)
         assert grow(gmail, lake, 2, never) == [None] * 2
 
 
@@ -83,3 +86,29 @@ def test_tables_of_earlier_releases_get_frequent_checkpoints(
     with Emulator(messages=3, seed=1) as gmail:
         grow(gmail, lake, 1, Upkeep())
     assert DeltaTable(location).metadata().configuration["delta.checkpointInterval"] == expected
+
+
+def test_one_run_a_day_vacuums_a_table_whatever_its_mailbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(str(tmp_path))
+    addresses = [f"m{number}@b.test" for number in range(5)]
+    tables = [lake.table("messages") for _ in addresses]
+    upkeep = Upkeep(retention=timedelta(days=7))
+    now = time.time()
+
+    def vacuums() -> int:
+        done = [keep_up(table, address, upkeep) for table, address in zip(tables, addresses, strict=True)]
+        return sum(text is not None and "removed" in text for text in done)
+
+    assert vacuums() == 0  # the table is new
+    for day in (1, 2):
+        monkeypatch.setattr(time, "time", lambda day=day: now + day * 86_401)
+        for table in tables:
+            table.delta.update_incremental()
+        assert vacuums() == 1  # the others saw the same version, and lost
+        assert vacuums() == 0
+    monkeypatch.setattr(time, "time", lambda: now)  # a clock that was ahead does not stop the vacuums
+    for table in tables:
+        table.delta.update_incremental()
+    assert vacuums() == 1

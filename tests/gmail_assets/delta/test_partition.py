@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -330,3 +331,23 @@ def test_sliced_nested_rows_with_nothing_but_nulls_are_written(tmp_path: Path) -
     part(tmp_path).append(pa.concat_tables([rows, empty]).slice(5))
     part(tmp_path).append(empty.slice(3).set_column(0, "id", pa.array([f"m{i}" for i in range(6)])))
     assert len(ids(tmp_path)) == 30
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "complaint"),
+    [
+        ("shutil.disk_usage", lambda _: SimpleNamespace(free=5 * 2**20), "only 5 MB free"),
+        ("os.access", lambda *_: False, "may only be read"),
+    ],
+)
+def test_a_full_or_read_only_disk_is_noticed_before_a_file_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, broken: Any, complaint: str
+) -> None:
+    table = Lake(str(tmp_path)).table("messages")
+    part = MailboxPartition(table, ADA, "all", "full")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(f"gmail_assets.delta.lake.{name}", broken)
+    with pytest.raises(LakeError, match=complaint) as error:
+        part.commit(part.state.synced(5))
+    assert error.value.fix
+    assert sorted(tmp_path.rglob("*")) == before
