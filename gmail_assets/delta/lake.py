@@ -303,8 +303,8 @@ class LakeTable:
         except OSError as error:
             raise unwritable(self.delta.table_uri, error) from error
         if free < _LEAST_FREE:
-            error = OSError(f"there are only {free / 2**20:.0f} MB free on its disk")
-            raise unwritable(self.delta.table_uri, error)
+            full = OSError(f"there are only {free / 2**20:.0f} MB free on its disk")
+            raise unwritable(self.delta.table_uri, full)
         if not os.access(folder, os.W_OK):
             raise unwritable(self.delta.table_uri, OSError("it may only be read"))
 
