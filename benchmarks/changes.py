@@ -127,7 +127,7 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
         parts[1].append(rebuilt, cursor=last)
         batch = []
     for part in parts:
-        keep_up(part.table, mailbox.address, DEFAULT_UPKEEP, version_before=0)
+        keep_up(part.table, mailbox.address, DEFAULT_UPKEEP)
 
 
 def add_others(folder: str, others: int, rows: int = 500) -> None:

@@ -152,7 +152,7 @@ def test_compaction_and_vacuum_keep_every_row(commands: Commands, gmail: Emulato
     for name in CHANGE_TABLES:
         table = commands.lake.table(name)
         files = len(table.delta.file_uris())
-        keep_up(table, gmail.addresses[0], Upkeep(2, timedelta(0)), version_before=0)
+        keep_up(table, gmail.addresses[0], Upkeep(2, timedelta(0)))
         assert len(commands.lake.table(name).delta.file_uris()) < files
     assert_true(commands, gmail)
     change(gmail, gmail.addresses[0], 9)
