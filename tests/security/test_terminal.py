@@ -71,6 +71,7 @@ MATRIX = [
     ["verify", "--thorough"],
     ["doctor"],
     ["conformance"],
+    ["mailboxes"],
     ["vacuum"],
     ["forget", TEXT, "--yes"],
     ["forget", "me", "--message", TEXT, "--yes"],
