@@ -91,7 +91,7 @@ class SyncState:
 
     @property
     def judged_at(self) -> int | None:
-        """Epoch seconds after which all messages arrived that the next run judges as arrivals; None if unknown."""
+        """Epoch seconds after which all messages arrived that the next run treats as arrivals; None if unknown."""
         if self.recheck is None or self.recheck_at is None or self.synced_at is None:
             return self.synced_at
         return min(self.recheck_at, self.synced_at)

@@ -116,8 +116,8 @@ class UnchangedMailboxes:
         if not CATALOGUE[table].cursor:
             return state.synced_at is not None and state.synced_at >= self._read_after
         # A table with a search may have to match messages again.
-        judged = state.judged or not self._searches[table]
-        return state.cursor == head and not state.unexplained and state.recheck is None and judged
+        matched = state.judged or not self._searches[table]
+        return state.cursor == head and not state.unexplained and state.recheck is None and matched
 
 
 def _open_views(lake: Lake, entries: Sequence[SpecView]) -> dict[str, LakeTable] | None:

@@ -76,10 +76,10 @@ def verify_mailbox(
     for entry in entries:
         table = verdict.tables[entry.source_table] = TableVerdict()
         table.unfinished = _unfinished(statuses.get(entry.source_table))
-    judged = {name: status for name, status in statuses.items() if not verdict.tables[name].unfinished}
-    if judged:
+    comparable = {name: status for name, status in statuses.items() if not verdict.tables[name].unfinished}
+    if comparable:
         work = _Verification(mailbox.api, verdict, lake, chance, thorough, progress)
-        work.judge(judged, sample)
+        work.compare(comparable, sample)
     verdict.remarks += snapshot_drift(mailbox.api, lake, verdict.address, spec.tables)
     if spec.views:
         verdict.views = verify_views(lake, verdict.address, ViewSources.of(spec), sample=sample, rng=chance)
@@ -139,7 +139,7 @@ class _Verification:
         self._chance = chance
         self._listed: dict[tuple[object, ...], dict[str, str]] = {}
 
-    def judge(self, statuses: Mapping[str, PartitionStatus], sample: int) -> None:
+    def compare(self, statuses: Mapping[str, PartitionStatus], sample: int) -> None:
         """Compare everything."""
         wanted = {name: self._list(status.spec.options) for name, status in statuses.items()}
         messages = threads = None
@@ -172,7 +172,7 @@ class _Verification:
             table.in_gmail = int(self._profile.get("messagesTotal") or 0)
             since = moved["messages"].messages
             self._compare("messages", stored, wanted["messages"].keys(), since, statuses["messages"])
-            self._judge_labels(label_ids, since)
+            self._compare_labels(label_ids, since)
             if changes.head <= self._head:
                 self._hidden_remark(table, statuses["messages"].spec.options)
         if threads is not None and "threads" in moved:
@@ -184,7 +184,7 @@ class _Verification:
             self._compare("threads", held.keys(), set(listed.values()), since, statuses["threads"])
             if not statuses["threads"].spec.options.filtered:
                 self._compare_members(held, listed, moved["threads"].messages)
-        self._judge_samples([one for one in samples if one.table in moved], moved)
+        self._compare_samples([one for one in samples if one.table in moved], moved)
 
     def _list(self, options: TableOptions, *labels: str) -> dict[str, str]:
         """Messages that match the options and have the labels: thread id by id."""
@@ -360,7 +360,7 @@ class _Verification:
             )
         return found
 
-    def _judge_labels(
+    def _compare_labels(
         self, found: Iterable[tuple[dict[str, Any], int, set[str] | None]], moved: Set[str]
     ) -> None:
         # A stored message is in the retry queue if Gmail refused its labels.
@@ -385,7 +385,7 @@ class _Verification:
 
     # Samples
 
-    def _judge_samples(self, samples: Sequence[SampledRow], moved: Mapping[str, _Moved]) -> None:
+    def _compare_samples(self, samples: Sequence[SampledRow], moved: Mapping[str, _Moved]) -> None:
         errors = []
         for one in samples:
             table = self._verdict.tables[one.table]

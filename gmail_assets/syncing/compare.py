@@ -17,10 +17,10 @@ from gmail_assets.syncing.sync_plan import FetchPlan, SyncPlan
 from gmail_assets.syncing.table import TableSync
 from gmail_assets.syncing.table_plan import MessageIds, TablePlan
 from gmail_client.changes import Changes, MessageChange
-from gmail_client.judging import Judgement
 from gmail_client.search import has_dates, without_dates
+from gmail_client.search_matching import MatchResult
 
-__all__ = ["ContentIndex", "Judge", "kept_messages", "plan_incremental", "plan_reconciliation"]
+__all__ = ["ChangeMatcher", "ContentIndex", "kept_messages", "plan_incremental", "plan_reconciliation"]
 
 
 class ContentIndex(Protocol):
@@ -43,10 +43,10 @@ class ContentIndex(Protocol):
         ...
 
 
-class Judge(Protocol):
+class ChangeMatcher(Protocol):
     """Matches messages against a table's `q` and, as far as listings show, its `startDate`."""
 
-    def staying(self, table: TableSync, rows: Mapping[str, Mapping[str, int]]) -> set[str]:
+    def still_matching(self, table: TableSync, rows: Mapping[str, Mapping[str, int]]) -> set[str]:
         """Messages that still match `q`, without its top-level date terms.
 
         Args:
@@ -58,7 +58,7 @@ class Judge(Protocol):
         """
         ...
 
-    def entering(self, table: TableSync, candidates: Mapping[str, MessageChange]) -> Judgement:
+    def match_unstored(self, table: TableSync, candidates: Mapping[str, MessageChange]) -> MatchResult:
         """Which messages that are not stored match; all of them if the table has no search."""
         ...
 
@@ -118,7 +118,7 @@ def _add_listed(
             share.narrowed = True
             share.obsolete = table.outside(listed)
         elif table.options.q:
-            _judge_stored(table, share, listing)
+            _match_stored(table, share, listing)
         # With `q`, time alone deletes no row; otherwise labels and dates decide.
         share.unlisted = set() if table.options.q else table.outside(listed)
     rows: Mapping[str, str] = listed
@@ -129,7 +129,7 @@ def _add_listed(
     _request(fetch, table, share, missing, whole, content, after=None)
 
 
-def _judge_stored(table: TableSync, share: TablePlan, listing: Listing) -> None:
+def _match_stored(table: TableSync, share: TablePlan, listing: Listing) -> None:
     """Find stored rows that no longer match `q`, or the messages that match once the labels are read."""
     lasting = listing.lasting(table)
     if lasting is None:
@@ -182,7 +182,7 @@ def plan_incremental(
     changes: Changes,
     content: ContentIndex,
     *,
-    judge: Judge,
+    matcher: ChangeMatcher,
     hidden: Callable[[TableSync, Set[str]], Mapping[str, str]],
 ) -> SyncPlan:
     """Apply the history to the stored rows.
@@ -191,7 +191,7 @@ def plan_incremental(
         tables: The tables.
         changes: Changes from the history; messages that earlier runs could not fetch are added.
         content: Messages that other tables store.
-        judge: Matches messages against the tables' searches.
+        matcher: Matches messages against the tables' searches.
         hidden: Messages of these threads in spam and trash that belong to the table's rows: thread id by id.
     """
     named = set(changes.messages)
@@ -210,7 +210,7 @@ def plan_incremental(
             for message_id, thread_id in table.candidates(changes).items()
             if message_id in table.retries or (message_id in named and _is_open(table, message_id, changes))
         }
-        missing = _judged(table, share, changes, candidates, judge)
+        missing = _missing_matches(table, share, changes, candidates, matcher)
         whole = {thread_id for thread_id in missing if table.needs_whole(thread_id)}
         for message_id, thread_id in hidden(table, whole).items():
             missing[thread_id].add(message_id)
@@ -228,8 +228,12 @@ def _is_open(table: TableSync, message_id: str, changes: Changes) -> bool:
     return table.options.search is None or table.concerns(message_id, changes.messages[message_id])
 
 
-def _judged(
-    table: TableSync, share: TablePlan, changes: Changes, candidates: Mapping[str, str], judge: Judge
+def _missing_matches(
+    table: TableSync,
+    share: TablePlan,
+    changes: Changes,
+    candidates: Mapping[str, str],
+    matcher: ChangeMatcher,
 ) -> MessageIds:
     """Match the changed messages against the table's search.
 
@@ -237,7 +241,7 @@ def _judged(
         Messages that are missing in the table, by thread.
     """
     rows = table.changed_rows(changes) if table.options.q else {}
-    staying = judge.staying(table, rows)
+    staying = matcher.still_matching(table, rows)
     doubtful = {key for key, dates in rows.items() if staying.isdisjoint(dates)}
     keys = {message_id: table.key_of(message_id, thread_id) for message_id, thread_id in candidates.items()}
     entering = {
@@ -246,14 +250,14 @@ def _judged(
         if (not table.has_row(thread_id) or keys[message_id] in doubtful)
         and not (message_id in table.retries and not changes.messages[message_id].history_id)
     }
-    judgement = judge.entering(table, entering)
+    result = matcher.match_unstored(table, entering)
     late = table.retries.keys() - entering.keys()
-    share.matches = set(judgement.matching) if table.options.q else judgement.matching | late
-    share.undecided = judgement.undecided | (late & candidates.keys() if table.options.q else set())
+    share.matches = set(result.matching) if table.options.q else result.matching | late
+    share.undecided = result.undecided | (late & candidates.keys() if table.options.q else set())
     share.arrivals_rejected = bool(table.options.q) and any(
         change.arrived and change.history_id > table.start
         for message_id, change in entering.items()
-        if message_id not in judgement.matching and message_id not in judgement.undecided
+        if message_id not in result.matching and message_id not in result.undecided
     )
     doubtful -= {key for message_id, key in keys.items() if message_id in share.matches}
     for message_id in share.undecided:

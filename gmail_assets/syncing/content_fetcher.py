@@ -160,7 +160,7 @@ class ContentFetcher:
             for message_id, date in dates.items()
             if message_id in table.retries
         }
-        table.plan.matches |= self._planner.staying(table, late)
+        table.plan.matches |= self._planner.still_matching(table, late)
         table.plan.matches |= self._planner.matching_now(
             table, {message_id: date for message_id, date in dates.items() if message_id not in late}
         )

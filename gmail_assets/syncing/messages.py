@@ -204,8 +204,8 @@ class MessagesSync(TableSync):
     def _stays(self, message_id: str, before: Labels, labels: Labels) -> bool:
         """Whether a stored message with these labels still matches the filters."""
         lasting = self.plan.lasting
-        judged = lasting is None or message_id in lasting or set(labels) == set(before)
-        return judged and self.options.matches_labels(labels)
+        matches = lasting is None or message_id in lasting or set(labels) == set(before)
+        return matches and self.options.matches_labels(labels)
 
 
 def _interned(rows: Iterable[Sequence[str] | None]) -> list[Labels]:

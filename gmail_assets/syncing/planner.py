@@ -21,8 +21,8 @@ from gmail_assets.syncing.threads import ThreadsSync
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, MessageChange, read_changes
 from gmail_client.errors import HistoryExpiredError
-from gmail_client.judging import Judgement, SearchJudge
 from gmail_client.search import MARGIN, waits_for_age
+from gmail_client.search_matching import MatchResult, SearchMatcher
 from gmail_client.spec import SpecTable
 
 __all__ = ["EXPIRIES", "SyncPlanner", "open_table"]
@@ -205,7 +205,7 @@ class SyncPlanner:
             tables,
             self._changes(tables),
             self,
-            judge=self,
+            matcher=self,
             hidden=lambda table, threads: hidden_messages(self.api, table, threads),
         )
 
@@ -223,21 +223,21 @@ class SyncPlanner:
                 return read_changes(self.api, earlier)
         return read_changes(self.api, start)
 
-    def staying(self, table: TableSync, rows: Mapping[str, Mapping[str, int]]) -> set[str]:
-        """See `Judge`."""
-        return self._judge_of(table).still_matching(rows)
+    def still_matching(self, table: TableSync, rows: Mapping[str, Mapping[str, int]]) -> set[str]:
+        """See `ChangeMatcher`."""
+        return self._matcher_of(table).still_matching(rows)
 
-    def entering(self, table: TableSync, candidates: Mapping[str, MessageChange]) -> Judgement:
-        """See `Judge`."""
+    def match_unstored(self, table: TableSync, candidates: Mapping[str, MessageChange]) -> MatchResult:
+        """See `ChangeMatcher`."""
         arrived = {message_id for message_id, change in candidates.items() if change.arrived}
         since = self.synced_at(table)
         if since is not None and table.recheck is not None:
             since = table.state.judged_at
-        return self._judge_of(table).entering(arrived, candidates.keys() - arrived, since)
+        return self._matcher_of(table).match_unstored(arrived, candidates.keys() - arrived, since)
 
     def matching_now(self, table: TableSync, dates: Mapping[str, int]) -> set[str]:
         """Which messages, given their dates in epoch milliseconds, match the table's `q` as of now."""
-        return self._judge_of(table).matching_now(dates)
+        return self._matcher_of(table).matching_now(dates)
 
     def synced_at(self, table: TableSync) -> int | None:
         """Epoch seconds since which messages arrived that were not matched for the table; None if unknown."""
@@ -245,8 +245,8 @@ class SyncPlanner:
             return self.opened_at
         return table.state.synced_at if table.start == table.state.cursor else None
 
-    def _judge_of(self, table: TableSync) -> SearchJudge:
-        return SearchJudge(self.api, table.options, table.partition.count(), table.partition.dates)
+    def _matcher_of(self, table: TableSync) -> SearchMatcher:
+        return SearchMatcher(self.api, table.options, table.partition.count(), table.partition.dates)
 
     def source(self, table: TableSync) -> StoredContent | None:
         """The table that stores content that another table needs."""

@@ -334,11 +334,11 @@ class ThreadsSync(TableSync):
     def _belongs(self, thread_id: str) -> bool:
         """Whether a stored thread has a message that matches the filters, as far as this step has matched them."""
         stored, lasting = self.stored[thread_id], self.plan.lasting
-        judged = None if lasting is None or thread_id not in self._changed else lasting | self.plan.matches
-        if judged is None and not self.options.label_ids and self.options.start_date is None:
+        matched = None if lasting is None or thread_id not in self._changed else lasting | self.plan.matches
+        if matched is None and not self.options.label_ids and self.options.start_date is None:
             return True
         return any(
-            (judged is None or message_id in judged)
+            (matched is None or message_id in matched)
             and self.options.matches_labels(labels)
             and self.options.matches_date(stored.dates.get(message_id))
             for message_id, labels in stored.members.items()

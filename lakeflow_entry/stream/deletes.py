@@ -303,12 +303,12 @@ class DeleteReader:
         labels = self._labels(changes, keys)
         left = {m for m in keys if self._left(changes.messages[m], labels[m])}
         if self._lasting.q is not None:
-            judged = {
+            candidates = {
                 m
                 for m in keys - left
                 if _may_be_stored(changes.messages[m]) and self.options.matches_labels(labels[m] or ())
             }
-            left |= judged - self._matching(part, start, judged)
+            left |= candidates - self._matching(part, start, candidates)
         return [
             DeletedRow(message_id, change.history_id, change.thread_id)
             for message_id, change in changes.messages.items()
@@ -329,8 +329,8 @@ class DeleteReader:
         for message_id in members:
             change = changes.messages[message_id]
             sequence[change.thread_id] = max(sequence[change.thread_id], change.history_id)
-            judged = self._lasting.q is not None and _may_be_stored(change)
-            if judged or self._left(change, labels[message_id]):
+            may_not_match = self._lasting.q is not None and _may_be_stored(change)
+            if may_not_match or self._left(change, labels[message_id]):
                 shrunk.add(change.thread_id)
         living = self._living(part, start, shrunk)
         return [DeletedRow(t, sequence[t]) for t in sequence if t in shrunk and t not in living]

@@ -12,7 +12,7 @@ from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, read_changes
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.options import TableOptions
-from lakeflow_entry.stream.judging import ChangeJudge, Matches
+from lakeflow_entry.stream.change_matching import ChangeMatcher, Matches
 from lakeflow_entry.stream.offsets import Offset
 
 __all__ = ["HistoryRange", "HistorySlice", "head_of"]
@@ -50,7 +50,7 @@ class HistoryRange:
 
     def __init__(self, api: GmailApi) -> None:
         self._api = api
-        self._judge = ChangeJudge(api)
+        self._matcher = ChangeMatcher(api)
         self._answer: tuple[tuple[object, ...], Matches] | None = None
         self._last: tuple[tuple[int, int, int | None], Changes, int] | None = None
         self._head: tuple[int, int] | None = None
@@ -151,8 +151,8 @@ class HistoryRange:
             return Matches(wanted, rows)
         question = (part.changes.start, part.changes.head, options, threads, frozenset(wanted), since, rows)
         if self._answer is None or self._answer[0] != question:
-            judged = self._judge.threads if threads else self._judge.messages
-            answer = judged(part.changes.messages, options, wanted, since=since, rows=rows)
+            match = self._matcher.threads if threads else self._matcher.messages
+            answer = match(part.changes.messages, options, wanted, since=since, rows=rows)
             self._answer = (question, answer)
         return self._answer[1]
 

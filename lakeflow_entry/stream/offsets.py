@@ -74,7 +74,7 @@ class Offset:
         gone: For the delete flow, the packed ids that the last batch deleted.
         loaded_at: Epoch seconds of the first load; None if the table's search does not depend on it, or if a release
             started the stream that did not note it.
-        recheck: History id after which messages arrived that did not match the table's search: the next batch judges
+        recheck: History id after which messages arrived that did not match the table's search: the next batch matches
             them again, because Gmail's search may find them late. None for none.
         late: The packed ids of these messages.
         late_read_at: Epoch seconds; these messages arrived after this. None if unknown.

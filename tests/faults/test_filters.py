@@ -98,14 +98,14 @@ class Model:
         self._keys |= {m: key for key, members in visible.items() for m in members}
         if whole:
             differing = {key for key in self.rows if visible.get(key) != self._stored.get(key)}
-            judged = differing if self._dated or self._options.q is None else set(self.rows)
+            rechecked = differing if self._dated or self._options.q is None else set(self.rows)
             entering = set(now.values())
         else:
             known = {m for members in self._stored.values() for m in members}
-            judged = {self._keys[m] for m in named if m in known and self._keys.get(m) in self.rows}
+            rechecked = {self._keys[m] for m in named if m in known and self._keys.get(m) in self.rows}
             again = named - known | self._rejected
             entering = {key for m, key in now.items() if m in again}
-        staying = (self.rows - judged) | (judged & set(still.values()))
+        staying = (self.rows - rechecked) | (rechecked & set(still.values()))
         self.rows = {key for key in staying | entering if key in visible}
         if self._options.q is None:  # only labels and dates: a row exists while one of its messages matches
             self.rows = set(now.values())

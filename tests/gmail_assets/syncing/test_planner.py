@@ -346,7 +346,7 @@ def test_a_lake_of_version_2_is_reconciled_once_without_fetching(gmail: Emulator
     new = mail(mailbox)
     mailbox.modify(one, [], ["UNREAD"])
     with mock.patch.object(
-        SyncPlanner, "staying", lambda self, table, rows: {m for row in rows.values() for m in row}
+        SyncPlanner, "still_matching", lambda self, table, rows: {m for row in rows.values() for m in row}
     ):
         run(gmail, lake, tables)
     assert ids(lake) == {one, aged, new}
@@ -403,7 +403,7 @@ def test_verify_counts_aged_rows_as_kept_and_others_as_extra(gmail: Emulator, la
     gmail.clock.sleep(9 * DAY)
     mailbox.modify(read, [], ["UNREAD"])
     with mock.patch.object(
-        SyncPlanner, "staying", lambda self, table, rows: {m for row in rows.values() for m in row}
+        SyncPlanner, "still_matching", lambda self, table, rows: {m for row in rows.values() for m in row}
     ):
         run(gmail, lake, tables)
     verdict = verify_mailbox(client_of(gmail).mailbox(), lake, Spec(tables=tuple(tables)))

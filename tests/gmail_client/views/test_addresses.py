@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from email.headerregistry import Address as Judge
+from email.headerregistry import Address as ParserAddress
 
 import pytest
 from hypothesis import given, settings
@@ -87,7 +87,7 @@ EMAIL = EMAIL.filter(lambda email: ".." not in email)
 @settings(deadline=None)
 @given(st.lists(st.tuples(NAME, EMAIL), max_size=6))
 def test_addresses_written_by_pythons_email_package_are_parsed(people: list[tuple[str, str]]) -> None:
-    value = ", ".join(str(Judge(name, addr_spec=email)) for name, email in people)
+    value = ", ".join(str(ParserAddress(name, addr_spec=email)) for name, email in people)
     assert pairs(value) == [(name or None, email) for name, email in people]
 
 

@@ -1,4 +1,4 @@
-"""Rows made of the corpus of mails, with Python's `email` package as the judge where it can be one."""
+"""Rows of the corpus of mails, compared with Python's `email` package where possible."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ DIFFERENT = {
     },  # two parts; broken charsets, by the emulator's reading
     "filenames": {
         *("mikel_mail/011", "mikel_mail/014", "mikel_mail/050"),  # unquoted names, names in Content-Location
-        *("stalwart/036", "stalwart/040"),  # a backslash is an escape to the judge
+        *("stalwart/036", "stalwart/040"),  # the parser reads a backslash as an escape
     },
     "to_recipients": set[str](),
     "cc_recipients": set[str](),
     "from": set[str](),
     "subject": set[str](),
 }
-"""Mails whose values differ from the judge's, by column."""
+"""Mails whose values differ from the parser's, by column."""
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def squeezed(text: str | None) -> str:
     return re.sub(r"\s+", "", text or "")
 
 
-def judged(raw: bytes) -> Any:
+def parsed(raw: bytes) -> Any:
     return email.message_from_bytes(raw, policy=email.policy.default)
 
 
 def addresses(headers: list[Any]) -> list[tuple[str, str]] | None:
-    """Names and addresses by the judge; None where it finds a header defective."""
+    """Names and addresses as the parser reads them; None if it finds a header defective."""
     if any(header.defects for header in headers):
         return None
     return [
@@ -62,9 +62,9 @@ def addresses(headers: list[Any]) -> list[tuple[str, str]] | None:
     ]
 
 
-def judge(raw: bytes) -> dict[str, Any]:
-    """What the judge reads, by the names of `DIFFERENT`; without what it can't read."""
-    mail = judged(raw)
+def parser_values(raw: bytes) -> dict[str, Any]:
+    """The values that the parser reads, by the names of `DIFFERENT`; without those that it can't read."""
+    mail = parsed(raw)
     read: dict[str, Any] = {}
     subject = mail["subject"]
     if subject is not None and not subject.defects and "\N{REPLACEMENT CHARACTER}" not in subject:
@@ -90,8 +90,8 @@ def raw_message(raw: bytes) -> dict[str, Any]:
     return {"id": "1", "raw": base64.urlsafe_b64encode(raw).decode()}
 
 
-def ours(raw: bytes) -> dict[str, Any]:
-    """The headers as sent, read from the raw bytes; bodies and file names as Gmail gives them."""
+def product_values(raw: bytes) -> dict[str, Any]:
+    """The headers as sent, read from the raw bytes; bodies and file names as Gmail returns them."""
     row, attachments = email_row(raw_message(raw), {}), attachment_rows(message_of(raw))
     people = {
         column: [(squeezed(one["name"]), one["email"] or "") for one in row[column]]
@@ -109,7 +109,7 @@ def ours(raw: bytes) -> dict[str, Any]:
 
 
 def alike(found: Any, right: Any) -> bool:
-    """Equal, but for names that we find in comments and in odd phrases where the judge finds none."""
+    """Equal, except for names in comments and odd phrases that only the product finds."""
     if isinstance(right, list) and len(right) == len(found) and all(isinstance(one, tuple) for one in right):
         pairs = zip(found, right, strict=True)
         return all(one == other or (one[1] == other[1] and not other[0]) for one, other in pairs)
@@ -121,10 +121,10 @@ def test_columns_equal_an_independent_parser(mails: dict[str, bytes]) -> None:
     different: dict[str, set[str]] = {column: set() for column in DIFFERENT}
     for name, raw in mails.items():
         try:
-            right = judge(raw)
+            right = parser_values(raw)
         except (LookupError, ValueError, TypeError, AttributeError, IndexError):
-            continue  # the judge itself fails on a few
-        found = ours(raw)
+            continue  # the parser itself fails on a few
+        found = product_values(raw)
         for column, value in right.items():
             compared[column] += 1
             if not alike(found[column], value):
@@ -138,7 +138,7 @@ def test_the_text_part_is_in_the_body(mails: dict[str, bytes]) -> None:
     compared, missing = 0, set()
     for name, raw in mails.items():
         try:
-            part = judged(raw).get_body(("plain",))
+            part = parsed(raw).get_body(("plain",))
             text = squeezed(part.get_content()) if part is not None and not part.get_filename() else ""
         except (LookupError, ValueError, TypeError, AttributeError):
             continue

@@ -235,7 +235,7 @@ FILTERS: dict[str, dict[str, str]] = {
     "inbox": {"labelids": "INBOX"},
     "spam and trash": {"includespamtrash": "true"},
     "search": {"q": "is:starred"},
-    # Here a change is judged by its date, for a listing of the search costs more.
+    # Here a change is matched by its date, because a listing of the search costs more.
     "search of many pages": {"q": "is:inbox", "maxresults": "1"},
 }
 FLOWS = ("changes", "deletes")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from gmail_client.api import GmailApi
 from gmail_client.emulator.mail.content import MessageContent, from_raw
 from gmail_client.emulator.mailbox.search import compile_query
-from gmail_client.judging import SearchJudge
 from gmail_client.options import TableOptions
 from gmail_client.quota import QuotaPlan, preset
+from gmail_client.search_matching import SearchMatcher
 
 NOW = 1_700_000_000
 UNHURRIED = settings(deadline=None)
@@ -81,10 +81,10 @@ def pages(rows: int) -> int:
     return max(1, -(-rows // PAGE))
 
 
-def judge_of(api: Listings, q: str, stored: Sequence[Found], labels: str = "") -> SearchJudge:
+def matcher_of(api: Listings, q: str, stored: Sequence[Found], labels: str = "") -> SearchMatcher:
     dates = sorted(one.internal_date_ms for one in stored)
     options = TableOptions(q=q, labelIds=labels, maxResults=PAGE)
-    return SearchJudge(api, options, len(stored), lambda: dates)
+    return SearchMatcher(api, options, len(stored), lambda: dates)
 
 
 @UNHURRIED
@@ -115,7 +115,7 @@ def test_stored_messages_are_matched_against_the_search_without_dates(
     # The rows that did not change match.
     changed = {m for dates in groups.values() for m in dates}
     stored = [one for one in mailbox if one.id in matching or one.id in changed]
-    found = judge_of(api, search[0], stored, labels).still_matching(groups)
+    found = matcher_of(api, search[0], stored, labels).still_matching(groups)
     if search[1] is None:
         assert found == changed
         assert api.pages == 0
@@ -147,7 +147,7 @@ def test_messages_with_a_date_are_matched_against_the_current_search(
         mailbox[n].id: mailbox[n].internal_date_ms for n in chosen if n < len(mailbox)
     }
     matching = {one.id for one in api.matching(search[0])}
-    assert judge_of(api, search[0], mailbox).matching_now(dates) == matching & dates.keys()
+    assert matcher_of(api, search[0], mailbox).matching_now(dates) == matching & dates.keys()
 
 
 @UNHURRIED
@@ -192,7 +192,7 @@ def test_new_messages_are_matched_or_wait_for_their_date(
     new, seen = (
         {mailbox[n].id for n in places if n < len(mailbox)} for places in (arrived, others - arrived)
     )
-    found = judge_of(api, search[0], stored).entering(new, seen, since)
+    found = matcher_of(api, search[0], stored).match_unstored(new, seen, since)
     assert found.matching <= matching
     assert (new | seen) & matching <= found.matching | found.undecided
     assert found.undecided <= new | seen
@@ -207,17 +207,17 @@ def test_new_messages_are_matched_or_wait_for_their_date(
 def test_without_a_search_arrivals_match_and_a_start_date_is_listed_for_many() -> None:
     mailbox = [Found(str(n), (NOW - n * 86_400) * 1000, ()) for n in range(30)]
     api = Listings(mailbox)
-    assert SearchJudge(api, TableOptions()).entering({"1"}, {"2"}, None).matching == {"1", "2"}
-    judge = SearchJudge(api, TableOptions(startDate=NOW - 5 * 86_400), 5)
-    assert judge.entering({"1", "9"}, set(), NOW).matching == {"1", "9"}
+    assert SearchMatcher(api, TableOptions()).match_unstored({"1"}, {"2"}, None).matching == {"1", "2"}
+    matcher = SearchMatcher(api, TableOptions(startDate=NOW - 5 * 86_400), 5)
+    assert matcher.match_unstored({"1", "9"}, set(), NOW).matching == {"1", "9"}
     assert api.pages == 0
     everything = {one.id for one in mailbox}
-    assert judge.entering(everything, set(), NOW).matching == {str(n) for n in range(7)}
+    assert matcher.match_unstored(everything, set(), NOW).matching == {str(n) for n in range(7)}
     assert api.pages == 1
-    assert judge.entering(set(), {"1", "9"}, NOW).matching == {"1"}
+    assert matcher.match_unstored(set(), {"1", "9"}, NOW).matching == {"1"}
 
 
 def test_a_message_without_a_date_is_not_deleted() -> None:
     api = Listings([])
-    assert judge_of(api, "is:unread", []).still_matching({"1": {"1": 0}}) == {"1"}
+    assert matcher_of(api, "is:unread", []).still_matching({"1": {"1": 0}}) == {"1"}
     assert api.pages == 0

@@ -1,4 +1,4 @@
-"""Finds out at the lowest cost which messages match a table's search: `SearchJudge`.
+"""Matches messages against a table's search at the lowest cost: `SearchMatcher`.
 
 Gmail can only list the matching messages. If the date of a message is known, the search is listed within that second,
 which is one page; messages with few rows between them share a listing. For new messages, the search is listed since the
@@ -16,7 +16,7 @@ from gmail_client.api import GmailApi
 from gmail_client.options import TableOptions
 from gmail_client.search import MARGIN, search_within, without_dates
 
-__all__ = ["Judgement", "SearchJudge"]
+__all__ = ["MatchResult", "SearchMatcher"]
 
 _CLOCK_MARGIN = 3_600
 """Seconds before the last sync from which new messages are listed: clocks differ, and mail is delayed in Gmail."""
@@ -29,8 +29,8 @@ Groups = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What was found about messages that are not stored.
+class MatchResult:
+    """Whether messages that are not stored match.
 
     Attributes:
         matching: Those that match.
@@ -41,7 +41,7 @@ class Judgement:
     undecided: set[str]
 
 
-class SearchJudge:
+class SearchMatcher:
     """Matches messages against a table's search.
 
     Args:
@@ -52,8 +52,8 @@ class SearchJudge:
             are not known.
 
     Attributes:
-        seen: Messages that a listing of the whole search named, as far as it was read.
-        counted: Messages that the search lists, if a listing of it was read to the end; else None.
+        seen: Number of messages in the part of the whole search's listing that was read.
+        counted: Number of messages that the search lists; None if no listing was read to the end.
     """
 
     def __init__(
@@ -111,20 +111,20 @@ class SearchJudge:
         """Which of these threads have a message that the search lists."""
         return self._counted(set(threads), "threadId")
 
-    def entering(self, arrived: Set[str], others: Set[str], since: int | None) -> Judgement:
+    def match_unstored(self, arrived: Set[str], others: Set[str], since: int | None) -> MatchResult:
         """Which messages of unknown date match the search.
 
         Args:
             arrived: Messages that arrived after the last sync.
-            others: Messages that were there before.
+            others: Messages that arrived before it.
             since: Epoch seconds of the last sync; None if it is not known.
         """
         unknown = set(arrived | others)
         if not unknown or self._options.search is None:
-            return Judgement(unknown, set())
+            return MatchResult(unknown, set())
         if self._options.q is None and len(arrived) <= _FEW:
             rest = self._from_listing(set(others))
-            return Judgement(rest.matching | arrived, rest.undecided)
+            return MatchResult(rest.matching | arrived, rest.undecided)
         recent = 2 * (1 + len(unknown) // self._options.page_size)
         if since is None or not arrived or self.pages <= recent:
             return self._from_listing(unknown)
@@ -133,7 +133,7 @@ class SearchJudge:
         if unknown and self._options.q is not None:
             unknown -= self._recent(None, unknown, since)  # listed, but not by the search
         rest = self._from_listing(unknown)
-        return Judgement(matching | rest.matching, rest.undecided)
+        return MatchResult(matching | rest.matching, rest.undecided)
 
     def _recent(self, q: str | None, wanted: set[str], since: int) -> set[str]:
         return self._listed(self._since(q, since), wanted)
@@ -146,14 +146,14 @@ class SearchJudge:
         start = self._options.start_date
         return 0 if start is None else max(start - MARGIN, 0)
 
-    def _from_listing(self, wanted: set[str]) -> Judgement:
+    def _from_listing(self, wanted: set[str]) -> MatchResult:
         """Match against the listing of the search, or leave messages undecided that cost less to fetch."""
         price = self._api.plan.price
         listing = self.pages * price("messages.list")
         single = price("messages.get") + (price("messages.list") if self._options.q else 0)
         if len(wanted) * single < listing:
-            return Judgement(set(), wanted)
-        return Judgement(self._counted(wanted), set())
+            return MatchResult(set(), wanted)
+        return MatchResult(self._counted(wanted), set())
 
     def _dated(self, q: str, groups: Groups) -> set[str]:
         found: set[str] = {m for dates in groups.values() for m, at in dates.items() if at <= 0}

@@ -1,4 +1,4 @@
-"""Streams judge changes by a search: what matches, and at most the units of a listing of the whole search."""
+"""Streams match changes against a search: correctly, for at most the units of a listing of the whole search."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Search:
         self.pipeline.assert_true()
 
     def units(self) -> int:
-        """Runs both flows; the units spent on judging: all listings, and the gets that fetch no content."""
+        """Runs both flows; the units spent on matching: all listings, and the gets that fetch no content."""
         self.gmail.usage.reset()
         self.pipeline.batches.clear()
         self.pipeline.run()
@@ -68,12 +68,12 @@ def test_new_mail_costs_one_listing_where_it_matches_and_a_few_where_not(table: 
     with Emulator(messages=0, seed=3, clock=InstantClock()) as gmail:
         search = Search(gmail, table)
         mail(search.mailbox, gmail.clock.time())
-        # Nothing is judged by the delete flow.
+        # The delete flow has nothing to match.
         assert search.units() == 5
         mail(search.mailbox, gmail.clock.time(), ("INBOX",))
         first = search.units()
         assert first <= (10 if table == "messages" else 5 + 45)
-        # The next batch judges it once more, together with new mail.
+        # The next batch matches it once more, together with new mail.
         mail(search.mailbox, gmail.clock.time())
         assert search.units() <= first + 5 + 5
         assert search.units() == 0
@@ -97,7 +97,7 @@ def test_a_changed_message_is_looked_for_around_its_date(table: str) -> None:
 
 @TABLES
 @pytest.mark.parametrize("count", [1, 3, 10, 40])
-def test_judging_changes_never_costs_more_than_both_flows_listings_of_the_search(
+def test_matching_changes_never_costs_more_than_both_flows_listings_of_the_search(
     table: str, count: int
 ) -> None:
     with Emulator(messages=0, seed=3, clock=InstantClock()) as gmail:

@@ -1,4 +1,4 @@
-"""Finds out at the lowest cost which changed messages and threads match a table's search: `ChangeJudge`.
+"""Matches changed messages and threads against a table's search at the lowest cost: `ChangeMatcher`.
 
 A stream does not know the dates of stored rows. For new messages, the search is listed since the history was read last.
 For others, the whole search is listed, or their dates are fetched and the search is listed around them, whichever costs
@@ -14,10 +14,10 @@ from typing import NamedTuple
 from gmail_client.api import GmailApi
 from gmail_client.changes import MessageChange
 from gmail_client.fetch import FetchRequest, fetch
-from gmail_client.judging import SearchJudge
 from gmail_client.options import TableOptions
+from gmail_client.search_matching import SearchMatcher
 
-__all__ = ["ChangeJudge", "Matches"]
+__all__ = ["ChangeMatcher", "Matches"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Matches(NamedTuple):
     rows: int | None
 
 
-class ChangeJudge:
+class ChangeMatcher:
     """Matches the changes of one mailbox. The change flow and the delete flow of a process share it.
 
     Args:
@@ -67,31 +67,31 @@ class ChangeJudge:
             rows: About how many messages the search lists; None if unknown.
 
         Raises:
-            GmailError: Gmail can't be asked.
+            GmailError: A request failed.
         """
         if options.search is None or not wanted:
             return Matches(wanted, rows)
         arrived = {message_id for message_id in wanted if changes[message_id].arrived}
-        judge = SearchJudge(self._api, options, rows or 0)
-        judgement = judge.entering(arrived, wanted - arrived, since)
-        found = judgement.matching
-        if judgement.undecided:
+        matcher = SearchMatcher(self._api, options, rows or 0)
+        result = matcher.match_unstored(arrived, wanted - arrived, since)
+        found = result.matching
+        if result.undecided:
             threads: dict[str, list[str]] = {}
-            for message_id in sorted(judgement.undecided):
+            for message_id in sorted(result.undecided):
                 threads.setdefault(changes[message_id].thread_id, []).append(message_id)
             dates = self._dates_in(
                 [FetchRequest(t, tuple(ids), partly_stored=True) for t, ids in threads.items()], options
             )
             known = {m: at for by_id in dates.values() for m, at in by_id.items()}
-            undated = {m for m in judgement.undecided & known.keys() if known[m] <= 0}
+            undated = {m for m in result.undecided & known.keys() if known[m] <= 0}
             dated = {
                 m: known[m]
-                for m in (judgement.undecided & known.keys()) - undated
+                for m in (result.undecided & known.keys()) - undated
                 if options.matches_date(known[m])
             }
-            found = found | undated | judge.matching_now(dated)
+            found = found | undated | matcher.matching_now(dated)
         left = len(wanted - arrived - found)
-        return Matches(found, _rows_after(judge, rows, len(found & arrived) - left))
+        return Matches(found, _rows_after(matcher, rows, len(found & arrived) - left))
 
     def threads(
         self,
@@ -105,26 +105,26 @@ class ChangeJudge:
         """Which threads have a message that matches the search; the arguments are as for `messages`."""
         if options.search is None or not wanted:
             return Matches(wanted, rows)
-        judge = SearchJudge(self._api, options, rows or 0)
+        matcher = SearchMatcher(self._api, options, rows or 0)
         grown = {change.thread_id for change in changes.values() if change.arrived} & wanted
         found: set[str] = set()
-        if grown and since is not None and judge.pages > 2:
-            found = judge.threads_since(grown, since)
+        if grown and since is not None and matcher.pages > 2:
+            found = matcher.threads_since(grown, since)
         rest = wanted - found
         price = self._api.plan.price
         single = price("threads.get") + price("messages.list")
         # threads.get may leave out what is in the trash or in spam.
-        if not options.include_spam_trash and len(rest) * single < judge.pages * price("messages.list"):
+        if not options.include_spam_trash and len(rest) * single < matcher.pages * price("messages.list"):
             dates = self._dates_in([FetchRequest(t, whole=True) for t in sorted(rest)], options)
             groups = {
                 thread_id: {m: at for m, at in by_id.items() if at <= 0 or options.matches_date(at)}
                 for thread_id, by_id in dates.items()
             }
-            matching = judge.some_matching_now(groups)
+            matching = matcher.some_matching_now(groups)
             found = found | {t for t, by_id in groups.items() if not matching.isdisjoint(by_id)}
         else:
-            found = found | judge.listed_threads(rest)
-        return Matches(found, _rows_after(judge, rows, len(found & grown) - len(wanted - grown - found)))
+            found = found | matcher.listed_threads(rest)
+        return Matches(found, _rows_after(matcher, rows, len(found & grown) - len(wanted - grown - found)))
 
     def _dates_in(self, requests: Iterable[FetchRequest], options: TableOptions) -> dict[str, dict[str, int]]:
         """Dates (epoch milliseconds) of messages, by thread; 0 if unknown; without deleted messages.
@@ -154,9 +154,9 @@ class ChangeJudge:
         return found
 
 
-def _rows_after(judge: SearchJudge, rows: int | None, change: int) -> int | None:
+def _rows_after(matcher: SearchMatcher, rows: int | None, change: int) -> int | None:
     """About how many messages the search lists after a batch; rather too few, because a listing then corrects it."""
-    if judge.counted is not None:
-        return judge.counted
-    known = max(rows or 0, judge.seen)
-    return max(known + change, judge.seen, 0) if rows is not None or judge.seen else None
+    if matcher.counted is not None:
+        return matcher.counted
+    known = max(rows or 0, matcher.seen)
+    return max(known + change, matcher.seen, 0) if rows is not None or matcher.seen else None
