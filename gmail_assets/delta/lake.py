@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -327,9 +328,13 @@ class LakeTable:
         """The addresses that have rows."""
         return sorted({partition[MAILBOX] for partition in self.delta.partitions()})
 
-    def files(self) -> Iterator[TableFile]:
-        """The table's present files; reads only the log."""
+    def files(self, address: str | None = None) -> Iterator[TableFile]:
+        """The table's present files, of one mailbox or of all; reads only the log."""
         actions = pa.table(self.delta.get_add_actions(flatten=True))
+        if (
+            actions.num_rows and address is not None
+        ):  # in Arrow: a shared table has files of hundreds of mailboxes
+            actions = actions.filter(pc.equal(actions[f"partition.{MAILBOX}"], address))
         if not actions.num_rows:
             return
         nothing: list[str | None] = [None] * actions.num_rows
@@ -358,8 +363,8 @@ class LakeTable:
 
     def count(self, address: str | None = None) -> int:
         """Number of rows of one mailbox or of all, soft-deleted ones included; reads only the log."""
-        return sum(file.rows for file in self.files() if address in (None, file.mailbox))
+        return sum(file.rows for file in self.files(address))
 
     def size(self, address: str | None = None) -> int:
         """Bytes of the present files, of one mailbox or of all."""
-        return sum(file.size for file in self.files() if address in (None, file.mailbox))
+        return sum(file.size for file in self.files(address))

@@ -67,7 +67,7 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep) -> str | None:
     try:
         if CHECKPOINT_INTERVAL not in delta.metadata().configuration:  # created by an earlier release
             delta.alter.set_table_properties({CHECKPOINT_INTERVAL: CHECKPOINT_EVERY})
-        small = [file for file in table.files() if file.mailbox == address and file.size < _SMALL_BYTES]
+        small = [file for file in table.files(address) if file.size < _SMALL_BYTES]
         if upkeep.small_files and len(small) >= upkeep.small_files:
             delta.optimize.compact(
                 partition_filters=[(MAILBOX, "=", address)],
@@ -76,7 +76,7 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep) -> str | None:
                 writer_properties=WRITER_PROPERTIES,
             )
             delta.update_incremental()
-            left = sum(1 for file in table.files() if file.mailbox == address)
+            left = sum(1 for _ in table.files(address))
             done.append(f"compacted {len(small)} small files ({left} files now)")
         if _is_chosen(table, upkeep):
             done += _vacuum_and_delete(delta, upkeep)

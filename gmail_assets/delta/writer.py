@@ -215,7 +215,7 @@ def _conflict(table: LakeTable, address: str, error: Exception | None) -> Writer
 
 def merge_groups(table: LakeTable, address: str, keys: list[str]) -> Iterator[list[str]]:
     """Split sorted keys into groups; the range of each group touches a bounded number of bytes in files."""
-    files = [(file.low or "", file.high, file.size) for file in table.files() if file.mailbox == address]
+    files = [(file.low or "", file.high, file.size) for file in table.files(address)]
 
     def touched(low: str, high: str) -> int:
         return sum(size for begin, end, size in files if begin <= high and (end is None or end >= low))
