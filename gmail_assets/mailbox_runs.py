@@ -19,7 +19,7 @@ import dagster as dg
 
 from gmail_assets.check_outcomes import MailboxChecks, Outcome
 from gmail_assets.checks import SYNCED
-from gmail_assets.failures import ERROR_KEY, StepContext
+from gmail_assets.failures import ERROR_KEY, StepContext, dagster_failures
 from gmail_assets.mailbox_work import MailboxWork, SyncChoices, WorkPlan
 from gmail_assets.materializations import described, result_metadata
 from gmail_assets.resources import GmailResource, ResourceKeys
@@ -217,6 +217,7 @@ class _SeveralMailboxes:
         """
         self._work = {name: MailboxWork(self._plan, name) for name in mailboxes}
         self._context.log.info(f"{len(mailboxes):,} mailboxes, at most {self._settings.jobs} at once")
+        self._preload(mailboxes)
         outcomes = run_mailboxes(
             mailboxes,
             lambda name: self._work[name].run(),
@@ -233,6 +234,17 @@ class _SeveralMailboxes:
                 metadata={ERROR_KEY: _most_frequent(failed), "mailboxes_failed": len(failed)},
                 allow_retries=False,
             )
+
+    def _preload(self, mailboxes: Sequence[str]) -> None:
+        """With the Spark engine, load new mailboxes first, many in one job."""
+        with dagster_failures(self._context):
+            brought = self._plan.preload(mailboxes)
+        if brought.mailboxes:
+            self._context.log.info(
+                f"Spark loaded {len(brought.mailboxes):,} mailboxes; {brought.units:,} quota units"
+            )
+        for error in brought.errors[:_MOST_LINES]:
+            self._context.log.warning(printable(f"Spark left a mailbox to this process: {error}"))
 
     def _finish(self, outcome: MailboxOutcome[None]) -> None:
         """Log the events of a mailbox: materializations, checks, or its failure."""

@@ -4,7 +4,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +28,10 @@ from gmail_client.tables import CATALOGUE
 from gmail_client.views import CONTENTS, VIEWS
 
 __all__ = ["MailboxWork", "OutOfTimeError", "SyncChoices", "WorkPlan"]
+
+
+_MAILBOXES_PER_JOB = 64
+"""Mailboxes that Spark reads in one job: between two jobs, the run checks its time budget."""
 
 
 class OutOfTimeError(GmailError):
@@ -88,12 +92,43 @@ class WorkPlan:
         self.pipeline = [entry for entry in self.spec.tables if CATALOGUE[entry.source_table].cursor]
         self.sources = ViewSources.of(self.spec)
         self._spark = threading.Lock()
+        self._brought = Preloaded()
 
     @property
     def time_is_up(self) -> bool:
         """Whether no further mailbox should be started."""
         deadline = self.choices.deadline
         return deadline is not None and time.monotonic() >= deadline
+
+    def preload(self, names: Sequence[str]) -> Preloaded:
+        """Let Spark load the mailboxes that are new, many in one job; their syncs then find most of their rows.
+
+        Mailboxes that can't be read are left to their syncs, which report the error.
+
+        Raises:
+            GmailError: Spark can't be used.
+        """
+        done = self._brought
+        if self.engine is None or not self.mail or self.choices.arguments.get("full_refresh"):
+            return done
+        for begin in range(0, len(names), _MAILBOXES_PER_JOB):
+            if self.time_is_up or self.group.is_set():
+                break
+            opened = []
+            for name in names[begin : begin + _MAILBOXES_PER_JOB]:
+                with suppress(GmailError):
+                    mailbox = self.open_mailbox(name)
+                    _ = mailbox.address
+                    opened.append(mailbox)
+            brought = self.engine.preload(self.lake, self.mail, opened, keep_going=True)
+            done.mailboxes |= brought.mailboxes
+            done.errors += brought.errors
+            done.units += brought.units
+        return done
+
+    def brought(self, mailbox: Mailbox) -> Preloaded:
+        """What `preload` loaded of a mailbox."""
+        return self._brought.mailboxes.get(mailbox.address, Preloaded())
 
     @contextmanager
     def one_spark_job(self) -> Iterator[None]:
@@ -160,10 +195,7 @@ class MailboxWork:
         plan = self._plan
         if not plan.mail or plan.mail[0].source_table in self.results or plan.group.is_set():
             return
-        brought = Preloaded()
-        if plan.engine is not None and not plan.choices.arguments.get("full_refresh"):
-            with plan.one_spark_job():
-                brought = plan.engine.preload(plan.lake, plan.mail, [mailbox])
+        brought = plan.brought(mailbox)
 
         def note(progress: Progress) -> None:
             plan.progress[self._name] = progress

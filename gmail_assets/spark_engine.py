@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.partition_status import OpenTables
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.results import SyncResult
 from gmail_client.client import Mailbox
@@ -79,12 +81,20 @@ class Preloaded:
         units: Quota units that the workers spent.
         calls: API calls that they made.
         bytes: Bytes of JSON that they received.
+        mailboxes: The same for each mailbox, by its real address.
+        errors: Why mailboxes could not be loaded, if that did not end the preload.
     """
 
     written: dict[str, int] = field(default_factory=dict)
     units: int = 0
     calls: int = 0
     bytes: int = 0
+    mailboxes: dict[str, Preloaded] = field(default_factory=dict)
+    errors: list[GmailError] = field(default_factory=list)
+
+    def of(self, address: str) -> Preloaded:
+        """The part of one mailbox."""
+        return self.mailboxes.setdefault(address, Preloaded())
 
     def add_to(self, result: SyncResult) -> None:
         """Add units, calls and bytes to the result of the sync."""
@@ -187,13 +197,21 @@ class SparkEngine:
         schema = SCHEMAS[spec.source_table]
         return rows.filter(pc.invert(reported)).select(schema.names).cast(schema)
 
-    def preload(self, lake: Lake, tables: Sequence[SpecTable], mailboxes: Sequence[Mailbox]) -> Preloaded:
-        """Load mailboxes into tables that have no rows of them yet.
+    def preload(
+        self,
+        lake: Lake,
+        tables: Sequence[SpecTable],
+        mailboxes: Sequence[Mailbox],
+        *,
+        keep_going: bool = False,
+    ) -> Preloaded:
+        """Load mailboxes into tables that have no rows of them yet, in one Spark job per read.
 
         Args:
             lake: The lake; Spark's workers must reach it by the same address.
             tables: `messages` and `threads`, or one of them.
             mailboxes: Each is one Spark partition.
+            keep_going: An error of one mailbox does not concern the others: it is in the result.
 
         Returns:
             Rows and usage. A sync has to follow; it reports the warnings.
@@ -205,29 +223,44 @@ class SparkEngine:
         """
         done = Preloaded()
         for group in _shared(tables):
-            new = [
-                mailbox for mailbox in mailboxes if all(_empty(lake, spec, mailbox.address) for spec in group)
-            ]
+            statuses = OpenTables(lake, group)
+            new = [mailbox for mailbox in mailboxes if _is_new(statuses, mailbox.address)]
             if not new:
                 continue
+            for spec in group:  # workers that create a table at the same time would refuse each other
+                _part(lake, spec, new[0].address)
             # The start history ids are recorded before the read, so that changes during the read are replayed.
+            anchors: dict[str, int] = {}
             for mailbox in new:
-                MailboxRegistry(lake).refuse_forgotten(mailbox.address)
-            anchors = {mailbox.address: int(mailbox.api.profile()["historyId"]) for mailbox in new}
+                try:
+                    MailboxRegistry(lake).refuse_forgotten(mailbox.address)
+                    anchors[mailbox.address] = int(mailbox.api.profile()["historyId"])
+                except GmailError as error:
+                    if not keep_going:
+                        raise
+                    done.errors.append(error)
+            new = [mailbox for mailbox in new if mailbox.address in anchors]
+            if not new:
+                continue
             done.written.update({spec.source_table: 0 for spec in group})
             frame = self._frame(group[0], [mailbox.user_id for mailbox in new])
             names = " and ".join(spec.source_table for spec in group)
-            with _spark_failures(f"loading {names} of {', '.join(mailbox.user_id for mailbox in new)}"):
+            with _spark_failures(f"loading {names} of {_named(new)}"):
                 found = frame.mapInArrow(_writer(lake, group, anchors), _WRITTEN).collect()
             for row in found:
                 if row["source"] is not None:
                     done.written[row["source"]] += row["written"]
+                    written = done.of(row["mailbox"]).written
+                    written[row["source"]] = written.get(row["source"], 0) + row["written"]
             for report in _reports(row["report"] for row in found if row["report"] is not None):
-                done.units += report.units
-                done.calls += report.calls
-                done.bytes += report.bytes
+                for part in (done, done.of(report.mailbox)) if report.mailbox else (done,):
+                    part.units += report.units
+                    part.calls += report.calls
+                    part.bytes += report.bytes
                 if report.error is not None:
-                    raise report.error
+                    if not keep_going:
+                        raise report.error
+                    done.errors.append(report.error)
         return done
 
     def _frame(self, spec: SpecTable, names: Sequence[str]) -> DataFrame:
@@ -312,12 +345,18 @@ def _part(lake: Lake, spec: SpecTable, address: str) -> MailboxPartition:
     return MailboxPartition(table, address, spec.options.fingerprint, spec.options.content_format)
 
 
-def _empty(lake: Lake, spec: SpecTable, address: str) -> bool:
-    part = _part(lake, spec, address)
-    return part.state.cursor is None and part.count() == 0
+def _is_new(tables: OpenTables, address: str) -> bool:
+    """Whether no table has rows or a cursor of the mailbox."""
+    statuses = tables.statuses_of(address).values()
+    return all(status.cursor is None and not status.rows for status in statuses)
 
 
-_WRITTEN = "source string, written long, report string"
+def _named(mailboxes: Sequence[Mailbox]) -> str:
+    names = [mailbox.user_id for mailbox in mailboxes]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+_WRITTEN = "mailbox string, source string, written long, report string"
 """A worker's result: rows written by table, and the reports of the read and the write."""
 
 
@@ -330,7 +369,7 @@ def _writer(
         from lakeflow_entry.report import Report
 
         registry = MailboxRegistry(lake)
-        counts = {spec.source_table: 0 for spec in group}
+        counts: Counter[tuple[str, str]] = Counter()
         reports: list[str] = []
         try:
             for address, rows in _chunks(_without_reports(batches, reports)):
@@ -344,14 +383,24 @@ def _writer(
                     new = new.filter(pc.invert(pc.is_in(new["id"], present.combine_chunks())))
                     if new.num_rows:
                         part.append(new, part.state.loading(anchors[address]))
-                        counts[spec.source_table] += new.num_rows
+                        counts[address, spec.source_table] += new.num_rows
         except GmailError as error:
             reports.append(Report(error=error).to_json())
-        reported = [{"source": name, "written": count} for name, count in counts.items()]
+        reported: list[dict[str, Any]] = [
+            {"mailbox": address, "source": name, "written": count}
+            for (address, name), count in counts.items()
+        ]
         reported += [{"report": report} for report in reports]
         yield pa.RecordBatch.from_pylist(
             reported,
-            pa.schema([("source", pa.string()), ("written", pa.int64()), ("report", pa.string())]),
+            pa.schema(
+                [
+                    ("mailbox", pa.string()),
+                    ("source", pa.string()),
+                    ("written", pa.int64()),
+                    ("report", pa.string()),
+                ]
+            ),
         )
 
     return write

@@ -286,6 +286,56 @@ def test_the_assets_use_spark_if_the_setting_says_so(
     assert len(rows(lake, "threads")) == len(gmail.truth("threads"))
 
 
+@pytest.mark.slow
+def test_a_run_over_several_mailboxes_has_spark_read_the_new_ones_in_one_job(
+    spark: SparkSession, gmail: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dagster as dg
+
+    from gmail_assets import gmail_definitions
+
+    for name, value in {
+        "GMAIL_ENGINE": "spark",
+        "GMAIL_SPARK_CONNECTION": CONNECTION,
+        "GMAIL_SERVICE_ACCOUNT_FILE": str(tmp_path / "key.json"),
+        "GMAIL_API_ROOT": gmail.url,
+        "GMAIL_OAUTH_ROOT": gmail.url,
+        "GMAIL_LAKE": str(tmp_path / "lake"),
+        "GMAIL_CREDENTIALS_FILE": str(tmp_path / "none.json"),
+        "GMAIL_QUOTA": "1200000",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    asked: list[list[str]] = []
+    preload = SparkEngine.preload
+
+    def noted(engine: SparkEngine, lake: Lake, tables: Any, mailboxes: Any, **more: Any) -> Preloaded:
+        asked.append([mailbox.user_id for mailbox in mailboxes])
+        return preload(engine, lake, tables, mailboxes, **more)
+
+    monkeypatch.setattr(SparkEngine, "preload", noted)
+    stranger = "nobody@gmail.test"
+    mailboxes = [gmail.addresses[0], stranger, gmail.addresses[1]]
+    job = gmail_definitions(mailboxes=mailboxes).resolve_job_def("gmail_sync")
+    config = {"ops": {"gmail_mail": {"config": {"mailboxes": mailboxes}}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(run_config=config, instance=instance, raise_on_error=False)
+        (event,) = instance.fetch_materializations(
+            dg.AssetRecordsFilter(dg.AssetKey(["gmail", "messages"]), asset_partitions=[gmail.addresses[1]]),
+            limit=1,
+        ).records
+    assert event.asset_materialization is not None
+    written = event.asset_materialization.metadata["rows_written"].value
+    assert written == len(gmail.truth("messages", gmail.addresses[1]))
+    assert not result.success  # one of the three has no mailbox
+    assert asked == [gmail.addresses]
+    lake = Lake(str(tmp_path / "lake"))
+    for address in gmail.addresses:
+        for table in ("messages", "threads"):
+            stored = {message_id for mailbox, message_id in rows(lake, table) if mailbox == address}
+            assert stored == {row["id"] for row in gmail.truth(table, address)}
+
+
 def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GMAIL_ENGINE", "steam")
     with pytest.raises(ConfigurationError, match="neither plain nor spark"):

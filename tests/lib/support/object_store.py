@@ -108,7 +108,8 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def forward(self):
-        print(self.command, self.path, flush=True)
+        sys.stdout.write(f"{self.command} {self.path}\\n")
+        sys.stdout.flush()
         length = int(self.headers.get("Content-Length") or 0)
         connection = HTTPConnection(sys.argv[1])
         connection.request(self.command, self.path, self.rfile.read(length) or None, dict(self.headers))
