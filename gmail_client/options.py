@@ -21,7 +21,7 @@ from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.minimize import ContentPolicy
 from gmail_client.printable import printable, short_repr
 from gmail_client.schema import SCHEMAS
-from gmail_client.search import MARGIN, search_within, unbalanced, without_dates
+from gmail_client.search import MARGIN, search_within, unbalanced
 from gmail_client.tables import Table, table
 
 __all__ = ["DEFAULT_PAGE_SIZE", "MessageFormat", "TableOptions"]
@@ -275,15 +275,7 @@ class TableOptions(BaseModel):
     @property
     def search(self) -> str | None:
         """The search to list with: `q`, from a day before `startDate`; None for all messages."""
-        return self._since(self.q)
-
-    @property
-    def lasting_search(self) -> str | None:
-        """The search that a stored message still has to match: `q` without its top-level date terms."""
-        return self._since(without_dates(self.q))
-
-    def _since(self, q: str | None) -> str | None:
-        return search_within(q, None if self.start_date is None else max(self.start_date - MARGIN, 0))
+        return search_within(self.q, None if self.start_date is None else max(self.start_date - MARGIN, 0))
 
     @property
     def filters_text(self) -> str:
