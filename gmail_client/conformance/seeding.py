@@ -6,6 +6,7 @@ a Message-ID with the same random token; drafts have a special subject. The labe
 
 from __future__ import annotations
 
+import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ DRAFT_SUBJECT = "A draft of gmail-assets conformance"
 MESSAGES = 30
 """Messages that `seed` creates; one more is a draft."""
 
+_LABEL = re.compile(f"{PREFIX}/[0-9a-f]{{8}}")
+"""Other labels that begin like this one are the user's own."""
 _POLLS = 12
 _POLL_SECONDS = 5.0
 _UNITS = {
@@ -204,7 +207,7 @@ def clean_up(exchange: Exchange, made: Seeded | None = None) -> CleanedUp:
     """
     done = CleanedUp()
     page = exchange.get("labels.list", "/labels").json or {}
-    labels = [label for label in items(page, "labels") if str(label.get("name")).startswith(f"{PREFIX}/")]
+    labels = [label for label in items(page, "labels") if _LABEL.fullmatch(str(label.get("name")))]
     if labels:
         _remove_drafts(exchange, done)
     for label in labels:
@@ -244,12 +247,7 @@ def _remove_drafts(exchange: Exchange, done: CleanedUp) -> None:
     for draft_id in dict.fromkeys(found):
         path = f"/drafts/{quote(draft_id, safe='')}"
         message = (exchange.get("drafts.get", path, {"format": "metadata"}).json or {}).get("message") or {}
-        subjects = [
-            header.get("value")
-            for header in items(message.get("payload") or {}, "headers")
-            if str(header.get("name")).lower() == "subject"
-        ]
-        if subjects == [DRAFT_SUBJECT]:
+        if _header_values(message, "subject") == [DRAFT_SUBJECT]:
             _write(exchange, "drafts.delete", "DELETE", path)
             done.deleted += 1
 
@@ -259,7 +257,17 @@ def _labelled(exchange: Exchange, label_id: str) -> Iterator[str]:
 
 
 def _with_message_id(exchange: Exchange, message_id: str) -> Iterator[str]:
-    yield from _listed(exchange, {"q": f"rfc822msgid:{message_id}"})
+    # Each message is verified, because a deletion is final and a search is not exact by contract.
+    for found in _listed(exchange, {"q": f"rfc822msgid:{message_id}"}):
+        path = f"/messages/{quote(found, safe='')}"
+        message = exchange.get("messages.get", path, {"format": "metadata"}).json or {}
+        if _header_values(message, "message-id") == [f"<{message_id}>"]:
+            yield found
+
+
+def _header_values(message: dict[str, Any], name: str) -> list[Any]:
+    headers = items(message.get("payload") or {}, "headers")
+    return [header.get("value") for header in headers if str(header.get("name")).lower() == name]
 
 
 def _listed(exchange: Exchange, params: dict[str, Any]) -> Iterator[str]:

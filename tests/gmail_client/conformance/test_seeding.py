@@ -146,12 +146,26 @@ def test_nothing_else_is_removed(gmail: Emulator) -> None:
     mailbox = gmail.mailbox()
     mailbox.create_label("gmail-assets-conformance")
     mailbox.create_label("gmail-assets-conformance2/x")
+    own = mailbox.create_label("gmail-assets-conformance/notes of my own")
+    mailbox.modify(mailbox.message_ids()[0], add=[own])
     draft = mailbox.create_draft(b"Subject: About A draft of gmail-assets conformance\r\n\r\nx")
     before = state(gmail)
     seed(exchange)
     clean_up(exchange)
     assert state(gmail) == before
     mailbox.delete_draft(draft)
+
+
+def test_what_a_search_finds_is_removed_only_with_the_message_id(gmail: Emulator) -> None:
+    exchange = mailbox_of(gmail, FULL).api.exchange()
+    before = state(gmail)
+    seed(exchange)
+    listed = {"messages": [{"id": id_, "threadId": id_} for id_ in before["messages"]]}
+    # As if the server did not know the search: it lists the user's messages.
+    gmail.faults.add(Fault("messages.list", kind="patch", patch=listed, nth=2))
+    clean_up(exchange)
+    gmail.faults.clear()
+    assert before["messages"].items() <= state(gmail)["messages"].items()
 
 
 def test_a_login_that_only_reads_is_told_what_to_do(gmail: Emulator) -> None:
