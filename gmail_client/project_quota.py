@@ -51,6 +51,7 @@ ALONE = 0.1
 
 _FIRST_SHARE = 0.02
 _WAIT = 5.0
+_RELEASE_WAIT = 1.0
 _SLOTS = 96
 _DAY = 86_400
 _PACIFIC = 8 * 3600
@@ -317,12 +318,17 @@ class _Lane:
             held.settle()
 
     def release(self) -> None:
-        with self._lock:
+        # A thread that waits for a share or for the ledger holds the lock. The process must not wait for it at its end.
+        if not self._lock.acquire(timeout=_RELEASE_WAIT):
+            return
+        try:
             if self.claimed:
                 self._claim_with_retries(0, asked=0)
                 self.claimed = False
                 self._share = self._budget = 0
                 self._claimed_at = float("-inf")
+        finally:
+            self._lock.release()
 
     def _valid(self) -> bool:
         return self._share > 0 and self._age() < LEASE

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gmail_client.errors import ConfigurationError, DailyLimitError
+from gmail_client.http.waiting import Stopped
 from gmail_client.project_quota import (
     CHANGES_SHARE,
     FREE_UNITS,
@@ -306,3 +309,29 @@ def test_a_learned_limit_holds_for_new_claims() -> None:
         process.spend(100)
     assert world.most_in_a_minute() <= 6_000
     assert process.quota.limit == 6_000
+
+
+def test_the_end_of_a_process_does_not_wait_for_a_thread_that_waits_for_a_share() -> None:
+    class AlwaysTaken(Store):
+        def write(self, ledger: Ledger) -> bool:
+            tried.set()
+            return False
+
+    tried, stop = threading.Event(), threading.Event()
+    quota = ProjectQuota(MINUTE)
+    quota.share(AlwaysTaken(World()), LIMITS)
+
+    def reserve() -> None:
+        with suppress(Stopped):
+            quota.reserve(2 * FREE_UNITS, stop=stop)
+
+    waiting = threading.Thread(target=reserve, daemon=True)
+    waiting.start()
+    assert tried.wait(10)
+    ending = threading.Thread(target=quota.release, daemon=True)
+    ending.start()
+    ending.join(10)
+    held_up = ending.is_alive()
+    stop.set()
+    waiting.join(10)
+    assert not held_up
