@@ -330,6 +330,7 @@ def _text(error: Exception) -> str:
 
 def _units(results: Mapping[str, SyncResult]) -> int:
     """Units of one mailbox: messages and threads are read together, and each result has the units of both."""
+    results = dict(results)  # a copy, because the thread of the mailbox may add to it
     shared = {"messages", "threads"} & results.keys()
     units = sum(result.units for table, result in results.items() if table not in shared)
     return units + max((results[table].units for table in shared), default=0)

@@ -104,10 +104,13 @@ class _Run(Generic[T]):
         self._threads = 0
 
     def run(self) -> None:
-        """Process all mailboxes; the threads end afterwards, unless an exception ends it early."""
+        """Process all mailboxes. The threads end afterwards; an exception stops them and does not wait for them."""
         try:
             self._round(self._first, self._sort)
             self._round(self._again, self._on_done)
+        except BaseException:
+            self.stop.set()
+            raise
         finally:
             for _ in range(self._threads):
                 self._tasks.put(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from support.lake import assert_lake_is_true
 
 from gmail_assets import gmail_definitions
 from gmail_assets.delta.lake import Lake
+from gmail_assets.mailbox_runs import _units
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES
@@ -172,3 +174,15 @@ def test_checks_alone_take_a_range_too(domain: Emulator):
         found = {(check.partition, check.check_name) for check in result.get_asset_check_evaluations()}
         assert {(address, "labels_known") for address in domain.addresses} <= found
         assert {(address, "matches_gmail") for address in domain.addresses} <= found
+
+
+def test_units_are_counted_while_the_mailbox_is_worked_on() -> None:
+    class Finishing:
+        @property
+        def units(self) -> int:
+            """Another table is finished in the mailbox's thread, while this one counts."""
+            results.setdefault("drafts", SimpleNamespace(units=5))
+            return 10
+
+    results: dict[str, Any] = {"profile": Finishing(), "labels": SimpleNamespace(units=1)}
+    assert _units(results) == 11

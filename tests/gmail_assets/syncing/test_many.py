@@ -113,3 +113,24 @@ def test_nothing_to_do() -> None:
         raise GmailError("not called")
 
     assert run_mailboxes([], work) == []
+
+
+def test_an_exception_of_the_caller_stops_the_mailboxes_that_are_worked_on() -> None:
+    group, first_done, stopped = StopGroup(), threading.Event(), threading.Event()
+
+    def work(name: str) -> None:
+        if name == "a":
+            first_done.wait(10)
+        else:
+            event = threading.Event()
+            group.add(event)
+            first_done.set()
+            if event.wait(10):
+                stopped.set()
+
+    def fail(outcome: object) -> None:
+        raise OSError("the event log is full")
+
+    with pytest.raises(OSError, match="event log"):
+        run_mailboxes(["a", "b"], work, jobs=2, stop=group, on_done=fail)
+    assert stopped.wait(10)
