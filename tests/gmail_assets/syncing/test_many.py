@@ -116,7 +116,7 @@ def test_nothing_to_do() -> None:
 
 
 def test_an_exception_of_the_caller_stops_the_mailboxes_that_are_worked_on() -> None:
-    group, first_done, stopped = StopGroup(), threading.Event(), threading.Event()
+    group, first_done, stopped = RunGroup(), threading.Event(), threading.Event()
 
     def work(name: str) -> None:
         if name == "a":
