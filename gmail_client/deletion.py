@@ -17,21 +17,21 @@ class MassDeletionError(GmailError):
     """A reconciliation would delete so many rows that a person should check it first."""
 
 
-def check_mass_deletion(table: str, address: str, *, gone: int, rows: int, confirm: str) -> None:
+def check_mass_deletion(table: str, address: str, *, deletions: int, rows: int, confirm: str) -> None:
     """Refuse a reconciliation that would delete more than 100 rows and more than a fifth of all.
 
     Args:
         table: The table's name.
         address: The mailbox.
-        gone: Rows that it would delete.
+        deletions: Rows that it would delete.
         rows: Rows of the mailbox in the table.
         confirm: How to confirm the deletion, as the end of the sentence "run once with ...".
 
     Raises:
         MassDeletionError: It would; nothing was deleted.
     """
-    if gone > _MOST_ROWS and gone > rows * _MOST_SHARE:
+    if deletions > _MOST_ROWS and deletions > rows * _MOST_SHARE:
         raise MassDeletionError(
-            f"A reconciliation of {table} with {address} would delete {gone} of {rows} rows.",
+            f"A reconciliation of {table} with {address} would delete {deletions} of {rows} rows.",
             fix=f"Check that it is the right mailbox and the right filters; then run once with {confirm}.",
         )

@@ -66,7 +66,7 @@ class FetchedThread:
         history_id: The thread's history id, if threads.get returned it.
         snippet: The thread's snippet, if threads.get returned it.
         size: Bytes of JSON.
-        gone: Messages that no longer exist, or that the policy excludes.
+        absent: Messages that no longer exist, or that the policy excludes.
         failed: Requested messages that could not be read, each with its error.
         moved: For failed messages whose response names another thread than was requested, that thread's id.
         refused: Why threads.get did not return the thread, if its messages have to be read singly.
@@ -78,7 +78,7 @@ class FetchedThread:
     history_id: str | None = None
     snippet: str | None = None
     size: int = 0
-    gone: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
     failed: dict[str, GmailError] = field(default_factory=dict)
     moved: dict[str, str] = field(default_factory=dict)
     refused: GmailError | None = None
@@ -111,12 +111,12 @@ def fetch(
         api: The mailbox.
         requests: One per thread; consumed as needed, so that a long plan needs no memory here.
         format_: Format of the gets. `raw` exists for single messages only.
-        policy: What is removed from the content. A message that it excludes counts as gone.
+        policy: What is removed from the content. A message that it excludes counts as absent.
         stop: Ends the read early when it is set. A caller that passes it also gets the messages of unfinished threads
             (`partial`) when the read ends early, by `stop` or by an error: their units are spent.
 
     Yields:
-        One `FetchedThread` per request; each requested message is among its `messages`, `gone` or `failed`. Messages
+        One `FetchedThread` per request; each requested message is among its `messages`, `absent` or `failed`. Messages
         that threads.get leaves out (it may hide trash) are read singly, and so are those of a thread that it refuses,
         unless the request is for the whole thread.
 
@@ -195,7 +195,7 @@ class _Fetch:
             if fetched.refused is not None:
                 # Recorded as failed, so that in the next run the same thread does not count as a sign of an outage.
                 fetched.failed.update(dict.fromkeys(_left_out(request, fetched), fetched.refused))
-            if fetched.messages or fetched.gone or fetched.failed:
+            if fetched.messages or fetched.absent or fetched.failed:
                 yield replace(fetched, partial=bool(_left_out(request, fetched)))
 
     @property
@@ -239,7 +239,7 @@ class _Fetch:
 
 
 def _left_out(request: FetchRequest, fetched: FetchedThread) -> list[str]:
-    known = {message["id"] for message in fetched.messages}.union(fetched.gone, fetched.failed)
+    known = {message["id"] for message in fetched.messages}.union(fetched.absent, fetched.failed)
     return [message_id for message_id in request.message_ids if message_id not in known]
 
 
@@ -248,7 +248,7 @@ def _add_thread(
 ) -> None:
     fetched.size += result.size
     if isinstance(result.error, NotFoundError):
-        # The thread is gone; a single get shows whether one of its messages moved to another thread.
+        # The thread does not exist; a single get shows whether one of its messages moved to another thread.
         return
     if result.error is not None:
         if request.whole or not request.message_ids:
@@ -268,7 +268,7 @@ def _add_thread(
 def _keep(fetched: FetchedThread, message: dict[str, Any], policy: ContentPolicy | None) -> None:
     left = message if policy is None else policy.message(message)
     if left is None:
-        fetched.gone.append(message["id"])
+        fetched.absent.append(message["id"])
     else:
         fetched.messages.append(left)
 
@@ -276,7 +276,7 @@ def _keep(fetched: FetchedThread, message: dict[str, Any], policy: ContentPolicy
 def _add_message(fetched: FetchedThread, result: ApiResult, policy: ContentPolicy | None) -> None:
     fetched.size += result.size
     if isinstance(result.error, NotFoundError):
-        fetched.gone.append(result.call.key)
+        fetched.absent.append(result.call.key)
     elif result.error is not None:
         fetched.failed[result.call.key] = result.error
     elif result.json is not None:

@@ -66,7 +66,7 @@ class Tables:
         if DeltaTable.is_deltatable(str(self._folder / name)):
             DeltaTable(str(self._folder / name)).delete()
 
-    def merge(self, name: str, rows: list[Row], gone: Iterable[str]) -> None:
+    def merge(self, name: str, rows: list[Row], deleted: Iterable[str]) -> None:
         """Replace or add rows by id, and delete the rows of deleted messages or threads."""
         from deltalake import DeltaTable
 
@@ -76,7 +76,7 @@ class Tables:
         if rows:
             update = table.merge(to_batch(name, rows), "s.id = t.id", source_alias="s", target_alias="t")
             update.when_matched_update_all().when_not_matched_insert_all().execute()
-        ids = sorted(gone)
+        ids = sorted(deleted)
         for at in range(0, len(ids), CHUNK):
             listed = ", ".join(f"'{one}'" for one in ids[at : at + CHUNK])
             table.delete(f"id IN ({listed})")

@@ -194,7 +194,7 @@ class ContentFetcher:
             self._note_outcome(table, fetched)
 
     def _note_outcome(self, table: TableSync, fetched: FetchedThread) -> None:
-        table.settle((*fetched.gone, *fetched.failed))
+        table.settle((*fetched.absent, *fetched.failed))
         for message in fetched.messages:
             if message["id"] in table.plan.requested:
                 table.retries.pop(message["id"], None)

@@ -215,7 +215,7 @@ def _note(fetched: FetchedThread, ids: set[str], changes: Changes, on_failure: O
     for message in fetched.messages:
         if message["id"] in ids:
             changes.messages[message["id"]] = as_change(message)
-    for message_id in fetched.gone:
+    for message_id in fetched.absent:
         changes.messages[message_id] = MessageChange(fetched.thread_id, 0, deleted=True)
     for message_id, error in fetched.failed.items():
         on_failure(fetched.thread_id, message_id, error)

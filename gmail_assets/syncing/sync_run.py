@@ -224,11 +224,11 @@ class SyncRun:
         for table, share in plan.tables.items():
             if table.mode != "reconcile":
                 continue
-            gone = len(table.would_delete(plan.changes) | share.obsolete | share.unlisted)
+            deletions = len(table.would_delete(plan.changes) | share.obsolete | share.unlisted)
             check_mass_deletion(
                 table.name,
                 self.address,
-                gone=gone,
+                deletions=deletions,
                 rows=table.total(),
                 confirm="allow_mass_delete: true in the run config, or --allow-mass-delete",
             )

@@ -285,7 +285,7 @@ class _Table:
             check_mass_deletion(
                 self.name,
                 "the mailbox",
-                gone=len(gone),
+                deletions=len(gone),
                 rows=len(present),
                 confirm="ingest(..., allow_mass_delete=True)",
             )

@@ -10,21 +10,21 @@ from gmail_client.deletion import DELETED_AT, MassDeletionError, check_mass_dele
 from gmail_client.errors import GmailError
 
 
-def check(gone: int, rows: int) -> None:
-    check_mass_deletion("messages", "a@b.test", gone=gone, rows=rows, confirm="--allow-mass-delete")
+def check(deletions: int, rows: int) -> None:
+    check_mass_deletion("messages", "a@b.test", deletions=deletions, rows=rows, confirm="--allow-mass-delete")
 
 
-@pytest.mark.parametrize(("gone", "rows"), [(0, 0), (100, 100), (100, 101), (101, 505), (1_000, 5_000)])
-def test_a_hundred_rows_or_a_fifth_of_them_may_be_deleted(gone: int, rows: int) -> None:
-    check(gone, rows)
+@pytest.mark.parametrize(("deletions", "rows"), [(0, 0), (100, 100), (100, 101), (101, 505), (1_000, 5_000)])
+def test_a_hundred_rows_or_a_fifth_of_them_may_be_deleted(deletions: int, rows: int) -> None:
+    check(deletions, rows)
 
 
-@pytest.mark.parametrize(("gone", "rows"), [(101, 101), (101, 504), (1_001, 5_000)])
-def test_more_than_both_is_refused(gone: int, rows: int) -> None:
+@pytest.mark.parametrize(("deletions", "rows"), [(101, 101), (101, 504), (1_001, 5_000)])
+def test_more_than_both_is_refused(deletions: int, rows: int) -> None:
     with pytest.raises(
-        MassDeletionError, match=f"messages with a@b.test would delete {gone} of {rows} rows"
+        MassDeletionError, match=f"messages with a@b.test would delete {deletions} of {rows} rows"
     ) as raised:
-        check(gone, rows)
+        check(deletions, rows)
     assert raised.value.fix.endswith("then run once with --allow-mass-delete.")
     assert not raised.value.retryable
     assert isinstance(raised.value, GmailError)

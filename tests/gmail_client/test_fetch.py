@@ -118,7 +118,7 @@ def test_every_requested_message_has_one_outcome(threads: dict[str, int], data: 
     assert found.keys() == known.keys()
     for request in requests:
         one = found[request.thread_id]
-        outcomes = [*ids(one), *one.gone, *one.failed]
+        outcomes = [*ids(one), *one.absent, *one.failed]
         assert set(request.message_ids) <= set(outcomes)
         assert not one.partial
         requested_calls = [

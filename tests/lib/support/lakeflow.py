@@ -48,7 +48,7 @@ class Pipeline:
         self.table = table
         self.options = options
         self.rows: dict[str, Row] = {}
-        self.gone: dict[str, int] = {}
+        self.deletions: dict[str, int] = {}
         self.checkpoints: dict[str, dict[str, Any]] = {"upserts": {}, "deletes": {}}
         self.batches: list[int] = []
         self.deleted: list[str] = []
@@ -101,7 +101,7 @@ class Pipeline:
         for row in rows:
             key, sequence = row["id"], row["historySequence"]
             assert isinstance(sequence, int)
-            present = max(self.gone.get(key, -1), self.rows.get(key, {}).get("historySequence", -1))
+            present = max(self.deletions.get(key, -1), self.rows.get(key, {}).get("historySequence", -1))
             if flow == "deletes":
                 self.deleted.append(key)
             if sequence < present:
@@ -110,7 +110,7 @@ class Pipeline:
                 self.rows[key] = row
             else:
                 self.rows.pop(key, None)
-                self.gone[key] = sequence
+                self.deletions[key] = sequence
 
     def truth(self) -> dict[str, Row]:
         """The rows that the target must have."""

@@ -210,7 +210,7 @@ class Target:
     def __init__(self, table: str) -> None:
         self.table = table
         self.rows: dict[str, Row] = {}
-        self.gone: dict[str, int] = {}
+        self.deletions: dict[str, int] = {}
         self.deleted: list[str] = []
 
     def upsert(self, rows: list[Row]) -> None:
@@ -223,11 +223,11 @@ class Target:
             self.deleted.append(row["id"])
             if self._is_newest(row):
                 self.rows.pop(row["id"], None)
-                self.gone[row["id"]] = row["historySequence"]
+                self.deletions[row["id"]] = row["historySequence"]
 
     def _is_newest(self, row: Row) -> bool:
         stored = self.rows.get(row["id"], {}).get("historySequence", -1)
-        return bool(row["historySequence"] >= max(self.gone.get(row["id"], -1), stored))
+        return bool(row["historySequence"] >= max(self.deletions.get(row["id"], -1), stored))
 
 
 FILTERS: dict[str, dict[str, str]] = {
