@@ -15,7 +15,7 @@ _NO_EVENTS = "the history has no changes of messages"
 _MANY_RECORDS = 8
 """Records after which "none does" is an answer."""
 _RUN = 20
-"""Number of consecutive equal label changes, each in a separate record, that nobody makes one by one."""
+"""Number of consecutive equal label changes, each in a separate record, that a person would not make one by one."""
 
 
 def _messages(evidence: Evidence) -> Iterator[Resource]:
@@ -103,7 +103,7 @@ def _groups(evidence: Evidence) -> Answer:
 
 
 def _change(record: Resource) -> tuple[str, tuple[str, ...], str] | None:
-    """Kind, labels and message of a record with one label change; None for any other, and for mail that is read."""
+    """Kind, labels and message of a record with one label change; None for other records, and if mail was read."""
     events = [(kind, event) for kind in EVENTS for event in items(record, kind)]
     if len(events) != 1 or events[0][0] not in ("labelsAdded", "labelsRemoved"):
         return None

@@ -88,7 +88,7 @@ def test_tables_of_earlier_releases_get_frequent_checkpoints(
     assert DeltaTable(location).metadata().configuration["delta.checkpointInterval"] == expected
 
 
-def test_one_run_a_day_vacuums_a_table_whatever_its_mailbox(
+def test_a_table_is_vacuumed_by_one_run_a_day_of_any_mailbox(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = Lake(str(tmp_path))

@@ -340,7 +340,7 @@ def test_sliced_nested_rows_with_nothing_but_nulls_are_written(tmp_path: Path) -
         ("os.access", lambda *_: False, "may only be read"),
     ],
 )
-def test_a_full_or_read_only_disk_is_noticed_before_a_file_is_begun(
+def test_a_full_or_read_only_disk_is_detected_before_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, broken: Any, complaint: str
 ) -> None:
     table = Lake(str(tmp_path)).table("messages")

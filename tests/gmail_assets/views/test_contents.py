@@ -266,7 +266,7 @@ def test_a_refused_attachment_is_noted_and_requested_again_with_a_new_id(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("patch", [{"size": 1}, {"data": "AAAA"}, {"data": None}, {"data": 5}])
-def test_a_response_with_other_bytes_than_it_names_is_not_stored(
+def test_a_response_whose_bytes_differ_from_its_size_is_not_stored(
     gmail: Emulator, contents: Contents, patch: Row
 ) -> None:
     address = gmail.addresses[0]

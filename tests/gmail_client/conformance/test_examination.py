@@ -156,7 +156,7 @@ def test_a_mailbox_with_next_to_nothing_is_examined(messages: int) -> None:
     }
 
 
-def test_what_a_person_does_one_by_one_is_no_operation_on_several_messages() -> None:
+def test_changes_made_one_by_one_are_not_taken_for_an_operation_on_several_messages() -> None:
     with Emulator(messages=30) as gmail:
         mailbox = gmail.mailbox()
         ids = [
@@ -172,7 +172,7 @@ def test_what_a_person_does_one_by_one_is_no_operation_on_several_messages() -> 
         assert "history.groups" not in differing(examined(gmail))
 
 
-def test_a_label_that_was_deleted_since_is_no_ghost() -> None:
+def test_a_label_deleted_later_is_not_a_ghost_label() -> None:
     with Emulator(messages=30) as gmail:
         mailbox = gmail.mailbox()
         label = mailbox.create_label("Short lived")

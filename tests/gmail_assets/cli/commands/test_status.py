@@ -79,7 +79,7 @@ def test_an_unknown_mailbox_is_an_error(run) -> None:  # type: ignore[no-untyped
     assert "GMAIL_USER_ID" in result.err
 
 
-def test_sick_mailboxes_are_named_at_the_end(run, gmail: Emulator, place, monkeypatch):
+def test_failing_mailboxes_are_listed_at_the_end(run, gmail: Emulator, place, monkeypatch):
     for name in ("GMAIL_CLIENT_ID", "GMAIL_CLIENT_SECRET", "GMAIL_REFRESH_TOKEN"):
         monkeypatch.delenv(name)
     gmail.service_account_file(place / "key.json")
