@@ -1,8 +1,8 @@
 """Gmail's quota: the price of each method, and a rate limiter that stays within a limit of units per minute.
 
 Prices and limits: https://developers.google.com/workspace/gmail/api/reference/quota, as of 1 May 2026. The price
-depends on the method, not on `format`. `PRICES` is the table, `preset` makes a `QuotaPlan` from it, `RateLimiter`
-spends it.
+depends on the method, not on `format`. `PRICES` is the table, `preset` makes a `QuotaPlan` from it, and `RateLimiter`
+enforces it.
 """
 
 from __future__ import annotations
@@ -153,8 +153,8 @@ def preset(value: str | int) -> QuotaPlan:
 class Reservation:
     """Units that may be spent now. Settle it when the response has arrived.
 
-    Gmail counts a call at some moment between its request and its response. A reservation counts in full until it is
-    settled, and for one minute after that, so no minute of Gmail's holds more than the limit.
+    Gmail counts a call at an unknown moment between its request and its response. A reservation counts in full until it
+    is settled, and for one minute after that, so no minute of Gmail's holds more than the limit.
 
     Attributes:
         units: Units granted; possibly fewer than requested.
@@ -218,7 +218,7 @@ class RateLimiter:
 
     @property
     def limit(self) -> int:
-        """Units per minute, as last set or learned."""
+        """Units per minute, as set or learned most recently."""
         return self._limit
 
     @property

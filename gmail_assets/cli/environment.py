@@ -40,7 +40,7 @@ class Environment:
         return cls(settings, spec, Lake(settings.lake_uri))
 
     def mailboxes(self, named: Sequence[str] = ()) -> tuple[str, ...]:
-        """The mailboxes of a command: those that its options name, else those of the settings, file or directory.
+        """The mailboxes of a command: those of its options, otherwise those of the settings, file or directory.
 
         Raises:
             GmailError: The directory can't be read.
@@ -53,8 +53,8 @@ class Environment:
         """The client for several mailboxes at once.
 
         Args:
-            retry_seconds: Seconds after which a request is not tried again.
-            connections: HTTP connections that are kept open.
+            retry_seconds: Seconds after which a request is not retried.
+            connections: Number of HTTP connections to keep open.
 
         Raises:
             ConfigurationError: Credentials are missing or contradict each other.

@@ -1,11 +1,11 @@
 """Transactions and restores of a Delta table, read in one pass over its log and kept for later versions.
 
 `DeltaTable.transaction_version` reads every commit since the last checkpoint again at each call. A table that hundreds
-of mailboxes share has some ten transactions per mailbox, so here the log is read once per process: the checkpoint and
-the commits after it at first, and then only new commits.
+of mailboxes share has about ten transactions per mailbox. This module therefore reads the log once per process: first
+the checkpoint and the commits after it, and then only new commits.
 
-`transactions_at` and `restores_after` are what the rest of the package uses. A log that can't be read in this way
-(another kind of checkpoint, a snapshot of long ago) is read through deltalake.
+The rest of the package uses `transactions_at` and `restores_after`. A log that can't be read in this way
+(another kind of checkpoint, a very old snapshot) is read through deltalake.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Commit = dict[str, Any]
 RESTORES = "restores"
 """Last part of a transaction id. Its number holds two versions, between which a run found no restore in the log.
 
-Others need not read those commits: a run of a quiet mailbox would have to read a week of other mailboxes' commits.
+Other runs skip those commits: otherwise, the run of a quiet mailbox would read a week of other mailboxes' commits.
 """
 
 _LOG = "_delta_log"
 _CONCURRENT_READS = 8
 _MOST_COMMITS = 1_000
-"""Commits that are read one by one to bring the kept state up to date; beyond it, it is read from the checkpoint."""
+"""Maximum number of commits that are read one by one to update the kept state; beyond it, the checkpoint is read."""
 _EARLIER_STATES = 3
-"""Earlier states of one mailbox that are kept, for runs whose snapshot is a little older."""
+"""Number of earlier states that are kept of one mailbox, for runs whose snapshot is slightly older."""
 _SEARCHED_BITS = 31
 _SEARCH_STEP = 64
 _MOST_LOGS = 64
@@ -71,14 +71,14 @@ class _TableLog:
         self._restores_from = 0
         """Restores after this version are known."""
         self.searched = (0, 0)
-        """From a record (`RESTORES`): through which version the log was searched, and after which it has no restore."""
+        """From a record (`RESTORES`): the log was read through the first version; no restore is after the second."""
 
     def is_replaced(self) -> bool:
-        """Whether the commit of the kept version is not the one that was read: a copy took the table's place."""
+        """Whether the commit of the kept version is not the one that was read: a copy replaced the table."""
         return self.version >= 0 and self._digest != _digest(self._read(_commit_path(self.version)))
 
     def advance(self, version: int) -> None:
-        """Read what is missing up to `version`."""
+        """Read the missing commits up to `version`."""
         if version <= self.version:
             return
         if self.version < 0 or version - self.version > _MOST_COMMITS:
@@ -153,7 +153,7 @@ class _TableLog:
         first = begin + 1 if last is not None else 0
         self._restores_from = first - 1
         self._apply(self._commits(range(first, version + 1)))
-        # What happened between the checkpoint and this version is not kept by version.
+        # Changes between the checkpoint and this version are not kept by version.
         self._loaded_at = version
         self._groups = {group: states[-1:] for group, states in self._groups.items()}
 
@@ -280,7 +280,7 @@ def _log_of(delta: DeltaTable, options: _Options) -> _TableLog:
 
 
 def transactions_at(delta: DeltaTable, options: _Options, bases: Iterable[str]) -> _Find:
-    """Look-up of transaction versions as of the table's present snapshot.
+    """Look-up of transaction versions as of the table's current snapshot.
 
     Args:
         delta: The table.
@@ -329,9 +329,9 @@ def restores_record(delta: DeltaTable, options: _Options) -> int | None:
 
 
 def is_replaced(delta: DeltaTable, options: _Options) -> bool:
-    """Whether a copy or a new table took this one's place since its log was read; a read of one commit.
+    """Whether a copy or a new table replaced this one since its log was read; costs a read of one commit.
 
-    If so, what was kept of the log is dropped.
+    If so, the kept state of the log is dropped.
     """
     log = _log_of(delta, options)
     with log.lock:
