@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -308,16 +307,18 @@ def test_a_low_concurrency_limit_loses_no_message(wire: FakeGmail, api: GmailApi
     assert all(result.json is not None for result in results)
 
 
-def test_at_most_forty_parts_are_in_flight(wire: FakeGmail, clock: ManualClock) -> None:
+def test_forty_parts_and_no_more_are_in_flight(wire: FakeGmail, clock: ManualClock) -> None:
     inside, most = 0, 0
-    lock = threading.Lock()
+    lock, two_batches = threading.Lock(), threading.Event()
 
     def order(parts: list[tuple[str, FakeResponse]]) -> list[tuple[str, FakeResponse]]:
         nonlocal inside, most
         with lock:
             inside += len(parts)
             most = max(most, inside)
-        time.sleep(0.005)
+            if inside > 20:
+                two_batches.set()
+        two_batches.wait(1)
         with lock:
             inside -= len(parts)
         return parts
@@ -325,7 +326,7 @@ def test_at_most_forty_parts_are_in_flight(wire: FakeGmail, clock: ManualClock) 
     wire.order = order
     api = connect_with_quota(wire, clock).mailbox().api
     list(api.get_many(calls(api, 400)))
-    assert 20 <= most <= 40
+    assert most == 40
 
 
 def test_calls_are_consumed_lazily_in_the_callers_thread(wire: FakeGmail, api: GmailApi) -> None:
