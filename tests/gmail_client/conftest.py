@@ -29,8 +29,13 @@ def client(wire: FakeGmail, clock: ManualClock) -> GmailClient:
 @pytest.fixture(autouse=True)
 def _no_threads_left() -> Iterator[None]:
     """Every test ends its worker threads."""
+    before = set(threading.enumerate())
     yield
-    left = [thread for thread in threading.enumerate() if thread.name.startswith("gmail-")]
+    left = [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith("gmail-") and thread not in before
+    ]
     for thread in left:
         thread.join(5)
     assert not [thread.name for thread in left if thread.is_alive()]
