@@ -208,6 +208,7 @@ class _SeveralMailboxes:
         self._work: dict[str, MailboxWork] = {}
         self._done: list[MailboxOutcome[None]] = []
         self._logged = time.monotonic()
+        self._reporter = current_reporter()  # a signal arrives in a thread without it
 
     def run(self, mailboxes: Sequence[str]) -> None:
         """Work on all of them.
@@ -225,6 +226,7 @@ class _SeveralMailboxes:
             stop=self._plan.group,
             on_done=self._finish,
             on_wait=self._log_progress,
+            on_signal=self._log_stop,
         )
         failed = [outcome for outcome in outcomes if outcome.error is not None]
         self._log_summary(len(failed))
@@ -272,6 +274,13 @@ class _SeveralMailboxes:
         if reporter is not None:
             reporter.mailbox_finished(outcome.mailbox, work.results, outcome.error)
         self._log_progress()
+
+    def _log_stop(self) -> None:
+        reporter = self._reporter
+        if reporter is None:
+            self._context.log.info("Stopping after the fetched data is written.")
+        else:
+            reporter.progress(Progress("stopping"))
 
     def _log_progress(self) -> None:
         reporter = current_reporter()

@@ -55,6 +55,7 @@ def run_mailboxes(
     attempts: int = 2,
     on_done: Callable[[MailboxOutcome[T]], None] = lambda outcome: None,
     on_wait: Callable[[], None] = lambda: None,
+    on_signal: Callable[[], None] = lambda: None,
 ) -> list[MailboxOutcome[T]]:
     """Do the work for each mailbox, for `jobs` of them concurrently.
 
@@ -69,13 +70,14 @@ def run_mailboxes(
         attempts: 1 or 2. With 2, a mailbox that failed is retried after all others.
         on_done: Called in this thread with each final outcome, in the order of completion.
         on_wait: Called in this thread several times a second.
+        on_signal: Called after the first signal, in a thread of its own.
 
     Returns:
         An outcome for each mailbox, in the order of `mailboxes`.
     """
     outcomes = [MailboxOutcome[T](name) for name in mailboxes]
     run = _Run(outcomes, work, jobs, stop or RunGroup(), attempts, on_done, on_wait)
-    with deferred_signals(run.stop.set, run.stop.is_set):
+    with deferred_signals(run.stop.set, run.stop.is_set, on_signal):
         run.run()
     return outcomes
 
