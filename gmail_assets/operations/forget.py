@@ -97,9 +97,11 @@ def forget_mailbox(
         registry.forget(address)
         step("blocked the mailbox: no run loads it again")
         own = [name for name, _, _ in erase.own_tables(lake)]
+        linked = _linked_contents(lake, address)
         for name in own:
             result.rows[name] = erase.erase_rows(lake, name, address)
             step(f"deleted {result.rows[name]:,} rows from {name}")
+        _erase_unlinked(lake, linked, result, step)
         result.rows[UNFETCHED] = erase.erase_rows(lake, UNFETCHED, address)
         step("emptied the retry queue")
         for name in own:
@@ -141,6 +143,7 @@ def forget_messages(
     """
     result = Forgotten(address)
     with _cleaned_logs(lake, result, step, clean_log) as cleaned:
+        linked = _linked_contents(lake, address, ids)
         for name, source, _ in erase.own_tables(lake):
             if source == "threads":
                 result.rows[name] = _out_of_threads(lake, name, address, ids)
@@ -149,6 +152,7 @@ def forget_messages(
             else:
                 continue
             step(f"deleted {result.rows[name]:,} rows from {name}")
+        _erase_unlinked(lake, linked, result, step)
         result.rows[UNFETCHED] = erase.erase_rows(lake, UNFETCHED, address, one_of("id", ids))
         step("removed them from the retry queue")
         for name in result.rows:
@@ -189,6 +193,39 @@ def _unused_contents(lake: Lake, name: str, address: str) -> str | None:
         if source == LINKS and unused:
             unused -= {row["sha256"] for row in values_where(table, "sha256", unused, "sha256")}
     return one_of("sha256", sorted(unused)) if unused else None
+
+
+def _linked_contents(lake: Lake, address: str, ids: Sequence[str] | None = None) -> set[str]:
+    """Hashes of the attachment contents that a mailbox links to, or that these messages of it link to."""
+    where = equals(MAILBOX, address) + ("" if ids is None else f" AND {one_of('message_id', ids)}")
+    hashes: set[str] = set()
+    for name, source, _ in erase.own_tables(lake):
+        if source == LINKS:
+            query = f"SELECT sha256 FROM t WHERE {where} AND sha256 IS NOT NULL"  # noqa: S608 - quoted
+            found = QueryBuilder().register("t", erase.opened(lake, name)).execute(query)
+            hashes.update(pa.table(found)["sha256"].to_pylist())
+    return hashes
+
+
+def _erase_unlinked(lake: Lake, hashes: set[str], result: Forgotten, step: Step) -> None:
+    """Delete those of these contents that nothing links to any more, also from other mailboxes' partitions.
+
+    A content is in the partition of the mailbox that it was fetched for first, which may not be synced any more.
+    """
+    tables = erase.own_tables(lake) if hashes else []
+    for _, source, table in tables:
+        if source == LINKS:
+            hashes = hashes - {row["sha256"] for row in values_where(table, "sha256", hashes, "sha256")}
+    for name, source, _ in tables:
+        if source != CONTENTS or not hashes:
+            continue
+        query = f"SELECT DISTINCT {MAILBOX} FROM t WHERE {one_of('sha256', sorted(hashes))}"  # noqa: S608 - quoted
+        found = QueryBuilder().register("t", erase.opened(lake, name)).execute(query)
+        for holder in pa.table(found)[MAILBOX].to_pylist():
+            count = erase.erase_rows(lake, name, holder, one_of("sha256", sorted(hashes)))
+            result.rows[name] = result.rows.get(name, 0) + count
+            result.files += erase.remove_old_files(lake, name, holder)
+            step(f"deleted {count:,} rows from {name} that were stored for another mailbox")
 
 
 def _out_of_threads(lake: Lake, name: str, address: str, ids: Sequence[str]) -> int:

@@ -395,6 +395,32 @@ def test_a_forgotten_message_takes_the_contents_that_it_alone_has(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("whole", [True, False])
+def test_contents_that_were_stored_for_another_mailbox_are_erased_with_their_last_link(
+    gmail: Emulator, contents: Contents, whole: bool
+) -> None:
+    ada, ben = gmail.addresses
+    contents.run(ada)
+    contents.run(ben)
+    for row in stored_rows(contents.lake, "emails", ada):
+        if row["subject"] in ("Mail 1", "Mail 2"):
+            gmail.mailbox(ada).delete(row["message_id"])
+    contents.run(ada)
+    assert PNG in {row["content"] for row in stored_rows(contents.lake, CONTENTS, ada)}
+    (message_id,) = [
+        row["message_id"] for row in stored_rows(contents.lake, "emails", ben) if row["subject"] == "Mail 1"
+    ]
+    if whole:
+        forget_mailbox(contents.lake, ben)
+    else:
+        forget_messages(contents.lake, ben, [message_id])
+    held = {row["content"] for row in stored_rows(contents.lake, CONTENTS)}
+    assert PNG not in held
+    assert (PDF in held) == (not whole)
+    assert stored_rows(contents.lake, CONTENTS, ada)
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_query_of_the_docs_gives_the_bytes(
     gmail: Emulator, contents: Contents, monkeypatch: pytest.MonkeyPatch
