@@ -5,7 +5,7 @@
 The scheduler is the real one (`gmail_assets.scheduling`). Mailboxes, Gmail, tables and runs are a model in memory, with
 simulated time: each mailbox has its own rate of mail (log-normal), more in office hours, and in conversations; most
 messages are read later, which also changes the history id. A run takes 10 seconds to start and syncs 32 mailboxes at
-once, in 3 seconds each. Prices are Gmail's: 1 unit for a poll, 9 for a mailbox of a run (profile, history, checks;
+once, in 3 seconds each. Prices are Gmail's: 1 unit for a poll, 10 for a mailbox of a run (profile, history, checks;
 measured with the emulator), 20 for a message.
 """
 
@@ -28,7 +28,7 @@ PER_DAY = 10.0
 MIDNIGHT = 20_000 * 86_400.0
 _TICK = 30.0
 _RUN_START, _JOBS, _SYNC_SECONDS = 10.0, 32, 3.0
-_POLL_UNITS, _SYNC_UNITS, _MESSAGE_UNITS = 1, 9, 20
+_POLL_UNITS, _SYNC_UNITS, _MESSAGE_UNITS = 1, 10, 20
 _TABLES = ("messages", "threads")
 
 
