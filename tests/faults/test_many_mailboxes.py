@@ -175,6 +175,17 @@ FAILURES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def rows_of(lake: Lake) -> Callable[..., list[dict[str, Any]]]:
+    """`stored_rows` of tables that are read once, for hundreds of mailboxes."""
+    by_mailbox: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for spec in MAIL:
+        delta = lake.find(spec.table_name)
+        assert delta is not None
+        for row in delta.to_pyarrow_table().to_pylist():
+            by_mailbox.setdefault((spec.table_name, row.pop("mailbox")), []).append(row)
+    return lambda _, name, address: by_mailbox.get((name, address), [])
+
+
 def ten_fail(mailboxes: int, failing: int) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -195,9 +206,10 @@ def ten_fail(mailboxes: int, failing: int) -> None:
             assert type(outcome.error).__name__ == ill[address][1]
             assert outcome.error.fix
         gmail.faults.clear()
-        for address in gmail.addresses:
-            if address not in ill:
-                assert_lake_is_true(lake, gmail, MAIL, address, history=True)
+        with mock.patch("support.lake.stored_rows", rows_of(lake)):
+            for address in gmail.addresses:
+                if address not in ill:
+                    assert_lake_is_true(lake, gmail, MAIL, address, history=True)
 
 
 def test_the_others_equal_the_truth_when_some_fail() -> None:
