@@ -128,10 +128,3 @@ def test_a_start_date_is_part_of_the_identity_only_if_it_is_set() -> None:
     since = TableOptions(startDate="2025-01-31")
     assert since.fingerprint not in ("all", TableOptions(startDate="2025-02-01").fingerprint)
     assert since.filtered
-
-
-def test_a_stored_message_is_matched_without_date_terms_but_with_the_start_date() -> None:
-    options = TableOptions(q="newer_than:7d is:unread", startDate="2025-01-31")
-    assert options.search == "(newer_than:7d is:unread) after:1738195200"
-    assert options.lasting_search == "(is:unread) after:1738195200"
-    assert TableOptions(q="newer_than:7d").lasting_search is None

@@ -108,7 +108,9 @@ def test_the_identity_is_not_sent_to_an_endpoint_that_a_folder_names(tmp_path: P
     env.write_text(
         "GMAIL_SERVICE_ACCOUNT_EMAIL=reader@p.iam.gserviceaccount.com\nGMAIL_OAUTH_ROOT=https://evil.example\n"
     )
-    with pytest.raises(ConfigurationError, match="names GMAIL_SERVICE_ACCOUNT_EMAIL together with an endpoint"):
+    with pytest.raises(
+        ConfigurationError, match="names GMAIL_SERVICE_ACCOUNT_EMAIL together with an endpoint"
+    ):
         Settings()
 
 
