@@ -208,8 +208,8 @@ class Credentials:
         Args:
             text: The key.
             subject: The mailbox that it impersonates.
-                    name: The name of the key in errors; they never show its content.
-        fix: The fix in errors.
+            name: The name of the key in errors; they never show its content.
+            fix: The fix in errors.
 
         Raises:
             ConfigurationError: The text is not a service account's key.

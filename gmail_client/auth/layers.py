@@ -144,7 +144,7 @@ def _refuse_lake_elsewhere(owner: Layer | None, layers: Sequence[Layer]) -> None
     place = next((layer for layer in layers if "lake" in layer.values), None)
     if place is None or place.trusted:
         return
-        # Credentials that are only named there may be the user's.
+    # Credentials that are only named there may be the user's.
     own_credentials = place is owner and not any(way in place.values for way in _NAMED_ONLY)
     lake = str(place.values["lake"])
     if not own_credentials and not _in_this_folder(lake):

@@ -15,6 +15,7 @@ import io
 import os
 import time
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,6 +49,8 @@ def new_session(connections: int = 16) -> requests.Session:
     """A session that keeps up to `connections` open per host and adds nothing from the environment."""
     session = requests.Session()
     session.trust_env = False
+    # Mailboxes share the session: a cookie of one user's response must not go with another user's request.
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     adapter = _Adapter(pool_connections=8, pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -126,3 +127,28 @@ def test_a_connection_is_reused_after_a_response() -> None:
         (key,) = pools.keys()
         assert pools[key].num_connections == 1
         session.close()
+
+
+def test_a_cookie_of_one_response_goes_with_no_later_request() -> None:
+    received: list[str | None] = []
+
+    class SetsCookies(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            received.append(self.headers.get("Cookie"))
+            self.send_response(200)
+            self.send_header("Set-Cookie", "user=ada")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), SetsCookies) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        with new_session() as session:
+            for _ in range(2):
+                session.get(f"http://127.0.0.1:{server.server_port}/", timeout=10)
+        server.shutdown()
+        thread.join(10)
+    assert received == [None, None]
