@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gmail_assets.delta.lake import Lake
+    from gmail_assets.run_settings import RunSettings
     from gmail_client.client import GmailClient
     from gmail_client.settings import Settings
     from gmail_client.spec import Spec
@@ -77,3 +78,29 @@ class Environment:
         from gmail_client.client import GmailClient
 
         return GmailClient.from_settings(self.settings)
+
+    def unchanged(
+        self, names: Sequence[str], tables: Sequence[str], settings: RunSettings, *, spec: Spec | None = None
+    ) -> set[str]:
+        """The mailboxes without changes since the last sync; one quota unit each.
+
+        Args:
+            names: Configured names of the mailboxes.
+            tables: The tables that have to be up to date, by source table.
+            settings: Age of a snapshot, and number of concurrent requests.
+            spec: The pipeline spec, if it is not that of the environment.
+
+        Returns:
+            Their names. Empty if that can't be determined: the sync then reports the error.
+        """
+        from gmail_assets.operations.unchanged import UnchangedMailboxes
+        from gmail_client.errors import GmailError
+
+        try:
+            client = self.client_of_many(retry_seconds=0, connections=settings.jobs)
+            state = UnchangedMailboxes(
+                self.lake, spec or self.spec, tables, snapshot_seconds=settings.snapshot_minutes * 60
+            )
+            return set(state.find(client, names, jobs=settings.jobs))
+        except GmailError:
+            return set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -69,6 +69,7 @@ class MailboxPlan:
         listing_units: Units of listings and history.
         content_units: Units of the messages and threads to be fetched.
         asked_units: Units that making this plan cost.
+        up_to_date: Whether the sync finds no changes and skips the mailbox.
         quota: Prices and limits.
         error: Why there is no plan, or None.
     """
@@ -82,7 +83,15 @@ class MailboxPlan:
     listing_units: int = 0
     content_units: int = 0
     asked_units: int = 0
+    up_to_date: bool = False
     error: GmailError | None = None
+
+    def skip(self) -> None:
+        """Plan that the sync finds no changes: it costs one getProfile."""
+        self.up_to_date = True
+        self.listing_units = self.quota.price("getProfile")
+        self.content_units = 0
+        self.tables = {name: replace(table, units=0) for name, table in self.tables.items()}
 
     @property
     def snapshot_units(self) -> int:

@@ -37,16 +37,22 @@ def plan(mailboxes: tuple[str, ...], out: Output) -> int:
     """
     from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.plan import MailboxPlan, plan_mailbox
+    from gmail_assets.operations.table_selection import TableSelection
+    from gmail_assets.run_settings import RunSettings
     from gmail_client.errors import GmailError
 
     environment = Environment.load()
     client = environment.client()
     plans: list[MailboxPlan] = []
-    for name in environment.mailboxes(mailboxes):
+    names = environment.mailboxes(mailboxes)
+    unchanged = environment.unchanged(names, TableSelection(environment.spec).tables(()), RunSettings())
+    for name in names:
         try:
             with out.status(f"{name}: listing the mailbox") as progress:
                 mailbox = client.mailbox(name)
                 plans.append(plan_mailbox(mailbox, environment.lake, environment.spec, progress=progress))
+                if name in unchanged:
+                    plans[-1].skip()
         except GmailError as error:
             plans.append(MailboxPlan(name, client.plan, error=error))
     made = [plan for plan in plans if plan.error is None]
@@ -129,6 +135,8 @@ def _print_details(out: Output, plan: MailboxPlan) -> None:
 
 
 def _modes(plan: MailboxPlan) -> str:
+    if plan.up_to_date:
+        return "up to date"
     modes = dict.fromkeys(
         table.mode for table in plan.tables.values() if table.mode not in ("snapshot", "contents")
     )
@@ -178,6 +186,7 @@ def _as_json(plan: MailboxPlan) -> dict[str, Any]:
             "attachments": plan.attachment_units,
             "total": plan.units,
         },
+        "up_to_date": plan.up_to_date,
         "minutes": round(plan.minutes, 2),
         "share_of_day": plan.share_of_day,
         "asked_units": plan.asked_units,

@@ -14,10 +14,8 @@ from gmail_assets.cli.output import Output, write_error
 from gmail_assets.operations.run_results import RunResult
 
 if TYPE_CHECKING:
-    from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.table_selection import TableSelection
     from gmail_assets.run_settings import RunSettings
-    from gmail_client.spec import Spec
 
 __all__ = ["sync"]
 
@@ -100,7 +98,7 @@ def sync(
     names = list(dict.fromkeys(environment.mailboxes(mailboxes)))
     unchanged: set[str] = set()
     if not full_refresh and set(tables) <= {"messages", "threads", *DERIVED_TABLES}:
-        unchanged = _unchanged(environment, selection.spec_with(selected), selected, settings, names)
+        unchanged = environment.unchanged(names, selected, settings, spec=selection.spec_with(selected))
     changed = [name for name in names if name not in unchanged]
     ran = {}
     if changed:
@@ -127,23 +125,6 @@ def sync(
         )
     out.print_json({"exit_code": int(code), "mailboxes": [_as_json(run) for run in runs]})
     return code
-
-
-def _unchanged(
-    environment: Environment, spec: Spec, tables: Sequence[str], settings: RunSettings, names: Sequence[str]
-) -> set[str]:
-    """The mailboxes that need no run. If they can't be determined, the set is empty and the run reports the error."""
-    from gmail_assets.operations.unchanged import UnchangedMailboxes
-    from gmail_client.errors import GmailError
-
-    try:
-        client = environment.client_of_many(retry_seconds=0, connections=settings.jobs)
-        state = UnchangedMailboxes(
-            environment.lake, spec, tables, snapshot_seconds=settings.snapshot_minutes * 60
-        )
-        return set(state.find(client, names, jobs=settings.jobs))
-    except GmailError:
-        return set()
 
 
 def _run(

@@ -64,6 +64,7 @@ def test_nothing_of_a_forgotten_mailbox_is_left_and_others_are_kept(  # type: ig
 
     assert {name: stored_rows(lake, name, bob) for name in before} == before
     monkeypatch.setenv("GMAIL_REFRESH_TOKEN", gmail.environment(bob)["GMAIL_REFRESH_TOKEN"])
+    gmail.mailbox(bob).insert(b"Subject: new\r\n\r\nText", ["INBOX"])
     gmail.usage.reset()
     synced = run("sync", "messages", "threads", "--mailbox", bob, "--json")
     tables = synced.json["mailboxes"][0]["tables"]
@@ -127,6 +128,7 @@ def test_one_message_is_erased_with_its_old_versions_once_gmail_has_none(  # typ
     assert run("forget", ada, "--message", message_id, "--clean-log", "--yes", "--quiet").code == 0
     assert files_naming(place / "lake", message_id) == []
     assert {name: stored_rows(lake, name, bob) for name in others} == others
+    gmail.mailbox(ada).insert(b"Subject: new\r\n\r\nText", ["INBOX"])
     synced = run("sync", "messages", "threads", "--json")
     assert {t["sync_mode"] for t in synced.json["mailboxes"][0]["tables"].values()} == {"incremental"}
     assert run("verify", "--quiet").code == 0

@@ -78,6 +78,8 @@ def test_incremental_sync_and_reconciliation_cost_what_was_planned(gmail: Emulat
 
     nothing, spent = _planned_and_spent(gmail, run)
     assert nothing["units"]["content"] == spent == 0
+    assert nothing["up_to_date"]
+    assert nothing["units"]["total"] == sum(gmail.usage.units.values()) == 1
 
 
 def test_many_mailboxes_are_summed_and_a_failing_one_hides_no_other(
