@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from gmail_assets.asset_specs import AssetSpecs
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition_status import partition_statuses
+from gmail_assets.delta.partition_status import is_loading
 from gmail_assets.failures import dagster_failures, skip_after_failure
 from gmail_assets.mailbox_runs import MailboxRuns, SyncChoices
 from gmail_assets.materializations import described, open_entry, result_metadata, size_metadata
@@ -172,10 +172,7 @@ def _mail(
         with dagster_failures(context):
             mailbox, lake = gmail.mailbox(context.partition_key), gmail_lake.lake()
             # A retry continues the full refresh of the first attempt instead of starting it over.
-            begun = context.retry_number > 0 and any(
-                status.load_start is not None
-                for status in partition_statuses(lake, mailbox.address, selected).values()
-            )
+            begun = context.retry_number > 0 and is_loading(lake, mailbox.address, selected)
             brought = Preloaded()
             if engine is not None and not config.full_refresh:
                 brought = engine.preload(lake, selected, [mailbox])

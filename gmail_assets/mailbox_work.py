@@ -14,6 +14,7 @@ import dagster as dg
 from gmail_assets.check_outcomes import CheckSubject, MailboxChecks, Outcome
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
+from gmail_assets.delta.partition_status import is_loading
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.failures import concerns_whole_mailbox
 from gmail_assets.spark_engine import Preloaded, SparkEngine
@@ -145,6 +146,7 @@ class MailboxWork:
         self._name = name
         self.results: dict[str, SyncResult] = {}
         self.outcomes: dict[dg.AssetCheckKey, Outcome] = {}
+        self._attempts = 0
 
     def run(self) -> None:
         """Do the work, in this thread.
@@ -158,6 +160,7 @@ class MailboxWork:
                 "The time budget of the run ended before this mailbox.",
                 fix="Run it again; or raise time_budget_minutes, or lower GMAIL_MAILBOXES_PER_RUN.",
             )
+        self._attempts += 1
         errors: list[GmailError] = []
         mailbox: Mailbox | None = None
         if plan.mail or plan.snapshots or plan.contents:
@@ -200,6 +203,9 @@ class MailboxWork:
         def note(progress: Progress) -> None:
             plan.progress[self._name] = progress
 
+        arguments = dict(plan.choices.arguments)
+        if self._attempts > 1 and is_loading(plan.lake, mailbox.address, plan.mail):
+            arguments["full_refresh"] = False  # the first attempt began it
         results = sync(
             mailbox,
             plan.lake,
@@ -209,7 +215,7 @@ class MailboxWork:
             progress=note,
             upkeep=plan.upkeep,
             group=plan.group,
-            **plan.choices.arguments,
+            **arguments,
         )
         for result in results.values():
             brought.add_to(result)
@@ -239,6 +245,7 @@ class MailboxWork:
             deadline=plan.choices.deadline,
             upkeep=plan.upkeep,
             stopped=plan.group.is_set,
+            memory=plan.group.memory,
         )
 
     def _check(self) -> None:

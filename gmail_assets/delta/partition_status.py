@@ -13,7 +13,7 @@ from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_client.spec import SpecTable
 
-__all__ = ["OpenTables", "PartitionStatus", "partition_statuses"]
+__all__ = ["OpenTables", "PartitionStatus", "is_loading", "partition_statuses"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +140,8 @@ class OpenTables:
 def partition_statuses(lake: Lake, address: str, tables: Iterable[SpecTable]) -> dict[str, PartitionStatus]:
     """`OpenTables(lake, tables).statuses_of(address)`, for one mailbox."""
     return OpenTables(lake, tables).statuses_of(address)
+
+
+def is_loading(lake: Lake, address: str, tables: Iterable[SpecTable]) -> bool:
+    """Whether a load of one of the tables has begun and is not finished."""
+    return any(status.load_start is not None for status in partition_statuses(lake, address, tables).values())

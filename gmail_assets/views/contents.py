@@ -24,6 +24,7 @@ from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.delta.scan import read_columns
 from gmail_assets.delta.writer import PartitionWriter
+from gmail_assets.syncing.memory import ByteBudget, ByteShare
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.views.pending_contents import (
     ContentSources,
@@ -62,6 +63,7 @@ def fetch_contents(
     progress: Callable[[Progress], None] = lambda progress: None,
     upkeep: Upkeep = DEFAULT_UPKEEP,
     stopped: Callable[[], bool] = lambda: False,
+    memory: ByteBudget | None = None,
 ) -> SyncResult:
     """Fetch and store missing contents, and delete those without an attachment.
 
@@ -73,6 +75,7 @@ def fetch_contents(
         progress: Progress callback, called from this thread.
         upkeep: When small files are compacted and old ones removed, at the end.
         stopped: Whether to stop cleanly now, as at the deadline.
+        memory: The bytes that all runs of the process hold together.
 
     Raises:
         ConfigurationError: The mailbox is forgotten.
@@ -92,7 +95,7 @@ def fetch_contents(
     def stop() -> bool:
         return stopped() or (deadline is not None and time.monotonic() > deadline)
 
-    run = _Run(mailbox, lake, sources, result, stop, progress)
+    run = _Run(mailbox, lake, sources, result, stop, progress, ByteShare(memory))
     run.run()
     for table in run.tables.values():
         done = keep_up(table, address, upkeep)
@@ -121,9 +124,12 @@ class _Slice:
     wanted: list[_Wanted] = field(default_factory=list)
     size: int = 0
 
-    def add(self, wanted: _Wanted) -> None:
+    def add(self, wanted: _Wanted) -> int:
+        """Add an attachment; returns its size in bytes."""
+        size = len(wanted.content) if wanted.content is not None else wanted.size or 0
         self.wanted.append(wanted)
-        self.size += len(wanted.content) if wanted.content is not None else wanted.size or 0
+        self.size += size
+        return size
 
     @property
     def is_full(self) -> bool:
@@ -141,8 +147,10 @@ class _Run:
         result: SyncResult,
         stop: Callable[[], bool],
         progress: Callable[[Progress], None],
+        memory: ByteShare,
     ) -> None:
         self._api: GmailApi = mailbox.api
+        self._memory = memory
         self._address = mailbox.address
         self._sources = sources
         self._result = result
@@ -174,7 +182,10 @@ class _Run:
         done = 0
         self._progress(Progress("fetching", 0, len(missing)))
         for part in self._slices(missing):
-            self._store(part)
+            try:
+                self._store(part)
+            finally:
+                self._memory.release()
             done += len(part.wanted)
             self._progress(Progress("fetching", done, len(missing), rows=self._result.rows_written))
             if done < len(missing) and self._stop():
@@ -195,8 +206,10 @@ class _Run:
                     key = (message["id"], source.part_id)
                     if key not in missing:
                         continue
-                    part.add(_Wanted(key, missing[key], source.attachment_id, source.content))
-                    if part.is_full:
+                    self._memory.take(
+                        part.add(_Wanted(key, missing[key], source.attachment_id, source.content))
+                    )
+                    if part.is_full or self._memory.must_write():
                         yield part
                         part = _Slice()
         if part.wanted:

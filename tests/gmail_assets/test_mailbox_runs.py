@@ -186,3 +186,15 @@ def test_units_are_counted_while_the_mailbox_is_worked_on() -> None:
 
     results: dict[str, Any] = {"profile": Finishing(), "labels": SimpleNamespace(units=1)}
     assert _units(results) == 11
+
+
+def test_a_second_attempt_continues_a_full_refresh(domain: Emulator):
+    with dg.instance_for_test() as instance:
+        assert run(domain, instance, tables=CHANGE_TABLES, job="gmail_sync").success
+        domain.usage.reset()
+        domain.faults.add(Fault(method="history.list", mailbox=domain.addresses[1], status=500, times=1))
+        config = {"gmail_mail": {"config": {"full_refresh": True}}}
+        result = run(domain, instance, tables=CHANGE_TABLES, job="gmail_sync", config=config)
+    assert result.success
+    assert domain.usage.fetched_twice == {}
+    assert domain.usage.fetched > 0
