@@ -20,7 +20,7 @@ lakeflow-demo: dev  ## run the Lakeflow pipeline on local Spark (needs Java) for
 	@$(PYTHON_IN_VENV) -m lakeflow_entry.demo $(if $(MESSAGES),--messages $(MESSAGES))
 
 test: dev  ## run the tests (under five minutes on two cores)
-	$(PYTHON_IN_VENV) -m pytest -n 2 -m "not slow"
+	$(PYTHON_IN_VENV) -m pytest -n 3 -m "not slow"
 
 test-all: dev  ## run all tests, including the slow ones
 	$(PYTHON_IN_VENV) -m pytest -n 2

@@ -76,7 +76,8 @@ already (texts without a file name, `format: raw`) cost nothing.
 - What is excluded from `messages` has no contents: excluded messages, and everything if `excludeColumns` has
   `payload.body`. With `hash: addresses`, attached messages are not stored. Other attachments are stored as they are.
 - When a message is deleted, its links are deleted, and the contents that no other attachment has.
-- `forget` deletes the mailbox's contents. What other mailboxes still link to is fetched again by their next sync.
+- `forget` deletes the mailbox's contents, and those that were stored for another mailbox if nothing else links to them.
+  What other mailboxes still link to is fetched again by their next sync.
 
 [Example](querying.md#the-bytes-of-attachments).
 """

@@ -446,7 +446,7 @@ LIFE = {
 }
 
 
-@examples(20)
+@examples(12)
 @given(**LIFE)
 def test_tables_equal_the_mailbox_after_the_last_sync(**scenario: Any) -> None:
     check_scenario(**scenario)

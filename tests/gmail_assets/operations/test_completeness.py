@@ -50,6 +50,7 @@ def found(lake: Lake, gmail: Emulator) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 def test_a_finding_is_reconciled_once(tmp_path: Path, gmail: Emulator, mailbox: Mailbox) -> None:
     lake = Lake(str(tmp_path))
     sync(mailbox, lake, MAIL)

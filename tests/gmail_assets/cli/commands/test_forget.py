@@ -32,6 +32,7 @@ def two(run, gmail: Emulator, place: Path, monkeypatch: pytest.MonkeyPatch) -> t
     return ada, bob
 
 
+@pytest.mark.slow
 def test_nothing_of_a_forgotten_mailbox_is_left_and_others_are_kept(  # type: ignore[no-untyped-def]
     run, gmail: Emulator, place: Path, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def test_many_mailboxes_are_summed_and_a_failing_one_hides_no_other(
     assert "nobody@gmail.test: No access token" in result.err
 
 
+@pytest.mark.slow
 def test_hours_follow_from_the_quota(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("GMAIL_QUOTA", "100")
     plan = run("plan", "--json").json["mailboxes"][0]

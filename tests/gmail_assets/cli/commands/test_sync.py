@@ -196,6 +196,7 @@ def test_runs_are_kept_where_dagster_home_says(run, place: Path, monkeypatch):
     assert kept.run_id == outcome.json["mailboxes"][0]["run_id"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_at_once_and_the_next_sync_goes_on(gmail: Emulator, place: Path):
     gmail.faults.add(Fault(method="batch", kind="delay", seconds=1.0, share=1.0))
     command = [sys.executable, "-m", "gmail_assets.cli", "sync", "messages", "threads"]
