@@ -110,4 +110,5 @@ def _registered(
 
 def _summary(found: Discovery, new: int) -> str:
     left_out = f", {len(found.left_out):,} left out" if found.left_out else ""
-    return f"{len(found.mailboxes):,} mailboxes{left_out}{f', {new:,} registered now' if new else ''}."
+    count = f"{len(found.mailboxes):,} mailbox{'' if len(found.mailboxes) == 1 else 'es'}"
+    return f"{count}{left_out}{f', {new:,} registered now' if new else ''}."
