@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -12,6 +12,9 @@ from gmail_client.emulator import Emulator
 from gmail_client.schema import to_batch
 from gmail_client.views import VIEWS, labels_of, to_table, view_rows
 from gmail_client.views.parts import children_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 SCRIPT = Path(__file__).parents[2] / "pipeline-spec" / "derived_views.sql"
 
@@ -29,27 +32,20 @@ def holds_a_message(part: Row) -> bool:
 @pytest.mark.slow
 @pytest.mark.spark
 @pytest.mark.filterwarnings("default")
-def test_the_views_give_what_the_derived_tables_hold() -> None:
-    from lakeflow_entry.pipelines.session import local_session
-
+def test_the_views_give_what_the_derived_tables_hold(spark: SparkSession) -> None:
     with Emulator(messages=300, seed=4, mean_json_kb=4.0) as gmail:
         messages, labels = gmail.truth("messages"), gmail.truth("labels")
     names = labels_of(labels)
-    spark = local_session("derived views")
-    try:
-        spark.conf.set("spark.sql.session.timeZone", "UTC")
-        for name, rows in (("messages", messages), ("labels", labels)):
-            table = pa.Table.from_batches([to_batch(name, rows)])
-            spark.createDataFrame(table).createOrReplaceTempView(name)
-        for statement in (
-            SCRIPT.read_text("utf-8").replace("REPLACE VIEW", "REPLACE TEMPORARY VIEW").split(";\n")
-        ):
-            if statement.strip():
-                spark.sql(statement)
-        emails = {row["message_id"]: row for row in spark.table("emails").toArrow().to_pylist()}
-        held = spark.table("message_labels").toArrow().to_pylist()
-    finally:
-        spark.stop()
+    session = spark.newSession()
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    for name, rows in (("messages", messages), ("labels", labels)):
+        table = pa.Table.from_batches([to_batch(name, rows)])
+        session.createDataFrame(table).createOrReplaceTempView(name)
+    for statement in SCRIPT.read_text("utf-8").replace("REPLACE VIEW", "REPLACE TEMPORARY VIEW").split(";\n"):
+        if statement.strip():
+            session.sql(statement)
+    emails = {row["message_id"]: row for row in session.table("emails").toArrow().to_pylist()}
+    held = session.table("message_labels").toArrow().to_pylist()
     expected = {row["message_id"]: row for row in computed("emails", messages, names)}
     assert emails.keys() == expected.keys()
     compared = texts = 0

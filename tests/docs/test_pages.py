@@ -230,3 +230,10 @@ def test_tables_are_fresh() -> None:
     assert made.stdout.decode() == (ROOT / "docs" / "tables.md").read_text("utf-8"), (
         "run `python scripts/tables_doc.py > docs/tables.md`"
     )
+
+
+def test_the_benchmark_of_the_readme_is_that_of_its_page() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    start = page.index("| quota units |")
+    table = page[start : page.index("![", start)].strip()
+    assert table in (ROOT / "README.md").read_text("utf-8")

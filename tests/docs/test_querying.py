@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -11,6 +11,9 @@ from deltalake import DeltaTable, QueryBuilder
 from support.queries import PAGE, Question, evaluate, make_lake, questions, rendered, setup_blocks
 
 from gmail_client.views import VIEWS
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 duckdb = pytest.importorskip("duckdb")
 TEXT = PAGE.read_text("utf-8")
@@ -69,19 +72,12 @@ def test_datafusion_reads_the_tables() -> None:
 @pytest.mark.slow
 @pytest.mark.spark
 @pytest.mark.usefixtures("names")
-def test_spark_sql_gives_the_same() -> None:
-    from lakeflow_entry.pipelines.session import local_session
-
-    spark = local_session("querying")
-    try:
-        spark.conf.set("spark.sql.session.timeZone", "UTC")
-        table = DeltaTable("lake/emails").to_pyarrow_table(
-            columns=["received_at", "from_email", "from_domain"]
-        )
-        spark.createDataFrame(table.to_pandas()).createOrReplaceTempView("emails")
-        for heading, question in QUESTIONS.items():
-            if heading.split(".")[0] in IN_SPARK:
-                found = spark.sql(question.sql)
-                assert rendered(found.columns, [tuple(row) for row in found.collect()]) == question.result
-    finally:
-        spark.stop()
+def test_spark_sql_gives_the_same(spark: SparkSession) -> None:
+    session = spark.newSession()
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    table = DeltaTable("lake/emails").to_pyarrow_table(columns=["received_at", "from_email", "from_domain"])
+    session.createDataFrame(table.to_pandas()).createOrReplaceTempView("emails")
+    for heading, question in QUESTIONS.items():
+        if heading.split(".")[0] in IN_SPARK:
+            found = session.sql(question.sql)
+            assert rendered(found.columns, [tuple(row) for row in found.collect()]) == question.result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gmail_client.sql import equals, identifier, literal, one_of, spark_identifier, spark_literal
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 HOSTILE = (
     "o'brien@example.com",
@@ -149,9 +153,7 @@ def test_a_name_in_which_spark_would_replace_a_variable_is_refused() -> None:
 @pytest.mark.slow
 @pytest.mark.spark
 @pytest.mark.filterwarnings("default")
-def test_spark_itself_reads_every_text_and_name_as_it_is() -> None:
-    from lakeflow_entry.pipelines.session import local_session
-
+def test_spark_itself_reads_every_text_and_name_as_it_is(spark: SparkSession) -> None:
     texts = [*HOSTILE, *SPARK_SPECIAL]
 
     @settings(max_examples=300, database=None, deadline=None, derandomize=True)
@@ -161,17 +163,12 @@ def test_spark_itself_reads_every_text_and_name_as_it_is() -> None:
 
     draw()
     names = [name for name in dict.fromkeys(texts) if name and "${" not in name]
-    spark = local_session("sql text")
-    try:
-        row = spark.sql(
-            "SELECT " + ", ".join(f"{spark_literal(text)} AS c{n}" for n, text in enumerate(texts))
-        )
-        assert list(row.collect()[0]) == texts
-        assert (
-            spark.sql("SELECT " + ", ".join(f"1 AS {spark_identifier(name)}" for name in names)).columns
-            == names
-        )
-        unprotected = spark.sql("SELECT '${env:HOME}' AS x").collect()[0].x
-        assert unprotected != "${env:HOME}", "Spark no longer replaces variables: the escape is not needed"
-    finally:
-        spark.stop()
+    session = spark.newSession()
+    row = session.sql("SELECT " + ", ".join(f"{spark_literal(text)} AS c{n}" for n, text in enumerate(texts)))
+    assert list(row.collect()[0]) == texts
+    assert (
+        session.sql("SELECT " + ", ".join(f"1 AS {spark_identifier(name)}" for name in names)).columns
+        == names
+    )
+    unprotected = session.sql("SELECT '${env:HOME}' AS x").collect()[0].x
+    assert unprotected != "${env:HOME}", "Spark no longer replaces variables: the escape is not needed"

@@ -46,7 +46,7 @@ def test_the_demo_loads_ten_tables_then_changes_and_leaves_nothing_running(
         )
         assert done.returncode == 0, done.stdout + done.stderr
     text = done.stdout
-    assert "Asset checks: 38 of 38 passed." in text
+    assert "Asset checks: 39 of 39 passed." in text
     assert "forwarding_addresses" in text
     assert "quota units" in text
     assert "Synced after" in text

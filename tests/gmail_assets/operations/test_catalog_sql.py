@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.views import ADA, BEN, Tables, message
@@ -12,6 +13,9 @@ from gmail_assets.operations.catalog_sql import _labels, catalog_sql
 from gmail_client.errors import ConfigurationError
 from gmail_client.spec import Spec
 from gmail_client.views import VIEWS
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @pytest.fixture
@@ -62,14 +66,9 @@ def test_addresses_give_names_of_their_own() -> None:
 @pytest.mark.slow
 @pytest.mark.spark
 @pytest.mark.filterwarnings("default")
-def test_spark_parses_every_statement(tables: Tables) -> None:
-    from lakeflow_entry.pipelines.session import local_session
-
-    spark = local_session("catalog sql")
-    try:
-        parser = spark._jsparkSession.sessionState().sqlParser()  # type: ignore[attr-defined]
-        for statement in catalog_sql(tables.lake, Spec.default(), "main.gmail").split(";\n"):
-            if statement:
-                parser.parsePlan(statement)
-    finally:
-        spark.stop()
+def test_spark_parses_every_statement(spark: SparkSession, tables: Tables) -> None:
+    session = spark.newSession()
+    parser = session._jsparkSession.sessionState().sqlParser()  # type: ignore[attr-defined]
+    for statement in catalog_sql(tables.lake, Spec.default(), "main.gmail").split(";\n"):
+        if statement:
+            parser.parsePlan(statement)

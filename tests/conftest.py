@@ -1,0 +1,53 @@
+"""One Spark session for all Spark tests of a worker: a second one would be the same, and its stop would end it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.hookimpl(tryfirst=True)  # before the tests are selected by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with a Spark session are slow, except for smoke tests. Without Java they are skipped, in CI they fail."""
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("smoke"):
+            item.add_marker(pytest.mark.slow)
+    if shutil.which("java") or os.environ.get("JAVA_HOME") or os.environ.get("CI"):
+        return
+    for item in items:
+        if item.get_closest_marker("spark"):
+            item.add_marker(pytest.mark.skip(reason="Java is missing: install a JRE, version 17 or later"))
+
+
+@pytest.fixture(scope="session")
+def connections_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file in which Spark's workers look up connections; its path is set before the JVM starts."""
+    path = tmp_path_factory.mktemp("connections") / "connections.json"
+    path.write_text("{}")
+    os.environ["GMAIL_CONNECTIONS_FILE"] = str(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def spark(connections_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A session on two cores with `lakeflow_connect` registered."""
+    from lakeflow_entry.pipelines.session import local_session
+
+    home = tmp_path_factory.mktemp("spark")
+    session = local_session(
+        "gmail tests",
+        spark__driver__memory="1g",
+        spark__driver__extraJavaOptions="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        spark__sql__warehouse__dir=str(home / "warehouse"),
+        spark__local__dir=str(home / "local"),
+    )
+    yield session
+    session.stop()
