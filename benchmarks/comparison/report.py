@@ -106,7 +106,7 @@ def write_page(
         "`gmail-assets sync messages threads`. The programs with Google's client are scripts as a careful user would "
         "write them: they follow the history, get changed messages and threads again, and load everything again after "
         "the history expired (`benchmarks/comparison/programs.py`). The Lakeflow community connector is the published "
-        "one; `make bench PEER=<clone of its repository>` includes it.",
+        "one; `make bench PEER=folder`, with a clone of its repository, includes it.",
         "",
         "- Units are counted by the emulator at Gmail's prices. Minutes of quota: at 6,000 units a minute, the limit "
         "of one user. The limit was off in the measurement.",
