@@ -152,7 +152,7 @@ class _Watch:
     def pool(self) -> ThreadPoolExecutor:
         """The threads that wait for Gmail and the lake."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(_CONCURRENT_POLLS + 1, thread_name_prefix="gmail-poll")
+            self._pool = ThreadPoolExecutor(_CONCURRENT_POLLS + 1, thread_name_prefix="sensor-poll")
         return self._pool
 
     def refreshed(self, lake: Lake) -> _Watched | None:

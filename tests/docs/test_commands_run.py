@@ -18,6 +18,7 @@ SHOWN = [
     "--version",
     "check",
     "plan",
+    "sync messages threads",
     "sync labels",
     "sync labels profile",
     "sync",
