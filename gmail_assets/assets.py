@@ -19,7 +19,7 @@ from gmail_assets.failures import dagster_failures, skip_after_failure
 from gmail_assets.mailbox_runs import MailboxRuns, SyncChoices
 from gmail_assets.materializations import described, open_entry, result_metadata, size_metadata
 from gmail_assets.resources import ResourceKeys
-from gmail_assets.run_config import config_schema
+from gmail_assets.run_config import MailboxesConfig, config_schema
 from gmail_assets.spark_engine import Preloaded, SparkEngine
 from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.syncing.results import Progress, SyncResult
@@ -30,7 +30,6 @@ from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 
 __all__ = [
-    "MailboxesConfig",
     "SyncConfig",
     "build_assets",
     "log_progress",
@@ -227,16 +226,6 @@ def _history_id(text: str | None) -> int | None:
             fix="Give a history id such as '123456'.",
         )
     return int(text)
-
-
-class MailboxesConfig(BaseModel):
-    """Run config of the other steps."""
-
-    mailboxes: list[str] = Field(
-        default_factory=list,
-        description="The mailboxes of a run over several without a partition; each has to be a partition. Only the "
-        "first step of the run needs them.",
-    )
 
 
 def _snapshot(spec: dg.AssetSpec, entry: SpecTable, shared: _Shared) -> dg.AssetsDefinition:

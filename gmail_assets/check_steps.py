@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from gmail_assets.assets import MailboxesConfig
 from gmail_assets.check_outcomes import CheckSubject, MailboxChecks
 from gmail_assets.failures import dagster_failures
 from gmail_assets.mailbox_runs import MailboxRuns, last_materialization
 from gmail_assets.resources import GmailResource, ResourceKeys
-from gmail_assets.run_config import config_schema
+from gmail_assets.run_config import MailboxesConfig, config_schema
 
 __all__ = ["build_check_step"]
 

@@ -5,14 +5,14 @@ import time
 from collections.abc import Iterator
 
 import dagster as dg
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from gmail_assets.asset_specs import AssetSpecs
 from gmail_assets.assets import log_progress, materialized
 from gmail_assets.failures import dagster_failures, skip_after_failure
 from gmail_assets.mailbox_runs import MailboxRuns, SyncChoices
 from gmail_assets.resources import ResourceKeys
-from gmail_assets.run_config import config_schema
+from gmail_assets.run_config import MailboxesConfig, config_schema
 from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.views import ContentSources, fetch_contents
 from gmail_client.printable import printable
@@ -21,14 +21,9 @@ from gmail_client.views import CONTENTS
 __all__ = ["ContentConfig", "build_content_asset"]
 
 
-class ContentConfig(BaseModel):
+class ContentConfig(MailboxesConfig):
     """Run config of the step that fetches the contents of attachments."""
 
-    mailboxes: list[str] = Field(
-        default_factory=list,
-        description="The mailboxes of a run over several without a partition; each has to be a partition. Only the "
-        "first step of the run needs them.",
-    )
     time_budget_minutes: float = Field(
         default=60.0,
         gt=0,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import dagster as dg
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from gmail_assets.asset_specs import AssetSpecs
 from gmail_assets.assets import log_progress, materialized
@@ -16,7 +16,7 @@ from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.failures import dagster_failures, skip_after_failure
 from gmail_assets.mailbox_runs import MailboxRuns, SyncChoices
 from gmail_assets.resources import ResourceKeys
-from gmail_assets.run_config import config_schema
+from gmail_assets.run_config import MailboxesConfig, config_schema
 from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.views import ViewSources, derive
 from gmail_client.printable import printable
@@ -25,14 +25,9 @@ from gmail_client.spec import Spec
 __all__ = ["DeriveConfig", "build_derived_assets"]
 
 
-class DeriveConfig(BaseModel):
+class DeriveConfig(MailboxesConfig):
     """Run config of the step that computes the derived tables."""
 
-    mailboxes: list[str] = Field(
-        default_factory=list,
-        description="The mailboxes of a run over several without a partition; each has to be a partition. Only the "
-        "first step of the run needs them.",
-    )
     time_budget_minutes: float = Field(
         default=10.0,
         gt=0,

@@ -320,7 +320,7 @@ def last_materialization(context: StepContext, key: dg.AssetKey, mailbox: str) -
 
 
 def _log_check(context: StepContext, evaluation: dg.AssetCheckEvaluation) -> None:
-    context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]
+    context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]  # Dagster accepts it
 
 
 def _evaluation(

@@ -1,4 +1,4 @@
-"""Config schemas of steps that can't read the environment: `config_schema`.
+"""Config schemas of steps that can't read the environment: `config_schema`, and the field that all steps have.
 
 With Dagster's schema for a `dagster.Config`, run config can name an environment variable for each text, number or
 boolean (`{env: AWS_SECRET_ACCESS_KEY}`), and a user who launches a run can see its value in the resulting error. The
@@ -11,10 +11,20 @@ from types import NoneType
 from typing import Any, get_args
 
 import dagster as dg
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic_core import PydanticUndefined
 
-__all__ = ["config_schema"]
+__all__ = ["MailboxesConfig", "config_schema"]
+
+
+class MailboxesConfig(BaseModel):
+    """Run config of the other steps."""
+
+    mailboxes: list[str] = Field(
+        default_factory=list,
+        description="The mailboxes of a run over several without a partition; each has to be a partition. Only the "
+        "first step of the run needs them.",
+    )
 
 
 def config_schema(model: type[BaseModel]) -> dict[str, dg.Field]:

@@ -288,7 +288,7 @@ def _redirect(root: str) -> None:
     def redirected(session: requests.Session, method: str, url: str, *rest: Any, **named: Any) -> Any:
         return request(session, method, url.replace("https://gmail.googleapis.com", root), *rest, **named)
 
-    requests.Session.request = redirected  # type: ignore[assignment]
+    requests.Session.request = redirected  # type: ignore[assignment]  # replaced on purpose
 
 
 PROGRAMS: dict[str, Callable[[Path], None]] = {

@@ -37,9 +37,8 @@ def attachment_rows(message: Mapping[str, Any]) -> list[Row]:
     Args:
         message: A message as Gmail sends it, or a row of `messages`.
     """
-    message = with_payload(message)
-    payload = message.get("payload")
-    if payload is None or content_level(payload) != STRUCTURE:
+    payload = _structure_of(message)
+    if payload is None:
         return []
     return [
         {"message_id": message["id"], **{name: getattr(part, name) for name in _COLUMNS}}
@@ -68,11 +67,16 @@ def attachment_sources(message: Mapping[str, Any]) -> list[AttachmentSource]:
     Args:
         message: A message as Gmail sends it, or a row of `messages`.
     """
-    message = with_payload(message)
-    payload = message.get("payload")
-    if payload is None or content_level(payload) != STRUCTURE:
+    payload = _structure_of(message)
+    if payload is None:
         return []
     return [
         AttachmentSource(found.part_id, found.attachment_id, content_of(part))
         for found, part in attachments_with_parts(payload)
     ]
+
+
+def _structure_of(message: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The payload of a message; None where the message was read without its parts."""
+    payload = with_payload(message).get("payload")
+    return payload if payload is not None and content_level(payload) == STRUCTURE else None

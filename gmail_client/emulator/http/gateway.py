@@ -67,7 +67,7 @@ class PendingCall:
     fault: Fault | None = None
 
     def finish(self) -> ServerReply:
-        """Execute the call and return its reply. Afterwards it is no longer in flight."""
+        """Execute the call and return its reply; the call is then no longer counted as in flight."""
         reply = self.reply
         if reply is None:
             call = self.call
