@@ -284,7 +284,7 @@ def test_a_thread_is_deleted_if_the_message_fetched_for_its_date_does_not_match_
     run(gmail, lake, tables)
     gmail.clock.sleep(DAY)
     mailbox.modify(first, [], ["UNREAD"])
-    mail(mailbox, reply_to=first, labels=("INBOX",), at=START + 10 * DAY)
+    mail(mailbox, "talk", reply_to=first, labels=("INBOX",), at=START + 10 * DAY)
     run(gmail, lake, tables)
     assert first not in ids(lake, "threads")
     assert_lake_is_true(lake, gmail, tables)
