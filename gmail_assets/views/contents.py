@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
+from gmail_assets.delta.quota_ledger import share_quota
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.delta.scan import read_columns
 from gmail_assets.delta.writer import PartitionWriter
@@ -90,6 +91,7 @@ def fetch_contents(
         result.warnings.append("There is no table of attachments yet, whose contents could be fetched.")
         return result
     MailboxRegistry(lake).refuse_forgotten(address)
+    share_quota(mailbox.client, lake)
     before = mailbox.api.usage.snapshot()
 
     def stop() -> bool:
