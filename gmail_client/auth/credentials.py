@@ -20,7 +20,7 @@ from gmail_client.auth.logins import TOKEN_PREFIX, read_logins, variable_suffix
 from gmail_client.errors import ConfigurationError
 from gmail_client.printable import short_repr
 
-__all__ = ["Credentials"]
+__all__ = ["WAYS", "Credentials"]
 
 Kind = Literal["refresh token", "access token", "service account", "logins"]
 Secret = str | SecretStr | None
@@ -42,7 +42,7 @@ _VARIABLES = {
     "refresh_tokens": f"{TOKEN_PREFIX}<MAILBOX>",
 }
 
-_WAYS = (
+WAYS = (
     "refresh_token",
     "access_token",
     "service_account_file",
@@ -50,6 +50,7 @@ _WAYS = (
     "logins",
     "refresh_tokens",
 )
+"""The kinds of credentials, of which a mailbox needs one: names of `Credentials.of` and of the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class Credentials:
             "logins": bool(logins),
             "refresh_tokens": bool(refresh_tokens),
         }
-        ways = [way for way in _WAYS if given[way]]
+        ways = [way for way in WAYS if given[way]]
         if len(ways) > 1:
             raise ConfigurationError(
                 f"{_named(ways)} contradict each other: only one kind of credentials can be set.",

@@ -22,21 +22,14 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from gmail_client.auth.credentials import WAYS
 from gmail_client.auth.endpoints import GOOGLE, Endpoints, checked_root
 from gmail_client.errors import ConfigurationError
 from gmail_client.printable import short_repr
 from gmail_client.private_files import planted
 
-__all__ = ["CLIENT", "ROOTS", "WAYS", "Layer", "merged", "owner_of_client", "plain"]
+__all__ = ["CLIENT", "ROOTS", "Layer", "merged", "owner_of_client", "plain"]
 
-WAYS = (
-    "refresh_token",
-    "access_token",
-    "service_account_file",
-    "service_account_email",
-    "logins",
-    "refresh_tokens",
-)
 _NAMED_ONLY = ("service_account_file", "service_account_email", "logins")
 """Credentials whose secrets are not in the layer itself, but in a file or in the identity of the machine."""
 CLIENT = ("client_id", "client_secret")

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gmail_client.auth.credentials import WAYS
 from gmail_client.auth.endpoints import GOOGLE, Endpoints
-from gmail_client.auth.layers import CLIENT, ROOTS, WAYS, Layer, merged, owner_of_client
+from gmail_client.auth.layers import CLIENT, ROOTS, Layer, merged, owner_of_client
 from gmail_client.errors import ConfigurationError
 
 HERE = "https://gateway.example"
