@@ -80,6 +80,11 @@ def mail(
     return mailbox.insert(raw.encode(), labels, date_source=source, thread_id=thread)
 
 
+def daily_talks(mailbox: EmulatedMailbox, count: int) -> list[str]:
+    """One message a day from START on; their ids."""
+    return [mail(mailbox, f"talk {number}", at=START + number * DAY) for number in range(count)]
+
+
 def ids(lake: Lake, table: str = "messages") -> set[str]:
     return {row["id"] for row in stored_rows(lake, table)}
 
@@ -209,7 +214,7 @@ def test_a_message_that_stops_matching_is_deleted_and_one_that_matches_again_is_
 
 def test_a_changed_message_costs_one_page_for_any_number_of_rows(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
-    stored = [mail(mailbox, f"talk {number}", at=START + number * DAY) for number in range(40)]
+    stored = daily_talks(mailbox, 40)
     tables = [spec("messages", q="is:unread", maxResults=5)]
     run(gmail, lake, tables)
     mailbox.modify(stored[7], ["STARRED"], [])
@@ -225,8 +230,7 @@ def test_a_changed_message_costs_one_page_for_any_number_of_rows(gmail: Emulator
 
 def test_new_mail_that_does_not_match_lists_no_old_mail(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
-    for number in range(40):
-        mail(mailbox, f"talk {number}", at=START + number * DAY)
+    daily_talks(mailbox, 40)
     tables = [spec("messages", q="subject:talk", maxResults=5)]
     run(gmail, lake, tables)
     gmail.clock.sleep(DAY)
@@ -245,8 +249,7 @@ def test_new_mail_that_does_not_match_lists_no_old_mail(gmail: Emulator, lake: L
 
 def test_new_mail_that_never_matches_costs_the_same_in_each_run(gmail: Emulator, lake: Lake) -> None:
     mailbox = gmail.mailbox()
-    for number in range(60):
-        mail(mailbox, f"talk {number}", at=START + number * DAY)
+    daily_talks(mailbox, 60)
     tables = [spec("messages", q="subject:talk", maxResults=5)]
     run(gmail, lake, tables)
     for _ in range(12):
@@ -261,8 +264,7 @@ def test_new_mail_that_never_matches_costs_the_same_in_each_run(gmail: Emulator,
 @pytest.mark.parametrize("subject", ["talk", "hay"])
 def test_old_mail_that_is_imported_is_fetched_for_its_date(gmail: Emulator, lake: Lake, subject: str) -> None:
     mailbox = gmail.mailbox()
-    for number in range(60):
-        mail(mailbox, f"talk {number}", at=START + number * DAY)
+    daily_talks(mailbox, 60)
     tables = [spec("messages", q="subject:talk", maxResults=5)]
     run(gmail, lake, tables)
     gmail.clock.sleep(DAY)
@@ -277,8 +279,7 @@ def test_a_thread_is_deleted_if_the_message_fetched_for_its_date_does_not_match_
     gmail: Emulator, lake: Lake
 ) -> None:
     mailbox = gmail.mailbox()
-    for number in range(60):
-        mail(mailbox, f"talk {number}", at=START + number * DAY)
+    daily_talks(mailbox, 60)
     first = mail(mailbox, "talk", at=START + 9 * DAY)
     tables = [spec("threads", q="is:unread", maxResults=5)]
     run(gmail, lake, tables)
@@ -294,8 +295,7 @@ def test_an_imported_message_that_the_search_index_finds_late_is_matched_again(
     gmail: Emulator, lake: Lake
 ) -> None:
     mailbox = gmail.mailbox()
-    for number in range(60):
-        mail(mailbox, f"talk {number}", at=START + number * DAY)
+    daily_talks(mailbox, 60)
     tables = [spec("messages", q="subject:talk", maxResults=5)]
     run(gmail, lake, tables)
     gmail.clock.sleep(DAY)
