@@ -22,6 +22,7 @@ from gmail_assets.operations.forget import forget_mailbox, forget_messages
 from gmail_assets.operations.plan import plan_mailbox
 from gmail_assets.operations.verify import verify_mailbox
 from gmail_assets.syncing import SyncResult, sync
+from gmail_assets.syncing.memory import ByteBudget
 from gmail_assets.views import ContentSources, ViewSources, derive, fetch_contents
 from gmail_assets.views.verification import ViewVerdict
 from gmail_client.emulator import Emulator, Fault
@@ -462,3 +463,20 @@ def test_verify_finds_missing_contents_and_changed_bytes(gmail: Emulator, conten
     assert verdict().outdated == 2
     contents.fetch(address)
     contents.check()
+
+
+def test_a_run_writes_earlier_when_the_runs_of_the_process_hold_too_many_bytes(
+    gmail: Emulator, contents: Contents
+) -> None:
+    address = gmail.addresses[0]
+    for number in range(4):
+        data = bytes([number]) * 400_000
+        gmail.mailbox(address).insert(mail(10 + number, ("application/pdf", data)), ["INBOX"])
+    contents.prepare(address)
+    budget = ByteBudget(limit=300_000)
+    contents.fetch(address, memory=budget)
+    contents.check()
+    assert not budget.is_exceeded
+    table = contents.lake.find(CONTENTS)
+    assert table is not None
+    assert len([one for one in table.history() if one["operation"] == "WRITE"]) >= 4
