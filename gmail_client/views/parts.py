@@ -228,7 +228,14 @@ def attachments_with_parts(payload: Part) -> list[tuple[AttachmentPart, Part]]:
 
 def count_attachments(payload: Part) -> int:
     """How many attachments `attachment_parts` finds, without reading them."""
-    return sum(_is_attachment(part, has_children) for _, part, has_children in _walk(payload))
+    found = 0
+    stack = [payload]
+    while stack:
+        part = stack.pop()
+        children = children_of(part)
+        found += _is_attachment(part, bool(children))
+        stack += children
+    return found
 
 
 def _walk(payload: Part) -> Iterator[tuple[str, Part, bool]]:

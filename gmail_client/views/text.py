@@ -76,7 +76,7 @@ def _unicode(text: str) -> str:
 
 def decode_base64url(data: str) -> bytes:
     """The bytes of base64url text. Other characters are ignored, and padding may be missing."""
-    raw = data.encode("ascii", "ignore").translate(_FROM_URL)
+    raw = data.encode("ascii", "ignore").replace(b"-", b"+").replace(b"_", b"/")  # faster than `translate`
     try:
         return binascii.a2b_base64(raw + b"==")
     except binascii.Error:
@@ -84,7 +84,6 @@ def decode_base64url(data: str) -> bytes:
         return binascii.a2b_base64(clean[: len(clean) // 4 * 4])
 
 
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 
