@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, QueryBuilder
-from support.queries import PAGE, Question, evaluate, make_lake, questions, rendered, setup_blocks
+from support.queries import (
+    PAGE,
+    Question,
+    engine_blocks,
+    evaluate,
+    make_lake,
+    questions,
+    rendered,
+    setup_blocks,
+)
 
 from gmail_client.views import VIEWS
 
@@ -19,6 +33,8 @@ duckdb = pytest.importorskip("duckdb")
 TEXT = PAGE.read_text("utf-8")
 QUESTIONS = {question.heading: question for question in questions(TEXT)}
 IN_SPARK = ("1", "2", "8")
+ENGINES = ("datafusion", "daft", "chdb")
+INTERPRETER = Path(__file__).resolve().parents[2] / ".engines" / "bin" / "python"
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +83,46 @@ def test_datafusion_reads_the_tables() -> None:
         table = DeltaTable(f"lake/{name}")
         counted = QueryBuilder().register("t", table).execute("SELECT count(*) AS n FROM t")
         assert pa.table(counted)["n"].to_pylist() == [table.to_pyarrow_dataset().count_rows()]
+
+
+_RUN = """
+import ast, json, sys
+from pathlib import Path
+from deltalake import DeltaTable
+
+tree = ast.parse(sys.stdin.read())
+last = ast.Expression(tree.body.pop().value)
+names = {}
+exec(compile(tree, "<block>", "exec"), names)
+found = eval(compile(last, "<block>", "eval"), names)
+print("FOUND " + json.dumps(found.to_pydict() if hasattr(found, "to_pydict") else str(found)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("names")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_other_engines_give_the_same(engine: str) -> None:
+    if not INTERPRETER.exists():
+        pytest.skip("the interpreter with the engines is missing: scripts/engines-env makes it")
+    (block,) = (
+        block for block in engine_blocks(TEXT) if f"import {engine}\n" in block or f"from {engine} " in block
+    )
+    done = subprocess.run(
+        [INTERPRETER, "-I", "-c", _RUN],
+        input=block,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.rpartition("FOUND ")[2])
+    if isinstance(found, str):
+        columns, *rows = csv.reader(found.splitlines())
+        found = {name: [row[n] for row in rows] for n, name in enumerate(columns)}
+    answer = rendered(list(found), [(name, int(count)) for name, count in zip(*found.values(), strict=True)])
+    assert answer == next(question.result for key, question in QUESTIONS.items() if key.startswith("8."))
 
 
 @pytest.mark.slow

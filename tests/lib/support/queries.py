@@ -23,7 +23,16 @@ from gmail_client.emulator import Emulator
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec
 
-__all__ = ["PAGE", "Question", "evaluate", "make_lake", "questions", "rendered", "setup_blocks"]
+__all__ = [
+    "PAGE",
+    "Question",
+    "engine_blocks",
+    "evaluate",
+    "make_lake",
+    "questions",
+    "rendered",
+    "setup_blocks",
+]
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "querying.md"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -57,6 +66,12 @@ def questions(page: str) -> list[Question]:
         python = [code for kind, code in blocks if kind == "python"]
         found.append(Question(section.partition("\n")[0], sql, python, result))
     return found
+
+
+def engine_blocks(page: str) -> list[str]:
+    """The Python blocks of the section on other engines."""
+    section = page.split("\n## Other engines\n")[1]
+    return [code for kind, code in _BLOCK.findall(section) if kind == "python"]
 
 
 def make_lake(folder: Path) -> None:
