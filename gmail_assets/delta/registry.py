@@ -11,6 +11,7 @@ there, which is not an address, and refuse to write.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from gmail_assets.delta.app_ids import keyed_hash
 from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import CREATION, Lake
+from gmail_assets.delta.shared_writes import shared_writes
 from gmail_client.errors import ConfigurationError
 from gmail_client.sql import equals, one_of
 
@@ -46,6 +48,12 @@ _UNFETCHED = pa.schema(
         ("firstFailed", pa.timestamp("us", tz="UTC")),
     ]
 )
+
+_KEYS = {MAILBOXES: ("name",), UNFETCHED: ("mailbox", "table"), FORGOTTEN: ("mailbox_hash",)}
+"""Columns whose values are replaced together."""
+
+_MOST_FILES = 8
+"""Files above which a table is compacted: each run reads all of them, for each of its mailboxes."""
 
 _ATTEMPTS = 100
 """Maximum number of retries after a commit of another run."""
@@ -190,13 +198,20 @@ class MailboxRegistry:
         return rows
 
     def _write(self, name: str, rows: pa.Table, where: str) -> None:
+        keys = zip(*(rows[column].to_pylist() for column in _KEYS[name]), strict=True)
+        shared_writes(self._lake.location(name)).write(
+            rows, where, frozenset(keys), lambda found, condition: self._commit(name, found, condition)
+        )
+
+    def _commit(self, name: str, rows: pa.Table, where: str) -> None:
         location = self._lake.location(name)
         for attempt in range(_ATTEMPTS):
             try:
-                self._create(name, rows.schema)
-                write_deltalake(
-                    location, rows, mode="overwrite", predicate=where, storage_options=self._lake.options
-                )
+                table = self._create(name, rows.schema)
+                write_deltalake(table, rows, mode="overwrite", predicate=where)
+                if len(table.file_uris()) > _MOST_FILES:
+                    with suppress(CommitFailedError):  # another process compacts it as well
+                        table.optimize.compact()
                 return
             except CommitFailedError as error:
                 # A run of another mailbox wrote at the same time; its rows are independent, so try again.
