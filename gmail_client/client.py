@@ -96,7 +96,9 @@ class GmailClient:
         self._live_session: requests.Session | None = None
         self._mailboxes: dict[str, Mailbox] = {}
         self._users: dict[str, tuple[TokenSource, RateLimiter, ConcurrencyLimiter]] = {}
-        self.project = ProjectQuota(self.plan.project_per_minute, clock=self.clock)
+        limit = self.project_limits.per_minute
+        most = None if limit == self.plan.project_per_minute else limit
+        self.project = ProjectQuota(limit, most=most, clock=self.clock)
 
     @classmethod
     def from_settings(cls, settings: Settings | None = None, **options: Any) -> GmailClient:

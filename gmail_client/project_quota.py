@@ -147,10 +147,12 @@ class ProjectQuota:
 
     Args:
         per_minute: Units per minute of the project.
+        most: Units per minute that this program may use even if Gmail names a higher limit; None for no such bound.
         clock: Measures the time, and waits.
     """
 
-    def __init__(self, per_minute: int, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, per_minute: int, *, most: int | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._most = most
         self._clock = clock
         self._limiter = RateLimiter(per_minute, clock=clock)
         self._limit = per_minute
@@ -215,6 +217,7 @@ class ProjectQuota:
     def learn(self, limit: int) -> None:
         """Use the limit that Gmail named in a refusal, in units per minute."""
         if limit > 0:
+            limit = limit if self._most is None else min(limit, self._most)
             self._limit = limit
             self._limiter.learn(limit)
             for lane in self._lanes or ():

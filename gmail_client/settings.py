@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     )
     spec: str | None = Field(None, description="The pipeline spec: a YAML or JSON file.")
     quota: str = Field("current", description="`current`, `legacy`, or units per minute and user.")
+    units_per_minute: int | None = Field(
+        None, ge=600, description="Units per minute of the project; by default those of the quota."
+    )
     units_per_day: int | None = Field(
         None, ge=1_000, description="Units per day of the project; by default those of the quota."
     )
@@ -120,8 +123,9 @@ class Settings(BaseSettings):
     def project_limits(self) -> ProjectLimits:
         """Limits of the project that its processes share."""
         plan = preset(self.quota)
+        per_minute = plan.project_per_minute if self.units_per_minute is None else self.units_per_minute
         per_day = plan.project_per_day if self.units_per_day is None else self.units_per_day
-        return ProjectLimits(plan.project_per_minute, per_day, self.loads_share)
+        return ProjectLimits(per_minute, per_day, self.loads_share)
 
     @field_validator("mailboxes", "allowed_mailboxes", "directory", mode="before")
     @classmethod

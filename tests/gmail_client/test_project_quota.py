@@ -311,6 +311,18 @@ def test_a_learned_limit_holds_for_new_claims() -> None:
     assert process.quota.limit == 6_000
 
 
+def test_a_learned_limit_never_exceeds_the_configured_one() -> None:
+    clock = Process(World())
+    quota = ProjectQuota(6_000, most=6_000, clock=clock)
+    quota.learn(1_200_000)
+    assert quota.limit == 6_000
+    quota.learn(3_000)
+    assert quota.limit == 3_000
+    unbounded = ProjectQuota(6_000, clock=clock)
+    unbounded.learn(1_200_000)
+    assert unbounded.limit == 1_200_000
+
+
 def test_the_end_of_a_process_does_not_wait_for_a_thread_that_waits_for_a_share() -> None:
     class AlwaysTaken(Store):
         def write(self, ledger: Ledger) -> bool:

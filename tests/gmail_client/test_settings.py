@@ -11,7 +11,9 @@ import pytest
 
 from gmail_client.auth.endpoints import GOOGLE, Endpoints
 from gmail_client.auth.oauth_client import OAuthClient
+from gmail_client.client import GmailClient
 from gmail_client.errors import ConfigurationError
+from gmail_client.project_quota import ProjectLimits
 from gmail_client.settings import Settings, credentials_file, login_target
 
 
@@ -104,6 +106,18 @@ def test_empty_means_unset(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_mailboxes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GMAIL_MAILBOXES", " ada@b.test, bob@b.test,,ada@b.test ")
     assert Settings().mailbox_names == ("ada@b.test", "bob@b.test")
+
+
+def test_the_units_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().project_limits == ProjectLimits()
+    monkeypatch.setenv("GMAIL_UNITS_PER_MINUTE", "60000")
+    monkeypatch.setenv("GMAIL_UNITS_PER_DAY", "1000000")
+    assert Settings().project_limits == ProjectLimits(60_000, 1_000_000)
+    monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "t")
+    assert GmailClient.from_settings().project.limit == 60_000
+    monkeypatch.setenv("GMAIL_UNITS_PER_MINUTE", "599")
+    with pytest.raises(ConfigurationError, match="GMAIL_UNITS_PER_MINUTE"):
+        Settings()
 
 
 def test_one_mailbox(monkeypatch: pytest.MonkeyPatch) -> None:
