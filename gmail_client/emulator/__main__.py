@@ -47,6 +47,12 @@ def make_parser(prog: str = "python -m gmail_client.emulator") -> argparse.Argum
         help="current, legacy, none, or units per minute and user (default: current)",
     )
     add(
+        "--project-quota",
+        type=int,
+        metavar="U",
+        help="units per minute of all mailboxes together (default: that of --quota)",
+    )
+    add(
         "--latency-ms",
         type=float,
         default=0.0,
@@ -100,7 +106,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m gmail
             options.messages,
             options.seed,
             mean_json_kb=options.mean_kb,
-            quota=Quota.named(options.quota),
+            quota=Quota.named(options.quota).with_project(options.project_quota),
             latency_ms=options.latency_ms,
             clock=SYSTEM_CLOCK if options.time_scale == 1 else ScaledClock(options.time_scale),
             behavior=Behavior.parse(options.behavior),

@@ -15,6 +15,7 @@ class RequestCounters:
     Attributes:
         calls: Calls by method, including refused ones.
         units: Quota units by method; a refused or faulted call costs none.
+        mailbox_units: The same by mailbox.
         bytes: Bytes of JSON by method, before compression.
         errors: Responses other than 2xx by method and status.
         http_requests: HTTP requests to the API; a batch is one.
@@ -32,6 +33,7 @@ class RequestCounters:
         with self._lock:
             self.calls: Counter[str] = Counter()
             self.units: Counter[str] = Counter()
+            self.mailbox_units: Counter[str] = Counter()
             self.bytes: Counter[str] = Counter()
             self.errors: defaultdict[str, Counter[int]] = defaultdict(Counter)
             self.http_requests = 0
@@ -70,11 +72,13 @@ class RequestCounters:
         with self._lock:
             return sum(len(counts) for counts in self.fetches.values())
 
-    def count(self, method: str, status: int, units: int, size: int) -> None:
-        """Count one call."""
+    def count(self, method: str, status: int, units: int, size: int, address: str = "") -> None:
+        """Count one call, of a mailbox if it is known."""
         with self._lock:
             self.calls[method] += 1
             self.units[method] += units
+            if address:
+                self.mailbox_units[address] += units
             self.bytes[method] += size
             if status >= 300:
                 self.errors[method][status] += 1
@@ -102,6 +106,7 @@ class RequestCounters:
             return {
                 "calls": dict(self.calls),
                 "units": dict(self.units),
+                "mailboxUnits": dict(self.mailbox_units),
                 "bytes": dict(self.bytes),
                 "errors": {
                     method: {str(status): number for status, number in counts.items()}

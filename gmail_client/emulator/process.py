@@ -45,7 +45,9 @@ class RemoteMailbox:
 
 
 class EmulatorProcess:
-    """Starts and stops `python -m gmail_client.emulator`; the arguments are those of `Emulator`.
+    """Starts and stops `python -m gmail_client.emulator`.
+
+    The arguments are those of `Emulator`, and `project_quota`: units per minute of all mailboxes together.
 
     The other process ends with this one, even if this one is killed. The clock is the system's or a `ScaledClock` that
     has not been used yet.
@@ -62,6 +64,7 @@ class EmulatorProcess:
         *,
         mean_json_kb: float = 15.0,
         quota: str | int = "none",
+        project_quota: int | None = None,
         latency_ms: float = 0,
         clock: Clock = SYSTEM_CLOCK,
         behavior: Behavior | None = None,
@@ -75,6 +78,8 @@ class EmulatorProcess:
         command = [sys.executable, "-m", "gmail_client.emulator", "--json", "--end-with-input"]
         command += ["--mailboxes", str(mailboxes), "--messages", str(messages), "--seed", str(seed)]
         command += ["--mean-kb", str(mean_json_kb), "--quota", str(quota)]
+        if project_quota is not None:
+            command += ["--project-quota", str(project_quota)]
         command += ["--latency-ms", str(latency_ms), "--port", str(port)]
         if isinstance(clock, ScaledClock):
             command += ["--time-scale", str(clock.factor)]

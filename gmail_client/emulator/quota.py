@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gmail_client.emulator.api.errors import ApiError
@@ -68,6 +68,16 @@ class Quota:
     def of_units(cls, units: int, *, legacy_prices: bool = False) -> Quota:
         """A quota of this many units per minute and user, with a proportional burst limit."""
         return cls(units, 1_200_000, legacy_prices, math.ceil(units * _BURST_SHARE))
+
+    def with_project(self, units: int | None) -> Quota:
+        """The same quota with another limit for all users; None leaves it.
+
+        Raises:
+            ValueError: `units` is not above 0.
+        """
+        if units is not None and units < 1:
+            raise ValueError(f"the project's quota is above 0, not {units}")
+        return self if units is None else replace(self, per_project=units)
 
     def price(self, method: Method) -> int:
         """The price of one call in units."""

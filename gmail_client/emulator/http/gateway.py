@@ -76,7 +76,8 @@ class PendingCall:
                 reply = _answer(call)
             finally:
                 self.backend.limiter.leave(call.mailbox.address)
-        self.backend.usage.count(self.method, reply.status, self.units, len(reply.body))
+        address = self.call.mailbox.address if self.call is not None else ""
+        self.backend.usage.count(self.method, reply.status, self.units, len(reply.body), address)
         reply.method = self.method
         if self.fault is not None and self.fault.kind == "patch" and reply.status == 200:
             reply.body = to_json(self.fault.patched(json.loads(reply.body)))

@@ -56,6 +56,27 @@ def test_nothing_to_do_costs_one_unit(environment: Emulator, lake_of_test: Lake)
     assert log_of(lake_of_test) == versions
 
 
+def test_each_unchanged_mailbox_costs_one_unit(
+    lake_of_test: Lake, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Emulator(mailboxes=6, messages=2, seed=5) as gmail:
+        gmail.service_account_file(clean_environment / "key.json")
+        monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(clean_environment / "key.json"))
+        monkeypatch.setenv("GMAIL_API_ROOT", gmail.url)
+        monkeypatch.setenv("GMAIL_OAUTH_ROOT", gmail.url)
+        client = GmailClient.from_settings()
+        mail = [entry for entry in SPEC.tables if entry.source_table in CHANGE_TABLES]
+        for address in gmail.addresses:
+            sync(client.mailbox(address), lake_of_test, mail)
+        changed = gmail.addresses[3]
+        gmail.mailbox(changed).insert(b"Subject: new\r\n\r\nText", ["INBOX"])
+        gmail.usage.reset()
+        state = UnchangedMailboxes(lake_of_test, SPEC, CHANGE_TABLES, snapshot_seconds=HOUR)
+        found = state.find(client, gmail.addresses, jobs=4)
+        assert found == [address for address in gmail.addresses if address != changed]
+        assert gmail.usage.mailbox_units == dict.fromkeys(gmail.addresses, 1)
+
+
 def log_of(lake: Lake) -> dict[str, int]:
     assert lake.folder is not None
     return {path.parent.name: DeltaTable(path.parent).version() for path in lake.folder.glob("*/_delta_log")}

@@ -46,6 +46,7 @@ def test_a_process_and_its_admin_routes(tmp_path: Path) -> None:
         message_id = mailbox.write("insert", mail=mailbox.write("random_mail"), label_ids=["INBOX"])
         assert mailbox.write("label_ids", message_id=message_id) == ["INBOX"]
         assert process.usage()["calls"] == {"messages.list": 1}
+        assert process.usage()["mailboxUnits"] == {process.addresses[0]: 5}
         process.reset_usage()
         assert process.usage()["totalCalls"] == 0
         process.add_fault(Fault("getProfile", kind="precondition", times=1))

@@ -157,6 +157,13 @@ def test_the_captured_burst_is_refused() -> None:
         steady._clock.sleep(0.2)
 
 
+def test_another_limit_of_the_project() -> None:
+    assert Quota.named("current").with_project(60_000) == Quota(per_project=60_000)
+    assert Quota.named("current").with_project(None) == Quota()
+    with pytest.raises(ValueError, match="above 0"):
+        Quota.named("none").with_project(0)
+
+
 def test_the_project() -> None:
     limiter = QuotaLimiter(Quota(per_user=1_000, per_project=1_500, burst=None), HandClock())
     assert all(spend(limiter, user="a@x") is None for _ in range(50))
