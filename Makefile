@@ -2,7 +2,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui dagster lakeflow-demo test test-all hunt fuzz audit sbom check format docs bench bench-all lock runtime dev clean
+.PHONY: help demo ui dagster lakeflow-demo test test-all hunt fuzz audit sbom check format docs bench bench-org bench-all lock runtime dev clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ docs: dev  ## build the documentation as a site with search, and check its links
 
 bench: dev  ## compare with other ways to copy a mailbox, write docs/benchmarks.md (with a clone of the Lakeflow connectors: PEER=folder)
 	$(PYTHON_IN_VENV) -m benchmarks.comparison
+
+bench-org: dev  ## measure 200 and 500 mailboxes in one process (20 minutes)
+	$(PYTHON_IN_VENV) -m benchmarks.organisation
 
 bench-all: dev  ## run all benchmarks
 	$(PYTHON_IN_VENV) -m benchmarks

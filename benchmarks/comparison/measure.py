@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from benchmarks.comparison.programs import PEAK_FILE
 from benchmarks.comparison.wire import WireCounter
 from gmail_client.emulator import EmulatorProcess
 
-__all__ = ["Cost", "measure", "mistakes"]
+__all__ = ["Cost", "count_mistakes", "measure", "mistakes", "typed_rows"]
 
 LIMIT_SECONDS = 7_200
 
@@ -92,15 +93,19 @@ def mistakes(folder: Path, gmail: EmulatorProcess) -> tuple[int, int]:
     Returns:
         The number of missing rows, and of wrong ones: different content or labels, duplicates, deleted messages.
     """
-    missing = wrong = 0
-    for name in ("messages", "threads"):
-        stored = _stored(folder / name)
-        true = {row["id"]: _comparable(row) for row in _typed(name, gmail.truth(name))}
-        found = {row["id"]: _comparable(row) for row in stored}
-        missing += len(true.keys() - found.keys())
-        wrong += len(stored) - len(found)
-        wrong += sum(true.get(key) != row for key, row in found.items())
-    return missing, wrong
+    counts = [
+        count_mistakes(_stored(folder / name), typed_rows(name, gmail.truth(name)))
+        for name in ("messages", "threads")
+    ]
+    return sum(missing for missing, _ in counts), sum(wrong for _, wrong in counts)
+
+
+def count_mistakes(stored: Sequence[dict[str, Any]], true: Sequence[dict[str, Any]]) -> tuple[int, int]:
+    """Missing and wrong rows of a table; both in the table's schema."""
+    expected = {row["id"]: _comparable(row) for row in true}
+    found = {row["id"]: _comparable(row) for row in stored}
+    wrong = len(stored) - len(found) + sum(expected.get(key) != row for key, row in found.items())
+    return len(expected.keys() - found.keys()), wrong
 
 
 def _stored(table: Path) -> list[dict[str, Any]]:
@@ -111,7 +116,8 @@ def _stored(table: Path) -> list[dict[str, Any]]:
     return list(DeltaTable(str(table)).to_pyarrow_table().to_pylist())
 
 
-def _typed(name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def typed_rows(name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the API in the schema of a table."""
     from gmail_client.schema import to_batch
 
     return list(to_batch(name, rows).to_pylist())

@@ -1,0 +1,303 @@
+"""The phases of the benchmark. Each returns its figures, and compares the tables with the emulator afterwards."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from benchmarks.organisation.deployment import Command, Meter, Organization
+from benchmarks.organisation.sensor import Sensor
+from benchmarks.organisation.truth import differences
+from gmail_client.emulator import Fault
+from gmail_client.project_quota import CHANGES_SHARE, HEADROOM
+
+__all__ = ["PHASES", "Figure", "Sizes"]
+
+_USER_LIMIT = 6_000
+_LOADS_SHARE = 1 - HEADROOM - CHANGES_SHARE
+"""Share of the project's units per minute that first loads may use."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value.
+
+    Attributes:
+        name: What was measured.
+        value: The value, with its unit.
+        goal: The goal in words; empty if there is none.
+        reached: Whether it was reached; None without a goal.
+    """
+
+    name: str
+    value: str
+    goal: str = ""
+    reached: bool | None = None
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the benchmark.
+
+    Attributes:
+        mailboxes: Mailboxes of the first loads.
+        messages: Messages of each of them.
+        idle: Mailboxes of the phases without a first load.
+        project: Units per minute of the project in the first loads.
+        minutes: Duration of the phase `quota`, about.
+    """
+
+    mailboxes: int = 200
+    messages: int = 100
+    idle: int = 500
+    project: int = 60_000
+    minutes: float = 4.0
+
+
+def first_load(sizes: Sizes) -> list[Figure]:
+    """The first load of all mailboxes in one process; then the same with ten that fail."""
+    with Organization(sizes.mailboxes, sizes.messages, project_quota=sizes.project) as all_well:
+        with Meter(all_well.gmail) as meter:
+            done = all_well.sync()
+        units, seconds = meter.busy()
+        wrong = differences(all_well.lake, all_well.gmail, all_well.gmail.addresses)
+    return [
+        Figure("first load", f"{units:,} units in {seconds:.0f} s ({done.seconds:.0f} s with start-up)"),
+        *_stopped(meter),
+        *_rates(meter, units, seconds, sizes.project),
+        _below("CPU per mailbox", done.cpu / sizes.mailboxes, 0.6, "s"),
+        _below("peak memory", done.peak_mb, 1_500, "MB"),
+        *_correct("first load", done.code == 0, wrong),
+    ]
+
+
+def failing(sizes: Sizes) -> list[Figure]:
+    """The first load without failures, then with a twentieth of the mailboxes failing in ten ways."""
+    took: list[tuple[float, float]] = []
+    count = max(sizes.mailboxes // 20, 1)
+    figures: list[Figure] = []
+    for number in (0, count):
+        with Organization(sizes.mailboxes, sizes.messages, project_quota=sizes.project) as found:
+            sick = found.gmail.addresses[1 :: sizes.mailboxes // count][:number]
+            for index, mailbox in enumerate(sick):
+                _, fault = _FAILURES[index % len(_FAILURES)]
+                found.gmail.add_fault(replace(fault, mailbox=mailbox))
+            with Meter(found.gmail) as meter:
+                done = found.sync()
+            well = [mailbox for mailbox in found.gmail.addresses if mailbox not in sick]
+            finished = max(meter.busy_until(mailbox) for mailbox in well)
+            took.append((done.seconds - meter.stopped, finished))
+            units = sum(meter.last.mailboxes.get(mailbox, 0) for mailbox in well)
+            failed = {entry["mailbox"] for entry in done.output["mailboxes"] if entry["failures"]}
+            # The slow mailboxes may be complete.
+            figures.append(
+                Figure(f"{number} failing", f"{took[-1][0]:.0f} s, the others after {finished:.0f} s")
+            )
+            figures += _stopped(meter)
+            if number:
+                figures.append(
+                    Figure("units of the failing", f"{meter.last.units - units:,} of {meter.last.units:,}")
+                )
+                figures += [_within("named as failed", len(failed), number - _SLOW, number)]
+            found.gmail.clear_faults()
+            figures += _correct(
+                f"{number} failing", failed <= set(sick), differences(found.lake, found.gmail, well)
+            )
+    figures.append(_below("time, compared with no failing", took[1][0] / took[0][0], 1.3, "times"))
+    figures.append(_below("time until the others are complete", took[1][1] / took[0][1], 1.3, "times"))
+    return figures
+
+
+_FAILURES: list[tuple[str, Fault]] = [
+    ("access revoked", Fault(status=401, reason="authError")),
+    ("denied", Fault(method="getProfile", status=403, reason="forbidden")),
+    ("unavailable", Fault(status=503)),
+    ("no mail service", Fault(kind="mail-not-enabled")),
+    ("every call 10 s late", Fault(kind="delay", seconds=10)),
+    ("rate limit", Fault(kind="rate-limit")),
+    ("connections are reset", Fault(kind="reset")),
+    ("listing denied", Fault(method="messages.list", status=403, reason="domainPolicy")),
+    ("errors in a listing", Fault(method="threads.list", status=500)),
+    ("half of the calls fail", Fault(status=503, share=0.5)),
+]
+_SLOW = 2
+"""Of the ten, those that may be complete in the end: the slow one, and the one of which half of the calls fail."""
+
+
+def idle(sizes: Sizes) -> list[Figure]:
+    """Mailboxes with nothing to do, idle ticks of the sensor, and a tenth of the mailboxes changed."""
+    with Organization(sizes.idle, 2, quota="none") as found:
+        loaded = found.sync()
+        figures = [
+            Figure("first load of 2 messages each", _cost(loaded)),
+            *_correct(
+                "first load", loaded.code == 0, differences(found.lake, found.gmail, found.gmail.addresses)
+            ),
+            *_nothing_to_do(found, sizes.idle),
+        ]
+        with Sensor(found.environment, found.folder / "sensor.txt") as sensor:
+            sensor.tick()  # reads the tables, and gets access tokens
+            figures += _idle_tick(found, sensor, sizes.idle)
+            figures += _changed(found, sensor, sizes.idle)
+    return figures
+
+
+def _nothing_to_do(found: Organization, count: int) -> list[Figure]:
+    found.gmail.reset_usage()
+    done = found.sync()
+    units = found.gmail.usage()["totalUnits"]
+    return [
+        _within(f"nothing to do in {count}: units", units, count, count),
+        _below("nothing to do: CPU", done.cpu, 10, "s"),
+        _below("nothing to do: peak memory", done.peak_mb, 400, "MB"),
+        Figure("nothing to do: time", f"{done.seconds:.1f} s"),
+    ]
+
+
+def _idle_tick(found: Organization, sensor: Sensor, count: int) -> list[Figure]:
+    ticks = []
+    units = []
+    for _ in range(3):
+        found.gmail.reset_usage()
+        ticks.append(sensor.tick())
+        units.append(found.gmail.usage()["totalUnits"])
+    return [
+        _below("idle tick: CPU, local lake", max(tick["cpu"] for tick in ticks), 3, "s"),
+        _within("idle tick: units, at most", max(units), 0, count),
+        _within("idle tick: runs", sum(len(tick["runs"]) for tick in ticks), 0, 0),
+    ]
+
+
+def _changed(found: Organization, sensor: Sensor, count: int) -> list[Figure]:
+    changed = found.gmail.addresses[:: max(count // max(count // 10, 1), 1)]
+    for mailbox in changed:
+        found.gmail.mailbox(mailbox).write("insert", mail=b"Subject: new\r\n\r\nText", label_ids=["INBOX"])
+    found.gmail.reset_usage()
+    started = time.monotonic()
+    runs: list[dict[str, object]] = []
+    # A quiet mailbox is polled less often than at every tick, so it may take several.
+    for _ in range(12):
+        tick = sensor.tick()
+        runs = tick["runs"]
+        if runs:
+            break
+    asked = time.monotonic()
+    command = ("-m", "benchmarks.organisation.sensor", "run")
+    with ThreadPoolExecutor(max(len(runs), 1)) as pool:
+        done = list(pool.map(lambda run: found.run(*command, json.dumps(run)), runs))
+    seconds = time.monotonic() - asked
+    units = found.gmail.usage()["totalUnits"]
+    return [
+        _within(f"{len(changed)} changed: runs", len(runs), 1, 3),
+        _below(f"{len(changed)} changed: in the tables after", seconds + tick["seconds"], 60, "s"),
+        Figure(
+            f"{len(changed)} changed: tick", f"{tick['seconds']:.1f} s, {asked - started:.1f} s of all ticks"
+        ),
+        Figure(f"{len(changed)} changed: CPU of the runs", f"{sum(run.cpu for run in done):.1f} s"),
+        Figure(f"{len(changed)} changed: units", f"{units:,}"),
+        *_correct(
+            "changes",
+            all(run.code == 0 and run.output["success"] for run in done),
+            differences(found.lake, found.gmail, found.gmail.addresses),
+        ),
+    ]
+
+
+def quota(sizes: Sizes) -> list[Figure]:
+    """Units that are used under Gmail's own limits: a large mailbox, small ones, and one that catches up."""
+    large = int(sizes.minutes * _USER_LIMIT / 17)  # a message costs 16 to 20 units
+    small = max(large // 5, 50)
+    with Organization(6, small) as found:
+        catching, big, *others = found.gmail.addresses
+        first = found.sync("--mailbox", catching)
+        _receive(found, catching, int(large * 0.8))
+        _receive(found, big, large - small)
+        time.sleep(60)  # the units of the preparation leave the window
+        with Meter(found.gmail, 0.5) as meter:
+            done = found.sync()
+        figures = [
+            _share(meter, f"catch-up of {large * 0.8:,.0f} messages", catching),
+            _share(meter, f"first load of {large:,} messages", big),
+        ]
+        figures += [_share(meter, f"first load of {small:,} messages", mailbox) for mailbox in others]
+        figures += _stopped(meter)
+        figures += [
+            _within("refused calls", meter.last.refused, 0, 0),
+            Figure("cost", _cost(done)),
+            *_correct(
+                "quota",
+                first.code == done.code == 0,
+                differences(found.lake, found.gmail, found.gmail.addresses),
+            ),
+        ]
+    return figures
+
+
+def _receive(found: Organization, mailbox: str, count: int) -> None:
+    remote = found.gmail.mailbox(mailbox)
+    for _ in range(count):
+        mail = remote.write("random_mail")
+        remote.write("insert", mail=mail, label_ids=["INBOX"])
+
+
+def _share(meter: Meter, name: str, mailbox: str) -> Figure:
+    units, seconds = meter.busy(mailbox)
+    share = units / (_USER_LIMIT * seconds / 60)
+    what = f"{share:.1%} ({units:,} units in {seconds:.0f} s)"
+    return Figure(f"{name}: share of the units per minute", what, "at least 95 %", share >= 0.95)
+
+
+def _stopped(meter: Meter) -> list[Figure]:
+    seconds = meter.stopped
+    return [Figure("not counted: the machine stood still for", f"{seconds:.0f} s")] if seconds else []
+
+
+def _rates(meter: Meter, units: int, seconds: float, project: int) -> Iterable[Figure]:
+    allowed = project * _LOADS_SHARE * seconds / 60
+    share = units / allowed
+    refused = meter.last.refused / max(meter.last.calls, 1)
+    return [
+        Figure(
+            f"share of the {project * _LOADS_SHARE:,.0f} units per minute that first loads may use",
+            f"{share:.1%}",
+            "at least 90 %",
+            share >= 0.9,
+        ),
+        Figure(f"share of the project's {project:,} units per minute", f"{share * _LOADS_SHARE:.1%}"),
+        Figure("refused calls", f"{refused:.2%}", "below 0.5 %", refused < 0.005),
+    ]
+
+
+def _below(name: str, value: float, limit: float, unit: str) -> Figure:
+    digits = 2 if limit < 20 else 0
+    return Figure(name, f"{value:,.{digits}f} {unit}", f"at most {limit:,g} {unit}", value <= limit)
+
+
+def _within(name: str, value: int, least: int, most: int) -> Figure:
+    goal = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return Figure(name, f"{value:,}", goal, least <= value <= most)
+
+
+def _correct(name: str, succeeded: bool, differing: dict[str, int]) -> list[Figure]:
+    said = (
+        "all" if not differing else f"{len(differing)} mailboxes differ: {dict(list(differing.items())[:3])}"
+    )
+    return [
+        Figure(f"{name}: tables equal the mailboxes", said, "all", not differing),
+        Figure(f"{name}: ended as expected", "yes" if succeeded else "no", "yes", succeeded),
+    ]
+
+
+def _cost(done: Command) -> str:
+    return f"{done.cpu:.0f} CPU s, {done.seconds:.0f} s, peak {done.peak_mb:,.0f} MB"
+
+
+PHASES: dict[str, Callable[[Sizes], list[Figure]]] = {
+    "load": first_load,
+    "idle": idle,
+    "failing": failing,
+    "quota": quota,
+}
