@@ -12,17 +12,15 @@ from datetime import timedelta
 import dagster as dg
 
 from gmail_assets.columns import column_schema
+from gmail_assets.snapshot_checks import DEFAULT_MAX_AGE
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import CONTENT_VIEWS, CONTENTS, VIEWS
 
-__all__ = ["DEFAULT_MAX_AGE", "AssetSpecs", "Translation", "asset_keys", "build_asset_specs"]
+__all__ = ["AssetSpecs", "Translation", "asset_keys", "build_asset_specs"]
 
 Translation = Callable[[dg.AssetSpec, str], dg.AssetSpec]
 """Changes the spec of an asset; its second argument is the name of the table, or `account` for the Gmail account."""
-
-DEFAULT_MAX_AGE = timedelta(hours=26)
-"""Age of a snapshot at which it is out of date: a day, and some time for a late run."""
 
 _SHORTEST_WINDOW = timedelta(minutes=1)
 """Dagster accepts no shorter window of a freshness policy."""

@@ -13,13 +13,15 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from gmail_assets.asset_specs import AssetSpecs
+from gmail_assets.columns import table_metadata
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import is_loading
 from gmail_assets.failures import dagster_failures, skip_after_failure
 from gmail_assets.mailbox_runs import MailboxRuns, SyncChoices
-from gmail_assets.materializations import described, open_entry, result_metadata, size_metadata
+from gmail_assets.mailbox_work import TIME_BUDGET_MINUTES
 from gmail_assets.resources import ResourceKeys
 from gmail_assets.run_config import MailboxesConfig, config_schema
+from gmail_assets.run_metadata import open_entry, result_metadata, size_metadata
 from gmail_assets.spark_engine import Preloaded, SparkEngine
 from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.syncing.results import Progress, SyncResult
@@ -65,7 +67,7 @@ class SyncConfig(BaseModel):
         description="The mailboxes of a run over several without a partition; each has to be a partition.",
     )
     time_budget_minutes: float = Field(
-        default=210.0,
+        default=TIME_BUDGET_MINUTES,
         gt=0,
         description="Stop cleanly after this time, with progress committed; the next run continues. "
         "Keep it below run_monitoring.max_runtime_seconds of the instance.",
@@ -278,7 +280,7 @@ def materialized(
     if reporter:
         reporter.finished(result.table, result)
     metadata = {
-        **described(lake, entry),
+        **table_metadata(lake, entry),
         **size_metadata(open_entry(lake, entry), result.address),
         **result_metadata(result),
     }

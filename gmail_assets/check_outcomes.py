@@ -1,20 +1,33 @@
-"""What all asset checks share: their result (`Outcome`), their mailbox (`CheckSubject`), their interface."""
+"""What all checks share: their result (`Outcome`), their mailbox (`CheckSubject`), their interface. Without Dagster."""
 
-# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from functools import cached_property
-from typing import Any, Protocol
-
-import dagster as dg
+from typing import Any, NamedTuple, Protocol
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_client.client import Mailbox
-from gmail_client.printable import printable
 
-__all__ = ["NOTHING_STORED", "CheckSubject", "MailboxChecks", "Outcome"]
+__all__ = ["NOTHING_STORED", "CheckKey", "CheckSubject", "MailboxChecks", "Outcome", "Severity"]
+
+
+class CheckKey(NamedTuple):
+    """A check: the source table, and the name of the function that checks it."""
+
+    table: str
+    name: str
+
+
+class Severity(Enum):
+    """Severity of a failed check, as Dagster names it."""
+
+    WARN = "WARN"
+    ERROR = "ERROR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +40,11 @@ class Outcome:
     passed: bool
     message: str
     numbers: Mapping[str, int] = field(default_factory=dict)
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+    severity: Severity = Severity.ERROR
     unexplained: Mapping[str, int] = field(default_factory=dict)
 
-    def as_dagster(self) -> dict[str, Any]:
-        """The arguments that `AssetCheckResult` and `AssetCheckEvaluation` share."""
-        return {
-            "passed": self.passed,
-            "severity": self.severity,
-            "description": printable(self.message),
-            "metadata": dict(self.numbers),
-        }
 
-
-NOTHING_STORED = Outcome(False, "the table has no rows of this mailbox", severity=dg.AssetCheckSeverity.WARN)
+NOTHING_STORED = Outcome(False, "the table has no rows of this mailbox", severity=Severity.WARN)
 
 
 @dataclass
@@ -51,13 +55,13 @@ class CheckSubject:
         name: Its partition key.
         lake: The lake.
         open_mailbox: Opens a mailbox by its partition key.
-        last_read: Returns the time of an asset's last materialization for this mailbox; None if there is none.
+        last_read: Returns the time of a table's last materialization for this mailbox; None if there is none.
     """
 
     name: str
     lake: Lake
     open_mailbox: Callable[[str], Mailbox]
-    last_read: Callable[[dg.AssetKey], datetime | None]
+    last_read: Callable[[str], datetime | None]
 
     def mailbox(self) -> Mailbox:
         """The mailbox in Gmail.
@@ -82,13 +86,11 @@ class MailboxChecks(Protocol):
         ...
 
     @property
-    def functions(self) -> Mapping[dg.AssetCheckKey, tuple[Any, Callable[..., Outcome]]]:
+    def functions(self) -> Mapping[CheckKey, tuple[Any, Callable[..., Outcome]]]:
         """What is checked, and the function that checks it; its docstring describes the check."""
         ...
 
-    def evaluate(
-        self, subject: CheckSubject, selected: Iterable[dg.AssetCheckKey]
-    ) -> dict[dg.AssetCheckKey, Outcome]:
+    def evaluate(self, subject: CheckSubject, selected: Iterable[CheckKey]) -> dict[CheckKey, Outcome]:
         """Run the selected checks.
 
         Raises:

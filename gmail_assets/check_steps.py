@@ -2,13 +2,13 @@
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
 from gmail_assets.check_outcomes import CheckSubject, MailboxChecks
 from gmail_assets.failures import dagster_failures
-from gmail_assets.mailbox_runs import MailboxRuns, last_materialization
+from gmail_assets.mailbox_runs import MailboxRuns, last_materialization, outcome_arguments
 from gmail_assets.resources import GmailResource, ResourceKeys
 from gmail_assets.run_config import MailboxesConfig, config_schema
 
@@ -18,6 +18,7 @@ __all__ = ["build_check_step"]
 def build_check_step(
     name: str,
     checks: MailboxChecks,
+    keys: Mapping[str, dg.AssetKey],
     partitions: dg.PartitionsDefinition[str],
     *,
     resources: ResourceKeys | None = None,
@@ -30,6 +31,7 @@ def build_check_step(
     Args:
         name: Name of the step.
         checks: The checks.
+        keys: The asset keys, by source table.
         partitions: The mailboxes.
         resources: Names of the resources.
         pool: The pool of the step.
@@ -37,10 +39,11 @@ def build_check_step(
         runs: Does the work of runs over several mailboxes.
     """
     resources = resources or ResourceKeys()
+    selectable = {dg.AssetCheckKey(keys[key.table], key.name): key for key in checks.functions}
 
     @dg.multi_asset_check(
         name=name,
-        specs=_specs(checks, partitions),
+        specs=_specs(checks, keys, partitions),
         can_subset=True,
         description=checks.description,
         config_schema=config_schema(MailboxesConfig),
@@ -59,11 +62,15 @@ def build_check_step(
                 mailbox,
                 getattr(context.resources, resources.lake).lake(),
                 lambda user: _gmail(context, resources).mailbox(user),
-                lambda key: last_materialization(context, key, mailbox),
+                lambda table: last_materialization(context, keys[table], mailbox),
             )
-            outcomes = checks.evaluate(subject, context.selected_asset_check_keys)
+            outcomes = checks.evaluate(
+                subject, [selectable[key] for key in context.selected_asset_check_keys]
+            )
         for key, outcome in outcomes.items():
-            yield dg.AssetCheckResult(asset_key=key.asset_key, check_name=key.name, **outcome.as_dagster())
+            yield dg.AssetCheckResult(
+                asset_key=keys[key.table], check_name=key.name, **outcome_arguments(outcome)
+            )
 
     return step
 
@@ -73,7 +80,9 @@ def _gmail(context: dg.AssetCheckExecutionContext, resources: ResourceKeys) -> G
     return found
 
 
-def _specs(checks: MailboxChecks, partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetCheckSpec]:
+def _specs(
+    checks: MailboxChecks, keys: Mapping[str, dg.AssetKey], partitions: dg.PartitionsDefinition[str]
+) -> list[dg.AssetCheckSpec]:
     with warnings.catch_warnings():
         # Dagster warns that partitioned checks are in preview. Without partitions, the result of one mailbox would
         # replace that of another.
@@ -81,7 +90,7 @@ def _specs(checks: MailboxChecks, partitions: dg.PartitionsDefinition[str]) -> l
         return [
             dg.AssetCheckSpec(
                 key.name,
-                asset=key.asset_key,
+                asset=keys[key.table],
                 description=" ".join((function.__doc__ or "").split()),
                 partitions_def=partitions,
             )

@@ -11,11 +11,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gmail_assets.check_outcomes import NOTHING_STORED, CheckSubject, Outcome
+from gmail_assets.check_outcomes import NOTHING_STORED, CheckKey, CheckSubject, Outcome, Severity
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.operations.completeness import combine_findings, record_findings
@@ -134,7 +133,7 @@ def labels_known(data: CheckContext, table: str) -> Outcome:
     message = f"{len(used):,} labels in use, {len(unknown):,} of them not in labels.list"
     if unknown:
         message += f" ({', '.join(unknown[:_MAX_EXAMPLES])}); real mailboxes can have such labels"
-    return Outcome(not unknown, message, {"unknown_labels": len(unknown)}, dg.AssetCheckSeverity.WARN)
+    return Outcome(not unknown, message, {"unknown_labels": len(unknown)}, Severity.WARN)
 
 
 def threads_and_messages_agree(data: CheckContext, table: str) -> Outcome:
@@ -169,7 +168,7 @@ def up_to_date(data: CheckContext, table: str) -> Outcome:
         return Outcome(
             False,
             "the first load is not finished; the next run continues it",
-            severity=dg.AssetCheckSeverity.WARN,
+            severity=Severity.WARN,
         )
     behind = max(head - status.cursor, 0)
     numbers = {"history_ids_behind": behind, "pending_changes": 0, "lag_minutes": 0}
@@ -218,7 +217,6 @@ class MailChecks:
 
     Args:
         tables: `messages` and `threads`, if they are in the spec.
-        keys: Their asset keys, by Gmail name.
         max_lag: Age of the oldest unsynced message at which `up_to_date` fails.
 
     Attributes:
@@ -230,17 +228,14 @@ class MailChecks:
     def __init__(
         self,
         tables: Sequence[SpecTable],
-        keys: Mapping[str, dg.AssetKey],
         max_lag: timedelta = DEFAULT_MAX_LAG,
     ) -> None:
         self._tables = list(tables)
         self._max_lag = max_lag
-        first = keys[tables[0].source_table]
-        self.functions: dict[dg.AssetCheckKey, tuple[str, Check]] = {
-            dg.AssetCheckKey(first, SYNCED): (tables[0].source_table, synced)
-        }
+        first = tables[0].source_table
+        self.functions: dict[CheckKey, tuple[str, Check]] = {CheckKey(first, SYNCED): (first, synced)}
         self.functions |= {
-            dg.AssetCheckKey(keys[entry.source_table], check.__name__): (entry.source_table, check)
+            CheckKey(entry.source_table, check.__name__): (entry.source_table, check)
             for entry in tables
             for check in (
                 *_CHECKS_OF_BOTH,
@@ -248,9 +243,7 @@ class MailChecks:
             )
         }
 
-    def evaluate(
-        self, subject: CheckSubject, selected: Iterable[dg.AssetCheckKey]
-    ) -> dict[dg.AssetCheckKey, Outcome]:
+    def evaluate(self, subject: CheckSubject, selected: Iterable[CheckKey]) -> dict[CheckKey, Outcome]:
         """Run checks; tables with missing or surplus rows are reconciled by their next sync.
 
         Raises:

@@ -1,22 +1,32 @@
-"""The column schema of a table for Dagster: names, types, descriptions, keys, nested fields."""
+"""What Dagster shows of a table: its location and columns, with types, descriptions, keys and nested fields."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
+from gmail_assets.delta.lake import Lake
+from gmail_assets.run_metadata import location_metadata
 from gmail_client.schema import PARTS_DEPTH, describe
-from gmail_client.tables import Table
-from gmail_client.views import View
+from gmail_client.spec import SpecTable, SpecView
+from gmail_client.tables import CATALOGUE, Table
+from gmail_client.views import ALL_VIEWS, View
 
-__all__ = ["MAILBOX_DESCRIPTION", "column_schema"]
+__all__ = ["MAILBOX_DESCRIPTION", "column_schema", "table_metadata"]
 
 MAILBOX_DESCRIPTION = "Address of the mailbox; the partition column. Ids are unique within one mailbox only."
 
 _RECURSIVE = "parts"
 """The field whose structs have the fields of the struct around it."""
+
+
+def table_metadata(lake: Lake, entry: SpecTable | SpecView) -> dict[str, Any]:
+    """Metadata of a materialization: location, name and columns of the table."""
+    columns = CATALOGUE[entry.source_table] if isinstance(entry, SpecTable) else ALL_VIEWS[entry.source_table]
+    return {**location_metadata(lake, entry), "dagster/column_schema": column_schema(columns)}
 
 
 def column_schema(table: Table | View) -> dg.TableSchema:

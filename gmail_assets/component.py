@@ -16,12 +16,12 @@ import dagster as dg
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import BaseModel, Field
 
-from gmail_assets.asset_specs import DEFAULT_MAX_AGE
 from gmail_assets.checks import DEFAULT_MAX_LAG
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP
 from gmail_assets.factory import gmail_definitions
 from gmail_assets.resources import GmailAccess, GmailResource, LakeLocation, LakeResource
 from gmail_assets.schedules import DAILY
+from gmail_assets.snapshot_checks import DEFAULT_MAX_AGE
 from gmail_client.errors import ConfigurationError
 from gmail_client.spec import Spec
 

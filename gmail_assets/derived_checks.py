@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
-import dagster as dg
-
-from gmail_assets.check_outcomes import NOTHING_STORED, CheckSubject, Outcome
+from gmail_assets.check_outcomes import NOTHING_STORED, CheckKey, CheckSubject, Outcome
 from gmail_assets.views import ViewSources
 from gmail_assets.views.verification import ViewCounts, count_views
 from gmail_client.spec import Spec
@@ -35,7 +33,6 @@ class DerivedChecks:
 
     Args:
         spec: Which tables.
-        keys: The asset keys of all tables, by source table.
 
     Attributes:
         functions: Table and function of each check.
@@ -43,17 +40,15 @@ class DerivedChecks:
 
     description = "Unique keys, and the number of rows that messages give."
 
-    def __init__(self, spec: Spec, keys: Mapping[str, dg.AssetKey]) -> None:
+    def __init__(self, spec: Spec) -> None:
         self._sources = ViewSources.of(spec)
-        self.functions: dict[dg.AssetCheckKey, tuple[str, Callable[[ViewCounts], Outcome]]] = {
-            dg.AssetCheckKey(keys[entry.source_table], function.__name__): (entry.source_table, function)
+        self.functions: dict[CheckKey, tuple[str, Callable[[ViewCounts], Outcome]]] = {
+            CheckKey(entry.source_table, function.__name__): (entry.source_table, function)
             for entry in spec.views
             for function in _CHECKS
         }
 
-    def evaluate(
-        self, subject: CheckSubject, selected: Iterable[dg.AssetCheckKey]
-    ) -> dict[dg.AssetCheckKey, Outcome]:
+    def evaluate(self, subject: CheckSubject, selected: Iterable[CheckKey]) -> dict[CheckKey, Outcome]:
         """Run checks.
 
         Raises:

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from gmail_assets.asset_specs import DEFAULT_MAX_AGE, Translation, build_asset_specs
+from gmail_assets.asset_specs import Translation, build_asset_specs
 from gmail_assets.assets import build_assets, mail_step_name, snapshot_step_name
 from gmail_assets.automation_settings import AutomationSettings
 from gmail_assets.check_outcomes import MailboxChecks
@@ -26,7 +26,7 @@ from gmail_assets.resources import GmailResource, LakeResource, ResourceKeys
 from gmail_assets.run_settings import RunSettings
 from gmail_assets.schedules import DAILY, snapshot_schedule
 from gmail_assets.sensors import change_sensor
-from gmail_assets.snapshot_checks import SnapshotChecks
+from gmail_assets.snapshot_checks import DEFAULT_MAX_AGE, SnapshotChecks
 from gmail_assets.spark_engine import SparkEngine
 from gmail_assets.views import ContentSources
 from gmail_client.client import checked_mailbox_name
@@ -132,16 +132,14 @@ def gmail_definitions(
     check_sets: dict[str, MailboxChecks] = {}
     if mail:
         asset_steps[mail_step] = mail
-        check_sets[f"{mail_step}_checks"] = MailChecks(mail, keys, max_lag)
+        check_sets[f"{mail_step}_checks"] = MailChecks(mail, max_lag)
     for entry in read_whole:
         asset_steps[snapshot_step_name(keys[entry.source_table])] = [entry]
     if read_whole:
-        check_sets["_".join([*prefix, "snapshot_checks"])] = SnapshotChecks(
-            read_whole, keys, max_snapshot_age
-        )
+        check_sets["_".join([*prefix, "snapshot_checks"])] = SnapshotChecks(read_whole, max_snapshot_age)
     if derived:
         asset_steps[views_step] = tables.views
-        check_sets[f"{views_step}_checks"] = DerivedChecks(tables, keys)
+        check_sets[f"{views_step}_checks"] = DerivedChecks(tables)
     if content_sources:
         asset_steps[contents_step] = [content_sources.contents]
     engine = SparkEngine.chosen()
@@ -169,6 +167,7 @@ def gmail_definitions(
         build_check_step(
             name,
             checked,
+            keys,
             partitions.definition,
             resources=resources,
             pool=None if isinstance(checked, DerivedChecks) else pool,

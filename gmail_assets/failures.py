@@ -5,31 +5,15 @@ An error that concerns the whole mailbox fails one step; the steps after it in t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
-from gmail_client.errors import (
-    ApiDisabledError,
-    ConfigurationError,
-    CredentialsError,
-    DailyLimitError,
-    DelegationError,
-    GmailError,
-    NoMailboxError,
-    OptionError,
-)
+from gmail_assets.error_policy import MAX_RETRIES, concerns_whole_mailbox, retry_wait
+from gmail_client.errors import GmailError
 
-__all__ = [
-    "ERROR_KEY",
-    "MAX_RETRIES",
-    "StepContext",
-    "concerns_whole_mailbox",
-    "dagster_failures",
-    "skip_after_failure",
-]
+__all__ = ["ERROR_KEY", "StepContext", "dagster_failures", "skip_after_failure"]
 
 ERROR_KEY = "gmail/error"
 """Metadata key of a failed step: class name of the error that caused it."""
@@ -37,26 +21,12 @@ ERROR_KEY = "gmail/error"
 _MAILBOX_KEY = "gmail/whole_mailbox"
 """Metadata key of a failed step: whether the error concerns all tables of the mailbox."""
 
-MAX_RETRIES = 3
-_WAIT_SECONDS = 60.0
-_LONGEST_WAIT_SECONDS = 300.0
-_WHOLE_MAILBOX = (
-    ApiDisabledError,
-    ConfigurationError,
-    CredentialsError,
-    DailyLimitError,
-    DelegationError,
-    NoMailboxError,
-)
-
 StepContext = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 
 @contextmanager
 def dagster_failures(context: StepContext) -> Iterator[None]:
     """Convert a `GmailError` of the block into a failure with its message, or into a retry request.
-
-    The client has already retried before it raises, so the few retries here are for longer outages.
 
     Args:
         context: The context of the step.
@@ -79,7 +49,7 @@ def dagster_failures(context: StepContext) -> Iterator[None]:
 def _converted(error: GmailError, context: StepContext) -> dg.Failure | dg.RetryRequested:
     retries = context.retry_number
     if error.retryable and retries < MAX_RETRIES:
-        wait = _wait(error)
+        wait = retry_wait(error)
         context.log.warning(f"{error}\nRetry {retries + 1} of {MAX_RETRIES} in {wait:.0f} s.")
         return dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=wait)
     return dg.Failure(
@@ -102,14 +72,3 @@ def skip_after_failure(context: dg.AssetExecutionContext) -> bool:
             context.log.warning(f"Skipped, because the step {event.step_key} failed for the whole mailbox.")
             return True
     return False
-
-
-def concerns_whole_mailbox(error: GmailError) -> bool:
-    """Whether the error concerns all tables of the mailbox."""
-    return isinstance(error, _WHOLE_MAILBOX) and not isinstance(error, OptionError)
-
-
-def _wait(error: GmailError) -> float:
-    if error.retry_at is None:
-        return _WAIT_SECONDS
-    return min(max(error.retry_at - time.time(), 1.0), _LONGEST_WAIT_SECONDS)

@@ -14,20 +14,22 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
-from gmail_assets.check_outcomes import MailboxChecks, Outcome
+from gmail_assets.check_outcomes import CheckKey, MailboxChecks, Outcome
 from gmail_assets.checks import SYNCED
+from gmail_assets.columns import table_metadata
 from gmail_assets.failures import ERROR_KEY, StepContext, dagster_failures
-from gmail_assets.mailbox_work import MailboxWork, SyncChoices, WorkPlan
-from gmail_assets.materializations import described, result_metadata
+from gmail_assets.mailbox_work import MailboxWork, SyncChoices, WorkPlan, units_of
 from gmail_assets.resources import GmailResource, ResourceKeys
+from gmail_assets.run_metadata import result_metadata
 from gmail_assets.run_settings import RunSettings
 from gmail_assets.spark_engine import SparkEngine
 from gmail_assets.syncing.many import MailboxOutcome, run_mailboxes
 from gmail_assets.syncing.progress import current_reporter
-from gmail_assets.syncing.results import Progress, SyncResult
+from gmail_assets.syncing.results import Progress
 from gmail_assets.syncing.stopping import RunGroup
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError
@@ -140,15 +142,10 @@ class MailboxRuns:
             for entry in self._asset_steps.get(name, ())
             if self._is_selected(context, self.keys[entry.source_table])
         }
-        selected = context.run.asset_check_selection
         checks = [
             (
                 self._check_steps[name],
-                [
-                    key
-                    for key in self._check_steps[name].functions
-                    if (key in selected if selected else self._is_selected(context, key.asset_key))
-                ],
+                [key for key in self._check_steps[name].functions if self._is_check_selected(context, key)],
             )
             for name in present
             if name in self._check_steps
@@ -162,7 +159,6 @@ class MailboxRuns:
 
         plan = WorkPlan(
             self.spec,
-            self.keys,
             tables,
             checks,
             choices or SyncChoices(),
@@ -170,7 +166,7 @@ class MailboxRuns:
             gmail_lake.upkeep(),
             self.engine,
             open_mailbox,
-            lambda key, name: last_materialization(context, key, name),
+            lambda table, name: last_materialization(context, self.keys[table], name),
             RunGroup(settings.megabytes_in_flight * 2**20),
         )
         _SeveralMailboxes(self, context, plan, settings).run(mailboxes)
@@ -179,13 +175,29 @@ class MailboxRuns:
     def _is_selected(context: StepContext, key: dg.AssetKey) -> bool:
         return not context.run.asset_selection or key in context.run.asset_selection
 
+    def _is_check_selected(self, context: StepContext, key: CheckKey) -> bool:
+        selected, asset = context.run.asset_check_selection, self.keys[key.table]
+        return (
+            dg.AssetCheckKey(asset, key.name) in selected if selected else self._is_selected(context, asset)
+        )
+
+    def evaluation(
+        self, key: CheckKey, mailbox: str, outcome: Outcome, more: Mapping[str, str] | None = None
+    ) -> dg.AssetCheckEvaluation:
+        """The event of a check's result."""
+        arguments = outcome_arguments(outcome)
+        arguments["metadata"] |= more or {}
+        return dg.AssetCheckEvaluation(
+            asset_key=self.keys[key.table], check_name=key.name, partition=mailbox, **arguments
+        )
+
     def report_failure(self, context: StepContext, mailbox: str, error: Exception) -> None:
         """Let the check `synced` fail for a mailbox."""
         for checks in self._check_steps.values():
             for key in checks.functions:
                 if key.name == SYNCED:
                     failed = Outcome(False, _text(error))
-                    evaluation = _evaluation(key, mailbox, failed, {ERROR_KEY: type(error).__name__})
+                    evaluation = self.evaluation(key, mailbox, failed, {ERROR_KEY: type(error).__name__})
                     _log_check(context, evaluation)
 
 
@@ -259,13 +271,13 @@ class _SeveralMailboxes:
                     self._runs.keys[table],
                     partition=outcome.mailbox,
                     metadata={
-                        **described(self._plan.lake, self._plan.entries[table]),
+                        **table_metadata(self._plan.lake, self._plan.entries[table]),
                         **result_metadata(result),
                     },
                 )
             )
         for key, checked in work.outcomes.items():
-            _log_check(self._context, _evaluation(key, outcome.mailbox, checked))
+            _log_check(self._context, self._runs.evaluation(key, outcome.mailbox, checked))
         if outcome.error is not None:
             self._runs.report_failure(self._context, outcome.mailbox, outcome.error)
             if sum(done.error is not None for done in self._done) <= _MOST_LINES:
@@ -285,7 +297,7 @@ class _SeveralMailboxes:
     def _log_progress(self) -> None:
         reporter = current_reporter()
         if reporter is not None:
-            units = sum(_units(work.results) for work in self._work.values())
+            units = sum(units_of(work.results) for work in self._work.values())
             units += sum(progress.units for progress in list(self._plan.progress.values()))
             reporter.progress(Progress("mailboxes", len(self._done), len(self._work), units=units))
         elif time.monotonic() - self._logged >= _LOG_SECONDS:
@@ -303,7 +315,7 @@ class _SeveralMailboxes:
             "deleted": sum(result.rows_deleted for result in results),
         }
         changes = ", ".join(f"{count:,} rows {word}" for word, count in rows.items())
-        units = sum(_units(work.results) for work in self._work.values())
+        units = sum(units_of(work.results) for work in self._work.values())
         warned = sum(bool(result.warnings) for result in results)
         self._context.log.info(
             f"{len(self._work) - failed:,} mailboxes synced, {failed:,} failed; {changes}; {units:,} quota units"
@@ -323,26 +335,20 @@ def _log_check(context: StepContext, evaluation: dg.AssetCheckEvaluation) -> Non
     context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]  # Dagster accepts it
 
 
-def _evaluation(
-    key: dg.AssetCheckKey, mailbox: str, outcome: Outcome, more: Mapping[str, str] | None = None
-) -> dg.AssetCheckEvaluation:
-    said = outcome.as_dagster()
-    said["metadata"] |= more or {}
-    return dg.AssetCheckEvaluation(asset_key=key.asset_key, check_name=key.name, partition=mailbox, **said)
+def outcome_arguments(outcome: Outcome) -> dict[str, Any]:
+    """The arguments that `AssetCheckResult` and `AssetCheckEvaluation` share."""
+    return {
+        "passed": outcome.passed,
+        "severity": dg.AssetCheckSeverity[outcome.severity.name],
+        "description": printable(outcome.message),
+        "metadata": dict(outcome.numbers),
+    }
 
 
 def _text(error: Exception) -> str:
     if isinstance(error, GmailError):
         return str(error)
     return f"{type(error).__name__}: {error}\nFix: this is a bug in gmail-assets; please report it."
-
-
-def _units(results: Mapping[str, SyncResult]) -> int:
-    """Units of one mailbox: messages and threads are read together, and each result has the units of both."""
-    results = dict(results)  # a copy, because the thread of the mailbox may add to it
-    shared = {"messages", "threads"} & results.keys()
-    units = sum(result.units for table, result in results.items() if table not in shared)
-    return units + max((results[table].units for table in shared), default=0)
 
 
 def _failure_text(failed: Sequence[MailboxOutcome[None]], total: int) -> str:

@@ -1,6 +1,7 @@
-"""The work for one mailbox of a run over several: `MailboxWork`, with a `WorkPlan` that is common to all."""
+"""The work of a run for one mailbox: `MailboxWork`, with a `WorkPlan` that is common to all. It needs no Dagster."""
 
-# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
+from __future__ import annotations
+
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,14 +10,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import dagster as dg
-
-from gmail_assets.check_outcomes import CheckSubject, MailboxChecks, Outcome
+from gmail_assets.check_outcomes import CheckKey, CheckSubject, MailboxChecks, Outcome
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.delta.partition_status import is_loading
 from gmail_assets.delta.registry import MailboxRegistry
-from gmail_assets.failures import concerns_whole_mailbox
+from gmail_assets.error_policy import concerns_whole_mailbox
 from gmail_assets.spark_engine import Preloaded, SparkEngine
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.run import read_here, snapshot, sync
@@ -28,8 +27,10 @@ from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import CONTENTS, VIEWS
 
-__all__ = ["MailboxWork", "OutOfTimeError", "SyncChoices", "WorkPlan"]
+__all__ = ["TIME_BUDGET_MINUTES", "MailboxWork", "OutOfTimeError", "SyncChoices", "WorkPlan", "units_of"]
 
+TIME_BUDGET_MINUTES = 210.0
+"""Time after which a run stops cleanly, by default."""
 
 _MAILBOXES_PER_JOB = 64
 """Mailboxes that Spark reads in one job: between two jobs, the run checks its time budget."""
@@ -58,7 +59,6 @@ class WorkPlan:
 
     Attributes:
         spec: All tables of the definitions.
-        keys: Their asset keys, by source table.
         entries: The tables of the run, by source table.
         checks: The checks of the run.
         choices: How messages and threads are synced.
@@ -66,23 +66,26 @@ class WorkPlan:
         upkeep: When small files are compacted and old ones removed.
         engine: If given, it reads first loads and snapshots.
         open_mailbox: Opens a mailbox by its partition key.
-        last_read: Returns the time of an asset's last materialization for a mailbox.
+        last_read: Returns the time of a table's last materialization for a mailbox; None if there is none.
         group: The work on all mailboxes: it stops together, and shares memory.
         progress: Progress of the mailboxes in progress.
+        on_progress: Called with each progress, in the thread of the mailbox.
+        on_table: Called with the name and the result of each finished table, in the thread of the mailbox.
     """
 
     spec: Spec
-    keys: Mapping[str, dg.AssetKey]
     entries: Mapping[str, SpecTable | SpecView]
-    checks: Sequence[tuple[MailboxChecks, Sequence[dg.AssetCheckKey]]]
+    checks: Sequence[tuple[MailboxChecks, Sequence[CheckKey]]]
     choices: SyncChoices
     lake: Lake
     upkeep: Upkeep
     engine: SparkEngine | None
     open_mailbox: Callable[[str], Mailbox]
-    last_read: Callable[[dg.AssetKey, str], datetime | None]
+    last_read: Callable[[str, str], datetime | None]
     group: RunGroup = field(default_factory=RunGroup)
     progress: dict[str, Progress] = field(default_factory=dict)
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_table: Callable[[str, SyncResult], None] = lambda table, result: None
 
     def __post_init__(self) -> None:
         read = [entry for entry in self.entries.values() if isinstance(entry, SpecTable)]
@@ -139,13 +142,20 @@ class WorkPlan:
 
 
 class MailboxWork:
-    """The work of a run for one mailbox. A second attempt does only what the first one has not finished."""
+    """The work of a run for one mailbox. A second attempt does only what the first one has not finished.
+
+    Attributes:
+        results: The results of the finished tables.
+        outcomes: The results of the checks.
+        failures: The errors of the last attempt, by the names of the tables that were not finished.
+    """
 
     def __init__(self, plan: WorkPlan, name: str) -> None:
         self._plan = plan
         self._name = name
         self.results: dict[str, SyncResult] = {}
-        self.outcomes: dict[dg.AssetCheckKey, Outcome] = {}
+        self.outcomes: dict[CheckKey, Outcome] = {}
+        self.failures: dict[str, GmailError] = {}
         self._attempts = 0
 
     def run(self) -> None:
@@ -161,48 +171,66 @@ class MailboxWork:
                 fix="Run it again; or raise time_budget_minutes, or lower GMAIL_MAILBOXES_PER_RUN.",
             )
         self._attempts += 1
-        errors: list[GmailError] = []
+        self.failures = {}
         mailbox: Mailbox | None = None
         if plan.mail or plan.snapshots or plan.contents:
-            mailbox = plan.open_mailbox(self._name)
-            _ = mailbox.address  # if it can't be read, nothing else is tried
+            with self._collected(plan.snapshots[:1] or plan.mail):
+                mailbox = plan.open_mailbox(self._name)
+                _ = mailbox.address  # if it can't be read, nothing else is tried
+            if mailbox is None:
+                raise next(iter(self.failures.values()))
             for entry in plan.snapshots:
-                with _collected(errors):
+                with self._collected([entry]):
                     self._snapshot(mailbox, entry)
-            with _collected(errors):
+            with self._collected(plan.mail):
                 self._sync(mailbox)
         if not plan.mail or plan.mail[0].source_table in self.results:
-            with _collected(errors):
+            with self._collected(plan.views):
                 self._derive()
-            if mailbox is not None:
-                with _collected(errors):
+            if mailbox is not None and plan.contents is not None:
+                with self._collected([plan.contents.contents]):
                     self._fetch_contents(mailbox)
-        if errors:
-            raise errors[0]
+        if self.failures:
+            raise next(iter(self.failures.values()))
         self._check()
+
+    @contextmanager
+    def _collected(self, entries: Sequence[SpecTable | SpecView]) -> Iterator[None]:
+        """Keep an error of these tables; raise it if it concerns the whole mailbox."""
+        try:
+            yield
+        except GmailError as error:
+            self.failures[", ".join(entry.source_table for entry in entries)] = error
+            if concerns_whole_mailbox(error):
+                raise
+
+    def _finish(self, table: str, result: SyncResult) -> None:
+        self.results[table] = result
+        self._plan.on_table(table, result)
+
+    def _note(self, progress: Progress) -> None:
+        self._plan.progress[self._name] = progress
+        self._plan.on_progress(progress)
 
     def _snapshot(self, mailbox: Mailbox, entry: SpecTable) -> None:
         plan = self._plan
         if entry.source_table in self.results or plan.group.is_set():
             return
         with plan.one_spark_job():
-            self.results[entry.source_table] = snapshot(
+            result = snapshot(
                 mailbox,
                 plan.lake,
                 entry,
                 read=read_here if plan.engine is None else plan.engine.read,
                 upkeep=plan.upkeep,
             )
+        self._finish(entry.source_table, result)
 
     def _sync(self, mailbox: Mailbox) -> None:
         plan = self._plan
         if not plan.mail or plan.mail[0].source_table in self.results or plan.group.is_set():
             return
         brought = plan.brought(mailbox)
-
-        def note(progress: Progress) -> None:
-            plan.progress[self._name] = progress
-
         arguments = dict(plan.choices.arguments)
         if self._attempts > 1 and is_loading(plan.lake, mailbox.address, plan.mail):
             arguments["full_refresh"] = False  # the first attempt began it
@@ -212,41 +240,47 @@ class MailboxWork:
             plan.mail,
             pipeline=plan.pipeline,
             deadline=plan.choices.deadline,
-            progress=note,
+            progress=self._note,
             upkeep=plan.upkeep,
             group=plan.group,
             **arguments,
         )
         for result in results.values():
             brought.add_to(result)
-        self.results |= results
+        for table, result in results.items():
+            self._finish(table, result)
 
     def _derive(self) -> None:
         plan = self._plan
         if not plan.views or plan.views[0].source_table in self.results or plan.group.is_set():
             return
-        self.results |= derive(
+        results = derive(
             plan.lake,
             MailboxRegistry(plan.lake).address_of(self._name) or self._name,
             plan.sources,
             [entry.source_table for entry in plan.views],
             deadline=plan.choices.deadline,
+            progress=self._note,
             upkeep=plan.upkeep,
         )
+        for table, result in results.items():
+            self._finish(table, result)
 
     def _fetch_contents(self, mailbox: Mailbox) -> None:
         plan = self._plan
         if plan.contents is None or CONTENTS in self.results or plan.group.is_set():
             return
-        self.results[CONTENTS] = fetch_contents(
+        result = fetch_contents(
             mailbox,
             plan.lake,
             plan.contents,
             deadline=plan.choices.deadline,
+            progress=self._note,
             upkeep=plan.upkeep,
             stopped=plan.group.is_set,
             memory=plan.group.memory,
         )
+        self._finish(CONTENTS, result)
 
     def _check(self) -> None:
         plan = self._plan
@@ -258,19 +292,14 @@ class MailboxWork:
             if missing:
                 self.outcomes |= checks.evaluate(subject, missing)
 
-    def _last_read(self, key: dg.AssetKey) -> datetime | None:
-        """Time of an asset's last materialization for this mailbox: in this run, or as Dagster knows it."""
-        if any(self._plan.keys[table] == key for table in self.results):
-            return datetime.now(UTC)
-        return self._plan.last_read(key, self._name)
+    def _last_read(self, table: str) -> datetime | None:
+        """Time of a table's last materialization for this mailbox: in this run, or as Dagster knows it."""
+        return datetime.now(UTC) if table in self.results else self._plan.last_read(table, self._name)
 
 
-@contextmanager
-def _collected(errors: list[GmailError]) -> Iterator[None]:
-    """Keep an error for later, unless it concerns the whole mailbox."""
-    try:
-        yield
-    except GmailError as error:
-        if concerns_whole_mailbox(error):
-            raise
-        errors.append(error)
+def units_of(results: Mapping[str, SyncResult]) -> int:
+    """Units of one mailbox: messages and threads are read together, and each result has the units of both."""
+    results = dict(results)  # a copy, because the thread of the mailbox may add to it
+    shared = {"messages", "threads"} & results.keys()
+    units = sum(result.units for table, result in results.items() if table not in shared)
+    return units + max((results[table].units for table in shared), default=0)

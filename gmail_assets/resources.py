@@ -20,7 +20,7 @@ import dagster as dg
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep
-from gmail_assets.run_settings import RunSettings
+from gmail_assets.run_settings import WORKERS_OF_MANY, RunSettings
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.errors import ConfigurationError
 from gmail_client.http.sessions import new_session
@@ -32,10 +32,6 @@ Text = str | dg.EnvVar | None
 """A text, or the environment variable that holds it, read when a run needs it."""
 
 _MOST_WORKERS = 20
-
-
-_WORKERS_OF_MANY = 2
-"""Concurrent requests of a mailbox among several: with two, its limit per minute binds, and memory is bounded."""
 
 
 @lru_cache(maxsize=8)
@@ -116,7 +112,7 @@ class GmailAccess:
         Raises:
             ConfigurationError: See `client`.
         """
-        workers = min(self.workers, _WORKERS_OF_MANY)
+        workers = min(self.workers, WORKERS_OF_MANY)
         return _client_of_many(self.settings(), workers, run.jobs, run.retry_seconds)
 
     def __repr__(self) -> str:

@@ -11,7 +11,10 @@ from gmail_assets.syncing.many import DEFAULT_JOBS, RETRY_SECONDS
 from gmail_assets.syncing.memory import BYTES_IN_FLIGHT
 from gmail_client.errors import ConfigurationError
 
-__all__ = ["RunSettings"]
+__all__ = ["WORKERS_OF_MANY", "RunSettings"]
+
+WORKERS_OF_MANY = 2
+"""Concurrent requests of a mailbox among several: with two, its limit per minute binds, and memory is bounded."""
 
 
 class RunSettings(BaseSettings):

@@ -5,20 +5,20 @@ All of them together cost about ten quota units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import dagster as dg
-
-from gmail_assets.asset_specs import DEFAULT_MAX_AGE
-from gmail_assets.check_outcomes import NOTHING_STORED, CheckSubject, Outcome
+from gmail_assets.check_outcomes import NOTHING_STORED, CheckKey, CheckSubject, Outcome, Severity
 from gmail_assets.operations.snapshot_drift import gmail_keys, stored_keys
 from gmail_client.client import Mailbox
 from gmail_client.minimize import ContentPolicy
 from gmail_client.spec import SpecTable
 
-__all__ = ["SnapshotChecks"]
+__all__ = ["DEFAULT_MAX_AGE", "SnapshotChecks"]
+
+DEFAULT_MAX_AGE = timedelta(hours=26)
+"""Age of a snapshot at which it is out of date: a day, and some time for a late run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +63,18 @@ def matches_gmail(snapshot: Snapshot) -> Outcome:
     if added or deleted:
         message += f" ({added:,} added and {deleted:,} deleted since the last read)"
     empty = bool(present) and not stored
-    severity = dg.AssetCheckSeverity.ERROR if empty else dg.AssetCheckSeverity.WARN
+    severity = Severity.ERROR if empty else Severity.WARN
     return Outcome(not added and not deleted, message, numbers, severity)
 
 
 def recently_read(snapshot: Snapshot) -> Outcome:
     """The table was read from Gmail within the allowed time."""
     if snapshot.last_read is None:
-        return Outcome(False, "Dagster has no materialization of it", severity=dg.AssetCheckSeverity.WARN)
+        return Outcome(False, "Dagster has no materialization of it", severity=Severity.WARN)
     age = snapshot.now - snapshot.last_read
     minutes = max(int(age.total_seconds() // 60), 0)
     message = f"last read at {snapshot.last_read.isoformat(timespec='seconds')}"
-    return Outcome(age <= snapshot.max_age, message, {"age_minutes": minutes}, dg.AssetCheckSeverity.WARN)
+    return Outcome(age <= snapshot.max_age, message, {"age_minutes": minutes}, Severity.WARN)
 
 
 _CHECKS: tuple[Callable[[Snapshot], Outcome], ...] = (primary_key_unique, matches_gmail, recently_read)
@@ -85,7 +85,6 @@ class SnapshotChecks:
 
     Args:
         tables: The snapshot tables of the spec.
-        keys: Their asset keys, by source table.
         max_age: Age of a snapshot at which `recently_read` fails.
 
     Attributes:
@@ -94,22 +93,15 @@ class SnapshotChecks:
 
     description = "Unique keys, agreement with the mailbox, time of the last read."
 
-    def __init__(
-        self,
-        tables: Sequence[SpecTable],
-        keys: Mapping[str, dg.AssetKey],
-        max_age: timedelta = DEFAULT_MAX_AGE,
-    ) -> None:
+    def __init__(self, tables: Sequence[SpecTable], max_age: timedelta = DEFAULT_MAX_AGE) -> None:
         self._max_age = max_age
-        self.functions: dict[dg.AssetCheckKey, tuple[SpecTable, Callable[[Snapshot], Outcome]]] = {
-            dg.AssetCheckKey(keys[entry.source_table], function.__name__): (entry, function)
+        self.functions: dict[CheckKey, tuple[SpecTable, Callable[[Snapshot], Outcome]]] = {
+            CheckKey(entry.source_table, function.__name__): (entry, function)
             for entry in tables
             for function in _CHECKS
         }
 
-    def evaluate(
-        self, subject: CheckSubject, selected: Iterable[dg.AssetCheckKey]
-    ) -> dict[dg.AssetCheckKey, Outcome]:
+    def evaluate(self, subject: CheckSubject, selected: Iterable[CheckKey]) -> dict[CheckKey, Outcome]:
         """Run checks.
 
         Raises:
@@ -128,7 +120,7 @@ class SnapshotChecks:
                         entry.source_table,
                         mailbox,
                         stored,
-                        subject.last_read(key.asset_key),
+                        subject.last_read(key.table),
                         self._max_age,
                         datetime.now(UTC),
                         entry.options.policy,

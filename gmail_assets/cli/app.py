@@ -19,6 +19,7 @@ import click
 from gmail_assets.cli.commands import COMMANDS
 from gmail_assets.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
 from gmail_assets.cli.output import write_error
+from gmail_assets.cli.pandas_guard import refuse_pandas
 from gmail_client.errors import GmailError
 
 __all__ = ["cli", "main"]
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         warnings.showwarning = _show_warning
+        refuse_pandas()
     try:
         return int(cli.main(argv, PROGRAM, standalone_mode=False) or 0)
     except click.ClickException as error:

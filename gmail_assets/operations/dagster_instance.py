@@ -15,7 +15,7 @@ from gmail_client.errors import ConfigurationError
 if TYPE_CHECKING:
     import dagster as dg
 
-__all__ = ["dagster_instance"]
+__all__ = ["dagster_instance", "records_runs"]
 
 _CONFIG = "dagster.yaml"
 _NEW_CONFIG = """\
@@ -24,6 +24,11 @@ telemetry:
   enabled: false
 """
 _FOLDERS_OF_AN_INSTANCE = ("history", "storage", "schedules", ".telemetry")
+
+
+def records_runs() -> bool:
+    """Whether runs of this process are recorded: whether DAGSTER_HOME is set."""
+    return bool(os.environ.get("DAGSTER_HOME"))
 
 
 @contextmanager

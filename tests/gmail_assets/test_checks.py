@@ -10,6 +10,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from gmail_assets import gmail_definitions
+from gmail_assets.check_outcomes import Severity
 from gmail_assets.checks import (
     CheckContext,
     labels_known,
@@ -141,7 +142,7 @@ def test_a_label_that_gmail_does_not_name_is_a_warning(clean_environment, monkey
         load(lake_of_test)
         outcome = labels_known(check_context(lake_of_test), "messages")
     assert not outcome.passed
-    assert outcome.severity == dg.AssetCheckSeverity.WARN
+    assert outcome.severity is Severity.WARN
 
 
 def test_new_mail_is_fresh_for_an_hour(environment: Emulator, lake_of_test: Lake):

@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from gmail_assets import gmail_definitions
-from gmail_assets.failures import ERROR_KEY, MAX_RETRIES, dagster_failures
+from gmail_assets.error_policy import MAX_RETRIES
+from gmail_assets.failures import ERROR_KEY, dagster_failures
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.errors import (
     ConcurrencyError,

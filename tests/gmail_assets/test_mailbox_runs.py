@@ -13,7 +13,7 @@ from support.lake import assert_lake_is_true
 
 from gmail_assets import gmail_definitions
 from gmail_assets.delta.lake import Lake
-from gmail_assets.mailbox_runs import _units
+from gmail_assets.mailbox_work import units_of
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES
@@ -185,7 +185,7 @@ def test_units_are_counted_while_the_mailbox_is_worked_on() -> None:
             return 10
 
     results: dict[str, Any] = {"profile": Finishing(), "labels": SimpleNamespace(units=1)}
-    assert _units(results) == 11
+    assert units_of(results) == 11
 
 
 def test_a_second_attempt_continues_a_full_refresh(domain: Emulator):

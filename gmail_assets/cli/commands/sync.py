@@ -1,9 +1,9 @@
-"""`gmail-assets sync`: run the Dagster assets in this process, without a server."""
+"""`gmail-assets sync`: sync the tables in this process; as a Dagster run, if DAGSTER_HOME is set."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +14,7 @@ from gmail_assets.cli.output import Output, write_error
 from gmail_assets.operations.run_results import RunResult
 
 if TYPE_CHECKING:
+    from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.table_selection import TableSelection
     from gmail_assets.run_settings import RunSettings
 
@@ -70,8 +71,8 @@ def sync(
     """Load or update tables.
 
     The first run loads everything, later runs only what changed. A run that was stopped or killed resumes after its
-    last commit. Ctrl-C writes what was fetched and stops; a second Ctrl-C stops at once. If DAGSTER_HOME is set, the
-    runs are recorded there.
+    last commit. Ctrl-C writes what was fetched and stops; a second Ctrl-C stops at once. If DAGSTER_HOME is set, this
+    is a Dagster run that is recorded there; otherwise Dagster is not loaded.
 
     A mailbox without changes costs one quota unit and is skipped: its history id is the cursor of every table, and its
     snapshots were read within the last hour (GMAIL_SNAPSHOT_MINUTES). To always read a snapshot table, name it.
@@ -103,7 +104,8 @@ def sync(
     ran = {}
     if changed:
         config = {"full_refresh": full_refresh, "allow_mass_delete": allow_mass_delete}
-        ran = _run(changed, selection, selected, settings, config, quiet=out.quiet)
+        run_mailboxes = _runner(environment, selection, settings)
+        ran = _run(run_mailboxes, changed, selected, config, quiet=out.quiet)
     runs = [ran.get(name) or RunResult(name, None, unchanged=True) for name in names]
     if unchanged and not out.quiet:
         text = f"{len(unchanged):,} mailboxes are up to date" if len(unchanged) > 1 else "up to date"
@@ -127,27 +129,39 @@ def sync(
     return code
 
 
+def _runner(
+    environment: Environment, selection: TableSelection, settings: RunSettings
+) -> Callable[..., list[RunResult]]:
+    """The function that syncs mailboxes: as a Dagster run if there is an instance to record it in."""
+    from gmail_assets.operations.dagster_instance import records_runs
+
+    if records_runs():
+        from gmail_assets.operations.run_in_process import Runner
+
+        return Runner(selection, run_settings=settings).run_mailboxes
+    from gmail_assets.operations.direct_run import DirectRunner
+
+    return DirectRunner(selection, environment.settings, environment.lake, settings).run_mailboxes
+
+
 def _run(
+    run_mailboxes: Callable[..., list[RunResult]],
     names: Sequence[str],
-    selection: TableSelection,
     tables: Sequence[str],
-    settings: RunSettings,
     config: Mapping[str, Any],
     *,
     quiet: bool,
 ) -> dict[str, RunResult]:
-    """Run the assets and return the results by mailbox."""
+    """Sync mailboxes and return the results by mailbox."""
     from gmail_assets.cli.display import SyncDisplay, terminal_console
-    from gmail_assets.operations.run_in_process import Runner
     from gmail_assets.syncing.progress import reporting
 
-    runner = Runner(selection, run_settings=settings)
     with SyncDisplay(terminal_console(sys.stderr), quiet=quiet) as display, reporting(display):
         if len(names) == 1:
             display.start_mailbox(names[0])
         else:
             display.start(f"{len(names):,} mailboxes: connecting to Gmail")
-        return {run.mailbox: run for run in runner.run_mailboxes(names, tables, mail_config=config)}
+        return {run.mailbox: run for run in run_mailboxes(names, tables, mail_config=config)}
 
 
 def _filters(q: str | None, labels: tuple[str, ...], start_date: str | None) -> dict[str, Any]:

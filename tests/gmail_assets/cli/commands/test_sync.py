@@ -221,13 +221,21 @@ def test_ctrl_c_stops_at_once_and_the_next_sync_goes_on(gmail: Emulator, place: 
     assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
 
 
-def test_an_interruption_that_a_library_swallows_is_told_all_the_same(run, monkeypatch):
+@pytest.mark.parametrize(
+    ("recorded", "number"), [(False, signal.SIGINT), (False, signal.SIGTERM), (True, signal.SIGINT)]
+)
+def test_an_interruption_that_a_library_swallows_is_told_all_the_same(
+    run, place: Path, monkeypatch, recorded: bool, number: signal.Signals
+):
     def swallowing(*args, **named):
         with contextlib.suppress(BaseException):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return snapshot(*args, **named)
 
-    monkeypatch.setattr("gmail_assets.assets.snapshot", swallowing)
+    if recorded:
+        monkeypatch.setenv("DAGSTER_HOME", str(place))
+    module = "assets" if recorded else "mailbox_work"
+    monkeypatch.setattr(f"gmail_assets.{module}.snapshot", swallowing)
     outcome = run("sync", "labels")
     assert outcome.code == ExitCode.INTERRUPTED
     assert "Interrupted; committed data is kept." in outcome.err

@@ -1,32 +1,23 @@
-"""The metadata of materializations (docs/dagster.md lists the fields)."""
+"""The metadata of materializations as plain values, without Dagster (docs/dagster.md lists the fields)."""
 
-# No `from __future__ import annotations` here: Dagster reads the annotations as objects.
+from __future__ import annotations
+
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
-import dagster as dg
-
-from gmail_assets.columns import column_schema
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.syncing.results import SyncResult
 from gmail_client.printable import printable
 from gmail_client.spec import SpecTable, SpecView
-from gmail_client.tables import CATALOGUE
 from gmail_client.views import ALL_VIEWS, CONTENTS
 
-__all__ = ["described", "open_entry", "result_metadata", "size_metadata"]
+__all__ = ["location_metadata", "open_entry", "result_metadata", "size_metadata"]
 
 
-def described(lake: Lake, entry: SpecTable | SpecView) -> dict[str, Any]:
-    """Location, name and columns of a table."""
-    columns = CATALOGUE[entry.source_table] if isinstance(entry, SpecTable) else ALL_VIEWS[entry.source_table]
+def location_metadata(lake: Lake, entry: SpecTable | SpecView) -> dict[str, Any]:
+    """Location and name of a table."""
     links = {"links_table": entry.links_name} if _is_contents(entry) else {}
-    return {
-        "dagster/uri": lake.location(entry.table_name),
-        "dagster/table_name": entry.table_name,
-        "dagster/column_schema": column_schema(columns),
-        **links,
-    }
+    return {"dagster/uri": lake.location(entry.table_name), "dagster/table_name": entry.table_name, **links}
 
 
 def _is_contents(entry: SpecTable | SpecView) -> TypeGuard[SpecView]:
@@ -68,6 +59,6 @@ def result_metadata(result: SyncResult) -> dict[str, Any]:
     if result.unfetched:
         metadata["unfetched_messages"] = result.unfetched
     if result.warnings:
-        # Plain text: a warning can quote the content of a message, which must not be rendered.
-        metadata["warnings"] = dg.MetadataValue.text(printable("\n".join(result.warnings)))
+        # Text, which Dagster does not render: a warning can quote the content of a message.
+        metadata["warnings"] = printable("\n".join(result.warnings))
     return metadata

@@ -1,0 +1,142 @@
+"""A run without Dagster has the results of a Dagster run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from gmail_assets.delta.lake import Lake
+from gmail_assets.operations.direct_run import DirectRunner
+from gmail_assets.operations.run_in_process import Runner
+from gmail_assets.operations.run_results import RunResult
+from gmail_assets.operations.table_selection import TableSelection
+from gmail_assets.run_settings import RunSettings
+from gmail_assets.syncing import snapshot
+from gmail_assets.syncing.progress import reporting
+from gmail_client.emulator import Emulator, Fault
+from gmail_client.errors import GmailError, UnavailableError
+from gmail_client.settings import Settings
+from gmail_client.spec import Spec
+
+ALL = [entry.source_table for entry in Spec.default().entries]
+DIFFERENT = {"dagster/uri", "bytes_in_lake", "bytes_received", "duration_seconds", "synced_at"}
+DIFFERENT |= {"quota_units", "api_calls"}  # the first table includes the request for the profile
+"""Metadata that differ from run to run."""
+
+
+def runner(lake: Lake) -> DirectRunner:
+    return DirectRunner(TableSelection(), Settings(), lake, RunSettings())
+
+
+def sync(lake: Lake, tables: Sequence[str], mailboxes: Sequence[str] = ("me",)) -> list[RunResult]:
+    return runner(lake).run_mailboxes(mailboxes, tables)
+
+
+def figures(run: RunResult) -> dict[str, dict[str, Any]]:
+    return {
+        table: {name: value for name, value in metadata.items() if name not in DIFFERENT}
+        for table, metadata in run.tables.items()
+    }
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_results_are_those_of_a_dagster_run(lake_of_test: Lake, monkeypatch):
+    (direct,) = sync(lake_of_test, ALL)
+    monkeypatch.setenv("GMAIL_LAKE", os.environ["GMAIL_LAKE"] + "2")
+    (recorded,) = Runner().run_mailboxes(["me"], ALL)
+    assert figures(direct).keys() == set(ALL)
+    assert figures(direct) == figures(recorded)
+    assert direct.failures == recorded.failures == {}
+    assert direct.skipped == recorded.skipped == []
+    outcomes, others = (
+        sorted((check.table, check.check, check.passed) for check in run.checks) for run in (direct, recorded)
+    )
+    assert outcomes == others
+    assert direct.complete
+
+
+def test_a_failed_table_is_named_and_the_others_are_synced(environment: Emulator, lake_of_test: Lake):
+    environment.faults.add(Fault(method="settings.filters.list", status=400))
+    (run,) = sync(lake_of_test, ["labels", "filters", "profile"])
+    assert run.tables.keys() == {"labels", "profile"}
+    assert list(run.failures) == ["filters"]
+    assert "Fix: " in run.failures["filters"].message
+    assert run.skipped == []
+
+
+class Recorder:
+    """A `Reporter` that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+        self.tables: list[str] = []
+        self.mailboxes: list[str] = []
+
+    def progress(self, progress: Any) -> None:
+        self.phases.append(progress.phase)
+
+    def finished(self, table: str, result: Any) -> None:
+        self.tables.append(table)
+
+    def mailbox_finished(self, mailbox: str, results: Any, error: Exception | None) -> None:
+        self.mailboxes.append(mailbox)
+
+
+def test_progress_is_reported_by_table_for_one_mailbox_and_by_mailbox_for_several(
+    environment: Emulator, lake_of_test: Lake
+):
+    one, several = Recorder(), Recorder()
+    with reporting(one):
+        sync(lake_of_test, ["labels", "messages"])
+    with reporting(several):
+        sync(lake_of_test, ["labels"], ["me", environment.addresses[0]])
+    assert one.tables == ["labels", "messages"]
+    assert "fetching" in one.phases
+    assert one.mailboxes == several.tables == []
+    assert sorted(several.mailboxes) == sorted(["me", environment.addresses[0]])
+    assert "mailboxes" in several.phases
+
+
+def fails_first(count: int) -> Callable[..., Any]:
+    """`snapshot`, which Gmail refuses the first times."""
+    refusals = iter(range(count))
+
+    def sometimes(*args: Any, **named: Any) -> Any:
+        if next(refusals, None) is not None:
+            raise UnavailableError("Not now.")
+        return snapshot(*args, **named)
+
+    return sometimes
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(("failures", "waits", "failed"), [(3, 3, False), (4, 3, True)])
+def test_transient_errors_of_the_only_mailbox_are_retried_after_a_wait(
+    lake_of_test: Lake, monkeypatch, failures: int, waits: int, failed: bool
+):
+    waited: list[GmailError] = []
+
+    def wait(error: GmailError) -> float:
+        waited.append(error)
+        return 0.0
+
+    monkeypatch.setattr("gmail_assets.mailbox_work.snapshot", fails_first(failures))
+    monkeypatch.setattr("gmail_assets.operations.direct_run.retry_wait", wait)
+    (run,) = sync(lake_of_test, ["labels"])
+    assert len(waited) == waits
+    assert ("labels" in run.failures) is failed
+    assert ("labels" in run.tables) is not failed
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_bug_is_reported_as_one(lake_of_test: Lake, monkeypatch):
+    def broken(*args: Any, **named: Any) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("gmail_assets.mailbox_work.snapshot", broken)
+    (run,) = sync(lake_of_test, ["labels"])
+    assert run.failures["mailbox"].error == "ZeroDivisionError"
+    assert "please report it" in run.failures["mailbox"].message
