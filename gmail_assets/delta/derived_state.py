@@ -12,10 +12,17 @@ from gmail_assets.delta.lake import LakeTable
 from gmail_assets.delta.sync_state import number_of
 from gmail_client.views import formula
 
-__all__ = ["FORMULA_FIELD", "SOURCES_FIELD", "are_up_to_date", "source_state", "sources_mark"]
+__all__ = [
+    "FORMULA_FIELD",
+    "SOURCES_FIELD",
+    "are_up_to_date",
+    "formula_mark",
+    "source_state",
+    "sources_mark",
+]
 
 FORMULA_FIELD = "formula"
-"""Transaction of each derived table: the version of the formula that computed the mailbox's rows."""
+"""Transaction of each derived table: how the mailbox's rows were computed, see `formula_mark`."""
 SOURCES_FIELD = "sources"
 """Transaction of the last derived table: the state of the sources that the mailbox's rows were computed from."""
 
@@ -32,14 +39,36 @@ def are_up_to_date(
         address: The mailbox's real address.
     """
     mark = None
+    content = _content_of(messages, address)
     for name, table in views.items():
         read = StateReader(table.delta, address, table.source, table.transactions)
-        if read(f"{read.base}/{FORMULA_FIELD}") != formula(name):
+        if read(f"{read.base}/{FORMULA_FIELD}") != formula(name, content):
             return False
         if table.restores(read(f"{read.base}/writer") or 0):
             return False
         mark = read(f"{read.base}/{SOURCES_FIELD}")
     return not views or mark == sources_mark(source_state(messages, labels, address), views)
+
+
+def formula_mark(name: str, messages: LakeTable, address: str) -> int:
+    """A number for how the rows of a derived table are computed: when it differs, all are computed again.
+
+    It follows from the formula, and from the content that `messages` stores of each message: its format, and the
+    values that its options remove.
+
+    Args:
+        name: The derived table's name.
+        messages: The table of messages.
+        address: The mailbox's real address.
+    """
+    return formula(name, _content_of(messages, address))
+
+
+def _content_of(messages: LakeTable, address: str) -> str:
+    """What `messages` stores of each message: "" for `format: full` without removed values, else another text."""
+    read = StateReader(messages.delta, address, messages.source, messages.transactions)
+    number = read(f"{read.base}/format")
+    return "" if number in (None, number_of("full")) else str(number)
 
 
 def source_state(messages: LakeTable, labels: LakeTable | None, address: str) -> str:

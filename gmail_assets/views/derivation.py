@@ -1,8 +1,8 @@
 """Updates one mailbox's derived tables from `messages` and `labels`.
 
 Labels, removals and new names are written by MERGE; content is read only for messages whose row is missing, in slices
-of bounded size, with one commit per slice. The only state is the version of the formula that computed the rows, so the
-run after a crash finds the remaining work.
+of bounded size, with one commit per slice. The only state is a number for how the rows were computed, so the run after
+a crash finds the remaining work.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gmail_assets.delta.derived_state import FORMULA_FIELD, SOURCES_FIELD, source_state, sources_mark
+from gmail_assets.delta.derived_state import (
+    FORMULA_FIELD,
+    SOURCES_FIELD,
+    formula_mark,
+    source_state,
+    sources_mark,
+)
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.registry import MailboxRegistry
@@ -31,7 +37,6 @@ from gmail_client.views import (
     Labels,
     attachment_rows,
     email_row,
-    formula,
     label_columns,
     to_table,
 )
@@ -181,6 +186,7 @@ class _Derivation:
         self._progress = progress
         messages, labels = sources.open_messages(lake), sources.open_labels(lake)
         self._derived_from = source_state(messages, labels, address)
+        self._formulas = {name: formula_mark(name, messages, address) for name in results}
         self._source = MessageSource(messages, address)
         self._labels: Labels = read_labels(labels, address)
         self.tables: dict[str, LakeTable] = {
@@ -217,7 +223,7 @@ class _Derivation:
             changed = {
                 field: version
                 for field, version in (
-                    (FORMULA_FIELD, formula(name)),
+                    (FORMULA_FIELD, self._formulas[name]),
                     (SOURCES_FIELD, derived_from),
                 )
                 if version is not None and writer.read(field) != version
@@ -228,8 +234,8 @@ class _Derivation:
     # By which formula the rows were computed
 
     def _recompute(self, name: str) -> bool:
-        """Whether rows may have been computed by another formula, or none exist yet."""
-        return self._writers[name].read(FORMULA_FIELD) != formula(name)
+        """Whether rows may have been computed in another way, or from other content, or none exist yet."""
+        return self._writers[name].read(FORMULA_FIELD) != self._formulas[name]
 
     # What has to change
 

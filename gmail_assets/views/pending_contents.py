@@ -140,14 +140,18 @@ def pending_contents(lake: Lake, address: str, sources: ContentSources) -> Pendi
     wanted = {key: row for key, row in found.items() if sources.allow(row["mime_type"], row["size_bytes"])}
     contents = lake.find(sources.contents.table_name)
     stored = stored_hashes(contents, {row["sha256"] for row in links} - {None})
-    done = {key for key, row in linked.items() if row["sha256"] in stored or row["status"] == "absent"}
+    done = {
+        key
+        for key, row in linked.items()
+        if row["sha256"] in stored or (row["status"] == "absent" and not _in_messages(found.get(key)))
+    }
     missing = {key: row["size_bytes"] for key, row in wanted.items() if key not in done}
     rfc822_ids = {row["message_id"]: row["rfc822_message_id"] for row in emails}
     absent = linked.keys() - found.keys()
     gone = absent if sources.excluded else _gone(lake, address, sources, absent, found, emails)
     return PendingContents(
         missing,
-        frozenset(key for key in missing if wanted[key]["sha256"] is not None),
+        frozenset(key for key in missing if _in_messages(wanted[key])),
         _shared(lake, sources, missing, rfc822_ids) if sources.contents.options.shared else {},
         frozenset(key for key in missing if key in linked and linked[key]["status"] == "failed"),
         frozenset(gone | {key for key in linked if key in found and key not in wanted}),
@@ -157,6 +161,11 @@ def pending_contents(lake: Lake, address: str, sources: ContentSources) -> Pendi
 
 def _key(row: Row) -> Key:
     return row["message_id"], row["part_id"]
+
+
+def _in_messages(attachment: Row | None) -> bool:
+    """Whether `messages` holds the bytes: it may have been read again in `format: raw`."""
+    return attachment is not None and attachment["sha256"] is not None
 
 
 def _gone(

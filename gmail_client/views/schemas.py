@@ -240,12 +240,13 @@ FORMULA: Mapping[str, int] = {"emails": 1, "message_labels": 1, "attachments": 1
 """How rows are computed: a number is raised when a table's rows come out differently; stored rows are then replaced."""
 
 
-def formula(name: str) -> int:
+def formula(name: str, content: str = "") -> int:
     """A number for how the table's rows are computed: when it differs, all are computed again.
 
     Args:
         name: One of `VIEWS`.
+        content: What `messages` stores of each message; "" for all of it, parsed (`format: full`).
     """
     columns = ",".join(f"{column.name}:{column.type}" for column in VIEWS[name].schema)
-    digest = hashlib.sha256(f"{FORMULA[name]}|{columns}".encode()).hexdigest()
-    return int(digest[:15], 16) + 1
+    meaning = f"{FORMULA[name]}|{columns}" + (f"|{content}" if content else "")
+    return int(hashlib.sha256(meaning.encode()).hexdigest()[:15], 16) + 1

@@ -81,6 +81,7 @@ class DerivedTable:
         messages: The table of messages.
         labels: The table of labels; None if the spec lists none: names are then ids.
         emails: Location of `emails`; `attachments` needs it.
+        content: What `messages` stores of each message, see `gmail_client.views.formula`.
     """
 
     location: str
@@ -88,11 +89,13 @@ class DerivedTable:
     messages: DeltaSink
     labels: DeltaSink | None = None
     emails: str = ""
+    content: str = ""
 
     def update(self) -> tuple[int, int]:
         """Compute the rows that differ; returns the numbers of written and deleted rows."""
         table = self._open()
-        recompute = table.transaction_version(self._formula_app) != formula(self.name)
+        number = formula(self.name, self.content)
+        recompute = table.transaction_version(self._formula_app) != number
         if self.name == "message_labels":
             written, deleted = self._update_labels(table)
         elif self.name == "emails":
@@ -100,7 +103,7 @@ class DerivedTable:
         else:
             written, deleted = self._update_attachments(table, recompute)
         if recompute:
-            commit = CommitProperties(app_transactions=[Transaction(self._formula_app, formula(self.name))])
+            commit = CommitProperties(app_transactions=[Transaction(self._formula_app, number)])
             write_deltalake(
                 DeltaTable(self.location), self._schema.empty_table(), mode="append", commit_properties=commit
             )

@@ -122,6 +122,9 @@ def ingest(
     done = {name: table.run() for name, table in tables.items()}
     for view in spec.views:
         derived = DerivedTable(_location(root, view), view.source_table, tables["messages"].sink)
+        messages = spec.table("messages")
+        if messages is not None and messages.options.content_format != "full":
+            derived.content = messages.options.content_format
         if "labels" in tables:
             derived.labels = tables["labels"].sink
         if view.source_table == "attachments":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from gmail_assets.views.verification import ViewVerdict
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.spec import Spec
 from gmail_client.views import CONTENTS, LINKS, attachment_sources
+from gmail_client.views.attachments import AttachmentSource
 
 GET = "messages.attachments.get"
 NO_UPKEEP = Upkeep(small_files=0, retention=None)
@@ -263,6 +265,30 @@ def test_a_refused_attachment_is_noted_and_requested_again_with_a_new_id(
     assert gmail.usage.calls["messages.get"] == 1
     assert gmail.usage.units[GET] + gmail.usage.units["messages.get"] == plan.attachment_units == 40
     contents.check()
+
+
+def test_an_attachment_that_gmail_does_not_give_is_stored_once_messages_has_it(
+    gmail: Emulator, contents: Contents
+) -> None:
+    address = gmail.addresses[0]
+    with mock.patch("gmail_assets.views.contents.attachment_sources", side_effect=without_ids):
+        _, calls = contents.run()
+    assert calls == 0
+    absent = [row for row in stored_rows(contents.lake, LINKS, address) if row["status"] == "absent"]
+    assert len(absent) == sum(not inline for _, inline in contents.truth(address).values())
+    assert contents.run()[1] == 0
+    contents.set(messages={"format": "raw"})
+    result, calls = contents.run()
+    assert calls == 0
+    assert result.rows_written > 0
+    assert {row["status"] for row in stored_rows(contents.lake, LINKS, address)} == {"stored"}
+    assert {key: data for key, (data, _) in contents.truth(address).items()}.items() <= contents.stored(
+        address
+    ).items()
+
+
+def without_ids(message: Row) -> list[AttachmentSource]:
+    return [replace(source, attachment_id=None) for source in attachment_sources(message)]
 
 
 @pytest.mark.slow

@@ -105,6 +105,15 @@ def test_a_new_formula_version_and_a_lost_table(tmp_path: Path) -> None:
     scenario.check()
 
 
+def test_other_options_compute_all_rows_again(tmp_path: Path) -> None:
+    scenario = Scenario(tmp_path)
+    scenario.write(message("a"), message("b"))
+    scenario.update()
+    table = scenario.table("emails")
+    table.content = "full without payload.body.data"
+    assert (table.update(), table.update()) == ((2, 0), (0, 0))
+
+
 def test_append_only_messages_are_refused() -> None:
     objects = [
         {"table": {"source_table": "messages", "table_configuration": {"scd_type": "APPEND_ONLY"}}},
