@@ -23,6 +23,7 @@ from gmail_assets.resources import ResourceKeys
 from gmail_assets.run_config import MailboxesConfig, config_schema
 from gmail_assets.run_metadata import open_entry, result_metadata, size_metadata
 from gmail_assets.spark_engine import Preloaded, SparkEngine
+from gmail_assets.syncing.identity import stored_address
 from gmail_assets.syncing.progress import current_reporter
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.run import read_here, snapshot, sync
@@ -171,9 +172,10 @@ def _mail(
         selected = [entry for entry in entries if keys[entry.source_table] in context.selected_asset_keys]
         reporter = current_reporter()
         with dagster_failures(context):
+            runs.note_renamed(context)
             mailbox, lake = gmail.mailbox(context.partition_key), gmail_lake.lake()
             # A retry continues the full refresh of the first attempt instead of starting it over.
-            begun = context.retry_number > 0 and is_loading(lake, mailbox.address, selected)
+            begun = context.retry_number > 0 and is_loading(lake, stored_address(mailbox, lake), selected)
             brought = Preloaded()
             if engine is not None and not config.full_refresh:
                 brought = engine.preload(lake, selected, [mailbox])

@@ -18,6 +18,7 @@ from gmail_assets.check_outcomes import NOTHING_STORED, CheckKey, CheckSubject, 
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.operations.completeness import combine_findings, record_findings
+from gmail_assets.syncing.identity import stored_address
 from gmail_client.client import Mailbox
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.labels import HIDDEN_LABELS
@@ -250,9 +251,10 @@ class MailChecks:
             GmailError: A request failed, or the lake can't be read.
         """
         mailbox = subject.mailbox()
-        statuses = partition_statuses(subject.lake, mailbox.address, self._tables)
+        address = stored_address(mailbox, subject.lake)
+        statuses = partition_statuses(subject.lake, address, self._tables)
         registry = MailboxRegistry(subject.lake)
-        unfetched = {name: len(registry.unfetched(mailbox.address, name)) for name in statuses}
+        unfetched = {name: len(registry.unfetched(address, name)) for name in statuses}
         data = CheckContext(mailbox, statuses, self._max_lag, datetime.now(UTC), unfetched)
         outcomes = {}
         for key in sorted(selected):

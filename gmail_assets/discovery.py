@@ -14,6 +14,7 @@ import dagster as dg
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import ForgottenMailboxes
 from gmail_assets.mailbox_partitions import MailboxPartitions
+from gmail_assets.renamed import find_renamed
 from gmail_assets.resources import ResourceKeys
 from gmail_client.client import GmailClient
 from gmail_client.discovery import Discovery, discover
@@ -88,6 +89,7 @@ def discovery_sensor(
         failure: str | None = None
         try:
             found = found_mailboxes(gmail.access.settings(), gmail_lake.lake(), gmail.client())
+            renamed = find_renamed(gmail_lake.lake(), gmail.mailbox, found.mailboxes, found.user_ids)
         except GmailError as error:
             failure = str(error)
         if failure is not None:
@@ -96,14 +98,24 @@ def discovery_sensor(
         registered = partitions.names(context)
         known = {mailbox.lower() for mailbox in registered}
         new = [mailbox for mailbox in found.mailboxes if mailbox.lower() not in known]
-        missing = no_longer_found(registered, found)
+        replaced = [mailbox for mailbox in registered if mailbox in renamed]
+        missing = no_longer_found([mailbox for mailbox in registered if mailbox not in renamed], found)
         reported = _reported(context.cursor)
         for mailbox in (mailbox for mailbox in missing if mailbox not in reported):
             context.log.warning(printable_line(f"{mailbox}: {missing[mailbox]}. Its rows are kept."))
         if new:
             context.log.info(printable_line(f"Registered: {_names(new)}."))
+        for mailbox in replaced:
+            text = (
+                f"{mailbox} is {renamed[mailbox]} now: its partition has the new name, and its rows are kept."
+            )
+            context.log.info(printable_line(text))
+        added = [definition.build_add_request(new)] if new else []
         return dg.SensorResult(
-            dynamic_partitions_requests=[definition.build_add_request(new)] if new else [],
+            dynamic_partitions_requests=[
+                *added,
+                *([definition.build_delete_request(replaced)] if replaced else []),
+            ],
             skip_reason=printable_line(_summary(new, missing, found)),
             cursor=json.dumps({"missing": missing}, ensure_ascii=False),
         )

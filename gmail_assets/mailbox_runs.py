@@ -23,6 +23,7 @@ from gmail_assets.checks import SYNCED
 from gmail_assets.columns import table_metadata
 from gmail_assets.failures import ERROR_KEY, StepContext, dagster_failures
 from gmail_assets.mailbox_work import MailboxWork, SyncChoices, WorkPlan, units_of
+from gmail_assets.renamed import find_renamed
 from gmail_assets.resources import GmailResource, ResourceKeys
 from gmail_assets.run_metadata import result_metadata
 from gmail_assets.run_settings import RunSettings
@@ -105,6 +106,19 @@ class MailboxRuns:
             )
         return list(dict.fromkeys(named))
 
+    def note_renamed(self, context: StepContext) -> None:
+        """Record mailboxes that were renamed, so that they are not loaded again under their new address.
+
+        The command line does it itself: its runs do not have all mailboxes of the deployment.
+
+        Raises:
+            LakeError: The lake can't be read or written.
+        """
+        if current_reporter() is None:
+            gmail: GmailResource = getattr(context.resources, self.resources.gmail)
+            known = self._partitions.get_partition_keys(dynamic_partitions_store=context.instance)
+            find_renamed(getattr(context.resources, self.resources.lake).lake(), gmail.mailbox, known)
+
     def do_work(
         self,
         context: StepContext,
@@ -150,6 +164,8 @@ class MailboxRuns:
             for name in present
             if name in self._check_steps
         ]
+        with dagster_failures(context):
+            self.note_renamed(context)
         settings = self._settings
         gmail_lake = getattr(context.resources, self.resources.lake)
 

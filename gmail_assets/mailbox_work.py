@@ -17,6 +17,7 @@ from gmail_assets.delta.partition_status import is_loading
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.error_policy import concerns_whole_mailbox
 from gmail_assets.spark_engine import Preloaded, SparkEngine
+from gmail_assets.syncing.identity import stored_address
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.run import read_here, snapshot, sync
 from gmail_assets.syncing.stopping import RunGroup
@@ -232,7 +233,7 @@ class MailboxWork:
             return
         brought = plan.brought(mailbox)
         arguments = dict(plan.choices.arguments)
-        if self._attempts > 1 and is_loading(plan.lake, mailbox.address, plan.mail):
+        if self._attempts > 1 and is_loading(plan.lake, stored_address(mailbox, plan.lake), plan.mail):
             arguments["full_refresh"] = False  # the first attempt began it
         results = sync(
             mailbox,

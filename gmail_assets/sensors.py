@@ -9,15 +9,15 @@ Gmail, the lake and Dagster, within the time of a tick.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.partition_status import OpenTables
+from gmail_assets.delta.partition_status import OpenTables, PartitionStatus
 from gmail_assets.delta.quota_ledger import share_quota
-from gmail_assets.delta.registry import ForgottenMailboxes
+from gmail_assets.delta.registry import ForgottenMailboxes, MailboxRegistry
 from gmail_assets.mailbox_partitions import MailboxPartitions
 from gmail_assets.poll_schedule import QUIET_MINUTES
 from gmail_assets.resources import ResourceKeys
@@ -129,13 +129,38 @@ def change_sensor(
     return gmail_changes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Watched:
     """The lake's tables, and the mailboxes that were erased from it."""
 
     lake: Lake
     tables: OpenTables
     forgotten: ForgottenMailboxes
+    _names: dict[str, str] = field(default_factory=dict)
+    _names_read: bool = False
+
+    def refresh(self) -> None:
+        """Move on to the present state of the lake."""
+        self.tables.refresh()
+        self.forgotten.refresh()
+        self._names_read = False
+
+    def statuses_of(self, address: str, name: str) -> dict[str, PartitionStatus]:
+        """Status of a mailbox's tables, which may be stored under an earlier address of it.
+
+        Args:
+            address: Its present address.
+            name: Its partition key, which may still be an earlier address.
+        """
+        statuses = self.tables.statuses_of(address)
+        if statuses:
+            return statuses
+        if address not in self._names and not self._names_read:
+            # At most once per tick, and only if there is a mailbox without rows.
+            self._names = MailboxRegistry(self.lake).addresses()
+            self._names_read = True
+        stored_as = self._names.get(address) or (self._names.get(name) if "@" in name else None)
+        return statuses if stored_as is None else self.tables.statuses_of(stored_as)
 
 
 class _Watch:
@@ -174,8 +199,7 @@ class _Watch:
         if known is None or known.lake != lake:
             known = _Watched(lake, OpenTables(lake, self._tables), ForgottenMailboxes(lake))
         else:
-            known.tables.refresh()
-            known.forgotten.refresh()
+            known.refresh()
         self._watched = known
         return known
 
@@ -216,15 +240,18 @@ class _SchedulerBackend:
     watched: _Watched
     requested: RequestedRuns
     until: float
+    _names: dict[str, str] = field(default_factory=dict)
 
     def poll(self, mailboxes: Sequence[str]) -> Iterator[tuple[str, PollResult]]:
-        return self.watch.poll(self.client, mailboxes, self.until)
+        for mailbox, result in self.watch.poll(self.client, mailboxes, self.until):
+            self._names[result.address] = mailbox
+            yield mailbox, result
 
     def is_forgotten(self, mailbox: str) -> bool:
         return self.watched.forgotten.includes(mailbox)
 
     def state(self, address: str) -> TableState:
-        statuses = self.watched.tables.statuses_of(address)
+        statuses = self.watched.statuses_of(address, self._names.get(address, address))
         cursors = [status.cursor for status in statuses.values()]
         known = [cursor for cursor in cursors if cursor is not None]
         return TableState(

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from gmail_assets.check_outcomes import NOTHING_STORED, CheckKey, CheckSubject, Outcome, Severity
 from gmail_assets.operations.snapshot_drift import gmail_keys, stored_keys
+from gmail_assets.syncing.identity import stored_address
 from gmail_client.client import Mailbox
 from gmail_client.minimize import ContentPolicy
 from gmail_client.spec import SpecTable
@@ -108,12 +109,13 @@ class SnapshotChecks:
             GmailError: A request failed, or the lake can't be read.
         """
         mailbox = subject.mailbox()
+        address = stored_address(mailbox, subject.lake)
         snapshots: dict[str, Snapshot | None] = {}
         outcomes = {}
         for key in sorted(selected):
             entry, function = self.functions[key]
             if entry.source_table not in snapshots:
-                stored = stored_keys(subject.lake, mailbox.address, entry)
+                stored = stored_keys(subject.lake, address, entry)
                 snapshots[entry.source_table] = None
                 if stored is not None:
                     snapshots[entry.source_table] = Snapshot(

@@ -30,6 +30,7 @@ from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.partition_status import OpenTables
 from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.syncing.identity import stored_address
 from gmail_assets.syncing.results import SyncResult
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError
@@ -224,7 +225,15 @@ class SparkEngine:
         done = Preloaded()
         for group in _shared(tables):
             statuses = OpenTables(lake, group)
-            new = [mailbox for mailbox in mailboxes if _is_new(statuses, mailbox.address)]
+            new = []
+            for mailbox in mailboxes:
+                try:
+                    if _is_new(statuses, stored_address(mailbox, lake)):
+                        new.append(mailbox)
+                except GmailError as error:
+                    if not keep_going:
+                        raise
+                    done.errors.append(error)
             if not new:
                 continue
             for spec in group:  # workers that create a table at the same time would refuse each other
@@ -233,7 +242,6 @@ class SparkEngine:
             anchors: dict[str, int] = {}
             for mailbox in new:
                 try:
-                    MailboxRegistry(lake).refuse_forgotten(mailbox.address)
                     anchors[mailbox.address] = int(mailbox.api.profile()["historyId"])
                 except GmailError as error:
                     if not keep_going:

@@ -42,12 +42,14 @@ class DirectoryUser:
         suspended: The user has no access, and Gmail can't be read.
         archived: The user has an archive license only.
         has_mailbox: Gmail is set up.
+        id: Google's id of the user, which stays when the address is changed; empty if unknown.
     """
 
     address: str
     suspended: bool = False
     archived: bool = False
     has_mailbox: bool = True
+    id: str = ""
 
 
 class GroupMembers(NamedTuple):
@@ -182,6 +184,7 @@ def _user(item: Mapping[str, Any]) -> DirectoryUser:
         suspended=item.get("suspended") is True,
         archived=item.get("archived") is True,
         has_mailbox=item.get("isMailboxSetup") is not False,
+        id=user_id if isinstance(user_id := item.get("id"), str) else "",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from gmail_client.errors import ConfigurationError
 if TYPE_CHECKING:
     from gmail_client.settings import Settings
 
-__all__ = ["Discovery", "discover", "mailboxes_of"]
+__all__ = ["Discovery", "discover", "discover_some", "mailboxes_of"]
 
 _NOT_ALLOWED = "not in GMAIL_ALLOWED_MAILBOXES"
 
@@ -26,15 +26,17 @@ class Discovery:
     Attributes:
         mailboxes: The mailboxes to read, each once, in the order in which they were found.
         left_out: The other mailboxes, with the reason: `{"ada@example.com": "suspended"}`.
+        user_ids: The directory's id of each user that it lists, which stays when the address is changed.
     """
 
     mailboxes: tuple[str, ...]
     left_out: Mapping[str, str]
+    user_ids: Mapping[str, str] = field(default_factory=dict)
 
     def without(self, reasons: Mapping[str, str]) -> Discovery:
         """This discovery, with more mailboxes left out."""
         kept = tuple(name for name in self.mailboxes if name not in reasons)
-        return Discovery(kept, {**self.left_out, **reasons})
+        return replace(self, mailboxes=kept, left_out={**self.left_out, **reasons})
 
 
 def discover(settings: Settings, client: GmailClient | None = None) -> Discovery:
@@ -49,10 +51,13 @@ def discover(settings: Settings, client: GmailClient | None = None) -> Discovery
         GmailError: The directory can't be read to its end.
     """
     reasons = _in_file(settings.mailboxes_file) if settings.mailboxes_file is not None else {}
+    user_ids: dict[str, str] = {}
     if settings.directory:
         if client is None:
             client = GmailClient.from_settings(settings)
-        for name, reason in _in_directory(settings, client):
+        for name, reason, user in _in_directory(settings, client):
+            if user is not None and user.id:
+                user_ids[name] = user.id
             reasons[name] = reason if reasons.get(name, reason) else ""
     for name in (name for name, reason in reasons.items() if not reason):
         reasons[name] = "" if _is_allowed(name, settings.allowed_mailboxes) else _NOT_ALLOWED
@@ -60,7 +65,7 @@ def discover(settings: Settings, client: GmailClient | None = None) -> Discovery
     known = {name.lower() for name in named}
     found = [name for name, reason in reasons.items() if not reason and name not in known]
     left_out = {name: reason for name, reason in reasons.items() if reason and name not in known}
-    return Discovery((*named, *found), left_out)
+    return Discovery((*named, *found), left_out, user_ids)
 
 
 def mailboxes_of(settings: Settings) -> tuple[str, ...]:
@@ -69,15 +74,24 @@ def mailboxes_of(settings: Settings) -> tuple[str, ...]:
     Raises:
         ConfigurationError: There is none; or as `discover`.
     """
+    return discover_some(settings).mailboxes
+
+
+def discover_some(settings: Settings) -> Discovery:
+    """As `discover`, at least one mailbox.
+
+    Raises:
+        ConfigurationError: There is none; or as `discover`.
+    """
     if not settings.discovers:
-        return settings.mailbox_names
+        return Discovery(settings.mailbox_names, {})
     found = discover(settings)
     if not found.mailboxes:
         raise ConfigurationError(
             f"No mailbox to read was found; {len(found.left_out):,} are left out.",
             fix="`gmail-assets mailboxes` lists the reasons; correct GMAIL_DIRECTORY or GMAIL_MAILBOXES_FILE.",
         )
-    return found.mailboxes
+    return found
 
 
 def _is_allowed(name: str, allowed: Iterable[str]) -> bool:
@@ -108,8 +122,12 @@ def _in_file(path: Path) -> dict[str, str]:
     return names
 
 
-def _in_directory(settings: Settings, client: GmailClient) -> Iterator[tuple[str, str]]:
-    """Addresses with the reason why they are left out, "" for those to be read; an address can come repeatedly."""
+_Found = tuple[str, str, DirectoryUser | None]
+"""An address, the reason why it is left out ("" if it is to be read), and its user."""
+
+
+def _in_directory(settings: Settings, client: GmailClient) -> Iterator[_Found]:
+    """The addresses of the directory; an address can come repeatedly."""
     if settings.directory_admin is None:
         raise ConfigurationError(
             "GMAIL_DIRECTORY is set without GMAIL_DIRECTORY_ADMIN.",
@@ -126,16 +144,14 @@ def _in_directory(settings: Settings, client: GmailClient) -> Iterator[tuple[str
         else:
             domain, org_unit = (value if kind == name else None for name in ("domain", "org-unit"))
             for user in directory.users(domain=domain, org_unit=org_unit):
-                yield user.address, _reason(user)
+                yield user.address, _reason(user), user
 
 
-def _of_group(
-    directory: Directory, group: str, everybody: Mapping[str, DirectoryUser]
-) -> Iterator[tuple[str, str]]:
+def _of_group(directory: Directory, group: str, everybody: Mapping[str, DirectoryUser]) -> Iterator[_Found]:
     members = directory.members(group)
     for address in dict.fromkeys((*members.addresses, *(everybody if members.everybody else ()))):
         user = everybody.get(address)
-        yield address, "not a user of this Workspace" if user is None else _reason(user)
+        yield address, "not a user of this Workspace" if user is None else _reason(user), user
 
 
 def _reason(user: DirectoryUser) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gmail_assets.delta.lake import Lake
     from gmail_assets.run_settings import RunSettings
     from gmail_client.client import GmailClient
+    from gmail_client.discovery import Discovery
     from gmail_client.settings import Settings
     from gmail_client.spec import Spec
 
@@ -49,6 +50,33 @@ class Environment:
         from gmail_client.discovery import mailboxes_of
 
         return tuple(named) or mailboxes_of(self.settings)
+
+    def discovery(self, named: Sequence[str] = ()) -> Discovery:
+        """The same mailboxes, with the directory's ids of their users.
+
+        Raises:
+            GmailError: The directory can't be read.
+        """
+        from gmail_client.discovery import Discovery, discover_some
+
+        return Discovery(tuple(named), {}) if named else discover_some(self.settings)
+
+    def renamed(self, mailboxes: Sequence[str], user_ids: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Find mailboxes that were renamed, so that they are not loaded again; see `find_renamed`.
+
+        Args:
+            mailboxes: All mailboxes, in their present names.
+            user_ids: The directory's id of each user, by address.
+
+        Returns:
+            The present name of each renamed mailbox, by its earlier ones.
+        """
+        from gmail_assets.delta.registry import MAILBOXES
+        from gmail_assets.renamed import find_renamed
+
+        if self.lake.find(MAILBOXES) is None:
+            return {}
+        return find_renamed(self.lake, lambda name: self.client().mailbox(name), mailboxes, user_ids)
 
     def client_of_many(self, *, retry_seconds: float, connections: int = 16) -> GmailClient:
         """The client for several mailboxes at once.

@@ -4,13 +4,17 @@ The tables are `_gmail_mailboxes` (the address of each configured name, so that 
 this account's tables), `_gmail_unfetched` (messages that Gmail refused, which every run retries, and which users can
 query) and `_gmail_forgotten` (keyed hashes of erased mailboxes, which must not be loaded again).
 
+A mailbox is stored under its first address for good: its rows, sync states and transaction ids. When its address
+changes, the new one becomes another of its names, in one commit, and `current` of its first address says which one
+Gmail reports now. So an address that is given to another person later is noticed.
+
 Earlier releases read the column `mailbox` of `_gmail_mailboxes`, and no state under hashed ids. They find `_OUTDATED`
 there, which is not an address, and refuse to write.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +28,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from gmail_assets.delta.app_ids import keyed_hash
 from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import CREATION, Lake
+from gmail_assets.delta.mailbox_names import MailboxNames, StoredMailbox, other_mailbox, other_person
 from gmail_assets.delta.shared_writes import shared_writes
 from gmail_client.errors import ConfigurationError
 from gmail_client.sql import equals, one_of
@@ -35,7 +40,15 @@ UNFETCHED = "_gmail_unfetched"
 FORGOTTEN = "_gmail_forgotten"
 
 _OUTDATED = "(written by a newer gmail-assets: upgrade)"
-_MAILBOXES = pa.schema([("name", pa.string()), ("mailbox", pa.string()), ("address", pa.string())])
+_MAILBOXES = pa.schema(
+    [
+        ("name", pa.string()),
+        ("mailbox", pa.string()),
+        ("address", pa.string()),  # under which the mailbox is stored
+        ("current", pa.string()),  # in the row of that address; null until it changed
+        ("user_id", pa.string()),  # in the row of that address; the directory's id of the user, if known
+    ]
+)
 _FORGOTTEN = pa.schema([("mailbox_hash", pa.string()), ("since", pa.timestamp("us", tz="UTC"))])
 _UNFETCHED = pa.schema(
     [
@@ -69,46 +82,122 @@ class Unfetched:
     first_failed: datetime | None = None
 
 
+IsSame = Callable[[str], bool]
+"""Whether the mailbox is the one that is stored under an address."""
+
+
+def _unknown(stored_as: str) -> bool:
+    return False
+
+
 class MailboxRegistry:
     """Mailbox names and failed messages of the lake."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
 
-    def check_name(self, name: str, address: str) -> None:
-        """Record that `name` belongs to `address`.
+    def check_name(self, name: str, address: str, is_same: IsSame = _unknown, *, record: bool = True) -> str:
+        """Find the address under which a mailbox is stored, and record its names.
+
+        Args:
+            name: Its configured name.
+            address: Its present address.
+            is_same: Called if the mailbox may be one with another address until now.
+            record: Write new names and a changed address.
+
+        Returns:
+            That address: `address`, or the first one if it was renamed.
 
         Raises:
-            ConfigurationError: The name is recorded for another address, or the mailbox is forgotten.
+            ConfigurationError: The name or the address is recorded for another mailbox, or the mailbox is forgotten.
         """
         self.refuse_forgotten(address)
         names = list(dict.fromkeys((name, address)))
-        known_rows = {row["name"]: row for row in self._rows(MAILBOXES, _MAILBOXES, one_of("name", names))}
-        _refuse_other(name, known_rows.get(name), address)
-        # Under both names, so that an earlier release finds with either that it is outdated.
-        for known in names:
-            if known not in known_rows or known_rows[known]["address"] is None:
-                row = {"name": known, "mailbox": _OUTDATED, "address": address}
-                self._write(MAILBOXES, pa.Table.from_pylist([row], schema=_MAILBOXES), equals("name", known))
+        rows = {row["name"]: row for row in self._rows(MAILBOXES, _MAILBOXES, one_of("name", names))}
+        by_name, by_address = (_address(rows[key]) if key in rows else None for key in (name, address))
+        stored_as = by_address or by_name or address
+        if by_name not in (None, stored_as):
+            raise other_mailbox(name, str(by_name), address)
+        known = by_address is not None or by_name is not None
+        if known and stored_as not in rows:
+            found = self._rows(MAILBOXES, _MAILBOXES, equals("name", stored_as))
+            rows |= {row["name"]: row for row in found}
+        current = _stored_mailbox(stored_as, rows.get(stored_as)).current
+        renamed = known and current != address
+        if renamed and not is_same(stored_as):
+            if by_address is None:
+                raise other_mailbox(name, stored_as, address)
+            raise other_person(address, stored_as, current)
+        new = [known for known in names if known not in rows or rows[known]["address"] is None]
+        if record and (renamed or new):
+            first = rows.get(stored_as, {})
+            self._write_names(stored_as, new, address, None if renamed else first.get("user_id"))
+        return stored_as
 
-    def refuse_other(self, name: str, address: str) -> bool:
-        """Refuse `name` if it is recorded for another address; returns whether it is recorded for this one.
+    def rename(self, stored_as: str, address: str) -> None:
+        """Record that a mailbox has another address now, in one commit.
 
-        Raises:
-            ConfigurationError: The name is recorded for another address, or the mailbox is forgotten.
+        Args:
+            stored_as: The address under which it is stored.
+            address: Its present address; empty if it is unknown.
         """
-        self.refuse_forgotten(address)
-        rows = self._rows(MAILBOXES, _MAILBOXES, equals("name", name))
-        return _refuse_other(name, rows[0] if rows else None, address)
+        rows = self._rows(MAILBOXES, _MAILBOXES, equals("name", stored_as))
+        user_id = rows[0]["user_id"] if rows else None
+        self._write_names(stored_as, [address] if address else [], address, user_id)
+
+    def note_users(self, user_ids: Mapping[str, str]) -> None:
+        """Record the directory's ids of users, by the address under which their mailboxes are stored."""
+        mailboxes = self.names().mailboxes
+        rows = [
+            {
+                "name": stored_as,
+                "mailbox": _OUTDATED,
+                "address": stored_as,
+                "current": _nothing_if_same(stored_as, mailboxes[stored_as].current),
+                "user_id": user_id,
+            }
+            for stored_as, user_id in user_ids.items()
+            if stored_as in mailboxes
+        ]
+        if rows:
+            names = [str(row["name"]) for row in rows]
+            self._write(MAILBOXES, pa.Table.from_pylist(rows, schema=_MAILBOXES), one_of("name", names))
+
+    def _write_names(self, stored_as: str, new: Iterable[str], current: str, user_id: str | None) -> None:
+        # Also under the address, so that an earlier release finds with either name that it is outdated.
+        rows: list[dict[str, str | None]] = [
+            {"name": name, "mailbox": _OUTDATED, "address": stored_as}
+            for name in dict.fromkeys(new)
+            if name != stored_as
+        ]
+        changed = _nothing_if_same(stored_as, current)
+        rows.append(
+            {
+                "name": stored_as,
+                "mailbox": _OUTDATED,
+                "address": stored_as,
+                "current": changed,
+                "user_id": user_id,
+            }
+        )
+        names = [str(row["name"]) for row in rows]
+        self._write(MAILBOXES, pa.Table.from_pylist(rows, schema=_MAILBOXES), one_of("name", names))
 
     def address_of(self, name: str) -> str | None:
-        """The recorded address of `name`; None if there is none."""
+        """The address under which the mailbox of a name is stored; None if there is none."""
         rows = self._rows(MAILBOXES, _MAILBOXES, equals("name", name))
         return _address(rows[0]) if rows else None
 
     def addresses(self) -> dict[str, str]:
-        """The recorded address of each name."""
-        return {row["name"]: _address(row) for row in self._rows(MAILBOXES, _MAILBOXES, "true")}
+        """The address under which the mailbox of each name is stored."""
+        return dict(self.names().stored_as)
+
+    def names(self) -> MailboxNames:
+        """The names of all mailboxes."""
+        rows = {row["name"]: row for row in self._rows(MAILBOXES, _MAILBOXES, "true")}
+        stored_as = {name: _address(row) for name, row in rows.items()}
+        mailboxes = {first: _stored_mailbox(first, rows.get(first)) for first in set(stored_as.values())}
+        return MailboxNames(stored_as, mailboxes)
 
     def with_unfetched(self) -> set[str]:
         """Addresses of the mailboxes that have missing messages."""
@@ -245,17 +334,15 @@ def _address(row: Mapping[str, Any]) -> str:
     return str(row["address"] or row["mailbox"])
 
 
-def _refuse_other(name: str, row: Mapping[str, Any] | None, address: str) -> bool:
+def _stored_mailbox(stored_as: str, row: Mapping[str, Any] | None) -> StoredMailbox:
     if row is None:
-        return False
-    known = _address(row)
-    if known != address:
-        raise ConfigurationError(
-            f"The mailbox {name!r} is {address} now, but in this lake it was {known}.",
-            fix=f"Use the credentials of {known}, name the mailbox {address} in GMAIL_MAILBOXES, "
-            "or set GMAIL_LAKE to another location.",
-        )
-    return True
+        return StoredMailbox(stored_as, stored_as)
+    current = row["current"]
+    return StoredMailbox(stored_as, stored_as if current is None else current, row["user_id"])
+
+
+def _nothing_if_same(stored_as: str, current: str) -> str | None:
+    return None if current == stored_as else current
 
 
 class ForgottenMailboxes:

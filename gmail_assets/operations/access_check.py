@@ -22,7 +22,7 @@ from pyarrow.fs import FileSelector, PyFileSystem
 
 from gmail_assets.delta.errors import LakeError, unwritable
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.syncing.identity import stored_address
 from gmail_client.api import GmailApi
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.errors import ForbiddenError, GmailError
@@ -141,7 +141,7 @@ def check_mailbox(client: GmailClient, name: str, spec: Spec, lake: Lake) -> Mai
 
 def _registry_problem(mailbox: Mailbox, lake: Lake) -> GmailError | None:
     try:
-        MailboxRegistry(lake).refuse_other(mailbox.user_id, mailbox.address)
+        stored_address(mailbox, lake)
     except GmailError as error:
         return error
     return None

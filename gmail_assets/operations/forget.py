@@ -94,7 +94,8 @@ def forget_mailbox(
     with _cleaned_logs(lake, result, step, clean_log) as cleaned:
         registry = MailboxRegistry(lake)
         names = sorted({address, *registry.names_of(address)})
-        registry.forget(address)
+        for name in (name for name in names if "@" in name):  # an address that it had, too
+            registry.forget(name)
         step("blocked the mailbox: no run loads it again")
         own = [name for name, _, _ in erase.own_tables(lake)]
         linked = _linked_contents(lake, address)

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.syncing.identity import stored_address
 from gmail_assets.syncing.lake_content import StoredContent
 from gmail_assets.syncing.planner import EXPIRIES, SyncPlanner, open_table
 from gmail_assets.syncing.results import Progress
@@ -138,10 +138,9 @@ def plan_mailbox(
     plan = MailboxPlan(mailbox.user_id, api.plan)
     before = api.usage.snapshot()
     profile = api.profile()
-    plan.address = str(profile["emailAddress"])
     plan.messages = int(profile.get("messagesTotal") or 0)
     plan.threads = int(profile.get("threadsTotal") or 0)
-    MailboxRegistry(lake).refuse_other(mailbox.user_id, plan.address)
+    plan.address = stored_address(mailbox, lake, address=str(profile["emailAddress"]))
     changing = [entry for entry in spec.tables if CATALOGUE[entry.source_table].cursor]
     if changing:
         gmail = _Preview(api, lake, plan.address, spec.tables, profile, progress)

@@ -76,6 +76,7 @@ class MailboxStatus:
     Attributes:
         name: Configured name of the mailbox.
         address: Its real address, from Gmail, else from the lake; empty if neither knows it.
+        stored_as: The address under which it is stored: the first one, if it was renamed.
         head: Current history id of the mailbox; None if Gmail was not asked or did not answer.
         tables: Status by table of the spec; None for a table without rows of this mailbox.
         unfetched: Number of messages that could not be fetched and are in the retry queue.
@@ -85,6 +86,7 @@ class MailboxStatus:
 
     name: str
     address: str = ""
+    stored_as: str = ""
     head: int | None = None
     tables: dict[str, TableStatus | None] = field(default_factory=dict)
     unfetched: int = 0
@@ -131,22 +133,30 @@ def mailbox_status(name: str, lake: Lake, spec: Spec, client: GmailClient | None
             status.address, status.head = str(profile["emailAddress"]), int(profile["historyId"])
         except GmailError as error:
             status.error = error
-    status.address = status.address or registry.address_of(name) or ("" if name == "me" else name)
-    if status.address:
-        for source, partition in partition_statuses(lake, status.address, spec.tables).items():
+    known = registry.names()
+    stored_as = known.stored_as.get(status.address)
+    if stored_as is None and ("@" in name or not status.address):  # `me` can be another account now
+        stored_as = known.stored_as.get(name)
+    if not status.address:
+        status.address = "" if name == "me" else name
+        if stored_as is not None:
+            status.address = known.mailboxes[stored_as].current or stored_as
+    status.stored_as = stored_as or status.address
+    if status.stored_as:
+        for source, partition in partition_statuses(lake, status.stored_as, spec.tables).items():
             status.tables[source] = _table_status(source, partition, status)
         for view in spec.views:
             if lake.find(view.table_name) is not None:
                 table = lake.view(VIEWS[view.source_table], name=view.table_name)
-                status.tables[view.source_table] = _view_status(table, status.address)
+                status.tables[view.source_table] = _view_status(table, status.stored_as)
         contents = spec.contents
         if contents is not None and lake.find(contents.table_name) is not None:
             table = lake.view(CONTENT_VIEWS[CONTENTS], name=contents.table_name)
-            status.tables[CONTENTS] = _view_status(table, status.address)
+            status.tables[CONTENTS] = _view_status(table, status.stored_as)
         failed: set[str] = set()
         for entry in spec.tables:
             if CATALOGUE[entry.source_table].cursor:
-                failed.update(registry.unfetched(status.address, entry.source_table))
+                failed.update(registry.unfetched(status.stored_as, entry.source_table))
         status.unfetched = len(failed)
     with dagster_instance() as instance:
         if instance is not None:
@@ -165,7 +175,7 @@ def _table_status(table: str, partition: PartitionStatus, status: MailboxStatus)
         behind,
         bool(CATALOGUE[table].cursor) and partition.cursor is None,
         partition.unexplained,
-        _changed(partition.partition.table, status.address),
+        _changed(partition.partition.table, status.stored_as),
     )
 
 

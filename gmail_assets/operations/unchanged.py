@@ -8,10 +8,11 @@ table, for all mailboxes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gmail_assets.delta.derived_state import are_up_to_date
 from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.mailbox_names import MailboxNames
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.partition_status import OpenTables
 from gmail_assets.delta.registry import ForgottenMailboxes, MailboxRegistry
@@ -64,10 +65,10 @@ class UnchangedMailboxes:
         self._complete = (
             len(chosen) == len(self._tables) and self._views is not None and CONTENTS not in self._tables
         )
-        self._addresses: Mapping[str, str] = {}
+        self._names = MailboxNames({}, {})
         registry = MailboxRegistry(lake)
         if self._complete:
-            self._addresses = registry.addresses()
+            self._names = registry.names()
             self._unfetched = registry.with_unfetched()
             self._forgotten = ForgottenMailboxes(lake)
 
@@ -79,7 +80,7 @@ class UnchangedMailboxes:
             mailboxes: Their configured names.
             jobs: Number of concurrent requests.
         """
-        loaded = [name for name in mailboxes if name in self._addresses]
+        loaded = [name for name in mailboxes if name in self._names.stored_as]
         if not self._complete or not loaded:
             return []
         outcomes = run_mailboxes(
@@ -94,11 +95,12 @@ class UnchangedMailboxes:
     def _is_unchanged(self, client: GmailClient, name: str) -> bool:
         profile = client.mailbox(name).api.profile()
         address, head = str(profile["emailAddress"]), int(profile["historyId"])
-        if self._addresses.get(name) != address or self._forgotten.includes(address):
+        stored_as = self._names.find(name, address)
+        if stored_as is None or self._forgotten.includes(address):
             return False
-        if address in self._unfetched:
+        if stored_as in self._unfetched:
             return False
-        partitions = self._open.partitions_of(address)
+        partitions = self._open.partitions_of(stored_as)
         for table in self._tables:
             if table in CATALOGUE and not self._is_current(table, partitions.get(table), head):
                 return False
@@ -106,7 +108,7 @@ class UnchangedMailboxes:
         if not self._views:
             return True
         return messages is not None and are_up_to_date(
-            messages, self._open.table("labels"), self._views, address
+            messages, self._open.table("labels"), self._views, stored_as
         )
 
     def _is_current(self, table: str, partition: MailboxPartition | None, head: int) -> bool:

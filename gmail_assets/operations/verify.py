@@ -18,6 +18,7 @@ from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.operations.row_samples import SampledRow, sample_messages, sample_threads
 from gmail_assets.operations.snapshot_drift import snapshot_drift
 from gmail_assets.operations.verdicts import Difference, LabelVerdict, MailboxVerdict, TableVerdict
+from gmail_assets.syncing.identity import stored_address
 from gmail_assets.syncing.listing import ListingProgress
 from gmail_assets.syncing.messages import MessagesSync
 from gmail_assets.syncing.results import Progress
@@ -68,8 +69,7 @@ def verify_mailbox(
         GmailError: A request failed, or the lake can't be read.
     """
     before = mailbox.api.usage.snapshot().total_units
-    verdict = MailboxVerdict(mailbox.user_id, mailbox.address)
-    MailboxRegistry(lake).refuse_other(mailbox.user_id, verdict.address)
+    verdict = MailboxVerdict(mailbox.user_id, stored_address(mailbox, lake))
     entries = [entry for entry in spec.tables if entry.source_table in CHANGE_TABLES]
     statuses = partition_statuses(lake, verdict.address, entries)
     chance = chance or random.Random()  # noqa: S311 - no secret hangs on it

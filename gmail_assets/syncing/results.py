@@ -33,7 +33,7 @@ class SyncResult:
 
     Attributes:
         table: Its name in Gmail's catalogue, for example `messages`.
-        address: The mailbox's real address.
+        address: The address under which the mailbox is stored: its first one.
         mode: `full_load`, `reconcile` (with a listing), `incremental` (from the history), `snapshot`,
             `derived` (from other tables) or `refused`.
         rows_written: Rows that are new.

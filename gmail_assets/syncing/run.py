@@ -24,6 +24,7 @@ from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.quota_ledger import share_quota
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.gc_tuning import collected_seldom
+from gmail_assets.syncing.identity import stored_address
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.syncing.stopping import RunGroup, TimeUpError
 from gmail_assets.syncing.sync_run import SyncRun
@@ -77,9 +78,8 @@ def snapshot(
     """
     share_quota(mailbox.client, lake)
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
-    address = mailbox.address
+    address = stored_address(mailbox, lake, record=True)
     registry = MailboxRegistry(lake)
-    registry.check_name(mailbox.user_id, address)
     table = lake.table(spec.source_table, name=spec.table_name)
     part = MailboxPartition(table, address, spec.options.fingerprint, spec.options.content_format)
     registry.refuse_forgotten(address)

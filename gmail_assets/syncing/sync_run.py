@@ -13,6 +13,7 @@ from gmail_assets.delta.sync_state import SyncState
 from gmail_assets.syncing.compare import kept_messages
 from gmail_assets.syncing.content_fetcher import ContentFetcher
 from gmail_assets.syncing.failures import RunFailures
+from gmail_assets.syncing.identity import stored_address
 from gmail_assets.syncing.labels import LabelReader
 from gmail_assets.syncing.listing import Listing
 from gmail_assets.syncing.memory import ByteShare
@@ -49,7 +50,7 @@ class SyncRun:
     Attributes:
         tables: The tables, once opened.
         warnings: Warnings for users of the tables.
-        address: The mailbox's real address.
+        address: The address under which the mailbox is stored.
     """
 
     def __init__(
@@ -86,8 +87,7 @@ class SyncRun:
         replay_from: int | None,
     ) -> None:
         """Open the tables and decide for each how it is synced."""
-        self.address = self.mailbox.address
-        self.registry.check_name(self.mailbox.user_id, self.address)
+        self.address = stored_address(self.mailbox, self.lake, record=True)
         self.tables = [open_table(self.lake, spec, self.address) for spec in specs]
         # Checked again: if the mailbox is forgotten after this, the next commit of these tables is refused.
         self.registry.refuse_forgotten(self.address)

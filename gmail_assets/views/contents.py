@@ -22,9 +22,9 @@ import pyarrow as pa
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.quota_ledger import share_quota
-from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.delta.scan import read_columns
 from gmail_assets.delta.writer import PartitionWriter
+from gmail_assets.syncing.identity import stored_address
 from gmail_assets.syncing.memory import ByteBudget, ByteShare
 from gmail_assets.syncing.results import Progress, SyncResult
 from gmail_assets.views.pending_contents import (
@@ -85,12 +85,11 @@ def fetch_contents(
         LakeError: A table can't be read or written.
     """
     started = time.monotonic()
-    address = mailbox.address
+    address = stored_address(mailbox, lake)
     result = SyncResult(CONTENTS, address, "contents")
     if lake.find(sources.views.names["attachments"]) is None:
         result.warnings.append("There is no table of attachments yet, whose contents could be fetched.")
         return result
-    MailboxRegistry(lake).refuse_forgotten(address)
     share_quota(mailbox.client, lake)
     before = mailbox.api.usage.snapshot()
 
@@ -153,7 +152,7 @@ class _Run:
     ) -> None:
         self._api: GmailApi = mailbox.api
         self._memory = memory
-        self._address = mailbox.address
+        self._address = result.address
         self._sources = sources
         self._result = result
         self._stop = stop

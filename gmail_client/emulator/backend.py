@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gmail_client.emulator.behavior import Behavior
@@ -33,6 +33,8 @@ class DirectoryUser:
         archived: The user has no licence.
         admin: The user may read the Directory.
         org_unit: Path of the organizational unit.
+        aliases: Other addresses of the user, such as the primary one before it was changed.
+        created_as: The first primary address; the id depends on it. Default: `address`.
     """
 
     address: str
@@ -41,11 +43,14 @@ class DirectoryUser:
     archived: bool = False
     admin: bool = False
     org_unit: str = "/"
+    aliases: tuple[str, ...] = ()
+    created_as: str = ""
 
     @property
     def id(self) -> str:
-        """Google's numeric id of the user."""
-        return str(10**20 + int(hashlib.sha256(self.address.encode()).hexdigest()[:16], 16))
+        """Google's numeric id of the user, which survives a change of the address."""
+        name = self.created_as or self.address
+        return str(10**20 + int(hashlib.sha256(name.encode()).hexdigest()[:16], 16))
 
 
 class Backend:
@@ -108,10 +113,33 @@ class Backend:
 
     def account_state(self, address: str) -> str:
         """The state of an address: "active", "suspended", or "" when it does not exist."""
-        user = self.users.get(address)
+        user = self.users.get(self.tokens.primary(address))
         if user is None:
             return ""
         return "suspended" if user.suspended else "active"
+
+    def rename_user(self, old: str, new: str) -> None:
+        """Change a user's primary address; the old one becomes an alias, unless it is another user's address later.
+
+        Raises:
+            ValueError: There is no user `old`, or `new` is another user's primary address.
+        """
+        if old not in self.users or new in self.users:
+            raise ValueError(f"no user {old!r}, or {new!r} is another user's address")
+        for user in list(self.users.values()):  # an alias that is given to another user is taken away first
+            self.users[user.address] = replace(
+                user, aliases=tuple(alias for alias in user.aliases if alias != new)
+            )
+        user = self.users.pop(old)
+        aliases = (*user.aliases, old)
+        self.users[new] = replace(
+            user, address=new, aliases=aliases, created_as=user.created_as or user.address
+        )
+        if (mailbox := self.mailboxes.pop(old, None)) is not None:
+            self.mailboxes[new] = mailbox
+            mailbox.rename(new)
+            self.addresses[self.addresses.index(old)] = new
+        self.tokens.rename(old, new)
 
     def close(self) -> None:
         """Close the journal."""
@@ -119,6 +147,6 @@ class Backend:
             self.journal.close()
 
     def _deliver(self, address: str, content: MessageContent) -> None:
-        mailbox = self.mailboxes.get(address)
+        mailbox = self.mailboxes.get(self.tokens.primary(address))
         if mailbox is not None:
             mailbox.receive(content)

@@ -244,6 +244,19 @@ class Emulator:
         users = self._backend.users
         users[address] = replace(users.get(address, DirectoryUser(address)), **changes)
 
+    def rename_user(self, old: str, new: str) -> None:
+        """Change a user's primary address, as an administrator does: id, mail and history ids stay.
+
+        The old address becomes an alias of the user, until it is given to another one. Not stored in the journal.
+
+        Raises:
+            ValueError: There is no user `old`, or `new` is another user's primary address.
+        """
+        self._backend.rename_user(old, new)
+        self.addresses[:] = self._backend.addresses
+        if old in self._refresh_tokens:
+            self._refresh_tokens[new] = self._refresh_tokens.pop(old)
+
     def remove_user(self, address: str) -> None:
         """Remove a user from the Directory, as after a deletion of the account."""
         del self._backend.users[address]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ import pytest
 from gmail_assets import gmail_definitions
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.syncing import sync
+from gmail_client.client import GmailClient
 from gmail_client.emulator import Emulator, Fault
+from gmail_client.spec import Spec
+
+MAIL = [entry for entry in Spec.default().tables if entry.source_table in ("messages", "threads")]
 
 
 @pytest.fixture
@@ -39,8 +45,11 @@ def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> Any:
     """One tick of the discovery sensor; its requests are carried out."""
     result = evaluated("gmail_discovery", instance, cursor)
     for request in result.dynamic_partitions_requests or []:
-        assert isinstance(request, dg.AddDynamicPartitionsRequest)
-        instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+        if isinstance(request, dg.AddDynamicPartitionsRequest):
+            instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+        else:
+            for key in request.partition_keys:
+                instance.delete_dynamic_partition(request.partitions_def_name, key)
     return result
 
 
@@ -98,3 +107,36 @@ def test_registered_mailboxes_are_looked_at_by_the_change_sensor(directory: Emul
 def test_mailboxes_that_are_given_in_code_stay_fixed(directory: Emulator) -> None:
     repository = gmail_definitions(mailboxes=["ada@gmail.test"]).get_repository_def()
     assert not repository.has_sensor_def("gmail_discovery")
+
+
+def test_a_renamed_mailbox_gets_a_partition_with_its_new_name_and_goes_on(
+    directory: Emulator, lake_of_test: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GMAIL_SENSOR_INITIAL_LOAD", "true")
+    one, old = directory.addresses
+    for name in (one, old):
+        sync(GmailClient.from_settings().mailbox(name), lake_of_test, MAIL)
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(instance)
+        evaluated("gmail_changes", instance)
+        directory.rename_user(old, "new@gmail.test")
+        second = tick(instance, first.cursor)
+        assert sorted(instance.get_dynamic_partitions("gmail_mailboxes")) == [one, "new@gmail.test"]
+        assert "Registered, but not to be read" not in str(second.skip_message)
+        changes = evaluated("gmail_changes", instance)
+        entry = json.loads(str(changes.cursor))["new@gmail.test"]
+        assert entry["tables_synced_through"] == entry["latest_history_id"]  # nothing to load
+        directory.mailbox("new@gmail.test").insert(directory.mailbox("new@gmail.test").random_mail())
+        directory.usage.reset()
+        result = materialize_mail(instance, "new@gmail.test")
+        assert result.success
+        assert directory.usage.calls["messages.get"] + directory.usage.calls["threads.get"] == 1
+    stored = lake_of_test.find("messages")
+    assert stored is not None
+    assert {row["mailbox"] for row in stored.partitions()} == {one, old}
+
+
+def materialize_mail(instance: dg.DagsterInstance, mailbox: str) -> dg.ExecuteInProcessResult:
+    keys = [dg.AssetKey(["gmail", table]) for table in ("messages", "threads")]
+    job = gmail_definitions().resolve_job_def("gmail_all")
+    return job.execute_in_process(instance=instance, partition_key=mailbox, asset_selection=keys)

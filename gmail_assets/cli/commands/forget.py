@@ -102,6 +102,7 @@ def _confirm(address: str, messages: Sequence[str], clean_log: bool, lake: str, 
 
 def _refuse_present(environment: Environment, name: str, address: str, messages: Sequence[str]) -> None:
     """Refuse to erase messages that Gmail still has: the next reconciliation would load them again."""
+    from gmail_assets.delta.registry import MailboxRegistry
     from gmail_client.errors import ConfigurationError, GmailError, NotFoundError
 
     def unknown(why: str) -> ConfigurationError:
@@ -112,7 +113,7 @@ def _refuse_present(environment: Environment, name: str, address: str, messages:
 
     try:
         mailbox = environment.client().mailbox(name)
-        owner = mailbox.address
+        owner = MailboxRegistry(environment.lake).address_of(mailbox.address) or mailbox.address
         calls = [mailbox.api.message_call(message_id, "minimal") for message_id in messages]
         errors = [result.error for result in mailbox.api.get_many(calls)]
     except GmailError as error:

@@ -238,8 +238,9 @@ def _lake_mismatch(settings: Settings, address: str) -> str:
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.registry import MailboxRegistry
 
-    known = MailboxRegistry(Lake(settings.lake)).address_of(settings.user_id)
-    if known is None or known == address:
+    registry = MailboxRegistry(Lake(settings.lake))
+    known = registry.address_of(settings.user_id)
+    if known is None or known == (registry.address_of(address) or address):
         return ""
     return (
         f"the lake {settings.lake!r} contains the mail of {known} as {settings.user_id!r}, but this login is for "

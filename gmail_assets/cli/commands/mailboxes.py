@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import click
@@ -38,7 +39,10 @@ def mailboxes(register: bool, removed: tuple[str, ...], group_name: str, out: Ou
 
     They come from GMAIL_MAILBOXES, from the file GMAIL_MAILBOXES_FILE, and from the Workspace directory
     (GMAIL_DIRECTORY and GMAIL_DIRECTORY_ADMIN). Users without a mailbox, suspended and archived users, and mailboxes
-    that are not in GMAIL_ALLOWED_MAILBOXES are left out, with the reason. Costs no quota units.
+    that are not in GMAIL_ALLOWED_MAILBOXES are left out, with the reason.
+
+    A mailbox with a changed address is listed with its earlier one, under which its rows stay. Costs no quota units,
+    unless a new mailbox is found and a loaded one is not: then the ids of their messages are compared, for 6 units.
 
     With DAGSTER_HOME, also lists registered mailboxes that are not found any more. They keep their partitions and rows.
     """
@@ -54,10 +58,14 @@ def mailboxes(register: bool, removed: tuple[str, ...], group_name: str, out: Ou
         )
     with out.status("Reading the mailboxes"):
         found = found_mailboxes(environment.settings, environment.lake)
-    new, registered = _registered(f"{group_name}_mailboxes", found, register, removed)
-    missing = no_longer_found(registered, found)
+        renamed = environment.renamed(found.mailboxes, found.user_ids)
+    new, registered = _registered(f"{group_name}_mailboxes", found, register, removed, renamed)
+    missing = no_longer_found([name for name in registered if name not in renamed], found)
+    earlier = {present: old for old, present in renamed.items()}
     for name in found.mailboxes:
-        out.print(f"{name}  (registered now)" if name in new else name)
+        notes = [f"renamed, was {earlier[name]}"] if name in earlier else []
+        notes += ["registered now"] if name in new else []
+        out.print(f"{name}  ({', '.join(notes)})" if notes else name)
     for name, reason in found.left_out.items():
         out.note(f"Left out: {name}: {reason}.")
     for name, reason in missing.items():
@@ -69,15 +77,18 @@ def mailboxes(register: bool, removed: tuple[str, ...], group_name: str, out: Ou
             "left_out": dict(found.left_out),
             "registered": new,
             "missing": missing,
+            "renamed": renamed,
         }
     )
     return ExitCode.SUCCESS
 
 
 def _registered(
-    partitions: str, found: Discovery, register: bool, removed: tuple[str, ...]
+    partitions: str, found: Discovery, register: bool, removed: tuple[str, ...], renamed: Collection[str]
 ) -> tuple[list[str], list[str]]:
     """The mailboxes that were registered now, and all that are registered in DAGSTER_HOME.
+
+    With `register`, the partitions of earlier names are removed.
 
     Raises:
         ConfigurationError: Partitions are to be changed, and DAGSTER_HOME is not set.
@@ -105,6 +116,9 @@ def _registered(
         if not register:
             return [], known
         instance.add_dynamic_partitions(partitions, new)
+        for name in [name for name in known if name in renamed]:
+            instance.delete_dynamic_partition(partitions, name)
+            known.remove(name)
         return new, [*known, *new]
 
 

@@ -91,6 +91,8 @@ def _print_sick(found: Sequence[MailboxStatus]) -> None:
 def _print_status(out: Output, status: MailboxStatus) -> None:
     known = f"{status.address or 'not loaded yet'} (as {status.name!r})"
     out.print(status.name if status.address == status.name else known, style="bold")
+    if status.stored_as != status.address:
+        out.note(f"Renamed: its rows have mailbox = {status.stored_as!r}.")
     if status.error is not None:
         out.note(f"No response from Gmail. {status.error}")
     rows = [
@@ -158,6 +160,7 @@ def _as_json(status: MailboxStatus) -> dict[str, Any]:
     return {
         "mailbox": status.name,
         "address": status.address or None,
+        "stored_as": status.stored_as or None,
         "head": None if status.head is None else str(status.head),
         "problem": error and {"error": type(error).__name__, "message": error.what, "fix": error.fix},
         "tables": {

@@ -96,13 +96,15 @@ def sync(
     if filters and not any(table in ("messages", "threads") for table in selected):
         raise click.UsageError("--q, --label and --start-date apply to messages and threads only.")
     settings = RunSettings(**({} if jobs is None else {"jobs": jobs}))
-    names = list(dict.fromkeys(environment.mailboxes(mailboxes)))
+    found = environment.discovery(mailboxes)
+    names = list(dict.fromkeys(found.mailboxes))
     unchanged: set[str] = set()
     if not full_refresh and set(tables) <= {"messages", "threads", *DERIVED_TABLES}:
         unchanged = environment.unchanged(names, selected, settings, spec=selection.spec_with(selected))
     changed = [name for name in names if name not in unchanged]
     ran = {}
     if changed:
+        environment.renamed(names, found.user_ids)
         config = {"full_refresh": full_refresh, "allow_mass_delete": allow_mass_delete}
         run_mailboxes = _runner(environment, selection, settings)
         ran = _run(run_mailboxes, changed, selected, config, quiet=out.quiet)

@@ -104,6 +104,7 @@ _ACTIONS: dict[tuple[str, str], Action] = {
     ("POST", "expire"): lambda backend, query, body: _mailbox(backend, body.get("mailbox")).expire_history(
         body.get("upto")
     ),
+    ("POST", "rename"): lambda backend, query, body: backend.rename_user(body["old"], body["new"]),
     ("POST", "revoke"): lambda backend, query, body: backend.tokens.revoke_mailbox(
         _mailbox(backend, body.get("mailbox")).address
     ),

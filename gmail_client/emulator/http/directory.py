@@ -169,6 +169,7 @@ def _resource(user: DirectoryUser) -> dict[str, Any]:
         "kind": "admin#directory#user",
         "id": user.id,
         "primaryEmail": user.address,
+        **({"aliases": list(user.aliases)} if user.aliases else {}),
         "name": {
             "givenName": given.title(),
             "familyName": family.title(),

@@ -185,7 +185,7 @@ class Gateway:
     def _mailbox(self, route: MethodRoute, access: AccessGrant) -> EmulatedMailbox:
         backend = self.backend
         user = route.variables["userId"]
-        if user not in ("me", access.address) and user.lower() != access.address:
+        if user not in ("me", access.address) and backend.tokens.primary(user.lower()) != access.address:
             raise forbidden(f"Delegation denied for {access.address or 'this service account'}")
         mailbox = backend.mailboxes.get(access.address)
         if mailbox is None:

@@ -128,6 +128,12 @@ class EmulatedMailbox(DraftWrites, SettingsWrites):
             "historyId": str(self.log.head),
         }
 
+    def rename(self, address: str) -> None:
+        """Change the address, as an administrator does; no write of Gmail's API, so it is not in the journal."""
+        with self.lock:
+            self.address = address
+            self.settings.rename(address)
+
     def label(self, label_id: str) -> dict[str, Any]:
         """The Label resource with its counts.
 

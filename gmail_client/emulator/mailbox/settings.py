@@ -64,6 +64,15 @@ class SettingsStore:
             }
             self.send_as = {address: primary, **self.send_as}
 
+    def rename(self, address: str) -> None:
+        """Change the mailbox's address, and with it its primary send-as alias."""
+        primary = {**self.send_as[self.address], "sendAsEmail": address}
+        others = {
+            email: entry for email, entry in self.send_as.items() if email not in (self.address, address)
+        }
+        self.send_as = {address: primary, **others}
+        self.address = address
+
     def update(self, part: str, value: dict[str, Any]) -> dict[str, Any]:
         """Replace one of the five parts and return it.
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import secrets
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -128,6 +128,7 @@ class TokenStore:
         self.delegated_scopes: frozenset[str] = SCOPES
         self.subject_token = f"workload-{self._derived('workload')}"
         self.signers: frozenset[str] = frozenset()
+        self._primary: dict[str, str] = {}
         self.default_client = self.add_client("installed")
 
     def _derived(self, *words: str) -> str:
@@ -165,6 +166,25 @@ class TokenStore:
             }
         }
 
+    def primary(self, address: str) -> str:
+        """The primary address of the user that an address belongs to."""
+        return self._primary.get(address, address)
+
+    def rename(self, old: str, new: str) -> None:
+        """Let all tokens of a mailbox be those of its new primary address, and the old one be an alias of it."""
+        with self._lock:
+            self._primary.pop(new, None)
+            self._primary = {alias: new if to == old else to for alias, to in self._primary.items()}
+            self._primary[old] = new
+            self._refresh = {
+                token: grant._replace(address=new) if grant.address == old else grant
+                for token, grant in self._refresh.items()
+            }
+            self._access = {
+                token: replace(grant, address=new) if grant.address == old else grant
+                for token, grant in self._access.items()
+            }
+
     def default_refresh_token(self, address: str, scopes: tuple[str, ...]) -> str:
         """The refresh token of the default client for a mailbox, the same after every restart."""
         token = f"1//0{self._derived('refresh', address)}{self._derived('refresh', '2', address)}"
@@ -196,6 +216,7 @@ class TokenStore:
         token = f"ya29.{secrets.token_urlsafe(60)}"
         expires_at = self._clock.time() + expires_in
         client_id = client_id or self.default_client.id
+        address = self.primary(address)
         with self._lock:
             self._access[token] = AccessGrant(address, frozenset(scopes), expires_at, delegated, client_id)
         return token

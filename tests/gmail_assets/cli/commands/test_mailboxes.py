@@ -54,6 +54,27 @@ def test_register_and_unregister(directory: Emulator, place: Path, run, monkeypa
         assert instance.get_dynamic_partitions("gmail_mailboxes") == [one]
 
 
+def test_a_renamed_mailbox(directory: Emulator, place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    (place / "home").mkdir()
+    one, old = directory.addresses
+    assert run("sync", "messages", "threads").code == 0
+    monkeypatch.setenv("DAGSTER_HOME", str(place / "home"))
+    run("mailboxes", "--register")
+    directory.rename_user(old, "new@gmail.test")
+    directory.usage.reset()
+    result = run("mailboxes", "--register")
+    assert f"new@gmail.test  (renamed, was {old}, registered now)" in result.out.splitlines()
+    assert "not found any more" not in result.err
+    assert directory.usage.total_units == 0  # the directory's id of the user tells
+    with dg.DagsterInstance.get() as instance:
+        assert sorted(instance.get_dynamic_partitions("gmail_mailboxes")) == sorted((one, "new@gmail.test"))
+    directory.usage.reset()
+    assert run("sync", "messages", "threads").code == 0
+    assert directory.usage.total_units == 2
+    status = run("status", "--json").json["mailboxes"]
+    assert {entry["address"]: entry["stored_as"] for entry in status} == {one: one, "new@gmail.test": old}
+
+
 def test_a_refusal_is_an_error(directory: Emulator, run) -> None:  # type: ignore[no-untyped-def]
     directory.faults.add(Fault("directory.users.list", status=403, reason="forbidden"))
     result = run("mailboxes", "--json")

@@ -126,3 +126,32 @@ def test_members_of_nested_groups(start: Start, call: Call) -> None:
         gmail, gmail.access_token(scopes=["https://www.googleapis.com/auth/admin.directory.user.readonly"])
     )
     assert reason(narrow.send("GET", path.format("all@gmail.test"))) == "insufficientPermissions"
+
+
+def test_a_renamed_user_keeps_id_and_mailbox_and_answers_to_the_old_address(start: Start, call: Call) -> None:
+    gmail = start(mailboxes=2, messages=5)
+    me, (_, old) = call(gmail), gmail.addresses
+    before = {user["primaryEmail"]: user for user in users(me)}[old]
+    token, ids = gmail.access_token(old), sorted(gmail.mailbox(old).store.messages)
+    gmail.rename_user(old, "new@gmail.test")
+    after = {user["primaryEmail"]: user for user in users(me)}["new@gmail.test"]
+    assert (after["id"], after["aliases"]) == (before["id"], [old])
+    for issued in (token, gmail.access_token("new@gmail.test")):
+        for user in ("me", old, "new@gmail.test"):
+            profile = call(gmail, issued).send("GET", f"/gmail/v1/users/{user}/profile").json()
+            assert profile["emailAddress"] == "new@gmail.test"
+    assert sorted(gmail.mailbox("new@gmail.test").store.messages) == ids
+    with pytest.raises(ValueError, match="another user"):
+        gmail.rename_user("new@gmail.test", gmail.addresses[0])
+
+
+def test_an_old_address_can_be_given_to_another_user(start: Start, call: Call) -> None:
+    gmail = start(mailboxes=2, messages=0)
+    me, (admin, old) = call(gmail), gmail.addresses
+    gmail.rename_user(old, "new@gmail.test")
+    gmail.rename_user(admin, old)
+    found = {user["primaryEmail"]: user for user in users(me)}
+    assert "aliases" not in found["new@gmail.test"]
+    assert found[old]["aliases"] == [admin]
+    token = gmail.access_token(old)
+    assert call(gmail, token).send("GET", "/gmail/v1/users/me/profile").json()["emailAddress"] == old

@@ -1,0 +1,129 @@
+"""Under which address a mailbox is stored: `stored_address`; and whether it is a mailbox that was renamed.
+
+An administrator can change the address of a user. Ids of messages and threads and history ids stay the same, so the
+mailbox goes on where it was, under its first address. An old address can also be given to another person. The ids of
+messages tell the two apart: they are unique, and no other mailbox has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from gmail_assets.delta.erase import own_tables
+from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.registry import MailboxRegistry
+from gmail_client.api import GmailApi
+from gmail_client.client import Mailbox
+from gmail_client.errors import NotFoundError
+from gmail_client.sql import equals
+from gmail_client.tables import CHANGE_TABLES
+
+__all__ = ["StoredIds", "newest", "stored_address"]
+
+_PROBES = 3
+"""Stored messages that are requested one by one if none is among the newest 500 of the mailbox."""
+
+
+def stored_address(mailbox: Mailbox, lake: Lake, *, record: bool = False, address: str | None = None) -> str:
+    """The address under which the lake stores a mailbox: the first one, if it was renamed; else its address.
+
+    A mailbox that may have been renamed is compared with the stored ids, for 5 to 125 quota units, once.
+
+    Args:
+        mailbox: The mailbox.
+        lake: The lake.
+        record: Write its name and a changed address to the lake.
+        address: Its present address, if it was just read.
+
+    Raises:
+        ConfigurationError: Its name or its address is recorded for another mailbox; or it is erased.
+        GmailError: It can't be read.
+    """
+    address = address or mailbox.address
+    ids = StoredIds(lake)
+    return MailboxRegistry(lake).check_name(
+        mailbox.user_id, address, lambda stored_as: ids.is_same(mailbox.api, stored_as), record=record
+    )
+
+
+class StoredIds:
+    """The ids of messages or threads that a lake stores, by mailbox; each is read once.
+
+    Args:
+        lake: The lake.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._read: dict[str, Mapping[str, pa.Array]] = {}
+
+    def is_same(
+        self,
+        api: GmailApi,
+        stored_as: str,
+        *,
+        listed: Mapping[str, pa.Array] | None = None,
+        probe: bool = True,
+    ) -> bool:
+        """Whether a mailbox has messages that are stored under an address.
+
+        Args:
+            api: Reads the mailbox.
+            stored_as: The address.
+            listed: The mailbox's newest ids, if they were listed: see `newest`.
+            probe: Request stored messages one by one if none is among the newest ids.
+
+        Raises:
+            GmailError: A request failed.
+        """
+        stored = self.of(stored_as)
+        if not any(len(ids) for ids in stored.values()):
+            return False
+        if listed is None:
+            listed = newest(api)
+        if any(pc.any(pc.is_in(ids, listed[table])).as_py() for table, ids in stored.items()):
+            return True
+        return probe and self._has_one(api, stored)
+
+    def of(self, stored_as: str) -> Mapping[str, pa.Array]:
+        """The stored ids, by `messages` and `threads`."""
+        if stored_as not in self._read:
+            self._read[stored_as] = {
+                source: _ids(table, stored_as)
+                for _, source, table in own_tables(self._lake)
+                if source in CHANGE_TABLES
+            }
+        return self._read[stored_as]
+
+    @staticmethod
+    def _has_one(api: GmailApi, stored: Mapping[str, pa.Array]) -> bool:
+        table, call = (
+            ("messages", api.message_call)
+            if len(stored.get("messages", ()))
+            else ("threads", api.thread_call)
+        )
+        chosen = stored[table].sort()[-_PROBES:].to_pylist()
+        found = False
+        for result in api.get_many([call(one, "minimal") for one in chosen]):
+            if result.error is not None and not isinstance(result.error, NotFoundError):
+                raise result.error
+            found = found or result.error is None
+        return found
+
+
+def newest(api: GmailApi) -> dict[str, pa.Array]:
+    """The newest 500 message ids of a mailbox and their threads' ids, by `messages` and `threads`."""
+    page = next(iter(api.list_messages(include_spam_trash=True)), [])
+    return {
+        "messages": pa.array([item["id"] for item in page], pa.string()),
+        "threads": pa.array([item["threadId"] for item in page], pa.string()),
+    }
+
+
+def _ids(table: DeltaTable, stored_as: str) -> pa.Array:
+    dataset = table.to_pyarrow_dataset(file_pruning_predicate=equals(MAILBOX, stored_as))
+    return dataset.to_table(columns=["id"], filter=pc.field(MAILBOX) == stored_as)["id"].combine_chunks()
