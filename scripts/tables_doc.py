@@ -18,9 +18,10 @@ _INTRODUCTION = f"""\
 <!-- Made by `python scripts/tables_doc.py > docs/tables.md`; a test checks that it is up to date. -->
 
 Ten tables with the columns and names of Gmail's API. In the lake, the first column of every table is `mailbox`: the
-address under which the mailbox was first loaded. It stays when the mailbox is [renamed](organisation.md#renamed-mailboxes);
-`profile.emailAddress` is the present address. The primary key is `mailbox` together with the key given below. Gmail's
-strings remain strings (also `historyId` and `internalDate`), counts are 64-bit integers, nested objects are structs, and a field that Gmail omits is null.
+address under which the mailbox was first loaded. It stays when the mailbox is
+[renamed](organisation.md#renamed-mailboxes); `profile.emailAddress` is the present address. The primary key is
+`mailbox` together with the key given below. Gmail's strings remain strings (also `historyId` and `internalDate`),
+counts are 64-bit integers, nested objects are structs, and a field that Gmail omits is null.
 
 - **cdc_with_deletes**: synced from Gmail's history, deletes included. `historySequence` orders the changes; it is
   `historyId` as a number, because as a string '999' sorts after '1000'.
