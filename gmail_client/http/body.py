@@ -35,7 +35,7 @@ def read_body(response: requests.Response, method: str, limit: int = MAX_BODY_BY
         ResponseError: The body is larger than the limit.
         OSError: The connection broke (or urllib3's HTTPError), or the compressed data is damaged.
     """
-    if not hasattr(response.raw, "stream"):
+    if not hasattr(response.raw, "stream") or response.raw.closed:
         # Where a session's `send` is replaced (Lakeflow's shared tests do so), the response has been read already.
         content = response.content or b""
         if len(content) > limit:

@@ -33,6 +33,13 @@ def test_a_body_is_read_completely(content: bytes, compressed: bool) -> None:
         assert read_body(response(content), "x") == content
 
 
+@given(content=st.binary(max_size=1_000))
+def test_a_body_that_was_read_before_is_not_lost(content: bytes) -> None:
+    read = response(content)
+    assert read.content == content
+    assert read_body(read, "x") == content
+
+
 def test_a_large_body_is_an_error_that_names_the_method_and_the_limit() -> None:
     with pytest.raises(ResponseError, match=r"messages\.get: the response is larger than 1 MB") as caught:
         read_body(response(b"x" * 1_048_577), "messages.get", 1 << 20)
