@@ -30,7 +30,7 @@ from gmail_client.client import GmailClient, Mailbox
 from gmail_client.errors import ConfigurationError
 from gmail_client.quota import preset
 
-__all__ = ["CONNECTION_OPTIONS", "Connection"]
+__all__ = ["CONNECTION_OPTIONS", "Connection", "require_credentials"]
 
 _KEY = "service_account_json"
 _KEYLESS = "service_account_email"
@@ -45,6 +45,7 @@ CONNECTION_OPTIONS = (*(option for option in _OPTIONS if option != _KEYLESS), *_
 options, so `service_account_email` is not one of them: it has to be set where the connection is defined."""
 
 _PREFIX = "GMAIL_CONNECTION_"
+_INJECTION = "spark.databricks.unityCatalog.connectionDfOptionInjection.enabled"
 _VARIABLE = re.compile(rf"\bGMAIL_({'|'.join(option.upper() for option in (*_OPTIONS, 'mailboxes'))})\b")
 
 
@@ -118,12 +119,30 @@ class Connection:
             raise ConfigurationError(
                 f"Connection not found: {self.name!r}. Known connections: {', '.join(_known()) or 'none'}.",
                 fix=f"Set {_PREFIX}{_slug(self.name)}_REFRESH_TOKEN (and the rest) where Spark's workers run, "
-                "or define it in the file GMAIL_CONNECTIONS_FILE; on Databricks create the Unity Catalog connection.",
+                "or define it in the file GMAIL_CONNECTIONS_FILE; on Databricks create the Unity Catalog connection, "
+                f"and set {_INJECTION} to true in the pipeline.",
             )
         return {**found, **self.values}
 
     def __repr__(self) -> str:
         return f"Connection({self.name!r}, options: {', '.join(self.values) or 'none'})"
+
+
+def require_credentials(options: Mapping[str, str]) -> None:
+    """Refuse options that have neither credentials nor the name of a connection.
+
+    The framework passes the options of a Unity Catalog connection, so the variables of the environment don't count.
+
+    Raises:
+        ConfigurationError: They have none.
+    """
+    given = {key.lower() for key, value in options.items() if str(value).strip()}
+    if given.isdisjoint({*_WAYS, *_NAMES}):
+        raise ConfigurationError(
+            "The connection has no credentials: no access_token, refresh_token or service_account_json was passed.",
+            fix="Create a Unity Catalog connection of the type COMMUNITY and sign in, and set "
+            f"{_INJECTION} to true in the pipeline.",
+        )
 
 
 def _refuse_places(values: Mapping[str, str], name: str | None) -> None:

@@ -47,7 +47,7 @@ from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch, read_batch
 from lakeflow_entry.stream.changes import ChangeReader
 from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader, delete_rows
 from lakeflow_entry.stream.offsets import Offset
-from lakeflow_entry.table_options import RECONCILED, find, table_options
+from lakeflow_entry.table_options import RECONCILED, find, refuse_namespace, table_options
 from lakeflow_entry.virtual_tables import VIRTUAL_TABLES, read_virtual
 
 if TYPE_CHECKING:
@@ -147,12 +147,8 @@ class _Request:
             raise UnknownTableError(
                 f"Virtual table not known: {name!r}.", fix=f"Use one of: {', '.join(VIRTUAL_TABLES)}."
             )
-        namespace = find(given, "namespace")
-        if namespace is not None and (self.virtual or namespace.strip() != "[]"):
-            raise OptionError(
-                f"Option 'namespace' is {namespace!r:.200}, but Gmail's tables have no namespaces.",
-                fix="Remove it.",
-            )
+        if self.virtual:
+            refuse_namespace(given, allow_root=False)
         if name == "emails":
             require_html_reader()
         self.options = (

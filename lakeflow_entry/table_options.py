@@ -15,7 +15,16 @@ from gmail_client.spec import TARGET_OPTIONS
 from gmail_client.tables import CATALOGUE, table
 from lakeflow_entry.connection import CONNECTION_OPTIONS
 
-__all__ = ["ALLOW_LIST", "FRAMEWORK_OPTIONS", "RECONCILED", "find", "option_strings", "table_options"]
+__all__ = [
+    "ALLOW_LIST",
+    "FRAMEWORK_OPTIONS",
+    "RECONCILED",
+    "SOURCE_OPTIONS",
+    "find",
+    "option_strings",
+    "refuse_namespace",
+    "table_options",
+]
 
 RECONCILED = "reconciled"
 """Set if the caller of a delete flow compares the table with Gmail's listing itself."""
@@ -37,13 +46,14 @@ FRAMEWORK_OPTIONS = (
 )
 """Options that travel along and are not the source table's."""
 
-_TABLE_OPTIONS = tuple(dict.fromkeys(name for entry in CATALOGUE.values() for name in entry.options))
+SOURCE_OPTIONS = tuple(dict.fromkeys(name for entry in CATALOGUE.values() for name in entry.options))
+"""The table options of all tables."""
 
-ALLOW_LIST = ",".join(["tableName", "tableNameList", "tableConfigs", "isDeleteFlow", *_TABLE_OPTIONS])
+ALLOW_LIST = ",".join(["tableName", "tableNameList", "tableConfigs", "isDeleteFlow", *SOURCE_OPTIONS])
 """What a Unity Catalog connection's `externalOptionsAllowList` has to name."""
 
 _TRAVELLING = {name.lower() for name in (*FRAMEWORK_OPTIONS, *CONNECTION_OPTIONS)}
-_NAMES = {name.lower(): name for name in _TABLE_OPTIONS}
+_NAMES = {name.lower(): name for name in SOURCE_OPTIONS}
 
 _log = logging.getLogger(__name__)
 
@@ -69,9 +79,10 @@ def table_options(
 
     Raises:
         UnknownTableError: Not one of the ten tables.
-        OptionError: An option that this table does not have, or a value out of its range.
+        OptionError: An option that this table does not have, a value out of its range, or a namespace.
     """
     table(name)
+    refuse_namespace(options or {})
     connection_options = {key.lower() for key in connection}
     own: dict[str, str] = {}
     for given, value in (options or {}).items():
@@ -90,6 +101,24 @@ def table_options(
                 else f"Use one of: {', '.join(CATALOGUE[name].options)}; or remove it.",
             )
     return TableOptions.parse(name, own)
+
+
+def refuse_namespace(options: Mapping[str, str], *, allow_root: bool = True) -> None:
+    """Refuse an option `namespace`, because Gmail's tables have none.
+
+    Args:
+        options: As Spark passes them.
+        allow_root: Whether the root `[]` is accepted.
+
+    Raises:
+        OptionError: A namespace is given.
+    """
+    namespace = find(options, "namespace")
+    if namespace is not None and not (allow_root and namespace.strip() == "[]"):
+        raise OptionError(
+            f"Option 'namespace' is {namespace!r:.200}, but Gmail's tables have no namespaces.",
+            fix="Remove it.",
+        )
 
 
 def option_strings(options: TableOptions) -> dict[str, str]:

@@ -23,9 +23,8 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from gmail_client.auth.endpoints import READONLY_SCOPE
-from gmail_client.tables import CATALOGUE
-from lakeflow_entry.table_options import ALLOW_LIST
+from lakeflow_entry.deploy.source_docs import readme
+from lakeflow_entry.deploy.source_tree import UNIT_TESTS, own_files, unit_tests
 
 __all__ = ["FILE_NAME", "NAMESPACE", "write_file", "write_project", "write_tree", "write_wheel"]
 
@@ -90,6 +89,8 @@ def write_project(folder: Path) -> Path:
 def write_tree(folder: Path) -> Path:
     """Write the source tree below a folder; deletes what the source's own folder contained, and returns this folder.
 
+    The unit tests of the source that it replaces (`tests/unit/sources/gmail/test_gmail_unit.py`) are replaced too.
+
     Args:
         folder: Root of the tree, such as a clone of the framework's repository.
     """
@@ -101,6 +102,9 @@ def write_tree(folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     write_file(source)
+    tests = folder / UNIT_TESTS
+    tests.parent.mkdir(parents=True, exist_ok=True)
+    tests.write_text(unit_tests(NAMESPACE), encoding="utf-8")
     return source
 
 
@@ -130,14 +134,10 @@ def write_wheel(folder: Path) -> Path:
 
 def _tree() -> dict[str, str]:
     """The files of the source, by path within its folder."""
-    files = {
-        "__init__.py": _INIT,
-        "gmail.py": _ENTRY,
-        "README.md": _readme(),
-        "connector_spec.yaml": _connector_spec(),
-        "pyproject.toml": _pyproject(),
-    }
-    for name, source in _sources().items():
+    sources = _sources()
+    packages = [name.removesuffix(".__init__") for name in sources if name.endswith(".__init__")]
+    files = own_files(NAMESPACE, packages, _version(), _REQUIRES)
+    for name, source in sources.items():
         files[f"{name.replace('.', '/')}.py"] = _moved(source, NAMESPACE)
     return files
 
@@ -220,133 +220,6 @@ def _metadata(number: str) -> str:
         *(f"Requires-Dist: {requirement}" for requirement in _REQUIRES),
         "Description-Content-Type: text/markdown",
         "",
-        _readme(),
+        readme(),
     ]
     return "\n".join(lines)
-
-
-_INIT = f'''"""Gmail source for Lakeflow community connectors."""
-
-from databricks.labs.community_connector.sparkpds import LakeflowSource
-
-from {NAMESPACE}.gmail import GmailLakeflowConnect
-
-
-class GmailDataSource(LakeflowSource):
-    """Gmail as the Spark format `lakeflow_connect`, by the framework's own data source."""
-
-    _lakeflow_connect_cls = GmailLakeflowConnect
-
-
-__all__ = ["GmailDataSource", "GmailLakeflowConnect"]
-'''
-
-_ENTRY = f'''"""The connector class that the framework calls."""
-
-from {NAMESPACE}.lakeflow_entry.connector import GmailLakeflowConnect
-
-__all__ = ["GmailLakeflowConnect"]
-'''
-
-
-def _pyproject() -> str:
-    requires = "".join(f'  "{requirement}",\n' for requirement in _REQUIRES)
-    folders = ["", *(name.removesuffix(".__init__") for name in _sources() if name.endswith(".__init__"))]
-    parts = {f".{folder}" if folder else "": folder.replace(".", "/") or "." for folder in folders}
-    packages = "".join(f'"{NAMESPACE}{part}" = "{path}"\n' for part, path in parts.items())
-    names = ", ".join(f'"{NAMESPACE}{part}"' for part in parts)
-    return f"""[build-system]
-requires = ["setuptools>=77"]
-build-backend = "setuptools.build_meta"
-
-[project]
-name = "lakeflow-community-connectors-gmail"
-version = "{_version()}"
-description = "Gmail source for Lakeflow community connectors."
-requires-python = ">=3.11"
-dependencies = [
-{requires}  "lakeflow-community-connectors>=0.1.0,<1",
-]
-
-[tool.setuptools]
-packages = [{names}]
-
-[tool.setuptools.package-dir]
-{packages}
-[tool.setuptools.package-data]
-"*" = ["*.md", "*.yaml"]
-"""
-
-
-def _connector_spec() -> str:
-    def parameter(name: str, description: str, *, secret: bool = False, required: bool = False) -> str:
-        return (
-            f"    - name: {name}\n      type: string\n      required: {str(required).lower()}\n"
-            + ("      secret: true\n" if secret else "")
-            + f"      description: {json.dumps(description)}\n"
-        )
-
-    parameters = (
-        parameter("client_id", "Id of the OAuth client, of the type Web application.", required=True)
-        + parameter("client_secret", "Secret of the OAuth client.", secret=True, required=True)
-        + parameter(
-            "refresh_token",
-            "Refresh token with the scope gmail.readonly; not needed if the connection runs the OAuth flow.",
-            secret=True,
-        )
-        + parameter(
-            "service_account_json",
-            "Key of a service account with domain-wide delegation, as JSON text; user_id is then the mailbox.",
-            secret=True,
-        )
-        + parameter("user_id", "The mailbox: an address, or me (the default).")
-        + parameter("quota", "Quota of the Cloud project: current (the default), legacy, or units a minute.")
-    )
-    options = [name for name in ALLOW_LIST.split(",") if name not in _FRAMEWORK_OWN]
-    return f"""display_name: Gmail
-connection:
-  parameters:
-{parameters}  oauth:
-    flow: u2m
-    pkce: false
-    scopes: {READONLY_SCOPE}
-    authorization_url: https://accounts.google.com/o/oauth2/v2/auth
-    token_url: https://oauth2.googleapis.com/token
-    extra_auth_params:
-      access_type: offline
-      prompt: consent
-external_options_allowlist: {json.dumps(",".join(options))}
-"""
-
-
-_FRAMEWORK_OWN = ("tableName", "tableNameList", "tableConfigs", "isDeleteFlow")
-
-
-def _readme() -> str:
-    rows = "\n".join(
-        f"| `{entry.name}` | {entry.description} | `{entry.ingestion_type}` | `{', '.join(entry.primary_key)}` "
-        f"| {f'`{entry.cursor}`' if entry.cursor else ''} | {_quoted(entry.options)} |"
-        for entry in CATALOGUE.values()
-    )
-    return f"""# Gmail
-
-Gmail's ten tables for Lakeflow community connectors. Messages and threads are synced from Gmail's history (new
-messages, label changes and deletes); the other tables are snapshots.
-
-| Table | Content | Ingestion | Key | Sequence | Options |
-|---|---|---|---|---|---|
-{rows}
-
-The connection has the options `client_id`, `client_secret` and `refresh_token`, or an `access_token` from its own OAuth
-flow; and `user_id` (default `me`). Its `externalOptionsAllowList` is
-
-    {ALLOW_LIST}
-
-Deletions: a thread is deleted only with its last message. When Gmail no longer keeps the history that a stream needs
-(a pipeline that was stopped for about a week), everything is read again and a warning is logged. Rows that were deleted
-in Gmail in the meantime are found in tables of up to 20,000 rows; larger tables keep them until a full refresh.
-"""
-
-
-def _quoted(names: tuple[str, ...]) -> str:
-    return ", ".join(f"`{name}`" for name in names)

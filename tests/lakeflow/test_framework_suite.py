@@ -1,14 +1,16 @@
-"""The public suite of Lakeflow's framework on the source tree that `gmail-assets bundle --tree` writes.
+"""The public tests of Lakeflow's framework on the source tree that `gmail-assets bundle --tree` writes.
 
 This repository contains none of its code: LAKEFLOW_REPOSITORY is the path of a clone of
-databrickslabs/lakeflow-community-connectors. The test copies it, replaces its Gmail source with the tree, and runs its
-tests. A second run uses a simulated mailbox with a row in every table.
+databrickslabs/lakeflow-community-connectors (scripts/lakeflow-repository). The tests copy it, let the tree replace
+its Gmail source, and run its tests: against its own simulator, against the simulator with the answers of our emulator's
+richest mailbox, and against the emulator itself.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,97 +18,227 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.lakeflow import options_of
+from support.rich_mailbox import enrich
 
-from lakeflow_entry.deploy.bundle import write_tree
+from gmail_client.emulator import Emulator
+from gmail_client.tables import CATALOGUE
+from lakeflow_entry.deploy.bundle import NAMESPACE, write_tree
+from lakeflow_entry.deploy.source_tree import UNIT_TESTS
 
 CLONE = os.environ.get("LAKEFLOW_REPOSITORY", "")
 
-pytestmark = pytest.mark.skipif(
-    not CLONE, reason="set LAKEFLOW_REPOSITORY to a clone of databrickslabs/lakeflow-community-connectors"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not CLONE, reason="set LAKEFLOW_REPOSITORY to the folder that scripts/lakeflow-repository prints"
+    ),
+]
 
 _PACKAGE = "src/databricks/labs/community_connector"
-_SUITE = "tests/unit/sources/gmail/test_gmail_lakeflow_connect.py"
+_SOURCE = f"{_PACKAGE}/sources/gmail"
+_GMAIL = "tests/unit/sources/gmail"
+_SUITE = f"{_GMAIL}/test_gmail_lakeflow_connect.py"
 
-_MESSAGE: dict[str, Any] = {
-    "id": "18c0000000000001",
-    "threadId": "18c0000000000001",
-    "labelIds": ["INBOX"],
-    "snippet": "hi",
-    "historyId": "1",
-    "internalDate": "1700000000000",
-    "sizeEstimate": 3,
-    "raw": "aGk=",
-    "payload": {"partId": "", "mimeType": "text/plain", "body": {"size": 2, "data": "aGk="}},
-    "classificationLabelValues": [{"labelId": "l", "fields": [{"fieldId": "f", "selection": "s"}]}],
-}
-_IDS = {"id": _MESSAGE["id"], "threadId": _MESSAGE["threadId"]}
-_ROWS: dict[str, Any] = {
-    "empty_messages": {"messages": [_IDS]},
-    "empty_threads": {"threads": [{"id": _MESSAGE["threadId"], "snippet": "hi", "historyId": "1"}]},
-    "message_detail": _MESSAGE,
-    "thread_detail": {"id": _MESSAGE["threadId"], "historyId": "1", "messages": [_MESSAGE]},
-    "empty_drafts": {"drafts": [{"id": "r-1", "message": _IDS}]},
-    "draft_detail": {"id": "r-1", "message": _MESSAGE},
-    "empty_filters": {
-        "filter": [{"id": "f", "criteria": {"from": "a"}, "action": {"addLabelIds": ["TRASH"]}}]
-    },
-    "empty_forwarding": {
-        "forwardingAddresses": [{"forwardingEmail": "a@b.c", "verificationStatus": "accepted"}]
-    },
-    "empty_send_as": {
-        "sendAs": [
-            {
-                "sendAsEmail": "a@b.c",
-                "displayName": "A",
-                "replyToAddress": "r@b.c",
-                "signature": "s",
-                "isPrimary": True,
-                "isDefault": True,
-                "treatAsAlias": False,
-                "smtpMsa": {"host": "h", "port": 25, "securityMode": "ssl"},
-                "verificationStatus": "accepted",
-            }
-        ]
-    },
-    "empty_delegates": {"delegates": [{"delegateEmail": "d@b.c", "verificationStatus": "accepted"}]},
-}
+_MAX_RESULTS_IS_NO_LIMIT = (
+    "test_read_messages_with_limit",
+    "test_threads_with_max_results",
+)
+"""They expect that one read has at most `maxResults` rows. That is the size of a page here, as in Gmail's API."""
+
+_INTERNALS = (
+    "test_unit_initialization_with_valid_options",
+    "test_unit_invalid_table_raises_error",
+)
+"""They expect attributes of the published connector's class, and the wording of its error."""
+
+_STAND_IN = """
+import sys, types
+
+class GmailApiClient:
+    def make_request(self, method, path, **arguments): ...
+
+module = types.ModuleType("{namespace}.gmail_utils")
+module.GmailApiClient = GmailApiClient
+sys.modules[module.__name__] = module
+import {namespace}
+{namespace}.gmail_utils = module
+"""
+"""A plugin of pytest: the published tests replace a method of a module that our tree does not have."""
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the framework's repository with our source."""
     copy = tmp_path_factory.mktemp("framework") / "clone"
     shutil.copytree(CLONE, copy, ignore=shutil.ignore_patterns(".git"))
-    shutil.rmtree(copy / _PACKAGE / "sources" / "gmail")
+    shutil.copy(copy / UNIT_TESTS, copy / _GMAIL / "published_unit_tests.py")
     write_tree(copy)
     return copy
 
 
-def run_suite(clone: Path) -> None:
+def run(clone: Path, *arguments: str, **environment: str) -> str:
+    """Run tests of the copy; returns pytest's output."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", _SUITE, "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=clone,
-        env={**os.environ, "PYTHONPATH": f"src{os.pathsep}."},
+        env={**os.environ, "PYTHONPATH": f"src{os.pathsep}.", **environment},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert " passed" in done.stdout
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+    return done.stdout
 
 
-def test_the_suite_passes(clone: Path) -> None:
-    run_suite(clone)
+def passed(output: str) -> int:
+    return int(re.findall(r"(\d+) passed", output)[-1])
 
 
-def test_the_suite_passes_on_a_mailbox_with_rows_in_every_table(clone: Path) -> None:
+def test_the_tree_leaves_nothing_of_the_published_source(clone: Path, tmp_path: Path) -> None:
+    tree = write_tree(tmp_path)
+    names = {path.relative_to(tree) for path in tree.rglob("*")}
+    found = {path.relative_to(clone / _SOURCE) for path in (clone / _SOURCE).rglob("*")}
+    assert {name for name in found if "__pycache__" not in name.parts} == names
+    published = Path(CLONE) / _SOURCE
+    for path in published.rglob("*"):
+        name = path.relative_to(published)
+        if path.is_file() and name in names:
+            assert (tree / name).read_bytes() != path.read_bytes(), name
+
+
+def test_the_framework_and_the_registry_accept_the_source(clone: Path) -> None:
+    output = run(
+        clone,
+        "tests/unit/sparkpds_registry_test.py",
+        "tests/unit/sparkpds_ingestion_agent_test.py",
+        "tests/unit/test_sparkpds_virtual_tables.py",
+        UNIT_TESTS,
+        "tests/unit/libs",
+        "tests/unit/pipeline",  # last: it replaces pyspark by mocks
+    )
+    assert passed(output) > 300
+
+
+def test_the_shared_suite_passes(clone: Path) -> None:
+    assert passed(run(clone, _SUITE)) >= 15
+
+
+def test_the_published_unit_tests_pass_apart_from_internals(clone: Path) -> None:
+    (clone / "stand_in.py").write_text(_STAND_IN.format(namespace=NAMESPACE))
+    deselected = " and ".join(f"not {name}" for name in _INTERNALS)
+    output = run(clone, "-p", "stand_in", "-k", deselected, f"{_GMAIL}/published_unit_tests.py")
+    assert passed(output) == 4
+
+
+def test_the_shared_suite_passes_with_every_column_of_the_richest_mailbox(clone: Path) -> None:
     corpus = clone / _PACKAGE / "source_simulator" / "specs" / "gmail" / "corpus"
-    for name, document in _ROWS.items():
-        (corpus / f"{name}.json").write_text(json.dumps(document))
-    suite = clone / _SUITE
+    before = {path: path.read_bytes() for path in corpus.iterdir()}
+    with Emulator(messages=30, seed=3, mean_json_kb=3.0) as gmail:
+        enrich(gmail)
+        documents = _corpus(gmail)
+    suite = (clone / _SUITE).read_text("utf-8")
     allowed = 'allow_empty_first_read = frozenset({"messages", "threads"})'
-    text = suite.read_text("utf-8")
-    assert allowed in text
-    suite.write_text(text.replace(allowed, "allow_empty_first_read = frozenset()"))
-    run_suite(clone)
+    assert allowed in suite
+    try:
+        for name, document in documents.items():
+            assert (corpus / f"{name}.json").exists()
+            (corpus / f"{name}.json").write_text(json.dumps(document))
+        (clone / _SUITE).write_text(suite.replace(allowed, "allow_empty_first_read = frozenset()"))
+        assert passed(run(clone, _SUITE)) >= 15
+    finally:
+        (clone / _SUITE).write_text(suite)
+        for path, content in before.items():
+            path.write_bytes(content)
+
+
+def _corpus(gmail: Emulator) -> dict[str, Any]:
+    """Documents of the simulator, which gives one answer for each kind of request: a row for each table."""
+    raw = {message["id"]: message.get("raw") for message in gmail.truth("messages", format="raw")}
+    draft = next(row for row in gmail.truth("drafts") if row["message"].get("classificationLabelValues"))
+    message = next(row for row in gmail.truth("messages") if row.get("classificationLabelValues"))
+    # A response has either raw or payload; the simulator has one document for all formats.
+    message = {**message, "raw": raw[message["id"]]}
+    ids = {"id": message["id"], "threadId": message["threadId"]}
+    settings = gmail.truth("settings")[0]
+    parts = {
+        "auto_forwarding": "autoForwarding",
+        "imap_settings": "imap",
+        "pop_settings": "pop",
+        "language_settings": "language",
+        "vacation_settings": "vacation",
+    }
+    label = next(row for row in gmail.truth("labels") if row.get("color"))
+    return {
+        "profile": gmail.truth("profile")[0],
+        "empty_messages": {"messages": [ids]},
+        "empty_threads": {
+            "threads": [{"id": ids["threadId"], "snippet": "x", "historyId": message["historyId"]}]
+        },
+        "message_detail": message,
+        "thread_detail": {
+            "id": ids["threadId"],
+            "historyId": message["historyId"],
+            "messages": [message],
+        },
+        "labels_list": {"labels": [label, {**label, "id": "INBOX", "name": "INBOX", "type": "system"}]},
+        "label_detail": {**label, "id": "INBOX"},
+        "empty_drafts": {"drafts": [{"id": draft["id"], "message": {"id": draft["message"]["id"]}}]},
+        "draft_detail": draft,
+        "empty_filters": {"filter": gmail.truth("filters")},
+        "empty_forwarding": {"forwardingAddresses": gmail.truth("forwarding_addresses")},
+        "empty_send_as": {"sendAs": gmail.truth("send_as")},
+        "empty_delegates": {"delegates": gmail.truth("delegates")},
+        **{name: settings[part] for name, part in parts.items()},
+    }
+
+
+def test_the_shared_suite_passes_on_the_emulator(clone: Path) -> None:
+    """The framework's live mode, which also records what it sees: with batches, pages and ten tables of rows."""
+    deselected = " and ".join(f"not {name}" for name in _MAX_RESULTS_IS_NO_LIMIT)
+    with Emulator(messages=60, seed=3, mean_json_kb=3.0) as gmail:
+        enrich(gmail)
+        output = run(
+            clone,
+            "-k",
+            deselected,
+            _SUITE,
+            CONNECTOR_TEST_MODE="live",
+            CONNECTOR_TEST_CONFIG_JSON=json.dumps(options_of(gmail)),
+        )
+        assert gmail.usage.calls["messages.get"] + gmail.usage.calls["threads.get"] > 60
+    assert passed(output) >= 12
+    recorded = (clone / _GMAIL / "cassettes" / "TestGmailConnector.json").read_text("utf-8")
+    for part in ("/settings/filters", "/messages", "/threads", "/history"):
+        assert part in recorded
+
+
+_CHECK_SPEC = """
+import json, sys, yaml
+from databricks.labs.community_connector_cli.connector_spec import parse_connector_spec, validate_connection_options
+
+parsed = parse_connector_spec(yaml.safe_load(open(sys.argv[1])))
+complete = validate_connection_options("gmail", {"client_id": "a", "client_secret": "b", "user_id": "me"}, parsed)
+lacking = validate_connection_options("gmail", {"client_id": "a"}, parsed)
+print(json.dumps([sorted(parsed.required_params), parsed.oauth_defaults, parsed.external_options_allowlist,
+                  complete.errors, lacking.errors]))
+"""
+
+
+def test_the_command_line_of_the_framework_reads_the_connector_spec(clone: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CHECK_SPEC, clone / _SOURCE / "connector_spec.yaml"],
+        env={**os.environ, "PYTHONPATH": str(clone / "tools/community_connector/src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    required, oauth, allowed, complete, lacking = json.loads(done.stdout)
+    assert required == ["client_id", "client_secret"]
+    assert oauth["flow"] == "u2m"
+    assert oauth["scopes"].endswith("gmail.readonly")
+    assert set(allowed.split(",")) == {name for entry in CATALOGUE.values() for name in entry.options}
+    assert complete == []
+    assert "client_secret" in lacking[0]

@@ -28,6 +28,7 @@ from lakeflow_entry.deploy.bundle import (
     write_tree,
     write_wheel,
 )
+from lakeflow_entry.deploy.source_tree import UNIT_TESTS
 from lakeflow_entry.table_options import ALLOW_LIST
 
 ROOT = Path(__file__).parents[3]
@@ -213,17 +214,34 @@ def test_the_wheel_has_the_namespace_of_the_framework_but_none_of_its_code(tmp_p
     assert write_wheel(tmp_path / "again").read_bytes() == path.read_bytes()
 
 
+def stub_framework(root: Path) -> None:
+    """The two modules of the framework that the source imports."""
+    package = root / "src/databricks/labs/community_connector"
+    (package / "sparkpds.py").write_text("class LakeflowSource:\n    pass\n")
+    (package / "interface.py").write_text(
+        "from abc import ABC, abstractmethod\n"
+        "class LakeflowConnect(ABC):\n"
+        "    def __init__(self, options):\n"
+        "        self.options = options\n"
+        "    @abstractmethod\n"
+        "    def list_tables(self): ...\n"
+        "    def read_table_deletes(self, table_name, start_offset, table_options):\n"
+        "        raise NotImplementedError\n"
+    )
+
+
 def test_the_tree_is_self_contained(tmp_path: Path) -> None:
     source = write_tree(tmp_path)
     assert source == tmp_path / "src/databricks/labs/community_connector/sources/gmail"
-    assert {"README.md", "connector_spec.yaml", "gmail.py", FILE_NAME} <= {p.name for p in source.iterdir()}
+    assert {"README.md", "gmail_api_doc.md", "connector_spec.yaml", "gmail.py", FILE_NAME} <= {
+        p.name for p in source.iterdir()
+    }
     code = (
         f"import {NAMESPACE}.lakeflow_entry.connector as module\n"
         "tables = module.GmailLakeflowConnect({'access_token': 'x'}).list_tables()\n"
         "print(module.__file__, len(tables))"
     )
-    stub = tmp_path / "src/databricks/labs/community_connector"
-    (stub / "sparkpds.py").write_text("class LakeflowSource:\n    pass\n")
+    stub_framework(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
@@ -233,6 +251,83 @@ def test_the_tree_is_self_contained(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(source / "lakeflow_entry/connector.py"), "10"]
+
+
+_USE_OF_THE_TREE = f"""
+import pickle
+from databricks.labs.community_connector.interface import LakeflowConnect
+from {NAMESPACE} import GmailDataSource, GmailLakeflowConnect
+
+connector = pickle.loads(pickle.dumps(GmailLakeflowConnect({{"access_token": "secret-token"}})))
+assert isinstance(connector, LakeflowConnect)
+assert GmailDataSource._lakeflow_connect_cls is GmailLakeflowConnect
+assert len(connector.list_tables()) == 10
+assert connector.read_table_metadata("threads", {{}})["ingestion_type"] == "cdc_with_deletes"
+assert "secret" not in repr(connector)
+for call in (
+    lambda: GmailLakeflowConnect({{}}),
+    lambda: connector.get_table_schema("mails", {{}}),
+    lambda: connector.read_table("labels", None, {{"namespace": '["a"]'}}),
+    lambda: connector.read_table_deletes("labels", {{}}, {{}}),
+):
+    try:
+        call()
+    except ValueError as error:
+        print(str(error).splitlines()[0])
+"""
+
+
+def test_the_connector_of_the_tree_is_a_subclass_of_the_framework_that_needs_credentials(
+    tmp_path: Path,
+) -> None:
+    write_tree(tmp_path)
+    stub_framework(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", _USE_OF_THE_TREE],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "src"), "GMAIL_ACCESS_TOKEN": "of the environment"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
+        "The connection has no credentials",
+        "Table not supported",
+        "Option 'namespace' is '[\"a\"]', but Gmail's tables have no namespaces.",
+        "Table 'labels' has no deletes",
+    ]
+
+
+def test_the_documents_of_the_tree_name_every_table_column_key_and_option(tmp_path: Path) -> None:
+    source = write_tree(tmp_path)
+    readme, api = ((source / name).read_text("utf-8") for name in ("README.md", "gmail_api_doc.md"))
+    assert ALLOW_LIST in readme
+    for entry in CATALOGUE.values():
+        key = ", ".join(f"`{name}`" for name in entry.primary_key)
+        assert f"| `{entry.name}` | {entry.description} | `{entry.ingestion_type}` | {key} |" in readme
+        assert f"| `{entry.name}` | {key} | `{entry.ingestion_type}` |" in api
+        for column in entry.schema.names:
+            assert f"| `{column}` | `" in api.partition(f"**{entry.name}** (")[2]
+        for option in entry.options:
+            assert f"| `{option}` | " in readme
+    spec = (source / "connector_spec.yaml").read_text("utf-8")
+    for parameter in ("client_id", "client_secret", "service_account_json", "user_id", "quota"):
+        assert f"| `{parameter}` | string | " in readme
+        assert f"- name: {parameter}\n" in spec
+    for text in (readme, api):
+        assert "${" not in text
+        assert "$$" not in text
+
+
+def test_the_unit_tests_of_the_tree_replace_the_published_ones(tmp_path: Path) -> None:
+    published = tmp_path / UNIT_TESTS
+    published.parent.mkdir(parents=True)
+    published.write_text("published")
+    (published.parent / "test_gmail_lakeflow_connect.py").write_text("the shared suite")
+    write_tree(tmp_path)
+    assert "def test_the_registry_finds_the_source" in published.read_text("utf-8")
+    assert (published.parent / "test_gmail_lakeflow_connect.py").read_text("utf-8") == "the shared suite"
+    compile(published.read_text("utf-8"), UNIT_TESTS, "exec")
 
 
 def test_the_documented_imports_work_next_to_the_single_file(tmp_path: Path) -> None:
@@ -291,7 +386,8 @@ def test_the_connector_spec_allows_every_table_option(tmp_path: Path) -> None:
     assert {name for name, one in parameters.items() if one["required"]} == {"client_id", "client_secret"}
     assert parameters.keys() <= set(CONNECTION_OPTIONS)
     secrets = {name for name, one in parameters.items() if one.get("secret")}
-    assert secrets == {"client_secret", "refresh_token", "service_account_json"}
+    assert secrets == {"client_secret", "service_account_json"}
+    assert parameters.keys().isdisjoint({"access_token", "refresh_token"})  # the OAuth flow supplies them
 
 
 def test_the_command_writes_the_requested_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
