@@ -65,13 +65,14 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
 
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, keep_up
-    from gmail_assets.delta.partition import MailboxPartition
     from gmail_assets.syncing.chunk import Chunk
+    from gmail_assets.syncing.planner import open_table
     from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
     from gmail_client.client import GmailClient
     from gmail_client.emulator import Emulator
     from gmail_client.fetch import FetchedThread
     from gmail_client.schema import SCHEMAS
+    from gmail_client.spec import Spec
 
     mailbox = GmailClient.from_settings().mailbox()
     head = int(mailbox.api.profile()["historyId"])
@@ -84,9 +85,9 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
             break
     content = Chunk([FetchedThread("", messages=pool)]).array
     lake = Lake(folder)
-    parts = [
-        MailboxPartition(lake.table(name), mailbox.address, "all", "full") for name in ("messages", "threads")
-    ]
+    parts = [open_table(lake, spec, mailbox.address).partition for spec in Spec.default().tables[:2]]
+    for part in parts:
+        part.commit(part.state.loading(head))
     threads = [
         thread
         for thread in twin.mailbox().store.threads.values()
@@ -114,9 +115,9 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
         ]
         array = pa.StructArray.from_arrays(columns, fields=list(kind))
         history = pc.cast(columns[kind.get_field_index("historyId")], pa.int64())
-        last = head if index == len(threads) - 1 else None
+        last = index == len(threads) - 1
         rows = pa.Table.from_arrays([*columns, history], schema=SCHEMAS["messages"])
-        parts[0].append(rows, cursor=last)
+        parts[0].append(rows, parts[0].state.synced(head, int(time.time())) if last else None)
         at = 0
         edits = []
         for t in batch:
@@ -124,7 +125,7 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
             edits.append(ThreadEdit(t.id, put=list(range(at, at + count)), history_id=t.history_id))
             at += count
         rebuilt, _ = rebuild(SCHEMAS["threads"].empty_table(), edits, array)
-        parts[1].append(rebuilt, cursor=last)
+        parts[1].append(rebuilt, parts[1].state.synced(head, int(time.time())) if last else None)
         batch = []
     for part in parts:
         keep_up(part.table, mailbox.address, DEFAULT_UPKEEP)
@@ -142,9 +143,7 @@ def add_others(folder: str, others: int, rows: int = 500) -> None:
         some = MailboxPartition(table, owner, "all", "full").members()["id"].to_pylist()[:rows]
         content = MailboxPartition(table, owner, "all", "full").rows(some).drop_columns(["mailbox"])
         for index in range(others):
-            MailboxPartition(lake.table(name), f"other{index}@example.test", "all", "full").append(
-                content, cursor=1
-            )
+            MailboxPartition(lake.table(name), f"other{index}@example.test", "all", "full").append(content)
 
 
 def main() -> None:

@@ -29,8 +29,8 @@ from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.lease import LEASE_FIELDS
 from gmail_assets.delta.maintenance import vacuum
+from gmail_assets.delta.parquet_files import WRITER_PROPERTIES
 from gmail_assets.delta.sync_state import STATE_FIELDS, erased
-from gmail_assets.delta.writer import WRITER_PROPERTIES
 from gmail_client.sql import equals
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import CONTENT_VIEWS, VIEWS

@@ -231,13 +231,14 @@ def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
 
 
 class TableFile(NamedTuple):
-    """One file of a table: its key range, size in bytes, number of rows, and mailbox."""
+    """One file of a table: its key range, size in bytes, number of rows, mailbox, and path as the log encodes it."""
 
     low: str | None
     high: str | None
     size: int
     rows: int
     mailbox: str
+    path: str
 
 
 @dataclass(slots=True)
@@ -346,6 +347,7 @@ class LakeTable:
             actions["size_bytes"].to_pylist(),
             actions["num_records"].to_pylist(),
             actions[f"partition.{MAILBOX}"].to_pylist(),
+            actions["path"].to_pylist(),
         )
 
     def sums(self) -> dict[str, tuple[int, int]]:

@@ -23,7 +23,8 @@ from gmail_assets.delta.lake import (
     TARGET_FILE_BYTES,
     LakeTable,
 )
-from gmail_assets.delta.writer import WRITER_PROPERTIES, commit_alone
+from gmail_assets.delta.parquet_files import WRITER_PROPERTIES
+from gmail_assets.delta.writer import commit_alone
 from gmail_client.sql import equals
 
 __all__ = ["DEFAULT_UPKEEP", "Upkeep", "delete_expired", "keep_up", "vacuum"]

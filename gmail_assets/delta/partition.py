@@ -24,18 +24,13 @@ from deltalake import (
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
 from gmail_assets.delta.lease import PartitionLease
+from gmail_assets.delta.parquet_files import WRITER_PROPERTIES, fresh
 from gmail_assets.delta.restores import brought_back
+from gmail_assets.delta.rewrite import Edit, PartitionRewrite, updated
 from gmail_assets.delta.scan import as_schema
 from gmail_assets.delta.sync_state import SyncState, read_state, transactions
 from gmail_assets.delta.table_log import RESTORES
-from gmail_assets.delta.writer import (
-    WRITER_PROPERTIES,
-    commit_alone,
-    commit_fenced,
-    fresh,
-    merge_groups,
-    next_fence,
-)
+from gmail_assets.delta.writer import commit_alone, commit_fenced, next_fence
 from gmail_client.sql import literal
 
 __all__ = ["MailboxPartition"]
@@ -274,10 +269,7 @@ class MailboxPartition:
         inserts: pa.Table | None = None,
         state: SyncState | None = None,
     ) -> None:
-        """Set columns of stored rows, delete (or soft-delete) rows, and add new rows.
-
-        Rows are grouped by the files they live in, so that memory is bounded; each group is one commit. The new rows
-        and the state are in the last one.
+        """Set columns of stored rows, delete (or soft-delete) rows, and add new rows, in one commit.
 
         Args:
             updates: The key and the columns to set, one row per key. A soft-deleted row is restored.
@@ -285,101 +277,56 @@ class MailboxPartition:
             inserts: Whole rows whose keys are not stored.
             state: The state once all is written; unchanged if omitted.
         """
+        keys = [*updates[self.table.key].to_pylist(), *removed]
+        self.edit(keys, lambda rows: updated(rows, updates, [self.table.key]), inserts, state)
+
+    def edit(
+        self, keys: Sequence[str], edit: Edit, inserts: pa.Table | None = None, state: SyncState | None = None
+    ) -> None:
+        """Replace, delete (or soft-delete) stored rows and add new rows, in one commit.
+
+        The files that contain the rows are rewritten one after the other, so that memory is bounded.
+
+        Args:
+            keys: Keys of the rows to change.
+            edit: Receives some of these rows, maybe more than once; returns the rows that replace them. Rows without
+                a replacement are deleted; a soft-deleted row with one is restored.
+            inserts: Whole rows whose keys are not stored.
+            state: The state once all is written; unchanged if omitted.
+        """
         if inserts is not None and not inserts.num_rows:
             inserts = None
-        names = [name for name in updates.schema.names if name not in (self.table.key, MAILBOX)]
-        keys = sorted([*updates[self.table.key].to_pylist(), *removed])
         if not keys:
             if inserts is not None:
                 self.append(inserts, state)
             elif state is not None and state != self.state:
                 self.commit(state)
             return
-        deleting = set(removed)
-        groups = list(merge_groups(self.table, self.address, keys))
-        for index, group in enumerate(groups):
-            last = index == len(groups) - 1
-            self._merge_group(
-                updates.filter(pc.is_in(updates[self.table.key], pa.array(group, pa.string()))),
-                names,
-                [key for key in group if key in deleting],
-                inserts if last else None,
-                state if last else None,
-            )
-
-    def _merge_group(
-        self,
-        updates: pa.Table,
-        names: list[str],
-        removed: list[str],
-        inserts: pa.Table | None,
-        state: SyncState | None,
-    ) -> None:
-        key = self.table.key
-        source = self._merge_source(updates, names, removed, inserts)
-        keys = sorted([*updates[key].to_pylist(), *removed])
-        predicate = (
-            f"t.{MAILBOX} = {literal(self.address)} "
-            f"AND t.{key} BETWEEN {literal(keys[0])} AND {literal(keys[-1])} AND t.{key} = s.{key}"
+        rewrite = PartitionRewrite(
+            self.table,
+            self.address,
+            pa.table({self.table.key: pa.array(keys, pa.string())}),
+            lambda rows: self._with_deletions(rows, edit(rows)),
+            None if inserts is None else self._in_lake(inserts).drop_columns([MAILBOX]),
         )
-        setting = {name: f's."{name}"' for name in names}
-        if self.table.may_hold_soft_deleted:
-            setting[DELETED_AT] = "NULL"
+        self._write(rewrite.write, state)
 
-        def write(properties: CommitProperties) -> None:
-            merger = self.table.delta.merge(
-                source,
-                predicate,
-                source_alias="s",
-                target_alias="t",
-                streamed_exec=False,
-                writer_properties=WRITER_PROPERTIES,
-                commit_properties=properties,
-            )
-            if removed and self.table.keeps_deleted:
-                merger = merger.when_matched_update(
-                    {DELETED_AT: _now()},
-                    predicate=f"s._op = 'delete' AND t.{DELETED_AT} IS NULL",
-                )
-            elif removed:
-                merger = merger.when_matched_delete("s._op = 'delete'")
-            if updates.num_rows:
-                merger = merger.when_matched_update(setting, predicate="s._op = 'set'")
-            if inserts is not None:
-                columns = {name: f's."{name}"' for name in self.table.schema.names}
-                merger = merger.when_not_matched_insert(columns, predicate="s._op = 'insert'")
-            merger.execute()
-
-        self._write(write, state)
-
-    def _merge_source(
-        self, updates: pa.Table, names: list[str], removed: list[str], inserts: pa.Table | None
-    ) -> pa.Table:
-        """The source of a MERGE: the rows of each kind, with the kind in `_op`."""
-        key = self.table.key
-        if inserts is None:
-            fields = [self.table.schema.field(key), *(self.table.schema.field(name) for name in names)]
-        else:
-            fields = list(self.table.schema)
-        operation = pa.field("_op", pa.string())
-        schema = pa.schema([*fields, operation])
-
-        def rows(table: pa.Table, kind: str) -> pa.Table:
-            columns = [
-                table[field.name].cast(field.type)
-                if field.name in table.schema.names
-                else pa.nulls(table.num_rows, field.type)
-                for field in fields
-            ]
-            return pa.table([*columns, pa.array([kind] * table.num_rows, pa.string())], schema=schema)
-
-        pieces = [
-            rows(updates.select([key, *names]), "set"),
-            rows(pa.table({key: pa.array(removed, pa.string())}), "delete"),
-        ]
-        if inserts is not None:
-            pieces.append(rows(self._in_lake(inserts), "insert"))
-        return fresh(pa.concat_tables(pieces))
+    def _with_deletions(self, rows: pa.Table, edited: pa.Table) -> pa.Table:
+        """The edited rows, and the soft-deleted ones of those that are not among them."""
+        if not self.table.may_hold_soft_deleted:
+            return edited
+        key, deleted_at = self.table.key, self.table.schema.field(DELETED_AT)
+        if DELETED_AT in edited.schema.names:
+            edited = edited.drop_columns([DELETED_AT])
+        schema = rows.schema
+        edited = as_schema(edited, schema)
+        if not self.table.keeps_deleted:
+            return edited
+        gone = rows.filter(pc.invert(pc.is_in(rows[key], edited[key].combine_chunks())))
+        moment = pa.scalar(datetime.now(UTC), deleted_at.type)
+        marked = pc.coalesce(gone[DELETED_AT], moment)
+        gone = gone.set_column(schema.get_field_index(DELETED_AT), deleted_at, marked)
+        return pa.concat_tables([edited, gone])
 
     def _in_lake(self, rows: pa.Table) -> pa.Table:
         if MAILBOX not in rows.schema.names:

@@ -1,4 +1,4 @@
-"""Commits to one mailbox's partition of a table: fenced, grouped by files, safe for deltalake.
+"""Commits to one mailbox's partition of a table, with a fence.
 
 Every commit carries a transaction (`writer`, see `gmail_assets.delta.app_ids`) that only its own run may move: Delta
 refuses a second run's commit, and nothing of it is visible.
@@ -6,41 +6,30 @@ refuses a second run's commit, and nothing of it is visible.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import MAILBOX, MAILBOX_FIELD, LakeTable
-from gmail_client.sql import literal
+from gmail_assets.delta.parquet_files import WRITER_PROPERTIES, fresh
+from gmail_assets.delta.rewrite import PartitionRewrite, updated
 
 __all__ = [
-    "WRITER_PROPERTIES",
     "PartitionWriter",
     "commit_alone",
     "commit_fenced",
-    "fresh",
-    "merge_groups",
     "next_fence",
 ]
 
-WRITER_PROPERTIES = WriterProperties(
-    compression="ZSTD",
-    compression_level=3,  # 17 % smaller than level 1 for 5 % more CPU of a first load; level 9: 25 % for 40 %
-    # Otherwise the file's footer contains the whole smallest and largest value of a column: with a text of more
-    # than 100 MB, pyarrow can't read the file any more, and with any large text each opening of the file reads it.
-    statistics_truncate_length=64,
-)
-_MERGE_GROUP_BYTES = 32 * 2**20
-"""Maximum number of Parquet bytes that one MERGE touches; it limits the memory."""
-_ATTEMPTS = 10
-"""Commits of other mailboxes that may remove files ahead of one of ours."""
-_OPERATION = "_op"
-_SET, _REMOVE = "set", "remove"
+_ATTEMPTS = 50
+"""Commits of other mailboxes that may come first: a rewrite of files is only committed to the version that it read."""
+_LONGEST_WAIT = 0.2
+"""Seconds before another attempt, at most."""
 
 
 class PartitionWriter:
@@ -89,49 +78,24 @@ class PartitionWriter:
     def merge(self, updates: pa.Table, removed: pa.Table | None = None) -> None:
         """Set columns of rows that are in the partition, and remove rows.
 
-        Rows are grouped by the files they are in, so that memory is bounded; each group is one commit.
+        The files that contain the rows are rewritten one after the other and replaced in one commit.
 
         Args:
             updates: The primary key and the columns to set, one row per key.
             removed: Primary keys of the rows to remove.
         """
-        source = _operations(updates, removed, self.primary_key, self.table.schema)
-        first = self.primary_key[0]
-        keys = sorted(pc.unique(source[first]).to_pylist())
-        for group in merge_groups(self.table, self.address, keys):
-            inside = pc.is_in(source[first], pa.array(group, pa.string()))
-            self._merge_group(source.filter(inside), group[0], group[-1])
+        schema = pa.schema([self.table.schema.field(name) for name in self.primary_key])
+        tables = [updates] if removed is None else [updates, removed]
+        keys = pa.concat_tables([table.select(schema.names).cast(schema) for table in tables])
+        if keys.num_rows:
+            rewrite = PartitionRewrite(
+                self.table, self.address, keys, lambda rows: updated(rows, updates, self.primary_key)
+            )
+            self._commit(rewrite.write, ())
 
     def commit(self, transactions: Iterable[Transaction]) -> None:
         """Commit transactions without data."""
         self._commit(lambda properties: commit_alone(self.table, properties), transactions)
-
-    def _merge_group(self, source: pa.Table, low: str, high: str) -> None:
-        first = self.primary_key[0]
-        conditions = [
-            f"t.{MAILBOX} = {literal(self.address)}",
-            f"t.{first} BETWEEN {literal(low)} AND {literal(high)}",
-            *(f"t.{name} = s.{name}" for name in self.primary_key),
-        ]
-        setting = {
-            name: f's."{name}"' for name in source.schema.names if name not in (*self.primary_key, _OPERATION)
-        }
-
-        def write(properties: CommitProperties) -> None:
-            merger = self.table.delta.merge(
-                fresh(source),
-                " AND ".join(conditions),
-                source_alias="s",
-                target_alias="t",
-                streamed_exec=False,
-                writer_properties=WRITER_PROPERTIES,
-                commit_properties=properties,
-            ).when_matched_delete(f"s.{_OPERATION} = '{_REMOVE}'")
-            if setting:
-                merger = merger.when_matched_update(setting, predicate=f"s.{_OPERATION} = '{_SET}'")
-            merger.execute()
-
-        self._commit(write, ())
 
     def _commit(
         self, write: Callable[[CommitProperties], object], transactions: Iterable[Transaction]
@@ -161,8 +125,8 @@ def commit_fenced(
 ) -> None:
     """Commit what `write` writes, with transactions; the one of id `fence_app` is the fence.
 
-    Delta refuses a commit whose version of the table had files that another one removed, also those of another mailbox.
-    If the fence was not moved, no other run wrote this mailbox: the commit is retried on the current version.
+    Delta refuses a commit if another one removed files or, for a rewrite of files, came first at all, also of another
+    mailbox. If the fence was not moved, no other run wrote this mailbox: the commit is retried on the current version.
 
     Raises:
         WriterConflictError: Another run moved the fence, or the table was restored; nothing was written.
@@ -191,6 +155,7 @@ def commit_fenced(
             delta.update_incremental()
             if present() != before or attempt == _ATTEMPTS - 1 or table.restores(version):
                 raise _conflict(table, address, error) from error
+            time.sleep(min(_LONGEST_WAIT, 0.005 * attempt))
         except (DeltaError, OSError) as error:
             raise unwritable(delta.table_uri, error) from error
     if present() != fence:
@@ -211,52 +176,3 @@ def _conflict(table: LakeTable, address: str, error: Exception | None) -> Writer
         f"Another run wrote {address}'s partition of {table.source!r} at the same time{detail}.",
         fix="The last commit of this run was rejected; wait until the other run has ended and run it again.",
     )
-
-
-def merge_groups(table: LakeTable, address: str, keys: list[str]) -> Iterator[list[str]]:
-    """Split sorted keys into groups; the range of each group touches a bounded number of bytes in files."""
-    files = [(file.low or "", file.high, file.size) for file in table.files(address)]
-
-    def touched(low: str, high: str) -> int:
-        return sum(size for begin, end, size in files if begin <= high and (end is None or end >= low))
-
-    group: list[str] = []
-    size = 0
-    for key in keys:
-        grown = touched(group[0] if group else key, key)
-        if group and grown > size and grown > _MERGE_GROUP_BYTES:
-            yield group
-            group = []
-            grown = touched(key, key)
-        group.append(key)
-        size = grown
-    if group:
-        yield group
-
-
-def _operations(
-    updates: pa.Table, removed: pa.Table | None, primary_key: Sequence[str], schema: pa.Schema
-) -> pa.Table:
-    """Updates and removals as one MERGE source."""
-    fields = [schema.field(name) for name in updates.schema.names]
-    source_schema = pa.schema([*fields, pa.field(_OPERATION, pa.string())])
-    sources = [
-        updates.cast(pa.schema(fields)).append_column(
-            source_schema.field(_OPERATION), pa.array([_SET] * updates.num_rows, pa.string())
-        )
-    ]
-    if removed is not None and removed.num_rows:
-        count = removed.num_rows
-        columns = [
-            removed[field.name] if field.name in primary_key else pa.nulls(count, field.type)
-            for field in fields
-        ]
-        sources.append(pa.table([*columns, pa.array([_REMOVE] * count)], schema=source_schema))
-    return pa.concat_tables(sources)
-
-
-def fresh(table: pa.Table) -> pa.Table:
-    """A copy whose arrays start at offset 0: deltalake aborts on sliced nested arrays."""
-    if not table.num_rows:
-        return table
-    return table.take(pa.array(range(table.num_rows), pa.int64()))

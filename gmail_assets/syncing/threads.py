@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -22,9 +22,8 @@ from gmail_client.spec import SpecTable
 
 __all__ = ["ThreadWithoutContent", "ThreadsSync"]
 
-_EDIT_SLICE = 500
-"""Maximum number of threads that are rebuilt at once; it limits the memory of large changes."""
 _NO_ROWS = SCHEMAS["threads"].empty_table()
+_NO_CONTENT: pa.StructArray = pa.array([], SCHEMAS["threads"].field("messages").type.value_type)
 
 
 @dataclass(slots=True)
@@ -373,21 +372,38 @@ class ThreadsSync(TableSync):
         restored: pa.Table | None = None,
         state: SyncState | None = None,
     ) -> None:
-        """Write edits of stored rows in slices; new and restored rows and the state go with the last one."""
-        ordered = sorted(edits, key=lambda edit: edit.thread_id)
-        slices = [ordered[at : at + _EDIT_SLICE] for at in range(0, len(ordered), _EDIT_SLICE)] or [[]]
-        for index, piece in enumerate(slices):
-            last = index == len(slices) - 1
-            staying = [edit for edit in piece if edit.thread_id not in deleted]
-            rows, emptied = _NO_ROWS, list[str]()
-            if staying:
-                stored = self.partition.rows([edit.thread_id for edit in staying])
-                rows, emptied = rebuild(stored, staying, *([] if content is None else [content]))
-            gone = [*emptied, *(edit.thread_id for edit in piece if edit.thread_id in deleted)]
-            self.updated += rows.num_rows
-            self.deleted += len(gone)
-            if last and restored is not None:
-                rows = pa.concat_tables([rows, restored])
-            self._merge(rows, gone, new if last else None, state if last else None)
-            for thread_id in gone:
-                self.stored.pop(thread_id, None)
+        """Write edits of stored rows, new and restored rows, and the state, in one commit."""
+        state = self.state if state is None else state
+        staying = {edit.thread_id: edit for edit in edits if edit.thread_id not in deleted}
+        restored = _NO_ROWS if restored is None else restored
+        rebuilt: set[str] = set()
+        emptied: set[str] = set()
+
+        def edit_rows(stored: pa.Table) -> pa.Table:
+            own = [staying[key] for key in stored["id"].to_pylist() if key in staying]
+            rows, empty = rebuild(stored, *_with_own_content(own, content))
+            rebuilt.update(rows["id"].to_pylist())
+            emptied.update(empty)
+            return pa.concat_tables(
+                [rows, restored.filter(pc.is_in(restored["id"], stored["id"].combine_chunks()))]
+            )
+
+        keys = [*staying, *deleted, *restored["id"].to_pylist()]
+        self.partition.edit(keys, edit_rows, new, state)
+        self.state = state
+        self.updated += len(rebuilt)
+        self.deleted += len(deleted) + len(emptied)
+        for thread_id in (*deleted, *emptied):
+            self.stored.pop(thread_id, None)
+
+
+def _with_own_content(
+    edits: Sequence[ThreadEdit], content: pa.StructArray | None
+) -> tuple[list[ThreadEdit], pa.StructArray]:
+    """Edits with only the new messages that they add, so that these are not copied for every file of the table."""
+    places = sorted({place for edit in edits for place in edit.put})
+    if content is None or not places:
+        return list(edits), _NO_CONTENT
+    at = {place: index for index, place in enumerate(places)}
+    own = [replace(edit, put=[at[place] for place in edit.put]) for edit in edits]
+    return own, content.take(pa.array(places, pa.int64()))

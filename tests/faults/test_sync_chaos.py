@@ -387,8 +387,9 @@ def check_scenario(
     pieces = {"messages": rng.choice([3, 1000]), "size": 2**24}
     with (
         mock.patch.dict("gmail_client.fetch.chunks.__kwdefaults__", pieces),
-        mock.patch("gmail_assets.delta.writer._MERGE_GROUP_BYTES", rng.choice([1, 2**26])),
-        mock.patch("gmail_assets.syncing.threads._EDIT_SLICE", rng.choice([1, 500])),
+        mock.patch("gmail_assets.delta.parquet_files._BATCH_ROWS", rng.choice([1, 3, 500])),
+        mock.patch("gmail_assets.delta.rewrite._SMALL_BYTES", rng.choice([1, 2**20])),
+        mock.patch("gmail_assets.delta.rewrite._SPLIT_BYTES", rng.choice([2**10, 2**23])),
         mock.patch("gmail_assets.syncing.labels._LABELS_AT_ONCE", rng.choice([1, 2, 500])),
         # If history ids ignore label changes, a sample of threads detects it; here all threads are sampled.
         mock.patch(

@@ -268,28 +268,15 @@ def test_keeping_deleted_rows_can_be_switched_on_later(tmp_path: Path) -> None:
     assert sorted(part(tmp_path, keep_deleted=True).members()["soft_deleted"].to_pylist()) == [False, True]
 
 
-def test_a_merge_over_many_files_is_cut_into_groups_with_the_cursor_in_the_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gmail_assets.delta.writer._MERGE_GROUP_BYTES", 1)
+def test_a_change_of_many_files_is_one_commit_with_the_cursor(tmp_path: Path) -> None:
     writer = part(tmp_path)
     for first in "abcd":
         writer.append(messages(f"{first}1", f"{first}2"))
     before = DeltaTable(tmp_path / "messages").version()
-    cursors = []
-    merge_group = MailboxPartition._merge_group
-    monkeypatch.setattr(
-        MailboxPartition,
-        "_merge_group",
-        lambda self, *args, **named: (
-            cursors.append(args[-1] and args[-1].cursor),
-            merge_group(self, *args, **named),
-        )[1],
-    )
-    writer.merge(update("a1", "b1", "b2", "d2"), ["c1"], state=writer.state.synced(9))
-    assert cursors == [None, None, None, 9]
-    assert DeltaTable(tmp_path / "messages").version() == before + 4
-    assert ids(tmp_path) == ["a1", "a2", "b1", "b2", "c2", "d1", "d2"]
+    writer.merge(update("a1", "b1", "b2", "d2"), ["c1"], messages("e1"), state=writer.state.synced(9))
+    assert DeltaTable(tmp_path / "messages").version() == before + 1
+    assert ids(tmp_path) == ["a1", "a2", "b1", "b2", "c2", "d1", "d2", "e1"]
+    assert part(tmp_path).state.cursor == 9
 
 
 def test_members_of_given_keys_read_only_those_keys(tmp_path: Path) -> None:

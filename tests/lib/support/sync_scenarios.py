@@ -10,6 +10,7 @@ from unittest import mock
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.rewrite import PartitionRewrite
 from gmail_assets.delta.sync_state import SyncState
 from gmail_assets.syncing import SyncResult, sync
 from gmail_client.emulator import EmulatedMailbox, Emulator
@@ -58,7 +59,7 @@ def toggle_star(mailbox: EmulatedMailbox, message_id: str) -> None:
 
 
 def kill_before_merge() -> contextlib.AbstractContextManager[Any]:
-    return mock.patch.object(MailboxPartition, "_merge_group", side_effect=Killed)
+    return mock.patch.object(PartitionRewrite, "write", side_effect=Killed)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,288 @@
+"""Rewrites the files of one mailbox's partition that contain certain rows: `PartitionRewrite`.
+
+A change of one row replaces its whole file. delta-rs's MERGE holds the rows of many files in memory at once and needs
+one commit for each group of files. Here, one file at a time is read in batches and written again, and all files are
+replaced in one commit. New rows are part of the same commit.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pa_fs
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, write_deltalake
+from deltalake.fs import DeltaStorageHandler
+from deltalake.transaction import AddAction, RemoveAction
+
+from gmail_assets.delta.lake import MAILBOX, TARGET_FILE_BYTES, LakeTable, TableFile
+from gmail_assets.delta.parquet_files import WRITER_PROPERTIES, NewFile, batch_rows, fresh
+from gmail_assets.delta.scan import as_schema
+
+__all__ = ["Edit", "PartitionRewrite", "updated"]
+
+_SMALL_BYTES = TARGET_FILE_BYTES // 4
+_SPLIT_BYTES = 2 * TARGET_FILE_BYTES
+_UPLOAD_BYTES = 2**20
+_UNENCODED = "!$&'()+,-./:;=@_~"
+"""Characters besides letters and digits that delta-rs does not encode in the log's paths."""
+
+Edit = Callable[[pa.Table], pa.Table]
+"""Receives stored rows that were asked for, and returns the rows that replace them."""
+
+
+class PartitionRewrite:
+    """A change of some rows of one mailbox's partition, in one commit.
+
+    Args:
+        table: The table.
+        address: The mailbox's real address.
+        keys: The primary keys of the rows to change, one column for each of its columns.
+        edit: Receives stored rows with these keys, in the lake's schema without `mailbox`, some at a time and maybe
+            more than once; returns the rows that replace them, in any number.
+        inserts: Rows to add, in the lake's schema without `mailbox`.
+    """
+
+    def __init__(
+        self, table: LakeTable, address: str, keys: pa.Table, edit: Edit, inserts: pa.Table | None = None
+    ) -> None:
+        self._table = table
+        self._address = address
+        self._primary_key = tuple(keys.schema.names)
+        self._edit = edit
+        self._inserts = inserts if inserts is not None and inserts.num_rows else None
+        self._schema = pa.schema([field for field in table.schema if field.name != MAILBOX])
+        keys = keys.sort_by(self._primary_key[0])
+        self._first = keys[self._primary_key[0]].to_pylist()
+        self._keys = _joined(keys, self._primary_key)
+        self._files = pa_fs.PyFileSystem(DeltaStorageHandler(table.delta.table_uri, table.storage_options))
+        self._untouched: set[str] = set()
+        self._replaced: dict[frozenset[str], list[AddAction]] = {}
+        self._inserted_with: frozenset[str] | None = None
+        self._added: list[AddAction] = []
+
+    def write(self, properties: CommitProperties) -> None:
+        """Write the files and commit them, if there is anything to change.
+
+        When another commit came first, it is called again with the table's new version: files that are still in the
+        table are not rewritten again.
+
+        Args:
+            properties: Of the commit.
+
+        Raises:
+            CommitFailedError: The table has a newer version.
+            DeltaError: The table can't be written.
+            OSError: A file can't be read or written.
+        """
+        delta = self._table.delta
+        present = {file.path: file for file in self._candidates()}
+        self._replaced = {paths: new for paths, new in self._replaced.items() if paths <= present.keys()}
+        if self._inserted_with is not None and self._inserted_with not in self._replaced:
+            self._inserted_with = None  # another run compacted those files
+        done = self._untouched.union(*self._replaced)
+        groups = list(_grouped([file for path, file in present.items() if path not in done]))
+        for group in groups:
+            self._rewrite(group, with_inserts=group is groups[-1] and _takes_inserts(group))
+        if self._inserts is not None and self._inserted_with is None and not self._added:
+            folder = next((_folder(file.path) for file in self._table.files(self._address)), None)
+            if folder is None:
+                self._append(self._inserts, properties)
+                return
+            self._added = list(self._write_files(folder, [self._inserts], self._inserts.num_rows))
+        actions = [*self._removals(present), *self._added]
+        for new in self._replaced.values():
+            actions += new
+        if not actions:
+            return
+        # No retry by delta-rs: it does not notice when the files were compacted meanwhile, and would keep both.
+        once = CommitProperties(max_commit_retries=0, app_transactions=properties.app_transactions)
+        delta.create_write_transaction(
+            actions, "append", delta.schema(), partition_by=[MAILBOX], commit_properties=once
+        )
+
+    def _removals(self, present: Mapping[str, TableFile]) -> Iterator[AddAction | RemoveAction]:
+        now = int(time.time() * 1000)
+        for path in sorted(path for paths in self._replaced for path in paths):
+            if quote(unquote(path), safe=_UNENCODED) != path:
+                # The log would name another file, and the rows would be there twice.
+                raise OSError(f"the log encodes a path in an unknown way: {path}")
+            yield RemoveAction(unquote(path), True, now, present[path].size, {MAILBOX: self._address})
+
+    def _append(self, inserts: pa.Table, properties: CommitProperties) -> None:
+        """Add the rows to a partition without files: only delta-rs knows how it names the folder."""
+        address = pa.array([self._address] * inserts.num_rows, pa.string())
+        rows = inserts.append_column(MAILBOX, address).select(self._table.schema.names)
+        write_deltalake(
+            self._table.delta,
+            fresh(rows),
+            mode="append",
+            writer_properties=WRITER_PROPERTIES,
+            commit_properties=properties,
+        )
+
+    # Which files
+
+    def _candidates(self) -> Iterator[TableFile]:
+        """Files whose range contains a key, oldest first."""
+        files = sorted(self._table.files(self._address), key=lambda file: (file.low or "", file.path))
+        for file in files:
+            begin, end = self._range(file)
+            if begin < end:
+                yield file
+
+    def _range(self, file: TableFile) -> tuple[int, int]:
+        """Which of the keys are in a file's range."""
+        begin = 0 if file.low is None else bisect_left(self._first, file.low)
+        end = len(self._first) if file.high is None else bisect_right(self._first, file.high)
+        return begin, end
+
+    def _present_keys(self, file: TableFile) -> pa.Array | None:
+        """The keys that are in a file; None if there are none."""
+        begin, end = self._range(file)
+        with self._opened(file) as reader:
+            columns = reader.read(columns=list(self._primary_key))
+        stored = _joined(columns, self._primary_key)
+        wanted = self._keys.slice(begin, end - begin)
+        found = wanted.filter(pc.is_in(wanted, stored))
+        return found if len(found) else None
+
+    @contextmanager
+    def _opened(self, file: TableFile) -> Iterator[pq.ParquetFile]:
+        with self._files.open_input_file(unquote(file.path)) as source:
+            try:
+                reader = pq.ParquetFile(source)
+            except pa.ArrowInvalid as error:
+                raise OSError(f"{file.path}: {error}") from error
+            yield reader
+
+    # What they become
+
+    def _rewrite(self, group: Sequence[TableFile], *, with_inserts: bool) -> None:
+        """Rewrite the files of a group that contain a key, into one file or several."""
+        found = {file.path: self._present_keys(file) for file in group}
+        self._untouched |= {path for path, keys in found.items() if keys is None}
+        touched = [file for file in group if found[file.path] is not None]
+        if not touched:
+            return
+        inserts = None
+        if with_inserts and self._inserted_with is None and not self._added:
+            inserts = self._inserts
+
+        def pieces() -> Iterator[pa.Table]:
+            for file in touched:
+                yield from self._edited(file, found[file.path])
+            if inserts is not None:
+                yield inserts
+
+        size = sum(file.size for file in touched)
+        rows = sum(file.rows for file in touched)
+        rows_each = -(-rows // (2 * size // _SPLIT_BYTES)) if size >= _SPLIT_BYTES else 2**31
+        paths = frozenset(file.path for file in touched)
+        self._replaced[paths] = list(self._write_files(_folder(group[0].path), pieces(), rows_each))
+        if inserts is not None:
+            self._inserted_with = paths
+
+    def _edited(self, file: TableFile, keys: Any) -> Iterator[pa.Table]:
+        """A file's rows after the change."""
+        with self._opened(file) as reader:
+            for batch in reader.iter_batches(batch_size=batch_rows(reader.metadata)):
+                rows = as_schema(pa.Table.from_batches([batch]), self._schema)
+                hit = pc.is_in(_joined(rows, self._primary_key), keys)
+                if not pc.any(hit).as_py():
+                    yield rows
+                    continue
+                yield rows.filter(pc.invert(hit))
+                yield as_schema(self._edit(rows.filter(hit)), self._schema)
+
+    def _write_files(self, folder: str, pieces: Iterable[pa.Table], rows_each: int) -> Iterator[AddAction]:
+        """Write rows into new files with about this number of rows each."""
+        file: NewFile | None = None
+        for piece in pieces:
+            for start in range(0, piece.num_rows, rows_each):
+                part = piece.slice(start, rows_each)
+                if file is not None and file.rows + part.num_rows > rows_each:
+                    yield self._finish(file, folder)
+                    file = None
+                file = file or NewFile(self._schema, self._primary_key)
+                file.write(part)
+        if file is not None:
+            yield self._finish(file, folder)
+
+    def _finish(self, file: NewFile, folder: str) -> AddAction:
+        data = file.finish()
+        path = f"{folder}/part-00000-{uuid.uuid4()}-c000.zstd.parquet"
+        # Blocks smaller than the buffer: deltalake's stream refuses the kind of buffer that pyarrow hands on otherwise.
+        with self._files.open_output_stream(path, buffer_size=2 * _UPLOAD_BYTES) as stream:
+            for start in range(0, data.size, _UPLOAD_BYTES):
+                stream.write(data.slice(start, min(_UPLOAD_BYTES, data.size - start)))
+        return AddAction(
+            path,
+            data.size,
+            {MAILBOX: self._address},
+            int(time.time() * 1000),
+            True,
+            json.dumps(file.statistics()),
+        )
+
+
+def updated(rows: pa.Table, updates: pa.Table, primary_key: Sequence[str]) -> pa.Table:
+    """The rows that `updates` has, with its columns.
+
+    Args:
+        rows: Stored rows.
+        updates: The primary key and the columns to set, one row per key.
+        primary_key: Names of the key's columns.
+    """
+    place = pc.index_in(_joined(rows, primary_key), _joined(updates, primary_key))
+    rows, place = rows.filter(pc.is_valid(place)), place.drop_null()
+    for name in updates.schema.names:
+        if name not in primary_key:
+            at = rows.schema.get_field_index(name)
+            field = rows.schema.field(name)
+            rows = rows.set_column(at, field, updates[name].take(place).cast(field.type))
+    return rows
+
+
+def _joined(rows: pa.Table, primary_key: Sequence[str]) -> Any:
+    """The primary key as one text per row."""
+    columns = [rows[name].cast(pa.string()) for name in primary_key]
+    if len(columns) == 1:
+        return columns[0].combine_chunks()
+    return pc.binary_join_element_wise(*columns, "\0", null_handling="replace").combine_chunks()
+
+
+def _grouped(files: Sequence[TableFile]) -> Iterator[list[TableFile]]:
+    """Each large file alone, and small ones together: a change of recent mail compacts them."""
+    small: list[TableFile] = []
+    size = 0
+    for file in files:
+        if file.size >= _SMALL_BYTES or _folder(file.path) != _folder(files[0].path):
+            yield [file]
+            continue
+        if small and size + file.size > TARGET_FILE_BYTES:
+            yield small
+            small, size = [], 0
+        small.append(file)
+        size += file.size
+    if small:
+        yield small
+
+
+def _takes_inserts(group: Sequence[TableFile]) -> bool:
+    """Whether new rows are written into the file that replaces a group."""
+    return sum(file.size for file in group) < TARGET_FILE_BYTES // 2
+
+
+def _folder(path: str) -> str:
+    """A file's folder, as the file system knows it."""
+    return unquote(path).rpartition("/")[0]
