@@ -6,8 +6,10 @@ refuses a second run's commit, and nothing of it is visible.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 
 import pyarrow as pa
 from deltalake import CommitProperties, Transaction, write_deltalake
@@ -30,6 +32,8 @@ _ATTEMPTS = 50
 """Commits of other mailboxes that may come first: a rewrite of files is only committed to the version that it read."""
 _LONGEST_WAIT = 0.2
 """Seconds before another attempt, at most."""
+_RETRYING = threading.Lock()
+"""Held while a commit is tried again, so that the mailboxes of one process do not prevent each other's commits."""
 
 
 class PartitionWriter:
@@ -144,10 +148,15 @@ def commit_fenced(
     for attempt in range(_ATTEMPTS):
         version = delta.version()
         try:
-            write(properties)
+            with _RETRYING if attempt else nullcontext():
+                if attempt:
+                    delta.update_incremental()
+                    if table.restores(version):
+                        raise _conflict(table, address, None)
+                write(properties)
             delta.update_incremental()
             if present() == before:
-                # A merge or delete without a match makes no commit, but the transactions have to be written.
+                # A change without a match makes no commit, but the transactions have to be written.
                 commit_alone(table, properties)
                 delta.update_incremental()
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from deltalake import DeltaTable
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.examples import examples
+from support.object_store import ObjectStore, why_not
 
 from gmail_assets.delta.errors import LakeError
 from gmail_assets.delta.lake import Lake
@@ -293,3 +295,25 @@ def test_rows_equal_a_model(
             found = {row["id"]: (row["labelIds"][0], row["soft_deleted"]) for row in members.to_pylist()}
             assert found == model
             assert members.num_rows == len(model)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_files_in_an_object_store_are_rewritten() -> None:
+    with ObjectStore() as store:
+        lake = store.lake("rewritten")
+        writer = MailboxPartition(lake.table("messages"), ADA, "all", "full")
+        body = random.Random(1).randbytes(3_000_000).hex()  # larger than a part of an upload
+        writer.append(rows("a1", "a2", body=body))
+        writer.append(rows("b1", "b2"))
+        writer.merge(labels(a1="NEW"), ["b1"], rows("c1"), writer.state.synced(3))
+        again = MailboxPartition(lake.table("messages"), ADA, "all", "full")
+        found = again.rows(["a1", "a2", "b1", "b2", "c1"]).sort_by("id").to_pylist()
+        assert [(row["id"], row["labelIds"]) for row in found] == [
+            ("a1", ["NEW"]),
+            ("a2", ["INBOX"]),
+            ("b2", ["INBOX"]),
+            ("c1", ["INBOX"]),
+        ]
+        assert found[0]["payload"]["parts"][0]["body"]["data"] == body
+        assert again.state.cursor == 3
