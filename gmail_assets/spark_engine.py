@@ -38,6 +38,7 @@ from gmail_client.http.error_mapping import redact
 from gmail_client.printable import short_repr
 from gmail_client.schema import SCHEMAS
 from gmail_client.spec import SpecTable
+from gmail_client.unknown_fields import COLUMN, split_all
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -275,7 +276,8 @@ class SparkEngine:
         """One table of these mailboxes, one partition and one report each."""
         from lakeflow_entry.table_options import option_strings
 
-        options = {**option_strings(spec.options), "mailboxes": ",".join(names), "report": "true"}
+        options = {**option_strings(spec.options), "keepUnknownFields": "true"}
+        options |= {"mailboxes": ",".join(names), "report": "true"}
         if self.connection is not None:
             options["connection"] = self.connection
         session = self.session
@@ -446,9 +448,10 @@ def _rows_of(source: str, rows: pa.Table) -> pa.Table:
     schema = SCHEMAS[source]
     if source == "messages" and "messages" in rows.column_names:
         messages = pa.concat_arrays([chunk.flatten() for chunk in rows["messages"].chunks])
-        columns = {
-            name: pc.struct_field(messages, name) for name in schema.names if name != "historySequence"
-        }
+        own = [field.name for field in messages.type]
+        columns = {name: pc.struct_field(messages, name) for name in own}
         columns["historySequence"] = pc.cast(columns["historyId"], pa.int64())
+        unknown = split_all(rows[COLUMN].to_pylist())
+        columns[COLUMN] = pa.array([unknown.get(one) for one in columns["id"].to_pylist()], pa.string())
         rows = pa.table(columns)
     return rows.select(schema.names).cast(schema)

@@ -18,6 +18,7 @@ from gmail_client.http.calls import ApiCall, ApiResult
 from gmail_client.minimize import ContentPolicy
 from gmail_client.options import MessageFormat
 from gmail_client.printable import short_repr
+from gmail_client.unknown_fields import COLUMN
 
 __all__ = [
     "CHUNK_BYTES",
@@ -65,6 +66,7 @@ class FetchedThread:
         messages: Message resources, at least the requested ones that still exist.
         history_id: The thread's history id, if threads.get returned it.
         snippet: The thread's snippet, if threads.get returned it.
+        unknown: The thread's own `unknownFields`, if threads.get returned any.
         size: Bytes of JSON.
         absent: Messages that no longer exist, or that the policy excludes.
         failed: Requested messages that could not be read, each with its error.
@@ -77,6 +79,7 @@ class FetchedThread:
     messages: list[dict[str, Any]] = field(default_factory=list)
     history_id: str | None = None
     snippet: str | None = None
+    unknown: str | None = None
     size: int = 0
     absent: list[str] = field(default_factory=list)
     failed: dict[str, GmailError] = field(default_factory=dict)
@@ -263,6 +266,8 @@ def _add_thread(
     fetched.history_id = thread.get("historyId")
     snippet = thread.get("snippet")
     fetched.snippet = snippet if policy is None else policy.snippet(snippet)
+    unknown = thread.get(COLUMN)
+    fetched.unknown = unknown if policy is None else policy.unknown(unknown)
 
 
 def _keep(fetched: FetchedThread, message: dict[str, Any], policy: ContentPolicy | None) -> None:

@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from gmail_client.errors import ConfigurationError
+from gmail_client.unknown_fields import COLUMN
 from gmail_client.views.addresses import parse_addresses
 
 __all__ = ["HASH_DOMAIN", "HASH_KEY", "ContentPolicy", "pseudonym", "sender_matches"]
@@ -97,7 +98,7 @@ class ContentPolicy:
         payload = message.get("payload")
         if self.senders and payload and sender_matches(_from(payload), self.senders):
             return None
-        left = {name: value for name, value in message.items() if name not in self.columns}
+        left = {name: value for name, value in self._known(message).items() if name not in self.columns}
         if payload and "payload" in left:
             inner = {path.removeprefix("payload.") for path in self.columns if path.startswith("payload.")}
             key = _key() if self.hashed else None
@@ -106,7 +107,7 @@ class ContentPolicy:
 
     def row(self, table: str, row: Mapping[str, Any]) -> Row | None:
         """A row of a snapshot table without the removed values; None for a draft whose sender is excluded."""
-        left: Row = dict(row)
+        left: Row = dict(self._known(row))
         if table == "drafts":
             message = self.message(row["message"]) if row.get("message") else None
             if row.get("message") and message is None:
@@ -116,6 +117,15 @@ class ContentPolicy:
         for path in self.columns:
             left = _without(left, path.split("."))
         return _hashed(left, _key()) if self.hashed else left
+
+    def unknown(self, text: str | None) -> str | None:
+        """The `unknownFields` of a row: none if columns are excluded or hashed, as it may contain the same values."""
+        return None if self.columns or self.hashed else text
+
+    def _known(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        if COLUMN not in row or self.unknown(row[COLUMN]):
+            return row
+        return {name: value for name, value in row.items() if name != COLUMN}
 
     def key(self, key: str) -> str:
         """A row's key as it is stored.

@@ -47,6 +47,7 @@ _FIXES = {
     "excludeLabels": "Use label ids such as `CATEGORY_PROMOTIONS`, comma-separated or as a list.",
     "excludeFrom": "Use addresses such as `ada@example.com`, or domains such as `@example.com`.",
     "hash": "Use `addresses`.",
+    "keepUnknownFields": "Use `true` or `false`.",
     "max_records_per_batch": "Use a whole number, 1 or more.",
     "skip_refused": "Use `true` or `false`.",
 }
@@ -74,6 +75,8 @@ class TableOptions(BaseModel):
         exclude_labels: Label ids; messages with one of them are not kept.
         exclude_from: Addresses, or domains beginning with `@`; messages from them are not kept.
         hash: `addresses` replaces addresses by keyed hashes.
+        keep_unknown_fields: For Spark: whether the table has the column `unknownFields`. None: `spark.read` and
+            streams have it, the class for Lakeflow's framework does not, because it declares documented columns only.
         max_records_per_batch: Maximum rows of a stream's micro-batch; None for the stream's default.
         skip_refused: Whether Spark skips messages that Gmail refuses, instead of failing.
     """
@@ -90,6 +93,7 @@ class TableOptions(BaseModel):
     exclude_labels: tuple[str, ...] = Field(default=(), alias="excludeLabels")
     exclude_from: tuple[str, ...] = Field(default=(), alias="excludeFrom")
     hash: tuple[Literal["addresses"], ...] = ()
+    keep_unknown_fields: bool | None = Field(default=None, alias="keepUnknownFields")
     max_records_per_batch: int | None = Field(default=None, ge=1)
     skip_refused: bool = False
 

@@ -2,10 +2,12 @@
 
 Every field of a response is checked against the table's schema (or, for listings and the history, against the shapes
 below), so that the rest of the code can rely on types. What has a clear meaning is converted: a number in a text field
-becomes text, digits in a number field become a number, doubled label ids are kept once, null counts as absent. All else
-is a `ResponseError` that names the method and the field, but not the value of a text, which may be mail.
+becomes text, digits in a number field become a number, doubled label ids are kept once, null counts as absent. Fields
+that the schema does not have, and details in another type than their column's, move to the row's `unknownFields`
+(`gmail_client.unknown_fields`). All else is a `ResponseError` that names the method and the field, but not the value of
+a text, which may be mail.
 
-A correct response passes unchanged through the `check` functions, which are quick; only others are converted.
+A response of known fields passes unchanged through the `check` functions, which are quick; only others are converted.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ import pyarrow as pa
 from gmail_client.errors import ResponseError
 from gmail_client.printable import short_repr
 from gmail_client.schema import SCHEMAS
+from gmail_client.unknown_fields import COLUMN, UnknownFields, is_shallow
 
-__all__ = ["MAX_NESTING", "parse_json", "parse_response"]
+__all__ = ["parse_json", "parse_response"]
 
+Path = tuple[str | int, ...]
 Check = Callable[[Any], bool]
-Convert = Callable[[Any, str], Any]
-
-MAX_NESTING = 200
-"""Levels of lists and objects below a field without a schema (`partsJson`); Python's JSON writer has a limit, too."""
+Convert = Callable[[Any, Path, UnknownFields], Any]
+ConvertValue = Callable[[Any, Path], Any]
 
 _INT64 = 2**63
 _DIGITS = re.compile(r"-?[0-9]{1,19}")
@@ -57,7 +59,9 @@ def parse_json(content: bytes, method: str) -> dict[str, Any] | None:
 
 
 def parse_response(method: str, document: dict[str, Any], item_id: str = "") -> dict[str, Any]:
-    """The response of a method, checked and, where needed, converted; unknown fields are kept.
+    """The response of a method, checked and, where needed, converted.
+
+    Unknown fields of a row are in its `unknownFields` (text, see `gmail_client.unknown_fields`), if it has any.
 
     Args:
         method: Name in the price table (`messages.get`).
@@ -70,7 +74,7 @@ def parse_response(method: str, document: dict[str, Any], item_id: str = "") -> 
     shape = _SHAPES.get(method)
     if shape is not None and not shape.check(document):
         try:
-            document = shape.convert(document, "")
+            document = shape.convert(document, (), UnknownFields(method))
         except _Mismatch as mismatch:
             raise ResponseError(f"{method}: {mismatch}.", fix=_FIX, status=200, method=method) from None
     if item_id and document.get("id") != item_id:
@@ -89,8 +93,9 @@ _FIX = "Try again later; if it persists, check the proxy and GMAIL_API_ROOT."
 class _Mismatch(Exception):  # noqa: N818 - becomes a ResponseError
     """A field that can't be used; the text names it."""
 
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path.removeprefix('.') or 'the response'} {problem}")
+    def __init__(self, path: Path, problem: str) -> None:
+        place = "".join(f"[{name}]" if type(name) is int else f".{name}" for name in path)
+        super().__init__(f"{place.removeprefix('.') or 'the response'} {problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +104,21 @@ class _Shape:
 
     Attributes:
         check: Whether a value can be used as it is.
-        convert: The usable form of a value at a path; raises `_Mismatch` if it has none.
-        only_text: It is an object whose fields are all optional text, such as a header.
+        convert: The usable form of a value at a path, without its unknown fields; raises `_Mismatch` if it has none.
+        texts: For an object whose fields are all optional text, such as a header, their names.
     """
 
     check: Check
     convert: Convert
-    only_text: bool = False
+    texts: frozenset[str] | None = None
 
 
-def _text(value: Any, path: str) -> str:
+def _value(check: Check, convert: ConvertValue) -> _Shape:
+    """The shape of a value without fields."""
+    return _Shape(check, lambda value, path, unknown: convert(value, path))
+
+
+def _text(value: Any, path: Path) -> str:
     if type(value) is str:
         return value
     if type(value) is int:
@@ -126,7 +136,7 @@ def _is_id(value: Any) -> bool:
     )
 
 
-def _id(value: Any, path: str) -> str:
+def _id(value: Any, path: Path) -> str:
     if type(value) is int:
         value = str(value)
     if not _is_id(value):
@@ -134,7 +144,7 @@ def _id(value: Any, path: str) -> str:
     return str(value)
 
 
-def _address(value: Any, path: str) -> str:
+def _address(value: Any, path: Path) -> str:
     if not _is_id(value):
         raise _Mismatch(path, f"is {short_repr(value)}, not an address")
     return str(value)
@@ -144,7 +154,7 @@ def _is_page_token(value: Any) -> bool:
     return type(value) is str and 0 < len(value) <= _LONGEST_TOKEN and value.isprintable()
 
 
-def _page_token(value: Any, path: str) -> str:
+def _page_token(value: Any, path: Path) -> str:
     if type(value) is int:
         value = str(value)
     if not _is_page_token(value):
@@ -156,14 +166,14 @@ def _is_history_id(value: Any) -> bool:
     return type(value) is str and 0 < len(value) < 19 and value.isascii() and value.isdigit()
 
 
-def _history_id(value: Any, path: str) -> str:
+def _history_id(value: Any, path: Path) -> str:
     number = _integer(value)
     if number is None or not 0 <= number < _INT64:
         raise _Mismatch(path, f"is {short_repr(value)}, not a history id (a number below 2^63)")
     return str(number)
 
 
-def _date(value: Any, path: str) -> str:
+def _date(value: Any, path: Path) -> str:
     number = _integer(value)
     if number is None:
         raise _Mismatch(path, f"is {short_repr(value)}, not epoch milliseconds")
@@ -174,7 +184,7 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and -_INT64 <= value < _INT64
 
 
-def _count(value: Any, path: str) -> int:
+def _count(value: Any, path: Path) -> int:
     number = _integer(value)
     if number is None:
         shown = _kind(value) if isinstance(value, str) else short_repr(value)
@@ -186,7 +196,7 @@ def _is_flag(value: Any) -> bool:
     return type(value) is bool
 
 
-def _flag(value: Any, path: str) -> bool:
+def _flag(value: Any, path: Path) -> bool:
     if value in ("true", "false"):
         return bool(value == "true")
     if type(value) is not bool:
@@ -205,28 +215,16 @@ def _are_unique_ids(value: Any) -> bool:
     return type(value) is list and all(map(_is_id, value)) and len(set(value)) == len(value)
 
 
-def _unique_ids(value: Any, path: str) -> list[str]:
-    return list(dict.fromkeys(_list(_ID).convert(value, path)))
-
-
-def _is_shallow(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_NESTING):
-        level = [
-            inner
-            for item in level
-            for inner in (item.values() if type(item) is dict else item)
-            if type(inner) in (dict, list)
-        ]
-        if not level:
-            return True
-    return False
-
-
-def _shallow_list(value: Any, path: str) -> Any:
+def _unique_ids(value: Any, path: Path) -> list[str]:
     if type(value) is not list:
         raise _Mismatch(path, f"is {_kind(value)}, not a list")
-    if not _is_shallow(value):
+    return list(dict.fromkeys(_id(item, (*path, number)) for number, item in enumerate(value)))
+
+
+def _shallow_list(value: Any, path: Path) -> Any:
+    if type(value) is not list:
+        raise _Mismatch(path, f"is {_kind(value)}, not a list")
+    if not is_shallow(value):
         raise _Mismatch(path, "is nested too deeply")
     return value
 
@@ -237,28 +235,55 @@ def _list(item: _Shape) -> _Shape:
     def check(value: Any) -> bool:
         return type(value) is list and all(map(of_item, value))
 
-    def convert(value: Any, path: str) -> list[Any]:
+    def convert(value: Any, path: Path, unknown: UnknownFields) -> list[Any]:
         if type(value) is not list:
             raise _Mismatch(path, f"is {_kind(value)}, not a list")
         return [
-            inner if of_item(inner) else item.convert(inner, f"{path}[{number}]")
+            inner if of_item(inner) else item.convert(inner, (*path, number), unknown)
             for number, inner in enumerate(value)
         ]
 
-    return _Shape(_are_text_objects if item.only_text else check, convert)
+    return _Shape(check, convert) if item.texts is None else _text_objects(item.texts, convert)
 
 
-def _are_text_objects(value: Any) -> bool:
-    """The check of a list of headers, without a function call for each."""
-    if type(value) is not list:
-        return False
-    for item in value:
-        if type(item) is not dict:
+def _text_objects(names: frozenset[str], convert: Convert) -> _Shape:
+    """A list of headers, without function calls for each.
+
+    Args:
+        names: The fields of a header.
+        convert: Converts lists with other values than text.
+    """
+
+    def check(value: Any) -> bool:
+        if type(value) is not list:
             return False
-        for text in item.values():
-            if type(text) is not str:
+        for item in value:
+            if type(item) is not dict:
                 return False
-    return True
+            for name, text in item.items():
+                if type(text) is not str or name not in names:
+                    return False
+        return True
+
+    def convert_texts(value: Any, path: Path, unknown: UnknownFields) -> Any:
+        known: list[dict[str, str]] = []
+        other: list[tuple[int, str, Any]] = []
+        if type(value) is not list or not all(type(item) is dict for item in value):
+            return convert(value, path, unknown)
+        for number, item in enumerate(value):
+            own = {}
+            for name, text in item.items():
+                if name not in names:
+                    other.append((number, name, text))
+                elif type(text) is str:
+                    own[name] = text
+                else:
+                    return convert(value, path, unknown)
+            known.append(own)
+        unknown.add_of_items(path, other)
+        return known
+
+    return _Shape(check, convert_texts)
 
 
 def _object(fields: Mapping[str, _Shape], required: tuple[str, ...] = ()) -> _Shape:
@@ -274,31 +299,48 @@ def _object(fields: Mapping[str, _Shape], required: tuple[str, ...] = ()) -> _Sh
             if of_field is str:
                 if type(item) is not str:
                     return False
-            elif of_field is None:
-                if type(item) in (dict, list):
-                    return False
-            elif not of_field(item):
+            elif of_field is None or not of_field(item):
                 return False
         return all(map(value.__contains__, required))
 
-    def convert(value: Any, path: str) -> dict[str, Any]:
+    def convert(value: Any, path: Path, unknown: UnknownFields) -> dict[str, Any]:
         if type(value) is not dict:
             raise _Mismatch(path, f"is {_kind(value)}, not an object")
         found: dict[str, Any] = {}
         for key, item in value.items():
             shape = fields.get(key)
             if shape is None:
-                if type(item) not in (dict, list) or _is_shallow(item):
-                    found[key] = item
+                unknown.add((*path, key), item)
+            elif shape.check(item):
+                found[key] = item
             elif item is not None and not (item == "" and shape in (_ID, _PAGE_TOKEN)):
-                found[key] = shape.convert(item, f"{path}.{key}")
+                before = unknown.mark()
+                try:
+                    found[key] = shape.convert(item, (*path, key), unknown)
+                except _Mismatch:
+                    if key in _ESSENTIAL or not unknown.stored:
+                        raise
+                    unknown.undo(before)
+                    unknown.add((*path, key), item, _kind(item))
         for name in required:
             if name not in found:
-                raise _Mismatch(f"{path}.{name}", "is missing")
+                raise _Mismatch((*path, name), "is missing")
         return found
 
     only_text = not required and all(shape is _TEXT for shape in fields.values())
-    return _Shape(check, convert, only_text)
+    return _Shape(check, convert, frozenset(fields) if only_text else None)
+
+
+def _row(table: str, shape: _Shape) -> _Shape:
+    """A row of a table: its unknown fields are put into its column."""
+
+    def convert(value: Any, path: Path, unknown: UnknownFields) -> dict[str, Any]:
+        own = UnknownFields(table, len(path), stored=True)
+        found: dict[str, Any] = shape.convert(value, path, own)
+        text = own.text()
+        return found if text is None else {**found, COLUMN: text}
+
+    return _Shape(shape.check, convert)
 
 
 def _kind(value: object) -> str:
@@ -306,16 +348,18 @@ def _kind(value: object) -> str:
     return kinds.get(type(value), "a number")
 
 
-_TEXT = _Shape(lambda value: type(value) is str, _text)
-_ID = _Shape(_is_id, _id)
-_ADDRESS = _Shape(_is_id, _address)
-_HISTORY_ID = _Shape(_is_history_id, _history_id)
-_PAGE_TOKEN = _Shape(_is_page_token, _page_token)
-_DATE = _Shape(_is_history_id, _date)
-_COUNT = _Shape(_is_count, _count)
-_FLAG = _Shape(_is_flag, _flag)
-_LABEL_IDS = _Shape(_are_unique_ids, _unique_ids)
-_DEEP_PARTS = _Shape(lambda value: type(value) is list and _is_shallow(value), _shallow_list)
+_TEXT = _value(lambda value: type(value) is str, _text)
+_ID = _value(_is_id, _id)
+_ADDRESS = _value(_is_id, _address)
+_HISTORY_ID = _value(_is_history_id, _history_id)
+_PAGE_TOKEN = _value(_is_page_token, _page_token)
+_DATE = _value(_is_history_id, _date)
+_COUNT = _value(_is_count, _count)
+_FLAG = _value(_is_flag, _flag)
+_LABEL_IDS = _value(_are_unique_ids, _unique_ids)
+_DEEP_PARTS = _value(lambda value: type(value) is list and is_shallow(value), _shallow_list)
+_UNUSED = _value(lambda value: True, lambda value, path: value)
+"""Any value of a field that is known and not needed."""
 
 _BY_NAME = {
     "id": _ID,
@@ -324,7 +368,27 @@ _BY_NAME = {
     "internalDate": _DATE,
     "labelIds": _LABEL_IDS,
 }
-_OWN_COLUMNS = ("historySequence", "partsJson")
+_OWN_COLUMNS = ("historySequence", "partsJson", COLUMN)
+_ESSENTIAL = frozenset(
+    (
+        *_BY_NAME,
+        "emailAddress",
+        "forwardingEmail",
+        "sendAsEmail",
+        "delegateEmail",
+        "messages",
+        "message",
+        "payload",
+        "headers",
+        "body",
+        "data",
+        "parts",
+        "raw",
+    )
+)
+"""Keys, order, labels and content: in another type, they are an error."""
+_SECRETS = {"username": _UNUSED, "password": _UNUSED}
+"""Fields of `smtpMsa` that are write-only in Gmail; if it sends them, no table gets them."""
 
 
 def _of_type(kind: pa.DataType) -> _Shape:
@@ -343,6 +407,8 @@ def _of_fields(fields: list[pa.Field] | pa.Schema, required: tuple[str, ...] = (
     }
     if any(field.name == "partsJson" for field in fields):
         shapes["parts"] = _DEEP_PARTS
+    if "securityMode" in shapes:
+        shapes |= _SECRETS
     return _object(shapes, required)
 
 
@@ -357,25 +423,25 @@ def _thread_of(message: _Shape) -> _Shape:
             message.get("threadId") == value["id"] for message in value.get("messages", ())
         )
 
-    def convert(value: Any, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = thread.convert(value, path)
+    def convert(value: Any, path: Path, unknown: UnknownFields) -> dict[str, Any]:
+        found: dict[str, Any] = thread.convert(value, path, unknown)
         if "messages" in found:
             found["messages"] = [{"threadId": found["id"], **inner} for inner in found["messages"]]
             for number, inner in enumerate(found["messages"]):
                 if inner["threadId"] != found["id"]:
-                    raise _Mismatch(f"{path}.messages[{number}].threadId", "is another thread's")
+                    raise _Mismatch((*path, "messages", number, "threadId"), "is another thread's")
         return found
 
     return _Shape(check, convert)
 
 
 def _page_of(key: str, item: _Shape) -> _Shape:
-    return _object({key: _list(item), "nextPageToken": _PAGE_TOKEN})
+    return _object({key: _list(item), "nextPageToken": _PAGE_TOKEN, "resultSizeEstimate": _UNUSED})
 
 
 _MESSAGE = _of_fields(SCHEMAS["messages"], ("id",))
 _DRAFT = _object({"id": _ID, "message": _MESSAGE}, ("id",))
-_LABEL = _of_fields(SCHEMAS["labels"], ("id",))
+_LABEL = _row("labels", _of_fields(SCHEMAS["labels"], ("id",)))
 _MESSAGE_NAME = _object({"id": _ID, "threadId": _ID, "labelIds": _LABEL_IDS}, ("id",))
 _EVENT = _object({"message": _MESSAGE_NAME, "labelIds": _LABEL_IDS}, ("message",))
 _RECORD = _object(
@@ -391,14 +457,17 @@ _RECORD = _object(
 )
 
 _SHAPES: Mapping[str, _Shape] = {
-    "getProfile": _object(
-        {
-            "emailAddress": _ADDRESS,
-            "messagesTotal": _COUNT,
-            "threadsTotal": _COUNT,
-            "historyId": _HISTORY_ID,
-        },
-        ("emailAddress", "historyId"),
+    "getProfile": _row(
+        "profile",
+        _object(
+            {
+                "emailAddress": _ADDRESS,
+                "messagesTotal": _COUNT,
+                "threadsTotal": _COUNT,
+                "historyId": _HISTORY_ID,
+            },
+            ("emailAddress", "historyId"),
+        ),
     ),
     "messages.list": _page_of("messages", _object({"id": _ID, "threadId": _ID}, ("id", "threadId"))),
     "threads.list": _page_of(
@@ -409,19 +478,24 @@ _SHAPES: Mapping[str, _Shape] = {
         {"history": _list(_RECORD), "historyId": _HISTORY_ID, "nextPageToken": _PAGE_TOKEN}, ("historyId",)
     ),
     "labels.list": _page_of("labels", _LABEL),
-    "messages.get": _MESSAGE,
-    "messages.attachments.get": _object({"size": _COUNT, "data": _TEXT}),
-    "threads.get": _thread_of(_MESSAGE),
-    "drafts.get": _DRAFT,
+    "messages.get": _row("messages", _MESSAGE),
+    "messages.attachments.get": _object({"size": _COUNT, "data": _TEXT, "attachmentId": _UNUSED}),
+    "threads.get": _row("threads", _thread_of(_row("messages", _MESSAGE))),
+    "drafts.get": _row("drafts", _DRAFT),
     "labels.get": _LABEL,
-    "settings.filters.list": _page_of("filter", _of_fields(SCHEMAS["filters"], ("id",))),
-    "settings.forwardingAddresses.list": _page_of(
-        "forwardingAddresses", _of_fields(SCHEMAS["forwarding_addresses"], ("forwardingEmail",))
-    ),
-    "settings.sendAs.list": _page_of("sendAs", _of_fields(SCHEMAS["send_as"], ("sendAsEmail",))),
-    "settings.delegates.list": _page_of("delegates", _of_fields(SCHEMAS["delegates"], ("delegateEmail",))),
     **{
-        f"settings.get{field.name[0].upper()}{field.name[1:]}": _of_type(field.type)
+        f"settings.{method}.list": _page_of(key, _row(table, _of_fields(SCHEMAS[table], (required,))))
+        for method, key, table, required in (
+            ("filters", "filter", "filters", "id"),
+            ("forwardingAddresses", "forwardingAddresses", "forwarding_addresses", "forwardingEmail"),
+            ("sendAs", "sendAs", "send_as", "sendAsEmail"),
+            ("delegates", "delegates", "delegates", "delegateEmail"),
+        )
+    },
+    **{
+        f"settings.get{field.name[0].upper()}{field.name[1:]}": _row(
+            f"settings.{field.name}", _of_type(field.type)
+        )
         for field in SCHEMAS["settings"]
         if pa.types.is_struct(field.type)
     },

@@ -17,6 +17,7 @@ from gmail_client.fetch import CHUNK_MESSAGES, FetchedThread, FetchRequest, chun
 from gmail_client.options import TableOptions
 from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import table
+from gmail_client.unknown_fields import COLUMN
 from gmail_client.views import labels_of, view_rows
 
 __all__ = ["failure_policy", "raise_for_failures", "read_pages", "read_view", "thread_resource"]
@@ -190,4 +191,5 @@ def thread_resource(fetched: FetchedThread, head: ListedThread | None, options: 
         snippet = messages[-1].get("snippet", "") if messages else ""
     elif snippet is None:
         snippet = head.snippet if head else (messages[-1].get("snippet", "") if messages else "")
-    return {"id": fetched.thread_id, "snippet": snippet, "historyId": history_id, "messages": messages}
+    row = {"id": fetched.thread_id, "snippet": snippet, "historyId": history_id, "messages": messages}
+    return {**row, COLUMN: fetched.unknown} if fetched.unknown else row

@@ -11,13 +11,12 @@ Gmail does not have (`historySequence`, `partsJson`).
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from gmail_client.printable import short_repr
+from gmail_client import unknown_fields
 
 __all__ = [
     "PARTS_DEPTH",
@@ -27,14 +26,13 @@ __all__ = [
     "message_row",
     "thread_row",
     "to_batch",
+    "without_unknown_fields",
 ]
 
 PARTS_DEPTH = 5
 """Typed levels of `payload.parts`; `partsJson` has deeper ones (3 of 9,882 test mails have any, no real mail)."""
 
 Row = dict[str, Any]
-
-_log = logging.getLogger(__name__)
 
 
 def _field(name: str, kind: pa.DataType, description: str) -> pa.Field:
@@ -117,7 +115,7 @@ _MESSAGE = (
 _MESSAGE_STRUCT = _struct(*_MESSAGE)
 _SEQUENCE = _field("historySequence", _COUNT, "`historyId` as a number: the order in which changes happened.")
 
-SCHEMAS: Mapping[str, pa.Schema] = {
+_FIELDS: Mapping[str, pa.Schema] = {
     "messages": pa.schema([*_MESSAGE, _SEQUENCE]),
     "threads": pa.schema(
         [
@@ -278,11 +276,18 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     ),
 }
 
+_UNKNOWN = _field(
+    unknown_fields.COLUMN,
+    _TEXT,
+    "Fields that Gmail sends and this version has no column for: a JSON object of their JSON Pointers and values.",
+)
 
-_KNOWN = {table: frozenset(schema.names) for table, schema in SCHEMAS.items()}
-_NOTED: set[tuple[str, str]] = set()
-_MOST_NOTED = 50
-"""Fields that are logged in a process: a server that invents names fills no log."""
+SCHEMAS: Mapping[str, pa.Schema] = {table: schema.append(_UNKNOWN) for table, schema in _FIELDS.items()}
+
+
+def without_unknown_fields(schema: pa.Schema) -> pa.Schema:
+    """A table's schema without the column `unknownFields`."""
+    return pa.schema([field for field in schema if field.name != unknown_fields.COLUMN])
 
 
 def describe(field: pa.Field) -> str:
@@ -320,34 +325,27 @@ def message_row(message: Row) -> Row:
 
 def thread_row(thread: Row) -> Row:
     """A row of `threads` from a thread as Gmail sends it, messages included; the argument is left unchanged."""
-    return {
+    messages = thread.get("messages") or ()
+    row = {
         **thread,
-        "messages": [_fold_message(message) for message in thread.get("messages") or ()],
+        "messages": [_fold_message(message) for message in messages],
         "historySequence": int(thread["historyId"]) if thread.get("historyId") else None,
     }
+    name = unknown_fields.COLUMN
+    if any(name in message for message in messages):
+        parts = (unknown_fields.prefixed(one.get(name), "messages", one["id"]) for one in messages)
+        row[name] = unknown_fields.joined([unknown_fields.prefixed(thread.get(name)), *parts])
+        row["messages"] = [{key: item for key, item in one.items() if key != name} for one in row["messages"]]
+    return row
 
 
 def message_array(messages: Sequence[Row]) -> pa.StructArray:
     """Messages as Gmail sends them, as an array of the struct in `threads.messages`."""
-    _note_unknown("messages", messages)
     rows = [_fold_message(message) for message in messages]
     try:
         return pa.array(rows, _MESSAGE_STRUCT)
     except UnicodeEncodeError:
         return pa.array(_without_surrogates(rows), _MESSAGE_STRUCT)
-
-
-def _note_unknown(table: str, rows: Sequence[Row]) -> None:
-    """Log the names of new fields in Gmail's resources, each once in a process."""
-    unknown: set[str] = set().union(*(row.keys() for row in rows)) - _KNOWN[table]
-    for name in sorted(unknown):
-        if (table, name) not in _NOTED and len(_NOTED) < _MOST_NOTED:
-            _NOTED.add((table, name))
-            _log.warning(
-                "Gmail sends the field %s of %s, for which this version has no column: it is not stored.",
-                short_repr(name),
-                table,
-            )
 
 
 def _without_surrogates(value: Any) -> Any:
@@ -378,10 +376,9 @@ def to_batch(table: str, rows: Sequence[Row]) -> pa.RecordBatch:
 
     Args:
         table: One of the ten names.
-        rows: Gmail's resources. Fields that are not in the schema are dropped, and logged once where they are top-level
-            ones; absent ones are null.
+        rows: Gmail's resources, as `parse_response` returns them. Fields that are not in the schema are dropped, absent
+            ones are null.
     """
-    _note_unknown(table, rows)
     prepare = _PREPARE.get(table, _plain_row)
     prepared = [prepare(row) for row in rows]
     try:
@@ -395,10 +392,9 @@ def json_row(table: str, row: Row) -> Row:
 
     Args:
         table: One of the ten names.
-        row: Gmail's resource. Top-level fields that are not in the schema are dropped and logged once; absent columns,
-            and objects without fields at any depth, are None.
+        row: Gmail's resource, as `parse_response` returns it. Fields that are not in the schema are dropped; absent
+            columns, and objects without fields at any depth, are None.
     """
-    _note_unknown(table, (row,))
     prepared = _PREPARE.get(table, _plain_row)(row)
     return {name: _plain(prepared.get(name)) for name in SCHEMAS[table].names}
 

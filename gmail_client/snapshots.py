@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gmail_client import unknown_fields
 from gmail_client.api import GmailApi
 from gmail_client.errors import ForbiddenError, NotFoundError, UnavailableError
 from gmail_client.fetch import CHUNK_BYTES, CHUNK_MESSAGES
@@ -131,10 +132,16 @@ def _row(result: ApiResult, listed: Row, table: str, warn: Warn) -> Row:
 
 def _settings(api: GmailApi, warn: Warn) -> Row:
     row: Row = {"emailAddress": api.profile().get("emailAddress")}
+    unknown = []
     for part in SETTINGS_PARTS:
         try:
-            row[part] = api.settings_part(part)
+            found = api.settings_part(part)
         except ForbiddenError as error:
             row[part] = None
             warn(f"settings.{part} is empty: {error.what}")
+        else:
+            unknown.append(unknown_fields.prefixed(found.get(unknown_fields.COLUMN), part))
+            row[part] = {name: value for name, value in found.items() if name != unknown_fields.COLUMN}
+    if text := unknown_fields.joined(unknown):
+        row[unknown_fields.COLUMN] = text
     return row

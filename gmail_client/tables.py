@@ -56,6 +56,7 @@ _FILTERED = (
     "excludeLabels",
     "excludeFrom",
     "hash",
+    "keepUnknownFields",
     "max_records_per_batch",
     "skip_refused",
 )
@@ -66,7 +67,7 @@ def _changing(name: str, description: str) -> Table:
 
 
 def _snapshot(name: str, description: str, key: str, options: tuple[str, ...] = ()) -> Table:
-    own = ("maxResults", *options, "excludeColumns", "hash")
+    own = ("maxResults", *options, "excludeColumns", "hash", "keepUnknownFields")
     return Table(name, description, (key,), None, "snapshot", own)
 
 

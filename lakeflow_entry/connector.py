@@ -21,7 +21,7 @@ from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, HistoryExpiredError
 from gmail_client.options import TableOptions
 from gmail_client.reads import read_pages
-from gmail_client.schema import json_row
+from gmail_client.schema import json_row, without_unknown_fields
 from gmail_client.tables import CATALOGUE, table
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.spark_schema import struct_type
@@ -72,8 +72,9 @@ class GmailLakeflowConnect:
             UnknownTableError: Not one of the ten; the message names them.
             OptionError: An invalid option.
         """
-        self._parsed(table_name, table_options)
-        return struct_type(CATALOGUE[table_name].schema)
+        options = self._parsed(table_name, table_options)
+        schema = CATALOGUE[table_name].schema
+        return struct_type(schema if options.keep_unknown_fields else without_unknown_fields(schema))
 
     def read_table_metadata(self, table_name: str, table_options: Options) -> dict[str, Any]:
         """`primary_keys`, `cursor_field` (for messages and threads) and `ingestion_type`; needs no network.

@@ -36,7 +36,7 @@ from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError, OptionError, UnknownTableError
 from gmail_client.options import TableOptions
 from gmail_client.reads import read_pages, read_view
-from gmail_client.schema import SCHEMAS, to_batch
+from gmail_client.schema import to_batch, without_unknown_fields
 from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 from gmail_client.views import VIEWS, require_html_reader, to_record_batch
@@ -168,6 +168,8 @@ class _Request:
         if self.virtual:
             return VIRTUAL_TABLES[self.table]
         schema = VIEWS[self.table].schema if self.derived else table(self.table).schema
+        if self.options.keep_unknown_fields is False and not self.derived:
+            schema = without_unknown_fields(schema)
         before = [_MAILBOX] if self.mailboxes else []
         after = [pa.field(REPORT, pa.string())] if self.reports else []
         return pa.schema([*before, *schema, *after]) if before or after else schema
@@ -198,7 +200,7 @@ class _Request:
     def arrow(self, rows: Sequence[dict[str, Any]], address: str | None = None) -> pa.RecordBatch:
         """Rows as a record batch of this read's schema."""
         batch = (to_record_batch if self.derived else to_batch)(self.table, rows)
-        columns = list(batch.columns)
+        columns = [batch[field.name] for field in self.schema if field.name in batch.schema.names]
         if address is not None:
             columns.insert(0, pa.array([address] * batch.num_rows, pa.string()))
         if self.reports:
@@ -319,7 +321,7 @@ class _Stream:
         if request.deletes:
             rows = delete_rows(request.table, (DeletedRow(*one) for one in contents["deleted"]))
             if rows:
-                yield pa.RecordBatch.from_pylist(rows, schema=SCHEMAS[request.table])
+                yield pa.RecordBatch.from_pylist(rows, schema=request.schema)
             return
         api = request.mailbox().api
         for page in read_batch(api, request.table, request.options, _unpacked(contents), messages=_PAGE):

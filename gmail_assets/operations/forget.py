@@ -246,7 +246,7 @@ def _out_of_threads(lake: Lake, name: str, address: str, ids: Sequence[str]) -> 
         return 0
     rows, empty = rebuild(partition.rows([edit.thread_id for edit in edits]), edits)
     removed = pa.table({"id": pa.array(empty, pa.string())})
-    writer.merge(rows, removed)
+    writer.merge(rows.select([name for name in rows.column_names if name in table.schema.names]), removed)
     return len(edits)
 
 

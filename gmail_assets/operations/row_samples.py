@@ -15,13 +15,14 @@ from gmail_client.api import GmailApi
 from gmail_client.errors import GmailError, NotFoundError, RequestError
 from gmail_client.options import TableOptions
 from gmail_client.schema import to_batch
+from gmail_client.unknown_fields import COLUMN
 
 __all__ = ["SampledRow", "sample_messages", "sample_threads"]
 
 Row = dict[str, Any]
 
-_UNSTABLE = {"historyId", "historySequence", MAILBOX, DELETED_AT}
-"""Fields that can differ between two reads, or that Gmail does not have."""
+_UNSTABLE = {"historyId", "historySequence", MAILBOX, DELETED_AT, COLUMN}
+"""Fields that can differ between two reads (Gmail may get new fields meanwhile), or that Gmail does not have."""
 
 
 @dataclass(frozen=True, slots=True)

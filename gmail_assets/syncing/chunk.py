@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gmail_client import unknown_fields
 from gmail_client.fetch import FetchedThread
 from gmail_client.options import MessageFormat
 from gmail_client.schema import SCHEMAS, message_array
+from gmail_client.unknown_fields import COLUMN
 
 __all__ = ["Chunk", "projected"]
 
@@ -53,13 +56,14 @@ class Chunk:
         )
         columns = array.flatten()
         history = columns[array.type.get_field_index("historyId")]
-        return pa.Table.from_arrays([*columns, pc.cast(history, pa.int64())], schema=_SCHEMA)
+        unknown = pa.array([self.messages[place].get(COLUMN) for place in places], pa.string())
+        return pa.Table.from_arrays([*columns, pc.cast(history, pa.int64()), unknown], schema=_SCHEMA)
 
     def projected(self, stored: MessageFormat, wanted: MessageFormat) -> Chunk:
         """The same messages in a format that their current format includes."""
         if stored == wanted:
             return self
-        return Chunk(self.fetched, projected(self.array, wanted))
+        return Chunk([_known_in(item, wanted) for item in self.fetched], projected(self.array, wanted))
 
     def joined(self, other: Chunk) -> Chunk:
         """Both chunks in one; if both have a message, this chunk's is used."""
@@ -68,6 +72,17 @@ class Chunk:
             return self
         array = pa.concat_arrays([self.array, other.array.take(pa.array(extra, pa.int64()))])
         return Chunk([*self.fetched, *other.fetched], array)
+
+
+def _known_in(fetched: FetchedThread, format_: MessageFormat) -> FetchedThread:
+    """A fetched thread without the unknown fields that a smaller format does not have."""
+    if not any(COLUMN in message for message in fetched.messages):
+        return fetched
+    messages = [
+        {**message, COLUMN: unknown_fields.projected(message.get(COLUMN), format_)}
+        for message in fetched.messages
+    ]
+    return replace(fetched, messages=messages)
 
 
 def projected(messages: pa.StructArray, format_: MessageFormat) -> pa.StructArray:

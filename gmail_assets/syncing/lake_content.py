@@ -27,6 +27,8 @@ from gmail_client.fetch import CHUNK_MESSAGES, FetchedThread
 from gmail_client.options import MessageFormat
 from gmail_client.schema import SCHEMAS
 from gmail_client.spec import SpecTable
+from gmail_client.unknown_fields import COLUMN, split_all
+from gmail_client.unknown_fields import projected as known_in
 
 __all__ = ["LakeContent", "StoredContent", "chunk_of", "read_stored_content"]
 
@@ -81,14 +83,21 @@ class StoredContent:
                 held.setdefault(thread_id, set()).update(common)
         return held
 
-    def read(self, wanted: Mapping[str, Set[str]]) -> pa.StructArray:
-        """The content of these messages (by thread), as structs in any order, without those no longer stored."""
+    def read(self, wanted: Mapping[str, Set[str]]) -> tuple[pa.StructArray, dict[str, str]]:
+        """The content of these messages (by thread), as structs in any order, without those no longer stored.
+
+        Returns:
+            The content, and the `unknownFields` of the messages that have any, by id.
+        """
         ids = pa.array(sorted({message_id for ids in wanted.values() for message_id in ids}), pa.string())
         if self.source == "threads":
             rows = self.partition.rows(list(wanted))
             pieces = [chunk.flatten() for chunk in rows["messages"].chunks]
+            unknown = split_all(rows[COLUMN].to_pylist())
         else:
             rows = self.partition.rows(ids.to_pylist())
+            pairs = zip(rows["id"].to_pylist(), rows[COLUMN].to_pylist(), strict=True)
+            unknown = {message_id: text for message_id, text in pairs if text}
             pieces = [
                 pa.StructArray.from_arrays(
                     [batch[field.name].cast(field.type) for field in _MESSAGE], fields=list(_MESSAGE)
@@ -96,9 +105,9 @@ class StoredContent:
                 for batch in rows.to_batches()
             ]
         if not pieces:
-            return pa.array([], _MESSAGE)
+            return pa.array([], _MESSAGE), {}
         found = pa.concat_arrays([piece.cast(_MESSAGE) for piece in pieces])
-        return found.filter(pc.is_in(pc.struct_field(found, "id"), ids))
+        return found.filter(pc.is_in(pc.struct_field(found, "id"), ids)), unknown
 
 
 class LakeContent:
@@ -164,9 +173,10 @@ def chunk_of(
     source: StoredContent, format_: MessageFormat, wanted: MessageIds, changes: Changes | None
 ) -> Chunk:
     """Stored messages (by thread) as a chunk, with the changed labels applied."""
-    array = source.read(wanted)
+    array, unknown = source.read(wanted)
     if format_ != source.format:
         array = projected(array, format_)
+        unknown = {key: left for key, text in unknown.items() if (left := known_in(text, format_))}
     owner = {message_id: thread_id for thread_id, ids in wanted.items() for message_id in ids}
     threads: dict[str, FetchedThread] = {}
     places: dict[str, list[int]] = {}
@@ -189,6 +199,7 @@ def chunk_of(
                 "labelIds": labels[place] or (),
                 "historyId": history[place],
                 "internalDate": dates[place],
+                **({COLUMN: unknown[message_id]} if message_id in unknown else {}),
             }
         )
     columns = dict(zip(_MESSAGE.names, array.flatten(), strict=True))

@@ -6,7 +6,7 @@ and the edits and returns the new rows; content stays in Arrow arrays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.schema import SCHEMAS
+from gmail_client.unknown_fields import COLUMN, joined, prefixed, split
 
 __all__ = ["ThreadEdit", "rebuild"]
 
@@ -35,6 +36,7 @@ class ThreadEdit:
         drop: Ids of messages to remove.
         history_id: The thread's history id from Gmail or a record; never lowers the stored one.
         snippet: The snippet from Gmail; without one, the newest message's.
+        unknown: The `unknownFields` of the messages to add, by id, and of the thread itself, with the key ``.
     """
 
     thread_id: str
@@ -43,6 +45,7 @@ class ThreadEdit:
     drop: set[str] = field(default_factory=set)
     history_id: int = 0
     snippet: str | None = None
+    unknown: dict[str, str] = field(default_factory=dict)
 
     @property
     def changes(self) -> bool:
@@ -56,19 +59,22 @@ def rebuild(
     """Apply edits to threads.
 
     Args:
-        stored: The current rows of the edited threads (`id`, `historySequence`, `messages`, ...); a thread without
-            a row is new.
+        stored: The current rows of the edited threads (`id`, `historySequence`, `messages`, `unknownFields`, ...); a
+            thread without a row is new.
         edits: One per thread.
         content: New messages, to which the edits' `put` refers.
 
     Returns:
         The new rows, in the schema of `threads`, and the ids of threads without messages.
     """
-    kept = stored.select(["id", "historySequence", "messages"])
+    if COLUMN not in stored.column_names:  # a table that only earlier releases wrote
+        stored = stored.append_column(COLUMN, pa.nulls(stored.num_rows, pa.string()))
+    kept = stored.select(["id", "historySequence", "messages", COLUMN])
     old = _flat(kept["messages"])
     old_owner = _owners(kept["messages"])
     stored_ids = kept["id"].to_pylist()
     stored_sequence = dict(zip(stored_ids, kept["historySequence"].to_pylist(), strict=True))
+    stored_unknown = dict(zip(stored_ids, kept[COLUMN].to_pylist(), strict=True))
 
     everything = pa.concat_arrays([old, content]) if len(old) else content
 
@@ -110,6 +116,7 @@ def rebuild(
                 "snippet": edit.snippet if edit.snippet is not None else snippets[(shown or present)[-1]],
                 "historyId": str(sequence) if sequence else None,
                 "historySequence": sequence or None,
+                COLUMN: _unknown(stored_unknown.get(edit.thread_id), edit, {ids[index] for index in present}),
             }
         )
         order += present
@@ -128,6 +135,15 @@ def rebuild(
     messages = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat, type=_MESSAGES)
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
     return table.set_column(_SCHEMA.get_field_index("messages"), _SCHEMA.field("messages"), messages), emptied
+
+
+def _unknown(stored: str | None, edit: ThreadEdit, present: Set[str]) -> str | None:
+    """The `unknownFields` of a thread with these messages."""
+    if not stored and not edit.unknown:
+        return None
+    parts = {**split(stored), **edit.unknown}
+    own = prefixed(parts.pop("", None))
+    return joined([own, *(prefixed(text, "messages", key) for key, text in parts.items() if key in present)])
 
 
 def _flat(column: pa.ChunkedArray) -> pa.StructArray:

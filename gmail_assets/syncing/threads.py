@@ -19,6 +19,7 @@ from gmail_client.changes import Changes, MessageChange
 from gmail_client.fetch import FetchedThread
 from gmail_client.schema import SCHEMAS
 from gmail_client.spec import SpecTable
+from gmail_client.unknown_fields import COLUMN
 
 __all__ = ["ThreadWithoutContent", "ThreadsSync"]
 
@@ -233,6 +234,9 @@ class ThreadsSync(TableSync):
         if not messages or (stored is None and not self._enters(messages)):
             return None
         edit = ThreadEdit(thread_id, put=sorted({chunk.place[message["id"]] for message in messages}))
+        edit.unknown = {message["id"]: text for message in messages if (text := message.get(COLUMN))}
+        if own := [piece.unknown for piece in pieces if piece.unknown]:
+            edit.unknown[""] = own[-1]
         self._set_head(edit, pieces)
         return edit
 

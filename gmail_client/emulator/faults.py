@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_args
 
 from gmail_client.emulator.api.errors import ApiError
+from gmail_client.emulator.api.schemas import SCHEMAS
 
 __all__ = ["HTML_PAGE", "Fault", "FaultKind", "Faults"]
 
@@ -26,6 +27,7 @@ FaultKind = Literal[
     "content-type",
     "delay",
     "patch",
+    "add-fields",
 ]
 
 HTML_PAGE = b"<html><head><title>Error</title></head><body><p>Please try again later.</p></body></html>"
@@ -80,10 +82,11 @@ class Fault:
             "too-many-concurrent", "resource-exhausted", "rate-limit" and "rate-limit-page" (HTML). The others
             break the transport: "reset" closes the connection without a response, "truncate" ends the body
             early, "content-type" responds 200 with an HTML page, "delay" responds `seconds` late. "patch" changes
-            the JSON of a successful response by `patch`.
+            the JSON of a successful response by `patch`; "add-fields" adds fields to every object of a schema in it.
         seconds: How late, for "delay".
         patch: A JSON merge patch (RFC 7396), for "patch": an object changes the fields it names, null removes a
-            field, any other value replaces the whole response.
+            field, any other value replaces the whole response. For "add-fields": by schema of the discovery document,
+            the fields to add or to change, as in `{"MessagePartHeader": {"language": "en"}}`.
         id: Only calls for the message, thread, draft, label ... with this id.
         headers: Further response headers, as `{"Retry-After": "2"}`.
         details: The error's `details`.
@@ -120,6 +123,10 @@ class Fault:
                 raise ValueError(f"{name} is one of {', '.join(choices)}, not {value!r}")
         if self.nth is not None and self.nth < 1:
             raise ValueError(f"nth counts from 1, not {self.nth}")
+        if self.kind == "add-fields":
+            for name in self.patch:
+                if name not in SCHEMAS:
+                    raise ValueError(f"add-fields has no schema {name!r}; there are {', '.join(SCHEMAS)}")
         if self.share is not None and not 0 <= self.share <= 1:
             raise ValueError(f"share is between 0 and 1, not {self.share}")
 
@@ -157,8 +164,15 @@ class Fault:
         """Whether the response is incomplete or missing."""
         return self.kind in ("reset", "truncate")
 
-    def patched(self, answer: Any) -> Any:
-        """The JSON of a response after `patch`."""
+    @property
+    def changes_json(self) -> bool:
+        """Whether the JSON of a successful response is changed."""
+        return self.kind in ("patch", "add-fields")
+
+    def patched(self, answer: Any, schema: str | None = None) -> Any:
+        """The JSON of a response of a schema after `patch`."""
+        if self.kind == "add-fields":
+            return _with_fields(answer, schema, self.patch)
         return _merged(answer, self.patch)
 
     def error(self) -> ApiError:
@@ -189,6 +203,19 @@ def _merged(value: Any, patch: Any) -> Any:
         else:
             merged[key] = _merged(merged.get(key), inner)
     return merged
+
+
+def _with_fields(value: Any, schema: str | None, added: Mapping[str, Mapping[str, Any]]) -> Any:
+    """A value with further fields in every object of some schemas."""
+    if isinstance(value, list):
+        return [_with_fields(item, schema, added) for item in value]
+    fields = SCHEMAS.get(schema or "")
+    if fields is None or not isinstance(value, dict):
+        return value
+    inner = {
+        key: _with_fields(item, fields.get(key, "").removesuffix("[]"), added) for key, item in value.items()
+    }
+    return {**inner, **added.get(schema or "", {})}
 
 
 class _ActiveFault:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
 from gmail_client.deletion import DELETED_AT
@@ -75,11 +75,16 @@ class DeltaSink:
         return True
 
     def open(self) -> DeltaTable:
-        """Open the table; create it if it is missing."""
+        """Open the table; create it if it is missing, and add columns that an earlier release did not have."""
         if "://" not in self.location:
             make_private_folder(Path(self.location).parent)
         DeltaTable.create(self.location, schema=self.table_schema, mode="ignore")
-        return DeltaTable(self.location)
+        table = DeltaTable(self.location)
+        present = {field.name for field in table.schema().fields}
+        missing = [one for one in Schema.from_arrow(self.table_schema).fields if one.name not in present]
+        if missing:
+            table.alter.add_columns(missing)
+        return table
 
     def count(self) -> int:
         """Present rows."""

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmail_client.emulator import Emulator
-from gmail_client.schema import PARTS_DEPTH, SCHEMAS, describe, json_row, message_array, to_batch
+from gmail_client.schema import PARTS_DEPTH, SCHEMAS, describe, message_array, to_batch
 
 PARTS = st.recursive(
     st.builds(lambda text: {"partId": text, "body": {"size": len(text)}}, st.text(max_size=3)),
@@ -98,32 +97,3 @@ def test_every_field_at_every_depth_is_described() -> None:
     for table, schema in SCHEMAS.items():
         for field in schema:
             check(field, f"{table}.{field.name}")
-
-
-def test_a_field_without_a_column_is_logged_once(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gmail_client.schema._NOTED", set())
-    rows = [{"id": "a", "historyId": "1"}, {"id": "b", "historyId": "2", "mood\x1b[31m": "content"}]
-    with caplog.at_level("WARNING", "gmail_client.schema"):
-        for _ in range(3):
-            assert to_batch("messages", rows)["id"].to_pylist() == ["a", "b"]
-            message_array(rows)
-            assert set(json_row("messages", rows[1])) == set(SCHEMAS["messages"].names)
-    (record,) = caplog.records
-    assert "mood" in record.getMessage()
-    assert "\x1b" not in record.getMessage()
-    assert "content" not in record.getMessage()
-    with caplog.at_level("WARNING", "gmail_client.schema"):
-        to_batch("labels", [{"id": "a", **{f"x{n}": n for n in range(1_000)}}])
-    assert len(caplog.records) == 50
-
-
-def test_every_documented_field_has_a_column(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gmail_client.schema._NOTED", set())
-    with Emulator(messages=60, seed=6) as gmail, caplog.at_level("WARNING", "gmail_client.schema"):
-        for table in SCHEMAS:
-            to_batch(table, gmail.truth(table))
-    assert caplog.records == []

@@ -138,7 +138,7 @@ PROBES: tuple[Probe, ...] = (
         "Which fields of responses are missing in Google's discovery document?",
         "none",
         _fields,
-        "New fields are not stored in the tables, except in partsJson. Please report their names.",
+        "None: the column unknownFields keeps them. Please report their names.",
     ),
 )
 """The probes of this subject."""

@@ -79,8 +79,9 @@ class PendingCall:
         address = self.call.mailbox.address if self.call is not None else ""
         self.backend.usage.count(self.method, reply.status, self.units, len(reply.body), address)
         reply.method = self.method
-        if self.fault is not None and self.fault.kind == "patch" and reply.status == 200:
-            reply.body = to_json(self.fault.patched(json.loads(reply.body)))
+        if self.fault is not None and self.fault.changes_json and reply.status == 200 and self.call:
+            schema = self.call.method.response
+            reply.body = to_json(self.fault.patched(json.loads(reply.body), schema))
         if self.fault is not None and self.fault.kind == "content-type":
             return ServerReply(200, HTML_PAGE, content_type=HTML, method=self.method)
         return reply

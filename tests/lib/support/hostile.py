@@ -89,7 +89,7 @@ BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no id": lambda document: replaced(document, ("id",), ...),
     "another id": lambda document: replaced(document, ("id",), "18c"),
     "a lone surrogate in the id": lambda document: replaced(document, ("id",), "\ud800"),
-    "a large size": lambda document: replaced(document, ("sizeEstimate",), 2**63),
+    "a date of letters": lambda document: replaced(document, ("internalDate",), "abc"),
     "a list for the payload": lambda document: replaced(document, ("payload",), [1]),
     "a history id of 30 digits": lambda document: replaced(document, ("historyId",), "9" * 30),
     "precondition": lambda document: error_response(400, "failedPrecondition", "Precondition check failed."),
