@@ -33,12 +33,13 @@ counts are 64-bit integers, nested objects are structs, and a field that Gmail o
 - A body's `data` is base64url, as Gmail sends it. `attachmentId` differs between two reads of the same message: don't
   use it as a join key.
 - When Gmail's responses get a field that this version does not know, `unknownFields` keeps it: a JSON object with one
-  entry per field, its JSON Pointer (RFC 6901) and its value, such as `{{"/payload/headers/3/language": "en"}}`. It is null
-  if there is none. In `threads`, messages are named by their ids: `/messages/18c0ffee/payload/headers/3/language`. A
-  detail that changes its type (text in a number column) is kept there too, and its column is null; keys, dates, labels
-  and content in another type are an error. Each field is logged once per process. Fields of listings and of the history,
-  which have no row, are only logged. With `excludeColumns` or `hash`, nothing is kept: a new field could contain what is
-  excluded. In SQL: `get_json_object(unknownFields, "$['/color/dark']")`.
+  entry per field, its JSON Pointer (RFC 6901) and its value, such as `{{"/payload/headers/3/language": "en"}}`. It is
+  null if there is none. In `threads`, messages are named by their ids:
+  `/messages/18c0ffee/payload/headers/3/language`. A detail that changes its type (text in a number column) is kept
+  there too, and its column is null; keys, dates, labels and content in another type are an error. Each field is
+  logged once per process. Fields of listings and of the history, which have no row, are only logged. With
+  `excludeColumns` or `hash`, nothing is kept: a new field could contain what is excluded. In SQL:
+  `get_json_object(unknownFields, "$['/color/dark']")`.
 - The lake also has three internal tables: `_gmail_mailboxes` (configured names and their addresses), `_gmail_unfetched`
   (messages that Gmail refused; every run retries them) and `_gmail_forgotten` (hashes of erased mailboxes).
 """

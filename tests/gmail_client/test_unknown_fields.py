@@ -55,7 +55,8 @@ def leaves(value: Any, pointer: str = "", *, stored: bool = False) -> Iterator[t
                 )
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            place = item["id"] if pointer == "/messages" else number
+            by_id = pointer == "/messages" and isinstance(item, dict) and "id" in item
+            place = item["id"] if by_id else number
             yield from leaves(item, f"{pointer}/{place}", stored=stored)
     elif value is not None:
         yield pointer, value

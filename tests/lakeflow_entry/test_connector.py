@@ -15,7 +15,7 @@ from support.lakeflow import comparable, connector_of, drained, options_of
 
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.errors import ConfigurationError, OptionError, RequestError, UnknownTableError
-from gmail_client.schema import SCHEMAS, without_unknown_fields, json_row
+from gmail_client.schema import SCHEMAS, json_row, without_unknown_fields
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.connector import GmailLakeflowConnect
 
