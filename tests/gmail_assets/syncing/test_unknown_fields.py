@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from support.lake import stored_rows
 
 from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.syncing.run import snapshot, sync
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import Emulator, Fault
+from gmail_client.schema import SCHEMAS
 from gmail_client.spec import SpecTable
 from gmail_client.unknown_fields import COLUMN, split
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 MESSAGES = SpecTable.parse({"source_table": "messages"})
 THREADS = SpecTable.parse({"source_table": "threads"})
 
@@ -109,3 +114,27 @@ def test_snapshots_keep_them(environment: Emulator, lake: Lake) -> None:
     (settings,) = stored_rows(lake, "settings")
     assert settings[COLUMN] == '{"/imap/x":1}'
     assert "x" not in settings["imap"]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v2_search"])
+def test_a_lake_of_an_earlier_version_gets_the_column(tmp_path: Path, version: str) -> None:
+    with tarfile.open(FIXTURES / f"lake_state_{version}.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    lake = Lake(str(tmp_path / "lake"))
+    for name in ("messages", "threads"):
+        before = lake.find(name)
+        if before is None:
+            continue
+        rows = {row["id"]: row for row in before.to_pyarrow_table().to_pylist()}
+        assert COLUMN not in before.schema().to_json()
+        table = lake.table(name)
+        assert table.schema.field(COLUMN).type == "string"
+        assert {row["id"]: row for row in table.delta.to_pyarrow_table().to_pylist()} == {
+            key: {**row, COLUMN: None} for key, row in rows.items()
+        }
+        address = table.mailboxes()[0] if table.mailboxes() else "a@b.test"
+        part = MailboxPartition(table, address, "all", "full")
+        new = pa.Table.from_pylist([{"id": "new", COLUMN: '{"/x":1}'}], schema=SCHEMAS[name])
+        part.append(new)
+        part.merge(new.set_column(new.schema.get_field_index(COLUMN), COLUMN, pa.array(['{"/x":2}'])))
+        assert unknown(lake, name) == {"new": {"/x": 2}}

@@ -42,6 +42,16 @@ def test_the_higher_sequence_wins_and_a_repeated_batch_is_written_once(tmp_path:
     assert target.count() == 1
 
 
+@pytest.mark.parametrize("scd", ["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"])
+def test_a_table_of_an_earlier_version_gets_new_columns(tmp_path: Path, scd: str) -> None:
+    sink(tmp_path, scd=scd).upsert(rows(("a", "t", 1)), "s", 0)
+    wider = SCHEMA.append(pa.field("extra", pa.string()))
+    target = DeltaSink(str(tmp_path / "table"), wider, ("id",), "historySequence", scd=scd)  # type: ignore[arg-type]
+    new = [{"id": "b", "threadId": "u", "historySequence": 2, "extra": "x"}]
+    assert target.upsert(pa.Table.from_pylist(new, schema=wider), "s", 1) == 1
+    assert stored(target, "id", "extra") == [("a", None), ("b", "x")]
+
+
 def test_other_keys_keep_the_latest_row(tmp_path: Path) -> None:
     target = sink(tmp_path, keys=("threadId",))
     target.upsert(rows(("a", "t", 1), ("b", "t", 3), ("c", "t", 2)), "s", 0)
