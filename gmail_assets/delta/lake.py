@@ -21,9 +21,9 @@ from urllib.request import url2pathname
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
-from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from gmail_assets.delta.creation import add_columns, create_table
 from gmail_assets.delta.errors import SchemaMismatchError, unreadable, unwritable
 from gmail_assets.delta.table_log import (
     Commit,
@@ -75,8 +75,7 @@ CHECKPOINT_EVERY = "10"
 
 
 CREATION = threading.Lock()
-"""Held while a table is created or gets new columns. deltalake lets two threads create the same table: the second
-replaces its id, and with it the names of all transactions."""
+"""Held while a table is created or gets new columns, so that the threads of a process do it once."""
 
 
 def with_mailbox(schema: pa.Schema, *, keep_deleted: bool = False) -> pa.Schema:
@@ -188,10 +187,10 @@ class Lake:
 
     def _create(self, name: str, schema: pa.Schema, key: Sequence[str], description: str) -> DeltaTable:
         self.make_folder()
-        return DeltaTable.create(
+        return create_table(
             self.location(name),
-            schema=schema,
-            mode="ignore",
+            schema,
+            self.options,
             partition_by=[MAILBOX],
             name=name,
             description=description,
@@ -200,7 +199,6 @@ class Lake:
                 "delta.dataSkippingStatsColumns": ",".join(key),
                 CHECKPOINT_INTERVAL: CHECKPOINT_EVERY,
             },
-            storage_options=self.options,
         )
 
 
@@ -221,13 +219,9 @@ def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
             fix="Point GMAIL_LAKE (or destination_table) to another location, or move that table away.",
         )
     if missing:
-        wanted = DeltaSchema.from_arrow(schema)
         with CREATION:
             delta.update_incremental()
-            now = {field.name for field in delta.schema().fields}
-            lacking = [field for field in wanted.fields if field.name in missing and field.name not in now]
-            if lacking:
-                delta.alter.add_columns(lacking)
+            add_columns(delta, schema)
 
 
 class TableFile(NamedTuple):

@@ -13,6 +13,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from gmail_assets.delta.creation import create_table
 from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import CHECKPOINT_EVERY, CHECKPOINT_INTERVAL, Lake
 from gmail_assets.delta.table_log import transactions_at
@@ -115,17 +116,16 @@ class QuotaLedger:
     def _created(self) -> DeltaTable:
         self._lake.make_folder()
         try:
-            return DeltaTable.create(
+            return create_table(
                 self._location,
-                schema=_SCHEMA,
-                mode="ignore",
+                _SCHEMA,
+                self._lake.options,
                 name=QUOTA,
                 description="Units of the project's quota that each process has claimed; its state is in the log.",
                 configuration={
                     CHECKPOINT_INTERVAL: CHECKPOINT_EVERY,
                     "delta.logRetentionDuration": "interval 1 days",
                 },
-                storage_options=self._lake.options,
             )
         except (DeltaError, OSError) as error:
             raise unwritable(self._location, error) from error

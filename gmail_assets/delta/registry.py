@@ -22,10 +22,10 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
-from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.app_ids import keyed_hash
+from gmail_assets.delta.creation import add_columns, create_table
 from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import CREATION, Lake
 from gmail_assets.delta.mailbox_names import MailboxNames, StoredMailbox, other_mailbox, other_person
@@ -315,18 +315,14 @@ class MailboxRegistry:
             table = self._lake.find(name)
             if table is None:
                 self._lake.make_folder()
-                return DeltaTable.create(
+                table = create_table(
                     self._lake.location(name),
-                    schema=schema,
-                    mode="ignore",
+                    schema,
+                    self._lake.options,
                     # Statistics would hold addresses, in the log.
                     configuration={"delta.dataSkippingNumIndexedCols": "0"},
-                    storage_options=self._lake.options,
                 )
-            present = pa.schema(table.schema().to_arrow()).names
-            missing = [field for field in DeltaSchema.from_arrow(schema).fields if field.name not in present]
-            if missing:
-                table.alter.add_columns(missing)
+            add_columns(table, schema)
             return table
 
 

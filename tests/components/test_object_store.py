@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
 from support.object_store import ObjectStore
 
+from gmail_assets.delta.creation import create_table
 from gmail_assets.operations.access_check import check_lake
 from gmail_client.spec import Spec
 
@@ -26,3 +30,16 @@ def test_check_names_a_bucket_that_does_not_exist(store: ObjectStore) -> None:
     assert access.problem is not None
     assert "NoSuchBucket" in access.problem.what
     assert "hush" not in str(access.problem)
+
+
+def test_clients_that_create_a_table_at_the_same_moment_get_the_same_one(store: ObjectStore) -> None:
+    schema = pa.schema([("mailbox", pa.string()), ("id", pa.string())])
+    for name in ("one", "two", "three"):
+        lake = store.lake("raced")
+        with ThreadPoolExecutor(4) as pool:
+            futures = [pool.submit(create_table, lake.location(name), schema, lake.options) for _ in range(4)]
+            tables = [future.result() for future in futures]
+        assert len({table.metadata().id for table in tables}) == 1
+        found = lake.find(name)
+        assert found is not None
+        assert found.version() == 0
