@@ -138,13 +138,21 @@ class Lake:
         except (DeltaError, OSError) as error:
             raise unreadable(self.location(table_name), error) from error
 
-    def table(self, source: str, *, name: str | None = None, keep_deleted: bool = False) -> LakeTable:
+    def table(
+        self,
+        source: str,
+        *,
+        name: str | None = None,
+        keep_deleted: bool = False,
+        found: DeltaTable | None = None,
+    ) -> LakeTable:
         """Open one of the ten tables; create it if it is missing.
 
         Args:
             source: One of the ten names.
             name: Name of the table in the lake; default: `source`.
             keep_deleted: Soft-delete rows (set `_deletedAt`) instead of deleting them.
+            found: The result of `find`, if it was just called.
 
         Raises:
             SchemaMismatchError: Another table has that name.
@@ -152,29 +160,37 @@ class Lake:
         """
         entry = CATALOGUE[source]
         schema = with_mailbox(entry.schema, keep_deleted=keep_deleted)
-        delta = self._open(name or source, schema, entry.primary_key, entry.description)
+        delta = self._open(name or source, schema, entry.primary_key, entry.description, found)
         in_lake = pa.schema(delta.schema().to_arrow())
         return LakeTable(source, entry.primary_key[0], in_lake, delta, keep_deleted, self.options)
 
-    def view(self, view: View, *, name: str | None = None) -> LakeTable:
+    def view(self, view: View, *, name: str | None = None, found: DeltaTable | None = None) -> LakeTable:
         """Open a derived table; create it if it is missing.
 
         Args:
             view: Which one.
             name: Name of the table in the lake; default: the view's name.
+            found: The result of `find`, if it was just called.
 
         Raises:
             SchemaMismatchError: Another table has that name.
             LakeError: The lake can't be read or written.
         """
         schema = with_mailbox(view.schema)
-        delta = self._open(name or view.name, schema, view.primary_key, view.description)
+        delta = self._open(name or view.name, schema, view.primary_key, view.description, found)
         in_lake = pa.schema(delta.schema().to_arrow())
         return LakeTable(view.name, view.primary_key[0], in_lake, delta, storage_options=self.options)
 
-    def _open(self, name: str, schema: pa.Schema, key: Sequence[str], description: str) -> DeltaTable:
+    def _open(
+        self,
+        name: str,
+        schema: pa.Schema,
+        key: Sequence[str],
+        description: str,
+        found: DeltaTable | None = None,
+    ) -> DeltaTable:
         location = self.location(name)
-        delta = self.find(name)
+        delta = found or self.find(name)
         try:
             if delta is None:
                 with CREATION:

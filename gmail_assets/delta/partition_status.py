@@ -104,9 +104,11 @@ class OpenTables:
                 )
         except (DeltaError, OSError) as error:
             raise unreadable(location, error) from error
-        if self._lake.find(spec.table_name) is None:
+        found = self._lake.find(spec.table_name)
+        if found is None:
             return None
-        table = self._lake.table(spec.source_table, name=spec.table_name, keep_deleted=spec.deletes == "keep")
+        keep = spec.deletes == "keep"
+        table = self._lake.table(spec.source_table, name=spec.table_name, keep_deleted=keep, found=found)
         return _OpenTable(spec, table)
 
     def table(self, source: str) -> LakeTable | None:

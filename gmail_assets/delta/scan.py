@@ -5,7 +5,7 @@ Reading a few columns of half a million rows takes a quarter of a second; whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import pyarrow as pa
@@ -20,14 +20,23 @@ from gmail_client.sql import literal
 __all__ = ["as_schema", "open_files", "read_columns"]
 
 
-def open_files(table: LakeTable | DeltaTable, address: str | None = None) -> Iterator[pq.ParquetFile]:
+def open_files(
+    table: LakeTable | DeltaTable, address: str | None = None, *, keys: Set[str] | None = None
+) -> Iterator[pq.ParquetFile]:
     """The mailbox's files, or those of all mailboxes, one after the other.
+
+    Args:
+        table: The table.
+        address: The mailbox's real address; None for all.
+        keys: Only files that may have one of these keys; with an address only.
 
     Raises:
         LakeError: The table can't be read.
     """
     delta = table if isinstance(table, DeltaTable) else table.delta
     own = None if address is None else f"{MAILBOX} = {literal(address)}"
+    if keys and isinstance(table, LakeTable):
+        own = f"{own} AND {table.key} >= {literal(min(keys))} AND {table.key} <= {literal(max(keys))}"
     try:
         dataset = delta.to_pyarrow_dataset(file_pruning_predicate=own)
         for path in dataset.files:

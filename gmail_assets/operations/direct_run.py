@@ -51,15 +51,23 @@ class DirectRunner:
         settings: Credentials and endpoints.
         lake: The lake.
         run_settings: How several mailboxes share a run.
+        sizes: Whether the result of a single mailbox includes the sizes of the tables.
     """
 
     def __init__(
-        self, selection: TableSelection, settings: Settings, lake: Lake, run_settings: RunSettings
+        self,
+        selection: TableSelection,
+        settings: Settings,
+        lake: Lake,
+        run_settings: RunSettings,
+        *,
+        sizes: bool = True,
     ) -> None:
         self._selection = selection
         self._settings = settings
         self._lake = lake
         self._run_settings = run_settings
+        self._sizes = sizes
 
     def run_mailboxes(
         self, mailboxes: Sequence[str], tables: Sequence[str], *, mail_config: Mapping[str, Any] | None = None
@@ -85,7 +93,8 @@ class DirectRunner:
                 stopped = interrupted()
             except KeyboardInterrupt:
                 stopped = True
-        return [run.result(name, tables, interrupted=stopped) for name in mailboxes]
+        sizes = self._sizes and len(mailboxes) == 1
+        return [run.result(name, tables, interrupted=stopped, sizes=sizes) for name in mailboxes]
 
     def _plan(self, tables: Sequence[str], mailboxes: Sequence[str], choices: SyncChoices) -> WorkPlan:
         spec, settings = self._selection.spec_with(tables), self._run_settings
@@ -195,14 +204,14 @@ class _Run:
         if self._reporter is not None:
             self._reporter.progress(Progress("stopping"))
 
-    def result(self, mailbox: str, tables: Sequence[str], *, interrupted: bool) -> RunResult:
+    def result(self, mailbox: str, tables: Sequence[str], *, interrupted: bool, sizes: bool) -> RunResult:
         """The result of one mailbox."""
         work, lake = self._work[mailbox], self._plan.lake
         result = RunResult(mailbox, None, interrupted=interrupted)
         for table, synced in work.results.items():
             entry = self._plan.entries[table]
             metadata = {**location_metadata(lake, entry), **result_metadata(synced)}
-            if len(self._work) == 1:
+            if sizes:
                 metadata |= size_metadata(open_entry(lake, entry), synced.address)
             result.tables[table] = metadata
         result.checks = [

@@ -7,8 +7,9 @@ table, for all mailboxes.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gmail_assets.delta.derived_state import are_up_to_date
 from gmail_assets.delta.lake import Lake, LakeTable
@@ -20,7 +21,7 @@ from gmail_assets.syncing.many import run_mailboxes
 from gmail_assets.syncing.stopping import RunGroup
 from gmail_client.client import GmailClient
 from gmail_client.spec import Spec, SpecTable, SpecView
-from gmail_client.tables import CATALOGUE
+from gmail_client.tables import CATALOGUE, CHANGE_TABLES
 from gmail_client.views import CONTENTS, VIEWS
 
 __all__ = ["UnchangedMailboxes"]
@@ -56,15 +57,17 @@ class UnchangedMailboxes:
         needed = {"messages", "labels"} if any(name in VIEWS for name in self._tables) else set()
         read = {entry.source_table: entry for entry in chosen if isinstance(entry, SpecTable)}
         read |= {entry.source_table: entry for entry in spec.tables if entry.source_table in needed}
-        self._open = OpenTables(lake, read.values())
+        self._lake = lake
+        self._mail = OpenTables(lake, [entry for entry in read.values() if _is_mail(entry)])
+        self._snapshots = [entry for entry in read.values() if not _is_mail(entry)]
         self._searches = {name: bool(entry.options.q) for name, entry in read.items()}
-        self._views = _open_views(
-            lake, [entry for entry in chosen if isinstance(entry, SpecView) and entry.source_table in VIEWS]
-        )
+        self._views = [
+            entry for entry in chosen if isinstance(entry, SpecView) and entry.source_table in VIEWS
+        ]
+        self._lock = threading.Lock()
+        self._rest: tuple[OpenTables, dict[str, LakeTable] | None] | None = None
         # The log does not show whether contents of attachments are missing.
-        self._complete = (
-            len(chosen) == len(self._tables) and self._views is not None and CONTENTS not in self._tables
-        )
+        self._complete = len(chosen) == len(self._tables) and CONTENTS not in self._tables
         self._names = MailboxNames({}, {})
         registry = MailboxRegistry(lake)
         if self._complete:
@@ -100,16 +103,39 @@ class UnchangedMailboxes:
             return False
         if stored_as in self._unfetched:
             return False
-        partitions = self._open.partitions_of(stored_as)
-        for table in self._tables:
-            if table in CATALOGUE and not self._is_current(table, partitions.get(table), head):
-                return False
-        messages = self._open.table("messages")
+        partitions = self._mail.partitions_of(stored_as)
+        if not self._are_current([name for name in self._tables if name in CHANGE_TABLES], partitions, head):
+            return False
+        snapshots, views = self._others()
+        if not self._are_current(
+            [name for name in self._tables if name in CATALOGUE and name not in CHANGE_TABLES],
+            snapshots.partitions_of(stored_as),
+            head,
+        ):
+            return False
+        messages = self._mail.table("messages")
         if not self._views:
             return True
-        return messages is not None and are_up_to_date(
-            messages, self._open.table("labels"), self._views, stored_as
+        return (
+            messages is not None
+            and views is not None
+            and are_up_to_date(messages, snapshots.table("labels"), views, stored_as)
         )
+
+    def _others(self) -> tuple[OpenTables, dict[str, LakeTable] | None]:
+        """The snapshots, and the derived tables or None if one is missing; opened for the first mailbox without mail.
+
+        Opening them takes longer than asking a mailbox whether it has changed.
+        """
+        with self._lock:
+            if self._rest is None:
+                self._rest = OpenTables(self._lake, self._snapshots), _open_views(self._lake, self._views)
+            return self._rest
+
+    def _are_current(
+        self, tables: Sequence[str], partitions: Mapping[str, MailboxPartition], head: int
+    ) -> bool:
+        return all(self._is_current(table, partitions.get(table), head) for table in tables)
 
     def _is_current(self, table: str, partition: MailboxPartition | None, head: int) -> bool:
         if partition is None or partition.restored or partition.changed_format:
@@ -122,11 +148,16 @@ class UnchangedMailboxes:
         return state.cursor == head and not state.unexplained and state.recheck is None and matched
 
 
+def _is_mail(entry: SpecTable) -> bool:
+    return entry.source_table in CHANGE_TABLES
+
+
 def _open_views(lake: Lake, entries: Sequence[SpecView]) -> dict[str, LakeTable] | None:
     """The derived tables in their order; None if one is missing."""
-    if any(lake.find(entry.table_name) is None for entry in entries):
-        return None
-    views = {
-        entry.source_table: lake.view(VIEWS[entry.source_table], name=entry.table_name) for entry in entries
-    }
+    views: dict[str, LakeTable] = {}
+    for entry in entries:
+        found = lake.find(entry.table_name)
+        if found is None:
+            return None
+        views[entry.source_table] = lake.view(VIEWS[entry.source_table], name=entry.table_name, found=found)
     return {name: views[name] for name in VIEWS if name in views}

@@ -46,6 +46,15 @@ class MessageSource:
         pieces += [self._file_states(file) for file in open_files(self._table, self._address)]
         return pa.concat_tables(pieces)
 
+    def labels(self) -> pa.Table:
+        """`id` and `label_ids` of every message."""
+        fields = [self._table.schema.field(name) for name in ("id", "labelIds")]
+        if self._table.may_hold_soft_deleted:
+            fields.append(self._table.schema.field(DELETED_AT))
+        schema = pa.schema(fields)
+        rows = read_columns(self._table, self._address, schema.names, schema)
+        return rows.filter(_present(rows)).select(["id", "labelIds"]).rename_columns(["id", "label_ids"])
+
     def _file_states(self, file: pq.ParquetFile) -> pa.Table:
         leaves = [
             "id",
@@ -85,7 +94,7 @@ class MessageSource:
         """
         wanted_schema = pa.schema([field for field in self._table.schema if field.name in _BATCH_COLUMNS])
         columns = [*wanted_schema.names, *([DELETED_AT] if self._table.may_hold_soft_deleted else [])]
-        for file in open_files(self._table, self._address):
+        for file in open_files(self._table, self._address, keys=ids):
             if ids.isdisjoint(file.read(columns=["id"])["id"].to_pylist()):
                 continue
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
@@ -94,6 +103,8 @@ class MessageSource:
                 # `pc.is_in` would build a hash table of all ids for each batch, which takes longer than the rest.
                 wanted = pa.array([message_id in ids for message_id in rows["id"].to_pylist()], pa.bool_())
                 keep = pc.and_(wanted, present)
+                if not pc.any(keep).as_py():
+                    continue
                 rows = as_schema(_with_fewer_headers(rows), wanted_schema)
                 if not pc.all(keep).as_py():
                     rows = rows.filter(keep)

@@ -29,6 +29,7 @@ __all__ = ["ViewCounts", "ViewVerdict", "count_views", "verify_views"]
 Row = dict[str, Any]
 
 _EMAIL_COLUMNS = ("message_id", "label_ids", "label_names", "history_id", "is_bulk", "attachment_count")
+_COUNTED = {"emails": ("attachment_count",), "message_labels": (), "attachments": ()}
 _MOST_EXAMPLES = 10
 
 
@@ -95,20 +96,25 @@ def count_views(lake: Lake, address: str, sources: ViewSources) -> dict[str, Vie
     """
     if lake.find(sources.messages.table_name) is None:
         return {}
-    stored = _Stored(lake, address, sources)
+    messages = MessageSource(sources.open_messages(lake), address).labels()
+    attachments = 0
     counts = {}
-    for name, in_lake in sources.names.items():
-        if lake.find(in_lake) is None:
+    for name, view in VIEWS.items():  # emails before attachments
+        found = lake.find(sources.names[name]) if name in sources.names else None
+        if found is None:
             continue
-        keys = stored.columns(name, VIEWS[name].primary_key)
-        distinct = keys.group_by(list(VIEWS[name].primary_key)).aggregate([]).num_rows
+        schema = pa.schema([view.schema.field(column) for column in (*view.primary_key, *_COUNTED[name])])
+        table = lake.view(view, name=sources.names[name], found=found)
+        rows = read_columns(table, address, schema.names, schema)
         if name == "emails":
-            expected = stored.states.num_rows
+            expected = messages.num_rows
+            attachments = pc.sum(rows["attachment_count"]).as_py() or 0
         elif name == "message_labels":
-            expected = label_rows(stored.states, stored.labels).num_rows
+            expected = label_rows(messages, {}).num_rows
         else:
-            expected = pc.sum(stored.columns("emails", ["attachment_count"])["attachment_count"]).as_py() or 0
-        counts[name] = ViewCounts(keys.num_rows, keys.num_rows - distinct, expected)
+            expected = attachments
+        distinct = rows.group_by(list(view.primary_key)).aggregate([]).num_rows
+        counts[name] = ViewCounts(rows.num_rows, rows.num_rows - distinct, expected)
     return counts
 
 

@@ -106,7 +106,7 @@ def sync(
     if changed:
         environment.renamed(names, found.user_ids)
         config = {"full_refresh": full_refresh, "allow_mass_delete": allow_mass_delete}
-        run_mailboxes = _runner(environment, selection, settings)
+        run_mailboxes = _runner(environment, selection, settings, sizes=out.json)
         ran = _run(run_mailboxes, changed, selected, config, quiet=out.quiet)
     runs = [ran.get(name) or RunResult(name, None, unchanged=True) for name in names]
     if unchanged and not out.quiet:
@@ -132,7 +132,7 @@ def sync(
 
 
 def _runner(
-    environment: Environment, selection: TableSelection, settings: RunSettings
+    environment: Environment, selection: TableSelection, settings: RunSettings, *, sizes: bool
 ) -> Callable[..., list[RunResult]]:
     """The function that syncs mailboxes: as a Dagster run if there is an instance to record it in."""
     from gmail_assets.operations.dagster_instance import records_runs
@@ -143,7 +143,8 @@ def _runner(
         return Runner(selection, run_settings=settings).run_mailboxes
     from gmail_assets.operations.direct_run import DirectRunner
 
-    return DirectRunner(selection, environment.settings, environment.lake, settings).run_mailboxes
+    runner = DirectRunner(selection, environment.settings, environment.lake, settings, sizes=sizes)
+    return runner.run_mailboxes
 
 
 def _run(
