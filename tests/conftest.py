@@ -1,4 +1,7 @@
-"""One Spark session for all Spark tests of a worker: a second one would be the same, and its stop would end it."""
+"""Settings of all tests, and one Spark session for the Spark tests of a worker.
+
+A second session would be the same as the first, and its stop would end it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+settings.register_profile("untimed", settings(), deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the tests are selected by their marks
