@@ -6,6 +6,7 @@ that it does not delay the others, and a mailbox with a short outage is finished
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -155,7 +156,15 @@ class _Run(Generic[T]):
                 outcome.value = self._work(outcome.mailbox)
             except Exception as error:  # a bug also affects one mailbox only
                 outcome.error = error
+            _release_memory()
             self._done.put(outcome)
+
+
+def _release_memory() -> None:
+    """Return the memory that Arrow keeps for this thread; with many threads, it would be most of the process."""
+    arrow = sys.modules.get("pyarrow")  # not imported for it
+    if arrow is not None:
+        arrow.default_memory_pool().release_unused()
 
 
 def _worth_another_try(error: Exception | None) -> bool:

@@ -227,6 +227,37 @@ def test_spark_s_own_failure_is_one_line_without_secrets(text: str, cause: str) 
 
 
 @pytest.mark.slow
+def test_new_mailboxes_are_one_job_with_a_task_for_each(
+    spark: SparkSession, gmail: Emulator, connections_file: Path, tmp_path: Path
+) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    known = json.loads(connections_file.read_text())[CONNECTION]
+    with Emulator(mailboxes=7, messages=6, seed=4) as many:
+        many.service_account_file(tmp_path / "key.json")
+        known |= {name: many.url for name in known if name.endswith("root")}
+        connections_file.write_text(json.dumps({CONNECTION: known}))
+        client = client_of(many, tmp_path)
+        mailboxes = [client.mailbox(address) for address in many.addresses]
+        engine, tracker = SparkEngine({}, CONNECTION), spark.sparkContext.statusTracker()
+        before = set(tracker.getJobIdsForGroup())
+        brought = engine.preload(lake, TABLES, mailboxes)
+        (job,) = set(tracker.getJobIdsForGroup()) - before
+        found = tracker.getJobInfo(job)
+        assert found is not None
+        stages = [tracker.getStageInfo(stage) for stage in found.stageIds]
+        assert [stage.numTasks for stage in stages if stage is not None] == [len(mailboxes)]
+        assert brought.mailboxes.keys() == set(many.addresses)
+        many.usage.reset()
+        for mailbox in mailboxes:
+            sync(mailbox, lake, TABLES)
+        assert many.usage.fetched == 0
+        for address in many.addresses:
+            for table in ("messages", "threads"):
+                stored = {item for stored_in, item in rows(lake, table) if stored_in == address}
+                assert stored == {row["id"] for row in many.truth(table, address)}
+
+
+@pytest.mark.slow
 def test_filtered_tables_are_read_separately(spark: SparkSession, gmail: Emulator, tmp_path: Path) -> None:
     plain, sparked = Lake(str(tmp_path / "plain")), Lake(str(tmp_path / "sparked"))
     mailbox = client_of(gmail, tmp_path).mailbox(gmail.addresses[1])

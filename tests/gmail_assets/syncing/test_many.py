@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 
+import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -106,6 +107,19 @@ def test_a_late_member_of_a_stopped_group_stops_at_once() -> None:
     stop.set()
     with pytest.raises(TimeUpError):
         RunStop(None, group=stop).check()
+
+
+def test_each_thread_returns_its_memory_after_a_mailbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    released: list[str] = []
+
+    class Pool:
+        def release_unused(self) -> None:
+            released.append(threading.current_thread().name)
+
+    monkeypatch.setattr(pa, "default_memory_pool", Pool)
+    at_work = threading.Barrier(3)
+    run_mailboxes(["a", "b", "c"], lambda name: at_work.wait(20), jobs=3)
+    assert sorted(released) == ["mailbox-1", "mailbox-2", "mailbox-3"]
 
 
 def test_nothing_to_do() -> None:
