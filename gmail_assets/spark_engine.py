@@ -140,6 +140,8 @@ class SparkEngine:
                 "spark.master": settings.spark_master,
                 "spark.ui.enabled": "false",
                 "spark.ui.showConsoleProgress": "false",
+                # On a busy machine, a Python worker can need more than the default of 15 s to start.
+                "spark.python.authenticate.socketTimeout": "120s",
             },
             settings.spark_connection,
         )

@@ -15,7 +15,7 @@ from typing import Any
 from gmail_client.errors import GmailError
 from gmail_client.http.calls import UsageSnapshot
 
-__all__ = ["REPORT", "Report"]
+__all__ = ["REPORT", "Report", "error_of"]
 
 REPORT = "_report"
 """The column that holds reports."""
@@ -60,10 +60,11 @@ class Report:
         """The report that `to_json` wrote; an error of an unknown class becomes a plain `GmailError`."""
         document: dict[str, Any] = json.loads(text)
         fields = document.pop("error", None)
-        return cls(**document, error=_error(fields) if fields else None)
+        return cls(**document, error=error_of(fields) if fields else None)
 
 
-def _error(fields: dict[str, Any]) -> GmailError:
+def error_of(fields: dict[str, Any]) -> GmailError:
+    """The error with the class name `kind` and these fields; one of an unknown class becomes a plain `GmailError`."""
     kind = fields.pop("kind")
     found = next((one for one in _kinds(GmailError) if one.__name__ == kind), GmailError)
     return found(fields.pop("what"), **fields)

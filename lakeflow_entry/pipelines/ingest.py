@@ -31,6 +31,7 @@ from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.datasource import FORMAT
 from lakeflow_entry.pipelines.declarative import declare, refuse_contents
+from lakeflow_entry.pipelines.failures import readable_failures
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.table_options import RECONCILED, option_strings
 
@@ -86,6 +87,8 @@ def ingest(
     Raises:
         ConfigurationError: An invalid spec, or a default lake that belongs to another user.
         MassDeletionError: See `allow_mass_delete`.
+        GmailError: A table can't be read. Tables before it in the spec are updated.
+        PipelineError: Spark failed.
     """
     spec = Spec.load(pipeline_spec)
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:
@@ -119,7 +122,10 @@ def ingest(
     }
     if spec.views:
         refuse_versions_only(spec)
-    done = {name: table.run() for name, table in tables.items()}
+    done = {}
+    for name, one in tables.items():
+        with readable_failures(f"updating {name}"):
+            done[name] = one.run()
     for view in spec.views:
         derived = DerivedTable(_location(root, view), view.source_table, tables["messages"].sink)
         messages = spec.table("messages")

@@ -242,3 +242,80 @@ def test_the_command_line_of_the_framework_reads_the_connector_spec(clone: Path)
     assert set(allowed.split(",")) == {name for entry in CATALOGUE.values() for name in entry.options}
     assert complete == []
     assert "client_secret" in lacking[0]
+
+
+_TEMPLATE = """
+import json, sys, types
+import pyspark
+from pyspark.sql import SparkSession
+
+declared, views = [], {}
+stand_in = types.ModuleType("pyspark.pipelines")  # open-source Spark lacks half of these functions
+
+def view(name):
+    return lambda function: views.setdefault(name, function)
+
+stand_in.view = view
+for kind in ("create_streaming_table", "apply_changes", "apply_changes_from_snapshot"):
+    setattr(stand_in, kind, lambda kind=kind, **given: declared.append((kind, given)))
+stand_in.append_flow = lambda name, target: lambda function: function
+sys.modules["pyspark.pipelines"] = pyspark.pipelines = stand_in
+spark = (SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+         .config("spark.python.authenticate.socketTimeout", "120s").getOrCreate())
+spark.sparkContext.setLogLevel("OFF")
+
+from databricks.labs.community_connector.pipeline import ingest
+from databricks.labs.community_connector import register
+
+register(spark, "gmail")
+ingest(spark, {
+    "connection_name": "gmail_connector",
+    "objects": [
+        {"table": {"source_table": "messages", "destination_table": "mail", "table_configuration": {
+            "labelIds": "INBOX", "cluster_by": ["threadId"], "primary_keys": ["id"], "scd_type": "SCD_TYPE_2"}}},
+        {"table": {"source_table": "labels"}},
+    ],
+})
+tables = [given for kind, given in declared if kind == "create_streaming_table"]
+flows = [(kind, given["keys"], given["stored_as_scd_type"], "apply_as_deletes" in given)
+         for kind, given in declared if kind != "create_streaming_table"]
+frames = {name: view() for name, view in views.items()}
+print("DECLARED " + json.dumps([tables, flows, {
+    name: "stream" if frame.isStreaming else frame.count() for name, frame in frames.items()}]))
+"""
+
+
+@pytest.mark.spark
+def test_the_template_of_the_framework_declares_our_tables(clone: Path, tmp_path: Path) -> None:
+    with Emulator(messages=20, seed=3, mean_json_kb=3.0) as gmail:
+        connections = tmp_path / "connections.json"
+        connections.write_text(json.dumps({"gmail_connector": options_of(gmail)}))
+        done = subprocess.run(
+            [sys.executable, "-c", _TEMPLATE],
+            cwd=clone,
+            env={
+                **os.environ,
+                "PYTHONPATH": "src",
+                "PYSPARK_PYTHON": sys.executable,
+                "GMAIL_CONNECTIONS_FILE": str(connections),
+                "SPARK_LOCAL_IP": "127.0.0.1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        tables, flows, views = json.loads(done.stdout.rpartition("DECLARED ")[2])
+        labels = len(gmail.truth("labels"))
+    assert tables == [{"name": "mail", "cluster_by": ["threadId"]}, {"name": "labels"}]
+    assert flows == [
+        ["apply_changes", ["id"], "2", False],
+        ["apply_changes", ["id"], "2", True],
+        ["apply_changes_from_snapshot", ["id"], "1", False],
+    ]
+    assert views == {
+        "source_messages_upsert": "stream",
+        "source_messages_delete": "stream",
+        "source_labels_snapshot": labels,
+    }

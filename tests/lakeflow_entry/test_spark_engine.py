@@ -407,6 +407,7 @@ def test_dotenv_can_name_a_local_master(tmp_path: Path, monkeypatch: pytest.Monk
     engine = SparkEngine.chosen()
     assert engine is not None
     assert engine.spark_config["spark.master"] == master
+    assert engine.spark_config["spark.python.authenticate.socketTimeout"] == "120s"
 
 
 def test_importing_the_engine_does_not_import_spark() -> None:
