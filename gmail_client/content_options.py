@@ -31,7 +31,7 @@ class ContentOptions(BaseModel):
     Attributes:
         max_bytes: Larger attachments are not fetched.
         types: MIME types in lower case, `image/*` for all of a kind; none for all types.
-        shared: An attachment is fetched once for all mailboxes that have it, with the same Message-ID, part and size.
+        shared: An attachment is fetched once for all mailboxes that have it, as the same part of the same mail.
 
     Raises:
         OptionError: An unknown option or an invalid value.

@@ -298,6 +298,7 @@ class _Run:
             "rfc822_message_id": self._pending.rfc822_ids.get(key[0]),
             "status": "failed" if error is not None else "absent" if sha256 is None else "stored",
             "error": None if error is None else printable(error.what)[:_LONGEST_ERROR],
+            "mail_key": self._pending.mail_keys.get(key[0]),
         }
 
     def _write_links(self, links: list[Row]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+import hashlib
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = [
     "ContentSources",
     "Key",
     "PendingContents",
+    "mail_keys",
     "pending_contents",
     "stored_hashes",
     "values_where",
@@ -30,6 +32,8 @@ Row = dict[str, Any]
 Key = tuple[str, str]
 """Message id and part id."""
 
+_MAIL_COLUMNS = ("rfc822_message_id", "from_email", "sent_at", "subject")
+_PART_COLUMNS = ("part_id", "filename", "mime_type", "size_bytes", "content_id")
 _BODY_PATHS = frozenset(
     ("payload", "payload.body", "payload.body.data", "payload.body.attachmentId", "payload.parts")
 )
@@ -86,6 +90,7 @@ class PendingContents:
         failed: Those of them that Gmail refused before.
         obsolete: Links of attachments that no longer exist, or that the options exclude now.
         rfc822_ids: Message-ID by message id.
+        mail_keys: `mail_keys` of the messages with missing contents.
     """
 
     missing: Mapping[Key, int | None]
@@ -94,6 +99,7 @@ class PendingContents:
     failed: frozenset[Key]
     obsolete: frozenset[Key]
     rfc822_ids: Mapping[str, str | None]
+    mail_keys: Mapping[str, str]
 
     @property
     def to_fetch(self) -> int:
@@ -119,14 +125,14 @@ def pending_contents(lake: Lake, address: str, sources: ContentSources) -> Pendi
         names["attachments"],
         address,
         VIEWS["attachments"],
-        ("message_id", "part_id", "mime_type", "size_bytes", "sha256"),
+        ("message_id", "part_id", "filename", "mime_type", "size_bytes", "content_id", "sha256"),
     )
     emails = _rows(
         lake,
         names["emails"],
         address,
         VIEWS["emails"],
-        ("message_id", "attachment_count", "rfc822_message_id"),
+        ("message_id", "attachment_count", *_MAIL_COLUMNS),
     )
     links = _rows(
         lake,
@@ -146,17 +152,43 @@ def pending_contents(lake: Lake, address: str, sources: ContentSources) -> Pendi
         if row["sha256"] in stored or (row["status"] == "absent" and not _in_messages(found.get(key)))
     }
     missing = {key: row["size_bytes"] for key, row in wanted.items() if key not in done}
-    rfc822_ids = {row["message_id"]: row["rfc822_message_id"] for row in emails}
+    waiting = {message_id for message_id, _ in missing}
+    keys = mail_keys(
+        (row for row in emails if row["message_id"] in waiting),
+        (row for row in attachments if row["message_id"] in waiting),
+    )
     absent = linked.keys() - found.keys()
     gone = absent if sources.excluded else _gone(lake, address, sources, absent, found, emails)
     return PendingContents(
         missing,
         frozenset(key for key in missing if _in_messages(wanted[key])),
-        _shared(lake, sources, missing, rfc822_ids) if sources.contents.options.shared else {},
+        _shared(lake, sources, missing, keys) if sources.contents.options.shared else {},
         frozenset(key for key in missing if key in linked and linked[key]["status"] == "failed"),
         frozenset(gone | {key for key in linked if key in found and key not in wanted}),
-        rfc822_ids,
+        {row["message_id"]: row["rfc822_message_id"] for row in emails},
+        keys,
     )
+
+
+def mail_keys(emails: Iterable[Row], attachments: Iterable[Row]) -> dict[str, str]:
+    """A hash by message id of what all recipients of a mail have in common, without the text and the bytes.
+
+    Messages without Message-ID have none. Everything in it is the sender's choice: equal hashes are no proof that the
+    bytes are equal.
+
+    Args:
+        emails: Rows of `emails`.
+        attachments: Rows of `attachments`: all of each message.
+    """
+    parts: dict[str, list[str]] = {}
+    for row in attachments:
+        parts.setdefault(row["message_id"], []).append(repr([row[name] for name in _PART_COLUMNS]))
+    found = {}
+    for row in emails:
+        if row["rfc822_message_id"] is not None:
+            mail = [*(str(row[name]) for name in _MAIL_COLUMNS), *sorted(parts.get(row["message_id"], []))]
+            found[row["message_id"]] = hashlib.sha256(repr(mail).encode()).hexdigest()
+    return found
 
 
 def _key(row: Row) -> Key:
@@ -194,20 +226,21 @@ def _shared(
     lake: Lake,
     sources: ContentSources,
     missing: Mapping[Key, int | None],
-    rfc822_ids: Mapping[str, str | None],
+    keys: Mapping[str, str],
 ) -> dict[Key, str]:
-    """Contents of any mailbox with the same Message-ID, part and size."""
-    wanted = {rfc822_id for key in missing if (rfc822_id := rfc822_ids.get(key[0])) is not None}
+    """Contents of the same part of the same mail, in any mailbox; none where two mailboxes have different ones."""
     links = lake.find(sources.contents.links_name)
-    columns = ("rfc822_message_id", "part_id", "size_bytes", "sha256")
-    there = {
-        (row["rfc822_message_id"], row["part_id"], row["size_bytes"]): row["sha256"]
-        for row in values_where(links, "rfc822_message_id", wanted, *columns)
-        if row["sha256"] is not None and row["size_bytes"] is not None
+    there: dict[tuple[str, str], set[str]] = {}
+    for row in values_where(links, "mail_key", set(keys.values()), "part_id", "sha256"):
+        if row["sha256"] is not None:
+            there.setdefault((row["mail_key"], row["part_id"]), set()).add(row["sha256"])
+    found = {
+        key: next(iter(hashes))
+        for key, size in missing.items()
+        if size is not None and len(hashes := there.get((keys.get(key[0], ""), key[1]), set())) == 1
     }
-    stored = stored_hashes(lake.find(sources.contents.table_name), set(there.values()))
-    found = {key: there.get((rfc822_ids.get(key[0]), key[1], size)) for key, size in missing.items()}
-    return {key: sha256 for key, sha256 in found.items() if sha256 is not None and sha256 in stored}
+    stored = stored_hashes(lake.find(sources.contents.table_name), set(found.values()))
+    return {key: sha256 for key, sha256 in found.items() if sha256 in stored}
 
 
 def _rows(lake: Lake, in_lake: str, address: str, view: View, names: tuple[str, ...]) -> list[Row]:
@@ -231,6 +264,8 @@ def values_where(table: DeltaTable | None, column: str, among: Set[str], *column
     found: list[Row] = []
     names = list(dict.fromkeys((column, *columns)))
     for file in open_files(table):
+        if column not in file.schema_arrow.names:
+            continue  # the file is older than the column
         for batch in file.iter_batches(columns=names):
             # Rows of merges have strings that pyarrow can't filter.
             found += [row for row in batch.to_pylist() if row[column] in among]

@@ -203,6 +203,12 @@ _LINKS = pa.schema(
             "`stored`; `failed`: the next run requests it again; `absent`: Gmail does not give its bytes.",
         ),
         _field("error", _TEXT, "Why it failed; else null."),
+        _field(
+            "mail_key",
+            _TEXT,
+            "Hash of Message-ID, From, Date, Subject and the list of attachments, which `shared` compares; null "
+            "without Message-ID.",
+        ),
     ]
 )
 

@@ -25,6 +25,7 @@ from gmail_assets.operations.verify import verify_mailbox
 from gmail_assets.syncing import SyncResult, sync
 from gmail_assets.syncing.memory import ByteBudget
 from gmail_assets.views import ContentSources, ViewSources, derive, fetch_contents
+from gmail_assets.views.pending_contents import mail_keys
 from gmail_assets.views.verification import ViewVerdict
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.spec import Spec
@@ -386,6 +387,55 @@ def test_two_mailboxes_store_a_content_once_and_fetch_it_once_if_shared(
     fetched = sum(not inline for _, inline in contents.truth(ben).values())
     assert len(both) == 3
     assert gmail.usage.calls[GET] == fetched - (len(both) if shared else 0)
+
+
+def test_a_mail_key_needs_the_same_headers_and_attachments() -> None:
+    emails = {"rfc822_message_id": "1@x", "from_email": "ben@x", "sent_at": None, "subject": "Report"}
+    file = {
+        "part_id": "1",
+        "filename": "a.pdf",
+        "mime_type": "application/pdf",
+        "size_bytes": 9,
+        "content_id": None,
+    }
+
+    def key(changes: Row, *files: Row) -> str | None:
+        rows = [{**file, **one, "message_id": "m"} for one in files]
+        return mail_keys([{**emails, **changes, "message_id": "m"}], rows).get("m")
+
+    same = key({}, {}, {"part_id": "2"})
+    assert same is not None
+    assert same == key({}, {"part_id": "2"}, {})
+    forged: list[tuple[Row, Row]] = [({name: "other"}, {}) for name in emails] + [
+        ({}, {name: 8 if name == "size_bytes" else "other"}) for name in file
+    ]
+    assert same not in {key(mail, one, {"part_id": "2"}) for mail, one in forged}
+    assert len({key(mail, one, {"part_id": "2"}) for mail, one in forged}) == 9
+    assert key({"rfc822_message_id": None}, {}) is None
+
+
+@pytest.mark.slow
+def test_a_forged_message_id_shares_nothing(gmail: Emulator, contents: Contents) -> None:
+    ada, ben = gmail.addresses
+    contents.set(shared=True)
+    forged = b"X" * len(PDF)
+    gmail.mailbox(ada).insert(mail(7, ("application/pdf", forged), sender="mallory@example.com"), ["INBOX"])
+    gmail.mailbox(ben).insert(mail(7, ("application/pdf", PDF)), ["INBOX"])
+    contents.run(ada)
+    contents.run(ben)
+    contents.check(ada, ben)
+
+
+@pytest.mark.slow
+def test_contents_that_differ_between_mailboxes_are_not_shared(gmail: Emulator, contents: Contents) -> None:
+    ada, ben = gmail.addresses
+    for address, data in ((ada, b"X" * len(PDF)), (ben, b"Y" * len(PDF))):
+        gmail.mailbox(address).insert(mail(7, ("application/pdf", data)), ["INBOX"])
+        contents.run(address)
+    gmail.mailbox(ada).insert(mail(7, ("application/pdf", PDF)), ["INBOX"])
+    contents.set(shared=True)
+    contents.run(ada)
+    contents.check(ada, ben)
 
 
 @pytest.mark.slow
