@@ -81,12 +81,12 @@ already (texts without a file name, `format: raw`) cost nothing.
 - `gmail-assets verify` counts attachments without content, and compares the bytes of up to 50 contents with their
   hash.
 - `maxBytes` and `types` choose attachments. If they change, the next run deletes what no longer matches.
-- With `shared: true`, an attachment is not fetched if another mailbox has stored it: the same part of a mail with the same
-  Message-ID, From, Date, Subject and list of attachments (names, types, sizes, Content-IDs), all of it in `mail_key`. If
-  mailboxes have different contents for it, it is fetched. A sender chooses all these values, and who knows a mail can send
-  another one with the same values and other bytes: use it only if everyone who can read one mailbox of the lake may read them
-  all, and if a wrong content from a malicious sender does no harm. Without `shared`, each content is what Gmail has for this
-  mailbox.
+- With `shared: true`, an attachment is not fetched if another mailbox has stored it: the same part of a mail with the
+  same Message-ID, From, Date, Subject and list of attachments (names, types, sizes, Content-IDs), all of it in
+  `mail_key`. If mailboxes have different contents for it, it is fetched. A sender chooses all these values, and who
+  knows a mail can send another one with the same values and other bytes: use it only if everyone who can read one
+  mailbox of the lake may read them all, and if a wrong content from a malicious sender does no harm. Without `shared`,
+  each content is what Gmail has for this mailbox.
 - What is excluded from `messages` has no contents: excluded messages, and everything if `excludeColumns` has
   `payload.body`. With `hash: addresses`, attached messages are not stored. Other attachments are stored as they are.
 - When a message is deleted, its links are deleted, and the contents that no other attachment has.
