@@ -29,7 +29,7 @@ from gmail_client.http.clock import SYSTEM_CLOCK, Clock
 from gmail_client.http.waiting import pause
 from gmail_client.quota import RateLimiter, Reservation
 
-__all__ = ["Claim", "Ledger", "LedgerStore", "ProjectLimits", "ProjectQuota", "day_of"]
+__all__ = ["FREE_UNITS", "Claim", "Ledger", "LedgerStore", "ProjectLimits", "ProjectQuota", "day_of"]
 
 LEASE = 120.0
 """Seconds for which a claim is valid without renewal."""

@@ -78,10 +78,12 @@ class Environment:
             return {}
         return find_renamed(self.lake, lambda name: self.client().mailbox(name), mailboxes, user_ids)
 
-    def client_of_many(self, *, retry_seconds: float, connections: int = 16) -> GmailClient:
+    def client_of_many(self, mailboxes: int, *, retry_seconds: float, connections: int = 16) -> GmailClient:
         """The client for several mailboxes at once.
 
         Args:
+            mailboxes: Number of mailboxes, each of which will cost a unit. If that is more than a process may spend
+                without a claim, the client uses the lake's ledger of the project's quota.
             retry_seconds: Seconds after which a request is not retried.
             connections: Number of HTTP connections to keep open.
 
@@ -90,22 +92,30 @@ class Environment:
         """
         from functools import partial
 
+        from gmail_assets.delta.quota_ledger import join_quota
         from gmail_client.client import GmailClient
         from gmail_client.http.sessions import new_session
+        from gmail_client.project_quota import FREE_UNITS
 
-        return GmailClient.from_settings(
+        client = GmailClient.from_settings(
             self.settings, session=partial(new_session, connections), retry_seconds=retry_seconds
         )
+        if mailboxes > FREE_UNITS:
+            join_quota(client, self.lake)
+        return client
 
     def client(self) -> GmailClient:
-        """The Gmail client with the configured credentials.
+        """The Gmail client with the configured credentials; it uses the lake's ledger of the project's quota, if any.
 
         Raises:
             ConfigurationError: Credentials are missing or contradict each other.
         """
+        from gmail_assets.delta.quota_ledger import join_quota
         from gmail_client.client import GmailClient
 
-        return GmailClient.from_settings(self.settings)
+        client = GmailClient.from_settings(self.settings)
+        join_quota(client, self.lake)
+        return client
 
     def unchanged(
         self, names: Sequence[str], tables: Sequence[str], settings: RunSettings, *, spec: Spec | None = None
@@ -125,7 +135,7 @@ class Environment:
         from gmail_client.errors import GmailError
 
         try:
-            client = self.client_of_many(retry_seconds=0, connections=settings.jobs)
+            client = self.client_of_many(len(names), retry_seconds=0, connections=settings.jobs)
             state = UnchangedMailboxes(
                 self.lake, spec or self.spec, tables, snapshot_seconds=settings.snapshot_minutes * 60
             )

@@ -20,7 +20,7 @@ from gmail_assets.delta.table_log import transactions_at
 from gmail_client.client import GmailClient
 from gmail_client.project_quota import Claim, Ledger
 
-__all__ = ["QUOTA", "QuotaLedger", "share_quota"]
+__all__ = ["QUOTA", "QuotaLedger", "join_quota", "share_quota"]
 
 QUOTA = "_gmail_quota"
 
@@ -36,6 +36,16 @@ def share_quota(client: GmailClient, lake: Lake) -> None:
     """Let a client share the project's quota with all processes that use the lake."""
     if not client.project.is_shared:
         client.share_project(QuotaLedger(lake))
+
+
+def join_quota(client: GmailClient, lake: Lake) -> None:
+    """As `share_quota`, if the lake has a ledger: a command that only reads creates no table.
+
+    Raises:
+        LakeError: The lake can't be read.
+    """
+    if not client.project.is_shared and lake.find(QUOTA) is not None:
+        share_quota(client, lake)
 
 
 class QuotaLedger:

@@ -40,16 +40,16 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
 
     environment = Environment.load()
     settings = RunSettings()
-    client, problem = None, None
-    if not offline:
-        try:
-            client = environment.client_of_many(retry_seconds=settings.retry_seconds)
-        except GmailError as error:
-            problem = error
-            out.note(str(error))
     if offline and environment.settings.directory and not mailboxes:
         raise click.UsageError("--offline can't read the directory (GMAIL_DIRECTORY): add --mailbox.")
     names = environment.mailboxes(mailboxes)
+    client, problem = None, None
+    if not offline:
+        try:
+            client = environment.client_of_many(len(names), retry_seconds=settings.retry_seconds)
+        except GmailError as error:
+            problem = error
+            out.note(str(error))
     outcomes = run_mailboxes(
         names,
         lambda name: mailbox_status(name, environment.lake, environment.spec, client),

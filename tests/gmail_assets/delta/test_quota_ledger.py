@@ -11,7 +11,7 @@ from support.chaos import client_of
 
 from gmail_assets.delta.errors import LakeError
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.quota_ledger import QUOTA, QuotaLedger
+from gmail_assets.delta.quota_ledger import QUOTA, QuotaLedger, join_quota
 from gmail_assets.syncing import sync
 from gmail_client.emulator import Emulator
 from gmail_client.project_quota import FREE_UNITS, Claim, Ledger, ProjectLimits, ProjectQuota
@@ -98,3 +98,23 @@ def test_a_load_is_counted_and_small_syncs_write_nothing(tmp_path: Path) -> None
         version = DeltaTable(lake.location(QUOTA)).version()
         sync(client_of(gmail).mailbox(), lake, tables)
         assert DeltaTable(lake.location(QUOTA)).version() == version
+
+
+def test_a_command_that_reads_is_counted_if_there_is_a_ledger_and_creates_none(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    with Emulator(messages=10) as gmail:
+        without = client_of(gmail)
+        join_quota(without, lake)
+        assert not without.project.is_shared
+        assert not (tmp_path / "lake").exists()
+        QuotaLedger(lake).read()
+        client = client_of(gmail)
+        join_quota(client, lake)
+        ids = list(gmail.mailbox().store.messages)
+        calls = [client.mailbox("me").api.message_call(one, "minimal") for one in ids]
+        assert sum(result.error is None for result in client.mailbox("me").api.get_many(calls)) == 10
+        spent = gmail.usage.total_units
+        assert spent > FREE_UNITS
+        client.project.release()
+    ledger = QuotaLedger(lake).read()
+    assert spent - FREE_UNITS <= ledger.spent <= spent
