@@ -5,8 +5,8 @@
 The scheduler is the real one (`gmail_assets.scheduling`). Mailboxes, Gmail, tables and runs are a model in memory, with
 simulated time: each mailbox has its own rate of mail (log-normal), more in office hours, and in conversations; most
 messages are read later, which also changes the history id. A run takes 10 seconds to start and syncs 32 mailboxes at
-once, in 3 seconds each. Prices are Gmail's: 1 unit for a poll, 10 for a mailbox of a run (profile, history, checks;
-measured with the emulator), 20 for a message.
+once, in 3 seconds each. Prices are Gmail's: 1 unit for a poll, 3 for a mailbox of a run (profile and history), 4 more
+for the checks in the first of each hour, 20 for a message; `tests/gmail_assets/test_mailbox_runs.py` counts them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from gmail_assets.mailbox_work import in_same_hour
 from gmail_assets.poll_schedule import QUIET_MINUTES
 from gmail_assets.scheduling import PlannedRun, PollResult, Scheduler, TableState
 from gmail_assets.sensor_cursor import CursorEntry, Requested, RunOutcome
@@ -28,7 +29,7 @@ PER_DAY = 10.0
 MIDNIGHT = 20_000 * 86_400.0
 _TICK = 30.0
 _RUN_START, _JOBS, _SYNC_SECONDS = 10.0, 32, 3.0
-_POLL_UNITS, _SYNC_UNITS, _MESSAGE_UNITS = 1, 10, 20
+_POLL_UNITS, _SYNC_UNITS, _CHECK_UNITS, _MESSAGE_UNITS = 1, 3, 4, 20
 _TABLES = ("messages", "threads")
 
 
@@ -43,6 +44,7 @@ class Freshness:
         p95: The same for 95 %.
         polls: Units of polls.
         syncs: Units of runs, without messages.
+        checks: The part of them that is for checks.
         messages: Units of messages.
         runs: Runs requested.
         most_polls: Most polls of one tick.
@@ -55,6 +57,7 @@ class Freshness:
     p95: float
     polls: int
     syncs: int
+    checks: int
     messages: int
     runs: int
     most_polls: int
@@ -84,6 +87,7 @@ class Model:
     done: list[tuple[float, float, str]] = field(default_factory=list)
     polls: int = 0
     syncs: int = 0
+    checks: int = 0
 
     def poll(self, mailboxes: Sequence[str]) -> Iterator[tuple[str, PollResult]]:
         self.polls += len(mailboxes)
@@ -116,6 +120,8 @@ class Model:
         while self.done and self.done[0][0] <= until:
             end, read_at, mailbox = heapq.heappop(self.done)
             self.syncs += 1
+            before = self.synced.get(mailbox)
+            self.checks += before is None or not in_same_hour(mailbox, before[-1][0], read_at)
             self.cursors[mailbox] = self.head(mailbox, read_at)
             self.synced.setdefault(mailbox, []).append((read_at, end))
         self.now = until
@@ -194,7 +200,8 @@ def simulate(
         delays[total // 2],
         delays[int(total * 0.95)],
         model.polls * _POLL_UNITS,
-        model.syncs * _SYNC_UNITS,
+        model.syncs * _SYNC_UNITS + model.checks * _CHECK_UNITS,
+        model.checks * _CHECK_UNITS,
         total * _MESSAGE_UNITS,
         runs,
         most,

@@ -23,6 +23,7 @@ from gmail_client.client import Mailbox
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.spec import SpecTable
+from gmail_client.tables import CHANGE_TABLES
 
 __all__ = ["DEFAULT_MAX_LAG", "SYNCED", "MailChecks"]
 
@@ -41,7 +42,7 @@ class CheckContext:
         statuses: Status of its partition of each table.
         max_lag: See `build_checks`.
         now: Current time.
-        unfetched: By table, how many messages Gmail has refused so far.
+        unfetched: Returns how many messages of a table Gmail has refused so far.
     """
 
     def __init__(
@@ -50,10 +51,10 @@ class CheckContext:
         statuses: Mapping[str, PartitionStatus],
         max_lag: timedelta,
         now: datetime,
-        unfetched: Mapping[str, int] | None = None,
+        unfetched: Callable[[str], int] = lambda table: 0,
     ) -> None:
         self.mailbox = mailbox
-        self.unfetched = unfetched or {}
+        self.unfetched = unfetched
         self.statuses = statuses
         self.max_lag = max_lag
         self.now = now
@@ -63,6 +64,14 @@ class CheckContext:
     def profile(self) -> dict[str, Any]:
         """The profile: Gmail's counts and current history id."""
         return self.mailbox.api.profile()
+
+    @cached_property
+    def hidden(self) -> dict[str, int]:
+        """Gmail's counts of messages and threads in spam and trash."""
+        labels = [self.mailbox.api.label(label) for label in sorted(HIDDEN_LABELS)]
+        return {
+            table: sum(int(label.get(f"{table}Total") or 0) for label in labels) for table in CHANGE_TABLES
+        }
 
     @cached_property
     def pending(self) -> list[dict[str, Any]] | None:
@@ -100,15 +109,11 @@ def row_count(data: CheckContext, table: str) -> Outcome:
     numbers = {"rows": rows, "gmail_total": total}
     if options.filtered:
         return Outcome(True, f"{rows:,} of Gmail's {total:,} {table} match the filters", numbers)
-    hidden = 0
-    if not options.include_spam_trash:
-        hidden = sum(
-            int(data.mailbox.api.label(label).get(f"{table}Total") or 0) for label in sorted(HIDDEN_LABELS)
-        )
+    hidden = 0 if options.include_spam_trash else data.hidden[table]
     pending = _FULL_PAGE if data.pending is None else len(data.pending)
     slack = total if pending >= _FULL_PAGE else pending
     # The number of threads that are entirely in spam or trash is unknown, so any number in this range is accepted.
-    refused = data.unfetched.get(table, 0)
+    refused = data.unfetched(table)
     lowest = total - hidden - slack - refused
     highest = total - (hidden if table == "messages" else 0) + slack
     passed = lowest <= rows <= highest
@@ -204,6 +209,9 @@ def synced(data: CheckContext, table: str) -> Outcome:
     return Outcome(True, "synced")
 
 
+ASKS_GMAIL = frozenset(check.__name__ for check in (row_count, up_to_date, labels_known))
+"""The checks that cost quota units: 4 together."""
+
 SYNCED = synced.__name__
 """A run over several mailboxes reports the failure of one by this check."""
 
@@ -254,8 +262,13 @@ class MailChecks:
         address = stored_address(mailbox, subject.lake)
         statuses = partition_statuses(subject.lake, address, self._tables)
         registry = MailboxRegistry(subject.lake)
-        unfetched = {name: len(registry.unfetched(address, name)) for name in statuses}
-        data = CheckContext(mailbox, statuses, self._max_lag, datetime.now(UTC), unfetched)
+        data = CheckContext(
+            mailbox,
+            statuses,
+            self._max_lag,
+            datetime.now(UTC),
+            lambda table: len(registry.unfetched(address, table)),
+        )
         outcomes = {}
         for key in sorted(selected):
             table, check = self.functions[key]

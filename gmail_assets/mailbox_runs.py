@@ -27,6 +27,7 @@ from gmail_assets.renamed import find_renamed
 from gmail_assets.resources import GmailResource, ResourceKeys
 from gmail_assets.run_metadata import result_metadata
 from gmail_assets.run_settings import RunSettings
+from gmail_assets.runs_in_progress import REQUEST_TAG
 from gmail_assets.spark_engine import SparkEngine
 from gmail_assets.syncing.many import MailboxOutcome, run_mailboxes
 from gmail_assets.syncing.progress import current_reporter
@@ -184,6 +185,8 @@ class MailboxRuns:
             open_mailbox,
             lambda table, name: last_materialization(context, self.keys[table], name),
             RunGroup(settings.megabytes_in_flight * 2**20),
+            # The sensor syncs a busy mailbox many times an hour.
+            seldom_compared=REQUEST_TAG in context.run.tags,
         )
         _SeveralMailboxes(self, context, plan, settings).run(mailboxes)
 

@@ -9,8 +9,10 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from zlib import crc32
 
 from gmail_assets.check_outcomes import CheckKey, CheckSubject, MailboxChecks, Outcome
+from gmail_assets.checks import ASKS_GMAIL
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.delta.partition_status import is_loading
@@ -28,7 +30,15 @@ from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import CONTENTS, VIEWS
 
-__all__ = ["TIME_BUDGET_MINUTES", "MailboxWork", "OutOfTimeError", "SyncChoices", "WorkPlan", "units_of"]
+__all__ = [
+    "TIME_BUDGET_MINUTES",
+    "MailboxWork",
+    "OutOfTimeError",
+    "SyncChoices",
+    "WorkPlan",
+    "in_same_hour",
+    "units_of",
+]
 
 TIME_BUDGET_MINUTES = 210.0
 """Time after which a run stops cleanly, by default."""
@@ -72,6 +82,8 @@ class WorkPlan:
         progress: Progress of the mailboxes in progress.
         on_progress: Called with each progress, in the thread of the mailbox.
         on_table: Called with the name and the result of each finished table, in the thread of the mailbox.
+        seldom_compared: Of the incremental syncs of a mailbox, only the first of each hour is compared with Gmail by
+            the checks that cost quota.
     """
 
     spec: Spec
@@ -87,6 +99,7 @@ class WorkPlan:
     progress: dict[str, Progress] = field(default_factory=dict)
     on_progress: Callable[[Progress], None] = lambda progress: None
     on_table: Callable[[str, SyncResult], None] = lambda table, result: None
+    seldom_compared: bool = False
 
     def __post_init__(self) -> None:
         read = [entry for entry in self.entries.values() if isinstance(entry, SpecTable)]
@@ -288,14 +301,33 @@ class MailboxWork:
         if plan.group.is_set():
             return
         subject = CheckSubject(self._name, plan.lake, plan.open_mailbox, self._last_read)
+        left_out = ASKS_GMAIL if plan.seldom_compared and self._was_compared else frozenset()
         for checks, keys in plan.checks:
-            missing = [key for key in keys if key not in self.outcomes]
+            missing = [key for key in keys if key not in self.outcomes and key.name not in left_out]
             if missing:
                 self.outcomes |= checks.evaluate(subject, missing)
+
+    @property
+    def _was_compared(self) -> bool:
+        """Whether an earlier sync of this hour was compared with Gmail."""
+        found = [self.results[entry.source_table] for entry in self._plan.mail]
+        return bool(found) and all(
+            result.mode == "incremental"
+            and result.complete
+            and result.synced_before is not None
+            and in_same_hour(self._name, result.synced_before, time.time())
+            for result in found
+        )
 
     def _last_read(self, table: str) -> datetime | None:
         """Time of a table's last materialization for this mailbox: in this run, or as Dagster knows it."""
         return datetime.now(UTC) if table in self.results else self._plan.last_read(table, self._name)
+
+
+def in_same_hour(mailbox: str, before: float, now: float) -> bool:
+    """Whether two times, in epoch seconds, are in one hour of a mailbox; its hours begin at a minute of its own."""
+    begin = crc32(mailbox.encode()) % 3600
+    return (before + begin) // 3600 == (now + begin) // 3600
 
 
 def units_of(results: Mapping[str, SyncResult]) -> int:

@@ -238,6 +238,9 @@ class GmailClient:
         return f"GmailClient({self.credentials.kind}, {self.plan.name} quota, {self.api_root})"
 
 
+_RECENT_SECONDS = 600.0
+
+
 class Mailbox:
     """One mailbox, from `GmailClient.mailbox`. Can be pickled.
 
@@ -252,6 +255,7 @@ class Mailbox:
         self.user_id = user_id
         self.api = api
         self._address: str | None = None
+        self._profile: tuple[dict[str, Any], float] | None = None
 
     @property
     def address(self) -> str:
@@ -261,7 +265,10 @@ class Mailbox:
             GmailError: It can't be read.
         """
         if self._address is None:
-            address = str(self.api.profile()["emailAddress"])
+            read_at = self.api.now
+            profile = self.api.profile()
+            self._profile = profile, read_at
+            address = str(profile["emailAddress"])
             if not _is_address(address):
                 raise ResponseError(
                     f"getProfile: emailAddress is {short_repr(address)}, not an address.",
@@ -271,6 +278,17 @@ class Mailbox:
             self.client.check_allowed(address)
             self._address = address
         return self._address
+
+    def recent_profile(self) -> tuple[dict[str, Any], float]:
+        """The profile, and the time of its read in epoch seconds: that of `address` once, if it is recent.
+
+        Its history id can be lower than the current one: changes through it are certainly in the history.
+        """
+        known, self._profile = self._profile, None
+        if known is not None and 0 <= self.api.now - known[1] <= _RECENT_SECONDS:
+            return known
+        read_at = self.api.now
+        return self.api.profile(), read_at
 
     def history_id(self) -> int:
         """The mailbox's current history id: the `since` for changes from now on."""

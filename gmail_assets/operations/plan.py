@@ -157,9 +157,9 @@ def plan_mailbox(
     sources = ContentSources.of(spec)
     if sources is not None:
         plan.tables[CONTENTS] = _contents(api, sources, plan.address, lake)
-    # A sync reads the profile three times: for the mailbox's address, for its head, and for the row of `settings`.
+    # A sync reads the profile twice: for the mailbox's address and head, and for the row of `settings`.
     names = {entry.source_table for entry in spec.tables}
-    plan.listing_units += profile_price * (1 + bool(changing) + ("settings" in names))
+    plan.listing_units += profile_price * (1 + ("settings" in names))
     plan.asked_units = api.usage.since(before).total_units
     return plan
 

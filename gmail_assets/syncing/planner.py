@@ -51,6 +51,7 @@ class SyncPlanner:
         profile: The response of getProfile.
         on_progress: Progress callback.
         chance: Chooses samples.
+        read_at: Time at which the profile was read, in epoch seconds. Default: now.
     """
 
     def __init__(
@@ -62,11 +63,13 @@ class SyncPlanner:
         profile: Mapping[str, Any],
         on_progress: Callable[[Progress], None],
         chance: random.Random | None = None,
+        *,
+        read_at: float | None = None,
     ) -> None:
         self.api = api
         self.profile = profile
         self.head = int(profile["historyId"])
-        self.opened_at = self.read_at = int(api.now)
+        self.opened_at = self.read_at = int(api.now if read_at is None else read_at)
         self._content = LakeContent(lake, address, pipeline)
         self._on_progress = on_progress
         # `plan` and the sync after it draw the same threads; a later head draws others.

@@ -45,6 +45,7 @@ class SyncResult:
         bytes: Bytes of JSON received, for all tables of the run together.
         seconds: Time taken, for all tables of the run together.
         history_id: The cursor; None for snapshots and for a load that the next run continues.
+        synced_before: Time of the previous sync with changes, in epoch seconds; None if unknown.
         complete: False when the time budget ended the run before the work was done.
         unfetched: Messages that could not be fetched; later runs retry them.
         upkeep: Maintenance done on the table, in words; None for none.
@@ -63,6 +64,7 @@ class SyncResult:
     bytes: int = 0
     seconds: float = 0.0
     history_id: int | None = None
+    synced_before: int | None = None
     complete: bool = True
     unfetched: int = 0
     upkeep: str | None = None

@@ -170,6 +170,7 @@ def sync(
             rows_deleted=table.deleted,
             rows_total=table.partition.count(),
             history_id=table.partition.state.cursor,
+            synced_before=table.synced_before,
             complete=complete,
             unfetched=len(table.failed),
             warnings=list(run.warnings),

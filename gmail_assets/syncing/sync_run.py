@@ -93,14 +93,16 @@ class SyncRun:
         self.registry.refuse_forgotten(self.address)
         for table in self.tables:
             table.partition.lease.check_free(self.address, table.name)
+        profile, read_at = self.mailbox.recent_profile()
         self.gmail = SyncPlanner(
             self.api,
             self.lake,
             self.address,
             [*specs, *pipeline],
-            self.api.profile(),
+            profile,
             self.on_progress,
             self.chance,
+            read_at=read_at,
         )
         self._failures = RunFailures(self.registry, self.address, self.tables)
         self._fetcher = ContentFetcher(

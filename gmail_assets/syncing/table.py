@@ -41,6 +41,7 @@ class TableSync(ABC):
         needs_listing: A listing has to be applied before the history can be replayed.
         start: History id from which the history has to be replayed.
         state: The sync state of the next commit.
+        synced_before: Time of the previous sync with changes, in epoch seconds; None if unknown.
         rows_may_mismatch: Rows may be stored that were inserted under other options.
         plan: This table's share of the plan that is being applied.
         outstanding: Requested messages without an outcome (written, deleted, failed, or not matching).
@@ -60,6 +61,7 @@ class TableSync(ABC):
         self.needs_listing = False
         self.start = 0
         self.state: SyncState = partition.state
+        self.synced_before = partition.state.synced_at
         self.rows_may_mismatch = not partition.state.rows_match
         self.plan = TablePlan()
         self._obsolete: set[str] = set()

@@ -11,9 +11,11 @@ import dagster as dg
 import pytest
 from support.lake import assert_lake_is_true
 
-from gmail_assets import gmail_definitions
+from gmail_assets import gmail_definitions, mailbox_work
+from gmail_assets.checks import ASKS_GMAIL
 from gmail_assets.delta.lake import Lake
-from gmail_assets.mailbox_work import units_of
+from gmail_assets.mailbox_work import in_same_hour, units_of
+from gmail_assets.runs_in_progress import REQUEST_TAG
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES
@@ -45,11 +47,12 @@ def run(
     ends: tuple[int, int] | None = (0, -1),
     tables: Sequence[str] | None = None,
     config: dict[str, Any] | None = None,
+    tags: dict[str, str] | None = None,
 ) -> dg.ExecuteInProcessResult:
-    tags = {}
+    tags = dict(tags or {})
     if ends is not None:
         first, last = (gmail.addresses[end] for end in ends)
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     return (
         gmail_definitions()
         .resolve_job_def(job)
@@ -198,3 +201,37 @@ def test_a_second_attempt_continues_a_full_refresh(domain: Emulator):
     assert result.success
     assert domain.usage.fetched_twice == {}
     assert domain.usage.fetched > 0
+
+
+def test_frequent_runs_of_the_sensor_are_compared_with_gmail_once_an_hour(
+    domain: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The units of a sync with one new message: 3 to find it, 20 to fetch it, and 4 for the first checks of an hour."""
+
+    def synced(instance: dg.DagsterInstance, same_hour: bool) -> tuple[float, set[str]]:
+        for address in domain.addresses:
+            domain.mailbox(address).insert(domain.mailbox(address).random_mail(), ["INBOX"])
+        monkeypatch.setattr(mailbox_work, "in_same_hour", lambda mailbox, before, now: same_hour)
+        domain.usage.reset()
+        found = run(domain, instance, tables=CHANGE_TABLES, tags={REQUEST_TAG: "1"})
+        assert found.success
+        assert all(check.passed for check in checks(instance, found))
+        units = domain.usage.total_units / len(domain.addresses)
+        return units, {check.check_name for check in checks(instance, found)}
+
+    with dg.instance_for_test() as instance:
+        assert run(domain, instance, tables=CHANGE_TABLES).success
+        units, names = synced(instance, same_hour=False)
+        assert (units, names >= ASKS_GMAIL) == (3 + 20 + 4, True)
+        units, names = synced(instance, same_hour=True)
+        assert units == 3 + 20
+        assert names == {"synced", "primary_key_unique", "threads_and_messages_agree"}
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 60, 3599])
+def test_each_mailbox_has_its_own_hours(seconds: int) -> None:
+    now = 1_700_000_000.0
+    names = [f"{number}@example.test" for number in range(200)]
+    same = sum(in_same_hour(name, now, now + seconds) for name in names) / len(names)
+    assert same == pytest.approx(1 - seconds / 3600, abs=0.15)
+    assert not any(in_same_hour(name, now, now + 3600) for name in names)

@@ -82,7 +82,7 @@ def test_a_first_load_of_both_tables_costs_the_cheapest_calls_and_the_listings(
 ) -> None:
     results = run(gmail, lake)
     assert units_of(gmail, "messages.get", "threads.get") == thread_units(gmail)
-    assert units_of(gmail, "messages.list", "threads.list", "history.list", "getProfile") == 5 + 10 + 2 + 2
+    assert units_of(gmail, "messages.list", "threads.list", "history.list", "getProfile") == 5 + 10 + 2 + 1
     assert results["messages"].units == gmail.usage.total_units
     assert not gmail.usage.fetched_twice
 
