@@ -55,6 +55,8 @@ ALLOW_LIST = ",".join(["tableName", "tableNameList", "tableConfigs", "isDeleteFl
 _TRAVELLING = {name.lower() for name in (*FRAMEWORK_OPTIONS, *CONNECTION_OPTIONS)}
 _NAMES = {name.lower(): name for name in SOURCE_OPTIONS}
 
+_ROOT_NAMESPACES = ("[]", "default", '["default"]')
+
 _log = logging.getLogger(__name__)
 
 
@@ -108,13 +110,13 @@ def refuse_namespace(options: Mapping[str, str], *, allow_root: bool = True) -> 
 
     Args:
         options: As Spark passes them.
-        allow_root: Whether the root `[]` is accepted.
+        allow_root: Whether the root is accepted: `[]`, or the schema `default` that the framework's command line sets.
 
     Raises:
         OptionError: A namespace is given.
     """
     namespace = find(options, "namespace")
-    if namespace is not None and not (allow_root and namespace.strip() == "[]"):
+    if namespace is not None and not (allow_root and namespace.strip() in _ROOT_NAMESPACES):
         raise OptionError(
             f"Option 'namespace' is {namespace!r:.200}, but Gmail's tables have no namespaces.",
             fix="Remove it.",

@@ -40,6 +40,10 @@ OPTIONS = {
     "excludeLabels": ("label ids, comma-separated", "No messages that have one of these labels."),
     "excludeFrom": ("addresses or `@domains`", "No messages from these senders."),
     "hash": ("`addresses`", "Replace addresses by keyed hashes."),
+    "keepUnknownFields": (
+        "`true`, `false`",
+        "Keep fields that the schema does not know, as JSON in the column `unknownFields` (default `false`).",
+    ),
     "max_records_per_batch": ("1 or more", "Most rows of a micro-batch (default 1,000)."),
     "skip_refused": (
         "`true`, `false`",

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
+from pathlib import Path
 
+import pyspark
 import pytest
+from support.messages import FRAMEWORK, fragments, quoted, texts
 from support.pages import PAGES, ROOT
 
+from gmail_client.tables import CATALOGUE
 from lakeflow_entry.connection import CONNECTION_OPTIONS, Connection
 from lakeflow_entry.table_options import ALLOW_LIST
 
@@ -38,3 +44,60 @@ def test_connections_have_known_options(block: str) -> None:
     assert {name.lower() for name in options} - known == {"sourcename", "externaloptionsallowlist"}
     if "refresh_token" in options:
         assert Connection.of(options).shows_secrets
+
+
+_GOOGLE = (
+    "Error 400: redirect_uri_mismatch",
+    "Error 401: invalid_client",
+    "Error 403: access_denied",
+    "Error 403: org_internal",
+    "invalid_grant",
+    "unauthorized_client",
+    "insufficientPermissions",
+    "accessNotConfigured",
+    "domainPolicy",
+    "rateLimitExceeded",
+    "401",
+    "403",
+    "404",
+    "429",
+)
+_SPARK = ("Python worker failed to connect back", "Python worker exited unexpectedly")
+
+
+def test_every_quoted_message_exists() -> None:
+    """In the code, in Spark, or (see tests/lakeflow) in the framework."""
+    ours = list(
+        texts(path for name in ("gmail_client", "lakeflow_entry") for path in (ROOT / name).rglob("*.py"))
+    )
+    conditions = _conditions_of_spark()
+    found = quoted(PAGE)
+    assert len(found) > 60
+    for message in found:
+        if message in (*_GOOGLE, *_SPARK, *FRAMEWORK, "lakeflow_connect", "build") or message in conditions:
+            continue
+        for part in fragments(message):
+            assert any(part in text for text in ours), (message, part)
+    assert set(FRAMEWORK) <= set(found)
+
+
+def _conditions_of_spark() -> set[str]:
+    package = Path(pyspark.__file__).parent
+    jar = next((package / "jars").glob("spark-common-utils_*.jar"))
+    with zipfile.ZipFile(jar) as archive:
+        member = next(name for name in archive.namelist() if name.endswith("error-conditions.json"))
+        names = set(json.loads(archive.read(member)))
+    return names | set(json.loads((package / "errors" / "error-conditions.json").read_text("utf-8")))
+
+
+def test_the_tables_of_the_page_are_the_catalogue() -> None:
+    for entry in CATALOGUE.values():
+        cursor = f"`{entry.cursor}`" if entry.cursor else ""
+        row = f"| `{entry.name}` | {entry.description} | `{entry.ingestion_type}` | `{entry.primary_key[0]}` | {cursor}"
+        assert row.strip() in PAGE
+
+
+def test_every_table_option_is_described() -> None:
+    spec = PAGE.partition("\n## 3. The spec\n")[2].partition("\n## 4.")[0]
+    for name in {name for entry in CATALOGUE.values() for name in entry.options}:
+        assert f"`{name}`" in spec, name

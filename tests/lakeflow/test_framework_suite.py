@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from support.lakeflow import options_of
+from support.messages import FRAMEWORK, fragments, texts
 from support.rich_mailbox import enrich
 
 from gmail_client.emulator import Emulator
@@ -242,6 +243,18 @@ def test_the_command_line_of_the_framework_reads_the_connector_spec(clone: Path)
     assert set(allowed.split(",")) == {name for entry in CATALOGUE.values() for name in entry.options}
     assert complete == []
     assert "client_secret" in lacking[0]
+
+
+def test_the_messages_of_the_framework_that_the_page_quotes_exist(clone: Path) -> None:
+    roots = (
+        clone / _PACKAGE / "libs",
+        clone / _PACKAGE / "sparkpds",
+        clone / "tools/community_connector/src",
+    )
+    known = list(texts(path for root in roots for path in root.rglob("*.py")))
+    for message in FRAMEWORK:
+        for part in fragments(re.sub("'(gmail|namespace)'", "'…'", message)):
+            assert any(part in text for text in known), message
 
 
 _TEMPLATE = """

@@ -28,6 +28,14 @@ def gmail() -> Iterator[Emulator]:
         yield emulator
 
 
+def test_a_namespace_is_refused_apart_from_the_root() -> None:
+    connector = GmailLakeflowConnect(NOWHERE)
+    for root in ("[]", '["default"]', "default"):  # the framework's command line sets the schema `default`
+        assert connector.read_table_metadata("labels", {"namespace": root})["primary_keys"] == ["id"]
+    with pytest.raises(OptionError, match="no namespaces"):
+        connector.read_table_metadata("labels", {"namespace": '["work"]'})
+
+
 def test_schemas_and_metadata_need_no_network() -> None:
     connector = GmailLakeflowConnect(NOWHERE)
     assert connector.list_tables() == list(CATALOGUE)
