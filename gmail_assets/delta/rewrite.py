@@ -93,6 +93,7 @@ class PartitionRewrite:
         groups = list(_grouped([file for path, file in present.items() if path not in done]))
         for group in groups:
             self._rewrite(group, with_inserts=group is groups[-1] and _takes_inserts(group))
+            pa.default_memory_pool().release_unused()
         if self._inserts is not None and self._inserted_with is None and not self._added:
             folder = next((_folder(file.path) for file in self._table.files(self._address)), None)
             if folder is None:
@@ -195,7 +196,7 @@ class PartitionRewrite:
     def _edited(self, file: TableFile, keys: Any) -> Iterator[pa.Table]:
         """A file's rows after the change."""
         with self._opened(file) as reader:
-            for batch in reader.iter_batches(batch_size=batch_rows(reader.metadata)):
+            for batch in reader.iter_batches(batch_size=batch_rows(reader.metadata), use_threads=False):
                 rows = as_schema(pa.Table.from_batches([batch]), self._schema)
                 hit = pc.is_in(_joined(rows, self._primary_key), keys)
                 if not pc.any(hit).as_py():
