@@ -63,8 +63,8 @@ _DELETED_AT_FIELD = pa.field(
         "comment": "When a sync found that the row was deleted or no longer matches; null while it is in the mailbox."
     },
 )
-TARGET_FILE_BYTES = 4 * 2**20
-"""About the size of a chunk of a first load. A change rewrites whole files, so larger files make changes expensive."""
+TARGET_FILE_BYTES = 2 * 2**20
+"""About half of a chunk of a first load. A change rewrites whole files, so larger files make changes expensive."""
 
 
 _LEAST_FREE = 64 * 2**20

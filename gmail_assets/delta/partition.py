@@ -202,16 +202,7 @@ class MailboxPartition:
 
     def append(self, rows: pa.Table, state: SyncState | None = None) -> None:
         """Add rows whose keys are not in the partition, in one commit; `state` is unchanged if omitted."""
-        self._write(
-            lambda properties: write_deltalake(
-                self.table.delta,
-                self._in_lake(rows),
-                mode="append",
-                writer_properties=WRITER_PROPERTIES,
-                commit_properties=properties,
-            ),
-            state,
-        )
+        self._rewrite([], lambda stored: stored, rows, state)
 
     def replace(self, rows: pa.Table) -> None:
         """Replace all rows of the mailbox with these, in one commit, which records the time of the read."""
@@ -294,22 +285,16 @@ class MailboxPartition:
             inserts: Whole rows whose keys are not stored.
             state: The state once all is written; unchanged if omitted.
         """
-        if inserts is not None and not inserts.num_rows:
-            inserts = None
-        if not keys:
-            if inserts is not None:
-                self.append(inserts, state)
-            elif state is not None and state != self.state:
-                self.commit(state)
-            return
-        rewrite = PartitionRewrite(
-            self.table,
-            self.address,
-            pa.table({self.table.key: pa.array(keys, pa.string())}),
-            lambda rows: self._with_deletions(rows, edit(rows)),
-            None if inserts is None else self._in_lake(inserts).drop_columns([MAILBOX]),
-        )
-        self._write(rewrite.write, state)
+        if keys or (inserts is not None and inserts.num_rows):
+            self._rewrite(keys, lambda rows: self._with_deletions(rows, edit(rows)), inserts, state)
+        elif state is not None and state != self.state:
+            self.commit(state)
+
+    def _rewrite(
+        self, keys: Sequence[str], edit: Edit, inserts: pa.Table | None, state: SyncState | None
+    ) -> None:
+        rows = pa.table({self.table.key: pa.array(keys, pa.string())})
+        self._write(PartitionRewrite(self.table, self.address, rows, edit, inserts).write, state)
 
     def _with_deletions(self, rows: pa.Table, edited: pa.Table) -> pa.Table:
         """The edited rows, and the soft-deleted ones of those that are not among them."""
@@ -331,11 +316,7 @@ class MailboxPartition:
     def _in_lake(self, rows: pa.Table) -> pa.Table:
         if MAILBOX not in rows.schema.names:
             rows = rows.add_column(0, MAILBOX_FIELD, pa.array([self.address] * rows.num_rows, pa.string()))
-        for name in self.table.schema.names:
-            if name not in rows.schema.names:
-                field = self.table.schema.field(name)
-                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
-        return fresh(rows.select(self.table.schema.names))
+        return fresh(as_schema(rows, self.table.schema))
 
     def _write(self, write: Callable[[CommitProperties], object], state: SyncState | None = None) -> None:
         """Commit what `write` writes, with the fence and the state."""

@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, write_deltalake
+from deltalake import CommitProperties
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
 from gmail_assets.delta.lake import MAILBOX, TARGET_FILE_BYTES, LakeTable, TableFile
-from gmail_assets.delta.parquet_files import WRITER_PROPERTIES, NewFile, batch_rows, fresh
+from gmail_assets.delta.parquet_files import NewFile, batch_rows
 from gmail_assets.delta.scan import as_schema
 
 __all__ = ["Edit", "PartitionRewrite", "updated"]
@@ -33,6 +33,9 @@ __all__ = ["Edit", "PartitionRewrite", "updated"]
 _SMALL_BYTES = TARGET_FILE_BYTES // 4
 _SPLIT_BYTES = 2 * TARGET_FILE_BYTES
 _UPLOAD_BYTES = 2**20
+_UNBOUNDED = 2**31
+_COMPRESSION = 4
+"""Bytes of new rows in memory for each byte of their file, about."""
 _UNENCODED = "!$&'()+,-./:;=@_~"
 """Characters besides letters and digits that delta-rs does not encode in the log's paths."""
 
@@ -49,7 +52,7 @@ class PartitionRewrite:
         keys: The primary keys of the rows to change, one column for each of its columns.
         edit: Receives stored rows with these keys, in the lake's schema without `mailbox`, some at a time and maybe
             more than once; returns the rows that replace them, in any number.
-        inserts: Rows to add, in the lake's schema without `mailbox`.
+        inserts: Rows to add; columns that they lack are null.
     """
 
     def __init__(
@@ -59,11 +62,12 @@ class PartitionRewrite:
         self._address = address
         self._primary_key = tuple(keys.schema.names)
         self._edit = edit
-        self._inserts = inserts if inserts is not None and inserts.num_rows else None
         self._schema = pa.schema([field for field in table.schema if field.name != MAILBOX])
+        self._inserts = as_schema(inserts, self._schema) if inserts is not None and inserts.num_rows else None
         keys = keys.sort_by(self._primary_key[0])
         self._first = keys[self._primary_key[0]].to_pylist()
         self._keys = _joined(keys, self._primary_key)
+        self._folder = f"{MAILBOX}={quote(address, safe='')}"
         self._files = pa_fs.PyFileSystem(DeltaStorageHandler(table.delta.table_uri, table.storage_options))
         self._untouched: set[str] = set()
         self._replaced: dict[frozenset[str], list[AddAction]] = {}
@@ -95,20 +99,18 @@ class PartitionRewrite:
             self._rewrite(group, with_inserts=group is groups[-1] and _takes_inserts(group))
             pa.default_memory_pool().release_unused()
         if self._inserts is not None and self._inserted_with is None and not self._added:
-            folder = next((_folder(file.path) for file in self._table.files(self._address)), None)
-            if folder is None:
-                self._append(self._inserts, properties)
-                return
-            self._added = list(self._write_files(folder, [self._inserts], self._inserts.num_rows))
+            self._added = list(self._write_files([self._inserts], _rows_per_file(self._inserts)))
+            pa.default_memory_pool().release_unused()
         actions = [*self._removals(present), *self._added]
         for new in self._replaced.values():
             actions += new
         if not actions:
             return
-        # No retry by delta-rs: it does not notice when the files were compacted meanwhile, and would keep both.
-        once = CommitProperties(max_commit_retries=0, app_transactions=properties.app_transactions)
+        if self._replaced:
+            # No retry by delta-rs: it does not notice when the files were compacted meanwhile, and would keep both.
+            properties = CommitProperties(max_commit_retries=0, app_transactions=properties.app_transactions)
         delta.create_write_transaction(
-            actions, "append", delta.schema(), partition_by=[MAILBOX], commit_properties=once
+            actions, "append", delta.schema(), partition_by=[MAILBOX], commit_properties=properties
         )
 
     def _removals(self, present: Mapping[str, TableFile]) -> Iterator[AddAction | RemoveAction]:
@@ -119,22 +121,12 @@ class PartitionRewrite:
                 raise OSError(f"the log encodes a path in an unknown way: {path}")
             yield RemoveAction(unquote(path), True, now, present[path].size, {MAILBOX: self._address})
 
-    def _append(self, inserts: pa.Table, properties: CommitProperties) -> None:
-        """Add the rows to a partition without files: only delta-rs knows how it names the folder."""
-        address = pa.array([self._address] * inserts.num_rows, pa.string())
-        rows = inserts.append_column(MAILBOX, address).select(self._table.schema.names)
-        write_deltalake(
-            self._table.delta,
-            fresh(rows),
-            mode="append",
-            writer_properties=WRITER_PROPERTIES,
-            commit_properties=properties,
-        )
-
     # Which files
 
     def _candidates(self) -> Iterator[TableFile]:
         """Files whose range contains a key, oldest first."""
+        if not self._first:
+            return
         files = sorted(self._table.files(self._address), key=lambda file: (file.low or "", file.path))
         for file in files:
             begin, end = self._range(file)
@@ -187,9 +179,9 @@ class PartitionRewrite:
 
         size = sum(file.size for file in touched)
         rows = sum(file.rows for file in touched)
-        rows_each = -(-rows // (2 * size // _SPLIT_BYTES)) if size >= _SPLIT_BYTES else 2**31
+        rows_each = -(-rows // (2 * size // _SPLIT_BYTES)) if size >= _SPLIT_BYTES else _UNBOUNDED
         paths = frozenset(file.path for file in touched)
-        self._replaced[paths] = list(self._write_files(_folder(group[0].path), pieces(), rows_each))
+        self._replaced[paths] = list(self._write_files(pieces(), rows_each))
         if inserts is not None:
             self._inserted_with = paths
 
@@ -205,23 +197,23 @@ class PartitionRewrite:
                 yield rows.filter(pc.invert(hit))
                 yield as_schema(self._edit(rows.filter(hit)), self._schema)
 
-    def _write_files(self, folder: str, pieces: Iterable[pa.Table], rows_each: int) -> Iterator[AddAction]:
-        """Write rows into new files with about this number of rows each."""
+    def _write_files(self, pieces: Iterable[pa.Table], rows_each: int) -> Iterator[AddAction]:
+        """Write rows into new files of about this number of rows each."""
         file: NewFile | None = None
         for piece in pieces:
             for start in range(0, piece.num_rows, rows_each):
                 part = piece.slice(start, rows_each)
                 if file is not None and file.rows + part.num_rows > rows_each:
-                    yield self._finish(file, folder)
+                    yield self._finish(file)
                     file = None
                 file = file or NewFile(self._schema, self._primary_key)
                 file.write(part)
         if file is not None:
-            yield self._finish(file, folder)
+            yield self._finish(file)
 
-    def _finish(self, file: NewFile, folder: str) -> AddAction:
+    def _finish(self, file: NewFile) -> AddAction:
         data = file.finish()
-        path = f"{folder}/part-00000-{uuid.uuid4()}-c000.zstd.parquet"
+        path = f"{self._folder}/part-00000-{uuid.uuid4()}-c000.zstd.parquet"
         # Blocks smaller than the buffer: deltalake's stream refuses the kind of buffer that pyarrow hands on otherwise.
         with self._files.open_output_stream(path, buffer_size=2 * _UPLOAD_BYTES) as stream:
             for start in range(0, data.size, _UPLOAD_BYTES):
@@ -267,7 +259,7 @@ def _grouped(files: Sequence[TableFile]) -> Iterator[list[TableFile]]:
     small: list[TableFile] = []
     size = 0
     for file in files:
-        if file.size >= _SMALL_BYTES or _folder(file.path) != _folder(files[0].path):
+        if file.size >= _SMALL_BYTES:
             yield [file]
             continue
         if small and size + file.size > TARGET_FILE_BYTES:
@@ -284,6 +276,7 @@ def _takes_inserts(group: Sequence[TableFile]) -> bool:
     return sum(file.size for file in group) < TARGET_FILE_BYTES // 2
 
 
-def _folder(path: str) -> str:
-    """A file's folder, as the file system knows it."""
-    return unquote(path).rpartition("/")[0]
+def _rows_per_file(rows: pa.Table) -> int:
+    """Number of rows of each file, so that all files have about the same size, at most the target."""
+    count = max(1, round(int(rows.nbytes) / (TARGET_FILE_BYTES * _COMPRESSION)))
+    return int(-(-rows.num_rows // count))

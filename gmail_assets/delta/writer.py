@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 
 import pyarrow as pa
-from deltalake import CommitProperties, Transaction, write_deltalake
+from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
-from gmail_assets.delta.lake import MAILBOX, MAILBOX_FIELD, LakeTable
-from gmail_assets.delta.parquet_files import WRITER_PROPERTIES, fresh
+from gmail_assets.delta.lake import MAILBOX, LakeTable
 from gmail_assets.delta.rewrite import PartitionRewrite, updated
 
 __all__ = [
@@ -67,17 +66,9 @@ class PartitionWriter:
 
     def append(self, rows: pa.Table, transactions: Iterable[Transaction] = ()) -> None:
         """Add rows whose keys are not in the partition, in one commit."""
-        rows = rows.add_column(0, MAILBOX_FIELD, pa.array([self.address] * rows.num_rows, pa.string()))
-        self._commit(
-            lambda properties: write_deltalake(
-                self.table.delta,
-                fresh(rows.select(self.table.schema.names)),
-                mode="append",
-                writer_properties=WRITER_PROPERTIES,
-                commit_properties=properties,
-            ),
-            transactions,
-        )
+        keys = rows.select(list(self.primary_key)).slice(0, 0)
+        rewrite = PartitionRewrite(self.table, self.address, keys, lambda stored: stored, rows)
+        self._commit(rewrite.write, transactions)
 
     def merge(self, updates: pa.Table, removed: pa.Table | None = None) -> None:
         """Set columns of rows that are in the partition, and remove rows.
