@@ -1,9 +1,10 @@
-"""Change capture on a large mailbox: 100 label changes, recent ones and scattered ones, into both tables.
+"""Label changes in a large mailbox, recent ones and scattered ones, in both tables: CPU, memory and rewritten files.
 
-    python -m benchmarks.changes [--messages 500000] [--mean-kb 15] [--lake FOLDER] [--others 100]
+    python -m benchmarks.changes [--messages 100000] [--mean-kb 15] [--others 0] [--write]
 
-The emulator and each measured sync run in separate processes. A lake in FOLDER that already contains the mailbox is
-reused. With `--others`, the measurement is repeated with this many unchanged mailboxes in the tables.
+It is measured with `threads` as Gmail returns them, and with threads without bodies (`format: minimal`). The emulator
+and each measured sync run in separate processes. With `--others`, this many unchanged mailboxes are in the tables.
+`--write` replaces the section of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -11,50 +12,79 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-import requests
+from benchmarks.comparison.report import PAGE, replace_section
+from benchmarks.first_load import cpu_seconds, peak_mb
 
-from benchmarks.first_load import peak_mb
+if TYPE_CHECKING:
+    from gmail_client.emulator import EmulatorProcess
+    from gmail_client.options import MessageFormat
+    from gmail_client.spec import SpecTable
+
+FORMATS: tuple[MessageFormat, ...] = ("full", "minimal")
+TITLE = "Changes in a large mailbox"
+_TABLES = ("messages", "threads")
 
 
-def sync_once(folder: str) -> None:
+def specs(threads_format: str) -> list[SpecTable]:
+    """Both tables, with this format of `threads`."""
+    from gmail_client.spec import SpecTable
+
+    configuration = {"table_configuration": {"format": threads_format}}
+    return [SpecTable(source_table="messages"), SpecTable.parse({"source_table": "threads", **configuration})]
+
+
+def sync_once(folder: str, threads_format: str) -> None:
     """The work of a measured process."""
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.maintenance import Upkeep
     from gmail_assets.syncing import sync
     from gmail_client.client import GmailClient
-    from gmail_client.spec import Spec
 
     mailbox = GmailClient.from_settings().mailbox()
-    started = time.monotonic()
-    results = sync(
-        mailbox, Lake(folder), Spec.default().tables[:2], upkeep=Upkeep(small_files=0, retention=None)
-    )
-    tables = {name: [r.mode, r.rows_written, r.rows_updated, r.rows_deleted] for name, r in results.items()}
-    units = results["messages"].units
-    print(
-        json.dumps(
-            {"seconds": time.monotonic() - started, "peak_mb": peak_mb(), "units": units, "tables": tables}
-        )
-    )
+    upkeep = Upkeep(small_files=0, retention=None)
+    results = sync(mailbox, Lake(folder), specs(threads_format), upkeep=upkeep)
+    found = {
+        "cpu": cpu_seconds(),
+        "peak_mb": peak_mb(),
+        "units": results["messages"].units,
+        "changed": {name: result.rows_updated for name, result in results.items()},
+    }
+    print(json.dumps(found))
 
 
-def measured(folder: str, environment: dict[str, str]) -> dict[str, object]:
-    command = [sys.executable, "-m", "benchmarks.changes", "--sync", folder]
+def measured(folder: str, threads_format: str, environment: dict[str, str]) -> dict[str, Any]:
+    """One sync in a separate process, and the files that it wrote."""
+    command = [sys.executable, "-m", "benchmarks.changes", "--sync", folder, threads_format]
+    before = {name: files(folder, name) for name in _TABLES}
     done = subprocess.run(
         command, env={**os.environ, **environment}, stdout=subprocess.PIPE, check=True, timeout=7200
     )
-    result: dict[str, object] = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(done.stdout)
+    for name in _TABLES:
+        now = files(folder, name)
+        new = now.keys() - before[name].keys()
+        result[name] = (len(new), len(now), sum(now[path] for path in new) / 1e6)
     return result
 
 
-def fill(folder: str, messages: int, mean_kb: float) -> None:
+def files(folder: str, name: str) -> dict[str, int]:
+    """Sizes of a table's files, by path."""
+    from gmail_assets.delta.lake import Lake
+
+    return {file.path: file.size for file in Lake(folder).table(name).files()}
+
+
+def fill(folder: str, messages: int, mean_kb: float, threads_format: MessageFormat = "full") -> None:
     """Write the emulator's mailbox into the tables without reading it: its ids and labels, and content from a pool.
 
     A load through the API would take hours with Gmail's quota and half an hour with the emulator; only the syncs after
@@ -65,14 +95,13 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
 
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, keep_up
-    from gmail_assets.syncing.chunk import Chunk
+    from gmail_assets.syncing.chunk import Chunk, projected
     from gmail_assets.syncing.planner import open_table
     from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
     from gmail_client.client import GmailClient
     from gmail_client.emulator import Emulator
     from gmail_client.fetch import FetchedThread
     from gmail_client.schema import SCHEMAS
-    from gmail_client.spec import Spec
 
     mailbox = GmailClient.from_settings().mailbox()
     head = int(mailbox.api.profile()["historyId"])
@@ -85,7 +114,7 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
             break
     content = Chunk([FetchedThread("", messages=pool)]).array
     lake = Lake(folder)
-    parts = [open_table(lake, spec, mailbox.address).partition for spec in Spec.default().tables[:2]]
+    parts = [open_table(lake, spec, mailbox.address).partition for spec in specs(threads_format)]
     for part in parts:
         part.commit(part.state.loading(head))
     threads = [
@@ -95,7 +124,7 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
     ]
     threads.sort(key=lambda thread: thread.id, reverse=True)
     twin.stop()
-    batch: list[object] = []
+    batch: list[Any] = []
     for index, thread in enumerate(threads):
         batch.append(thread)
         if len(batch) < 1_000 and index < len(threads) - 1:
@@ -114,9 +143,9 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
             pa.array(own[f.name], f.type) if f.name in own else pc.struct_field(array, f.name) for f in kind
         ]
         array = pa.StructArray.from_arrays(columns, fields=list(kind))
-        history = pc.cast(columns[kind.get_field_index("historyId")], pa.int64())
         last = index == len(threads) - 1
-        rows = pa.Table.from_arrays([*columns, history], schema=SCHEMAS["messages"])
+        chunk = Chunk([FetchedThread("", messages=[{"id": m.id} for _, m in members])], array)
+        rows = chunk.rows(range(len(members)))
         parts[0].append(rows, parts[0].state.synced(head, int(time.time())) if last else None)
         at = 0
         edits = []
@@ -124,6 +153,8 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
             count = sum(1 for m in t.members if not m.hidden)
             edits.append(ThreadEdit(t.id, put=list(range(at, at + count)), history_id=t.history_id))
             at += count
+        if threads_format != "full":
+            array = projected(array, threads_format)
         rebuilt, _ = rebuild(SCHEMAS["threads"].empty_table(), edits, array)
         parts[1].append(rebuilt, parts[1].state.synced(head, int(time.time())) if last else None)
         batch = []
@@ -146,78 +177,74 @@ def add_others(folder: str, others: int, rows: int = 500) -> None:
             MailboxPartition(lake.table(name), f"other{index}@example.test", "all", "full").append(content)
 
 
+def changes_of(gmail: EmulatorProcess, ids: Sequence[str]) -> None:
+    """Star messages, or remove the star."""
+    mailbox = gmail.mailbox()
+    for message_id in ids:
+        starred = "STARRED" in mailbox.write("label_ids", message_id=message_id)
+        add, remove = ([], ["STARRED"]) if starred else (["STARRED"], [])
+        mailbox.write("modify", message_id=message_id, add=add, remove=remove)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--messages", type=int, default=500_000)
+    parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--mean-kb", type=float, default=15.0)
-    parser.add_argument("--lake", default=None)
-    parser.add_argument("--others", type=int, default=100)
-    parser.add_argument("--sync", metavar="FOLDER", help=argparse.SUPPRESS)
+    parser.add_argument("--others", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="replace the section of docs/benchmarks.md")
+    parser.add_argument("--sync", nargs=2, metavar=("FOLDER", "FORMAT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.sync:
-        sync_once(arguments.sync)
+        sync_once(*arguments.sync)
         return
     from gmail_client.emulator import EmulatorProcess  # not in the measured processes
 
-    folder = arguments.lake or tempfile.mkdtemp(prefix="changes-")
-    with EmulatorProcess(messages=arguments.messages, seed=1, mean_json_kb=arguments.mean_kb) as gmail:
+    lines = [
+        "| label changes | bodies in `threads` | CPU s | peak MB | files written | MB written |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    sizes = {}
+    with (
+        EmulatorProcess(messages=arguments.messages, seed=1, mean_json_kb=arguments.mean_kb) as gmail,
+        tempfile.TemporaryDirectory(prefix="changes-") as folder,
+    ):
         environment = {**gmail.environment(), "GMAIL_QUOTA": "1200000"}
-        print(
-            f"{'what':<28} {'seconds':>8} {'peak MB':>8} {'units':>10}  tables: how, new, changed, removed",
-            flush=True,
-        )
-
-        def show(what: str, result: dict[str, object]) -> None:
-            print(
-                f"{what:<28} {result['seconds']:>8.1f} {result['peak_mb']:>8.0f} {result['units']:>10,}  "
-                f"{result['tables']}",
-                flush=True,
-            )
-
-        if not (Path(folder) / "threads").exists():
-            os.environ.update(environment)
-            fill(folder, arguments.messages, arguments.mean_kb)
-        show("nothing to do", measured(folder, environment))
-        root = f"{gmail.url}/gmail/v1/users/me"
-        token = requests.post(
-            f"{gmail.url}/token",
-            data={
-                "grant_type": "refresh_token",
-                "client_id": environment["GMAIL_CLIENT_ID"],
-                "client_secret": environment["GMAIL_CLIENT_SECRET"],
-                "refresh_token": environment["GMAIL_REFRESH_TOKEN"],
-            },
-            timeout=60,
-        ).json()["access_token"]
-        session = requests.Session()
-        session.headers["Authorization"] = f"Bearer {token}"
-
-        from gmail_assets.delta.lake import Lake
-        from gmail_assets.delta.partition import MailboxPartition
-
-        table = Lake(folder).table("messages")
-        ids = sorted(MailboxPartition(table, gmail.addresses[0], "all", "full").members()["id"].to_pylist())
+        os.environ.update(environment)
+        for format_ in FORMATS:
+            fill(f"{folder}/{format_}", arguments.messages, arguments.mean_kb, format_)
+            add_others(f"{folder}/{format_}", arguments.others)
+            sizes[format_] = {name: sum(files(f"{folder}/{format_}", name).values()) for name in _TABLES}
+        ids = sorted(message["id"] for message in gmail.truth("messages", format="minimal"))
         rng = random.Random(1)
-
-        def change(chosen: list[str]) -> None:
-            for message_id in chosen:
-                carried = session.get(
-                    f"{root}/messages/{message_id}", params={"format": "minimal"}, timeout=60
-                ).json()
-                starred = "STARRED" in carried.get("labelIds", [])
-                body = {"removeLabelIds" if starred else "addLabelIds": ["STARRED"]}
-                session.post(f"{root}/messages/{message_id}/modify", json=body, timeout=60).raise_for_status()
-
-        for others in (0, arguments.others) if arguments.others else (0,):
-            if others:
-                add_others(folder, others)
-            suffix = f", {others} others" if others else ""
-            change(ids[-100:])
-            show(f"100 recent{suffix}", measured(folder, environment))
-            change(rng.sample(ids, 100))
-            show(f"100 scattered{suffix}", measured(folder, environment))
+        for what, chosen in (
+            ("none", []),
+            ("the 10 newest messages", ids[-10:]),
+            ("the 100 newest messages", ids[-100:]),
+            ("10 messages of all ages", rng.sample(ids, 10)),
+            ("100 messages of all ages", rng.sample(ids, 100)),
+        ):
+            changes_of(gmail, chosen)
+            for format_ in FORMATS:
+                result = measured(f"{folder}/{format_}", format_, environment)
+                written = [result[name] for name in _TABLES]
+                lines.append(
+                    f"| {what} | {'yes' if format_ == 'full' else 'no'} | {result['cpu']:.1f} | "
+                    f"{result['peak_mb']:,.0f} | {' + '.join(f'{new} of {all_}' for new, all_, _ in written)} | "
+                    f"{' + '.join(f'{size:.1f}' for *_, size in written)} |"
+                )
+                print(lines[-1], flush=True)
+    about = (
+        f"`python -m benchmarks.changes --write` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}. One sync of both tables, of a mailbox of {arguments.messages:,} messages, "
+        "start-up included. Files and megabytes: of `messages`, then of `threads`. On disk, `messages` has "
+        f"{sizes['full']['messages'] / 1e6:,.0f} MB, `threads` {sizes['full']['threads'] / 1e6:,.0f} MB, and without "
+        f"bodies {sizes['minimal']['threads'] / 1e6:,.0f} MB."
+    )
+    print(about)
+    if arguments.write:
+        replace_section(PAGE, TITLE, [about, "", *lines])
 
 
 if __name__ == "__main__":

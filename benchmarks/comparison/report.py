@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.comparison.measure import Cost
+from benchmarks.comparison.scenario import PHASES
 
-__all__ = ["NAMES", "Results", "headline", "write_page"]
+__all__ = ["NAMES", "PAGE", "Results", "headline", "replace_section", "write_page"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 Results = Mapping[str, Mapping[str, Sequence[Cost]]]
 """Costs by phase and program, one for each repetition."""
@@ -84,7 +88,7 @@ def write_page(
     about: Mapping[str, Any],
     sections: Mapping[str, Sequence[str]],
 ) -> None:
-    """Write the page and its picture.
+    """Write the page and its picture; sections of the old page that were not measured stay.
 
     Args:
         page: The Markdown file.
@@ -126,7 +130,32 @@ def write_page(
         lines += [f"## {phase[0].upper()}{phase[1:]}", "", *_table(rows)]
     for title, text in sections.items():
         lines += [f"## {title}", "", *text, ""]
-    page.write_text("\n".join(lines).rstrip() + "\n")
+    new = "\n".join(lines).rstrip() + "\n"
+    measured = set(_sections(new))
+    old = _sections(page.read_text("utf-8")) if page.exists() else {}
+    phases = {f"{phase[0].upper()}{phase[1:]}" for phase in PHASES}
+    page.write_text(new, "utf-8")
+    for title, text in old.items():
+        if title not in measured | phases:
+            replace_section(page, title, [text])
+
+
+def replace_section(page: Path, title: str, lines: Sequence[str]) -> None:
+    """Replace one section of a page, or add it at the end."""
+    text = page.read_text("utf-8")
+    section = "\n".join([f"## {title}", "", *lines]).rstrip() + "\n"
+    old = _sections(text).get(title)
+    if old is None:
+        text = f"{text.rstrip()}\n\n{section}"
+    else:
+        text = text.replace(f"## {title}\n{old}", section + ("\n" if old.endswith("\n\n") else ""))
+    page.write_text(text, "utf-8")
+
+
+def _sections(text: str) -> dict[str, str]:
+    """The text below each second-level title."""
+    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def _draw(picture: Path, results: Results) -> None:
