@@ -214,8 +214,8 @@ def main() -> None:
         os.environ.update(environment)
         for format_ in FORMATS:
             fill(f"{folder}/{format_}", arguments.messages, arguments.mean_kb, format_)
-            add_others(f"{folder}/{format_}", arguments.others)
             sizes[format_] = {name: sum(files(f"{folder}/{format_}", name).values()) for name in _TABLES}
+            add_others(f"{folder}/{format_}", arguments.others)
         ids = sorted(message["id"] for message in gmail.truth("messages", format="minimal"))
         rng = random.Random(1)
         for what, chosen in (
