@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from pydantic_core import from_json
 
 from gmail_client.errors import ResponseError
 from gmail_client.printable import short_repr
@@ -48,14 +49,22 @@ def parse_json(content: bytes, method: str) -> dict[str, Any] | None:
         ResponseError: It is nested too deeply to read.
     """
     try:
-        document = _DECODER.decode(content.decode(json.detect_encoding(content), "surrogatepass"))
+        # Twice as fast; it refuses some of what the standard library reads, such as half of a surrogate pair.
+        document = from_json(content, allow_inf_nan=False, cache_strings="keys")
+    except ValueError:
+        document = _decoded(content, method)
+    return document if isinstance(document, dict) else None
+
+
+def _decoded(content: bytes, method: str) -> Any:
+    try:
+        return _DECODER.decode(content.decode(json.detect_encoding(content), "surrogatepass"))
     except ValueError:
         return None
     except RecursionError:
         raise ResponseError(
             f"{method}: the response is nested too deeply.", fix=_FIX, status=200, method=method
         ) from None
-    return document if isinstance(document, dict) else None
 
 
 def parse_response(method: str, document: dict[str, Any], item_id: str = "") -> dict[str, Any]:

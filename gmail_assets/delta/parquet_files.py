@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import WriterProperties
 
-__all__ = ["WRITER_PROPERTIES", "NewFile", "batch_rows", "fresh"]
+__all__ = ["WRITER_PROPERTIES", "NewFile", "batch_rows", "fresh", "is_slice"]
 
 _COMPRESSION_LEVEL = 3
 """ZSTD: 17 % smaller than level 1 for 5 % more CPU of a first load; level 9: 25 % for 40 %."""
@@ -29,10 +29,20 @@ _LONGEST_STATISTIC = 256
 
 
 def fresh(table: pa.Table) -> pa.Table:
-    """A copy whose arrays start at offset 0: deltalake aborts on sliced nested arrays."""
-    if not table.num_rows:
+    """The rows in arrays that are not slices, copied if needed: deltalake aborts on sliced nested arrays.
+
+    Slices of tables and structs are recognized by their texts.
+    """
+    texts = [column for column in table.columns if pa.types.is_string(column.type)]
+    if not table.num_rows or (texts and not any(is_slice(chunk) for text in texts for chunk in text.chunks)):
         return table
     return table.take(pa.array(range(table.num_rows), pa.int64()))
+
+
+def is_slice(texts: pa.StringArray) -> bool:
+    """Whether an array of texts refers to less than its buffers hold."""
+    offsets = texts.buffers()[1]
+    return bool(texts.offset) or offsets is None or offsets.size != 4 * (len(texts) + 1)
 
 
 def batch_rows(metadata: pq.FileMetaData) -> int:

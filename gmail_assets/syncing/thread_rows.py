@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gmail_assets.delta.parquet_files import is_slice
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.schema import SCHEMAS
 from gmail_client.unknown_fields import COLUMN, joined, prefixed, split
@@ -22,7 +23,7 @@ __all__ = ["ThreadEdit", "rebuild"]
 _SCHEMA = SCHEMAS["threads"]
 _MESSAGES = _SCHEMA.field("messages").type
 _MESSAGE = _MESSAGES.value_type
-_NOTHING: pa.StructArray = pa.array([], _MESSAGE)
+_NOTHING: pa.StructArray = pa.nulls(0, _MESSAGE)
 
 
 @dataclass(slots=True)
@@ -122,13 +123,16 @@ def rebuild(
         order += present
         counts.append(len(present))
 
-    taken = everything.take(pa.array(order, pa.int64()))
-    columns = {name: pc.struct_field(taken, name) for name in _MESSAGE.names}
-    columns["labelIds"] = pa.array([labels[index] for index in order], _MESSAGE.field("labelIds").type)
-    columns["historyId"] = pa.array([history[index] for index in order], pa.string())
-    flat = pa.StructArray.from_arrays(
-        [columns[name] for name in _MESSAGE.names], fields=[_MESSAGE.field(name) for name in _MESSAGE.names]
-    )
+    in_order = order == list(range(len(everything))) and not is_slice(pc.struct_field(everything, "id"))
+    flat = everything if in_order else everything.take(pa.array(order, pa.int64()))
+    if any(edit.labels for edit in edits):
+        columns = {name: pc.struct_field(flat, name) for name in _MESSAGE.names}
+        columns["labelIds"] = pa.array([labels[index] for index in order], _MESSAGE.field("labelIds").type)
+        columns["historyId"] = pa.array([history[index] for index in order], pa.string())
+        flat = pa.StructArray.from_arrays(
+            [columns[name] for name in _MESSAGE.names],
+            fields=[_MESSAGE.field(name) for name in _MESSAGE.names],
+        )
     offsets = [0]
     for count in counts:
         offsets.append(offsets[-1] + count)
