@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gmail_client.errors import ResponseError
@@ -306,3 +306,25 @@ def test_any_value_in_any_field_is_a_row_or_an_error(path: str, value: Any) -> N
     assert to_batch("messages", [parsed]).schema == SCHEMAS["messages"]
     known = {name: value for name, value in parsed.items() if name != COLUMN}
     assert parse_response("messages.get", known) is known
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    document=st.dictionaries(st.text(max_size=3), JSON, max_size=3),
+    ascii_only=st.booleans(),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
+)
+@example(document={"half of a pair": "\ud83d"}, ascii_only=True, encoding="utf-8")
+@example(document={"large": 10**30, "a": -0.0, "b": 1e308}, ascii_only=False, encoding="utf-8-sig")
+def test_a_document_is_read_as_the_standard_library_reads_it(
+    document: dict[str, Any], ascii_only: bool, encoding: str
+) -> None:
+    text = json.dumps(document, ensure_ascii=ascii_only)
+    read = parse_json(text.encode(encoding, "surrogatepass"), "x")
+    assert repr(read) == repr(json.loads(text, parse_constant=str))

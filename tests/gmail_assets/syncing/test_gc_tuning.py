@@ -60,3 +60,23 @@ def test_a_higher_threshold_is_kept() -> None:
     gc.set_threshold(500_000, 5, 5)
     with collected_seldom():
         assert gc.get_threshold() == (500_000, 5, 5)
+
+
+def test_earlier_objects_are_frozen_until_the_block_ends() -> None:
+    assert gc.get_freeze_count() == 0
+    with collected_seldom():
+        assert gc.get_freeze_count() > 1_000
+        with collected_seldom():
+            pass
+        assert gc.get_freeze_count() > 1_000
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_the_program_froze_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        with collected_seldom():
+            pass
+        assert gc.get_freeze_count() > 1_000
+    finally:
+        gc.unfreeze()
