@@ -2,7 +2,8 @@
 
     python -m benchmarks.views [--messages 100000] [--mean-kb 15] [--lake FOLDER]
 
-Each step runs in a separate process. A lake in FOLDER that already contains the mailbox is reused.
+Each step runs in a separate process. A lake in FOLDER that already contains the mailbox is reused. `files` are, for
+each table: rewritten, of those that contain a changed message, of all.
 """
 
 from __future__ import annotations
@@ -49,13 +50,15 @@ def fill(folder: str, messages: int, mean_kb: float) -> None:
         writer.append(rows)
 
 
-def change(folder: str, what: str) -> None:
-    """Relabel 100 messages spread over the mailbox, or rename its most used user label."""
+def change(folder: str, what: str) -> list[str]:
+    """Relabel 100 messages spread over the mailbox, or rename one of its user labels; returns the messages' ids."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from gmail_assets.delta.lake import Lake
     from gmail_assets.delta.scan import read_columns
     from gmail_assets.delta.writer import PartitionWriter
+    from gmail_client.views import VIEWS
 
     lake = Lake(folder)
     table = lake.table("messages" if what == "relabel" else "labels")
@@ -66,9 +69,27 @@ def change(folder: str, what: str) -> None:
         updates = {"id": chosen, "labelIds": [["INBOX", "STARRED"]] * 100, "historySequence": [10**9] * 100}
         fields = [table.schema.field(name) for name in updates]
         writer.merge(pa.table(updates, schema=pa.schema(fields)))
-    else:
-        label = next(label for label in ids if label.startswith("Label_"))
-        writer.merge(pa.table({"id": [label], "name": ["Renamed"]}))
+        return chosen
+    label = next(label for label in ids if label.startswith("Label_"))
+    writer.merge(pa.table({"id": [label], "name": [f"Renamed at {time.time()}"]}))
+    schema = pa.schema([("message_id", pa.string()), ("label_id", pa.string())])
+    carried = read_columns(lake.view(VIEWS["message_labels"]), ADDRESS, schema.names, schema)
+    return carried.filter(pc.equal(carried["label_id"], label))["message_id"].to_pylist()
+
+
+def files_of(folder: str, name: str, message_ids: list[str]) -> dict[str, bool]:
+    """The data files of a derived table, and whether they contain one of the messages."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from gmail_assets.delta.lake import Lake
+
+    delta, among = Lake(folder).find(name), pa.array(message_ids, pa.string())
+    found = {}
+    for fragment in delta.to_pyarrow_dataset().get_fragments() if delta is not None else ():
+        ids = fragment.to_table(columns=["message_id"])["message_id"].cast(pa.string())
+        found[fragment.path] = bool(pc.any(pc.is_in(ids, among)).as_py())
+    return found
 
 
 def derive_once(folder: str, names: list[str]) -> None:
@@ -129,13 +150,17 @@ def main() -> int:
             ("idle", ""),
         )
         for step, what in steps:
-            if what:
-                change(folder, what)
+            changed = change(folder, what) if what else []
+            before = {name: files_of(folder, name, changed) for name in names}
             result = measured(folder, names)
+            rewritten = {name: files.keys() - files_of(folder, name, []) for name, files in before.items()}
+            files = {
+                name: [len(rewritten[name]), sum(held.values()), len(held)] for name, held in before.items()
+            }
             per = result["cpu"] / arguments.messages * 1e6
             print(
                 f"  {step:16} {result['cpu']:7.1f} s CPU ({per:5.0f} us a message) {result['seconds']:7.1f} s "
-                f"{result['peak_mb']:6.0f} MB  {result['rows']}",
+                f"{result['peak_mb']:6.0f} MB  {result['rows']} files: {files}",
                 flush=True,
             )
     return 0

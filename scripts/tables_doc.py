@@ -61,7 +61,12 @@ Each sync updates only the rows whose message or label changed. Names are snake_
 - If a message has no text part, `body_text` is converted from HTML, without hidden text, links and images. It includes
   quoted replies: the libraries that remove them take over 2 ms per message and support few languages.
 - When a message is deleted, soft-deleted or filtered out, its rows are deleted.
-- There is no derived table of threads: use `GROUP BY thread_id` over `emails`.
+- There is no derived table of threads: [one query](querying.md#a-summary-of-each-thread) over `emails` gives their
+  first and last mail, senders and unread mails, and each change of a mail would rewrite a second table.
+- Cost, measured on two cores with mails of 15 KB on average (`python -m benchmarks.views`): `emails` and
+  `message_labels` take 0.24 ms CPU per message. All three tables of 500,000 messages take 0.9 GB of memory at most.
+  After label changes of 100 of them, spread over the mailbox, 78 of the 250 files of `emails` are rewritten: those that
+  contain these messages.
 """
 
 
