@@ -25,6 +25,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from gmail_assets.delta.creation import add_columns, create_table
 from gmail_assets.delta.errors import SchemaMismatchError, unreadable, unwritable
+from gmail_assets.delta.protocol import check_features
 from gmail_assets.delta.table_log import (
     Commit,
     is_replaced,
@@ -129,14 +130,16 @@ class Lake:
         """The Delta table of that name, or None if there is none.
 
         Raises:
-            LakeError: The location can't be read.
+            LakeError: The location can't be read, or the table has features that are not supported.
         """
         try:
-            return DeltaTable(self.location(table_name), storage_options=self.options)
+            delta = DeltaTable(self.location(table_name), storage_options=self.options)
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
             raise unreadable(self.location(table_name), error) from error
+        check_features(delta)
+        return delta
 
     def table(
         self,

@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import MAILBOX, LakeTable
+from gmail_assets.delta.protocol import check_features
 from gmail_assets.delta.rewrite import PartitionRewrite, updated
 
 __all__ = [
@@ -142,6 +143,7 @@ def commit_fenced(
             with _RETRYING if attempt else nullcontext():
                 if attempt:
                     delta.update_incremental()
+                    check_features(delta)
                     if table.restores(version):
                         raise _conflict(table, address, None)
                 write(properties)
@@ -153,6 +155,8 @@ def commit_fenced(
             break
         except CommitFailedError as error:
             delta.update_incremental()
+            if delta.version() == version:  # nobody else committed
+                raise unwritable(delta.table_uri, error) from error
             if present() != before or attempt == _ATTEMPTS - 1 or table.restores(version):
                 raise _conflict(table, address, error) from error
             time.sleep(min(_LONGEST_WAIT, 0.005 * attempt))
