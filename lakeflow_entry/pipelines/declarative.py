@@ -85,9 +85,13 @@ class _Declaration:
         self.keys = list(entry.primary_keys or self.table.primary_key)
         self.scd = "2" if entry.scd_type == "SCD_TYPE_2" else "1"
         self.target = entry.table_name
-        if entry.destination_catalog and entry.destination_schema:
-            self.target = spark_identifier(
-                entry.destination_catalog, entry.destination_schema, entry.table_name
+        if entry.destination_schema:
+            parts = (entry.destination_catalog, entry.destination_schema, entry.table_name)
+            self.target = spark_identifier(*filter(None, parts))
+        elif entry.destination_catalog:
+            raise ConfigurationError(
+                f"The spec's table {self.table.name!r} has destination_catalog without destination_schema.",
+                fix="Set both, or neither.",
             )
 
     def make(self) -> None:

@@ -257,6 +257,29 @@ def test_one_table_is_written_to_several_destinations(spark: SparkSession) -> No
     ]
     flows = [arguments["name"] for name, arguments in declared.calls if name == "create_auto_cdc_flow"]
     assert len(set(flows)) == 4
+    for entry in objects:
+        del entry["table"]["destination_catalog"]
+    declared = Declared()
+    declare(spark, Spec.parse({"connection_name": "c", "objects": objects}), declared)
+    tables = [arguments for name, arguments in declared.calls if name == "create_streaming_table"]
+    assert [table["name"] for table in tables] == ["`one`.`messages`", "`two`.`messages`"]
+
+
+def test_a_catalog_needs_a_schema(spark: SparkSession) -> None:
+    entry = {"source_table": "labels", "destination_catalog": "main"}
+    with pytest.raises(ConfigurationError, match="destination_catalog without destination_schema"):
+        declare(spark, Spec.parse({"connection_name": "c", "objects": [{"table": entry}]}), Declared())
+
+
+def test_keys_and_clusters_are_forwarded_as_columns(spark: SparkSession) -> None:
+    configuration = {"primary_keys": '["id", "threadId"]', "cluster_by": "threadId", "q": "is:unread"}
+    declared = Declared()
+    declare(spark, Spec.parse(spec("c", "messages", **configuration)), declared)
+    (table,) = (arguments for name, arguments in declared.calls if name == "create_streaming_table")
+    assert table["cluster_by"] == ["threadId"]
+    assert {tuple(given["keys"]) for name, given in declared.calls if name == "create_auto_cdc_flow"} == {
+        ("id", "threadId")
+    }
 
 
 @pytest.mark.slow
