@@ -105,6 +105,8 @@ class EmulatorProcess:
         self._environment: dict[str, str] = announced["environment"]
         self._session = requests.Session()
         self._session.trust_env = False
+        # The server closes idle connections, possibly at the moment of a request.
+        self._session.headers["Connection"] = "close"
 
     def __enter__(self) -> EmulatorProcess:
         return self
