@@ -45,7 +45,7 @@ def test_mailboxes_with_nothing_to_do_cost_one_unit_each_and_a_changed_one_its_s
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", ["load", "idle", "quota"])
 def test_a_phase_with_few_mailboxes(phase: str) -> None:
-    figures = PHASES[phase](SMALL)
+    figures = list(PHASES[phase](SMALL))
     checked = [figure for figure in figures if "equal the mailboxes" in figure.name or "units" in figure.name]
     exact = [figure for figure in checked if "per minute" not in figure.name]
     assert len(exact) >= 2 if phase != "quota" else exact
