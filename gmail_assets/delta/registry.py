@@ -15,7 +15,6 @@ there, which is not an address, and refuse to write.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -113,7 +112,8 @@ class MailboxRegistry:
         """
         self.refuse_forgotten(address)
         names = list(dict.fromkeys((name, address)))
-        rows = {row["name"]: row for row in self._rows(MAILBOXES, _MAILBOXES, one_of("name", names))}
+        found = self._rows(MAILBOXES, _MAILBOXES, one_of("name", names), compact=record)
+        rows = {row["name"]: row for row in found}
         by_name, by_address = (_address(rows[key]) if key in rows else None for key in (name, address))
         stored_as = by_address or by_name or address
         if by_name not in (None, stored_as):
@@ -273,10 +273,16 @@ class MailboxRegistry:
         where = f"{equals('mailbox', address)} AND {equals('table', table)}"
         self._write(UNFETCHED, pa.Table.from_pylist(rows, schema=_UNFETCHED), where)
 
-    def _rows(self, name: str, schema: pa.Schema, where: str) -> list[dict[str, Any]]:
+    def _rows(
+        self, name: str, schema: pa.Schema, where: str, *, compact: bool = False
+    ) -> list[dict[str, Any]]:
         delta = self._lake.find(name)
         if delta is None:
             return []
+        if compact and len(delta.file_uris()) > _MOST_FILES:  # written by an earlier release
+            with shared_writes(self._lake.location(name)).turn:
+                delta = self._lake.find(name) or delta
+                self._compact(delta, name)
         found = QueryBuilder().register("t", delta).execute(f"SELECT * FROM t WHERE {where}")  # noqa: S608 - quoted
         # Not `pa.table`: it would import pandas, to see whether this is a data frame.
         table = pa.RecordBatchReader.from_stream(found).read_all()
@@ -298,9 +304,7 @@ class MailboxRegistry:
             try:
                 table = self._create(name, rows.schema)
                 write_deltalake(table, rows, mode="overwrite", predicate=where)
-                if len(table.file_uris()) > _MOST_FILES:
-                    with suppress(CommitFailedError):  # another process compacts it as well
-                        table.optimize.compact()
+                self._compact(table, name)
                 return
             except CommitFailedError as error:
                 # A run of another mailbox wrote at the same time; its rows are independent, so try again.
@@ -308,6 +312,16 @@ class MailboxRegistry:
                     raise unwritable(location, error) from error
             except (DeltaError, OSError) as error:
                 raise unwritable(location, error) from error
+
+    def _compact(self, table: DeltaTable, name: str) -> None:
+        """Replace small files by one, if there are many."""
+        if len(table.file_uris()) > _MOST_FILES:
+            try:
+                table.optimize.compact()
+            except CommitFailedError:  # another process wrote or compacted it
+                pass
+            except (DeltaError, OSError) as error:
+                raise unwritable(self._lake.location(name), error) from error
 
     def _create(self, name: str, schema: pa.Schema) -> DeltaTable:
         """The table of that name, with these columns at least."""

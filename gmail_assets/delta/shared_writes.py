@@ -32,10 +32,14 @@ class _Write:
 
 
 class SharedWrites:
-    """The writes of this process to one table. Thread-safe."""
+    """The writes of this process to one table. Thread-safe.
+
+    Attributes:
+        turn: Held during a commit.
+    """
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self.turn = threading.Lock()
         self._guard = threading.Lock()
         self._waiting: list[_Write] = []
 
@@ -52,7 +56,7 @@ class SharedWrites:
         with self._guard:
             self._waiting.append(one)
         try:
-            with self._turn:
+            with self.turn:
                 if not one.done:
                     self._commit_with_others(one, commit)
         finally:

@@ -86,6 +86,27 @@ def test_an_error_is_raised_in_the_thread_whose_rows_it_concerns() -> None:
     assert writes._waiting == []
 
 
+def test_a_table_of_an_earlier_release_is_compacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = MailboxRegistry(Lake(str(tmp_path / "lake")))
+    addresses = [f"user{number}@gmail.test" for number in range(12)]
+    with monkeypatch.context() as patched:
+        patched.setattr("gmail_assets.delta.registry._MOST_FILES", 100)
+        for address in addresses:
+            registry.check_name(address, address)
+
+    def files() -> int:
+        table = Lake(str(tmp_path / "lake")).find(MAILBOXES)
+        assert table is not None
+        return len(table.file_uris())
+
+    assert files() == 12
+    registry.check_name(addresses[0], addresses[0], record=False)
+    assert files() == 12
+    assert registry.check_name(addresses[0], addresses[0]) == addresses[0]
+    assert files() == 1
+    assert registry.addresses() == {address: address for address in addresses}
+
+
 def test_names_of_many_mailboxes_are_in_few_files(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     addresses = [f"user{number}@gmail.test" for number in range(40)]
