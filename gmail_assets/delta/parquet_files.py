@@ -24,6 +24,8 @@ WRITER_PROPERTIES = WriterProperties(
 )
 _BATCH_BYTES = 16 * 2**20
 _BATCH_ROWS = 4_000
+_PAGE_BYTES = 8 * 2**20
+"""Larger than a column of most files, so that it is compressed as a whole."""
 _LONGEST_STATISTIC = 256
 """Characters; the log has no range of a column with longer values."""
 
@@ -69,6 +71,9 @@ class NewFile:
             schema,
             compression="zstd",
             compression_level=_COMPRESSION_LEVEL,
+            # Texts of mail are rarely equal. Dictionaries and small pages take CPU time, and make files larger.
+            use_dictionary=False,
+            data_page_size=_PAGE_BYTES,
             store_schema=False,  # several KB in each file; the table's schema is in the log
         )
         self._least: dict[str, str | None] = dict.fromkeys(indexed)

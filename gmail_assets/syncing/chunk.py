@@ -41,6 +41,7 @@ class Chunk:
                 if self.place.setdefault(message["id"], len(self.messages)) == len(self.messages):
                     self.messages.append(message)
         self._array = array
+        self._selected: tuple[list[int], pa.StructArray] | None = None
 
     @property
     def array(self) -> pa.StructArray:
@@ -49,11 +50,20 @@ class Chunk:
             self._array = message_array(self.messages)
         return self._array
 
-    def rows(self, places: Sequence[int]) -> pa.Table:
-        """Rows of `messages` for the messages at these indexes."""
-        array = (
-            self.array if len(places) == len(self.array) else self.array.take(pa.array(places, pa.int64()))
-        )
+    def selected(self, places: list[int]) -> pa.StructArray:
+        """The messages at these ascending indexes as structs.
+
+        The last selection is kept: both tables usually leave out the same messages.
+        """
+        if len(places) == len(self.array):
+            return self.array
+        if self._selected is None or self._selected[0] != places:
+            self._selected = places, self.array.take(pa.array(places, pa.int64()))
+        return self._selected[1]
+
+    def rows(self, places: list[int]) -> pa.Table:
+        """Rows of `messages` for the messages at these ascending indexes."""
+        array = self.selected(places)
         columns = array.flatten()
         history = columns[array.type.get_field_index("historyId")]
         unknown = pa.array([self.messages[place].get(COLUMN) for place in places], pa.string())

@@ -51,6 +51,16 @@ class _Pending:
     restored: list[ThreadEdit] = field(default_factory=list)
     grown: list[ThreadEdit] = field(default_factory=list)
 
+    def select(self, chunk: Chunk) -> None:
+        """Keep the content that the edits add, and no other content of the chunk."""
+        edits = [*self.new, *self.restored, *self.grown]
+        places = sorted({place for edit in edits for place in edit.put})
+        self.content = chunk.selected(places)
+        if len(places) < len(chunk.messages):
+            index = {place: number for number, place in enumerate(places)}
+            for edit in edits:
+                edit.put = [index[place] for place in edit.put]
+
 
 class ThreadsSync(TableSync):
     """The table of threads: a row contains all the thread's visible messages."""
@@ -215,6 +225,7 @@ class ThreadsSync(TableSync):
                 pending.restored.append(edit)
             else:
                 pending.new.append(edit)
+        pending.select(chunk)
         self.settle(message["id"] for message in chunk.messages)
         self.written += len(pending.new) + len(pending.restored)
         self._pending = pending
