@@ -1,4 +1,4 @@
--- `emails` and `message_labels` as views over the tables `messages` and `labels` of a pipeline on Databricks (or Spark 4).
+-- `emails`, `message_labels` and `attachments` as views over the tables `messages` and `labels` of a pipeline on Databricks (or Spark 4).
 -- Run it in the catalog and schema of those tables. docs/databricks.md describes how the views differ from the derived tables.
 
 CREATE OR REPLACE VIEW emails AS
@@ -120,3 +120,57 @@ CREATE OR REPLACE VIEW message_labels AS
 SELECT m.message_id, m.label_id, coalesce(l.name, m.label_id) AS label_name, l.type AS label_type
 FROM (SELECT id AS message_id, explode(labelIds) AS label_id FROM messages) m
 LEFT JOIN labels l ON l.id = m.label_id;
+
+CREATE OR REPLACE VIEW attachments AS
+WITH read AS (
+  SELECT
+    id AS message_id,
+    payload,
+    coalesce(payload.parts, array()) AS level_1,
+    flatten(transform(coalesce(payload.parts, array()), p -> coalesce(p.parts, array()))) AS level_2
+  FROM messages
+),
+deeper AS (
+  SELECT *, flatten(transform(level_2, p -> coalesce(p.parts, array()))) AS level_3 FROM read
+),
+deepest AS (
+  SELECT *, flatten(transform(level_3, p -> coalesce(p.parts, array()))) AS level_4 FROM deeper
+),
+parts AS (
+  SELECT message_id, explode(concat(
+    array(struct(payload.partId AS id, payload.mimeType AS type, payload.filename AS name, payload.headers AS headers, payload.body AS body, size(coalesce(payload.parts, array())) > 0 AS container)),
+    transform(level_1, p -> struct(p.partId AS id, p.mimeType AS type, p.filename AS name, p.headers AS headers, p.body AS body, size(coalesce(p.parts, array())) > 0 AS container)),
+    transform(level_2, p -> struct(p.partId AS id, p.mimeType AS type, p.filename AS name, p.headers AS headers, p.body AS body, size(coalesce(p.parts, array())) > 0 AS container)),
+    transform(level_3, p -> struct(p.partId AS id, p.mimeType AS type, p.filename AS name, p.headers AS headers, p.body AS body, size(coalesce(p.parts, array())) > 0 AS container)),
+    transform(level_4, p -> struct(p.partId AS id, p.mimeType AS type, p.filename AS name, p.headers AS headers, p.body AS body, size(coalesce(p.parts, array())) > 0 AS container))
+  )) AS part
+  FROM deepest
+),
+leaves AS (
+  SELECT
+    message_id,
+    part.id AS part_id,
+    nullif(trim(part.name), '') AS filename,
+    lower(part.type) AS mime_type,
+    part.container,
+    part.body,
+    nullif(trim(BOTH '<> ' FROM get(filter(part.headers, h -> lower(h.name) = 'content-id'), 0).value), '') AS content_id,
+    coalesce(lower(trim(split(get(filter(part.headers, h -> lower(h.name) = 'content-disposition'), 0).value, ';')[0])), '') AS disposition
+  FROM parts
+)
+SELECT
+  message_id,
+  part_id,
+  filename,
+  nullif(lower(regexp_extract(filename, '.[.]([A-Za-z0-9]{1,12})$', 1)), '') AS extension,
+  mime_type,
+  body.size AS size_bytes,
+  content_id,
+  disposition = 'inline' OR (disposition = '' AND content_id IS NOT NULL) AS is_inline,
+  sha2(unbase64(translate(body.data, '-_', '+/')), 256) AS sha256
+FROM leaves
+WHERE mime_type NOT LIKE 'multipart/%' AND (
+  filename IS NOT NULL OR body.attachmentId IS NOT NULL OR mime_type LIKE 'message/%'
+  OR (NOT container AND mime_type NOT LIKE 'text/%' AND body.size > 0)
+  OR (NOT container AND mime_type LIKE 'text/%' AND disposition = 'attachment')
+);

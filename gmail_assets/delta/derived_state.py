@@ -17,6 +17,7 @@ __all__ = [
     "SOURCES_FIELD",
     "are_up_to_date",
     "formula_mark",
+    "is_computed_alike",
     "source_state",
     "sources_mark",
 ]
@@ -62,6 +63,12 @@ def formula_mark(name: str, messages: LakeTable, address: str) -> int:
         address: The mailbox's real address.
     """
     return formula(name, _content_of(messages, address))
+
+
+def is_computed_alike(view: LakeTable, messages: LakeTable, address: str) -> bool:
+    """Whether all stored rows of a derived table were computed by today's formula, from the content stored now."""
+    read = StateReader(view.delta, address, view.source, view.transactions)
+    return read(f"{read.base}/{FORMULA_FIELD}") == formula_mark(view.source, messages, address)
 
 
 def _content_of(messages: LakeTable, address: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import random
 
-import pyarrow as pa
-
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.scan import open_files, read_columns
 from gmail_assets.views.pending_contents import ContentSources, pending_contents
@@ -46,7 +44,7 @@ def verify_contents(
     if lake.find(sources.contents.table_name) is None:
         return verdict
     table = sources.open(lake, CONTENTS)
-    schema = pa.schema([CONTENT_VIEWS[CONTENTS].schema.field("sha256")])
+    schema = CONTENT_VIEWS[CONTENTS].columns(["sha256"])
     hashes = read_columns(table, address, schema.names, schema)["sha256"].to_pylist()
     verdict.rows = len(hashes)
     chosen = set(rng.sample(hashes, min(sample, _MOST_SAMPLED, len(hashes))))
@@ -57,7 +55,7 @@ def verify_contents(
                 if row["sha256"] in chosen and not _is_intact(row):
                     differing.add(row["sha256"])
     verdict.sampled, verdict.differing = len(chosen), len(differing)
-    schema = pa.schema([CONTENT_VIEWS[LINKS].schema.field(name) for name in ("message_id", "sha256")])
+    schema = CONTENT_VIEWS[LINKS].columns(["message_id", "sha256"])
     links = read_columns(sources.open(lake, LINKS), address, schema.names, schema) if differing else None
     rows = links.to_pylist() if links is not None else []
     verdict.note(row["message_id"] for row in rows if row["sha256"] in differing)

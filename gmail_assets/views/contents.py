@@ -170,24 +170,18 @@ class _Run:
     def run(self) -> None:
         """Do the pending work."""
         pending = self._pending
-        if pending.obsolete:
-            keys = [{"message_id": message, "part_id": part} for message, part in sorted(pending.obsolete)]
-            schema = pa.schema(
-                [CONTENT_VIEWS[LINKS].schema.field(name) for name in ("message_id", "part_id")]
-            )
-            removed = pa.Table.from_pylist(keys, schema)
-            self._writers[LINKS].merge(removed.slice(0, 0), removed)
+        self._remove_links(pending.obsolete)
         sizes = pending.missing
         self._write_links([self._link(key, sizes[key], sha256) for key, sha256 in pending.shared.items()])
         missing = {key: size for key, size in sizes.items() if key not in pending.shared}
         done = 0
         self._progress(Progress("fetching", 0, len(missing)))
-        for part in self._slices(missing):
+        for batch in self._slices(missing):
             try:
-                self._store(part)
+                self._store(batch)
             finally:
                 self._memory.release()
-            done += len(part.wanted)
+            done += len(batch.wanted)
             self._progress(Progress("fetching", done, len(missing), rows=self._result.rows_written))
             if done < len(missing) and self._stop():
                 self._result.complete = False
@@ -197,31 +191,27 @@ class _Run:
     # What is to be stored
 
     def _slices(self, missing: Mapping[Key, int | None]) -> Iterator[_Slice]:
-        by_message: dict[str, set[str]] = {}
-        for message_id, part_id in missing:
-            by_message.setdefault(message_id, set()).add(part_id)
-        part = _Slice()
-        for messages in self._messages.contents(by_message.keys()):
+        batch = _Slice()
+        for messages in self._messages.contents({message_id for message_id, _ in missing}):
             for message in messages:
                 for source in attachment_sources(message):
                     key = (message["id"], source.part_id)
                     if key not in missing:
                         continue
-                    self._memory.take(
-                        part.add(_Wanted(key, missing[key], source.attachment_id, source.content))
-                    )
-                    if part.is_full or self._memory.must_write():
-                        yield part
-                        part = _Slice()
-        if part.wanted:
-            yield part
+                    wanted = _Wanted(key, missing[key], source.attachment_id, source.content)
+                    self._memory.take(batch.add(wanted))
+                    if batch.is_full or self._memory.must_write():
+                        yield batch
+                        batch = _Slice()
+        if batch.wanted:
+            yield batch
 
     # Contents
 
-    def _store(self, part: _Slice) -> None:
+    def _store(self, batch: _Slice) -> None:
         contents: dict[str, bytes] = {}
         links: list[Row] = []
-        for wanted, found in self._contents(part.wanted):
+        for wanted, found in self._contents(batch.wanted):
             if found is None:
                 links.append(self._link(wanted.key, wanted.size, None))
                 continue
@@ -311,8 +301,14 @@ class _Run:
             self._writers[LINKS].append(pa.Table.from_pylist(new, schema))
             self._has_row |= {(row["message_id"], row["part_id"]) for row in new}
 
+    def _remove_links(self, keys: Set[Key]) -> None:
+        if keys:
+            rows = [{"message_id": message_id, "part_id": part_id} for message_id, part_id in sorted(keys)]
+            removed = pa.Table.from_pylist(rows, CONTENT_VIEWS[LINKS].columns(["message_id", "part_id"]))
+            self._writers[LINKS].merge(removed.slice(0, 0), removed)
+
     def _own(self, name: str, *columns: str) -> list[Row]:
-        schema = pa.schema([CONTENT_VIEWS[name].schema.field(column) for column in columns])
+        schema = CONTENT_VIEWS[name].columns(columns)
         rows: list[Row] = read_columns(self.tables[name], self._address, columns, schema).to_pylist()
         return rows
 

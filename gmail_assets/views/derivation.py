@@ -260,7 +260,7 @@ class _Derivation:
     def _derive_emails(self, states: pa.Table, content: _Content) -> None:
         writer, result = self._writers["emails"], self.results["emails"]
         columns = ["message_id", "label_ids", "label_names", "history_id", "is_bulk", "attachment_count"]
-        schema = pa.schema([VIEWS["emails"].schema.field(name) for name in columns])
+        schema = VIEWS["emails"].columns(columns)
         stored = read_columns(self.tables["emails"], self.address, columns, schema)
         differences = email_differences(states, stored, self._labels, recompute=self._recompute("emails"))
         for start in range(0, max(differences.relabelled.num_rows, 1), _RELABELLED_ROWS):
@@ -281,14 +281,10 @@ class _Derivation:
             }
             for row in rows.to_pylist()
         ]
-        schema = VIEWS["emails"].schema
-        fields = [schema.field(name) for name in ("message_id", *LABEL_COLUMNS)]
-        return pa.Table.from_pylist(changed, pa.schema(fields))
+        return pa.Table.from_pylist(changed, VIEWS["emails"].columns(["message_id", *LABEL_COLUMNS]))
 
     def _derive_attachments(self, content: _Content) -> None:
-        counted = pa.schema(
-            [VIEWS["emails"].schema.field(name) for name in ("message_id", "attachment_count")]
-        )
+        counted = VIEWS["emails"].columns(["message_id", "attachment_count"])
         emails = read_columns(self.tables["emails"], self.address, counted.names, counted)
         stored = self._attachment_keys()
         replace, gone = attachments_to_replace(emails, stored)
@@ -311,7 +307,7 @@ class _Derivation:
     @staticmethod
     def _no_attachment_keys() -> pa.Table:
         view = VIEWS["attachments"]
-        return pa.schema([view.schema.field(name) for name in view.primary_key]).empty_table()
+        return view.columns(view.primary_key).empty_table()
 
     # Content
 

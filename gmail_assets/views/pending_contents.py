@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 from deltalake import DeltaTable
 
 from gmail_assets.delta.lake import Lake, LakeTable
@@ -247,7 +246,7 @@ def _rows(lake: Lake, in_lake: str, address: str, view: View, names: tuple[str, 
     """Some columns of the mailbox's rows of a derived table."""
     if lake.find(in_lake) is None:
         return []
-    schema = pa.schema([view.schema.field(name) for name in names])
+    schema = view.columns(names)
     rows: list[Row] = read_columns(lake.view(view, name=in_lake), address, names, schema).to_pylist()
     return rows
 

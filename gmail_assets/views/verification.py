@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import QueryBuilder
 
+from gmail_assets.delta.derived_state import is_computed_alike
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.scan import as_schema, read_columns
 from gmail_assets.views.derivation import ViewSources
@@ -70,13 +71,22 @@ class _Stored:
 
     def __init__(self, lake: Lake, address: str, sources: ViewSources) -> None:
         self.lake, self.address, self.sources = lake, address, sources
-        self.source = MessageSource(sources.open_messages(lake), address)
+        self._messages = sources.open_messages(lake)
+        self.source = MessageSource(self._messages, address)
         self.labels: Labels = read_labels(sources.open_labels(lake), address)
         self.states = self.source.states()
 
+    def has_to_be_recomputed(self, name: str) -> bool:
+        """Whether the next run computes every row of a derived table again."""
+        in_lake = self.sources.names[name]
+        if self.lake.find(in_lake) is None:
+            return False
+        view = self.lake.view(VIEWS[name], name=in_lake)
+        return not is_computed_alike(view, self._messages, self.address)
+
     def columns(self, name: str, columns: Iterable[str]) -> pa.Table:
         """Columns of a derived table; no rows if it does not exist yet."""
-        schema = pa.schema([VIEWS[name].schema.field(column) for column in columns])
+        schema = VIEWS[name].columns(columns)
         in_lake = self.sources.names[name]
         if self.lake.find(in_lake) is None:
             return schema.empty_table()
@@ -103,7 +113,7 @@ def count_views(lake: Lake, address: str, sources: ViewSources) -> dict[str, Vie
         found = lake.find(sources.names[name]) if name in sources.names else None
         if found is None:
             continue
-        schema = pa.schema([view.schema.field(column) for column in (*view.primary_key, *_COUNTED[name])])
+        schema = view.columns([*view.primary_key, *_COUNTED[name]])
         table = lake.view(view, name=sources.names[name], found=found)
         rows = read_columns(table, address, schema.names, schema)
         if name == "emails":
@@ -157,7 +167,8 @@ def verify_views(
 def _verify_emails(stored: _Stored, verdict: ViewVerdict) -> set[str]:
     """Count outdated rows; returns the ids of their messages."""
     emails = stored.columns("emails", _EMAIL_COLUMNS)
-    found = email_differences(stored.states, emails, stored.labels, recompute=False)
+    recompute = stored.has_to_be_recomputed("emails")
+    found = email_differences(stored.states, emails, stored.labels, recompute=recompute)
     wrong = [
         *found.new.to_pylist(),
         *found.changed.to_pylist(),
@@ -183,6 +194,8 @@ def _verify_attachments(stored: _Stored, verdict: ViewVerdict) -> set[str]:
     keys = stored.columns("attachments", VIEWS["attachments"].primary_key)
     emails = stored.columns("emails", ["message_id", "attachment_count"])
     replace, gone = attachments_to_replace(emails, keys)
+    if stored.has_to_be_recomputed("attachments"):
+        replace = emails.filter(pc.greater(emails["attachment_count"], 0))["message_id"]
     verdict.rows, verdict.outdated = keys.num_rows, len(replace) + gone.num_rows
     outdated = [*replace.to_pylist(), *gone["message_id"].to_pylist()]
     verdict.note(outdated)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -42,6 +42,10 @@ class View:
     primary_key: tuple[str, ...]
     sources: tuple[str, ...]
     schema: pa.Schema
+
+    def columns(self, names: Iterable[str]) -> pa.Schema:
+        """The schema of some of its columns."""
+        return pa.schema([self.schema.field(name) for name in names])
 
 
 def _field(name: str, kind: pa.DataType, description: str) -> pa.Field:

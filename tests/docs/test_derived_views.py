@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 SCRIPT = Path(__file__).parents[2] / "pipeline-spec" / "derived_views.sql"
+LEVELS = 4
+"""Levels of parts that the views read."""
 
 Row = dict[str, Any]
 
@@ -64,6 +66,12 @@ def test_the_views_give_what_the_derived_tables_hold(spark: SparkSession) -> Non
     assert min(compared, texts) > 200
     key = lambda row: (row["message_id"], row["label_id"])  # noqa: E731
     assert sorted(held, key=key) == sorted(computed("message_labels", messages, names), key=key)
+    files = session.table("attachments").toArrow().to_pylist()
+    part = lambda row: (row["message_id"], row["part_id"])  # noqa: E731
+    attached = computed("attachments", messages, names)
+    reached = [row for row in attached if row["part_id"].count(".") < LEVELS]
+    assert sorted(files, key=part) == sorted(reached, key=part)
+    assert 50 < len(files) < len(attached)
 
 
 def computed(name: str, messages: list[Row], names: Any) -> list[Row]:

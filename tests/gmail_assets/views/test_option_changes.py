@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 from support.chaos import client_of
@@ -11,6 +12,7 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.syncing import sync
 from gmail_assets.views import ViewSources, derive
+from gmail_assets.views.verification import verify_views
 from gmail_client.emulator import Emulator
 from gmail_client.spec import Spec
 from gmail_client.views import attachment_rows, email_row
@@ -30,6 +32,12 @@ def test_rows_are_computed_from_the_content_that_is_stored_now(tmp_path: Path) -
             )
             sources = ViewSources.of(spec)
             sync(mailbox, lake, spec.tables, upkeep=NO_UPKEEP)
+            if lake.find("emails") is not None:
+                verdict = verify_views(lake, address, sources, sample=50, rng=random.Random(1))
+                assert (verdict["emails"].outdated, verdict["emails"].differing) == (
+                    verdict["emails"].rows,
+                    0,
+                )
             derive(lake, address, sources, upkeep=NO_UPKEEP)
             messages = stored_rows(lake, "messages", address)
             assert len(messages) > 5
