@@ -6,6 +6,7 @@ A listing is complete or raises an error: a refusal in the middle never looks li
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -26,7 +27,10 @@ from gmail_client.http.sessions import route_to
 from gmail_client.parsing import parse_json
 from gmail_client.printable import short_repr
 
-__all__ = ["Directory", "DirectoryUser", "GroupMembers"]
+__all__ = ["DIRECTORY_ENTRY", "Directory", "DirectoryUser", "GroupMembers"]
+
+DIRECTORY_ENTRY = re.compile(r"all|domain:[^\s:@/]+|org-unit:/.*|group:[^\s:/]+@[^\s:/]+")
+"""A setting that names users of the directory."""
 
 _DIRECTORY_ROOT = "https://admin.googleapis.com"
 _USERS = "directory.users.list"

@@ -14,7 +14,7 @@ from gmail_client.errors import ConfigurationError
 if TYPE_CHECKING:
     from gmail_client.settings import Settings
 
-__all__ = ["Discovery", "discover", "discover_some", "mailboxes_of"]
+__all__ = ["Discovery", "directory_mailboxes", "discover", "discover_some", "mailboxes_of"]
 
 _NOT_ALLOWED = "not in GMAIL_ALLOWED_MAILBOXES"
 
@@ -55,7 +55,7 @@ def discover(settings: Settings, client: GmailClient | None = None) -> Discovery
     if settings.directory:
         if client is None:
             client = GmailClient.from_settings(settings)
-        for name, reason, user in _in_directory(settings, client):
+        for name, reason, user in _in_directory(settings.directory, settings.directory_admin, client):
             if user is not None and user.id:
                 user_ids[name] = user.id
             reasons[name] = reason if reasons.get(name, reason) else ""
@@ -126,16 +126,37 @@ _Found = tuple[str, str, DirectoryUser | None]
 """An address, the reason why it is left out ("" if it is to be read), and its user."""
 
 
-def _in_directory(settings: Settings, client: GmailClient) -> Iterator[_Found]:
+def directory_mailboxes(entries: Iterable[str], admin: str | None, client: GmailClient) -> dict[str, str]:
+    """The users of the Workspace directory that entries name, each with the reason why it is left out.
+
+    Args:
+        entries: `all`, `domain:NAME`, `org-unit:/PATH` or `group:ADDRESS`.
+        admin: The administrator that the service account reads the directory as.
+        client: Reads the directory.
+
+    Returns:
+        By address, the reason; empty for a mailbox to read.
+
+    Raises:
+        ConfigurationError: There is no administrator, or the credentials are not a service account's.
+        GmailError: The directory can't be read to its end.
+    """
+    reasons: dict[str, str] = {}
+    for name, reason, _ in _in_directory(entries, admin, client):
+        reasons[name] = reason if reasons.get(name, reason) else ""
+    return reasons
+
+
+def _in_directory(entries: Iterable[str], admin: str | None, client: GmailClient) -> Iterator[_Found]:
     """The addresses of the directory; an address can come repeatedly."""
-    if settings.directory_admin is None:
+    if admin is None:
         raise ConfigurationError(
             "GMAIL_DIRECTORY is set without GMAIL_DIRECTORY_ADMIN.",
             fix="Set it to the address of an administrator who may read users; the service account impersonates them.",
         )
-    directory = client.directory(settings.directory_admin)
+    directory = client.directory(admin)
     everybody: dict[str, DirectoryUser] | None = None
-    for entry in settings.directory:
+    for entry in entries:
         kind, _, value = entry.partition(":")
         if kind == "group":
             if everybody is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 import sys
 import warnings
@@ -33,6 +32,7 @@ from gmail_client.auth.endpoints import API_ROOT, OAUTH_ROOT, Endpoints, checked
 from gmail_client.auth.layers import CLIENT, Layer, merged, owner_of_client, plain
 from gmail_client.auth.logins import tokens_in_environment
 from gmail_client.auth.oauth_client import OAuthClient
+from gmail_client.directory import DIRECTORY_ENTRY
 from gmail_client.errors import ConfigurationError
 from gmail_client.printable import short_repr
 from gmail_client.private_files import refuse_planted
@@ -44,7 +44,6 @@ __all__ = ["Settings", "credentials_file", "login_target"]
 _IN_CODE = "the code"
 _ENVIRONMENT = "the environment"
 _DOTENV = ".env"
-_DIRECTORY = re.compile(r"all|domain:[^\s:@/]+|org-unit:/.*|group:[^\s:/]+@[^\s:/]+")
 
 
 class Settings(BaseSettings):
@@ -143,7 +142,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_directory(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
-            if not _DIRECTORY.fullmatch(entry):
+            if not DIRECTORY_ENTRY.fullmatch(entry):
                 raise ConfigurationError(
                     f"GMAIL_DIRECTORY contains {short_repr(entry)}.",
                     fix="Use all, domain:example.com, org-unit:/Sales or group:team@example.com, separated by commas.",

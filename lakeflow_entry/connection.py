@@ -30,13 +30,13 @@ from gmail_client.client import GmailClient, Mailbox
 from gmail_client.errors import ConfigurationError
 from gmail_client.quota import preset
 
-__all__ = ["CONNECTION_OPTIONS", "Connection", "require_credentials"]
+__all__ = ["CONNECTION_OPTIONS", "Connection", "by_options", "require_credentials"]
 
 _KEY = "service_account_json"
 _KEYLESS = "service_account_email"
 _WAYS = ("refresh_token", "access_token", "service_account_file", _KEYLESS, _KEY)
 _SECRETS = ("client_secret", "refresh_token", "access_token", _KEY)
-_OPTIONS = (*CLIENT, *_WAYS, "user_id", "quota", *ROOTS)
+_OPTIONS = (*CLIENT, *_WAYS, "user_id", "directory_admin", "quota", *ROOTS)
 _PLACES = (*ROOTS, "service_account_file")
 _NAMES = ("connection", "databricks.connection")
 
@@ -85,11 +85,24 @@ class Connection:
         """Whether secrets came with the options (on Databricks, Unity Catalog puts them there and hides them)."""
         return any(secret in self.values for secret in _SECRETS)
 
-    def mailbox(self, user_id: str | None = None) -> Mailbox:
-        """The mailbox, with a separate client.
+    def mailbox(self, user_id: str | None = None, client: GmailClient | None = None) -> Mailbox:
+        """The mailbox.
 
         Args:
             user_id: An address that replaces the connection's `user_id`.
+            client: The client; by default a separate one.
+
+        Raises:
+            ConfigurationError: The connection is not found, or has no credentials.
+        """
+        client = client or self.client()
+        try:
+            return client.mailbox(user_id or self._resolved().get("user_id", "me"))
+        except ConfigurationError as error:
+            raise ConfigurationError(by_options(error.what), fix=by_options(error.fix)) from None
+
+    def client(self) -> GmailClient:
+        """A client with the credentials of the connection.
 
         Raises:
             ConfigurationError: The connection is not found, or has no credentials.
@@ -97,7 +110,7 @@ class Connection:
         values = self._resolved()
         credentials = _credentials(values, self.name)
         try:
-            client = GmailClient(
+            return GmailClient(
                 credentials,
                 quota=preset(values.get("quota", "current")),
                 api_root=values.get("api_root", API_ROOT),
@@ -105,9 +118,19 @@ class Connection:
                 # Not an option: a user who can set a reader's options must not be able to extend the list.
                 allowed_mailboxes=os.environ.get("GMAIL_ALLOWED_MAILBOXES", "").split(","),
             )
-            return client.mailbox(user_id or values.get("user_id", "me"))
         except ConfigurationError as error:
-            raise ConfigurationError(_by_options(error.what), fix=_by_options(error.fix)) from None
+            raise ConfigurationError(by_options(error.what), fix=by_options(error.fix)) from None
+
+    @property
+    def user_id(self) -> str | None:
+        """The address of the connection's mailbox; None if it is `me`."""
+        name = self._resolved().get("user_id", "me")
+        return name.lower() if "@" in name else None
+
+    @property
+    def directory_admin(self) -> str | None:
+        """The administrator that a service account reads the directory as: `directory_admin`, else `user_id`."""
+        return self._resolved().get("directory_admin") or self.user_id
 
     def _resolved(self) -> Mapping[str, str]:
         if any(way in self.values for way in _WAYS):
@@ -184,14 +207,14 @@ def _credentials(values: Mapping[str, str], name: str | None) -> Credentials:
     except ConfigurationError as error:
         of = f"The connection {name!r}" if name else "The connection"
         raise ConfigurationError(
-            f"{of} has incomplete credentials: {_by_options(error.what)}",
+            f"{of} has incomplete credentials: {by_options(error.what)}",
             fix=f"Give it client_id, client_secret and refresh_token, or access_token alone, or {_KEY} and user_id.",
         ) from None
 
 
-def _by_options(text: str) -> str:
+def by_options(text: str) -> str:
     """A message in which environment variables are the options of the connection."""
-    return _VARIABLE.sub(lambda found: found[1].lower(), text)
+    return _VARIABLE.sub(lambda found: found[1].lower(), text).replace("GMAIL_DIRECTORY", "mailboxes")
 
 
 def _slug(name: str) -> str:

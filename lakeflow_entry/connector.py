@@ -24,13 +24,15 @@ from gmail_client.reads import read_pages
 from gmail_client.schema import json_row, without_unknown_fields
 from gmail_client.tables import CATALOGUE, table
 from lakeflow_entry.connection import Connection
-from lakeflow_entry.spark_schema import struct_type
+from lakeflow_entry.mailbox_list import mailbox_list
+from lakeflow_entry.many_flows import ManyFlows
+from lakeflow_entry.spark_schema import struct_type, with_mailbox
 from lakeflow_entry.stream.batch import read_batch
 from lakeflow_entry.stream.changes import ChangeReader
 from lakeflow_entry.stream.deletes import DeleteReader, delete_rows
 from lakeflow_entry.stream.history import HistoryRange, head_of
 from lakeflow_entry.stream.offsets import NEW, Offset
-from lakeflow_entry.table_options import table_options
+from lakeflow_entry.table_options import find, table_options
 
 __all__ = ["GmailLakeflowConnect"]
 
@@ -42,8 +44,8 @@ class GmailLakeflowConnect:
     """Gmail's ten tables, as the framework reads them.
 
     Args:
-        options: `client_id`, `client_secret` and `refresh_token`, or `access_token` alone; `user_id` (`me`). Names in
-            any case. Unknown options are ignored.
+        options: `client_id`, `client_secret` and `refresh_token`, or `access_token` alone; `user_id` (`me`). With
+            `service_account_json`, `mailboxes` names several mailboxes. Names in any case. Unknown options are ignored.
 
     Raises:
         ConfigurationError: Incomplete credentials (also a ValueError).
@@ -52,10 +54,12 @@ class GmailLakeflowConnect:
     def __init__(self, options: Options) -> None:
         self.options = dict(options.items())
         self._connection = Connection.of(self.options)
+        self._mailboxes = mailbox_list(find(self.options, "mailboxes"))
         self._start()
 
     def _start(self) -> None:
         self._live: Mailbox | None = None
+        self._live_many: ManyFlows | None = None
         self._shared_history: HistoryRange | None = None
         self._head: int | None = None
         self._flows: dict[tuple[str, str, TableOptions], _Flow] = {}
@@ -74,7 +78,9 @@ class GmailLakeflowConnect:
         """
         options = self._parsed(table_name, table_options)
         schema = CATALOGUE[table_name].schema
-        return struct_type(schema if options.keep_unknown_fields else without_unknown_fields(schema))
+        if not options.keep_unknown_fields:
+            schema = without_unknown_fields(schema)
+        return struct_type(with_mailbox(schema) if self._mailboxes else schema)
 
     def read_table_metadata(self, table_name: str, table_options: Options) -> dict[str, Any]:
         """`primary_keys`, `cursor_field` (for messages and threads) and `ingestion_type`; needs no network.
@@ -85,7 +91,8 @@ class GmailLakeflowConnect:
         """
         self._parsed(table_name, table_options)
         entry = table(table_name)
-        metadata: dict[str, Any] = {"primary_keys": list(entry.primary_key)}
+        key = ["mailbox", *entry.primary_key] if self._mailboxes else list(entry.primary_key)
+        metadata: dict[str, Any] = {"primary_keys": key}
         if entry.cursor:
             metadata["cursor_field"] = entry.cursor
         return {**metadata, "ingestion_type": entry.ingestion_type}
@@ -111,9 +118,14 @@ class GmailLakeflowConnect:
             GmailError: The read can't be planned. The iterator raises it if a record can't be read.
         """
         options = self._parsed(table_name, table_options)
-        api = self._mailbox.api
         if not CATALOGUE[table_name].cursor:
             return self._snapshot(table_name, start_offset, options)
+        if self._mailboxes:
+            if start_offset is None:
+                heads = self._many.heads()
+                return self._rows(table_name, options), heads
+            return self._many.read("changes", table_name, start_offset, options, repeated=_in_spark_task())
+        api = self._mailbox.api
         if start_offset is None:
             # The head is read before the listing, so that a stream can continue from here.
             return self._rows(table_name, options), Offset(head_of(api)).to_json()
@@ -148,6 +160,8 @@ class GmailLakeflowConnect:
                 f"Table {table_name!r} has no deletes: each read returns the whole table.",
                 fix="Read it with read_table.",
             )
+        if self._mailboxes:
+            return self._many.read("deletes", table_name, start_offset, options, repeated=_in_spark_task())
         start = Offset.parse(start_offset)
         flow = self._flow("deletes", table_name, options, start)
         reader = DeleteReader(self._mailbox.api, table_name, options, self._history)
@@ -165,6 +179,12 @@ class GmailLakeflowConnect:
         if self._live is None:
             self._live = self._connection.mailbox()
         return self._live
+
+    @property
+    def _many(self) -> ManyFlows:
+        if self._live_many is None:
+            self._live_many = ManyFlows(self._connection, self._mailboxes)
+        return self._live_many
 
     def _parsed(self, table_name: str, options: Options | None) -> TableOptions:
         return table_options(table_name, options, self.options)
@@ -192,6 +212,9 @@ class GmailLakeflowConnect:
         return iter(()), dict(start)
 
     def _rows(self, table_name: str, options: TableOptions) -> Iterator[Row]:
+        if self._mailboxes:
+            yield from self._many.rows(table_name, options)
+            return
         for page in read_pages(self._mailbox.api, table_name, options, messages=1):
             for row in page:
                 yield json_row(table_name, row)
@@ -206,7 +229,7 @@ class GmailLakeflowConnect:
         return self._rows(table_name, options), end
 
     def __getstate__(self) -> dict[str, Any]:
-        fresh = ("_live", "_shared_history", "_head", "_flows", "_instance")
+        fresh = ("_live", "_live_many", "_shared_history", "_head", "_flows", "_instance")
         return {name: value for name, value in self.__dict__.items() if name not in fresh}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -5,9 +5,9 @@
     spark.readStream.format("lakeflow_connect")....option("tableName", "messages").load()
 
 All ten tables and the derived ones can be read in batch, messages and threads also as streams (`isDeleteFlow` streams
-the deletes). Rows are passed to Spark as Arrow batches. `mailboxes` (addresses, separated by commas) reads several
-mailboxes in a batch, one partition each, with `mailbox` as the first column; `report` adds a row per partition with
-the outcome of its read (`lakeflow_entry.report`). The virtual tables of Lakeflow's framework can be read too.
+the deletes). Rows are passed to Spark as Arrow batches. With `mailboxes` (`lakeflow_entry.mailbox_list`), a read or a
+stream has several mailboxes, one partition each, and `mailbox` as the first column; `report` adds a row per partition
+with the outcome of its read (`lakeflow_entry.report`). The virtual tables of Lakeflow's framework can be read too.
 
 Data source, readers and partitions are pickled to other processes, so they hold only options and plain values; a client
 is created in the process that needs it.
@@ -31,7 +31,7 @@ from pyspark.sql.datasource import (
 )
 from pyspark.sql.types import StructType
 
-from gmail_client.changes import ListedThread
+from gmail_client.api import GmailApi
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError, OptionError, UnknownTableError
 from gmail_client.options import TableOptions
@@ -41,14 +41,16 @@ from gmail_client.snapshots import read_snapshot
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 from gmail_client.views import VIEWS, require_html_reader, to_record_batch
 from lakeflow_entry.connection import Connection
+from lakeflow_entry.mailbox_list import Mailboxes, mailbox_list
 from lakeflow_entry.report import REPORT, Report
-from lakeflow_entry.spark_schema import struct_type
-from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch, read_batch
+from lakeflow_entry.spark_schema import struct_type, with_mailbox
+from lakeflow_entry.stream.batch import DEFAULT_LIMIT, read_batch
 from lakeflow_entry.stream.changes import ChangeReader
-from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader, delete_rows
-from lakeflow_entry.stream.offsets import Offset
+from lakeflow_entry.stream.deletes import DeleteReader, delete_rows
+from lakeflow_entry.stream.many import ManyReader
+from lakeflow_entry.stream.planner import ManyPlanner, OnePlanner, Part, Planner, batch_of, deleted_of
 from lakeflow_entry.table_options import RECONCILED, find, refuse_namespace, table_options
-from lakeflow_entry.virtual_tables import VIRTUAL_TABLES, read_virtual
+from lakeflow_entry.virtual_tables import IDS, VIRTUAL_TABLES, read_virtual
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -70,10 +72,6 @@ _PAGE = 500
 """Messages per Arrow batch."""
 _FIRST_PAGE = 20
 """Messages in the first Arrow batch: small, so that an interactive query shows its first rows early."""
-
-_MAILBOX = pa.field(
-    "mailbox", pa.string(), metadata={"comment": "Address of the mailbox the row belongs to."}
-)
 
 
 class GmailDataSource(DataSource):
@@ -159,20 +157,20 @@ class _Request:
         self.deletes = (find(given, "isDeleteFlow") or "").lower() == "true"
         self.reconciled = (find(given, RECONCILED) or "").lower() == "true"
         self.reports = (find(given, "report") or "").lower() == "true"
-        named = (find(given, "mailboxes") or "").split(",")
-        self.mailboxes = tuple(dict.fromkeys(part.strip() for part in named if part.strip()))
+        self.mailboxes = mailbox_list(find(given, "mailboxes"))
 
     @property
     def schema(self) -> pa.Schema:
         """The columns that the read yields."""
         if self.virtual:
-            return VIRTUAL_TABLES[self.table]
+            schema = VIRTUAL_TABLES[self.table]
+            return with_mailbox(schema) if self.mailboxes and self.table == IDS else schema
         schema = VIEWS[self.table].schema if self.derived else table(self.table).schema
         if self.options.keep_unknown_fields is False and not self.derived:
             schema = without_unknown_fields(schema)
-        before = [_MAILBOX] if self.mailboxes else []
-        after = [pa.field(REPORT, pa.string())] if self.reports else []
-        return pa.schema([*before, *schema, *after]) if before or after else schema
+        if self.mailboxes:
+            schema = with_mailbox(schema)
+        return schema.append(pa.field(REPORT, pa.string())) if self.reports else schema
 
     def streaming(self) -> _Request:
         """This request, if its table can be streamed."""
@@ -180,11 +178,6 @@ class _Request:
             raise ConfigurationError(
                 f"Table {self.table!r} can't be streamed: each read returns the whole table.",
                 fix="Read it with spark.read; messages and threads can be streamed.",
-            )
-        if self.mailboxes:
-            raise ConfigurationError(
-                "Option 'mailboxes' can't be used in a stream: one stream follows one mailbox.",
-                fix="Start a stream for each mailbox, each with its connection or user_id, or read a batch.",
             )
         if self.reports:
             raise ConfigurationError(
@@ -196,6 +189,32 @@ class _Request:
     def mailbox(self, user_id: str | None = None) -> Mailbox:
         """The mailbox, on a client of this process."""
         return self.connection.mailbox(user_id)
+
+    def planner(self) -> Planner:
+        """Plans the batches of a stream, on clients of this process."""
+        if not self.mailboxes:
+            return OnePlanner(lambda: self._stream_reader(self.mailbox().api))
+        client = self.connection.client()
+        running = Mailboxes(self.mailboxes, self.connection, client)
+
+        def opened(name: str) -> Mailbox:
+            return self.connection.mailbox(name, client)
+
+        def reader_of(name: str) -> ChangeReader | DeleteReader:
+            return self._stream_reader(opened(name).api)
+
+        limit = self.options.max_records_per_batch or DEFAULT_LIMIT
+        return ManyPlanner(
+            ManyReader(reader_of, limit),
+            names=running.names,
+            owner=lambda: running.owner,
+            address=lambda name: opened(name).address,
+        )
+
+    def _stream_reader(self, api: GmailApi) -> ChangeReader | DeleteReader:
+        if self.deletes:
+            return DeleteReader(api, self.table, self.options, reconciled=self.reconciled)
+        return ChangeReader(api, self.table, self.options)
 
     def arrow(self, rows: Sequence[dict[str, Any]], address: str | None = None) -> pa.RecordBatch:
         """Rows as a record batch of this read's schema."""
@@ -219,12 +238,15 @@ class _BatchReader(DataSourceReader):
         self._request = request
 
     def partitions(self) -> Sequence[InputPartition]:
-        return [InputPartition(name) for name in self._request.mailboxes or (None,)]
+        request = self._request
+        if not request.mailboxes:
+            return [InputPartition(None)]
+        return [InputPartition(name) for name in request.mailboxes.names(request.connection)]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         request = self._request
         if request.virtual:
-            yield read_virtual(request.table, request.given, request.connection)
+            yield from self._virtual(partition)
             return
         if request.reports:
             yield from self._reported(partition)
@@ -235,6 +257,21 @@ class _BatchReader(DataSourceReader):
         pages = read(mailbox.api, request.table, request.options, messages=_PAGE, first=_FIRST_PAGE)
         for page in pages:
             yield request.arrow(page, address)
+
+    def _virtual(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        """The rows of a virtual table; of the ids of many mailboxes, each partition those of one."""
+        request, name = self._request, partition.value
+        if name is None:
+            yield read_virtual(request.table, request.given, request.connection)
+            return
+        try:
+            mailbox = request.mailbox(name)
+            rows = read_virtual(request.table, request.given, request.connection, mailbox)
+        except GmailError as error:
+            _log.warning("The ids of %s can't be read, so none of its rows is deleted: %s", name, error)
+            return
+        address = pa.array([mailbox.address] * rows.num_rows, pa.string())
+        yield pa.RecordBatch.from_arrays([address, *rows.columns], schema=request.schema)
 
     def _reported(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """The rows, then a report row. Refused messages are only reported: the caller fetches them later."""
@@ -265,67 +302,35 @@ class _Stream:
 
     def __init__(self, request: _Request) -> None:
         self._request = request
-        self._forget()
-
-    def _forget(self) -> None:
-        self._head: int | None = None
-        self._reader: ChangeReader | DeleteReader | None = None
-        self._planned: tuple[Offset, Offset, dict[str, Any]] | None = None
+        self._planner: Planner | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_request": self._request}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget()
+        self._planner = None
 
     def initialOffset(self) -> dict[str, Any]:  # noqa: N802 - Spark's name
         return {}
 
-    def _plan(self, start: Offset) -> Offset:
-        """The end of the next batch. Spark asks for it only after the batch before it was delivered."""
-        confirmed = self._planned is not None and self._planned[1] == start
-        reader = self._live()
-        if isinstance(reader, DeleteReader):
-            end, deleted = reader.plan(start, self._head, confirmed=confirmed)
-            self._planned = (start, end, {"deleted": deleted})
-        else:
-            end, batch = reader.plan(start, self._head, confirmed=confirmed)
-            self._planned = (start, end, _packed(batch))
-        return end
+    @property
+    def _live(self) -> Planner:
+        if self._planner is None:
+            self._planner = self._request.planner()
+        return self._planner
 
-    def _contents(self, start: Offset, end: Offset) -> dict[str, Any]:
-        """The content of a batch, planned by this process or by an earlier one."""
-        if self._planned is not None and self._planned[:2] == (start, end):
-            return self._planned[2]
-        self._planned = None
-        reader = self._live()
-        if isinstance(reader, DeleteReader):
-            return {"deleted": reader.between(start, end)}
-        return _packed(reader.between(start, end))
-
-    def _live(self) -> ChangeReader | DeleteReader:
-        if self._reader is None:
-            request = self._request
-            api = request.mailbox().api
-            if request.deletes:
-                self._reader = DeleteReader(
-                    api, request.table, request.options, reconciled=request.reconciled
-                )
-            else:
-                self._reader = ChangeReader(api, request.table, request.options)
-        return self._reader
-
-    def _read(self, contents: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+    def _read(self, part: Part) -> Iterator[pa.RecordBatch]:
         request = self._request
         if request.deletes:
-            rows = delete_rows(request.table, (DeletedRow(*one) for one in contents["deleted"]))
+            rows = delete_rows(request.table, deleted_of(part.contents))
             if rows:
-                yield pa.RecordBatch.from_pylist(rows, schema=request.schema)
+                named = [{"mailbox": part.address, **row} for row in rows]
+                yield pa.RecordBatch.from_pylist(named, schema=request.schema)
             return
-        api = request.mailbox().api
-        for page in read_batch(api, request.table, request.options, _unpacked(contents), messages=_PAGE):
-            yield request.arrow(page)
+        api = request.mailbox(part.mailbox).api
+        for page in read_batch(api, request.table, request.options, batch_of(part.contents), messages=_PAGE):
+            yield request.arrow(page, part.address)
 
 
 if _LIMITS_READS:
@@ -334,20 +339,16 @@ if _LIMITS_READS:
         """A stream with a limit on rows per micro-batch, which ends at the mailbox's head at its start."""
 
         def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 - Spark's name
-            self._head = self._live().history.fix_head()
+            self._live.fix_heads()
 
         def getDefaultReadLimit(self) -> ReadLimit:  # noqa: N802 - Spark's name
             return ReadMaxRows(self._request.options.max_records_per_batch or DEFAULT_LIMIT)
 
         def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:  # noqa: N802
-            begin = Offset.parse(start)
-            end = self._plan(begin)
-            return start if end == begin else end.to_json()
+            return self._live.plan(start)
 
         def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> Sequence[InputPartition]:
-            if start == end:
-                return []
-            return [InputPartition(self._contents(Offset.parse(start), Offset.parse(end)))]
+            return [] if start == end else [InputPartition(part) for part in self._live.parts(start, end)]
 
         def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
             return self._read(partition.value)
@@ -357,19 +358,16 @@ class _SimpleStreamReader(_Stream, SimpleDataSourceStreamReader):
     """The stream for Spark before 4.2; it holds a micro-batch in memory."""
 
     def read(self, start: dict[str, Any]) -> tuple[Iterator[pa.RecordBatch], dict[str, Any]]:
-        begin = Offset.parse(start)
-        end = self._plan(begin)
-        if end == begin:
-            return iter(()), start
-        return self._between(begin, end), end.to_json()
+        end = self._live.plan(start)
+        return (iter(()) if end == start else self._between(start, end)), end
 
     def readBetweenOffsets(  # noqa: N802 - Spark's name
         self, start: dict[str, Any], end: dict[str, Any]
     ) -> Iterator[pa.RecordBatch]:
-        return self._between(Offset.parse(start), Offset.parse(end))
+        return self._between(start, end)
 
-    def _between(self, start: Offset, end: Offset) -> Iterator[pa.RecordBatch]:
-        return _Rows(self._read(self._contents(start, end)))
+    def _between(self, start: dict[str, Any], end: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+        return _Rows(batch for part in self._live.parts(start, end) for batch in self._read(part))
 
 
 class _Rows(Iterator[pa.RecordBatch]):
@@ -383,18 +381,3 @@ class _Rows(Iterator[pa.RecordBatch]):
 
     def __copy__(self) -> _Rows:
         return self
-
-
-def _packed(batch: Batch) -> dict[str, Any]:
-    return {
-        "threads": dict(batch.threads),
-        "sequence": dict(batch.sequence),
-        "heads": {thread: (head.history_id, head.snippet) for thread, head in batch.heads.items()},
-        "changed": batch.changed,
-        "floor": batch.floor,
-    }
-
-
-def _unpacked(value: Mapping[str, Any]) -> Batch:
-    heads = {thread: ListedThread(*head) for thread, head in value["heads"].items()}
-    return Batch(value["threads"], value["sequence"], heads, value["changed"], value["floor"])

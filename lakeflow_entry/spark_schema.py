@@ -20,7 +20,16 @@ from pyspark.sql.types import (
 
 from gmail_client.schema import describe
 
-__all__ = ["struct_type"]
+__all__ = ["struct_type", "with_mailbox"]
+
+_MAILBOX = pa.field(
+    "mailbox", pa.string(), metadata={"comment": "Address of the mailbox the row belongs to."}
+)
+
+
+def with_mailbox(schema: pa.Schema) -> pa.Schema:
+    """The schema of a read of many mailboxes: `mailbox` first."""
+    return pa.schema([_MAILBOX, *schema])
 
 
 def struct_type(schema: pa.Schema) -> StructType:

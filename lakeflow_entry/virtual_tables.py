@@ -14,13 +14,18 @@ from typing import Any
 import pyarrow as pa
 
 from gmail_client.changes import list_message_ids
+from gmail_client.client import Mailbox
 from gmail_client.errors import OptionError
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.stream.deletes import kept_options
 from lakeflow_entry.table_options import find, table_options
 
-__all__ = ["VIRTUAL_TABLES", "read_virtual"]
+__all__ = ["IDS", "VIRTUAL_TABLES", "read_virtual"]
+
+
+IDS = "_gmail_ids"
+"""The table of ids. With `mailboxes`, it has the column `mailbox`, and a row without an id for each mailbox."""
 
 
 def _texts(name: str) -> pa.Field:
@@ -38,17 +43,20 @@ VIRTUAL_TABLES: Mapping[str, pa.Schema] = {
     ),
     "_community_tables": pa.schema([_texts("namespace"), pa.field("tableName", pa.string())]),
     "_community_namespaces": pa.schema([_texts("namespace")]),
-    "_gmail_ids": pa.schema([pa.field("id", pa.string())]),
+    IDS: pa.schema([pa.field("id", pa.string())]),
 }
 
 
-def read_virtual(name: str, options: Mapping[str, str], connection: Connection) -> pa.RecordBatch:
+def read_virtual(
+    name: str, options: Mapping[str, str], connection: Connection, mailbox: Mailbox | None = None
+) -> pa.RecordBatch:
     """The rows of a virtual table.
 
     Args:
         name: One of `VIRTUAL_TABLES`.
         options: The read's options: `tableNameList` and `tableConfigs` as JSON.
         connection: Used by `_gmail_ids` only.
+        mailbox: For `_gmail_ids`: one of many mailboxes, instead of the connection's.
 
     Raises:
         OptionError: An option is not valid JSON or has the wrong type.
@@ -61,7 +69,9 @@ def read_virtual(name: str, options: Mapping[str, str], connection: Connection) 
     elif name == "_community_namespaces":
         rows = []
     else:
-        rows = _ids(options, connection)
+        rows = _ids(options, mailbox or connection.mailbox())
+        if mailbox is not None:
+            rows.append({"id": None})
     return pa.RecordBatch.from_pylist(rows, schema=VIRTUAL_TABLES[name])
 
 
@@ -84,7 +94,7 @@ def _metadata(options: Mapping[str, str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _ids(options: Mapping[str, str], connection: Connection) -> list[dict[str, Any]]:
+def _ids(options: Mapping[str, str], mailbox: Mailbox) -> list[dict[str, Any]]:
     configurations = _json(options, "tableConfigs", dict) or {}
     names = [name for name in _json(options, "tableNameList", list) or [] if name in CHANGE_TABLES]
     if len(names) != 1:
@@ -93,7 +103,7 @@ def _ids(options: Mapping[str, str], connection: Connection) -> list[dict[str, A
             fix='Use ["messages"] or ["threads"].',
         )
     given = table_options(names[0], configurations.get(names[0]))
-    listed = list_message_ids(connection.mailbox().api, kept_options(given))
+    listed = list_message_ids(mailbox.api, kept_options(given))
     return [{"id": one} for one in (listed if names[0] == "messages" else dict.fromkeys(listed.values()))]
 
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from gmail_client.errors import DelegationError
 from gmail_client.schema import json_row
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.connector import GmailLakeflowConnect
@@ -209,25 +210,30 @@ class Target:
 
     def __init__(self, table: str) -> None:
         self.table = table
-        self.rows: dict[str, Row] = {}
-        self.deletions: dict[str, int] = {}
+        self.rows: dict[Any, Row] = {}
+        self.deletions: dict[Any, int] = {}
         self.deleted: list[str] = []
 
     def upsert(self, rows: list[Row]) -> None:
         for row in rows:
             if self._is_newest(row):
-                self.rows[row["id"]] = row
+                self.rows[self.key(row)] = row
 
     def delete(self, rows: list[Row]) -> None:
         for row in rows:
             self.deleted.append(row["id"])
             if self._is_newest(row):
-                self.rows.pop(row["id"], None)
-                self.deletions[row["id"]] = row["historySequence"]
+                self.rows.pop(self.key(row), None)
+                self.deletions[self.key(row)] = row["historySequence"]
+
+    def key(self, row: Row) -> Any:
+        """The row's key: with `mailbox`, if the stream has this column."""
+        return (row["mailbox"], row["id"]) if "mailbox" in row else row["id"]
 
     def _is_newest(self, row: Row) -> bool:
-        stored = self.rows.get(row["id"], {}).get("historySequence", -1)
-        return bool(row["historySequence"] >= max(self.deletions.get(row["id"], -1), stored))
+        key = self.key(row)
+        stored = self.rows.get(key, {}).get("historySequence", -1)
+        return bool(row["historySequence"] >= max(self.deletions.get(key, -1), stored))
 
 
 FILTERS: dict[str, dict[str, str]] = {
@@ -248,11 +254,16 @@ MAILBOXES: dict[str, MemoryGmail] = {}
 def gmail_in_memory() -> Iterator[None]:
     """Connections lead to `MAILBOXES`."""
 
-    def mailbox(connection: Connection, user_id: str | None = None) -> Any:
-        return SimpleNamespace(api=MAILBOXES[connection.values["client_id"]], address="a@example.com")
+    def mailbox(connection: Connection, user_id: str | None = None, client: Any = None) -> Any:
+        if user_id is None:
+            return SimpleNamespace(api=MAILBOXES[connection.values["client_id"]], address="a@example.com")
+        if user_id not in MAILBOXES:
+            raise DelegationError(f"{user_id} is not readable.", fix="Allow it.")
+        return SimpleNamespace(api=MAILBOXES[user_id], address=user_id)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Connection, "mailbox", mailbox)
+        patch.setattr(Connection, "client", lambda connection: None)
         yield
 
 
