@@ -229,7 +229,7 @@ class SpecView(BaseModel):
 
 
 def _column_names(value: object) -> object:
-    """Names of columns, given as a list, as JSON text, or separated by commas."""
+    """Names, given as a list, as JSON text, or separated by commas."""
     if value is None:
         return ()
     if not isinstance(value, str):
@@ -290,6 +290,7 @@ class Spec(BaseModel):
 
     Attributes:
         connection_name: Name of the Unity Catalog (or local) connection; Dagster ignores it.
+        mailboxes: For Spark: the mailboxes of each table, as addresses or entries of the directory; Dagster ignores it.
         tables: The tables in the order of the spec; one may be listed again with another destination.
         views: The derived tables, each at most once; a spec that lists none has none.
         contents: `attachment_contents`, if the spec lists it.
@@ -298,6 +299,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     connection_name: str | None = None
+    mailboxes: tuple[str, ...] = ()
     tables: tuple[SpecTable, ...]
     views: tuple[SpecView, ...] = ()
     contents: SpecView | None = None
@@ -335,16 +337,16 @@ class Spec(BaseModel):
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Spec:
-        """Validate a mapping with `connection_name` and `objects`.
+        """Validate a mapping with `connection_name`, `mailboxes` and `objects`.
 
         Raises:
             ConfigurationError: An invalid spec; the message names the problem.
         """
-        unknown = sorted({str(key) for key in value} - {"connection_name", "objects"})
+        unknown = sorted({str(key) for key in value} - {"connection_name", "mailboxes", "objects"})
         if unknown:
             raise ConfigurationError(
                 f"The spec has an unknown key {short_repr(unknown[0])}.",
-                fix="Use connection_name and objects.",
+                fix="Use connection_name, mailboxes and objects.",
             )
         objects = value.get("objects")
         if not isinstance(objects, list) or not objects:
@@ -358,6 +360,12 @@ class Spec(BaseModel):
                 f"The spec's connection_name is {short_repr(connection)}, not text.",
                 fix="Set it to the connection's name.",
             )
+        mailboxes = _column_names(value.get("mailboxes"))
+        if not isinstance(mailboxes, list | tuple) or not all(isinstance(name, str) for name in mailboxes):
+            raise ConfigurationError(
+                f"The spec's mailboxes is {short_repr(mailboxes)}, not a list of addresses.",
+                fix='Give mailboxes as ["ada@example.com", "domain:example.com"].',
+            )
         listed: list[SpecTable | SpecView] = []
         for item in objects:
             if not isinstance(item, Mapping):
@@ -370,6 +378,7 @@ class Spec(BaseModel):
         _check_sources(listed)
         return cls(
             connection_name=connection,
+            mailboxes=tuple(mailboxes),
             tables=tuple(entry for entry in listed if isinstance(entry, SpecTable)),
             views=tuple(
                 entry for entry in listed if isinstance(entry, SpecView) and entry.source_table in VIEWS

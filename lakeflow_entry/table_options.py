@@ -49,7 +49,9 @@ FRAMEWORK_OPTIONS = (
 SOURCE_OPTIONS = tuple(dict.fromkeys(name for entry in CATALOGUE.values() for name in entry.options))
 """The table options of all tables."""
 
-ALLOW_LIST = ",".join(["tableName", "tableNameList", "tableConfigs", "isDeleteFlow", *SOURCE_OPTIONS])
+ALLOW_LIST = ",".join(
+    ["tableName", "tableNameList", "tableConfigs", "isDeleteFlow", *SOURCE_OPTIONS, "mailboxes"]
+)
 """What a Unity Catalog connection's `externalOptionsAllowList` has to name."""
 
 _TRAVELLING = {name.lower() for name in (*FRAMEWORK_OPTIONS, *CONNECTION_OPTIONS)}

@@ -49,7 +49,7 @@ def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
         )
     names = [entry.table_name for entry in spec.tables]
     for entry in spec.tables:
-        declaration = _Declaration(spark, pipelines, spec.connection_name, entry)
+        declaration = _Declaration(spark, pipelines, spec, entry)
         if names.count(entry.table_name) > 1:  # in several schemas
             declaration.label = "_".join(
                 filter(None, (entry.destination_catalog, entry.destination_schema, entry.table_name))
@@ -71,18 +71,22 @@ def refuse_contents(spec: Spec) -> None:
 
 
 class _Declaration:
-    def __init__(self, spark: SparkSession, pipelines: Any, connection: str, entry: SpecTable) -> None:
+    def __init__(self, spark: SparkSession, pipelines: Any, spec: Spec, entry: SpecTable) -> None:
         self.spark = spark
         self.pipelines = pipelines
         self.entry = entry
         self.table = CATALOGUE[entry.source_table]
         self.options = {
-            "databricks.connection": connection,
+            "databricks.connection": str(spec.connection_name),
             "tableName": self.table.name,
             **option_strings(entry.options),
         }
+        if spec.mailboxes:
+            self.options["mailboxes"] = ",".join(spec.mailboxes)
         self.label = entry.table_name
         self.keys = list(entry.primary_keys or self.table.primary_key)
+        if spec.mailboxes and "mailbox" not in self.keys:
+            self.keys.insert(0, "mailbox")
         self.scd = "2" if entry.scd_type == "SCD_TYPE_2" else "1"
         self.target = entry.table_name
         if entry.destination_schema:

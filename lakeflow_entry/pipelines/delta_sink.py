@@ -7,7 +7,7 @@ on Databricks), append-only appends every row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from gmail_client.deletion import DELETED_AT
 from gmail_client.private_files import make_private_folder
-from gmail_client.sql import identifier
+from gmail_client.sql import identifier, one_of
 
 __all__ = ["DELETED_AT", "END_AT", "START_AT", "DeltaSink", "Scd"]
 
@@ -160,20 +160,29 @@ class DeltaSink:
         self._leave(table, self._latest(rows), _commit(stream, batch_id))
         return int(rows.num_rows)
 
-    def replace(self, rows: pa.Table, now: datetime | None = None) -> int:
+    def replace(
+        self, rows: pa.Table, now: datetime | None = None, mailboxes: Collection[str] | None = None
+    ) -> int:
         """Write a snapshot, in one commit; returns how many rows it has.
 
         Args:
             rows: All rows of the source.
             now: Time of the snapshot; the start or end of type 2 versions.
+            mailboxes: The mailboxes of the rows: those of others are kept. None for all rows.
         """
         table = self.open()
         if self.scd == "SCD_TYPE_1":
-            write_deltalake(table, self._full(rows), mode="overwrite", writer_properties=_WRITER_PROPERTIES)
+            write_deltalake(
+                table,
+                self._full(rows),
+                mode="overwrite",
+                predicate=None if mailboxes is None else one_of("mailbox", sorted(mailboxes)),
+                writer_properties=_WRITER_PROPERTIES,
+            )
         elif self.scd == "APPEND_ONLY":
             write_deltalake(table, self._full(rows), mode="append", writer_properties=_WRITER_PROPERTIES)
         else:
-            self._next_snapshot(table, rows, now or datetime.now(UTC))
+            self._next_snapshot(table, rows, now or datetime.now(UTC), mailboxes)
         return int(rows.num_rows)
 
     def delete_keys(self, keys: Iterable[tuple[Any, ...]], sequence: int) -> None:
@@ -258,8 +267,12 @@ class DeltaSink:
         self._write_versions(table, rows, rows[str(self.sequence)], commit)
         return int(rows.num_rows)
 
-    def _next_snapshot(self, table: DeltaTable, rows: pa.Table, now: datetime) -> None:
+    def _next_snapshot(
+        self, table: DeltaTable, rows: pa.Table, now: datetime, mailboxes: Collection[str] | None
+    ) -> None:
         current = table.to_pyarrow_table()
+        if mailboxes is not None:
+            current = current.filter(pc.is_in(current["mailbox"], pa.array(sorted(mailboxes), pa.string())))
         current = current.filter(pc.is_null(current[END_AT])).select(self.schema.names)
         before = {self._key(row): row for row in current.to_pylist()}
         after = {self._key(row): row for row in rows.to_pylist()}

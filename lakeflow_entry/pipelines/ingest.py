@@ -23,15 +23,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gmail_client.deletion import check_mass_deletion
 from gmail_client.errors import ConfigurationError
 from gmail_client.private_files import make_private_folder, refuse_planted
+from gmail_client.schema import without_unknown_fields
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.datasource import FORMAT
 from lakeflow_entry.pipelines.declarative import declare, refuse_contents
 from lakeflow_entry.pipelines.failures import readable_failures
+from lakeflow_entry.report import REPORT, Report
+from lakeflow_entry.spark_schema import with_mailbox
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.table_options import RECONCILED, option_strings
 
@@ -121,6 +125,12 @@ def ingest(
         for entry in spec.tables
     }
     if spec.views:
+        if spec.mailboxes:
+            raise ConfigurationError(
+                f"The spec has mailboxes, and the table {spec.views[0].source_table!r}, which is derived from the "
+                "messages of one mailbox.",
+                fix="Remove it, and create the SQL view of docs/querying.md over messages.",
+            )
         refuse_versions_only(spec)
     done = {}
     for name, one in tables.items():
@@ -166,13 +176,17 @@ class _Table:
         from lakeflow_entry.pipelines.delta_sink import DeltaSink
 
         table = CATALOGUE[entry.source_table]
+        self.mailbox = ("mailbox",) if spec.mailboxes else ()
+        schema = with_mailbox(table.schema) if spec.mailboxes else table.schema
+        if entry.options.keep_unknown_fields is False:
+            schema = without_unknown_fields(schema)
         self.spark = spark
         self.name = table.name
         self.changing = table.cursor is not None
         self.sink: DeltaSink = DeltaSink(
             _location(root, entry),
-            table.schema,
-            entry.primary_keys or table.primary_key,
+            schema,
+            (*self.mailbox, *(entry.primary_keys or table.primary_key)),
             entry.sequence_by or table.cursor,
             entry.scd_type,
             entry.deletes == "keep" and self.changing and entry.scd_type == "SCD_TYPE_1",
@@ -180,6 +194,8 @@ class _Table:
         self.folder = (checkpoints / _place(entry)).absolute()
         self.given = option_strings(entry.options)
         self.connection = {"connection": spec.connection_name} if spec.connection_name else {}
+        if spec.mailboxes:
+            self.connection["mailboxes"] = ",".join(spec.mailboxes)
         self.allow_mass_delete = allow_mass_delete
         self.upserted = 0
         self.deleted = 0
@@ -187,9 +203,33 @@ class _Table:
     def run(self) -> IngestedTable:
         if self.changing:
             self._streams()
+        elif self.mailbox:
+            self.upserted = self._snapshots()
         else:
             self.upserted = self.sink.replace(self._read(self.name, self.given).toArrow())
         return IngestedTable(self.sink.location, self.upserted, self.deleted, self.sink.count())
+
+    def _snapshots(self) -> int:
+        """Replace the rows of each mailbox; those of a mailbox that can't be read are kept.
+
+        Raises:
+            GmailError: No mailbox can be read.
+        """
+        rows = self._read(self.name, {**self.given, "report": "true"}).toArrow()
+        reported = pc.is_valid(rows[REPORT])
+        reports = [Report.from_json(text) for text in rows.filter(reported)[REPORT].to_pylist()]
+        read = [report.mailbox for report in reports if report.error is None and report.mailbox]
+        for report in reports:
+            for text in report.warnings:
+                _log.warning("%s of %s: %s", self.name, report.mailbox, text)
+            if report.error is not None:
+                if not read:
+                    raise report.error
+                _log.warning(
+                    "%s: a mailbox can't be read; its rows stay as they are: %s", self.name, report.error
+                )
+        rows = rows.filter(pc.invert(reported)).drop_columns([REPORT])
+        return self.sink.replace(rows, mailboxes=read)
 
     def _streams(self) -> None:
         if not self.sink.exists() and self.folder.exists():
@@ -209,7 +249,7 @@ class _Table:
             self._reconcile_if(due, ends)
         unfinished.unlink()
 
-    def _reconcile_if(self, due: bool, ends: Mapping[str, Offset | None]) -> None:
+    def _reconcile_if(self, due: bool, ends: Mapping[str, Any]) -> None:
         """Reconcile the table with Gmail's listing if a flow can't know all deletes.
 
         This is the case if the delete flow is new, if an earlier run did not reach its end, or if the history had
@@ -217,7 +257,7 @@ class _Table:
         """
         file = self.folder / "reconciled"
         before = json.loads(file.read_text()) if file.exists() else {}
-        reloads = {flow: before.get(flow) if end is None else end.reloaded for flow, end in ends.items()}
+        reloads = {flow: before.get(flow) if end is None else _reloads(end) for flow, end in ends.items()}
         reloaded = any(reload != before.get(flow) for flow, reload in reloads.items())
         if due or reloaded or not file.exists():
             self._reconcile(reloaded)
@@ -235,7 +275,7 @@ class _Table:
         reader = self.spark.read.format(FORMAT).options(**self.connection, tableName=table, **options)
         return reader.load()
 
-    def _stream(self, flow: str, identity: str) -> Offset | None:
+    def _stream(self, flow: str, identity: str) -> dict[str, Any] | None:
         """Run one flow until there are no more rows.
 
         Returns:
@@ -271,12 +311,14 @@ class _Table:
         progress = query.lastProgress
         if progress is None:
             return None
-        ends = json.loads(progress.json)["sources"][0]["endOffset"]
-        return Offset.parse(ends)
+        end: dict[str, Any] = json.loads(progress.json)["sources"][0]["endOffset"]
+        for name in end.get("refused", ()):
+            _log.warning("%s: the mailbox %s can't be read; its rows stay as they are.", self.name, name)
+        return end
 
     def _reconcile(self, reloaded: bool) -> None:
         """Delete the rows that Gmail no longer lists."""
-        if self.sink.keys != ("id",):
+        if self.sink.keys != (*self.mailbox, "id"):
             if reloaded:
                 _log.warning(
                     "%s: its keys are not Gmail's, so rows that were deleted before the history expired are kept.",
@@ -287,16 +329,25 @@ class _Table:
             "tableNameList": json.dumps([self.name]),
             "tableConfigs": json.dumps({self.name: self.given}),
         }
-        listed = self._read("_gmail_ids", options).toArrow()["id"].to_pylist()
+        found = self._read("_gmail_ids", options).toArrow()
+        listed = set(zip(*(found[name].to_pylist() for name in self.sink.keys), strict=True))
+        read = {key[:-1] for key in listed}  # with many mailboxes, not those that were refused
         present = self.sink.present()
-        gone = present.keys() - {(one,) for one in listed}
-        if not self.allow_mass_delete:
+        gone = {key for key in present.keys() - listed if not self.mailbox or key[:-1] in read}
+        for mailbox in {key[:-1] for key in gone} if not self.allow_mass_delete else ():
             check_mass_deletion(
                 self.name,
-                "the mailbox",
-                deletions=len(gone),
-                rows=len(present),
+                mailbox[0] if mailbox else "the mailbox",
+                deletions=sum(key[:-1] == mailbox for key in gone),
+                rows=sum(key[:-1] == mailbox for key in present),
                 confirm="ingest(..., allow_mass_delete=True)",
             )
         self.sink.delete_keys(gone, max((sequence or 0 for sequence in present.values()), default=0))
         self.deleted += len(gone)
+
+
+def _reloads(end: Mapping[str, Any]) -> Any:
+    """When a flow last read everything again, for each mailbox if it has many."""
+    if "mailboxes" in end:
+        return {name: Offset.parse(one).reloaded for name, one in end["mailboxes"].items()}
+    return Offset.parse(end).reloaded

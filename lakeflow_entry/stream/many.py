@@ -195,8 +195,8 @@ class ManyReader:
                     raise _of_mailbox(name, error) from None
                 self._skipped[name] = begin
                 _log.warning(
-                    "%s is not listed any more and can't be read, so a batch that has to be repeated lacks its rows. If "
-                    "you list it again, they are read then, unless the process ends before the next batch: %s",
+                    "%s is not listed any more and can't be read, so a batch that has to be repeated lacks its rows. "
+                    "If you list it again, they are read then, unless the process ends before the next batch: %s",
                     printable_line(name),
                     printable_line(str(error)),
                 )
