@@ -90,6 +90,10 @@ def _connector_spec() -> str:
             secret=True,
         )
         + parameter("user_id", "The mailbox: an address, or me (the default).")
+        + parameter(
+            "mailboxes", "With a service account: addresses, or users of the directory (domain:example.com)."
+        )
+        + parameter("directory_admin", "The administrator that reads the directory; user_id by default.")
         + parameter("quota", "Quota of the Cloud project: current (the default), legacy, or units a minute.")
     )
     # The flow supplies the tokens, so they are not parameters.
