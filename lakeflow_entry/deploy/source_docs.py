@@ -18,7 +18,7 @@ from gmail_client.schema import describe
 from gmail_client.tables import CATALOGUE, CHANGE_TABLES, SNAPSHOT_TABLES
 from lakeflow_entry.table_options import ALLOW_LIST
 
-__all__ = ["OPTIONS", "api_document", "readme"]
+__all__ = ["OPTIONS", "api_document", "options_table", "readme"]
 
 OPTIONS = {
     "q": ("a Gmail search such as `newer_than:30d`", "Only messages that match."),
@@ -42,9 +42,9 @@ OPTIONS = {
     "hash": ("`addresses`", "Replace addresses by keyed hashes."),
     "keepUnknownFields": (
         "`true`, `false`",
-        "Keep fields that the schema does not know, as JSON in the column `unknownFields` (default `false`).",
+        "Keep fields that the schema does not know, as JSON in the column `unknownFields` (`false` in the framework).",
     ),
-    "max_records_per_batch": ("1 or more", "Most rows of a micro-batch (default 1,000)."),
+    "max_records_per_batch": ("1 or more", "Maximum rows of a micro-batch (default 1,000)."),
     "skip_refused": (
         "`true`, `false`",
         "Skip a message that Gmail refuses, instead of failing (default `false`).",
@@ -99,16 +99,12 @@ def readme() -> str:
             for entry in CATALOGUE.values()
         ),
     )
-    options = _table(
-        ("Option", "Values", "Tables", "Effect"),
-        ((f"`{name}`", *OPTIONS[name][:1], _tables_with(name), OPTIONS[name][1]) for name in OPTIONS),
-    )
     return _filled(
         "README.md",
         allow_list=ALLOW_LIST,
         scope=READONLY_SCOPE,
         objects=objects,
-        options=options,
+        options=options_table(),
         tables=_quoted(CATALOGUE),
         changes=_quoted(CHANGE_TABLES),
         reference=_REFERENCE,
@@ -160,6 +156,14 @@ def api_document() -> str:
         changes=_quoted(CHANGE_TABLES),
         snapshots=_quoted(SNAPSHOT_TABLES),
         reference=_REFERENCE,
+    )
+
+
+def options_table() -> str:
+    """All table options with their values, tables and effect, in Markdown."""
+    return _table(
+        ("Option", "Values", "Tables", "Effect"),
+        ((f"`{name}`", values, _tables_with(name), effect) for name, (values, effect) in OPTIONS.items()),
     )
 
 
