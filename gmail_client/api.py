@@ -167,11 +167,11 @@ class GmailApi:
             )
 
     def labels(self) -> list[Resource]:
-        """All labels, without counts and colours (`label` has those)."""
+        """All labels, without counts and colors (`label` has those)."""
         return self._list("labels.list", "/labels", "labels")
 
     def label(self, label_id: str) -> Resource:
-        """One label with its counts and colour.
+        """One label with its counts and color.
 
         Raises:
             NotFoundError: No such label.

@@ -140,10 +140,10 @@ _FIELDS: Mapping[str, pa.Schema] = {
             _field(
                 "color",
                 _struct(
-                    _field("textColor", _TEXT, "Text colour, `#rrggbb`."),
-                    _field("backgroundColor", _TEXT, "Background colour, `#rrggbb`."),
+                    _field("textColor", _TEXT, "Text color, `#rrggbb`."),
+                    _field("backgroundColor", _TEXT, "Background color, `#rrggbb`."),
                 ),
-                "Colours of a user label.",
+                "Colors of a user label.",
             ),
         ]
     ),

@@ -78,7 +78,7 @@ def _pages(api: GmailApi, table: str, options: TableOptions, warn: Warn) -> Iter
 
 
 def _labels(api: GmailApi, warn: Warn) -> list[Row]:
-    """labels.list has the ids, labels.get counts and colours.
+    """labels.list has the ids, labels.get counts and colors.
 
     If a label is deleted between the two calls, the list is read again.
     """

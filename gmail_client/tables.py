@@ -76,7 +76,7 @@ CATALOGUE: Mapping[str, Table] = {
     for entry in (
         _changing("messages", "Email messages with labels, headers and bodies."),
         _changing("threads", "Conversations, each with all its messages."),
-        _snapshot("labels", "System and user labels with their message counts and colours.", "id"),
+        _snapshot("labels", "System and user labels with their message counts and colors.", "id"),
         _snapshot("drafts", "Drafts with their message.", "id", ("format",)),
         _snapshot("profile", "The mailbox's address, totals and history head.", "emailAddress"),
         _snapshot(
