@@ -22,6 +22,7 @@ from deltalake import (
 )
 
 from gmail_assets.delta.app_ids import StateReader
+from gmail_assets.delta.commit_hooks import commit_hooks
 from gmail_assets.delta.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
 from gmail_assets.delta.lease import PartitionLease
 from gmail_assets.delta.parquet_files import WRITER_PROPERTIES, fresh
@@ -214,6 +215,7 @@ class MailboxPartition:
                 predicate=f"{MAILBOX} = {literal(self.address)}",
                 writer_properties=WRITER_PROPERTIES,
                 commit_properties=properties,
+                post_commithook_properties=commit_hooks(self.table.delta),
             ),
             self.state.read_at(int(time.time())),
         )
@@ -234,10 +236,14 @@ class MailboxPartition:
                     updates={DELETED_AT: _now()},
                     writer_properties=WRITER_PROPERTIES,
                     commit_properties=properties,
+                    post_commithook_properties=commit_hooks(delta),
                 )
             else:
                 delta.delete(
-                    predicate=predicate, writer_properties=WRITER_PROPERTIES, commit_properties=properties
+                    predicate=predicate,
+                    writer_properties=WRITER_PROPERTIES,
+                    commit_properties=properties,
+                    post_commithook_properties=commit_hooks(delta),
                 )
 
         self._write(write, state)

@@ -14,12 +14,14 @@ there, which is not an address, and refuse to write.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
@@ -112,7 +114,7 @@ class MailboxRegistry:
         """
         self.refuse_forgotten(address)
         names = list(dict.fromkeys((name, address)))
-        found = self._rows(MAILBOXES, _MAILBOXES, one_of("name", names), compact=record)
+        found = self._rows(MAILBOXES, _MAILBOXES, compact=record, name=names)
         rows = {row["name"]: row for row in found}
         by_name, by_address = (_address(rows[key]) if key in rows else None for key in (name, address))
         stored_as = by_address or by_name or address
@@ -120,7 +122,7 @@ class MailboxRegistry:
             raise other_mailbox(name, str(by_name), address)
         known = by_address is not None or by_name is not None
         if known and stored_as not in rows:
-            found = self._rows(MAILBOXES, _MAILBOXES, equals("name", stored_as))
+            found = self._rows(MAILBOXES, _MAILBOXES, name=[stored_as])
             rows |= {row["name"]: row for row in found}
         current = _stored_mailbox(stored_as, rows.get(stored_as)).current
         renamed = known and current != address
@@ -141,7 +143,7 @@ class MailboxRegistry:
             stored_as: The address under which it is stored.
             address: Its present address; empty if it is unknown.
         """
-        rows = self._rows(MAILBOXES, _MAILBOXES, equals("name", stored_as))
+        rows = self._rows(MAILBOXES, _MAILBOXES, name=[stored_as])
         user_id = rows[0]["user_id"] if rows else None
         self._write_names(stored_as, [address] if address else [], address, user_id)
 
@@ -185,7 +187,7 @@ class MailboxRegistry:
 
     def address_of(self, name: str) -> str | None:
         """The address under which the mailbox of a name is stored; None if there is none."""
-        rows = self._rows(MAILBOXES, _MAILBOXES, equals("name", name))
+        rows = self._rows(MAILBOXES, _MAILBOXES, name=[name])
         return _address(rows[0]) if rows else None
 
     def addresses(self) -> dict[str, str]:
@@ -194,18 +196,18 @@ class MailboxRegistry:
 
     def names(self) -> MailboxNames:
         """The names of all mailboxes."""
-        rows = {row["name"]: row for row in self._rows(MAILBOXES, _MAILBOXES, "true")}
+        rows = {row["name"]: row for row in self._rows(MAILBOXES, _MAILBOXES)}
         stored_as = {name: _address(row) for name, row in rows.items()}
         mailboxes = {first: _stored_mailbox(first, rows.get(first)) for first in set(stored_as.values())}
         return MailboxNames(stored_as, mailboxes)
 
     def with_unfetched(self) -> set[str]:
         """Addresses of the mailboxes that have missing messages."""
-        return {row["mailbox"] for row in self._rows(UNFETCHED, _UNFETCHED, "true")}
+        return {row["mailbox"] for row in self._rows(UNFETCHED, _UNFETCHED)}
 
     def names_of(self, address: str) -> list[str]:
         """The names of an address."""
-        rows = self._rows(MAILBOXES, _MAILBOXES, "true")
+        rows = self._rows(MAILBOXES, _MAILBOXES)
         return sorted(row["name"] for row in rows if _address(row) == address)
 
     def remove_names(self, address: str) -> None:
@@ -247,11 +249,15 @@ class MailboxRegistry:
 
     def unfetched(self, address: str, table: str) -> dict[str, Unfetched]:
         """Messages of this mailbox and table that are still missing, by id."""
-        where = f"{equals('mailbox', address)} AND {equals('table', table)}"
-        return {
-            row["id"]: Unfetched(row["threadId"], row["error"], row["attempts"], row["firstFailed"])
-            for row in self._rows(UNFETCHED, _UNFETCHED, where)
-        }
+        return self.unfetched_of(address).get(table, {})
+
+    def unfetched_of(self, address: str) -> dict[str, dict[str, Unfetched]]:
+        """Messages of this mailbox that are still missing, by table and id."""
+        found: dict[str, dict[str, Unfetched]] = {}
+        for row in self._rows(UNFETCHED, _UNFETCHED, mailbox=[address]):
+            entry = Unfetched(row["threadId"], row["error"], row["attempts"], row["firstFailed"])
+            found.setdefault(row["table"], {})[row["id"]] = entry
+        return found
 
     def set_unfetched(self, address: str, table: str, failed: Mapping[str, Unfetched]) -> None:
         """Replace the list of missing messages; writes only if it changed."""
@@ -274,22 +280,28 @@ class MailboxRegistry:
         self._write(UNFETCHED, pa.Table.from_pylist(rows, schema=_UNFETCHED), where)
 
     def _rows(
-        self, name: str, schema: pa.Schema, where: str, *, compact: bool = False
+        self, table_name: str, schema: pa.Schema, /, *, compact: bool = False, **values: Sequence[str]
     ) -> list[dict[str, Any]]:
-        delta = self._lake.find(name)
+        """The rows of a small table whose columns have one of these values; each file is read in one request."""
+        delta = self._lake.find(table_name)
         if delta is None:
             return []
         if compact and len(delta.file_uris()) > _MOST_FILES:  # written by an earlier release
-            with shared_writes(self._lake.location(name)).turn:
-                delta = self._lake.find(name) or delta
-                self._compact(delta, name)
-        found = QueryBuilder().register("t", delta).execute(f"SELECT * FROM t WHERE {where}")  # noqa: S608 - quoted
-        # Not `pa.table`: it would import pandas, to see whether this is a data frame.
-        table = pa.RecordBatchReader.from_stream(found).read_all()
-        for field in schema:
-            if field.name not in table.schema.names:  # written by an earlier release
-                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-        rows: list[dict[str, Any]] = table.select(schema.names).cast(schema).to_pylist()
+            with shared_writes(self._lake.location(table_name)).turn:
+                delta = self._lake.find(table_name) or delta
+                self._compact(delta, table_name)
+        tables = [schema.empty_table()]
+        try:
+            dataset = delta.to_pyarrow_dataset()
+            for path in dataset.files:
+                with dataset.filesystem.open_input_file(path) as file:
+                    tables.append(_as_schema(pq.read_table(pa.BufferReader(file.read())), schema))
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise unreadable(self._lake.location(table_name), error) from error
+        table = pa.concat_tables(tables)
+        for column, wanted in values.items():
+            table = table.filter(pc.is_in(table[column], pa.array(wanted, pa.string())))
+        rows: list[dict[str, Any]] = table.to_pylist()
         return rows
 
     def _write(self, name: str, rows: pa.Table, where: str) -> None:
@@ -338,6 +350,17 @@ class MailboxRegistry:
                 )
             add_columns(table, schema)
             return table
+
+
+def _as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table with these columns; those that are missing in a file of an earlier release are null."""
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _address(row: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from deltalake import CommitProperties
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
+from gmail_assets.delta.commit_hooks import commit_hooks
 from gmail_assets.delta.lake import MAILBOX, TARGET_FILE_BYTES, LakeTable, TableFile
 from gmail_assets.delta.parquet_files import NewFile, batch_rows
 from gmail_assets.delta.scan import as_schema
@@ -110,7 +111,12 @@ class PartitionRewrite:
             # No retry by delta-rs: it does not notice when the files were compacted meanwhile, and would keep both.
             properties = CommitProperties(max_commit_retries=0, app_transactions=properties.app_transactions)
         delta.create_write_transaction(
-            actions, "append", delta.schema(), partition_by=[MAILBOX], commit_properties=properties
+            actions,
+            "append",
+            delta.schema(),
+            partition_by=[MAILBOX],
+            commit_properties=properties,
+            post_commithook_properties=commit_hooks(delta),
         )
 
     def _removals(self, present: Mapping[str, TableFile]) -> Iterator[AddAction | RemoveAction]:

@@ -24,7 +24,15 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.fs import DeltaStorageHandler
 
-__all__ = ["RESTORES", "Commit", "is_replaced", "restores_after", "restores_record", "transactions_at"]
+__all__ = [
+    "RESTORES",
+    "Commit",
+    "forget_all",
+    "is_replaced",
+    "restores_after",
+    "restores_record",
+    "transactions_at",
+]
 
 Commit = dict[str, Any]
 """A commit's entry in the log, as `DeltaTable.history` returns it."""
@@ -54,11 +62,18 @@ class _UnknownLogError(Exception):
     """The log has a form that this module does not read."""
 
 
+_WINDOW = 500
+_ANY_SIZE = 1 << 30
+"""Bytes: stands for the unknown size of a commit. A store returns what there is."""
+
+
 class _TableLog:
     """Transactions of one table by mailbox, as of a version, and its restores."""
 
     def __init__(self, uri: str, options: _Options) -> None:
-        self._files = pa_fs.PyFileSystem(DeltaStorageHandler(uri, dict(options) or None))
+        self._uri, self._options = uri, options
+        self._files: pa_fs.FileSystem = pa_fs.PyFileSystem(DeltaStorageHandler(uri, dict(options) or None))
+        self._window = -1
         self.lock = threading.RLock()
         self.version = -1
         self._loaded_at = 0
@@ -81,6 +96,7 @@ class _TableLog:
         """Read the missing commits up to `version`."""
         if version <= self.version:
             return
+        self._open_window(version)
         if self.version < 0 or version - self.version > _MOST_COMMITS:
             self._load(version)
         else:
@@ -210,6 +226,16 @@ class _TableLog:
             raise _UnknownLogError
         return found
 
+    def _open_window(self, version: int) -> None:
+        """Let commits of about this version be read without a request for their size before."""
+        window = version // _WINDOW
+        if window != self._window:
+            begin = window * _WINDOW
+            sizes = {_commit_path(number): _ANY_SIZE for number in range(begin, begin + _WINDOW)}
+            sizes[f"{_LOG}/_last_checkpoint"] = _ANY_SIZE
+            handler = DeltaStorageHandler(self._uri, dict(self._options) or None, sizes)
+            self._files, self._window = pa_fs.PyFileSystem(handler), window
+
     def _commit(self, version: int) -> list[dict[str, Any]] | None:
         data = self._read(_commit_path(version))
         self._digests[version] = _digest(data)
@@ -267,6 +293,12 @@ def _restore(action: Mapping[str, Any], version: int) -> Commit | None:
 _LOGS: dict[tuple[str, str, _Options], _TableLog] = {}
 _LOGS_LOCK = threading.Lock()
 _READ_ERRORS = (_UnknownLogError, OSError, ValueError, KeyError, TypeError, pa.ArrowException)
+
+
+def forget_all() -> None:
+    """Forget what was read of all tables, as in a new process."""
+    with _LOGS_LOCK:
+        _LOGS.clear()
 
 
 def _log_of(delta: DeltaTable, options: _Options) -> _TableLog:

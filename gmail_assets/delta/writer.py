@@ -16,6 +16,7 @@ from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.app_ids import StateReader
+from gmail_assets.delta.commit_hooks import commit_hooks
 from gmail_assets.delta.errors import WriterConflictError, one_line, unwritable
 from gmail_assets.delta.lake import MAILBOX, LakeTable
 from gmail_assets.delta.protocol import check_features
@@ -147,9 +148,10 @@ def commit_fenced(
                     if table.restores(version):
                         raise _conflict(table, address, None)
                 write(properties)
-            delta.update_incremental()
+            if delta.version() == version:  # a change without a match makes no commit
+                delta.update_incremental()
             if present() == before:
-                # A change without a match makes no commit, but the transactions have to be written.
+                # The transactions have to be written anyway.
                 commit_alone(table, properties)
                 delta.update_incremental()
             break
@@ -170,7 +172,12 @@ def commit_alone(table: LakeTable, properties: CommitProperties) -> None:
     """Commit transactions without rows."""
     delta = table.delta
     delta.create_write_transaction(
-        [], "append", delta.schema(), partition_by=[MAILBOX], commit_properties=properties
+        [],
+        "append",
+        delta.schema(),
+        partition_by=[MAILBOX],
+        commit_properties=properties,
+        post_commithook_properties=commit_hooks(delta),
     )
 
 

@@ -21,12 +21,16 @@ class RunFailures:
         registry: Stores the retry queue, `_gmail_unfetched`.
         address: The mailbox's real address.
         tables: All tables of the run.
+
+    Attributes:
+        queued: Tables of which the retry queue may have messages of this mailbox.
     """
 
     def __init__(self, registry: MailboxRegistry, address: str, tables: Sequence[TableSync]) -> None:
         self._registry = registry
         self._address = address
         self._tables = tables
+        self.queued: set[str] = set()
 
     def note(self, table: TableSync, thread_id: str, message_id: str, error: GmailError) -> None:
         """Record that a message of a table could not be fetched.
@@ -50,10 +54,13 @@ class RunFailures:
     def record(self, table: TableSync) -> None:
         """Add new failures of a table to the retry queue, before a commit that moves past them."""
         if table.failed:
+            self.queued.add(table.name)
             self._registry.set_unfetched(self._address, table.name, {**table.retries, **table.failed})
 
     def settle(self, table: TableSync) -> None:
         """After the commit of the cursor: keep only the failures of this run in the retry queue."""
-        if not table.failed or not table.retries.keys() <= table.failed.keys():
+        if table.name in self.queued and (
+            not table.failed or not table.retries.keys() <= table.failed.keys()
+        ):
             self._registry.set_unfetched(self._address, table.name, table.failed)
         table.retries = {}  # the remaining ones have failed again

@@ -113,8 +113,10 @@ class SyncRun:
             self._report,
             ByteShare(None if self._group is None else self._group.memory),
         )
+        unfetched = self.registry.unfetched_of(self.address)
+        self._failures.queued = set(unfetched)
         for table in self.tables:
-            table.retries = self.registry.unfetched(self.address, table.name)
+            table.retries = unfetched.get(table.name, {})
         self.warnings += self.gmail.open(self.tables, reconcile=reconcile, replay_from=replay_from)
         for table in self.tables:
             if full_refresh or table.partition.changed_format:

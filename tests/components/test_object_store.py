@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
-from support.object_store import ObjectStore
+import pytest
+from support.chaos import client_of
+from support.object_store import CountingProxy, ObjectStore
 
+from gmail_assets.delta import table_log
 from gmail_assets.delta.creation import create_table
 from gmail_assets.operations.access_check import check_lake
+from gmail_assets.syncing import sync
+from gmail_client.emulator import Emulator
 from gmail_client.spec import Spec
+from gmail_client.tables import CHANGE_TABLES
 
 
 def test_check_finds_the_store_writable_and_leaves_nothing(store: ObjectStore) -> None:
@@ -43,3 +50,26 @@ def test_clients_that_create_a_table_at_the_same_moment_get_the_same_one(store: 
         found = lake.find(name)
         assert found is not None
         assert found.version() == 0
+
+
+@pytest.mark.slow
+def test_the_requests_of_a_small_sync_in_a_new_process(store: ObjectStore) -> None:
+    """Three for each commit since the last checkpoint (two of them by deltalake), and 43 more; no listing of a log."""
+    mail = [entry for entry in Spec.default().tables if entry.source_table in CHANGE_TABLES]
+    with CountingProxy(store) as counting, Emulator(messages=20, seed=3) as gmail:
+        lake = counting.lake("requests")
+        sync(client_of(gmail).mailbox(), lake, mail)
+        for _ in range(2):
+            gmail.mailbox().insert(gmail.mailbox().random_mail(), ["INBOX"])
+            tables = [lake.find(name) for name in CHANGE_TABLES]
+            commits = sum(table.version() + 1 for table in tables if table is not None)
+            table_log.forget_all()
+            time.sleep(0.5)  # the proxy notes a request in another process
+            before = len(counting.requests)
+            sync(client_of(gmail).mailbox(), lake, mail)
+            time.sleep(0.5)
+            requests = counting.requests[before:]
+            assert len(requests) <= 43 + 3 * commits, requests
+            listings = [request for request in requests if "list-type=2" in request]
+            assert listings
+            assert all("start-after=" in request for request in listings)
