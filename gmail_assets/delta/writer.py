@@ -148,7 +148,7 @@ def commit_fenced(
                     if table.restores(version):
                         raise _conflict(table, address, None)
                 write(properties)
-            if delta.version() == version:  # a change without a match makes no commit
+            if present() != fence:  # no commit, or one that did not move `delta` on
                 delta.update_incremental()
             if present() == before:
                 # The transactions have to be written anyway.
