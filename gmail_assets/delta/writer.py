@@ -148,10 +148,9 @@ def commit_fenced(
                     if table.restores(version):
                         raise _conflict(table, address, None)
                 write(properties)
-            if present() != fence:  # no commit, or one that did not move `delta` on
-                delta.update_incremental()
+            delta.update_incremental()
             if present() == before:
-                # The transactions have to be written anyway.
+                # A change without a match makes no commit, but the transactions have to be written.
                 commit_alone(table, properties)
                 delta.update_incremental()
             break
