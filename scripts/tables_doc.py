@@ -30,6 +30,8 @@ counts are 64-bit integers, nested objects are structs, and a field that Gmail o
   row was deleted.
 - `payload` keeps the nested structure of a message: {PARTS_DEPTH} typed levels of `parts`; deeper levels are in
   `partsJson`, exactly as Gmail sent them.
+- `messages` and `threads` both contain the bodies of messages.
+  [Threads without bodies](storage.md#threads-without-bodies) take half the storage at the same quota.
 - A body's `data` is base64url, as Gmail sends it. `attachmentId` differs between two reads of the same message: don't
   use it as a join key.
 - When Gmail's responses get a field that this version does not know, `unknownFields` keeps it: a JSON object with one

@@ -90,3 +90,34 @@ def test_threads_without_bodies_are_made_from_stored_messages(tmp_path: Path) ->
         sync(mailbox, lake, [messages, threads])
         assert gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"] == gets
         assert_lake_is_true(lake, gmail, [messages, threads])
+
+
+@pytest.mark.parametrize("threads_format", ["full", "minimal"])
+def test_threads_that_are_synced_less_often_cost_only_their_history(
+    tmp_path: Path, threads_format: str
+) -> None:
+    lake = Lake(str(tmp_path))
+    messages, threads = tables(threads_format)
+    with Emulator(messages=40, seed=5) as gmail:
+        mailbox = client_of(gmail).mailbox()
+        sync(mailbox, lake, [messages, threads])
+        for change in (new_mail, labels, new_mail):
+            change(gmail)
+            sync(mailbox, lake, [messages])
+        before = gmail.usage.units.copy()
+        sync(mailbox, lake, [threads], pipeline=[messages, threads])
+        spent = gmail.usage.units - before
+        assert not spent["messages.get"] and not spent["threads.get"]
+        assert_lake_is_true(lake, gmail, [messages, threads])
+
+
+def test_dropping_the_bodies_of_stored_threads_costs_no_fetch(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    with Emulator(messages=40, seed=5) as gmail:
+        mailbox = client_of(gmail).mailbox()
+        sync(mailbox, lake, tables("full"))
+        before = gmail.usage.units.copy()
+        sync(mailbox, lake, tables("minimal"))
+        spent = gmail.usage.units - before
+        assert not spent["messages.get"] and not spent["threads.get"]
+        assert_lake_is_true(lake, gmail, tables("minimal"))
