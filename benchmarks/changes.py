@@ -84,6 +84,20 @@ def files(folder: str, name: str) -> dict[str, int]:
     return {file.path: file.size for file in Lake(folder).table(name).files()}
 
 
+def stored_ids(folder: str) -> list[str]:
+    """Ids of the mailbox's messages, oldest first."""
+    import pyarrow as pa
+
+    from gmail_assets.delta.lake import Lake
+    from gmail_assets.delta.scan import read_columns
+    from gmail_client.schema import SCHEMAS
+
+    table = Lake(folder).table("messages")
+    address = max(table.sums().items(), key=lambda entry: entry[1])[0]
+    schema = pa.schema([SCHEMAS["messages"].field("id")])
+    return sorted(read_columns(table, address, ["id"], schema)["id"].to_pylist())
+
+
 def fill(folder: str, messages: int, mean_kb: float, threads_format: MessageFormat = "full") -> None:
     """Write the emulator's mailbox into the tables without reading it: its ids and labels, and content from a pool.
 
@@ -216,7 +230,7 @@ def main() -> None:
             fill(f"{folder}/{format_}", arguments.messages, arguments.mean_kb, format_)
             sizes[format_] = {name: sum(files(f"{folder}/{format_}", name).values()) for name in _TABLES}
             add_others(f"{folder}/{format_}", arguments.others)
-        ids = sorted(message["id"] for message in gmail.truth("messages", format="minimal"))
+        ids = stored_ids(f"{folder}/full")
         rng = random.Random(1)
         for what, chosen in (
             ("none", []),
