@@ -229,8 +229,8 @@ SMOKE = ("success",)
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries without their waits."""
-    monkeypatch.setattr("gmail_assets.failures._WAIT_SECONDS", 0.0)
-    monkeypatch.setattr("gmail_assets.failures._LONGEST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("gmail_assets.error_policy._WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("gmail_assets.error_policy._LONGEST_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(
         "gmail_client.http.clock.SystemClock.sleep", lambda clock, seconds: time.sleep(min(seconds, 0.02))
     )
