@@ -172,7 +172,9 @@ def _mail(
         selected = [entry for entry in entries if keys[entry.source_table] in context.selected_asset_keys]
         reporter = current_reporter()
         with dagster_failures(context):
-            runs.note_renamed(context)
+            undecided = runs.note_renamed(context).get(context.partition_key)
+            if undecided is not None:
+                raise undecided
             mailbox, lake = gmail.mailbox(context.partition_key), gmail_lake.lake()
             # A retry continues the full refresh of the first attempt instead of starting it over.
             begun = context.retry_number > 0 and is_loading(lake, stored_address(mailbox, lake), selected)

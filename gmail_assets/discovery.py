@@ -89,7 +89,7 @@ def discovery_sensor(
         failure: str | None = None
         try:
             found = found_mailboxes(gmail.access.settings(), gmail_lake.lake(), gmail.client())
-            renamed = find_renamed(gmail_lake.lake(), gmail.mailbox, found.mailboxes, found.user_ids)
+            renames = find_renamed(gmail_lake.lake(), gmail.mailbox, found.mailboxes, found.user_ids)
         except GmailError as error:
             failure = str(error)
         if failure is not None:
@@ -97,7 +97,14 @@ def discovery_sensor(
             raise dg.Failure(f"The mailboxes could not be listed. {failure}", allow_retries=False)
         registered = partitions.names(context)
         known = {mailbox.lower() for mailbox in registered}
-        new = [mailbox for mailbox in found.mailboxes if mailbox.lower() not in known]
+        renamed, undecided = renames.present, renames.undecided
+        for mailbox, reason in undecided.items():
+            context.log.warning(printable_line(f"{mailbox} is not registered yet: {reason}"))
+        new = [
+            mailbox
+            for mailbox in found.mailboxes
+            if mailbox.lower() not in known and mailbox not in undecided
+        ]
         replaced = [mailbox for mailbox in registered if mailbox in renamed]
         missing = no_longer_found([mailbox for mailbox in registered if mailbox not in renamed], found)
         reported = _reported(context.cursor)

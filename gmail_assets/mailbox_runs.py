@@ -107,10 +107,13 @@ class MailboxRuns:
             )
         return list(dict.fromkeys(named))
 
-    def note_renamed(self, context: StepContext) -> None:
+    def note_renamed(self, context: StepContext) -> Mapping[str, GmailError]:
         """Record mailboxes that were renamed, so that they are not loaded again under their new address.
 
         The command line does it itself: its runs do not have all mailboxes of the deployment.
+
+        Returns:
+            Mailboxes for which it is unknown, with the error: they must not be loaded now.
 
         Raises:
             LakeError: The lake can't be read or written.
@@ -118,7 +121,9 @@ class MailboxRuns:
         if current_reporter() is None:
             gmail: GmailResource = getattr(context.resources, self.resources.gmail)
             known = self._partitions.get_partition_keys(dynamic_partitions_store=context.instance)
-            find_renamed(getattr(context.resources, self.resources.lake).lake(), gmail.mailbox, known)
+            lake = getattr(context.resources, self.resources.lake).lake()
+            return find_renamed(lake, gmail.client_of_many(self._settings).mailbox, known).undecided
+        return {}
 
     def do_work(
         self,
@@ -166,7 +171,7 @@ class MailboxRuns:
             if name in self._check_steps
         ]
         with dagster_failures(context):
-            self.note_renamed(context)
+            undecided = self.note_renamed(context)
         settings = self._settings
         gmail_lake = getattr(context.resources, self.resources.lake)
 
@@ -187,6 +192,7 @@ class MailboxRuns:
             RunGroup(settings.megabytes_in_flight * 2**20),
             # The sensor syncs a busy mailbox many times an hour.
             seldom_compared=REQUEST_TAG in context.run.tags,
+            undecided=undecided,
         )
         _SeveralMailboxes(self, context, plan, settings).run(mailboxes)
 

@@ -84,6 +84,7 @@ class WorkPlan:
         on_table: Called with the name and the result of each finished table, in the thread of the mailbox.
         seldom_compared: Of the incremental syncs of a mailbox, only the first of each hour is compared with Gmail by
             the checks that cost quota.
+        undecided: Mailboxes that may be stored under an earlier address, which could not be found out, with the error.
     """
 
     spec: Spec
@@ -100,6 +101,7 @@ class WorkPlan:
     on_progress: Callable[[Progress], None] = lambda progress: None
     on_table: Callable[[str, SyncResult], None] = lambda table, result: None
     seldom_compared: bool = False
+    undecided: Mapping[str, GmailError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         read = [entry for entry in self.entries.values() if isinstance(entry, SpecTable)]
@@ -184,6 +186,8 @@ class MailboxWork:
                 "The time budget of the run ended before this mailbox.",
                 fix="Run it again; or raise time_budget_minutes, or lower GMAIL_MAILBOXES_PER_RUN.",
             )
+        if (error := plan.undecided.get(self._name)) is not None:
+            raise error
         self._attempts += 1
         self.failures = {}
         mailbox: Mailbox | None = None

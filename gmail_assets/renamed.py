@@ -7,7 +7,9 @@ stored ones that are not among them any more: by the directory's id of its user,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from gmail_assets.delta.errors import LakeError
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.mailbox_names import MailboxNames
 from gmail_assets.delta.registry import MailboxRegistry
@@ -15,10 +17,24 @@ from gmail_assets.syncing.identity import StoredIds, newest
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError
 
-__all__ = ["find_renamed"]
+__all__ = ["Renames", "find_renamed"]
 
 _MOST_PROBED = 3
 """Stored mailboxes for which single messages are requested; with more, only the newest 500 ids are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renames:
+    """The renamed mailboxes among all of a deployment.
+
+    Attributes:
+        present: The present name of each renamed mailbox, by its earlier ones.
+        undecided: Mailboxes that could not be compared, with the error: they must not be loaded now, because they may
+            be stored under an earlier address.
+    """
+
+    present: Mapping[str, str] = field(default_factory=dict)
+    undecided: Mapping[str, GmailError] = field(default_factory=dict)
 
 
 def find_renamed(
@@ -26,7 +42,7 @@ def find_renamed(
     open_mailbox: Callable[[str], Mailbox],
     mailboxes: Sequence[str],
     user_ids: Mapping[str, str] | None = None,
-) -> dict[str, str]:
+) -> Renames:
     """Record the new addresses of renamed mailboxes in the lake.
 
     Costs nothing if each of the mailboxes is known, or if each stored one is among them. Otherwise 6 units for each
@@ -38,19 +54,17 @@ def find_renamed(
         mailboxes: All mailboxes of the deployment, in its present names.
         user_ids: The directory's id of each user, by address.
 
-    Returns:
-        The present name of each renamed mailbox, by its earlier ones.
-
     Raises:
         LakeError: The lake can't be read or written.
     """
     registry = MailboxRegistry(lake)
     names = registry.names()
     if not names.mailboxes:
-        return {}
+        return Renames()
     if user_ids:
         names = _compare_users(registry, names, user_ids)
     missing = _not_among(names, mailboxes)
+    undecided: dict[str, GmailError] = {}
     for name in mailboxes if missing else ():
         if name not in names.stored_as:
             candidates = [
@@ -58,18 +72,25 @@ def find_renamed(
                 for address in missing
                 if (user_ids or {}).get(name) is None or names.mailboxes[address].user_id is None
             ]
-            stored_as = _same_mailbox(lake, open_mailbox, name, candidates, names) if candidates else None
+            try:
+                stored_as = _same_mailbox(lake, open_mailbox, name, candidates, names) if candidates else None
+            except LakeError:
+                raise
+            except GmailError as error:
+                undecided[name] = error
+                continue
             if stored_as is not None:
                 names = registry.names()
                 missing.remove(stored_as)
     present = {names.stored_as[name]: name for name in mailboxes if name in names.stored_as and "@" in name}
-    return {
+    renamed = {
         earlier: present[stored_as]
         for earlier, stored_as in names.stored_as.items()
         if stored_as in present
         and earlier not in (*mailboxes, "me")
         and earlier != names.mailboxes[stored_as].current
     }
+    return Renames(renamed, undecided)
 
 
 def _compare_users(
@@ -110,19 +131,16 @@ def _same_mailbox(
     candidates: Sequence[str],
     names: MailboxNames,
 ) -> str | None:
-    """Which of the stored mailboxes this one is, recorded in the lake; None if it is another or can't be read."""
+    """Which of the stored mailboxes this one is, recorded in the lake; None if it is another one."""
     ids = StoredIds(lake)
-    try:
-        mailbox = open_mailbox(name)
-        address = mailbox.address
-        if address in names.stored_as:
-            return None
-        listed = newest(mailbox.api)
-        for stored_as in candidates:
-            probe = len(candidates) <= _MOST_PROBED
-            if ids.is_same(mailbox.api, stored_as, listed=listed, probe=probe):
-                MailboxRegistry(lake).rename(stored_as, address)
-                return stored_as
-    except GmailError:
-        return None  # its sync reports the error
+    mailbox = open_mailbox(name)
+    address = mailbox.address
+    if address in names.stored_as:
+        return None
+    listed = newest(mailbox.api)
+    for stored_as in candidates:
+        probe = len(candidates) <= _MOST_PROBED
+        if ids.is_same(mailbox.api, stored_as, listed=listed, probe=probe):
+            MailboxRegistry(lake).rename(stored_as, address)
+            return stored_as
     return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gmail_assets.delta.lake import Lake
+    from gmail_assets.renamed import Renames
     from gmail_assets.run_settings import RunSettings
     from gmail_client.client import GmailClient
     from gmail_client.discovery import Discovery
@@ -61,21 +62,18 @@ class Environment:
 
         return Discovery(tuple(named), {}) if named else discover_some(self.settings)
 
-    def renamed(self, mailboxes: Sequence[str], user_ids: Mapping[str, str] | None = None) -> dict[str, str]:
+    def renamed(self, mailboxes: Sequence[str], user_ids: Mapping[str, str] | None = None) -> Renames:
         """Find mailboxes that were renamed, so that they are not loaded again; see `find_renamed`.
 
         Args:
             mailboxes: All mailboxes, in their present names.
             user_ids: The directory's id of each user, by address.
-
-        Returns:
-            The present name of each renamed mailbox, by its earlier ones.
         """
         from gmail_assets.delta.registry import MAILBOXES
-        from gmail_assets.renamed import find_renamed
+        from gmail_assets.renamed import Renames, find_renamed
 
         if self.lake.find(MAILBOXES) is None:
-            return {}
+            return Renames()
         return find_renamed(self.lake, lambda name: self.client().mailbox(name), mailboxes, user_ids)
 
     def client_of_many(self, mailboxes: int, *, retry_seconds: float, connections: int = 16) -> GmailClient:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +11,7 @@ from gmail_assets.cli.options import output_options
 from gmail_assets.cli.output import Output
 
 if TYPE_CHECKING:
+    from gmail_assets.renamed import Renames
     from gmail_client.discovery import Discovery
 
 __all__ = ["mailboxes"]
@@ -58,14 +58,17 @@ def mailboxes(register: bool, removed: tuple[str, ...], group_name: str, out: Ou
         )
     with out.status("Reading the mailboxes"):
         found = found_mailboxes(environment.settings, environment.lake)
-        renamed = environment.renamed(found.mailboxes, found.user_ids)
-    new, registered = _registered(f"{group_name}_mailboxes", found, register, removed, renamed)
+        renames = environment.renamed(found.mailboxes, found.user_ids)
+    renamed = renames.present
+    new, registered = _registered(f"{group_name}_mailboxes", found, register, removed, renames)
     missing = no_longer_found([name for name in registered if name not in renamed], found)
     earlier = {present: old for old, present in renamed.items()}
     for name in found.mailboxes:
         notes = [f"renamed, was {earlier[name]}"] if name in earlier else []
         notes += ["registered now"] if name in new else []
         out.print(f"{name}  ({', '.join(notes)})" if notes else name)
+    for name, error in renames.undecided.items():
+        out.note(f"Not registered yet: {name}: {error}")
     for name, reason in found.left_out.items():
         out.note(f"Left out: {name}: {reason}.")
     for name, reason in missing.items():
@@ -84,7 +87,7 @@ def mailboxes(register: bool, removed: tuple[str, ...], group_name: str, out: Ou
 
 
 def _registered(
-    partitions: str, found: Discovery, register: bool, removed: tuple[str, ...], renamed: Collection[str]
+    partitions: str, found: Discovery, register: bool, removed: tuple[str, ...], renames: Renames
 ) -> tuple[list[str], list[str]]:
     """The mailboxes that were registered now, and all that are registered in DAGSTER_HOME.
 
@@ -113,10 +116,11 @@ def _registered(
         present = {name.lower() for name in known}
         dropped = {name.lower() for name in removed}
         new = [name for name in found.mailboxes if name.lower() not in present | dropped]
+        new = [name for name in new if name not in renames.undecided]
         if not register:
             return [], known
         instance.add_dynamic_partitions(partitions, new)
-        for name in [name for name in known if name in renamed]:
+        for name in [name for name in known if name in renames.present]:
             instance.delete_dynamic_partition(partitions, name)
             known.remove(name)
         return new, [*known, *new]

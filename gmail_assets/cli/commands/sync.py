@@ -11,7 +11,7 @@ import click
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of
 from gmail_assets.cli.options import DERIVED_TABLES, TABLES, mailbox_option, output_options
 from gmail_assets.cli.output import Output, write_error
-from gmail_assets.operations.run_results import RunResult
+from gmail_assets.operations.run_results import RunResult, StepFailure
 
 if TYPE_CHECKING:
     from gmail_assets.cli.environment import Environment
@@ -102,12 +102,15 @@ def sync(
     if not full_refresh and set(tables) <= {"messages", "threads", *DERIVED_TABLES}:
         unchanged = environment.unchanged(names, selected, settings, spec=selection.spec_with(selected))
     changed = [name for name in names if name not in unchanged]
-    ran = {}
+    ran: dict[str, RunResult] = {}
     if changed:
-        environment.renamed(names, found.user_ids)
+        undecided = environment.renamed(names, found.user_ids).undecided
+        ran |= {name: _failed(name, error) for name, error in undecided.items()}
+        changed = [name for name in changed if name not in ran]
+    if changed:
         config = {"full_refresh": full_refresh, "allow_mass_delete": allow_mass_delete}
         run_mailboxes = _runner(environment, selection, settings, sizes=out.json)
-        ran = _run(run_mailboxes, changed, selected, config, quiet=out.quiet)
+        ran |= _run(run_mailboxes, changed, selected, config, quiet=out.quiet)
     runs = [ran.get(name) or RunResult(name, None, unchanged=True) for name in names]
     if unchanged and not out.quiet:
         text = f"{len(unchanged):,} mailboxes are up to date" if len(unchanged) > 1 else "up to date"
@@ -180,6 +183,11 @@ def _filters(q: str | None, labels: tuple[str, ...], start_date: str | None) -> 
 
 _COMPLETENESS = ("row_count", "threads_and_messages_agree")
 """Checks whose failure means that rows are missing or too many."""
+
+
+def _failed(name: str, error: Exception) -> RunResult:
+    """The result of a mailbox that was not tried."""
+    return RunResult(name, None, failures={"mailbox": StepFailure(type(error).__name__, str(error))})
 
 
 def _exit_code(runs: list[RunResult]) -> ExitCode:
