@@ -145,7 +145,8 @@ def commit_fenced(
                 if attempt:
                     delta.update_incremental()
                     check_features(delta)
-                    if table.restores(version):
+                    # A rival's commit can come between the refusal and this moment.
+                    if present() != before or table.restores(version):
                         raise _conflict(table, address, None)
                 write(properties)
             delta.update_incremental()
