@@ -7,6 +7,7 @@ import random
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 from support.object_store import ObjectStore, why_not
 
-from gmail_assets.delta.errors import LakeError
+from gmail_assets.delta.errors import LakeError, WriterConflictError
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.rewrite import PartitionRewrite
@@ -111,6 +112,19 @@ def test_files_are_not_rewritten_again_after_commits_of_other_mailboxes(
     assert stored(tmp_path) == {"a1": "NEW", "a2": "INBOX", "b1": "INBOX", "b2": "NEW"}
     assert len(rewritten) == 2
     assert len(stored(tmp_path, "bob@example.test")) == 12
+
+
+def test_a_rival_that_commits_between_a_refusal_and_the_retry_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_files(tmp_path)
+    mine, rival, other = part(tmp_path), part(tmp_path), part(tmp_path, "bob@example.test")
+    before_commit(monkeypatch, lambda: other.append(rows("z1")))  # so that the first attempt is refused
+    sleep = SimpleNamespace(sleep=lambda seconds: rival.append(rows("c1")))
+    monkeypatch.setattr("gmail_assets.delta.writer.time", sleep)
+    with pytest.raises(WriterConflictError):
+        mine.merge(labels(a1="NEW"), inserts=rows("c1"), state=mine.state.synced(3))
+    assert stored(tmp_path) == {"a1": "INBOX", "a2": "INBOX", "b1": "INBOX", "b2": "INBOX", "c1": "INBOX"}
 
 
 @pytest.mark.parametrize("step", ["first file", "second file", "commit"])
