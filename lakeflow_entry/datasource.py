@@ -348,10 +348,12 @@ if _LIMITS_READS:
             return self._live.plan(start)
 
         def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> Sequence[InputPartition]:
-            return [] if start == end else [InputPartition(part) for part in self._live.parts(start, end)]
+            if start == end:
+                return []
+            return [InputPartition(part.to_plain()) for part in self._live.parts(start, end)]
 
         def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-            return self._read(partition.value)
+            return self._read(Part(*partition.value))
 
 
 class _SimpleStreamReader(_Stream, SimpleDataSourceStreamReader):

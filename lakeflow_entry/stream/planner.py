@@ -1,7 +1,7 @@
 """Plans the batches of a stream for both of Spark's stream readers: `OnePlanner` of one mailbox, `ManyPlanner` of many.
 
-A planner takes and returns offsets as Spark stores them. A planned batch is a list of `Part`s, one per mailbox: plain
-values that are pickled to Spark's workers, each of which reads one part.
+A planner takes and returns offsets as Spark stores them. A planned batch is a list of `Part`s, one per mailbox. Their
+plain values are pickled to Spark's workers, each of which reads one part.
 """
 
 from __future__ import annotations
@@ -35,6 +35,14 @@ class Part:
     contents: Mapping[str, Any]
     mailbox: str | None = None
     address: str | None = None
+
+    def to_plain(self) -> tuple[Mapping[str, Any], str | None, str | None]:
+        """The arguments of this part.
+
+        A worker unpickles a partition before it can import the modules of the single file, so partitions must not
+        contain classes of these modules.
+        """
+        return self.contents, self.mailbox, self.address
 
 
 class Planner(Protocol):
@@ -157,7 +165,7 @@ def deleted_of(contents: Mapping[str, Any]) -> list[DeletedRow]:
 
 def _plain(contents: Batch | list[DeletedRow]) -> dict[str, Any]:
     if not isinstance(contents, Batch):
-        return {"deleted": contents}
+        return {"deleted": [tuple(row) for row in contents]}
     return {
         "threads": dict(contents.threads),
         "sequence": dict(contents.sequence),

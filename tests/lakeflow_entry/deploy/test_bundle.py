@@ -29,6 +29,7 @@ from lakeflow_entry.deploy.bundle import (
     write_wheel,
 )
 from lakeflow_entry.deploy.source_tree import UNIT_TESTS
+from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.table_options import ALLOW_LIST
 
 ROOT = Path(__file__).parents[3]
@@ -197,6 +198,61 @@ def test_readers_of_the_single_file_unpickle_without_the_file(tmp_path: Path) ->
                 check=False,
             )
             assert done.returncode == 0, done.stderr[-2000:]
+
+
+_PLAN = """
+import sys, json
+sys.path.insert(0, sys.argv[1])
+import _generated_gmail_python_source as gmail
+from pyspark import cloudpickle
+
+class Session:
+    class dataSource:
+        register = staticmethod(lambda source: None)
+
+gmail.register_lakeflow_source(Session)
+pairs = []
+for deletes, start in json.loads(sys.argv[3]).items():
+    source = gmail.GmailDataSource({"tablename": "messages", "isdeleteflow": deletes, **json.loads(sys.argv[2])})
+    reader = source.streamReader(source.schema())
+    end = reader.latestOffset(start, reader.getDefaultReadLimit())
+    parts = [cloudpickle.dumps(part) for part in reader.partitions(start, end)]
+    pairs.append((cloudpickle.dumps(reader), parts))
+with open(sys.argv[4], "wb") as file:
+    file.write(cloudpickle.dumps(pairs))
+"""
+
+_READ_PARTS = """
+import pickle, sys
+pairs = pickle.load(open(sys.argv[1], "rb"))
+parts = [[pickle.loads(part) for part in parts] for _, parts in pairs]  # Spark unpickles these first
+readers = [pickle.loads(reader) for reader, _ in pairs]
+print([sum(batch.num_rows for part in own for batch in reader.read(part)) for reader, own in zip(readers, parts)])
+"""
+
+
+def test_partitions_of_the_single_file_unpickle_before_its_modules_are_loaded(tmp_path: Path) -> None:
+    write_file(tmp_path / "file")
+    with Emulator(messages=20, seed=3, mean_json_kb=2.0) as gmail:
+        mailbox = gmail.mailbox()
+        starts = {"false": {}, "true": Offset(int(mailbox.head)).to_json()}
+        mailbox.delete(mailbox.message_ids()[0])
+        for code, arguments in (
+            (
+                _PLAN,
+                [tmp_path / "file", json.dumps(options_of(gmail)), json.dumps(starts), tmp_path / "parts"],
+            ),
+            (_READ_PARTS, [tmp_path / "parts"]),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-c", code, *arguments],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr[-2000:]
+        assert json.loads(done.stdout) == [19, 1]
 
 
 def test_the_wheel_has_the_namespace_of_the_framework_but_none_of_its_code(tmp_path: Path) -> None:
