@@ -269,6 +269,7 @@ class _BatchReader(DataSourceReader):
             rows = read_virtual(request.table, request.given, request.connection, mailbox)
         except GmailError as error:
             _log.warning("The ids of %s can't be read, so none of its rows is deleted: %s", name, error)
+            yield pa.RecordBatch.from_pylist([{"mailbox": None, "id": name}], schema=request.schema)
             return
         address = pa.array([mailbox.address] * rows.num_rows, pa.string())
         yield pa.RecordBatch.from_arrays([address, *rows.columns], schema=request.schema)

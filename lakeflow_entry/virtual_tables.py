@@ -25,7 +25,8 @@ __all__ = ["IDS", "VIRTUAL_TABLES", "read_virtual"]
 
 
 IDS = "_gmail_ids"
-"""The table of ids. With `mailboxes`, it has the column `mailbox`, and a row without an id for each mailbox."""
+"""The table of ids. With `mailboxes`, it has the column `mailbox`, and a row without an id for each mailbox. A mailbox
+that can't be read has one row without `mailbox`, whose `id` is its name."""
 
 
 def _texts(name: str) -> pa.Field:

@@ -68,11 +68,14 @@ class DeltaSink:
 
     def exists(self) -> bool:
         """Whether the table exists."""
+        return bool(self.columns())
+
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the stored table; none if it does not exist."""
         try:
-            DeltaTable(self.location)
+            return tuple(field.name for field in DeltaTable(self.location).schema().fields)
         except TableNotFoundError:
-            return False
-        return True
+            return ()
 
     def open(self) -> DeltaTable:
         """Open the table; create it if it is missing, and add columns that an earlier release did not have."""

@@ -17,7 +17,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,6 +201,7 @@ class _Table:
         self.deleted = 0
 
     def run(self) -> IngestedTable:
+        self._refuse_other_mailboxes()
         if self.changing:
             self._streams()
         elif self.mailbox:
@@ -208,6 +209,20 @@ class _Table:
         else:
             self.upserted = self.sink.replace(self._read(self.name, self.given).toArrow())
         return IngestedTable(self.sink.location, self.upserted, self.deleted, self.sink.count())
+
+    def _refuse_other_mailboxes(self) -> None:
+        """Refuse a table of one mailbox for many, and the reverse: their keys differ.
+
+        Raises:
+            ConfigurationError: The table exists, and is of the other kind.
+        """
+        columns = self.sink.columns()
+        if columns and ("mailbox" in columns) != bool(self.mailbox):
+            found, wanted = ("many mailboxes", "one") if "mailbox" in columns else ("one mailbox", "many")
+            raise ConfigurationError(
+                f"The table {self.sink.location} is that of {found}, but the spec is for {wanted}.",
+                fix="Set another destination_table, or delete the table, so that it is loaded again.",
+            )
 
     def _snapshots(self) -> int:
         """Replace the rows of each mailbox; those of a mailbox that can't be read are kept.
@@ -228,7 +243,9 @@ class _Table:
                 _log.warning(
                     "%s: a mailbox can't be read; its rows stay as they are: %s", self.name, report.error
                 )
-        rows = rows.filter(pc.invert(reported)).drop_columns([REPORT])
+        # A mailbox whose read ended with an error may have some rows before it.
+        whole = pc.is_in(rows["mailbox"], pa.array(read, pa.string()))
+        rows = rows.filter(pc.and_(pc.invert(reported), whole)).drop_columns([REPORT])
         return self.sink.replace(rows, mailboxes=read)
 
     def _streams(self) -> None:
@@ -253,15 +270,19 @@ class _Table:
         """Reconcile the table with Gmail's listing if a flow can't know all deletes.
 
         This is the case if the delete flow is new, if an earlier run did not reach its end, or if the history had
-        expired, so that a flow read everything again.
+        expired, so that a flow read everything again. A mailbox that can't be read is reconciled in a later run.
         """
         file = self.folder / "reconciled"
         before = json.loads(file.read_text()) if file.exists() else {}
         reloads = {flow: before.get(flow) if end is None else _reloads(end) for flow, end in ends.items()}
-        reloaded = any(reload != before.get(flow) for flow, reload in reloads.items())
+        refused = {name for end in ends.values() if end for name in end.get("refused", ())}
+        reloaded = any(
+            _without(reload, refused) != _without(before.get(flow), refused)
+            for flow, reload in reloads.items()
+        )
         if due or reloaded or not file.exists():
-            self._reconcile(reloaded)
-            file.write_text(json.dumps(reloads))
+            unread = self._reconcile(reloaded)
+            file.write_text(json.dumps({flow: _without(reload, unread) for flow, reload in reloads.items()}))
 
     def _identity(self) -> str:
         """A name for the streams that is stored with their checkpoints, so that a new checkpoint has a new name."""
@@ -316,22 +337,25 @@ class _Table:
             _log.warning("%s: the mailbox %s can't be read; its rows stay as they are.", self.name, name)
         return end
 
-    def _reconcile(self, reloaded: bool) -> None:
-        """Delete the rows that Gmail no longer lists."""
+    def _reconcile(self, reloaded: bool) -> set[str]:
+        """Delete the rows that Gmail no longer lists; returns the mailboxes that can't be read."""
         if self.sink.keys != (*self.mailbox, "id"):
             if reloaded:
                 _log.warning(
                     "%s: its keys are not Gmail's, so rows that were deleted before the history expired are kept.",
                     self.name,
                 )
-            return
+            return set()
         options = {
             "tableNameList": json.dumps([self.name]),
             "tableConfigs": json.dumps({self.name: self.given}),
         }
         found = self._read("_gmail_ids", options).toArrow()
         listed = set(zip(*(found[name].to_pylist() for name in self.sink.keys), strict=True))
-        read = {key[:-1] for key in listed}  # with many mailboxes, not those that were refused
+        unread = {key[-1] for key in listed if self.mailbox and key[0] is None}
+        for name in sorted(unread):
+            _log.warning("%s: the ids of %s can't be read, so none of its rows is deleted.", self.name, name)
+        read = {key[:-1] for key in listed}
         present = self.sink.present()
         gone = {key for key in present.keys() - listed if not self.mailbox or key[:-1] in read}
         for mailbox in {key[:-1] for key in gone} if not self.allow_mass_delete else ():
@@ -344,6 +368,7 @@ class _Table:
             )
         self.sink.delete_keys(gone, max((sequence or 0 for sequence in present.values()), default=0))
         self.deleted += len(gone)
+        return unread
 
 
 def _reloads(end: Mapping[str, Any]) -> Any:
@@ -351,3 +376,10 @@ def _reloads(end: Mapping[str, Any]) -> Any:
     if "mailboxes" in end:
         return {name: Offset.parse(one).reloaded for name, one in end["mailboxes"].items()}
     return Offset.parse(end).reloaded
+
+
+def _without(reloads: Any, names: Collection[str]) -> Any:
+    """What `_reloads` returned, without these mailboxes."""
+    if not isinstance(reloads, dict):
+        return reloads
+    return {name: reloaded for name, reloaded in reloads.items() if name not in names}

@@ -147,13 +147,13 @@ class ManyReader:
         self._delivered = {**self._delivered, **self._moved} if confirmed and self._ended == start else {}
         if repeated:  # the batch may have had mailboxes that are not listed any more
             names = sorted({*names, *start.mailboxes})
-        offsets = {**start.mailboxes, **self._skipped}
-        self._skipped = {}
+        begins = {**start.mailboxes, **self._skipped}
+        ends: dict[str, Offset] = {}
         contents: dict[str, Contents] = {}
         errors: dict[str, GmailError] = {}
         following: str | None = None
         total = 0
-        for name, outcome in self._planned(start, names, repeated):
+        for name, outcome in self._planned(begins, start.following, names, repeated):
             if isinstance(outcome, GmailError):
                 errors[name] = outcome
                 continue
@@ -163,16 +163,16 @@ class ManyReader:
                 following = name
                 break
             total += rows
-            offsets[name] = end
+            ends[name] = end
             if rows:
                 contents[name] = found
         self._report(errors, listed, repeated)
-        offsets = _bounded(offsets)
-        self._moved = {name: end for name, end in offsets.items() if end != start.mailboxes.get(name, NEW)}
+        self._skipped = {}
+        offsets = _bounded({**begins, **ends})
+        self._moved = {name: offsets[name] for name, end in ends.items() if end != begins.get(name, NEW)}
         refused = tuple(sorted(errors))
-        self._ended = (
-            ManyOffset(offsets, following, refused) if self._moved or refused != start.refused else start
-        )
+        unchanged = offsets == dict(start.mailboxes) and refused == start.refused
+        self._ended = start if unchanged else ManyOffset(offsets, following, refused)
         return self._ended, contents
 
     def between(self, start: ManyOffset, end: ManyOffset, names: Sequence[str]) -> dict[str, Contents]:
@@ -206,16 +206,16 @@ class ManyReader:
         return contents
 
     def _planned(
-        self, start: ManyOffset, names: Sequence[str], repeated: bool
+        self, begins: Mapping[str, Offset], following: str | None, names: Sequence[str], repeated: bool
     ) -> Iterator[tuple[str, tuple[Offset, Contents] | GmailError]]:
         """The plan of each mailbox, beginning with the one that the last batch had no room for."""
         ordered = sorted(names)
-        first = next((at for at, name in enumerate(ordered) if name >= (start.following or "")), 0)
+        first = next((at for at, name in enumerate(ordered) if name >= (following or "")), 0)
         ordered = ordered[first:] + ordered[:first]
         limit = self._limit if repeated else max(1, self._limit // min(len(ordered) or 1, _PARALLEL))
 
         def plan(name: str) -> tuple[Offset, Contents] | GmailError:
-            begin = start.mailboxes.get(name, NEW)
+            begin = begins.get(name, NEW)
             try:
                 reader = self._reader(name)
                 reader.limit = limit

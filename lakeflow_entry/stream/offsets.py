@@ -146,10 +146,15 @@ class Offset:
         """Read an offset as Spark hands it over.
 
         Raises:
-            ConfigurationError: Another program wrote it, or a later version of this one.
+            ConfigurationError: Another program wrote it, a later version of this one, or a stream of many mailboxes.
         """
         if not value:
             return NEW
+        if "mailboxes" in value:
+            raise ConfigurationError(
+                "The checkpoint is that of a stream of many mailboxes, but only one is to be read.",
+                fix="Set mailboxes again, or start with a new checkpoint and a new table.",
+            )
         try:
             version = int(value.get("version", 1))
             if version > VERSION:

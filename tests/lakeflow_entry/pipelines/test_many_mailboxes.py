@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,18 +13,24 @@ from deltalake import DeltaTable
 from support.lakeflow import UNMETERED, comparable
 
 from gmail_client.emulator import Emulator
-from gmail_client.errors import ConfigurationError, OptionError
+from gmail_client.errors import ConfigurationError, GmailError, OptionError
 from gmail_client.schema import json_row
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.mailbox_list import Mailboxes, mailbox_list
 from lakeflow_entry.pipelines.delta_sink import DeltaSink
-from lakeflow_entry.pipelines.ingest import ingest
+from lakeflow_entry.pipelines.ingest import _Table, ingest
+from lakeflow_entry.report import REPORT, Report
+from lakeflow_entry.spark_schema import with_mailbox
+from lakeflow_entry.stream.many import ManyOffset
+from lakeflow_entry.stream.offsets import Offset
+from lakeflow_entry.virtual_tables import IDS, VIRTUAL_TABLES
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+ADA, CY = "ada@example.com", "cy@example.com"
 TABLES = ("messages", "threads", "labels", "profile")
 
 
@@ -124,6 +131,80 @@ def test_derived_tables_are_refused_with_many_mailboxes(tmp_path: Path) -> None:
     spec = {"connection_name": "c", "mailboxes": ["a@b.test"], "objects": objects}
     with pytest.raises(ConfigurationError, match="derived from the messages of one mailbox"):
         ingest(None, spec, lake=str(tmp_path))  # type: ignore[arg-type]
+
+
+def pipeline_table(
+    folder: Path,
+    source: str,
+    frames: list[pa.Table],
+    monkeypatch: pytest.MonkeyPatch,
+    scd: str = "SCD_TYPE_1",
+) -> _Table:
+    """A table of a pipeline over many mailboxes, whose reads return these rows."""
+    entry = {"source_table": source, "table_configuration": {"scd_type": scd}}
+    spec = Spec.parse({"mailboxes": [ADA, CY], "objects": [{"table": entry}]})
+    table = _Table(None, spec, spec.tables[0], str(folder), folder / "_checkpoints", True)  # type: ignore[arg-type]
+    reads = iter(frames)
+    monkeypatch.setattr(table, "_read", lambda *given: SimpleNamespace(toArrow=lambda: next(reads)))
+    return table
+
+
+@pytest.mark.parametrize("scd", ["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"])
+def test_a_snapshot_has_no_rows_of_a_mailbox_whose_read_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scd: str
+) -> None:
+    def frame(ids: dict[str, list[str]], failed: str | None) -> pa.Table:
+        rows: list[dict[str, Any]] = []
+        for mailbox, own in ids.items():
+            error = GmailError("Gmail does not answer.") if mailbox == failed else None
+            rows += [{"mailbox": mailbox, "id": one} for one in own]
+            rows.append({REPORT: Report(mailbox, error=error).to_json()})
+        schema = with_mailbox(CATALOGUE["labels"].schema).append(pa.field(REPORT, pa.string()))
+        return pa.Table.from_pylist(rows, schema=schema)
+
+    frames = [frame({ADA: ["1", "2"], CY: ["1", "2"]}, None), frame({ADA: ["1"], CY: ["3"]}, CY)]
+    table = pipeline_table(tmp_path, "labels", frames, monkeypatch, scd)
+    table.run()
+    table.run()
+    left = {(ADA, "2")} if scd == "APPEND_ONLY" else set()
+    assert table.sink.present().keys() == {(ADA, "1"), (CY, "1"), (CY, "2")} | left
+
+
+def test_a_mailbox_that_a_reconciliation_could_not_read_is_reconciled_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ids(*pairs: tuple[str | None, str | None]) -> pa.Table:
+        return pa.Table.from_pylist(
+            [{"mailbox": mailbox, "id": one} for mailbox, one in pairs],
+            schema=with_mailbox(VIRTUAL_TABLES[IDS]),
+        )
+
+    whole = [(ADA, None), (ADA, "1"), (CY, None), (CY, "1")]
+    table = pipeline_table(tmp_path, "messages", [ids(*whole[:2], (None, CY)), ids(*whole)], monkeypatch)
+    table.folder.mkdir(parents=True)
+    stored = [{"mailbox": mailbox, "id": one} for mailbox in (ADA, CY) for one in ("1", "2")]
+    rows = [{**row, "historySequence": 5} for row in stored]
+    table.sink.upsert(pa.Table.from_pylist(rows), "stream", 0)
+    end = ManyOffset({ADA: Offset(9), CY: Offset(9)}).to_json()
+    refused = ManyOffset({ADA: Offset(9), CY: Offset(9)}, refused=(CY,)).to_json()
+    table._reconcile_if(True, {"upserts": end, "deletes": end})
+    assert table.sink.present().keys() == {(ADA, "1"), (CY, "1"), (CY, "2")}
+    table._reconcile_if(False, {"upserts": end, "deletes": refused})  # reads nothing
+    table._reconcile_if(False, {"upserts": end, "deletes": end})
+    assert table.sink.present().keys() == {(ADA, "1"), (CY, "1")}
+    table._reconcile_if(False, {"upserts": end, "deletes": end})
+
+
+def test_a_table_of_one_mailbox_is_not_continued_with_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pipeline_table(tmp_path, "labels", [], monkeypatch)
+    labels = CATALOGUE["labels"].schema
+    alone = DeltaSink(table.sink.location, labels, ("id",))
+    alone.replace(pa.Table.from_pylist([{"id": "1"}], schema=labels))
+    with pytest.raises(ConfigurationError, match="is that of one mailbox, but the spec is for many"):
+        table.run()
+    assert alone.present().keys() == {("1",)}
 
 
 @pytest.mark.parametrize("scd", ["SCD_TYPE_1", "SCD_TYPE_2"])

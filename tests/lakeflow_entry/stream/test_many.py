@@ -19,10 +19,13 @@ from support.memory_gmail import MemoryGmail
 from support.streams import MAILBOXES, READERS, KilledError, Query, Target
 
 from gmail_client.errors import ConfigurationError, DelegationError, OptionError
+from gmail_client.options import TableOptions
 from gmail_client.schema import json_row
 from lakeflow_entry.datasource import GmailDataSource
 from lakeflow_entry.mailbox_list import mailbox_list
-from lakeflow_entry.stream.many import ManyOffset, _bounded
+from lakeflow_entry.stream.batch import Batch
+from lakeflow_entry.stream.changes import ChangeReader
+from lakeflow_entry.stream.many import ManyOffset, ManyReader, _bounded
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.stream.packed_ids import MOST_CHARACTERS, pack
 
@@ -228,6 +231,23 @@ def test_a_refused_mailbox_is_logged_once_and_named_in_the_offset(caplog: pytest
     streams.assert_equal()
 
 
+def test_the_ids_of_a_refused_mailbox_differ_from_those_of_an_empty_one() -> None:
+    MAILBOXES.update({NAMES[0]: MemoryGmail(1), NAMES[1]: MemoryGmail()})
+    names = '["messages"]'
+    source = GmailDataSource(
+        {**CONNECTION, "tablename": "_gmail_ids", "tablenamelist": names, "mailboxes": ",".join(NAMES)}
+    )
+    reader: Any = source.reader(source.schema())
+    found = [
+        tuple(row.values())
+        for part in reader.partitions()
+        for one in reader.read(part)
+        for row in one.to_pylist()
+    ]
+    (message,) = MAILBOXES[NAMES[0]].messages
+    assert found == [(NAMES[0], message), (NAMES[0], None), (NAMES[1], None), (None, NAMES[2])]
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_a_stream_whose_mailboxes_are_all_refused_fails(reader: str) -> None:
     streams = ManyStreams(reader, "messages")
@@ -269,13 +289,37 @@ def test_a_checkpoint_of_one_mailbox_is_continued(reader: str) -> None:
     assert alone == len(streams.gmails[NAMES[0]].messages)
 
 
+def test_a_mailbox_that_a_repeated_batch_lacks_is_read_once_it_is_listed_again() -> None:
+    gmails = {name: MemoryGmail(3) for name in NAMES[:2]}
+    options = TableOptions.parse("messages", {})
+
+    def opened(name: str) -> ChangeReader:
+        if name not in gmails:
+            raise DelegationError(f"{name} is not readable.")
+        return ChangeReader(gmails[name], "messages", options)
+
+    start = ManyOffset({name: Offset(gmail.head) for name, gmail in gmails.items()})
+    late = gmails[NAMES[1]].insert(("INBOX",))
+    end, planned = ManyReader(opened, 10).plan(start, NAMES[:2], confirmed=False)
+    assert list(planned) == [NAMES[1]]
+    after_a_crash = ManyReader(opened, 10)
+    away = gmails.pop(NAMES[1])
+    assert after_a_crash.between(start, end, NAMES[:1]) == {}
+    gmails[NAMES[1]] = away
+    _, contents = after_a_crash.plan(end, NAMES[:2], confirmed=False)
+    batch = contents[NAMES[1]]
+    assert isinstance(batch, Batch)
+    assert batch.threads == {late: (late,)}
+
+
 def test_a_checkpoint_of_an_unknown_mailbox_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="does not say which one"):
         ManyOffset.parse(Offset(7).to_json(), None)
     with pytest.raises(ConfigurationError, match="version 9"):
         ManyOffset.parse({"version": 9, "mailboxes": {}}, None)
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match="is that of a stream of many mailboxes") as caught:
         Offset.parse(ManyOffset({"a@b.test": Offset(7)}).to_json())
+    assert "Set mailboxes" in str(caught.value)
 
 
 @given(
