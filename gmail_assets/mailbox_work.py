@@ -25,7 +25,7 @@ from gmail_assets.syncing.run import read_here, snapshot, sync
 from gmail_assets.syncing.stopping import RunGroup
 from gmail_assets.views import ContentSources, ViewSources, derive, fetch_contents
 from gmail_client.client import Mailbox
-from gmail_client.errors import GmailError
+from gmail_client.errors import GmailError, UnavailableError
 from gmail_client.spec import Spec, SpecTable, SpecView
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import CONTENTS, VIEWS
@@ -193,13 +193,16 @@ class MailboxWork:
         mailbox: Mailbox | None = None
         if plan.mail or plan.snapshots or plan.contents:
             with self._collected(plan.snapshots[:1] or plan.mail):
-                mailbox = plan.open_mailbox(self._name)
-                _ = mailbox.address  # if it can't be read, nothing else is tried
+                opened = plan.open_mailbox(self._name)
+                _ = opened.address
+                mailbox = opened  # if its address can't be read, nothing else is tried
             if mailbox is None:
                 raise next(iter(self.failures.values()))
             for entry in plan.snapshots:
                 with self._collected([entry]):
                     self._snapshot(mailbox, entry)
+                if isinstance(self.failures.get(entry.source_table), UnavailableError):
+                    mailbox.api.profile()  # if that fails too, each further table would take as long to fail
             with self._collected(plan.mail):
                 self._sync(mailbox)
         if not plan.mail or plan.mail[0].source_table in self.results:

@@ -131,6 +131,35 @@ def test_transient_errors_of_the_only_mailbox_are_retried_after_a_wait(
     assert ("labels" in run.tables) is not failed
 
 
+def test_a_mailbox_that_never_answers_is_asked_once_per_attempt(
+    environment: Emulator, lake_of_test: Lake, monkeypatch
+):
+    monkeypatch.setenv("GMAIL_RETRY_SECONDS", "0")
+    environment.faults.add(Fault(status=503))
+    runs = sync(lake_of_test, ALL, ["me", environment.addresses[0]])
+    (fault,) = environment.faults.listed()
+    assert fault["done"] == 2 * 2
+    assert all(list(run.failures) == ["mailbox"] for run in runs)
+
+
+def test_an_outage_in_the_middle_is_not_waited_for_by_each_table(
+    environment: Emulator, lake_of_test: Lake, monkeypatch
+):
+    monkeypatch.setenv("GMAIL_RETRY_SECONDS", "0")
+    tried: list[str] = []
+
+    def outage(mailbox: Any, lake: Lake, entry: Any, **named: Any) -> Any:
+        environment.faults.add(Fault(status=503))
+        tried.append(entry.source_table)
+        raise UnavailableError("Not now.")
+
+    monkeypatch.setattr("gmail_assets.mailbox_work.snapshot", outage)
+    sync(lake_of_test, ["labels", "messages", "profile"], ["me", environment.addresses[0]])
+    assert 1 <= tried.count("labels") <= 4
+    assert "profile" not in tried
+    assert lake_of_test.find("messages") is None
+
+
 @pytest.mark.usefixtures("environment")
 def test_a_bug_is_reported_as_one(lake_of_test: Lake, monkeypatch):
     def broken(*args: Any, **named: Any) -> None:
