@@ -203,12 +203,15 @@ class _Request:
         def reader_of(name: str) -> ChangeReader | DeleteReader:
             return self._stream_reader(opened(name).api)
 
+        def address(name: str) -> str:
+            return opened(name).address
+
         limit = self.options.max_records_per_batch or DEFAULT_LIMIT
         return ManyPlanner(
-            ManyReader(reader_of, limit),
+            ManyReader(reader_of, limit, address),
             names=running.names,
             owner=lambda: running.owner,
-            address=lambda name: opened(name).address,
+            address=address,
         )
 
     def _stream_reader(self, api: GmailApi) -> ChangeReader | DeleteReader:

@@ -116,7 +116,8 @@ class ManyFlows:
                 return ChangeReader(api, table, options, history)
 
             limit = options.max_records_per_batch or DEFAULT_LIMIT
-            self._flows[key] = _ManyFlow(ManyReader(opened, limit))
+            reader = ManyReader(opened, limit, lambda name: self._opened(name).address)
+            self._flows[key] = _ManyFlow(reader)
         return self._flows[key]
 
     def _history(self, name: str, api: GmailApi) -> HistoryRange:

@@ -107,11 +107,18 @@ class ManyReader:
     Args:
         open_reader: Opens the reader of a mailbox by its name.
         limit: Maximum rows of a batch.
+        address: The real address of a mailbox, which its rows need. A mailbox without one can't be read.
     """
 
-    def __init__(self, open_reader: Callable[[str], ChangeReader | DeleteReader], limit: int) -> None:
+    def __init__(
+        self,
+        open_reader: Callable[[str], ChangeReader | DeleteReader],
+        limit: int,
+        address: Callable[[str], str] = str,
+    ) -> None:
         self._open = open_reader
         self._limit = limit
+        self._address = address
         self._readers: dict[str, ChangeReader | DeleteReader] = {}
         self._heads: dict[str, int] = {}
         self._fixes_heads = False
@@ -190,6 +197,8 @@ class ManyReader:
                 continue  # not in the batch, or set back by it
             try:
                 found = self._reader(name).between(begin, until)
+                if _rows(found):
+                    self._address(name)
             except GmailError as error:
                 if name in names:
                     raise _of_mailbox(name, error) from None
@@ -222,7 +231,10 @@ class ManyReader:
                 if self._fixes_heads and name not in self._heads:
                     self._heads[name] = reader.history.fix_head()
                 confirmed = name in self._delivered and self._delivered[name] == begin
-                return reader.plan(begin, self._heads.get(name), confirmed=confirmed, repeated=repeated)
+                end, found = reader.plan(begin, self._heads.get(name), confirmed=confirmed, repeated=repeated)
+                if _rows(found):
+                    self._address(name)
+                return end, found
             except GmailError as error:
                 return error
 

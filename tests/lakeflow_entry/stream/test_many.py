@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from support.streams import MAILBOXES, READERS, KilledError, Query, Target
 from gmail_client.errors import ConfigurationError, DelegationError, OptionError
 from gmail_client.options import TableOptions
 from gmail_client.schema import json_row
+from lakeflow_entry.connection import Connection
 from lakeflow_entry.datasource import GmailDataSource
 from lakeflow_entry.mailbox_list import mailbox_list
 from lakeflow_entry.stream.batch import Batch
@@ -246,6 +248,30 @@ def test_the_ids_of_a_refused_mailbox_differ_from_those_of_an_empty_one() -> Non
     ]
     (message,) = MAILBOXES[NAMES[0]].messages
     assert found == [(NAMES[0], message), (NAMES[0], None), (NAMES[1], None), (None, NAMES[2])]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_mailbox_without_an_address_does_not_stop_the_others(
+    reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = ManyStreams(reader, "messages")
+    opened = Connection.mailbox
+
+    class Nameless(SimpleNamespace):
+        @property
+        def address(self) -> str:
+            raise DelegationError("No profile.")
+
+    def mailbox(connection: Connection, user_id: str | None = None, client: Any = None) -> Any:
+        found = opened(connection, user_id, client)
+        return Nameless(api=found.api) if user_id == NAMES[1] else found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "mailbox", mailbox)
+        streams.changes.run()
+    assert {key[0] for key in streams.target.rows} == {NAMES[0], NAMES[2]}
+    streams.changes.run()
+    streams.assert_equal()
 
 
 @pytest.mark.parametrize("reader", READERS)
