@@ -49,10 +49,11 @@ FRAMEWORK_OPTIONS = (
 SOURCE_OPTIONS = tuple(dict.fromkeys(name for entry in CATALOGUE.values() for name in entry.options))
 """The table options of all tables."""
 
-ALLOW_LIST = ",".join(
-    ["tableName", "tableNameList", "tableConfigs", "isDeleteFlow", *SOURCE_OPTIONS, "mailboxes"]
-)
-"""What a Unity Catalog connection's `externalOptionsAllowList` has to name."""
+ALLOW_LIST = ",".join(["tableName", "tableNameList", "tableConfigs", "isDeleteFlow", *SOURCE_OPTIONS])
+"""What a Unity Catalog connection's `externalOptionsAllowList` has to name.
+
+`mailboxes` is not part of it: with a service account, everyone who may use the connection could name any mailbox.
+"""
 
 _TRAVELLING = {name.lower() for name in (*FRAMEWORK_OPTIONS, *CONNECTION_OPTIONS)}
 _NAMES = {name.lower(): name for name in SOURCE_OPTIONS}

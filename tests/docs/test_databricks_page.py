@@ -33,6 +33,11 @@ def test_every_allow_list_equals_the_catalogue() -> None:
         assert found == ALLOW_LIST, page
 
 
+def test_a_pipeline_does_not_choose_the_mailboxes_of_a_connection_by_default() -> None:
+    names = {name.lower() for name in ALLOW_LIST.split(",")}
+    assert names.isdisjoint(name.lower() for name in CONNECTION_OPTIONS)
+
+
 def test_the_pipeline_of_the_page_is_the_file() -> None:
     text = (ROOT / "pipeline-spec" / "ingest.py").read_text("utf-8")
     assert f"```python\n{text}```" in PAGE, "copy pipeline-spec/ingest.py into docs/databricks.md"
