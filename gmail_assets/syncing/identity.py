@@ -2,7 +2,8 @@
 
 An administrator can change the address of a user. Ids of messages and threads and history ids stay the same, so the
 mailbox goes on where it was, under its first address. An old address can also be given to another person. The ids of
-messages tell the two apart: they are unique, and no other mailbox has them.
+messages tell the two apart: the same mailbox has most of them. A few equal ids prove nothing, because ids are unique
+within one mailbox only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from gmail_client.tables import CHANGE_TABLES
 __all__ = ["StoredIds", "newest", "stored_address"]
 
 _PROBES = 3
-"""Stored messages that are requested one by one if none is among the newest 500 of the mailbox."""
+"""Stored messages that are requested one by one if the newest 500 of the mailbox say nothing."""
+_ENOUGH = 20
+"""Ids to compare at least, if so many are stored."""
 
 
 def stored_address(mailbox: Mailbox, lake: Lake, *, record: bool = False, address: str | None = None) -> str:
@@ -69,13 +72,13 @@ class StoredIds:
         listed: Mapping[str, pa.Array] | None = None,
         probe: bool = True,
     ) -> bool:
-        """Whether a mailbox has messages that are stored under an address.
+        """Whether a mailbox is the one that is stored under an address: it has most of the compared ids.
 
         Args:
             api: Reads the mailbox.
             stored_as: The address.
             listed: The mailbox's newest ids, if they were listed: see `newest`.
-            probe: Request stored messages one by one if none is among the newest ids.
+            probe: Request stored messages one by one if the newest ids say nothing.
 
         Raises:
             GmailError: A request failed.
@@ -85,9 +88,9 @@ class StoredIds:
             return False
         if listed is None:
             listed = newest(api)
-        if any(pc.any(pc.is_in(ids, listed[table])).as_py() for table, ids in stored.items()):
+        if any(_are_mostly_equal(ids, listed[table]) for table, ids in stored.items()):
             return True
-        return probe and self._has_one(api, stored)
+        return probe and self._has_most(api, stored)
 
     def of(self, stored_as: str) -> Mapping[str, pa.Array]:
         """The stored ids, by `messages` and `threads`."""
@@ -100,19 +103,22 @@ class StoredIds:
         return self._read[stored_as]
 
     @staticmethod
-    def _has_one(api: GmailApi, stored: Mapping[str, pa.Array]) -> bool:
+    def _has_most(api: GmailApi, stored: Mapping[str, pa.Array]) -> bool:
         table, call = (
             ("messages", api.message_call)
             if len(stored.get("messages", ()))
             else ("threads", api.thread_call)
         )
-        chosen = stored[table].sort()[-_PROBES:].to_pylist()
-        found = False
+        ids = stored[table].sort()
+        last = len(ids) - 1  # one of each age: the newest may be a few that many people got
+        places = {last - last * number // max(_PROBES - 1, 1) for number in range(_PROBES)}
+        chosen = [ids[place].as_py() for place in sorted(places)]
+        found = 0
         for result in api.get_many([call(one, "minimal") for one in chosen]):
             if result.error is not None and not isinstance(result.error, NotFoundError):
                 raise result.error
-            found = found or result.error is None
-        return found
+            found += result.error is None
+        return 2 * found > len(chosen)
 
 
 def newest(api: GmailApi) -> dict[str, pa.Array]:
@@ -122,6 +128,21 @@ def newest(api: GmailApi) -> dict[str, pa.Array]:
         "messages": pa.array([item["id"] for item in page], pa.string()),
         "threads": pa.array([item["threadId"] for item in page], pa.string()),
     }
+
+
+def _are_mostly_equal(stored: pa.Array, listed: pa.Array) -> bool:
+    """Whether a mailbox has most of the stored ids since the oldest listed one, or most of the listed ids are stored.
+
+    The former fails if old mail was imported, the latter if only a part of the mailbox is stored. Also false if there
+    are too few ids to compare.
+    """
+    if not len(stored) or not len(listed):
+        return False
+    listed = pc.unique(listed)
+    since = pc.filter(stored, pc.greater_equal(stored, pc.min(listed)))
+    compared = min(len(since), len(listed))
+    common = int(pc.sum(pc.is_in(listed, stored)).as_py() or 0)
+    return compared >= min(len(stored), _ENOUGH) and 2 * common > compared
 
 
 def _ids(table: DeltaTable, stored_as: str) -> pa.Array:
