@@ -110,7 +110,9 @@ def _compare_users(
             present = ""  # another user has the address, and this one is gone
         if present is None or present == mailbox.current:
             continue
-        if names.stored_as.get(present, mailbox.stored_as) == mailbox.stored_as:
+        if names.stored_as.get(present, mailbox.stored_as) != mailbox.stored_as:
+            present = ""  # another mailbox is stored under it: whoever has the old address is still not this user
+        if present != mailbox.current:
             registry.rename(mailbox.stored_as, present)
             changed = True
     if noted:

@@ -182,7 +182,24 @@ def test_the_directory_s_ids_tell_without_a_request(gmail: Emulator, lake: Lake)
     assert gmail.usage.total_units == 0
     known = MailboxRegistry(lake).names()
     assert known.stored_as[NEW] == old
-    assert (known.mailboxes[old].current, known.mailboxes[one].current) == (NEW, one)
+    assert (known.mailboxes[old].current, known.mailboxes[one].current) == (NEW, "")
+    assert find_renamed(lake, opened, [NEW, old], users).present == {}
+
+
+def test_people_who_swap_addresses_are_refused_instead_of_merged(gmail: Emulator, lake: Lake) -> None:
+    one, two = gmail.addresses
+    users = {address: gmail._backend.users[address].id for address in gmail.addresses}
+    load(lake, one, two)
+    find_renamed(lake, opened, [one, two], users)
+    before = [rows_of(lake, "messages", address) for address in (one, two)]
+    for was, is_now in ((two, NEW), (one, two), (NEW, one)):
+        gmail.rename_user(was, is_now)
+    users = {address: gmail._backend.users[address].id for address in gmail.addresses}
+    assert find_renamed(lake, opened, [one, two], users).present == {}
+    for name in (one, two):
+        with pytest.raises(ConfigurationError, match="belongs to another mailbox now"):
+            load(lake, name)
+    assert [rows_of(lake, "messages", address) for address in (one, two)] == before
 
 
 def test_an_address_that_another_person_has_now_is_refused(gmail: Emulator, lake: Lake) -> None:
