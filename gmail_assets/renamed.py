@@ -111,7 +111,7 @@ def _compare_users(
         if present is None or present == mailbox.current:
             continue
         if names.stored_as.get(present, mailbox.stored_as) != mailbox.stored_as:
-            present = ""  # another mailbox is stored under it: whoever has the old address is still not this user
+            present = ""  # another mailbox is stored under it; the old address is not this user's any more
         if present != mailbox.current:
             registry.rename(mailbox.stored_as, present)
             changed = True

@@ -81,6 +81,6 @@ def test_a_quiet_mailbox_is_not_taken_for_an_active_one_because_of_one_common_ma
 
 def test_other_errors_are_not_taken_for_an_answer() -> None:
     mailbox = Mailbox([])
-    mailbox.get_many = lambda calls: iter([SimpleNamespace(error=PermissionError("refused"))])  # type: ignore[assignment]
+    mailbox.get_many = lambda calls: iter([SimpleNamespace(error=PermissionError("refused"))])  # type: ignore[method-assign]
     with pytest.raises(PermissionError):
         is_same(mailbox, MANY)
