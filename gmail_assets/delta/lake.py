@@ -15,13 +15,16 @@ from dataclasses import field as dataclass_field
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.fs as pa_fs
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
 
 from gmail_assets.delta.creation import add_columns, create_table
 from gmail_assets.delta.errors import SchemaMismatchError, unreadable, unwritable
@@ -244,12 +247,15 @@ def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
 
 
 class TableFile(NamedTuple):
-    """One file of a table: its key range, size in bytes, number of rows, mailbox, and path as the log encodes it."""
+    """One file of a table: its key range, size in bytes, number of rows, mailbox, and path as the log encodes it.
+
+    The range and the number of rows are None if another engine wrote no statistics.
+    """
 
     low: str | None
     high: str | None
     size: int
-    rows: int
+    rows: int | None
     mailbox: str
     path: str
 
@@ -377,8 +383,15 @@ class LakeTable:
         }
 
     def count(self, address: str | None = None) -> int:
-        """Number of rows of one mailbox or of all, soft-deleted ones included; reads only the log."""
-        return sum(file.rows for file in self.files(address))
+        """Number of rows of one mailbox or of all, soft-deleted ones included; from the log, if it has them."""
+        return sum(
+            self._rows_in(file.path) if file.rows is None else file.rows for file in self.files(address)
+        )
+
+    def _rows_in(self, path: str) -> int:
+        store = pa_fs.PyFileSystem(DeltaStorageHandler(self.delta.table_uri, self.storage_options))
+        with store.open_input_file(unquote(path)) as file:
+            return int(pq.ParquetFile(file).metadata.num_rows)
 
     def size(self, address: str | None = None) -> int:
         """Bytes of the present files, of one mailbox or of all."""

@@ -230,6 +230,7 @@ class MailboxPartition:
         delta = self.table.delta
 
         def write(properties: CommitProperties) -> None:
+            version = delta.version()
             if self.table.keeps_deleted:
                 delta.update(
                     predicate=f"{predicate} AND {DELETED_AT} IS NULL",
@@ -245,6 +246,8 @@ class MailboxPartition:
                     commit_properties=properties,
                     post_commithook_properties=commit_hooks(delta),
                 )
+            if delta.version() == version:  # nothing matched, so there was no commit
+                commit_alone(self.table, properties)
 
         self._write(write, state)
         self.changed_format = False
@@ -334,7 +337,9 @@ class MailboxPartition:
         written += self.lease.transactions()
         if (record := self.table.restores_record()) is not None:
             written.append(Transaction(f"{self._base}/{RESTORES}", record))
-        commit_fenced(self.table, self.address, write, written, fence_app=f"{self._base}/writer")
+        fence_app = f"{self._base}/writer"
+        known = self._read.hashed(fence_app)
+        commit_fenced(self.table, self.address, write, written, fence_app=fence_app, known=known)
         self._read = StateReader(self.table.delta, self.address, self.table.source, self.table.transactions)
         self._fence = fence
         self.lease.note_committed(written)

@@ -76,7 +76,7 @@ class PartitionRewrite:
         self._added: list[AddAction] = []
 
     def write(self, properties: CommitProperties) -> None:
-        """Write the files and commit them, if there is anything to change.
+        """Write the files and commit them; the commit has no files if there is nothing to change.
 
         When another commit came first, it is called again with the table's new version: files that are still in the
         table are not rewritten again.
@@ -105,8 +105,6 @@ class PartitionRewrite:
         actions = [*self._removals(present), *self._added]
         for new in self._replaced.values():
             actions += new
-        if not actions:
-            return
         if self._replaced:
             # No retry by delta-rs: it does not notice when the files were compacted meanwhile, and would keep both.
             properties = CommitProperties(max_commit_retries=0, app_transactions=properties.app_transactions)
@@ -184,8 +182,8 @@ class PartitionRewrite:
                 yield inserts
 
         size = sum(file.size for file in touched)
-        rows = sum(file.rows for file in touched)
-        rows_each = -(-rows // (2 * size // _SPLIT_BYTES)) if size >= _SPLIT_BYTES else _UNBOUNDED
+        rows = sum(file.rows or 0 for file in touched)  # 0 if another engine wrote no statistics
+        rows_each = -(-rows // (2 * size // _SPLIT_BYTES)) if rows and size >= _SPLIT_BYTES else _UNBOUNDED
         paths = frozenset(file.path for file in touched)
         self._replaced[paths] = list(self._write_files(pieces(), rows_each))
         if inserts is not None:

@@ -102,7 +102,8 @@ class PartitionWriter:
         given = {entry.app_id for entry in written}
         carried = [field for field in self._carried if f"{self._read.base}/{field}" not in given]
         written += self._read.migration(fence, carried=carried)
-        commit_fenced(self.table, self.address, write, written, fence_app=self._fence_app)
+        known = self._read.hashed(self._fence_app)
+        commit_fenced(self.table, self.address, write, written, fence_app=self._fence_app, known=known)
         self._read = StateReader(self.table.delta, self.address, self.table.source, self.table.transactions)
         self._fence = fence
 
@@ -119,9 +120,11 @@ def commit_fenced(
     transactions: Sequence[Transaction],
     *,
     fence_app: str,
+    known: int | None,
 ) -> None:
-    """Commit what `write` writes, with transactions; the one of id `fence_app` is the fence.
+    """Commit what `write` writes, with transactions; the one of id `fence_app` is the fence, `known` until now.
 
+    `write` commits in any case, also if it changes nothing: another run may write the same number as its fence.
     Delta refuses a commit if another one removed files or, for a rewrite of files, came first at all, also of another
     mailbox. If the fence was not moved, no other run wrote this mailbox: the commit is retried on the current version.
 
@@ -136,7 +139,6 @@ def commit_fenced(
     def present() -> int | None:
         return table.transactions([fence_app])(fence_app)
 
-    before = present()
     properties = CommitProperties(app_transactions=list(transactions))
     for attempt in range(_ATTEMPTS):
         version = delta.version()
@@ -144,22 +146,18 @@ def commit_fenced(
             with _RETRYING if attempt else nullcontext():
                 if attempt:
                     delta.update_incremental()
-                    check_features(delta)
-                    # A rival's commit can come between the refusal and this moment.
-                    if present() != before or table.restores(version):
-                        raise _conflict(table, address, None)
+                # A rival's commit can come between the refusal and this moment.
+                if present() != known or table.restores(version):
+                    raise _conflict(table, address, None)
+                check_features(delta)
                 write(properties)
             delta.update_incremental()
-            if present() == before:
-                # A change without a match makes no commit, but the transactions have to be written.
-                commit_alone(table, properties)
-                delta.update_incremental()
             break
         except CommitFailedError as error:
             delta.update_incremental()
             if delta.version() == version:  # nobody else committed
                 raise unwritable(delta.table_uri, error) from error
-            if present() != before or attempt == _ATTEMPTS - 1 or table.restores(version):
+            if present() != known or attempt == _ATTEMPTS - 1 or table.restores(version):
                 raise _conflict(table, address, error) from error
             time.sleep(min(_LONGEST_WAIT, 0.005 * attempt))
         except (DeltaError, OSError) as error:
