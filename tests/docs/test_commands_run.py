@@ -19,6 +19,8 @@ SHOWN = [
     "check",
     "plan",
     "sync messages threads",
+    "sync messages",
+    "sync threads",
     "sync labels",
     "sync labels profile",
     "sync",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,17 @@ def test_ctrl_c_stops_at_once_and_the_next_sync_goes_on(gmail: Emulator, place: 
     assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
 
 
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    """The handlers of a command in a terminal: a process in the background inherits SIG_IGN for Ctrl-C."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("usual_signals")
 @pytest.mark.parametrize(
     ("recorded", "number"), [(False, signal.SIGINT), (False, signal.SIGTERM), (True, signal.SIGINT)]
 )
