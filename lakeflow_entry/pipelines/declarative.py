@@ -45,7 +45,7 @@ def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
     if spec.views:
         raise ConfigurationError(
             f"The spec's table {spec.views[0].source_table!r} is derived from messages: not supported in a pipeline.",
-            fix="Remove it from the spec, and create the SQL view of docs/querying.md over messages.",
+            fix="Remove it from the spec, and create the SQL views of docs/databricks.md over messages.",
         )
     names = [entry.table_name for entry in spec.tables]
     for entry in spec.tables:

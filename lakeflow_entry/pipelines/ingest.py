@@ -129,7 +129,7 @@ def ingest(
             raise ConfigurationError(
                 f"The spec has mailboxes, and the table {spec.views[0].source_table!r}, which is derived from the "
                 "messages of one mailbox.",
-                fix="Remove it, and create the SQL view of docs/querying.md over messages.",
+                fix="Remove it, and create the SQL views of docs/databricks.md over messages.",
             )
         refuse_versions_only(spec)
     done = {}

@@ -16,7 +16,29 @@ from gmail_client.views.parts import children_of
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-SCRIPT = Path(__file__).parents[2] / "pipeline-spec" / "derived_views.sql"
+FOLDER = Path(__file__).parents[2] / "pipeline-spec"
+SCRIPT = FOLDER / "derived_views.sql"
+MANY = FOLDER / "derived_views_many_mailboxes.sql"
+WITH_MAILBOX = (
+    (
+        "`attachments` as views over the tables `messages` and `labels` of a pipeline on Databricks (or Spark 4).",
+        "`attachments` as views over the tables `messages` and `labels` of a pipeline over many mailboxes.",
+    ),
+    (
+        "SELECT map_from_entries(collect_list(struct(id, name))) AS label_map FROM labels\n",
+        "SELECT mailbox, map_from_entries(collect_list(struct(id, name))) AS label_map FROM labels GROUP BY mailbox\n",
+    ),
+    ("CROSS JOIN names\n", "LEFT JOIN names ON names.mailbox = m.mailbox\n"),
+    ("SELECT\n  id AS message_id,\n", "SELECT\n  mailbox,\n  id AS message_id,\n"),
+    ("SELECT\n    id AS message_id,\n", "SELECT\n    mailbox,\n    id AS message_id,\n"),
+    ("SELECT m.message_id, m.label_id", "SELECT m.mailbox, m.message_id, m.label_id"),
+    ("(SELECT id AS message_id, explode", "(SELECT mailbox, id AS message_id, explode"),
+    ("ON l.id = m.label_id", "ON l.mailbox = m.mailbox AND l.id = m.label_id"),
+    ("SELECT message_id, explode", "SELECT mailbox, message_id, explode"),
+    ("SELECT\n    message_id,\n", "SELECT\n    mailbox,\n    message_id,\n"),
+    ("SELECT\n  message_id,\n", "SELECT\n  mailbox,\n  message_id,\n"),
+)
+"""The differences between the two scripts."""
 LEVELS = 4
 """Levels of parts that the views read."""
 
@@ -38,14 +60,11 @@ def test_the_views_give_what_the_derived_tables_hold(spark: SparkSession) -> Non
     with Emulator(messages=300, seed=4, mean_json_kb=4.0) as gmail:
         messages, labels = gmail.truth("messages"), gmail.truth("labels")
     names = labels_of(labels)
-    session = spark.newSession()
-    session.conf.set("spark.sql.session.timeZone", "UTC")
-    for name, rows in (("messages", messages), ("labels", labels)):
-        table = pa.Table.from_batches([to_batch(name, rows)])
-        session.createDataFrame(table).createOrReplaceTempView(name)
-    for statement in SCRIPT.read_text("utf-8").replace("REPLACE VIEW", "REPLACE TEMPORARY VIEW").split(";\n"):
-        if statement.strip():
-            session.sql(statement)
+    tables = {
+        name: pa.Table.from_batches([to_batch(name, rows)])
+        for name, rows in (("messages", messages), ("labels", labels))
+    }
+    session = session_with(spark, tables, SCRIPT)
     emails = {row["message_id"]: row for row in session.table("emails").toArrow().to_pylist()}
     held = session.table("message_labels").toArrow().to_pylist()
     expected = {row["message_id"]: row for row in computed("emails", messages, names)}
@@ -72,6 +91,58 @@ def test_the_views_give_what_the_derived_tables_hold(spark: SparkSession) -> Non
     reached = [row for row in attached if row["part_id"].count(".") < LEVELS]
     assert sorted(files, key=part) == sorted(reached, key=part)
     assert 50 < len(files) < len(attached)
+
+
+def session_with(spark: SparkSession, tables: dict[str, pa.Table], script: Path) -> SparkSession:
+    """A session with these tables, and the views of a script over them."""
+    session = spark.newSession()
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    for name, table in tables.items():
+        session.createDataFrame(table).createOrReplaceTempView(name)
+    for statement in script.read_text("utf-8").replace("REPLACE VIEW", "REPLACE TEMPORARY VIEW").split(";\n"):
+        if statement.strip():
+            session.sql(statement)
+    return session
+
+
+def test_the_script_for_many_mailboxes_differs_in_the_column_mailbox_only() -> None:
+    text = SCRIPT.read_text("utf-8")
+    for before, after in WITH_MAILBOX:
+        assert text.count(before) == 1, before
+        text = text.replace(before, after)
+    assert MANY.read_text("utf-8") == text, "apply the change to both scripts"
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+@pytest.mark.filterwarnings("default")
+def test_the_views_over_many_mailboxes_have_the_rows_of_each(spark: SparkSession) -> None:
+    with Emulator(mailboxes=2, messages=40, seed=4, mean_json_kb=2.0) as gmail:
+        truths = {
+            address: {name: gmail.truth(name, address) for name in ("messages", "labels")}
+            for address in gmail.addresses
+        }
+    truths = {address.replace("@", "@other."): truth for address, truth in truths.items()} | truths
+    tables = {}
+    for name in ("messages", "labels"):
+        parts = []
+        for address, truth in truths.items():
+            rows = pa.Table.from_batches([to_batch(name, truth[name])])
+            parts.append(rows.add_column(0, "mailbox", pa.array([address] * rows.num_rows)))
+        tables[name] = pa.concat_tables(parts)
+    session = session_with(spark, tables, MANY)
+    for name in VIEWS:
+        found = session.table(name)
+        assert found.columns[0] == "mailbox"
+        keys = ["mailbox", *VIEWS[name].primary_key]
+        named = ["label_name", "label_type"] if name == "message_labels" else []
+        rows = sorted(tuple(row) for row in found.select(*keys, *named).collect())
+        expected = sorted(
+            (address, *(row[column] for column in (*VIEWS[name].primary_key, *named)))
+            for address, truth in truths.items()
+            for row in computed(name, truth["messages"], labels_of(truth["labels"]))
+        )
+        assert rows == expected
 
 
 def computed(name: str, messages: list[Row], names: Any) -> list[Row]:
