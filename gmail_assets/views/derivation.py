@@ -1,8 +1,8 @@
 """Updates one mailbox's derived tables from `messages` and `labels`.
 
-Labels, removals and new names are written by MERGE; content is read only for messages whose row is missing, in slices
-of bounded size, with one commit per slice. The only state is a number for how the rows were computed, so the run after
-a crash finds the remaining work.
+Labels, removals and new names rewrite the files that contain them; content is read only for messages whose row is
+missing, in slices of bounded size, with one commit per slice. The only state is a number for how the rows were
+computed, so the run after a crash finds the remaining work.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ class _Derivation:
         stored = read_columns(self.tables[name], self.address, VIEWS[name].schema.names, VIEWS[name].schema)
         differences = label_differences(label_rows(states, self._labels), stored)
         del stored
-        pa.default_memory_pool().release_unused()  # before a MERGE needs memory
+        pa.default_memory_pool().release_unused()  # before rewriting files needs memory
         if differences.changed.num_rows or differences.removed.num_rows:
             writer.merge(differences.changed, differences.removed)
         for start in range(0, differences.added.num_rows, _LABEL_ROWS):
