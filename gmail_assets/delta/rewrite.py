@@ -63,8 +63,8 @@ class PartitionRewrite:
         self._address = address
         self._primary_key = tuple(keys.schema.names)
         self._edit = edit
-        self._schema = pa.schema([field for field in table.schema if field.name != MAILBOX])
-        self._inserts = as_schema(inserts, self._schema) if inserts is not None and inserts.num_rows else None
+        self._schema = pa.schema([])
+        self._inserts = inserts if inserts is not None and inserts.num_rows else None
         keys = keys.sort_by(self._primary_key[0])
         self._first = keys[self._primary_key[0]].to_pylist()
         self._keys = _joined(keys, self._primary_key)
@@ -90,6 +90,8 @@ class PartitionRewrite:
             OSError: A file can't be read or written.
         """
         delta = self._table.delta
+        # Another engine may have added a column, and filled it, after this run opened the table.
+        self._use_schema(pa.schema(delta.schema().to_arrow()))
         present = {file.path: file for file in self._candidates()}
         self._replaced = {paths: new for paths, new in self._replaced.items() if paths <= present.keys()}
         if self._inserted_with is not None and self._inserted_with not in self._replaced:
@@ -116,6 +118,14 @@ class PartitionRewrite:
             commit_properties=properties,
             post_commithook_properties=commit_hooks(delta),
         )
+
+    def _use_schema(self, in_lake: pa.Schema) -> None:
+        """Write files with the columns that the table has now. Files that were written before stay valid."""
+        schema = pa.schema([field for field in in_lake if field.name != MAILBOX])
+        if schema != self._schema:
+            self._schema = schema
+            if self._inserts is not None:
+                self._inserts = as_schema(self._inserts, schema)
 
     def _removals(self, present: Mapping[str, TableFile]) -> Iterator[AddAction | RemoveAction]:
         now = int(time.time() * 1000)

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from deltalake.schema import Field, PrimitiveType
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.examples import examples
@@ -162,6 +163,18 @@ def test_a_run_that_has_moved_on_past_a_rival_s_commit_is_refused(tmp_path: Path
     with pytest.raises(WriterConflictError):
         mine.append(rows("a1"))
     assert stored(tmp_path) == {"a1": "INBOX"}
+
+
+def test_a_column_that_another_engine_adds_and_fills_meanwhile_is_kept(tmp_path: Path) -> None:
+    writer = two_files(tmp_path)
+    other = DeltaTable(tmp_path / "messages")
+    other.alter.add_columns(Field("topic", PrimitiveType("string")))
+    other.update(updates={"topic": "'mine'"}, predicate="id = 'a2'")
+    writer.merge(labels(a1="NEW"), inserts=rows("c1"))
+    found = DeltaTable(tmp_path / "messages").to_pyarrow_table().select(["id", "topic"]).to_pylist()
+    assert {row["id"]: row["topic"] for row in found} == dict.fromkeys(("a1", "b1", "b2", "c1")) | {
+        "a2": "mine"
+    }
 
 
 def test_features_that_were_switched_on_meanwhile_are_noticed(tmp_path: Path) -> None:
