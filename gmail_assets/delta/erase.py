@@ -129,7 +129,7 @@ def erase_rows(lake: Lake, name: str, address: str, condition: str | None = None
         stored = None if condition else _row_count(table, address)
         try:
             done = table.delete(where, writer_properties=WRITER_PROPERTIES, commit_properties=properties)
-            table.update_incremental()
+            # Without rows to delete there is no commit. Those of other mailboxes are not seen yet.
             if table.version() == version and transactions:
                 _commit_alone(table, transactions)
         except CommitFailedError as error:

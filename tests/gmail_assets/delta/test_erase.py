@@ -1,0 +1,47 @@
+"""Erasing a mailbox refuses the runs that have it open, also if it has no rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from gmail_assets.delta.erase import erase_rows
+from gmail_assets.delta.errors import WriterConflictError
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_client.schema import to_batch
+
+ADA, BOB = "ada@example.test", "bob@example.test"
+ROWS = pa.Table.from_batches([to_batch("messages", [{"id": "a1", "threadId": "t"}])])
+
+
+@pytest.mark.parametrize("others_write", [False, True])
+def test_a_mailbox_without_rows_is_closed_to_runs_that_have_it_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others_write: bool
+) -> None:
+    lake = Lake(str(tmp_path))
+
+    def part(address: str) -> MailboxPartition:
+        return MailboxPartition(lake.table("messages"), address, "all", "full")
+
+    first = part(ADA)
+    first.commit(first.state.loading(5))
+    running = part(ADA)
+    delete = DeltaTable.delete
+
+    def deleting(table: DeltaTable, *args: Any, **named: Any) -> Any:
+        done = delete(table, *args, **named)
+        if others_write:
+            part(BOB).append(ROWS)
+        return done
+
+    monkeypatch.setattr(DeltaTable, "delete", deleting)
+    assert erase_rows(lake, "messages", ADA) == 0
+    with pytest.raises(WriterConflictError):
+        running.append(ROWS)
+    assert part(ADA).state.load_start is None
+    assert [row["mailbox"] for row in part(BOB).table.delta.partitions()] == [BOB] * others_write
