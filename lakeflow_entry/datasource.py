@@ -47,7 +47,7 @@ from lakeflow_entry.spark_schema import struct_type, with_mailbox
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, read_batch
 from lakeflow_entry.stream.changes import ChangeReader
 from lakeflow_entry.stream.deletes import DeleteReader, delete_rows
-from lakeflow_entry.stream.many import ManyReader
+from lakeflow_entry.stream.many import ManyReader, of_mailbox
 from lakeflow_entry.stream.planner import ManyPlanner, OnePlanner, Part, Planner, batch_of, deleted_of
 from lakeflow_entry.table_options import RECONCILED, find, refuse_namespace, table_options
 from lakeflow_entry.virtual_tables import IDS, VIRTUAL_TABLES, read_virtual
@@ -254,12 +254,15 @@ class _BatchReader(DataSourceReader):
         if request.reports:
             yield from self._reported(partition)
             return
-        mailbox = request.mailbox(partition.value)
-        address = mailbox.address if partition.value is not None else None
-        read = read_view if request.derived else read_pages
-        pages = read(mailbox.api, request.table, request.options, messages=_PAGE, first=_FIRST_PAGE)
-        for page in pages:
-            yield request.arrow(page, address)
+        try:
+            mailbox = request.mailbox(partition.value)
+            address = mailbox.address if partition.value is not None else None
+            read = read_view if request.derived else read_pages
+            pages = read(mailbox.api, request.table, request.options, messages=_PAGE, first=_FIRST_PAGE)
+            for page in pages:
+                yield request.arrow(page, address)
+        except GmailError as error:
+            raise of_mailbox(partition.value or "", error) from None
 
     def _virtual(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """The rows of a virtual table; of the ids of many mailboxes, each partition those of one."""
@@ -332,9 +335,14 @@ class _Stream:
                 named = [{"mailbox": part.address, **row} for row in rows]
                 yield pa.RecordBatch.from_pylist(named, schema=request.schema)
             return
-        api = request.mailbox(part.mailbox).api
-        for page in read_batch(api, request.table, request.options, batch_of(part.contents), messages=_PAGE):
-            yield request.arrow(page, part.address)
+        try:
+            api = request.mailbox(part.mailbox).api
+            for page in read_batch(
+                api, request.table, request.options, batch_of(part.contents), messages=_PAGE
+            ):
+                yield request.arrow(page, part.address)
+        except GmailError as error:
+            raise of_mailbox(part.mailbox or "", error) from None
 
 
 if _LIMITS_READS:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from gmail_client.api import GmailApi
 from gmail_client.client import GmailClient, Mailbox
+from gmail_client.errors import GmailError
 from gmail_client.options import TableOptions
 from gmail_client.reads import read_pages
 from gmail_client.schema import json_row
@@ -18,9 +19,9 @@ from lakeflow_entry.connection import Connection
 from lakeflow_entry.mailbox_list import Mailboxes, MailboxList
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch, read_batch
 from lakeflow_entry.stream.changes import ChangeReader
-from lakeflow_entry.stream.deletes import DeleteReader, delete_rows
+from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader, delete_rows
 from lakeflow_entry.stream.history import HistoryRange, head_of
-from lakeflow_entry.stream.many import ManyOffset, ManyReader
+from lakeflow_entry.stream.many import ManyOffset, ManyReader, of_mailbox
 from lakeflow_entry.stream.offsets import Offset
 
 __all__ = ["FlowKind", "ManyFlows"]
@@ -51,10 +52,13 @@ class ManyFlows:
             GmailError: A mailbox can't be read.
         """
         for name in self._mailboxes.names():
-            mailbox = self._opened(name)
-            for page in read_pages(mailbox.api, table, options, messages=1):
-                for row in page:
-                    yield {"mailbox": mailbox.address, **json_row(table, row)}
+            try:
+                mailbox = self._opened(name)
+                for page in read_pages(mailbox.api, table, options, messages=1):
+                    for row in page:
+                        yield {"mailbox": mailbox.address, **json_row(table, row)}
+            except GmailError as error:
+                raise of_mailbox(name, error) from None
 
     def heads(self) -> dict[str, Any]:
         """The offset from which a stream continues after `rows` was called next."""
@@ -88,18 +92,12 @@ class ManyFlows:
 
         def rows() -> Iterator[Row]:
             for name, found in contents.items():
-                mailbox = self._opened(name)
-                own = (
-                    (
-                        json_row(table, row)
-                        for page in read_batch(mailbox.api, table, options, found)
-                        for row in page
-                    )
-                    if isinstance(found, Batch)
-                    else delete_rows(table, found)
-                )
-                for row in own:
-                    yield {"mailbox": mailbox.address, **row}
+                try:
+                    mailbox = self._opened(name)
+                    for row in _rows_of(mailbox.api, table, options, found):
+                        yield {"mailbox": mailbox.address, **row}
+                except GmailError as error:
+                    raise of_mailbox(name, error) from None
             flow.delivered = end
 
         return rows(), end.to_json()
@@ -125,6 +123,17 @@ class ManyFlows:
 
     def _opened(self, name: str) -> Mailbox:
         return self._connection.mailbox(name, self._client)
+
+
+def _rows_of(
+    api: GmailApi, table: str, options: TableOptions, found: Batch | list[DeletedRow]
+) -> Iterator[Row]:
+    if not isinstance(found, Batch):
+        yield from delete_rows(table, found)
+        return
+    for page in read_batch(api, table, options, found):
+        for row in page:
+            yield json_row(table, row)
 
 
 class _ManyFlow:

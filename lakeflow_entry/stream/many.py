@@ -25,7 +25,7 @@ from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader
 from lakeflow_entry.stream.offsets import NEW, Offset
 from lakeflow_entry.stream.packed_ids import MOST_CHARACTERS
 
-__all__ = ["VERSION", "ManyOffset", "ManyReader"]
+__all__ = ["VERSION", "ManyOffset", "ManyReader", "of_mailbox"]
 
 VERSION = 3
 """Version of the offsets of many mailboxes."""
@@ -193,15 +193,17 @@ class ManyReader:
         contents: dict[str, Contents] = {}
         for name, until in sorted(end.mailboxes.items()):
             begin = start.mailboxes.get(name, NEW)
-            if until == begin or (until.history_id or 0) < (begin.history_id or 0):
-                continue  # not in the batch, or set back by it
+            if until == begin:
+                continue
+            if not begin.reload and (until.history_id or 0) < (begin.history_id or 0):
+                continue  # set back; a delete flow that reads everything again can also begin earlier
             try:
                 found = self._reader(name).between(begin, until)
                 if _rows(found):
                     self._address(name)
             except GmailError as error:
                 if name in names:
-                    raise _of_mailbox(name, error) from None
+                    raise of_mailbox(name, error) from None
                 self._skipped[name] = begin
                 _log.warning(
                     "%s is not listed any more and can't be read, so a batch that has to be repeated lacks its rows. "
@@ -251,7 +253,7 @@ class ManyReader:
     def _report(self, errors: Mapping[str, GmailError], names: Sequence[str], repeated: bool) -> None:
         for name, error in errors.items():
             if name in names and (repeated or len(errors) == len(names)):
-                raise _of_mailbox(name, error)
+                raise of_mailbox(name, error)
             key = (name, type(error).__name__)
             if key not in self._logged:
                 self._logged.add(key)
@@ -263,8 +265,10 @@ class ManyReader:
                 )
 
 
-def _of_mailbox(name: str, error: GmailError) -> GmailError:
+def of_mailbox(name: str, error: GmailError) -> GmailError:
     """The error with the name of its mailbox."""
+    if name in error.what:
+        return error
     error.what = f"{name}: {error.what}"
     error.args = (f"{error.what}\nFix: {error.fix}" if error.fix else error.what,)
     return error
