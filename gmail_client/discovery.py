@@ -176,8 +176,8 @@ def _of_group(directory: Directory, group: str, everybody: Mapping[str, Director
 
 
 def _reason(user: DirectoryUser) -> str:
+    if user.archived:  # such a user is suspended too
+        return "archived"
     if user.suspended:
         return "suspended"
-    if user.archived:
-        return "archived"
     return "" if user.has_mailbox else "no Gmail mailbox"

@@ -50,6 +50,8 @@ ALONE = 0.1
 """Share of the limit that a process uses while the ledger can't be read or written."""
 
 _FIRST_SHARE = 0.02
+_LARGEST_BUDGET = 0.01
+"""Share of the units per day that a process claims at once."""
 _WAIT = 5.0
 _RELEASE_WAIT = 1.0
 _SLOTS = 96
@@ -436,8 +438,11 @@ class _Lane:
         if not share:
             # Give back what was not spent; on another day it was claimed from that day's units.
             return (0, spent - min(kept, spent)) if not units else (kept, spent)
-        wanted = max(units, min(share, max(2 * self._used, share // 4)))
-        more = max(wanted - kept, 0)
+        wanted = min(share, max(2 * self._used, share // 4))
+        per_day = self.account.limits.per_day
+        if per_day is not None:  # units in hand are missing to others near the end of the day
+            wanted = min(wanted, int(per_day * _LARGEST_BUDGET))
+        more = max(max(units, wanted) - kept, 0)
         limit = self.account.day_limit(slow=self._slow)
         if limit is not None:
             more = min(more, max(limit - spent, 0))

@@ -25,7 +25,7 @@ from gmail_client.settings import Settings
 USERS, MEMBERS = "directory.users.list", "directory.members.list"
 LEFT_OUT = {
     "suspended.example@gmail.test": "suspended",
-    "archived.example@gmail.test": "suspended",
+    "archived.example@gmail.test": "archived",
     "no.mailbox.example@gmail.test": "no Gmail mailbox",
 }
 

@@ -347,3 +347,13 @@ def test_the_end_of_a_process_does_not_wait_for_a_thread_that_waits_for_a_share(
     stop.set()
     waiting.join(10)
     assert not held_up
+
+
+def test_units_in_hand_do_not_stop_first_loads_early() -> None:
+    world = World()
+    changes, loads = (Process(world, limits=ProjectLimits(MINUTE, 10_000)) for _ in range(2))
+    changes.spend(200)
+    with pytest.raises(DailyLimitError):
+        while True:
+            loads.spend(20, slow=True)
+    assert sum(units for _, units in world.spent) >= 0.9 * 10_000 * 0.97
