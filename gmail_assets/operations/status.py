@@ -33,15 +33,24 @@ if TYPE_CHECKING:
 __all__ = ["LastRun", "MailboxStatus", "QuotaStatus", "TableStatus", "mailbox_status", "quota_status"]
 
 _KEY_PREFIX = ["gmail"]
+_PARTITION_TAG = "dagster/partition"
 
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The newest Dagster run of a mailbox: id, status, end time."""
+    """The newest Dagster run of a mailbox alone, or run over several that materialized one of its tables.
+
+    Attributes:
+        run_id: Its id.
+        status: Its status; a run over several mailboxes fails if one of them fails.
+        ended: When it ended; None if it is in progress.
+        several: Whether it is a run over several mailboxes.
+    """
 
     run_id: str
     status: str
     ended: datetime | None
+    several: bool = False
 
 
 @dataclass(slots=True)
@@ -204,11 +213,8 @@ def _add_dagster_status(instance: dg.DagsterInstance, status: MailboxStatus, spe
 
     from gmail_assets.asset_specs import asset_keys
 
-    records = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": status.name}), limit=1)
-    for record in records:
-        ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None
-        status.last_run = LastRun(record.dagster_run.run_id, record.dagster_run.status.value.lower(), ended)
     keys: Mapping[str, dg.AssetKey] = asset_keys(spec, _KEY_PREFIX)
+    materialized: list[tuple[float, str]] = []
     for table, key in keys.items():
         newest = instance.fetch_materializations(
             dg.AssetRecordsFilter(key, asset_partitions=[status.name]), limit=1
@@ -217,3 +223,14 @@ def _add_dagster_status(instance: dg.DagsterInstance, status: MailboxStatus, spe
             found = status.tables[table] or TableStatus()
             found.materialized = datetime.fromtimestamp(event.timestamp, UTC)
             status.tables[table] = found
+            materialized.append((event.timestamp, event.run_id))
+    own = dg.RunsFilter(tags={_PARTITION_TAG: status.name})
+    records = [*instance.get_run_records(own, limit=1)]
+    if materialized:
+        # A run over several mailboxes has no tag with their names.
+        records += instance.get_run_records(dg.RunsFilter(run_ids=[max(materialized)[1]]), limit=1)
+    if records:
+        record = max(records, key=lambda record: record.create_timestamp)
+        run = record.dagster_run
+        ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None
+        status.last_run = LastRun(run.run_id, run.status.value.lower(), ended, _PARTITION_TAG not in run.tags)

@@ -353,7 +353,7 @@ def test_units_in_hand_do_not_stop_first_loads_early() -> None:
     world = World()
     changes, loads = (Process(world, limits=ProjectLimits(MINUTE, 10_000)) for _ in range(2))
     changes.spend(200)
-    with pytest.raises(DailyLimitError):
+    with pytest.raises(DailyLimitError):  # noqa: PT012
         while True:
             loads.spend(20, slow=True)
     assert sum(units for _, units in world.spent) >= 0.9 * 10_000 * 0.97

@@ -118,8 +118,9 @@ def _print_status(out: Output, status: MailboxStatus) -> None:
         )
     if status.last_run is not None:
         style = "red" if status.last_run.status == "failure" else None
+        over = ", over several mailboxes" if status.last_run.several else ""
         out.print(
-            f"Last run {status.last_run.run_id}: {status.last_run.status} {_ago(status.last_run.ended)}",
+            f"Last run {status.last_run.run_id}{over}: {status.last_run.status} {_ago(status.last_run.ended)}",
             style,
         )
     out.print()
@@ -178,7 +179,13 @@ def _as_json(status: MailboxStatus) -> dict[str, Any]:
             for name, table in status.tables.items()
         },
         "unfetched": status.unfetched,
-        "last_run": run and {"run_id": run.run_id, "status": run.status, "ended": _iso(run.ended)},
+        "last_run": run
+        and {
+            "run_id": run.run_id,
+            "status": run.status,
+            "ended": _iso(run.ended),
+            "several_mailboxes": run.several,
+        },
     }
 
 

@@ -42,7 +42,7 @@ def test_status_before_and_after_a_sync_and_behind(gmail: Emulator, place: Path,
     assert f"{lag:,} behind" in run("status").out
 
 
-def test_the_last_run_comes_from_dagster(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_last_run_comes_from_dagster(gmail: Emulator, place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     home = place / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", "utf-8")
@@ -54,6 +54,12 @@ def test_the_last_run_comes_from_dagster(place: Path, run, monkeypatch) -> None:
     assert status["tables"]["labels"]["materialized"]
     assert status["tables"]["messages"] is None
     assert "Last run" in run("status").out
+    both = ("--mailbox", "me", "--mailbox", gmail.addresses[0])
+    assert run("sync", "labels", "--quiet", *both).code == 0
+    one, other = (mailbox["last_run"] for mailbox in run("status", "--json", *both).json["mailboxes"])
+    assert one == other != status["last_run"]
+    assert one["several_mailboxes"]
+    assert not status["last_run"]["several_mailboxes"]
 
 
 def test_without_credentials_the_lake_is_still_shown(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
