@@ -157,7 +157,8 @@ class _Request:
         self.deletes = (find(given, "isDeleteFlow") or "").lower() == "true"
         self.reconciled = (find(given, RECONCILED) or "").lower() == "true"
         self.reports = (find(given, "report") or "").lower() == "true"
-        self.mailboxes = mailbox_list(find(given, "mailboxes"))
+        # Reads with a report are those of Dagster's Spark engine, whose mailboxes can be configured as `me`.
+        self.mailboxes = mailbox_list(find(given, "mailboxes"), me=self.reports)
 
     @property
     def schema(self) -> pa.Schema:

@@ -98,8 +98,12 @@ class Mailboxes:
         return user_id if user_id in names else names[0] if len(names) == 1 else None
 
 
-def mailbox_list(value: str | None) -> MailboxList:
+def mailbox_list(value: str | None, *, me: bool = False) -> MailboxList:
     """The list in the option `mailboxes`.
+
+    Args:
+        value: The option's value.
+        me: Whether `me` is allowed, for the mailbox of the connection's own credentials.
 
     Raises:
         OptionError: An entry is neither an address nor an entry of the directory.
@@ -110,7 +114,7 @@ def mailbox_list(value: str | None) -> MailboxList:
     for entry in entries:
         if entry in directory:
             continue
-        if "@" not in entry or ":" in entry:
+        if ("@" not in entry or ":" in entry) and not (me and entry == "me"):
             raise OptionError(
                 f"Option 'mailboxes' contains {short_repr(entry)}, which is not an address.",
                 fix="Use addresses, all, domain:example.com, org-unit:/Sales or group:team@example.com, separated by "

@@ -415,6 +415,16 @@ def test_an_entry_that_is_no_address_is_refused(value: str) -> None:
         mailbox_list(value)
 
 
+def test_me_is_a_mailbox_of_reads_with_a_report_only() -> None:
+    from lakeflow_entry.datasource import GmailDataSource
+
+    options = {"tableName": "labels", "mailboxes": "me", "access_token": "t", "quota": "1000"}
+    source = GmailDataSource({**options, "report": "true"})
+    assert [part.value for part in source.reader(source.schema()).partitions()] == ["me"]
+    with pytest.raises(OptionError, match="'me', which is not an address"):
+        GmailDataSource(options).schema()
+
+
 def test_entries_of_the_directory_are_told_from_addresses() -> None:
     listed = mailbox_list("Ada@B.test, domain:b.test,group:all@b.test, ada@b.test,all")
     assert listed.addresses == ("ada@b.test",)
