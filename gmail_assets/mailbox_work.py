@@ -12,7 +12,7 @@ from typing import Any
 from zlib import crc32
 
 from gmail_assets.check_outcomes import CheckKey, CheckSubject, MailboxChecks, Outcome
-from gmail_assets.checks import ASKS_GMAIL
+from gmail_assets.checks import ASKS_GMAIL, SYNCED
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep
 from gmail_assets.delta.partition_status import is_loading
@@ -163,7 +163,7 @@ class MailboxWork:
     Attributes:
         results: The results of the finished tables.
         outcomes: The results of the checks.
-        failures: The errors of the last attempt, by the names of the tables that were not finished.
+        failures: The errors of the last attempt, by the names of the tables that were not finished, or `checks`.
     """
 
     def __init__(self, plan: WorkPlan, name: str) -> None:
@@ -171,14 +171,14 @@ class MailboxWork:
         self._name = name
         self.results: dict[str, SyncResult] = {}
         self.outcomes: dict[CheckKey, Outcome] = {}
-        self.failures: dict[str, GmailError] = {}
+        self.failures: dict[str, Exception] = {}
         self._attempts = 0
 
     def run(self) -> None:
         """Do the work, in this thread.
 
         Raises:
-            GmailError: Why it is not complete.
+            Exception: Why it is not complete; mostly a `GmailError`.
         """
         plan = self._plan
         if plan.time_is_up:
@@ -190,39 +190,46 @@ class MailboxWork:
             raise error
         self._attempts += 1
         self.failures = {}
-        mailbox: Mailbox | None = None
-        if plan.mail or plan.snapshots or plan.contents:
-            with self._collected(plan.snapshots[:1] or plan.mail):
-                opened = plan.open_mailbox(self._name)
-                _ = opened.address
-                mailbox = opened  # if its address can't be read, nothing else is tried
-            if mailbox is None:
-                raise next(iter(self.failures.values()))
+        mailbox = self._opened() if plan.mail or plan.snapshots or plan.contents else None
+        if mailbox is not None:
             for entry in plan.snapshots:
-                with self._collected([entry]):
+                with self._collected(entry):
                     self._snapshot(mailbox, entry)
                 if isinstance(self.failures.get(entry.source_table), UnavailableError):
                     mailbox.api.profile()  # if that fails too, each further table would take as long to fail
-            with self._collected(plan.mail):
+            with self._collected(*plan.mail):
                 self._sync(mailbox)
-        if not plan.mail or plan.mail[0].source_table in self.results:
-            with self._collected(plan.views):
+        # Derived tables contain names of labels: as in Dagster, nothing is derived from a table that failed.
+        if (not plan.mail or plan.mail[0].source_table in self.results) and "labels" not in self.failures:
+            with self._collected(*plan.views):
                 self._derive()
-            if mailbox is not None and plan.contents is not None:
-                with self._collected([plan.contents.contents]):
+            derived = all(entry.source_table in self.results for entry in plan.views)
+            if mailbox is not None and plan.contents is not None and derived:
+                with self._collected(plan.contents.contents):
                     self._fetch_contents(mailbox)
+        self._check()
         if self.failures:
             raise next(iter(self.failures.values()))
-        self._check()
+
+    def _opened(self) -> Mailbox:
+        """The mailbox; if it can't be read, nothing else is tried."""
+        plan = self._plan
+        try:
+            mailbox = plan.open_mailbox(self._name)
+            _ = mailbox.address
+        except GmailError as error:
+            self.failures[_named(plan.snapshots[:1] or plan.mail) or CONTENTS] = error
+            raise
+        return mailbox
 
     @contextmanager
-    def _collected(self, entries: Sequence[SpecTable | SpecView]) -> Iterator[None]:
-        """Keep an error of these tables; raise it if it concerns the whole mailbox."""
+    def _collected(self, *entries: SpecTable | SpecView) -> Iterator[None]:
+        """Keep an error of these tables, or of the checks; raise it if it concerns the whole mailbox."""
         try:
             yield
-        except GmailError as error:
-            self.failures[", ".join(entry.source_table for entry in entries)] = error
-            if concerns_whole_mailbox(error):
+        except Exception as error:  # a bug also affects these tables only
+            self.failures[_named(entries) or "checks"] = error
+            if isinstance(error, GmailError) and concerns_whole_mailbox(error):
                 raise
 
     def _finish(self, table: str, result: SyncResult) -> None:
@@ -310,9 +317,16 @@ class MailboxWork:
         subject = CheckSubject(self._name, plan.lake, plan.open_mailbox, self._last_read)
         left_out = ASKS_GMAIL if plan.seldom_compared and self._was_compared else frozenset()
         for checks, keys in plan.checks:
-            missing = [key for key in keys if key not in self.outcomes and key.name not in left_out]
+            missing = [key for key in keys if key.name not in left_out and self._is_due(key)]
             if missing:
-                self.outcomes |= checks.evaluate(subject, missing)
+                with self._collected():
+                    self.outcomes |= checks.evaluate(subject, missing)
+
+    def _is_due(self, key: CheckKey) -> bool:
+        """Whether a check is to be run: once, and not for a table of this run that has failed."""
+        if key in self.outcomes or (key.name == SYNCED and self.failures):
+            return False
+        return key.table in self.results or key.table not in self._plan.entries
 
     @property
     def _was_compared(self) -> bool:
@@ -329,6 +343,10 @@ class MailboxWork:
     def _last_read(self, table: str) -> datetime | None:
         """Time of a table's last materialization for this mailbox: in this run, or as Dagster knows it."""
         return datetime.now(UTC) if table in self.results else self._plan.last_read(table, self._name)
+
+
+def _named(entries: Sequence[SpecTable | SpecView]) -> str:
+    return ", ".join(entry.source_table for entry in entries)
 
 
 def in_same_hour(mailbox: str, before: float, now: float) -> bool:

@@ -6,6 +6,7 @@ command line uses it where no Dagster instance is configured.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -19,7 +20,7 @@ from gmail_assets.checks import MailChecks
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP
 from gmail_assets.derived_checks import DerivedChecks
-from gmail_assets.error_policy import MAX_RETRIES, retry_wait
+from gmail_assets.error_policy import MAX_RETRIES, concerns_whole_mailbox, retry_wait
 from gmail_assets.mailbox_work import TIME_BUDGET_MINUTES, MailboxWork, SyncChoices, WorkPlan, units_of
 from gmail_assets.operations.interrupts import watching_for_interrupts
 from gmail_assets.operations.run_results import CheckResult, RunResult, StepFailure
@@ -35,12 +36,17 @@ from gmail_assets.syncing.stopping import RunGroup
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
 from gmail_client.http.sessions import new_session
-from gmail_client.printable import printable
+from gmail_client.printable import printable, printable_line
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 
 __all__ = ["DirectRunner"]
+
+_MOST_LINES = 10
+"""Maximum number of mailboxes that are logged because Spark could not load them."""
+
+_log = logging.getLogger(__name__)
 
 
 class DirectRunner:
@@ -158,7 +164,13 @@ class _Run:
         names, plan = list(self._work), self._plan
         if len(names) == 1 and self._reporter is not None:
             plan.on_progress, plan.on_table = self._reporter.progress, self._reporter.finished
-        plan.preload(names)
+        try:
+            brought = plan.preload(names)
+        except GmailError as error:  # of Spark: no mailbox can be read with it
+            self._errors = dict.fromkeys(names, error)
+            return
+        for problem in brought.errors[:_MOST_LINES]:
+            _log.warning("%s", printable_line(f"Spark left a mailbox to this process: {problem.what}"))
         run_mailboxes(
             names,
             self._with_retries if len(names) == 1 else lambda name: self._work[name].run(),
@@ -174,13 +186,14 @@ class _Run:
         """The work for the only mailbox: a transient error is retried after a wait, as Dagster retries a step."""
         stop = threading.Event()
         self._plan.group.add(stop)
-        retries = 0
+        work, retries = self._work[name], 0
         while True:
             try:
-                self._work[name].run()
+                work.run()
                 return
-            except GmailError as error:
-                if not error.retryable or retries == MAX_RETRIES or stop.wait(retry_wait(error)):
+            except Exception as error:
+                transient = _transient(error, work)
+                if transient is None or retries == MAX_RETRIES or stop.wait(retry_wait(transient)):
                     raise
                 retries += 1
 
@@ -208,7 +221,7 @@ class _Run:
         """The result of one mailbox."""
         work, lake = self._work[mailbox], self._plan.lake
         result = RunResult(mailbox, None, interrupted=interrupted)
-        for table, synced in work.results.items():
+        for table, synced in list(work.results.items()):  # after a second Ctrl-C, its thread still works
             entry = self._plan.entries[table]
             metadata = {**location_metadata(lake, entry), **result_metadata(synced)}
             if sizes:
@@ -216,17 +229,27 @@ class _Run:
             result.tables[table] = metadata
         result.checks = [
             CheckResult(key.table, key.name, outcome.passed, printable(outcome.message))
-            for key, outcome in work.outcomes.items()
+            for key, outcome in list(work.outcomes.items())
         ]
         error = self._errors.get(mailbox)
         if error is not None:
-            whole = {"mailbox": error} if len(self._work) > 1 or not work.failures else work.failures
+            failures = dict(work.failures) if len(self._work) == 1 else {}
+            if error not in failures.values():
+                failures["mailbox"] = error
             result.failures = {
-                step: StepFailure(type(failed).__name__, _text(failed)) for step, failed in whole.items()
+                step: StepFailure(type(failed).__name__, _text(failed)) for step, failed in failures.items()
             }
         named = {table for step in result.failures for table in step.split(", ")}
         result.skipped = [name for name in tables if name not in result.tables and name not in named]
         return result
+
+
+def _transient(error: Exception, work: MailboxWork) -> GmailError | None:
+    """The error for which the work is worth another attempt: a transient one of any table."""
+    if isinstance(error, GmailError) and concerns_whole_mailbox(error):
+        return None
+    errors = (error, *work.failures.values())
+    return next((one for one in errors if isinstance(one, GmailError) and one.retryable), None)
 
 
 def _text(error: Exception) -> str:

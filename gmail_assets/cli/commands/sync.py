@@ -117,6 +117,8 @@ def sync(
         # Not with rich: importing it takes longer than checking a mailbox.
         click.echo(text if len(unchanged) > 1 else f"{min(unchanged)}: {text}", err=True)
     code = _exit_code(runs)
+    if code == ExitCode.INTERRUPTED:
+        sys.stderr.write("Interrupted; committed data is kept. Run the same command again to continue.\n")
     for run in runs:
         _print_failures(run)
         if not out.quiet:
@@ -213,7 +215,6 @@ def _code_of(error: str) -> ExitCode:
 def _print_failures(run: RunResult) -> None:
     """Print each distinct error once, with the tables that it concerns."""
     if run.interrupted:
-        sys.stderr.write("Interrupted; committed data is kept. Run the same command again to continue.\n")
         return
     steps: dict[str, list[str]] = {}
     for step, failure in run.failures.items():

@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 
+from gmail_assets.checks import SYNCED
 from gmail_assets.delta.lake import Lake
 from gmail_assets.operations.direct_run import DirectRunner
 from gmail_assets.operations.run_in_process import Runner
 from gmail_assets.operations.run_results import RunResult
 from gmail_assets.operations.table_selection import TableSelection
 from gmail_assets.run_settings import RunSettings
+from gmail_assets.spark_engine import SparkEngine, SparkError
 from gmail_assets.syncing import snapshot
 from gmail_assets.syncing.progress import reporting
 from gmail_client.emulator import Emulator, Fault
-from gmail_client.errors import GmailError, UnavailableError
+from gmail_client.errors import GmailError, RequestError, UnavailableError
 from gmail_client.settings import Settings
-from gmail_client.spec import Spec
+from gmail_client.spec import Spec, SpecTable
 
 ALL = [entry.source_table for entry in Spec.default().entries]
 DIFFERENT = {"dagster/uri", "bytes_in_lake", "bytes_received", "duration_seconds", "synced_at"}
@@ -161,11 +163,88 @@ def test_an_outage_in_the_middle_is_not_waited_for_by_each_table(
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_bug_is_reported_as_one(lake_of_test: Lake, monkeypatch):
-    def broken(*args: Any, **named: Any) -> None:
-        raise ZeroDivisionError("division by zero")
+def test_a_bug_is_reported_as_one_and_the_other_tables_are_synced(lake_of_test: Lake, monkeypatch):
+    def broken(mailbox: Any, lake: Lake, spec: SpecTable, **named: Any) -> Any:
+        if spec.source_table == "labels":
+            raise ZeroDivisionError("division by zero")
+        return snapshot(mailbox, lake, spec, **named)
 
     monkeypatch.setattr("gmail_assets.mailbox_work.snapshot", broken)
-    (run,) = sync(lake_of_test, ["labels"])
-    assert run.failures["mailbox"].error == "ZeroDivisionError"
-    assert "please report it" in run.failures["mailbox"].message
+    (run,) = sync(lake_of_test, ["labels", "profile"])
+    assert list(run.failures) == ["labels"]
+    assert run.failures["labels"].error == "ZeroDivisionError"
+    assert "please report it" in run.failures["labels"].message
+    assert run.tables.keys() == {"profile"}
+
+
+def test_the_checks_of_other_tables_run_after_a_failed_one(environment: Emulator, lake_of_test: Lake):
+    environment.faults.add(Fault(method="settings.filters.list", status=400))
+    (run,) = sync(lake_of_test, ["messages", "profile", "filters"])
+    checked = {(check.table, check.check) for check in run.checks}
+    assert {("messages", "row_count"), ("profile", "matches_gmail")} <= checked
+    assert "filters" not in {table for table, _ in checked}
+    assert ("messages", SYNCED) not in checked
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_failed_check_does_not_prevent_those_of_other_tables(lake_of_test: Lake, monkeypatch):
+    def refused(*args: Any) -> None:
+        raise RequestError("Not this one.")
+
+    monkeypatch.setattr("gmail_assets.checks.MailChecks.evaluate", refused)
+    (run,) = sync(lake_of_test, ["messages", "labels"])
+    assert run.failures["checks"].message == "Not this one."
+    assert {check.table for check in run.checks} == {"labels"}
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_nothing_is_derived_after_a_failed_table(environment: Emulator, lake_of_test: Lake, recorded: bool):
+    environment.faults.add(Fault(method="labels.list", status=400))
+    tables = ["labels", "messages", "emails"]
+    if recorded:
+        (run,) = Runner().run_mailboxes(["me"], tables)
+    else:
+        (run,) = sync(lake_of_test, tables)
+    assert run.tables.keys() == {"messages"}
+    assert "labels" in run.failures
+    assert run.skipped == ["emails"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_permanent_error_does_not_prevent_the_retry_of_another_table(lake_of_test: Lake, monkeypatch):
+    busy = iter([UnavailableError("Not now.")])
+
+    def failing(mailbox: Any, lake: Lake, spec: SpecTable, **named: Any) -> Any:
+        if spec.source_table == "labels":
+            raise RequestError("Never.")
+        for error in busy:
+            raise error
+        return snapshot(mailbox, lake, spec, **named)
+
+    monkeypatch.setattr("gmail_assets.mailbox_work.snapshot", failing)
+    monkeypatch.setattr("gmail_assets.operations.direct_run.retry_wait", lambda error: 0.0)
+    (run,) = sync(lake_of_test, ["labels", "profile"])
+    assert run.tables.keys() == {"profile"}
+    assert list(run.failures) == ["labels"]
+
+
+@pytest.mark.parametrize("tables", [["labels", "profile", "messages"], ["attachment_contents"]])
+def test_a_mailbox_that_does_not_answer_fails_once(environment: Emulator, lake_of_test: Lake, tables):
+    environment.faults.add(Fault(method="getProfile", status=400))
+    (run,) = sync(lake_of_test, tables)
+    assert run.failures.keys() == set(tables[:1])
+    assert run.skipped == tables[1:]
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_failure_of_spark_is_a_result(lake_of_test: Lake, monkeypatch):
+    engine = SparkEngine({})
+
+    def failing(*args: Any, **named: Any) -> None:
+        raise SparkError("Spark failed while starting: no memory")
+
+    monkeypatch.setattr(SparkEngine, "preload", failing)
+    monkeypatch.setattr(SparkEngine, "chosen", lambda: engine)
+    (run,) = sync(lake_of_test, ["labels", "messages"])
+    assert run.failures["mailbox"].error == "SparkError"
+    assert run.tables == {}
