@@ -313,3 +313,14 @@ def test_several_mailboxes_in_one_run_and_a_sick_one_is_named(run, gmail: Emulat
     assert f"{ill}: " in outcome.err
     assert "Fix: " in outcome.err
     assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL[:1], well)
+
+
+def test_an_interruption_of_several_mailboxes_is_told_once(run, domain, monkeypatch):
+    def interrupted(*args, **named):
+        signal.raise_signal(signal.SIGINT)
+        return snapshot(*args, **named)
+
+    monkeypatch.setattr("gmail_assets.mailbox_work.snapshot", interrupted)
+    outcome = run("sync", "labels", "--jobs", "1")
+    assert outcome.code == ExitCode.INTERRUPTED
+    assert outcome.err.count("Interrupted; committed data is kept.") == 1
