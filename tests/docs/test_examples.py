@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.queries import make_lake
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
+@pytest.mark.slow
 def test_the_report_is_a_picture(tmp_path: Path) -> None:
     make_lake(tmp_path / "lake")
     subprocess.run(

@@ -78,9 +78,13 @@ def test_there_are_commands_to_check() -> None:
     assert len(SHOWN) > 30
 
 
-@pytest.mark.parametrize(
-    ("page", "words"), SHOWN, ids=[f"{name(page)}:{' '.join(words)[:60]}" for page, words in SHOWN]
-)
+def _shown(page: Path, words: list[str]) -> Any:
+    """A parameter of a test; Dagster's commands take more than a second each to print their help."""
+    marks = [pytest.mark.slow] if words[0].startswith("dagster") else []
+    return pytest.param(page, words, id=f"{name(page)}:{' '.join(words)[:60]}", marks=marks)
+
+
+@pytest.mark.parametrize(("page", "words"), [_shown(page, words) for page, words in SHOWN])
 def test_commands_are_understood(page: Path, words: list[str]) -> None:
     program, *arguments = words
     if program == "gmail-assets":

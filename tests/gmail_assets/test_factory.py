@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from support.lake import assert_lake_is_true
+from support.matrix import slow_except
 
 from gmail_assets import GmailAccess, GmailResource, LakeLocation, LakeResource, gmail_definitions
 from gmail_assets.delta.lake import Lake
@@ -197,7 +198,7 @@ def test_the_schedule_requests_runs_over_all_mailboxes(monkeypatch: pytest.Monke
     assert len({request.run_key for request in requests}) == 2
 
 
-@pytest.mark.parametrize("same_lake", [True, False])
+@pytest.mark.parametrize("same_lake", slow_except([True, False], [True]))
 def test_two_accounts_in_one_code_location(
     mailbox_server: Emulator, clean_environment: Path, monkeypatch, same_lake: bool
 ):

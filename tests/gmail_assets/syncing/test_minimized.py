@@ -65,9 +65,7 @@ def assert_verified(gmail: Emulator, lake: Lake, tables: list[SpecTable]) -> Non
     assert all(table.missing == table.extra == table.differing == 0 for table in verdict.tables.values())
 
 
-@pytest.mark.parametrize(
-    "configuration", slow_except(CONFIGURATIONS, CONFIGURATIONS[:1] + CONFIGURATIONS[3:4])
-)
+@pytest.mark.parametrize("configuration", slow_except(CONFIGURATIONS, CONFIGURATIONS[:1]))
 def test_a_load_and_its_changes(gmail: Emulator, lake: Lake, configuration: dict[str, Any]) -> None:
     tables = specs(**configuration)
     run(gmail, lake, tables)

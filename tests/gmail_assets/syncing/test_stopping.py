@@ -62,7 +62,7 @@ def spec(table: str, **configuration: Any) -> SpecTable:
 BOTH = [spec("messages"), spec("threads")]
 KINDS = pytest.mark.parametrize(
     "tables",
-    [BOTH, BOTH[:1], BOTH[1:], [spec("messages", format="raw")]],
+    [BOTH, BOTH[:1], BOTH[1:], pytest.param([spec("messages", format="raw")], marks=pytest.mark.slow)],
     ids=["both", "messages", "threads", "raw"],
 )
 

@@ -134,9 +134,7 @@ def test_the_target_equals_the_mailbox_after_a_kill_at_every_step_of_a_load(tabl
             raise AssertionError("the load has more steps than were tried")
 
 
-@pytest.mark.parametrize(
-    ("table", "reader"), slow_except(DURABLE, [("messages", "framework"), ("threads", "stream reader")])
-)
+@pytest.mark.parametrize(("table", "reader"), slow_except(DURABLE, [("messages", "framework")]))
 @pytest.mark.parametrize("flow", FLOWS)
 def test_the_target_equals_the_mailbox_after_a_kill_at_every_step_of_a_run(
     table: str, reader: str, flow: str
