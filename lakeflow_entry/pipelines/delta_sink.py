@@ -122,7 +122,7 @@ class DeltaSink:
             if rows.num_rows:
                 write_deltalake(
                     table,
-                    self._full(rows),
+                    self._whole(table, rows),
                     mode="append",
                     commit_properties=commit,
                     writer_properties=_WRITER_PROPERTIES,
@@ -177,13 +177,15 @@ class DeltaSink:
         if self.scd == "SCD_TYPE_1":
             write_deltalake(
                 table,
-                self._full(rows),
+                self._whole(table, rows),
                 mode="overwrite",
                 predicate=None if mailboxes is None else one_of("mailbox", sorted(mailboxes)),
                 writer_properties=_WRITER_PROPERTIES,
             )
         elif self.scd == "APPEND_ONLY":
-            write_deltalake(table, self._full(rows), mode="append", writer_properties=_WRITER_PROPERTIES)
+            write_deltalake(
+                table, self._whole(table, rows), mode="append", writer_properties=_WRITER_PROPERTIES
+            )
         else:
             self._next_snapshot(table, rows, now or datetime.now(UTC), mailboxes)
         return int(rows.num_rows)
@@ -220,6 +222,17 @@ class DeltaSink:
             for field in self.table_schema
         ]
         return pa.table(columns, schema=self.table_schema)
+
+    def _whole(self, table: DeltaTable, rows: pa.Table) -> pa.Table:
+        """The rows with all columns of the stored table, which delta-rs requires to append or replace rows.
+
+        These can be more, for example if the spec kept unknown fields earlier.
+        """
+        whole = self._full(rows)
+        for field in pa.schema(table.schema()):
+            if field.name not in whole.column_names:
+                whole = whole.append_column(field, pa.nulls(rows.num_rows, field.type))
+        return whole
 
     def _latest(self, rows: pa.Table) -> pa.Table:
         """One row per key, the one with the highest sequence."""

@@ -113,3 +113,22 @@ def test_rows_are_deleted_by_key(tmp_path: Path, scd: Any) -> None:
     target.delete_keys([("a",)], 7)
     target.delete_keys([], 8)
     assert target.present() == {("b",): 1}
+
+
+@pytest.mark.parametrize("changing", [True, False])
+@pytest.mark.parametrize("scd", ["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"])
+def test_a_table_that_kept_unknown_fields_is_continued_without_them(
+    tmp_path: Path, scd: Any, changing: bool
+) -> None:
+    kept = SCHEMA.append(pa.field("unknownFields", pa.string()))
+    for number, schema in enumerate((SCHEMA, kept, SCHEMA), 1):
+        target = DeltaSink(str(tmp_path / "t"), schema, ("id",), "historySequence" if changing else None, scd)
+        row = {"id": str(number), "historySequence": number, "unknownFields": "{}"}
+        given = pa.Table.from_pylist([row], schema=schema)
+        if changing:
+            target.upsert(given, "s", number)
+        else:
+            target.replace(given)
+    held = stored(target, "id", "unknownFields")
+    assert held[-1] == ("3", None)
+    assert ("2", "{}") in held or (scd == "SCD_TYPE_1" and not changing)
