@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from gmail_assets.delta.errors import LakeError
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.mailbox_names import MailboxNames
-from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.mailbox_names import MailboxNames, is_erased
+from gmail_assets.delta.registry import ForgottenMailboxes, MailboxRegistry, user_key
 from gmail_assets.syncing.identity import StoredIds, newest
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError
@@ -30,7 +30,7 @@ class Renames:
     Attributes:
         present: The present name of each renamed mailbox, by its earlier ones.
         undecided: Mailboxes that could not be compared, with the error: they must not be loaded now, because they may
-            be stored under an earlier address.
+            be stored under an earlier address. Also those of users who were erased under an earlier address.
     """
 
     present: Mapping[str, str] = field(default_factory=dict)
@@ -59,14 +59,14 @@ def find_renamed(
     """
     registry = MailboxRegistry(lake)
     names = registry.names()
+    undecided = _erased_users(lake, mailboxes, user_ids or {})
     if not names.mailboxes:
-        return Renames()
+        return Renames(undecided=undecided)
     if user_ids:
         names = _compare_users(registry, names, user_ids)
     missing = _not_among(names, mailboxes)
-    undecided: dict[str, GmailError] = {}
     for name in mailboxes if missing else ():
-        if name not in names.stored_as:
+        if name not in names.stored_as and name not in undecided:
             candidates = [
                 address
                 for address in missing
@@ -91,6 +91,18 @@ def find_renamed(
         and earlier != names.mailboxes[stored_as].current
     }
     return Renames(renamed, undecided)
+
+
+def _erased_users(lake: Lake, mailboxes: Sequence[str], user_ids: Mapping[str, str]) -> dict[str, GmailError]:
+    """The mailboxes whose users were erased, which may have had another address then."""
+    if not user_ids:
+        return {}
+    forgotten = ForgottenMailboxes(lake)
+    return {
+        name: is_erased(name)
+        for name in mailboxes
+        if name in user_ids and forgotten.includes(user_key(user_ids[name]))
+    }
 
 
 def _compare_users(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gmail_client.errors import ConfigurationError
 
-__all__ = ["MailboxNames", "StoredMailbox", "other_mailbox", "other_person"]
+__all__ = ["MailboxNames", "StoredMailbox", "is_erased", "other_mailbox", "other_person"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,14 @@ class MailboxNames:
         if stored_as is None or stored_as != self.stored_as.get(address):
             return None
         return stored_as if self.mailboxes[stored_as].current == address else None
+
+
+def is_erased(address: str) -> ConfigurationError:
+    """The error if a mailbox was erased."""
+    return ConfigurationError(
+        f"The mailbox {address} was erased from this lake and must not be loaded.",
+        fix=f"Remove it from GMAIL_MAILBOXES; or allow it again: `gmail-assets forget --undo {address}`.",
+    )
 
 
 def other_mailbox(name: str, known: str, address: str) -> ConfigurationError:

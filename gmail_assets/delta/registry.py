@@ -29,12 +29,25 @@ from gmail_assets.delta.app_ids import keyed_hash
 from gmail_assets.delta.creation import add_columns, create_table
 from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import CREATION, Lake
-from gmail_assets.delta.mailbox_names import MailboxNames, StoredMailbox, other_mailbox, other_person
+from gmail_assets.delta.mailbox_names import (
+    MailboxNames,
+    StoredMailbox,
+    is_erased,
+    other_mailbox,
+    other_person,
+)
 from gmail_assets.delta.shared_writes import shared_writes
-from gmail_client.errors import ConfigurationError
 from gmail_client.sql import equals, one_of
 
-__all__ = ["FORGOTTEN", "MAILBOXES", "UNFETCHED", "ForgottenMailboxes", "MailboxRegistry", "Unfetched"]
+__all__ = [
+    "FORGOTTEN",
+    "MAILBOXES",
+    "UNFETCHED",
+    "ForgottenMailboxes",
+    "MailboxRegistry",
+    "Unfetched",
+    "user_key",
+]
 
 MAILBOXES = "_gmail_mailboxes"
 UNFETCHED = "_gmail_unfetched"
@@ -218,7 +231,7 @@ class MailboxRegistry:
     # Forgotten mailboxes
 
     def forget(self, address: str) -> None:
-        """Block a mailbox: no run loads it again until `remember`."""
+        """Block a mailbox: no run loads it again until `remember`. Also a user, by `user_key`."""
         table = self._create(FORGOTTEN, _FORGOTTEN)
         hashed = keyed_hash(table, address)
         if not ForgottenMailboxes(self._lake).includes(address):
@@ -242,10 +255,7 @@ class MailboxRegistry:
             ConfigurationError: It is.
         """
         if ForgottenMailboxes(self._lake).includes(address):
-            raise ConfigurationError(
-                f"The mailbox {address} was erased from this lake and must not be loaded.",
-                fix=f"Remove it from GMAIL_MAILBOXES; or allow it again: `gmail-assets forget --undo {address}`.",
-            )
+            raise is_erased(address)
 
     def unfetched(self, address: str, table: str) -> dict[str, Unfetched]:
         """Messages of this mailbox and table that are still missing, by id."""
@@ -378,6 +388,11 @@ def _nothing_if_same(stored_as: str, current: str) -> str | None:
     return None if current == stored_as else current
 
 
+def user_key(user_id: str) -> str:
+    """What stands for a user in `forget`, `remember` and `ForgottenMailboxes`, whose address may change later."""
+    return f"user {user_id}"
+
+
 class ForgottenMailboxes:
     """The mailboxes that were erased from a lake, read once; `refresh` reads them again if they changed.
 
@@ -412,7 +427,7 @@ class ForgottenMailboxes:
             self._read_version = self._table.version()
 
     def includes(self, address: str) -> bool:
-        """Whether the mailbox was erased."""
+        """Whether the mailbox, or the user of a `user_key`, was erased."""
         return (
             bool(self._hashes)
             and self._table is not None

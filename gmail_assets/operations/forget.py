@@ -16,7 +16,7 @@ from deltalake import QueryBuilder
 from gmail_assets.delta import erase
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.delta.registry import FORGOTTEN, MAILBOXES, UNFETCHED, MailboxRegistry
+from gmail_assets.delta.registry import FORGOTTEN, MAILBOXES, UNFETCHED, MailboxRegistry, user_key
 from gmail_assets.delta.sync_state import STATE_FIELDS
 from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.operations.dagster_traces import DagsterTraces, remove_traces, unfinished_runs
@@ -96,6 +96,9 @@ def forget_mailbox(
         names = sorted({address, *registry.names_of(address)})
         for name in (name for name in names if "@" in name):  # an address that it had, too
             registry.forget(name)
+        stored = registry.names().mailboxes.get(address)
+        if stored is not None and stored.user_id is not None:  # the address may change afterwards
+            registry.forget(user_key(stored.user_id))
         step("blocked the mailbox: no run loads it again")
         own = [name for name, _, _ in erase.own_tables(lake)]
         linked = _linked_contents(lake, address)
@@ -164,9 +167,17 @@ def forget_messages(
     return result
 
 
-def undo(lake: Lake, address: str) -> bool:
-    """Allow a forgotten mailbox again; returns whether it was forgotten."""
-    return MailboxRegistry(lake).remember(address)
+def undo(lake: Lake, address: str, user_id: str | None = None) -> bool:
+    """Allow a forgotten mailbox again; returns whether it was forgotten.
+
+    Args:
+        lake: The lake.
+        address: Its address.
+        user_id: The directory's id of the user that has this address now.
+    """
+    registry = MailboxRegistry(lake)
+    known = registry.remember(address)
+    return (user_id is not None and registry.remember(user_key(user_id))) or known
 
 
 def _condition(lake: Lake, name: str, source: str, address: str, ids: Sequence[str]) -> str | None:

@@ -16,7 +16,7 @@ from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.delta import registry as registry_module
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import MailboxRegistry
-from gmail_assets.operations.forget import forget_mailbox
+from gmail_assets.operations.forget import forget_mailbox, undo
 from gmail_assets.operations.status import mailbox_status
 from gmail_assets.renamed import find_renamed
 from gmail_assets.syncing import snapshot, sync
@@ -275,6 +275,27 @@ def test_an_erased_mailbox_is_blocked_under_all_its_addresses(gmail: Emulator, l
     for name in (old, NEW):
         with pytest.raises(ConfigurationError, match="was erased from this lake"):
             sync(opened(name), lake, MAIL)
+
+
+def test_an_erased_mailbox_is_blocked_under_an_address_that_it_gets_later(
+    gmail: Emulator, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, old = gmail.addresses
+    load(lake, one, old)
+
+    def users() -> dict[str, str]:
+        return {address: user.id for address, user in gmail._backend.users.items()}
+
+    find_renamed(lake, opened, [one, old], users())
+    forget_mailbox(lake, old)
+    gmail.rename_user(old, NEW)
+    found = find_renamed(lake, opened, [one, NEW], users())
+    assert found.undecided.keys() == {NEW}
+    assert "was erased from this lake" in str(found.undecided[NEW])
+    assert undo(lake, NEW, users()[NEW])
+    assert find_renamed(lake, opened, [one, NEW], users()).undecided == {}
+    load(lake, NEW)
+    assert partitions(lake) == {one, NEW}
 
 
 def test_a_registry_of_an_earlier_release(tmp_path: Path) -> None:

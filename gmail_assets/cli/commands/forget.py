@@ -61,13 +61,15 @@ def forget(
     from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.forget import forget_mailbox, forget_messages, resolve
     from gmail_assets.operations.forget import undo as undo_forget
+    from gmail_client.discovery import discover
 
     if (undo and (messages or clean_log)) or (deleted_in_gmail and not messages):
         raise click.UsageError("--undo accepts no other option; --deleted-in-gmail requires --message.")
     environment = Environment.load()
     address = resolve(environment.lake, mailbox)
     if undo:
-        undone = undo_forget(environment.lake, address)
+        user_ids = discover(environment.settings).user_ids if environment.settings.directory else {}
+        undone = undo_forget(environment.lake, address, user_ids.get(address))
         out.print(f"{address} may be loaded again." if undone else f"{address} was not forgotten.")
         out.print_json({"mailbox": address, "undone": undone})
         return ExitCode.SUCCESS
