@@ -236,7 +236,7 @@ def _as_json(run: RunResult) -> dict[str, Any]:
     return {
         "mailbox": run.mailbox,
         "run_id": run.run_id,
-        "complete": run.complete and not run.failures,
+        "complete": run.complete and not run.failures and not run.skipped,
         "unchanged": run.unchanged,
         "tables": run.tables,
         "checks": [

@@ -321,6 +321,7 @@ def test_an_interruption_of_several_mailboxes_is_told_once(run, domain, monkeypa
         return snapshot(*args, **named)
 
     monkeypatch.setattr("gmail_assets.mailbox_work.snapshot", interrupted)
-    outcome = run("sync", "labels", "--jobs", "1")
+    outcome = run("sync", "labels", "--jobs", "1", "--json")
     assert outcome.code == ExitCode.INTERRUPTED
     assert outcome.err.count("Interrupted; committed data is kept.") == 1
+    assert [mailbox["complete"] for mailbox in outcome.json["mailboxes"]] == [True, False]
