@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from gmail_assets.delta.partition_status import OpenTables
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.identity import stored_address
 from gmail_assets.syncing.results import SyncResult
+from gmail_assets.syncing.stopping import deferred_signals
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, GmailError
 from gmail_client.http.error_mapping import redact
@@ -165,7 +167,9 @@ class SparkEngine:
             ) from None
         require_java()
         worker_python()
-        with _spark_failures("starting"):
+        interrupted = threading.Event()
+        # An interrupted PySpark would leave its JVM running, so a first signal takes effect after the start.
+        with _spark_failures("starting"), deferred_signals(interrupted.set, interrupted.is_set):
             spark: SparkSession = LazyPySparkResource(spark_config=dict(self.spark_config)).spark_session
             register_lakeflow_source(spark)
         return spark

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -248,3 +249,23 @@ def test_a_failure_of_spark_is_a_result(lake_of_test: Lake, monkeypatch):
     (run,) = sync(lake_of_test, ["labels", "messages"])
     assert run.failures["mailbox"].error == "SparkError"
     assert run.tables == {}
+
+
+def test_a_signal_takes_effect_after_the_start_of_spark(monkeypatch):
+    started: list[str] = []
+
+    class Slow:
+        def __init__(self, **named: Any) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        @property
+        def spark_session(self) -> str:
+            started.append("session")
+            return "session"
+
+    monkeypatch.setattr("dagster_pyspark.LazyPySparkResource", Slow)
+    monkeypatch.setattr("lakeflow_entry.datasource.register_lakeflow_source", started.append)
+    monkeypatch.setattr("lakeflow_entry.pipelines.session.require_java", lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        _ = SparkEngine({}).session
+    assert started == ["session", "session"]
