@@ -330,7 +330,8 @@ def _object(fields: Mapping[str, _Shape], required: tuple[str, ...] = ()) -> _Sh
                     if key in _ESSENTIAL or not unknown.stored:
                         raise
                     unknown.undo(before)
-                    unknown.add((*path, key), item, _kind(item))
+                    if key != _WITH_SECRETS:
+                        unknown.add((*path, key), item, _kind(item))
         for name in required:
             if name not in found:
                 raise _Mismatch((*path, name), "is missing")
@@ -398,6 +399,8 @@ _ESSENTIAL = frozenset(
 """Keys, order, labels and content: in another type, they are an error."""
 _SECRETS = {"username": _UNUSED, "password": _UNUSED}
 """Fields of `smtpMsa` that are write-only in Gmail; if it sends them, no table gets them."""
+_WITH_SECRETS = "smtpMsa"
+"""In another type than an object, it may contain them anywhere, so nothing of it is kept."""
 
 
 def _of_type(kind: pa.DataType) -> _Shape:

@@ -176,6 +176,12 @@ def test_secrets_of_an_smtp_relay_are_not_kept() -> None:
     assert stored["smtpMsa"] == {"host": "smtp.example", "port": 25, "securityMode": "none"}
 
 
+@pytest.mark.parametrize("relay", [[{"host": "smtp.example", "password": "p"}], "u:p@smtp.example"])
+def test_secrets_of_an_smtp_relay_of_another_type_are_not_kept(relay: Any) -> None:
+    answer = {"sendAs": [{"sendAsEmail": "a@b.test", "smtpMsa": relay}]}
+    assert parse_response("settings.sendAs.list", answer) == {"sendAs": [{"sendAsEmail": "a@b.test"}]}
+
+
 @pytest.mark.parametrize(
     "options", [{"excludeColumns": "snippet"}, {"hash": "addresses"}], ids=lambda given: next(iter(given))
 )
