@@ -65,6 +65,8 @@ class _UnknownLogError(Exception):
 _WINDOW = 500
 _ANY_SIZE = 1 << 30
 """Bytes: stands for the unknown size of a commit. A store returns what there is."""
+_FIRST_BYTES = 1 << 18
+"""Of a file of unknown size, so much is read at first. Arrow allocates what is asked for, not what there is."""
 
 
 class _TableLog:
@@ -72,7 +74,8 @@ class _TableLog:
 
     def __init__(self, uri: str, options: _Options) -> None:
         self._uri, self._options = uri, options
-        self._files: pa_fs.FileSystem = pa_fs.PyFileSystem(DeltaStorageHandler(uri, dict(options) or None))
+        self._sized: pa_fs.FileSystem = pa_fs.PyFileSystem(DeltaStorageHandler(uri, dict(options) or None))
+        self._files = self._sized
         self._window = -1
         self.lock = threading.RLock()
         self.version = -1
@@ -257,6 +260,10 @@ class _TableLog:
     def _read(self, path: str) -> bytes | None:
         try:
             with self._files.open_input_file(path) as source:
+                data = bytes(source.read(_FIRST_BYTES))
+            if len(data) < _FIRST_BYTES:
+                return data
+            with self._sized.open_input_file(path) as source:
                 return bytes(source.read())
         except FileNotFoundError:
             return None

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -193,3 +196,29 @@ def test_tables_get_checkpoints_often(tmp_path: Path) -> None:
         commit(table, {NAMES[0]: number})
     assert list((tmp_path / "messages" / "_delta_log").glob("*.checkpoint.parquet"))
     assert DeltaTable(table.delta.table_uri).metadata().configuration["delta.checkpointInterval"] == "10"
+
+
+@pytest.mark.parametrize("size", [1, 99, 100, 101, 5_000])
+def test_a_commit_of_unknown_size_is_read_whole_and_never_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    asked: list[int | None] = []
+
+    class Unsized:
+        """The files of the log; Arrow allocates as many bytes as a read asks for."""
+
+        @contextmanager
+        def open_input_file(self, path: str) -> Iterator[Any]:
+            with log_files.open_input_file(path) as file:
+                yield SimpleNamespace(read=lambda most=None: asked.append(most) or file.read(most))
+
+    opened(tmp_path)
+    monkeypatch.setattr(table_log, "_FIRST_BYTES", 100)
+    log = table_log._TableLog(str(tmp_path / "messages"), ())
+    log._open_window(0)
+    log_files = log._files
+    monkeypatch.setattr(log, "_files", Unsized())
+    path = f"_delta_log/{0:020}.json"
+    (tmp_path / "messages" / path).write_bytes(b"x" * size)
+    assert log._read(path) == b"x" * size
+    assert asked == [100]

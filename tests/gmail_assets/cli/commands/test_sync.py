@@ -315,6 +315,7 @@ def test_several_mailboxes_in_one_run_and_a_sick_one_is_named(run, gmail: Emulat
     assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL[:1], well)
 
 
+@pytest.mark.usefixtures("usual_signals")
 def test_an_interruption_of_several_mailboxes_is_told_once(run, domain, monkeypatch):
     def interrupted(*args, **named):
         signal.raise_signal(signal.SIGINT)
