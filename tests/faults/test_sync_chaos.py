@@ -88,7 +88,7 @@ QUOTAS = st.builds(
 )
 
 
-class ReadInVain(AssertionError):
+class ReadInVainError(AssertionError):
     """A stored message was read again."""
 
 
@@ -280,7 +280,7 @@ class Invariants:
         new = set[str]().union(*(self._ids(table, soft_deleted=False) - before[table] for table in full))
         for key, ids in read:
             if not ids & new:
-                raise ReadInVain(f"{key} was read unnecessarily: {sorted(ids)}")
+                raise ReadInVainError(f"{key} was read unnecessarily: {sorted(ids)}")
 
 
 def run_with_faults(
@@ -460,7 +460,7 @@ def test_tables_equal_the_mailbox_after_the_last_sync(**scenario: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xfail(
-    raises=ReadInVain, reason="a rare life reads a message twice: it costs 20 units and loses nothing"
+    raises=ReadInVainError, reason="a rare life reads a message twice: it costs 20 units and loses nothing"
 )
 @examples(150)
 @given(**LIFE)
