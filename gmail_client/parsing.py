@@ -1,11 +1,10 @@
 """Checks Gmail's JSON where it enters: `parse_json` reads a body, `parse_response` checks and converts a resource.
 
 Every field of a response is checked against the table's schema (or, for listings and the history, against the shapes
-below), so that the rest of the code can rely on types. What has a clear meaning is converted: a number in a text field
-becomes text, digits in a number field become a number, doubled label ids are kept once, null counts as absent. Fields
-that the schema does not have, and details in another type than their column's, move to the row's `unknownFields`
-(`gmail_client.unknown_fields`). All else is a `ResponseError` that names the method and the field, but not the value of
-a text, which may be mail.
+below), so that the rest of the code can rely on types. What has a clear meaning in another type is converted
+(`gmail_client.json_values`); null counts as absent. Fields that the schema does not have, and details in another type
+than their column's, move to the row's `unknownFields` (`gmail_client.unknown_fields`). All else is a `ResponseError`
+that names the method and the field, but not the value of a text, which may be mail.
 
 A response of known fields passes unchanged through the `check` functions, which are quick; only others are converted.
 """
@@ -13,30 +12,37 @@ A response of known fields passes unchanged through the `check` functions, which
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 from pydantic_core import from_json
 
 from gmail_client.errors import ResponseError
+from gmail_client.json_values import (
+    ADDRESS,
+    COUNT,
+    DATE,
+    DEEP_PARTS,
+    FLAG,
+    HISTORY_ID,
+    ID,
+    LABEL_IDS,
+    PAGE_TOKEN,
+    TEXT,
+    UNUSED,
+    Convert,
+    MismatchError,
+    Path,
+    Shape,
+    kind_of,
+)
 from gmail_client.printable import short_repr
 from gmail_client.schema import SCHEMAS
-from gmail_client.unknown_fields import COLUMN, UnknownFields, is_shallow
+from gmail_client.unknown_fields import COLUMN, UnknownFields
 
 __all__ = ["parse_json", "parse_response"]
 
-Path = tuple[str | int, ...]
-Check = Callable[[Any], bool]
-Convert = Callable[[Any, Path, UnknownFields], Any]
-ConvertValue = Callable[[Any, Path], Any]
-
-_INT64 = 2**63
-_DIGITS = re.compile(r"-?[0-9]{1,19}")
-_LONGEST_ID = 500
-_LONGEST_TOKEN = 4_000
 _DECODER = json.JSONDecoder(parse_constant=str)
 
 
@@ -84,7 +90,7 @@ def parse_response(method: str, document: dict[str, Any], item_id: str = "") -> 
     if shape is not None and not shape.check(document):
         try:
             document = shape.convert(document, (), UnknownFields(method))
-        except _Mismatch as mismatch:
+        except MismatchError as mismatch:
             raise ResponseError(f"{method}: {mismatch}.", fix=_FIX, status=200, method=method) from None
     if item_id and document.get("id") != item_id:
         raise ResponseError(
@@ -99,146 +105,7 @@ def parse_response(method: str, document: dict[str, Any], item_id: str = "") -> 
 _FIX = "Try again later; if it persists, check the proxy and GMAIL_API_ROOT."
 
 
-class _Mismatch(Exception):  # noqa: N818 - becomes a ResponseError
-    """A field that can't be used; the text names it."""
-
-    def __init__(self, path: Path, problem: str) -> None:
-        place = "".join(f"[{name}]" if type(name) is int else f".{name}" for name in path)
-        super().__init__(f"{place.removeprefix('.') or 'the response'} {problem}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """How one kind of value is checked and converted.
-
-    Attributes:
-        check: Whether a value can be used as it is.
-        convert: The usable form of a value at a path, without its unknown fields; raises `_Mismatch` if it has none.
-        texts: For an object whose fields are all optional text, such as a header, their names.
-    """
-
-    check: Check
-    convert: Convert
-    texts: frozenset[str] | None = None
-
-
-def _value(check: Check, convert: ConvertValue) -> _Shape:
-    """The shape of a value without fields."""
-    return _Shape(check, lambda value, path, unknown: convert(value, path))
-
-
-def _text(value: Any, path: Path) -> str:
-    if type(value) is str:
-        return value
-    if type(value) is int:
-        return str(value)
-    raise _Mismatch(path, f"is {_kind(value)}, not text")
-
-
-def _is_id(value: Any) -> bool:
-    # An id of dots would be a step in the path of a request.
-    return (
-        type(value) is str
-        and 0 < len(value) <= _LONGEST_ID
-        and value.isprintable()
-        and value.strip(".") != ""
-    )
-
-
-def _id(value: Any, path: Path) -> str:
-    if type(value) is int:
-        value = str(value)
-    if not _is_id(value):
-        raise _Mismatch(path, f"is {short_repr(value)}, not an id")
-    return str(value)
-
-
-def _address(value: Any, path: Path) -> str:
-    if not _is_id(value):
-        raise _Mismatch(path, f"is {short_repr(value)}, not an address")
-    return str(value)
-
-
-def _is_page_token(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= _LONGEST_TOKEN and value.isprintable()
-
-
-def _page_token(value: Any, path: Path) -> str:
-    if type(value) is int:
-        value = str(value)
-    if not _is_page_token(value):
-        raise _Mismatch(path, f"is {_kind(value)}, not a page token")
-    return str(value)
-
-
-def _is_history_id(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) < 19 and value.isascii() and value.isdigit()
-
-
-def _history_id(value: Any, path: Path) -> str:
-    number = _integer(value)
-    if number is None or not 0 <= number < _INT64:
-        raise _Mismatch(path, f"is {short_repr(value)}, not a history id (a number below 2^63)")
-    return str(number)
-
-
-def _date(value: Any, path: Path) -> str:
-    number = _integer(value)
-    if number is None:
-        raise _Mismatch(path, f"is {short_repr(value)}, not epoch milliseconds")
-    return str(number)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and -_INT64 <= value < _INT64
-
-
-def _count(value: Any, path: Path) -> int:
-    number = _integer(value)
-    if number is None:
-        shown = _kind(value) if isinstance(value, str) else short_repr(value)
-        raise _Mismatch(path, f"is {shown}, not a whole number of 64 bits")
-    return number
-
-
-def _is_flag(value: Any) -> bool:
-    return type(value) is bool
-
-
-def _flag(value: Any, path: Path) -> bool:
-    if value in ("true", "false"):
-        return bool(value == "true")
-    if type(value) is not bool:
-        raise _Mismatch(path, f"is {_kind(value)}, not true or false")
-    return value
-
-
-def _integer(value: Any) -> int | None:
-    """A whole number of 64 bits, given as a number or as digits."""
-    if (type(value) is str and _DIGITS.fullmatch(value)) or (type(value) is float and value.is_integer()):
-        value = int(value)
-    return value if _is_count(value) else None
-
-
-def _are_unique_ids(value: Any) -> bool:
-    return type(value) is list and all(map(_is_id, value)) and len(set(value)) == len(value)
-
-
-def _unique_ids(value: Any, path: Path) -> list[str]:
-    if type(value) is not list:
-        raise _Mismatch(path, f"is {_kind(value)}, not a list")
-    return list(dict.fromkeys(_id(item, (*path, number)) for number, item in enumerate(value)))
-
-
-def _shallow_list(value: Any, path: Path) -> Any:
-    if type(value) is not list:
-        raise _Mismatch(path, f"is {_kind(value)}, not a list")
-    if not is_shallow(value):
-        raise _Mismatch(path, "is nested too deeply")
-    return value
-
-
-def _list(item: _Shape) -> _Shape:
+def _list(item: Shape) -> Shape:
     of_item = item.check
 
     def check(value: Any) -> bool:
@@ -246,16 +113,16 @@ def _list(item: _Shape) -> _Shape:
 
     def convert(value: Any, path: Path, unknown: UnknownFields) -> list[Any]:
         if type(value) is not list:
-            raise _Mismatch(path, f"is {_kind(value)}, not a list")
+            raise MismatchError(path, f"is {kind_of(value)}, not a list")
         return [
             inner if of_item(inner) else item.convert(inner, (*path, number), unknown)
             for number, inner in enumerate(value)
         ]
 
-    return _Shape(check, convert) if item.texts is None else _text_objects(item.texts, convert)
+    return Shape(check, convert) if item.texts is None else _text_objects(item.texts, convert)
 
 
-def _text_objects(names: frozenset[str], convert: Convert) -> _Shape:
+def _text_objects(names: frozenset[str], convert: Convert) -> Shape:
     """A list of headers, without function calls for each.
 
     Args:
@@ -292,12 +159,12 @@ def _text_objects(names: frozenset[str], convert: Convert) -> _Shape:
         unknown.add_of_items(path, other)
         return known
 
-    return _Shape(check, convert_texts)
+    return Shape(check, convert_texts)
 
 
-def _object(fields: Mapping[str, _Shape], required: tuple[str, ...] = ()) -> _Shape:
+def _object(fields: Mapping[str, Shape], required: tuple[str, ...] = ()) -> Shape:
     # Plain text is by far the most frequent field; `str` in place of its check saves a call.
-    checks: dict[str, Any] = {name: str if shape is _TEXT else shape.check for name, shape in fields.items()}
+    checks: dict[str, Any] = {name: str if shape is TEXT else shape.check for name, shape in fields.items()}
     find = checks.get
 
     def check(value: Any) -> bool:
@@ -314,7 +181,7 @@ def _object(fields: Mapping[str, _Shape], required: tuple[str, ...] = ()) -> _Sh
 
     def convert(value: Any, path: Path, unknown: UnknownFields) -> dict[str, Any]:
         if type(value) is not dict:
-            raise _Mismatch(path, f"is {_kind(value)}, not an object")
+            raise MismatchError(path, f"is {kind_of(value)}, not an object")
         found: dict[str, Any] = {}
         for key, item in value.items():
             shape = fields.get(key)
@@ -322,26 +189,26 @@ def _object(fields: Mapping[str, _Shape], required: tuple[str, ...] = ()) -> _Sh
                 unknown.add((*path, key), item)
             elif shape.check(item):
                 found[key] = item
-            elif item is not None and not (item == "" and shape in (_ID, _PAGE_TOKEN)):
+            elif item is not None and not (item == "" and shape in (ID, PAGE_TOKEN)):
                 before = unknown.mark()
                 try:
                     found[key] = shape.convert(item, (*path, key), unknown)
-                except _Mismatch:
+                except MismatchError:
                     if key in _ESSENTIAL or not unknown.stored:
                         raise
                     unknown.undo(before)
                     if key != _WITH_SECRETS:
-                        unknown.add((*path, key), item, _kind(item))
+                        unknown.add((*path, key), item, kind_of(item))
         for name in required:
             if name not in found:
-                raise _Mismatch((*path, name), "is missing")
+                raise MismatchError((*path, name), "is missing")
         return found
 
-    only_text = not required and all(shape is _TEXT for shape in fields.values())
-    return _Shape(check, convert, frozenset(fields) if only_text else None)
+    only_text = not required and all(shape is TEXT for shape in fields.values())
+    return Shape(check, convert, frozenset(fields) if only_text else None)
 
 
-def _row(table: str, shape: _Shape) -> _Shape:
+def _row(table: str, shape: Shape) -> Shape:
     """A row of a table: its unknown fields are put into its column."""
 
     def convert(value: Any, path: Path, unknown: UnknownFields) -> dict[str, Any]:
@@ -350,33 +217,15 @@ def _row(table: str, shape: _Shape) -> _Shape:
         text = own.text()
         return found if text is None else {**found, COLUMN: text}
 
-    return _Shape(shape.check, convert)
+    return Shape(shape.check, convert)
 
-
-def _kind(value: object) -> str:
-    kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
-    return kinds.get(type(value), "a number")
-
-
-_TEXT = _value(lambda value: type(value) is str, _text)
-_ID = _value(_is_id, _id)
-_ADDRESS = _value(_is_id, _address)
-_HISTORY_ID = _value(_is_history_id, _history_id)
-_PAGE_TOKEN = _value(_is_page_token, _page_token)
-_DATE = _value(_is_history_id, _date)
-_COUNT = _value(_is_count, _count)
-_FLAG = _value(_is_flag, _flag)
-_LABEL_IDS = _value(_are_unique_ids, _unique_ids)
-_DEEP_PARTS = _value(lambda value: type(value) is list and is_shallow(value), _shallow_list)
-_UNUSED = _value(lambda value: True, lambda value, path: value)
-"""Any value of a field that is known and not needed."""
 
 _BY_NAME = {
-    "id": _ID,
-    "threadId": _ID,
-    "historyId": _HISTORY_ID,
-    "internalDate": _DATE,
-    "labelIds": _LABEL_IDS,
+    "id": ID,
+    "threadId": ID,
+    "historyId": HISTORY_ID,
+    "internalDate": DATE,
+    "labelIds": LABEL_IDS,
 }
 _OWN_COLUMNS = ("historySequence", "partsJson", COLUMN)
 _ESSENTIAL = frozenset(
@@ -397,37 +246,37 @@ _ESSENTIAL = frozenset(
     )
 )
 """Keys, order, labels and content: in another type, they are an error."""
-_SECRETS = {"username": _UNUSED, "password": _UNUSED}
+_SECRETS = {"username": UNUSED, "password": UNUSED}
 """Fields of `smtpMsa` that are write-only in Gmail; if it sends them, no table gets them."""
 _WITH_SECRETS = "smtpMsa"
 """In another type than an object, it may contain them anywhere, so nothing of it is kept."""
 
 
-def _of_type(kind: pa.DataType) -> _Shape:
+def _of_type(kind: pa.DataType) -> Shape:
     if pa.types.is_struct(kind):
         return _of_fields(list(kind))
     if pa.types.is_list(kind):
         return _list(_of_type(kind.value_type))
-    return {pa.string(): _TEXT, pa.int64(): _COUNT, pa.bool_(): _FLAG}[kind]
+    return {pa.string(): TEXT, pa.int64(): COUNT, pa.bool_(): FLAG}[kind]
 
 
-def _of_fields(fields: list[pa.Field] | pa.Schema, required: tuple[str, ...] = ()) -> _Shape:
+def _of_fields(fields: list[pa.Field] | pa.Schema, required: tuple[str, ...] = ()) -> Shape:
     shapes = {
         field.name: _BY_NAME.get(field.name) or _of_type(field.type)
         for field in fields
         if field.name not in _OWN_COLUMNS
     }
     if any(field.name == "partsJson" for field in fields):
-        shapes["parts"] = _DEEP_PARTS
+        shapes["parts"] = DEEP_PARTS
     if "securityMode" in shapes:
         shapes |= _SECRETS
     return _object(shapes, required)
 
 
-def _thread_of(message: _Shape) -> _Shape:
+def _thread_of(message: Shape) -> Shape:
     """A thread; messages without a threadId get the thread's, and none may name another one."""
     thread = _object(
-        {"id": _ID, "snippet": _TEXT, "historyId": _HISTORY_ID, "messages": _list(message)}, ("id",)
+        {"id": ID, "snippet": TEXT, "historyId": HISTORY_ID, "messages": _list(message)}, ("id",)
     )
 
     def check(value: Any) -> bool:
@@ -441,24 +290,24 @@ def _thread_of(message: _Shape) -> _Shape:
             found["messages"] = [{"threadId": found["id"], **inner} for inner in found["messages"]]
             for number, inner in enumerate(found["messages"]):
                 if inner["threadId"] != found["id"]:
-                    raise _Mismatch((*path, "messages", number, "threadId"), "is another thread's")
+                    raise MismatchError((*path, "messages", number, "threadId"), "is another thread's")
         return found
 
-    return _Shape(check, convert)
+    return Shape(check, convert)
 
 
-def _page_of(key: str, item: _Shape) -> _Shape:
-    return _object({key: _list(item), "nextPageToken": _PAGE_TOKEN, "resultSizeEstimate": _UNUSED})
+def _page_of(key: str, item: Shape) -> Shape:
+    return _object({key: _list(item), "nextPageToken": PAGE_TOKEN, "resultSizeEstimate": UNUSED})
 
 
 _MESSAGE = _of_fields(SCHEMAS["messages"], ("id",))
-_DRAFT = _object({"id": _ID, "message": _MESSAGE}, ("id",))
+_DRAFT = _object({"id": ID, "message": _MESSAGE}, ("id",))
 _LABEL = _row("labels", _of_fields(SCHEMAS["labels"], ("id",)))
-_MESSAGE_NAME = _object({"id": _ID, "threadId": _ID, "labelIds": _LABEL_IDS}, ("id",))
-_EVENT = _object({"message": _MESSAGE_NAME, "labelIds": _LABEL_IDS}, ("message",))
+_MESSAGE_NAME = _object({"id": ID, "threadId": ID, "labelIds": LABEL_IDS}, ("id",))
+_EVENT = _object({"message": _MESSAGE_NAME, "labelIds": LABEL_IDS}, ("message",))
 _RECORD = _object(
     {
-        "id": _HISTORY_ID,
+        "id": HISTORY_ID,
         "messages": _list(_MESSAGE_NAME),
         "messagesAdded": _list(_EVENT),
         "messagesDeleted": _list(_EVENT),
@@ -468,30 +317,30 @@ _RECORD = _object(
     ("id",),
 )
 
-_SHAPES: Mapping[str, _Shape] = {
+_SHAPES: Mapping[str, Shape] = {
     "getProfile": _row(
         "profile",
         _object(
             {
-                "emailAddress": _ADDRESS,
-                "messagesTotal": _COUNT,
-                "threadsTotal": _COUNT,
-                "historyId": _HISTORY_ID,
+                "emailAddress": ADDRESS,
+                "messagesTotal": COUNT,
+                "threadsTotal": COUNT,
+                "historyId": HISTORY_ID,
             },
             ("emailAddress", "historyId"),
         ),
     ),
-    "messages.list": _page_of("messages", _object({"id": _ID, "threadId": _ID}, ("id", "threadId"))),
+    "messages.list": _page_of("messages", _object({"id": ID, "threadId": ID}, ("id", "threadId"))),
     "threads.list": _page_of(
-        "threads", _object({"id": _ID, "snippet": _TEXT, "historyId": _HISTORY_ID}, ("id",))
+        "threads", _object({"id": ID, "snippet": TEXT, "historyId": HISTORY_ID}, ("id",))
     ),
-    "drafts.list": _page_of("drafts", _object({"id": _ID, "message": _MESSAGE_NAME}, ("id",))),
+    "drafts.list": _page_of("drafts", _object({"id": ID, "message": _MESSAGE_NAME}, ("id",))),
     "history.list": _object(
-        {"history": _list(_RECORD), "historyId": _HISTORY_ID, "nextPageToken": _PAGE_TOKEN}, ("historyId",)
+        {"history": _list(_RECORD), "historyId": HISTORY_ID, "nextPageToken": PAGE_TOKEN}, ("historyId",)
     ),
     "labels.list": _page_of("labels", _LABEL),
     "messages.get": _row("messages", _MESSAGE),
-    "messages.attachments.get": _object({"size": _COUNT, "data": _TEXT, "attachmentId": _UNUSED}),
+    "messages.attachments.get": _object({"size": COUNT, "data": TEXT, "attachmentId": UNUSED}),
     "threads.get": _row("threads", _thread_of(_row("messages", _MESSAGE))),
     "drafts.get": _row("drafts", _DRAFT),
     "labels.get": _LABEL,

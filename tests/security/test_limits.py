@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gmail_client import client, paging, parsing, unknown_fields
+from gmail_client import client, json_values, paging, unknown_fields
 from gmail_client.http import batch, body, concurrency, error_mapping, sessions, transport
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
         f"| {sessions.DEADLINE:.0f} s |",
         f"{unknown_fields.MAX_NESTING} levels",
         f"{paging.MAX_EMPTY_PAGES} empty pages in a row, or {paging.MAX_REPEATED_PAGES} pages",
-        f"{parsing._LONGEST_ID:,}, {parsing._LONGEST_TOKEN:,}, {client._LONGEST_ADDRESS:,} characters",
+        f"{json_values._LONGEST_ID:,}, {json_values._LONGEST_TOKEN:,}, {client._LONGEST_ADDRESS:,} characters",
         f"| {concurrency.MAX_BATCH_PARTS}, {concurrency.MAX_IN_FLIGHT} |",
         f"{batch._BUFFER_BYTES >> 20} MB, or one response",
         f"{error_mapping._LONGEST_MESSAGE} characters",
