@@ -131,10 +131,10 @@ def newest(api: GmailApi) -> dict[str, pa.Array]:
 
 
 def _are_mostly_equal(stored: pa.Array, listed: pa.Array) -> bool:
-    """Whether a mailbox has most of the stored ids since the oldest listed one, or most of the listed ids are stored.
+    """Whether most stored ids are listed, or most of those since the oldest listed one, or most listed ids are stored.
 
-    The former fails if old mail was imported, the latter if only a part of the mailbox is stored. Also false if there
-    are too few ids to compare.
+    The first fails if more is stored than listed, the second if old mail was imported, the third if only a part of the
+    mailbox is stored. Also false if there are too few ids to compare.
     """
     if not len(stored) or not len(listed):
         return False
@@ -142,7 +142,7 @@ def _are_mostly_equal(stored: pa.Array, listed: pa.Array) -> bool:
     since = pc.filter(stored, pc.greater_equal(stored, pc.min(listed)))
     compared = min(len(since), len(listed))
     common = int(pc.sum(pc.is_in(listed, stored)).as_py() or 0)
-    return compared >= min(len(stored), _ENOUGH) and 2 * common > compared
+    return 2 * common > len(stored) or (compared >= min(len(stored), _ENOUGH) and 2 * common > compared)
 
 
 def _ids(table: DeltaTable, stored_as: str) -> pa.Array:

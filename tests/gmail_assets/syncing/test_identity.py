@@ -58,6 +58,7 @@ MANY = [10 * number for number in range(3_000)]
         ([one for one in MANY if one % 30], MANY),  # a third was deleted
         (MANY, MANY[::7]),  # a search is stored
         (MANY[:3], MANY[:3]),
+        (MANY[1:4], MANY[:5]),  # a small one, of which two fifths were deleted
         (MANY[:1], MANY[:1]),
     ],
 )
