@@ -33,6 +33,17 @@ if TYPE_CHECKING:
 __all__ = ["SyncDisplay", "size_text", "summary_table", "terminal_console"]
 
 
+class _Console(Console):
+    """A console whose reader may close the pipe (`2>&1 | head`): the sync continues without output.
+
+    Rich would end the thread that prints, which is the thread of the mailbox.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing more."""
+        self.quiet = True
+
+
 class _Count(ProgressColumn):
     """Completed and total items, and items per second: `1,240/2,000  310/s`."""
 
@@ -144,8 +155,8 @@ def terminal_console(stream: TextIO) -> Console:
     fill that log and appear late on the terminal.
     """
     if not stream.isatty():
-        return Console(file=stream)
-    return Console(file=os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1))
+        return _Console(file=stream)
+    return _Console(file=os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1))
 
 
 def size_text(size: float) -> str:

@@ -156,6 +156,8 @@ class _Run(Generic[T]):
                 outcome.value = self._work(outcome.mailbox)
             except Exception as error:  # a bug also affects one mailbox only
                 outcome.error = error
+            except SystemExit as error:  # of a library; without an outcome, the run would wait forever
+                outcome.error = RuntimeError(f"The thread of the mailbox was ended by {error!r}.")
             _release_memory()
             self._done.put(outcome)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from gmail_assets.cli.display import SyncDisplay, size_text, summary_table
+from gmail_assets.cli.display import SyncDisplay, size_text, summary_table, terminal_console
 from gmail_assets.syncing import Progress, SyncResult
 from gmail_assets.syncing.progress import current_reporter, reporting
 
@@ -46,6 +48,17 @@ def test_a_pipe_gets_only_finished_lines():
     assert text.splitlines()[0] == "ada@gmail.test"
     assert "2,000 new" in text
     assert "messages: odd" in text
+
+
+def test_a_pipe_that_its_reader_closes_stops_nothing():
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = os.fdopen(writer, "w", buffering=1)
+    with SyncDisplay(terminal_console(stream)) as display:
+        display.start_mailbox("ada@gmail.test")
+        display.finished("labels", SyncResult("labels", "ada@gmail.test", "snapshot"))
+    with suppress(BrokenPipeError):
+        stream.close()
 
 
 def test_without_lines_only_warnings():

@@ -15,7 +15,7 @@ from gmail_assets.syncing.many import run_mailboxes
 from gmail_assets.syncing.stopping import RunGroup, RunStop, TimeUpError
 from gmail_client.errors import ConfigurationError, CredentialsError, GmailError, UnavailableError
 
-FATES = ["done", "down once", "down", "revoked", "misconfigured", "defect"]
+FATES = ["done", "down once", "down", "revoked", "misconfigured", "defect", "exit"]
 
 
 @given(st.lists(st.sampled_from(FATES), max_size=12), st.integers(1, 8))
@@ -44,7 +44,7 @@ def test_each_succeeds_or_fails_by_itself(fates: list[str], jobs: int) -> None:
         assert (outcome.error is None) == (fate in ("done", "down once"))
         assert (outcome.value is None) == (outcome.error is not None)
         # A defect and wrong settings are not mended by another attempt.
-        assert outcome.attempts == (1 if fate in ("done", "misconfigured", "defect") else 2)
+        assert outcome.attempts == (1 if fate in ("done", "misconfigured", "defect", "exit") else 2)
     again = [name for name in tried if tried.count(name) == 2]
     first = [name for name in tried if tried.count(name) == 1]
     if again and first:  # the second attempts come after all first ones
@@ -53,11 +53,12 @@ def test_each_succeeds_or_fails_by_itself(fates: list[str], jobs: int) -> None:
 
 def outcome_of(name: str, attempt: int) -> str:
     fate = name.split(" ", 1)[1]
-    errors: dict[str, Exception] = {
+    errors: dict[str, BaseException] = {
         "down": UnavailableError("down"),
         "revoked": CredentialsError("revoked"),
         "misconfigured": ConfigurationError("misconfigured"),
         "defect": ZeroDivisionError("defect"),
+        "exit": SystemExit(1),
     }
     if fate == "down once" and attempt == 1:
         raise UnavailableError("down")
