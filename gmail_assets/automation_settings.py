@@ -6,7 +6,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gmail_assets.poll_schedule import QUIET_MINUTES
-from gmail_client.errors import ConfigurationError
+from gmail_client.settings import setting_error
 
 __all__ = ["AutomationSettings"]
 
@@ -38,14 +38,4 @@ class AutomationSettings(BaseSettings):
         try:
             super().__init__()
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = "_".join(str(part) for part in first["loc"])
-            if name == "sensor_quiet_minutes":
-                raise ConfigurationError(
-                    f"GMAIL_SENSOR_QUIET_MINUTES is {first['input']!r}, not a number of minutes.",
-                    fix="Set it to a number from 0 to 1440, or unset it.",
-                ) from None
-            raise ConfigurationError(
-                f"GMAIL_{name.upper()} is {first['input']!r}, not true or false.",
-                fix="Set it to true or false, or unset it.",
-            ) from None
+            raise setting_error(error) from None

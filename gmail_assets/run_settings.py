@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gmail_assets.syncing.many import DEFAULT_JOBS, RETRY_SECONDS
 from gmail_assets.syncing.memory import BYTES_IN_FLIGHT
-from gmail_client.errors import ConfigurationError
+from gmail_client.settings import setting_error
 
 __all__ = ["WORKERS_OF_MANY", "RunSettings"]
 
@@ -59,9 +59,4 @@ class RunSettings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = "_".join(str(part) for part in first["loc"])
-            raise ConfigurationError(
-                f"GMAIL_{name.upper()} is {first['input']!r}: {first['msg']}.",
-                fix="Set it to a number in that range, or unset it.",
-            ) from None
+            raise setting_error(error) from None

@@ -39,7 +39,7 @@ from gmail_client.private_files import refuse_planted
 from gmail_client.project_quota import ProjectLimits
 from gmail_client.quota import preset
 
-__all__ = ["Settings", "credentials_file", "login_target"]
+__all__ = ["Settings", "credentials_file", "login_target", "setting_error"]
 
 _IN_CODE = "the code"
 _ENVIRONMENT = "the environment"
@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            failure = _failure(error.errors(include_input=False, include_url=False))
+            failure = setting_error(error)
         except (OSError, UnicodeDecodeError) as error:
             failure = _unreadable_dotenv(error)
         if failure is not None:
@@ -388,11 +388,23 @@ def _unreadable_dotenv(error: Exception) -> ConfigurationError:
     )
 
 
-def _failure(problems: Sequence[Any]) -> ConfigurationError:
-    """The first error with its own fix, else all of them in one line."""
+def setting_error(error: ValidationError) -> ConfigurationError:
+    """The error of the first invalid variable, with its value if it had to be a number or a boolean."""
+    problems = error.errors(include_url=False)
     for problem in problems:
         cause = problem.get("ctx", {}).get("error")
         if isinstance(cause, ConfigurationError):
             return ConfigurationError(cause.what, fix=cause.fix)
-    summary = "; ".join(f"GMAIL_{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in problems)
-    return ConfigurationError(f"{summary}.", fix="Correct it in the environment, .env or the login file.")
+    name, problem = f"GMAIL_{str(problems[0]['loc'][0]).upper()}", problems[0]
+    if problem["type"].startswith("bool"):
+        return ConfigurationError(
+            f"{name} is {problem['input']!r}, not true or false.", fix="Set it to true or false, or unset it."
+        )
+    if problem["type"].startswith(("int", "float", "greater_than", "less_than")):
+        return ConfigurationError(
+            f"{name} is {problem['input']!r}: {problem['msg']}.",
+            fix="Correct it in the environment or .env, or unset it; docs/options.md describes its values.",
+        )
+    return ConfigurationError(
+        f"{name}: {problem['msg']}.", fix="Correct it in the environment, .env or the login file."
+    )

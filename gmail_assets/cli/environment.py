@@ -33,10 +33,12 @@ class Environment:
         Raises:
             ConfigurationError: A setting or the spec is invalid, or the default lake belongs to another user.
         """
+        from gmail_assets.cli.ignored_variables import warn_of_ignored_variables
         from gmail_assets.delta.lake import Lake
         from gmail_client.settings import Settings
         from gmail_client.spec import Spec
 
+        warn_of_ignored_variables()
         settings = Settings()
         spec = Spec.load(settings.spec)
         spec.require_each_once()

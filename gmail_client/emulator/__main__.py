@@ -127,7 +127,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m gmail
         announcement = {"url": emulator.url, "addresses": emulator.addresses, "environment": environment}
         sys.stdout.write(json.dumps(announcement) + "\n")
     else:
-        sys.stdout.write(f"# {len(emulator.addresses)} mailboxes: {', '.join(emulator.addresses[:5])}\n")
+        more = ", ..." if len(emulator.addresses) > 5 else ""
+        sys.stdout.write(f"# Mailboxes: {', '.join(emulator.addresses[:5])}{more}\n")
         sys.stdout.writelines(f"export {name}={value}\n" for name, value in environment.items())
     sys.stdout.flush()
     # The initial mailboxes live as long as the process, so the garbage collector does not have to traverse them.

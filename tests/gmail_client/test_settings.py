@@ -269,3 +269,15 @@ def test_login_again_uses_the_last_login_s_client_and_endpoints(
 def test_login_without_a_client() -> None:
     with pytest.raises(ConfigurationError, match="No client id and no client secret"):
         login_target()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("UNITS_PER_DAY", "many"), ("UNITS_PER_DAY", "1"), ("LOADS_SHARE", "2")]
+)
+def test_a_number_out_of_range_is_an_error_with_variable_value_and_fix(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"GMAIL_{name}", value)
+    with pytest.raises(ConfigurationError, match=f"^GMAIL_{name} is '{value}': Input should be") as caught:
+        Settings()
+    assert caught.value.fix

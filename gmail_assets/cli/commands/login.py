@@ -50,8 +50,8 @@ _STANDARD_INPUT = "-"
 @click.option(
     "--timeout",
     type=float,
-    default=300.0,
-    show_default="300",
+    default=300,
+    show_default=True,
     metavar="SECONDS",
     help="Maximum time to wait for the response.",
 )

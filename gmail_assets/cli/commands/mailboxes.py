@@ -29,7 +29,7 @@ __all__ = ["mailboxes"]
 @click.option(
     "--group-name",
     default="gmail",
-    show_default="gmail",
+    show_default=True,
     metavar="NAME",
     help="The group name of the Dagster definitions.",
 )
@@ -53,8 +53,8 @@ def mailboxes(register: bool, removed: tuple[str, ...], group_name: str, out: Ou
     environment = Environment.load()
     if (register or removed) and not environment.settings.discovers:
         raise ConfigurationError(
-            "The mailboxes are fixed by GMAIL_MAILBOXES: there are no partitions to register.",
-            fix="Set GMAIL_DIRECTORY or GMAIL_MAILBOXES_FILE, or reload the code location after a change.",
+            "The mailboxes are fixed by GMAIL_MAILBOXES or GMAIL_USER_ID: there are no partitions to register.",
+            fix="Set GMAIL_DIRECTORY or GMAIL_MAILBOXES_FILE; or after a change of these, reload the code location.",
         )
     with out.status("Reading the mailboxes"):
         found = found_mailboxes(environment.settings, environment.lake)

@@ -45,6 +45,8 @@ def vacuum(keep_versions_days: int, keep_deleted_days: int | None, out: Output) 
     for table in apply_retention(lake, versions=timedelta(days=keep_versions_days), deleted=deleted):
         done.append(table)
         out.print(f"{table.table}: deleted {table.rows:,} rows, removed {table.files:,} files")
+    if not done:
+        out.print(f"No tables in the lake {lake.uri}.")
     out.print_json(
         {"lake": lake.uri, "tables": [{"table": t.table, "rows": t.rows, "files": t.files} for t in done]}
     )

@@ -132,7 +132,7 @@ def _print_verdict(out: Output, verdict: MailboxVerdict) -> None:
         )
     elif verified:
         out.print(_agreement(verified), style="green")
-    out.print(f"Quota units spent: {verdict.units:,}\n")
+    out.print(f"Quota units spent: {verdict.units:,}")
 
 
 def _agreement(verified: Mapping[str, TableVerdict]) -> str:

@@ -111,7 +111,7 @@ def test_the_printed_environment(tmp_path: Path) -> None:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        assert process.stdout.readline() == "# 1 mailboxes: ada.ashdown@gmail.test\n"
+        assert process.stdout.readline() == "# Mailboxes: ada.ashdown@gmail.test\n"
         lines = [process.stdout.readline() for _ in range(6)]
         found = dict(line.removeprefix("export ").rstrip().split("=", 1) for line in lines)
         assert set(found) == {
