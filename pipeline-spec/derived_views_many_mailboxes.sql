@@ -1,4 +1,5 @@
 -- `emails`, `message_labels` and `attachments` as views over the tables `messages` and `labels` of a pipeline over many mailboxes.
+-- Made from derived_views.sql by scripts/derived_views.py.
 -- Run it in the catalog and schema of those tables. docs/databricks.md describes how the views differ from the derived tables.
 
 CREATE OR REPLACE VIEW emails AS
