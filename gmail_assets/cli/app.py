@@ -6,6 +6,8 @@ happened, and the fix.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import os
 import sys
@@ -19,7 +21,7 @@ import click
 from gmail_assets.cli.commands import COMMANDS
 from gmail_assets.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
 from gmail_assets.cli.output import write_error
-from gmail_assets.cli.pandas_guard import refuse_pandas
+from gmail_assets.cli.unused_modules import refuse_unused_modules
 from gmail_client.errors import GmailError
 
 __all__ = ["cli", "main"]
@@ -66,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         warnings.showwarning = _show_warning
-        refuse_pandas()
+        refuse_unused_modules()
+        atexit.register(gc.freeze)  # the interpreter's last collection would scan all modules in vain
     try:
         return int(cli.main(argv, PROGRAM, standalone_mode=False) or 0)
     except click.ClickException as error:
