@@ -173,6 +173,7 @@ class MailboxWork:
         self.outcomes: dict[CheckKey, Outcome] = {}
         self.failures: dict[str, Exception] = {}
         self._attempts = 0
+        self._lake = plan.lake
 
     def run(self) -> None:
         """Do the work, in this thread.
@@ -189,6 +190,7 @@ class MailboxWork:
         if (error := plan.undecided.get(self._name)) is not None:
             raise error
         self._attempts += 1
+        self._lake = plan.lake.session()
         self.failures = {}
         mailbox = self._opened() if plan.mail or plan.snapshots or plan.contents else None
         if mailbox is not None:
@@ -247,7 +249,7 @@ class MailboxWork:
         with plan.one_spark_job():
             result = snapshot(
                 mailbox,
-                plan.lake,
+                self._lake,
                 entry,
                 read=read_here if plan.engine is None else plan.engine.read,
                 upkeep=plan.upkeep,
@@ -260,11 +262,11 @@ class MailboxWork:
             return
         brought = plan.brought(mailbox)
         arguments = dict(plan.choices.arguments)
-        if self._attempts > 1 and is_loading(plan.lake, stored_address(mailbox, plan.lake), plan.mail):
+        if self._attempts > 1 and is_loading(self._lake, stored_address(mailbox, self._lake), plan.mail):
             arguments["full_refresh"] = False  # the first attempt began it
         results = sync(
             mailbox,
-            plan.lake,
+            self._lake,
             plan.mail,
             pipeline=plan.pipeline,
             deadline=plan.choices.deadline,
@@ -283,8 +285,8 @@ class MailboxWork:
         if not plan.views or plan.views[0].source_table in self.results or plan.group.is_set():
             return
         results = derive(
-            plan.lake,
-            MailboxRegistry(plan.lake).address_of(self._name) or self._name,
+            self._lake,
+            MailboxRegistry(self._lake).address_of(self._name) or self._name,
             plan.sources,
             [entry.source_table for entry in plan.views],
             deadline=plan.choices.deadline,
@@ -300,7 +302,7 @@ class MailboxWork:
             return
         result = fetch_contents(
             mailbox,
-            plan.lake,
+            self._lake,
             plan.contents,
             deadline=plan.choices.deadline,
             progress=self._note,
@@ -314,7 +316,7 @@ class MailboxWork:
         plan = self._plan
         if plan.group.is_set():
             return
-        subject = CheckSubject(self._name, plan.lake, plan.open_mailbox, self._last_read)
+        subject = CheckSubject(self._name, self._lake, plan.open_mailbox, self._last_read)
         left_out = ASKS_GMAIL if plan.seldom_compared and self._was_compared else frozenset()
         for checks, keys in plan.checks:
             missing = [key for key in keys if key.name not in left_out and self._is_due(key)]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from datetime import datetime
 from pathlib import Path
@@ -29,9 +30,9 @@ from deltalake.fs import DeltaStorageHandler
 from gmail_assets.delta.creation import add_columns, create_table
 from gmail_assets.delta.errors import SchemaMismatchError, unreadable, unwritable
 from gmail_assets.delta.protocol import check_features
+from gmail_assets.delta.shared_tables import SharedTable, expire, find_shared
 from gmail_assets.delta.table_log import (
     Commit,
-    is_replaced,
     restores_after,
     restores_record,
     transactions_at,
@@ -95,10 +96,20 @@ class Lake:
     Attributes:
         uri: A folder or an `s3://`, `gs://` or `abfss://` URI.
         storage_options: Credentials and settings of the object store, as deltalake expects them.
+        since: See `session`; None outside of one.
     """
 
     uri: str
     storage_options: tuple[tuple[str, str], ...] = dataclass_field(default=(), repr=False)
+    since: float | None = dataclass_field(default=None, repr=False, compare=False)
+
+    def session(self) -> Lake:
+        """This lake for one piece of work: the log of each table is read at its first use, and not again.
+
+        The commits of this process are seen nevertheless. Commits of other processes are not, but they can't be
+        overwritten either: Delta refuses a commit to a mailbox's partition that another run has written meanwhile.
+        """
+        return replace(self, since=time.monotonic())
 
     @property
     def options(self) -> dict[str, str] | None:
@@ -129,8 +140,23 @@ class Lake:
         """URI of one table."""
         return f"{self.uri.rstrip('/')}/{table_name}"
 
+    def opened(self, table_name: str) -> SharedTable | None:
+        """The table of that name, which the threads of this process share; None if there is none.
+
+        Raises:
+            LakeError: The location can't be read, or the table has features that are not supported.
+        """
+        return find_shared(self._place(table_name), self.since)
+
+    def expire(self, table_name: str) -> None:
+        """Let the next use of a table read its log in any case, because it was written through another object."""
+        expire(self._place(table_name))
+
+    def _place(self, table_name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+        return self.location(table_name), tuple(sorted(self.storage_options))
+
     def find(self, table_name: str) -> DeltaTable | None:
-        """The Delta table of that name, or None if there is none.
+        """The Delta table of that name, opened for the caller alone, or None if there is none.
 
         Raises:
             LakeError: The location can't be read, or the table has features that are not supported.
@@ -150,7 +176,7 @@ class Lake:
         *,
         name: str | None = None,
         keep_deleted: bool = False,
-        found: DeltaTable | None = None,
+        found: SharedTable | None = None,
     ) -> LakeTable:
         """Open one of the ten tables; create it if it is missing.
 
@@ -158,7 +184,7 @@ class Lake:
             source: One of the ten names.
             name: Name of the table in the lake; default: `source`.
             keep_deleted: Soft-delete rows (set `_deletedAt`) instead of deleting them.
-            found: The result of `find`, if it was just called.
+            found: The result of `opened`, if it was just called.
 
         Raises:
             SchemaMismatchError: Another table has that name.
@@ -166,26 +192,24 @@ class Lake:
         """
         entry = CATALOGUE[source]
         schema = with_mailbox(entry.schema, keep_deleted=keep_deleted)
-        delta = self._open(name or source, schema, entry.primary_key, entry.description, found)
-        in_lake = pa.schema(delta.schema().to_arrow())
-        return LakeTable(source, entry.primary_key[0], in_lake, delta, keep_deleted, self.options)
+        shared = self._open(name or source, schema, entry.primary_key, entry.description, found)
+        return LakeTable(source, entry.primary_key[0], shared, keep_deleted)
 
-    def view(self, view: View, *, name: str | None = None, found: DeltaTable | None = None) -> LakeTable:
+    def view(self, view: View, *, name: str | None = None, found: SharedTable | None = None) -> LakeTable:
         """Open a derived table; create it if it is missing.
 
         Args:
             view: Which one.
             name: Name of the table in the lake; default: the view's name.
-            found: The result of `find`, if it was just called.
+            found: The result of `opened`, if it was just called.
 
         Raises:
             SchemaMismatchError: Another table has that name.
             LakeError: The lake can't be read or written.
         """
         schema = with_mailbox(view.schema)
-        delta = self._open(name or view.name, schema, view.primary_key, view.description, found)
-        in_lake = pa.schema(delta.schema().to_arrow())
-        return LakeTable(view.name, view.primary_key[0], in_lake, delta, storage_options=self.options)
+        shared = self._open(name or view.name, schema, view.primary_key, view.description, found)
+        return LakeTable(view.name, view.primary_key[0], shared)
 
     def _open(
         self,
@@ -193,23 +217,30 @@ class Lake:
         schema: pa.Schema,
         key: Sequence[str],
         description: str,
-        found: DeltaTable | None = None,
-    ) -> DeltaTable:
+        found: SharedTable | None = None,
+    ) -> SharedTable:
         location = self.location(name)
-        delta = found or self.find(name)
         try:
-            if delta is None:
-                with CREATION:
-                    delta = self.find(name) or self._create(name, schema, key, description)
-            is_replaced(delta, self.storage_options)  # if so, it drops what it knows of the old table
-            _fit_schema(delta, schema, location)
+            shared = found or self.opened(name) or self._created(name, schema, key, description)
+            _fit_schema(shared, schema, location)
         except (DeltaError, OSError) as error:
             raise unwritable(location, error) from error
-        return delta
+        return shared
 
-    def _create(self, name: str, schema: pa.Schema, key: Sequence[str], description: str) -> DeltaTable:
+    def _created(self, name: str, schema: pa.Schema, key: Sequence[str], description: str) -> SharedTable:
+        with CREATION:
+            self.expire(name)
+            if self.opened(name) is None:
+                self._create(name, schema, key, description)
+                self.expire(name)
+            shared = self.opened(name)
+        if shared is None:
+            raise unreadable(self.location(name), FileNotFoundError("it was removed"))
+        return shared
+
+    def _create(self, name: str, schema: pa.Schema, key: Sequence[str], description: str) -> None:
         self.make_folder()
-        return create_table(
+        create_table(
             self.location(name),
             schema,
             self.options,
@@ -224,8 +255,9 @@ class Lake:
         )
 
 
-def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
+def _fit_schema(shared: SharedTable, schema: pa.Schema, location: str) -> None:
     """Add top-level columns that are missing in a table of an older version; refuse other types."""
+    delta = shared.delta
     present = {field.name: field for field in pa.schema(delta.schema().to_arrow())}
     for field in schema:
         if field.name in present and not present[field.name].type.equals(field.type):
@@ -241,7 +273,7 @@ def _fit_schema(delta: DeltaTable, schema: pa.Schema, location: str) -> None:
             fix="Point GMAIL_LAKE (or destination_table) to another location, or move that table away.",
         )
     if missing:
-        with CREATION:
+        with shared.turn:
             delta.update_incremental()
             add_columns(delta, schema)
 
@@ -260,25 +292,35 @@ class TableFile(NamedTuple):
     path: str
 
 
-@dataclass(slots=True)
 class LakeTable:
     """One table of the lake.
 
-    Attributes:
+    Args:
         source: Its name in the catalogue, one of the ten.
         key: Its primary key within a mailbox.
-        schema: Its Arrow schema in the lake, `mailbox` included.
-        delta: The Delta table as of the last commit seen.
+        shared: The Delta table.
         keeps_deleted: Rows are soft-deleted (`_deletedAt` is set) instead of deleted.
-        storage_options: Those of the lake.
+
+    Attributes:
+        schema: Its Arrow schema in the lake when it was opened, `mailbox` included.
     """
 
-    source: str
-    key: str
-    schema: pa.Schema
-    delta: DeltaTable
-    keeps_deleted: bool = False
-    storage_options: dict[str, str] | None = dataclass_field(default=None, repr=False)
+    def __init__(self, source: str, key: str, shared: SharedTable, keeps_deleted: bool = False) -> None:
+        self.source = source
+        self.key = key
+        self.shared = shared
+        self.schema: pa.Schema = pa.schema(shared.delta.schema().to_arrow())
+        self.keeps_deleted = keeps_deleted
+
+    @property
+    def delta(self) -> DeltaTable:
+        """The Delta table as of the last commit that this process has seen."""
+        return self.shared.delta
+
+    @property
+    def storage_options(self) -> dict[str, str] | None:
+        """Those of the lake."""
+        return dict(self._options) or None
 
     @property
     def may_hold_soft_deleted(self) -> bool:
@@ -330,19 +372,12 @@ class LakeTable:
             raise unwritable(self.delta.table_uri, OSError("it may only be read"))
 
     def refreshed(self) -> bool:
-        """Move `delta` on to the newest version; false if another table took its place and must be opened.
-
-        With nothing new, it costs a listing of the newest part of the log and two small requests.
-        """
-        if is_replaced(self.delta, self._options):
-            return False
-        schema = self.delta.schema()
-        self.delta.update_incremental()
-        return bool(self.delta.schema() == schema)
+        """Move `delta` on to the newest version; false if another table took its place and must be opened."""
+        return self.shared.refreshed() and pa.schema(self.delta.schema().to_arrow()) == self.schema
 
     @property
     def _options(self) -> tuple[tuple[str, str], ...]:
-        return tuple(sorted((self.storage_options or {}).items()))
+        return self.shared.location[1]
 
     def mailboxes(self) -> list[str]:
         """The addresses that have rows."""

@@ -67,20 +67,24 @@ def keep_up(table: LakeTable, address: str, upkeep: Upkeep) -> str | None:
     done = []
     try:
         if CHECKPOINT_INTERVAL not in delta.metadata().configuration:  # created by an earlier release
-            delta.alter.set_table_properties({CHECKPOINT_INTERVAL: CHECKPOINT_EVERY})
+            with table.shared.turn:
+                delta.alter.set_table_properties({CHECKPOINT_INTERVAL: CHECKPOINT_EVERY})
         small = [file for file in table.files(address) if file.size < _SMALL_BYTES]
         if upkeep.small_files and len(small) >= upkeep.small_files:
-            delta.optimize.compact(
-                partition_filters=[(MAILBOX, "=", address)],
-                target_size=TARGET_FILE_BYTES,
-                max_concurrent_tasks=1,
-                writer_properties=WRITER_PROPERTIES,
-            )
-            delta.update_incremental()
+            with table.shared.turn:
+                delta.optimize.compact(
+                    partition_filters=[(MAILBOX, "=", address)],
+                    target_size=TARGET_FILE_BYTES,
+                    max_concurrent_tasks=1,
+                    writer_properties=WRITER_PROPERTIES,
+                )
+                delta.update_incremental()
             left = sum(1 for _ in table.files(address))
             done.append(f"compacted {len(small)} small files ({left} files now)")
         if _is_chosen(table, upkeep):
-            done += _vacuum_and_delete(delta, upkeep)
+            # It may take long, so it does not hold up the commits of other mailboxes.
+            own = DeltaTable(delta.table_uri, storage_options=table.storage_options)
+            done += _vacuum_and_delete(own, upkeep)
     except CommitFailedError:
         # Another run compacted or wrote the same files; a later run compacts.
         return None
@@ -104,8 +108,9 @@ def _is_chosen(table: LakeTable, upkeep: Upkeep) -> bool:
     since = delta.metadata().created_time / 1000 if last is None else last
     if now - since < every.total_seconds() and since <= now:
         return False
-    commit_alone(table, CommitProperties(app_transactions=[Transaction(app_id, int(now))]))
-    delta.update_incremental()
+    with table.shared.turn:
+        commit_alone(table, CommitProperties(app_transactions=[Transaction(app_id, int(now))]))
+        delta.update_incremental()
     return True
 
 

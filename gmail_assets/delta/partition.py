@@ -61,6 +61,7 @@ class MailboxPartition:
         self.table = table
         self.address = address
         self._fingerprint = fingerprint
+        self._read_at = table.delta.version()
         self._read = StateReader(table.delta, address, table.source, table.transactions)
         self._base = self._read.base
         self._fence = self._read(f"{self._base}/writer")
@@ -303,7 +304,8 @@ class MailboxPartition:
         self, keys: Sequence[str], edit: Edit, inserts: pa.Table | None, state: SyncState | None
     ) -> None:
         rows = pa.table({self.table.key: pa.array(keys, pa.string())})
-        self._write(PartitionRewrite(self.table, self.address, rows, edit, inserts).write, state)
+        rewrite = PartitionRewrite(self.table, self.address, rows, edit, inserts)
+        self._write(rewrite.write, state, rewrite.prepare)
 
     def _with_deletions(self, rows: pa.Table, edited: pa.Table) -> pa.Table:
         """The edited rows, and the soft-deleted ones of those that are not among them."""
@@ -327,7 +329,12 @@ class MailboxPartition:
             rows = rows.add_column(0, MAILBOX_FIELD, pa.array([self.address] * rows.num_rows, pa.string()))
         return fresh(as_schema(rows, self.table.schema))
 
-    def _write(self, write: Callable[[CommitProperties], object], state: SyncState | None = None) -> None:
+    def _write(
+        self,
+        write: Callable[[CommitProperties], object],
+        state: SyncState | None = None,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> None:
         """Commit what `write` writes, with the fence and the state."""
         state = self.state if state is None else state
         fence = next_fence(self.table, self._fence)
@@ -339,7 +346,16 @@ class MailboxPartition:
             written.append(Transaction(f"{self._base}/{RESTORES}", record))
         fence_app = f"{self._base}/writer"
         known = self._read.hashed(fence_app)
-        commit_fenced(self.table, self.address, write, written, fence_app=fence_app, known=known)
+        self._read_at = commit_fenced(
+            self.table,
+            self.address,
+            write,
+            written,
+            fence_app=fence_app,
+            known=known,
+            read_at=self._read_at,
+            prepare=prepare,
+        )
         self._read = StateReader(self.table.delta, self.address, self.table.source, self.table.transactions)
         self._fence = fence
         self.lease.note_committed(written)

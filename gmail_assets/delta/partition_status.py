@@ -104,7 +104,7 @@ class OpenTables:
                 )
         except (DeltaError, OSError) as error:
             raise unreadable(location, error) from error
-        found = self._lake.find(spec.table_name)
+        found = self._lake.opened(spec.table_name)
         if found is None:
             return None
         keep = spec.deletes == "keep"

@@ -44,7 +44,7 @@ def join_quota(client: GmailClient, lake: Lake) -> None:
     Raises:
         LakeError: The lake can't be read.
     """
-    if not client.project.is_shared and lake.find(QUOTA) is not None:
+    if not client.project.is_shared and lake.opened(QUOTA) is not None:
         share_quota(client, lake)
 
 

@@ -254,7 +254,7 @@ class MailboxRegistry:
         Raises:
             ConfigurationError: It is.
         """
-        if ForgottenMailboxes(self._lake).includes(address):
+        if ForgottenMailboxes(self._lake.session()).includes(address):
             raise is_erased(address)
 
     def unfetched(self, address: str, table: str) -> dict[str, Unfetched]:
@@ -292,23 +292,19 @@ class MailboxRegistry:
     def _rows(
         self, table_name: str, schema: pa.Schema, /, *, compact: bool = False, **values: Sequence[str]
     ) -> list[dict[str, Any]]:
-        """The rows of a small table whose columns have one of these values; each file is read in one request."""
-        delta = self._lake.find(table_name)
-        if delta is None:
+        """The rows of a small table whose columns have one of these values."""
+        shared = self._lake.opened(table_name)
+        if shared is None:
             return []
-        if compact and len(delta.file_uris()) > _MOST_FILES:  # written by an earlier release
+        if compact and len(shared.delta.file_uris()) > _MOST_FILES:  # written by an earlier release
             with shared_writes(self._lake.location(table_name)).turn:
-                delta = self._lake.find(table_name) or delta
-                self._compact(delta, table_name)
-        tables = [schema.empty_table()]
+                self._compact(self._lake.find(table_name) or shared.delta, table_name)
+            self._lake.expire(table_name)
+            shared = self._lake.opened(table_name) or shared
         try:
-            dataset = delta.to_pyarrow_dataset()
-            for path in dataset.files:
-                with dataset.filesystem.open_input_file(path) as file:
-                    tables.append(_as_schema(pq.read_table(pa.BufferReader(file.read())), schema))
+            table = shared.kept(lambda delta: _read_all(delta, schema))
         except (DeltaError, OSError, pa.ArrowException) as error:
             raise unreadable(self._lake.location(table_name), error) from error
-        table = pa.concat_tables(tables)
         for column, wanted in values.items():
             table = table.filter(pc.is_in(table[column], pa.array(wanted, pa.string())))
         rows: list[dict[str, Any]] = table.to_pylist()
@@ -327,6 +323,7 @@ class MailboxRegistry:
                 table = self._create(name, rows.schema)
                 write_deltalake(table, rows, mode="overwrite", predicate=where)
                 self._compact(table, name)
+                self._lake.expire(name)
                 return
             except CommitFailedError as error:
                 # A run of another mailbox wrote at the same time; its rows are independent, so try again.
@@ -360,6 +357,16 @@ class MailboxRegistry:
                 )
             add_columns(table, schema)
             return table
+
+
+def _read_all(delta: DeltaTable, schema: pa.Schema) -> pa.Table:
+    """All rows of a small table; each file is read in one request."""
+    tables = [schema.empty_table()]
+    dataset = delta.to_pyarrow_dataset()
+    for path in dataset.files:
+        with dataset.filesystem.open_input_file(path) as file:
+            tables.append(_as_schema(pq.read_table(pa.BufferReader(file.read())), schema))
+    return pa.concat_tables(tables)
 
 
 def _as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -402,9 +409,6 @@ class ForgottenMailboxes:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._read_version = -1
-        self._table: DeltaTable | None = None
-        self._hashes: frozenset[str] = frozenset()
         self.refresh()
 
     def refresh(self) -> None:
@@ -413,23 +417,22 @@ class ForgottenMailboxes:
         Raises:
             LakeError: It can't be read.
         """
-        if self._table is None:
-            self._table = self._lake.find(FORGOTTEN)
-        else:
-            try:
-                self._table.update_incremental()
-            except (DeltaError, OSError) as error:
-                raise unreadable(self._lake.location(FORGOTTEN), error) from error
-        if self._table is not None and self._table.version() != self._read_version:
-            found = QueryBuilder().register("t", self._table).execute("SELECT mailbox_hash FROM t")
-            hashes = pa.RecordBatchReader.from_stream(found).read_all()
-            self._hashes = frozenset(hashes["mailbox_hash"].to_pylist())
-            self._read_version = self._table.version()
+        self._shared = self._lake.opened(FORGOTTEN)
+        try:
+            self._hashes = frozenset() if self._shared is None else self._shared.kept(_hashes)
+        except (DeltaError, OSError) as error:
+            raise unreadable(self._lake.location(FORGOTTEN), error) from error
 
     def includes(self, address: str) -> bool:
         """Whether the mailbox, or the user of a `user_key`, was erased."""
         return (
             bool(self._hashes)
-            and self._table is not None
-            and keyed_hash(self._table, address) in self._hashes
+            and self._shared is not None
+            and keyed_hash(self._shared.delta, address) in self._hashes
         )
+
+
+def _hashes(table: DeltaTable) -> frozenset[str]:
+    found = QueryBuilder().register("t", table).execute("SELECT mailbox_hash FROM t")
+    hashes = pa.RecordBatchReader.from_stream(found).read_all()
+    return frozenset(hashes["mailbox_hash"].to_pylist())

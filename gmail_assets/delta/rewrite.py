@@ -70,29 +70,30 @@ class PartitionRewrite:
         self._keys = _joined(keys, self._primary_key)
         self._folder = f"{MAILBOX}={quote(address, safe='')}"
         self._files = pa_fs.PyFileSystem(DeltaStorageHandler(table.delta.table_uri, table.storage_options))
+        self._prepared_at = -1
+        self._present: Mapping[str, TableFile] = {}
         self._untouched: set[str] = set()
         self._replaced: dict[frozenset[str], list[AddAction]] = {}
         self._inserted_with: frozenset[str] | None = None
         self._added: list[AddAction] = []
 
-    def write(self, properties: CommitProperties) -> None:
-        """Write the files and commit them; the commit has no files if there is nothing to change.
+    def prepare(self) -> None:
+        """Write the files; `write` commits them.
 
-        When another commit came first, it is called again with the table's new version: files that are still in the
+        Called again after another commit, it writes only what that commit made necessary: files that are still in the
         table are not rewritten again.
 
-        Args:
-            properties: Of the commit.
-
         Raises:
-            CommitFailedError: The table has a newer version.
-            DeltaError: The table can't be written.
+            DeltaError: The table can't be read.
             OSError: A file can't be read or written.
         """
         delta = self._table.delta
+        version = delta.version()
+        if version == self._prepared_at:
+            return
         # Another engine may have added a column, and filled it, after this run opened the table.
         self._use_schema(pa.schema(delta.schema().to_arrow()))
-        present = {file.path: file for file in self._candidates()}
+        self._present = present = {file.path: file for file in self._candidates()}
         self._replaced = {paths: new for paths, new in self._replaced.items() if paths <= present.keys()}
         if self._inserted_with is not None and self._inserted_with not in self._replaced:
             self._inserted_with = None  # another run compacted those files
@@ -104,7 +105,22 @@ class PartitionRewrite:
         if self._inserts is not None and self._inserted_with is None and not self._added:
             self._added = list(self._write_files([self._inserts], _rows_per_file(self._inserts)))
             pa.default_memory_pool().release_unused()
-        actions = [*self._removals(present), *self._added]
+        self._prepared_at = version
+
+    def write(self, properties: CommitProperties) -> None:
+        """Commit the files, after `prepare`; the commit has no files if there is nothing to change.
+
+        Args:
+            properties: Of the commit.
+
+        Raises:
+            CommitFailedError: The table has a newer version.
+            DeltaError: The table can't be written.
+            OSError: A file can't be read or written.
+        """
+        self.prepare()
+        delta = self._table.delta
+        actions = [*self._removals(), *self._added]
         for new in self._replaced.values():
             actions += new
         if self._replaced:
@@ -127,13 +143,13 @@ class PartitionRewrite:
             if self._inserts is not None:
                 self._inserts = as_schema(self._inserts, schema)
 
-    def _removals(self, present: Mapping[str, TableFile]) -> Iterator[AddAction | RemoveAction]:
+    def _removals(self) -> Iterator[AddAction | RemoveAction]:
         now = int(time.time() * 1000)
         for path in sorted(path for paths in self._replaced for path in paths):
             if quote(unquote(path), safe=_UNENCODED) != path:
                 # The log would name another file, and the rows would be there twice.
                 raise OSError(f"the log encodes a path in an unknown way: {path}")
-            yield RemoveAction(unquote(path), True, now, present[path].size, {MAILBOX: self._address})
+            yield RemoveAction(unquote(path), True, now, self._present[path].size, {MAILBOX: self._address})
 
     # Which files
 

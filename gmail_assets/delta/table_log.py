@@ -15,6 +15,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +29,8 @@ __all__ = [
     "RESTORES",
     "Commit",
     "forget_all",
-    "is_replaced",
+    "identify",
+    "is_same_table",
     "restores_after",
     "restores_record",
     "transactions_at",
@@ -81,8 +83,8 @@ class _TableLog:
         self.version = -1
         self._loaded_at = 0
         """The version at which all transactions were read; earlier states are unknown."""
-        self._digest: bytes | None = None
-        """Of the commit of `version`: a copy that takes the table's place has another one, or none."""
+        self._identity: tuple[int, bytes | None] | None = None
+        """A version, and the digest of its commit: a copy that takes the table's place has another one, or none."""
         self._digests: dict[int, bytes | None] = {}
         self._groups: dict[str, list[tuple[int, Mapping[str, int]]]] = {}
         self._restores: list[Commit] = []
@@ -91,9 +93,20 @@ class _TableLog:
         self.searched = (0, 0)
         """From a record (`RESTORES`): the log was read through the first version; no restore is after the second."""
 
-    def is_replaced(self) -> bool:
-        """Whether the commit of the kept version is not the one that was read: a copy replaced the table."""
-        return self.version >= 0 and self._digest != _digest(self._read(_commit_path(self.version)))
+    def identify(self, version: int) -> None:
+        """Remember the digest of a commit, so that `is_same` recognizes the table."""
+        if self._identity is None or self._identity[0] < version:
+            if version not in self._digests:
+                self._digests[version] = _digest(self._read(_commit_path(version)))
+            self._identity = version, self._digests[version]
+        self._digests.clear()
+
+    def is_same(self) -> bool:
+        """Whether the last identified commit is still the same: neither a copy nor a new table replaced it."""
+        if self._identity is None:
+            return False
+        version, digest = self._identity
+        return digest == _digest(self._read(_commit_path(version)))
 
     def advance(self, version: int) -> None:
         """Read the missing commits up to `version`."""
@@ -105,11 +118,7 @@ class _TableLog:
         else:
             self._apply(self._commits(range(self.version + 1, version + 1)))
         self.version = version
-        if version in self._digests:
-            self._digest = self._digests[version]
-        else:
-            self._digest = _digest(self._read(_commit_path(version)))
-        self._digests.clear()
+        self.identify(version)
 
     def find(self, version: int, bases: Iterable[str]) -> _Find | None:
         """Look-up of the transactions under `bases` as of a version; None if that state is no longer kept."""
@@ -271,6 +280,7 @@ class _TableLog:
     def forget(self) -> None:
         """Forget everything, so that the log is read again."""
         self.version = -1
+        self._identity = None
         self._groups = {}
         self._restores = []
         self._restores_from = 0
@@ -367,17 +377,22 @@ def restores_record(delta: DeltaTable, options: _Options) -> int | None:
             return None
 
 
-def is_replaced(delta: DeltaTable, options: _Options) -> bool:
-    """Whether a copy or a new table replaced this one since its log was read; costs a read of one commit.
+def identify(delta: DeltaTable, options: _Options) -> None:
+    """Remember the table's current version, so that `is_same_table` recognizes it, also if its log is not read."""
+    log, version = _log_of(delta, options), delta.version()
+    with log.lock, suppress(*_READ_ERRORS):
+        log.identify(version)
 
-    If so, the kept state of the log is dropped.
+
+def is_same_table(delta: DeltaTable, options: _Options) -> bool:
+    """Whether it is still the table that was read or identified; costs a read of one commit.
+
+    False if a copy or a new table replaced it: what is known of the log is dropped. Also if nothing is known.
     """
     log = _log_of(delta, options)
     with log.lock:
-        try:
-            if log.version < 0 or not log.is_replaced():
-                return False
-        except _READ_ERRORS:
-            pass
+        with suppress(*_READ_ERRORS):
+            if log.is_same():
+                return True
         log.forget()
-        return True
+        return False

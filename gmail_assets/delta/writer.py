@@ -6,10 +6,8 @@ refuses a second run's commit, and nothing of it is visible.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 
 import pyarrow as pa
 from deltalake import CommitProperties, Transaction
@@ -33,8 +31,6 @@ _ATTEMPTS = 50
 """Commits of other mailboxes that may come first: a rewrite of files is only committed to the version that it read."""
 _LONGEST_WAIT = 0.2
 """Seconds before another attempt, at most."""
-_RETRYING = threading.Lock()
-"""Held while a commit is tried again, so that the mailboxes of one process do not prevent each other's commits."""
 
 
 class PartitionWriter:
@@ -54,6 +50,7 @@ class PartitionWriter:
         self.table = table
         self.address = address
         self.primary_key = tuple(primary_key)
+        self._read_at = table.delta.version()
         self._read = StateReader(table.delta, address, table.source, table.transactions)
         self._fence_app = f"{self._read.base}/writer"
         self._fence = self._read(self._fence_app)
@@ -70,7 +67,7 @@ class PartitionWriter:
         """Add rows whose keys are not in the partition, in one commit."""
         keys = rows.select(list(self.primary_key)).slice(0, 0)
         rewrite = PartitionRewrite(self.table, self.address, keys, lambda stored: stored, rows)
-        self._commit(rewrite.write, transactions)
+        self._commit(rewrite.write, transactions, rewrite.prepare)
 
     def merge(self, updates: pa.Table, removed: pa.Table | None = None) -> None:
         """Set columns of rows that are in the partition, and remove rows.
@@ -88,14 +85,17 @@ class PartitionWriter:
             rewrite = PartitionRewrite(
                 self.table, self.address, keys, lambda rows: updated(rows, updates, self.primary_key)
             )
-            self._commit(rewrite.write, ())
+            self._commit(rewrite.write, (), rewrite.prepare)
 
     def commit(self, transactions: Iterable[Transaction]) -> None:
         """Commit transactions without data."""
         self._commit(lambda properties: commit_alone(self.table, properties), transactions)
 
     def _commit(
-        self, write: Callable[[CommitProperties], object], transactions: Iterable[Transaction]
+        self,
+        write: Callable[[CommitProperties], object],
+        transactions: Iterable[Transaction],
+        prepare: Callable[[], object] = lambda: None,
     ) -> None:
         fence = next_fence(self.table, self._fence)
         written = [Transaction(self._fence_app, fence), *transactions]
@@ -103,7 +103,16 @@ class PartitionWriter:
         carried = [field for field in self._carried if f"{self._read.base}/{field}" not in given]
         written += self._read.migration(fence, carried=carried)
         known = self._read.hashed(self._fence_app)
-        commit_fenced(self.table, self.address, write, written, fence_app=self._fence_app, known=known)
+        self._read_at = commit_fenced(
+            self.table,
+            self.address,
+            write,
+            written,
+            fence_app=self._fence_app,
+            known=known,
+            read_at=self._read_at,
+            prepare=prepare,
+        )
         self._read = StateReader(self.table.delta, self.address, self.table.source, self.table.transactions)
         self._fence = fence
 
@@ -121,12 +130,29 @@ def commit_fenced(
     *,
     fence_app: str,
     known: int | None,
-) -> None:
+    read_at: int,
+    prepare: Callable[[], object] = lambda: None,
+) -> int:
     """Commit what `write` writes, with transactions; the one of id `fence_app` is the fence, `known` until now.
 
     `write` commits in any case, also if it changes nothing: another run may write the same number as its fence.
     Delta refuses a commit if another one removed files or, for a rewrite of files, came first at all, also of another
     mailbox. If the fence was not moved, no other run wrote this mailbox: the commit is retried on the current version.
+
+    The threads of this process commit to a table one after the other.
+
+    Args:
+        table: The table.
+        address: The mailbox's real address.
+        write: Commits.
+        transactions: What the commit carries.
+        fence_app: Id of the fence.
+        known: Its version when the partition was read.
+        read_at: Version of the table at that time.
+        prepare: Called first, while other threads may commit: it may write files.
+
+    Returns:
+        The version of the table before the commit.
 
     Raises:
         WriterConflictError: Another run moved the fence, or the table was restored; nothing was written.
@@ -139,31 +165,37 @@ def commit_fenced(
     def present() -> int | None:
         return table.transactions([fence_app])(fence_app)
 
+    def check_fence(error: Exception | None = None) -> None:
+        if present() != known or table.restores(read_at):
+            raise _conflict(table, address, error) from error
+
     properties = CommitProperties(app_transactions=list(transactions))
-    for attempt in range(_ATTEMPTS):
-        version = delta.version()
-        try:
-            with _RETRYING if attempt else nullcontext():
-                if attempt:
+    try:
+        check_fence()
+        check_features(delta)
+        prepare()
+        for attempt in range(_ATTEMPTS):
+            with table.shared.turn:
+                version = delta.version()
+                try:
+                    check_fence()
+                    check_features(delta)
+                    write(properties)
                     delta.update_incremental()
-                # A rival's commit can come between the refusal and this moment.
-                if present() != known or table.restores(version):
-                    raise _conflict(table, address, None)
-                check_features(delta)
-                write(properties)
-            delta.update_incremental()
-            break
-        except CommitFailedError as error:
-            delta.update_incremental()
-            if delta.version() == version:  # nobody else committed
-                raise unwritable(delta.table_uri, error) from error
-            if present() != known or attempt == _ATTEMPTS - 1 or table.restores(version):
-                raise _conflict(table, address, error) from error
+                    break
+                except CommitFailedError as error:
+                    delta.update_incremental()
+                    if delta.version() == version:  # nobody else committed
+                        raise
+                    check_fence(error)
+                    if attempt == _ATTEMPTS - 1:
+                        raise _conflict(table, address, error) from error
             time.sleep(min(_LONGEST_WAIT, 0.005 * attempt))
-        except (DeltaError, OSError) as error:
-            raise unwritable(delta.table_uri, error) from error
+    except (DeltaError, OSError) as error:
+        raise unwritable(delta.table_uri, error) from error
     if present() != fence:
         raise _conflict(table, address, None)
+    return version
 
 
 def commit_alone(table: LakeTable, properties: CommitProperties) -> None:

@@ -170,7 +170,7 @@ def _open(entry: SpecTable, address: str, lake: Lake, nowhere: Lake) -> tuple[Ta
     Returns:
         The table, and whether the sync deletes its rows first.
     """
-    place = lake if lake.find(entry.table_name) is not None else nowhere
+    place = lake if lake.opened(entry.table_name) is not None else nowhere
     table = open_table(place, entry, address)
     if table.partition.changed_format:
         # Everything is fetched again, as if nothing were stored.

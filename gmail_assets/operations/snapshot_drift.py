@@ -37,12 +37,12 @@ def stored_keys(lake: Lake, address: str, entry: SpecTable) -> list[str] | None:
     Raises:
         LakeError: The table can't be read.
     """
-    delta = lake.find(entry.table_name)
-    if delta is None:
+    shared = lake.opened(entry.table_name)
+    if shared is None:
         return None
     key = CATALOGUE[entry.source_table].primary_key[0]
     query = f"SELECT {identifier(key)} AS key FROM t WHERE {equals(MAILBOX, address)}"  # noqa: S608 - quoted
-    keys: list[str] = pa.table(QueryBuilder().register("t", delta).execute(query))["key"].to_pylist()
+    keys: list[str] = pa.table(QueryBuilder().register("t", shared.delta).execute(query))["key"].to_pylist()
     return keys
 
 

@@ -117,7 +117,7 @@ def quota_status(lake: Lake, limits: ProjectLimits) -> QuotaStatus:
     Raises:
         LakeError: The lake can't be read.
     """
-    ledger = None if lake.find(QUOTA) is None else QuotaLedger(lake).read()
+    ledger = None if lake.opened(QUOTA) is None else QuotaLedger(lake).read()
     return QuotaStatus(0 if ledger is None else ledger.spent_on(day_of(time.time())), limits.per_day)
 
 
@@ -155,11 +155,11 @@ def mailbox_status(name: str, lake: Lake, spec: Spec, client: GmailClient | None
         for source, partition in partition_statuses(lake, status.stored_as, spec.tables).items():
             status.tables[source] = _table_status(source, partition, status)
         for view in spec.views:
-            if lake.find(view.table_name) is not None:
+            if lake.opened(view.table_name) is not None:
                 table = lake.view(VIEWS[view.source_table], name=view.table_name)
                 status.tables[view.source_table] = _view_status(table, status.stored_as)
         contents = spec.contents
-        if contents is not None and lake.find(contents.table_name) is not None:
+        if contents is not None and lake.opened(contents.table_name) is not None:
             table = lake.view(CONTENT_VIEWS[CONTENTS], name=contents.table_name)
             status.tables[CONTENTS] = _view_status(table, status.stored_as)
         failed: set[str] = set()

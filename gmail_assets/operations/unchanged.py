@@ -156,7 +156,7 @@ def _open_views(lake: Lake, entries: Sequence[SpecView]) -> dict[str, LakeTable]
     """The derived tables in their order; None if one is missing."""
     views: dict[str, LakeTable] = {}
     for entry in entries:
-        found = lake.find(entry.table_name)
+        found = lake.opened(entry.table_name)
         if found is None:
             return None
         views[entry.source_table] = lake.view(VIEWS[entry.source_table], name=entry.table_name, found=found)

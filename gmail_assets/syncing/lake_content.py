@@ -133,7 +133,7 @@ class LakeContent:
         """
         other = "threads" if table.name == "messages" else "messages"
         name = self._names.get(other, other)
-        if self._lake.find(name) is None:
+        if self._lake.opened(name) is None:
             return None
         try:
             stored = self._lake.table(other, name=name)

@@ -41,7 +41,7 @@ def verify_contents(
     outdated = (pending.missing.keys() - pending.failed) | pending.obsolete
     verdict.outdated = len(outdated)
     verdict.note(message_id for message_id, _ in outdated)
-    if lake.find(sources.contents.table_name) is None:
+    if lake.opened(sources.contents.table_name) is None:
         return verdict
     table = sources.open(lake, CONTENTS)
     schema = CONTENT_VIEWS[CONTENTS].columns(["sha256"])

@@ -87,7 +87,7 @@ def fetch_contents(
     started = time.monotonic()
     address = stored_address(mailbox, lake)
     result = SyncResult(CONTENTS, address, "contents")
-    if lake.find(sources.views.names["attachments"]) is None:
+    if lake.opened(sources.views.names["attachments"]) is None:
         result.warnings.append("There is no table of attachments yet, whose contents could be fetched.")
         return result
     share_quota(mailbox.client, lake)

@@ -88,7 +88,7 @@ class ViewSources:
 
     def open_labels(self, lake: Lake) -> LakeTable | None:
         """The table of labels; None if it is not in use or does not exist yet."""
-        if self.labels is None or lake.find(self.labels.table_name) is None:
+        if self.labels is None or lake.opened(self.labels.table_name) is None:
             return None
         return lake.table("labels", name=self.labels.table_name)
 
@@ -125,7 +125,7 @@ def derive(
     started = time.monotonic()
     chosen = [name for name in VIEWS if name in (sources.names if views is None else set(views))]
     results = {name: SyncResult(name, address, "derived") for name in chosen}
-    if lake.find(sources.messages.table_name) is None:
+    if lake.opened(sources.messages.table_name) is None:
         for result in results.values():
             result.warnings.append(f"There is no table {sources.messages.table_name!r} to compute it from.")
         return results

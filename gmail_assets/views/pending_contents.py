@@ -211,7 +211,7 @@ def _gone(
     if not absent:
         return set()
     present: set[str] = set()
-    if lake.find(sources.views.messages.table_name) is not None:
+    if lake.opened(sources.views.messages.table_name) is not None:
         states = MessageSource(sources.views.open_messages(lake), address).states()
         present = set(states["id"].to_pylist())
     counted = {row["message_id"]: row["attachment_count"] for row in emails}
@@ -244,7 +244,7 @@ def _shared(
 
 def _rows(lake: Lake, in_lake: str, address: str, view: View, names: tuple[str, ...]) -> list[Row]:
     """Some columns of the mailbox's rows of a derived table."""
-    if lake.find(in_lake) is None:
+    if lake.opened(in_lake) is None:
         return []
     schema = view.columns(names)
     rows: list[Row] = read_columns(lake.view(view, name=in_lake), address, names, schema).to_pylist()

@@ -79,7 +79,7 @@ class _Stored:
     def has_to_be_recomputed(self, name: str) -> bool:
         """Whether the next run computes every row of a derived table again."""
         in_lake = self.sources.names[name]
-        if self.lake.find(in_lake) is None:
+        if self.lake.opened(in_lake) is None:
             return False
         view = self.lake.view(VIEWS[name], name=in_lake)
         return not is_computed_alike(view, self._messages, self.address)
@@ -88,7 +88,7 @@ class _Stored:
         """Columns of a derived table; no rows if it does not exist yet."""
         schema = VIEWS[name].columns(columns)
         in_lake = self.sources.names[name]
-        if self.lake.find(in_lake) is None:
+        if self.lake.opened(in_lake) is None:
             return schema.empty_table()
         return read_columns(self.lake.view(VIEWS[name], name=in_lake), self.address, schema.names, schema)
 
@@ -104,13 +104,13 @@ def count_views(lake: Lake, address: str, sources: ViewSources) -> dict[str, Vie
     Raises:
         LakeError: A table can't be read.
     """
-    if lake.find(sources.messages.table_name) is None:
+    if lake.opened(sources.messages.table_name) is None:
         return {}
     messages = MessageSource(sources.open_messages(lake), address).labels()
     attachments = 0
     counts = {}
     for name, view in VIEWS.items():  # emails before attachments
-        found = lake.find(sources.names[name]) if name in sources.names else None
+        found = lake.opened(sources.names[name]) if name in sources.names else None
         if found is None:
             continue
         schema = view.columns([*view.primary_key, *_COUNTED[name]])
@@ -144,7 +144,7 @@ def verify_views(
         LakeError: A table can't be read.
     """
     verdicts = {name: ViewVerdict() for name in sources.names}
-    if lake.find(sources.messages.table_name) is None:
+    if lake.opened(sources.messages.table_name) is None:
         return verdicts
     stored = _Stored(lake, address, sources)
     outdated: set[str] = set()

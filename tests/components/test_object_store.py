@@ -10,7 +10,7 @@ import pytest
 from support.chaos import client_of
 from support.object_store import CountingProxy, ObjectStore
 
-from gmail_assets.delta import table_log
+from gmail_assets.delta import shared_tables, table_log
 from gmail_assets.delta.creation import create_table
 from gmail_assets.operations.access_check import check_lake
 from gmail_assets.syncing import sync
@@ -64,6 +64,7 @@ def test_the_requests_of_a_small_sync_in_a_new_process(store: ObjectStore) -> No
             tables = [lake.find(name) for name in CHANGE_TABLES]
             commits = sum(table.version() + 1 for table in tables if table is not None)
             table_log.forget_all()
+            shared_tables.forget_tables()
             time.sleep(0.5)  # the proxy notes a request in another process
             before = len(counting.requests)
             sync(client_of(gmail).mailbox(), lake, mail)

@@ -127,6 +127,7 @@ def live(seed: int, *, rounds: int) -> None:
         mortal_commits(),
     ):
         lake = Lake(f"{folder}/lake")
+        rivals_lake = Lake(f"{folder}/./lake")  # as in another process: it shares no open table
         clients = [service_client(gmail, Path(folder)) for _ in range(2)]
         present: dict[str, str] = {}
         for number in range(rounds):
@@ -140,7 +141,7 @@ def live(seed: int, *, rounds: int) -> None:
 
             rival = threading.Thread(
                 target=sync_all,
-                args=(clients[1], lake, gmail.addresses[::-1]),
+                args=(clients[1], rivals_lake, gmail.addresses[::-1]),
                 kwargs={"jobs": 3, "lives": lives},
             )
             rival.start()

@@ -90,7 +90,6 @@ def test_a_duplicate_row_is_found(lake_of_test: Lake):
 @pytest.mark.parametrize("table", CHANGE_TABLES)
 def test_a_lost_row_is_found(lake_of_test: Lake, table: str):
     load(lake_of_test)
-    view = check_context(lake_of_test)
     rows = rows_of(lake_of_test, table)
     keep = rows.num_rows - 1 if table == "messages" else 3
     write_rows(lake_of_test, table, rows.slice(0, keep))
@@ -98,7 +97,6 @@ def test_a_lost_row_is_found(lake_of_test: Lake, table: str):
     assert not outcome.passed
     assert "unexplained" in outcome.message
     assert not threads_and_messages_agree(check_context(lake_of_test), "messages").passed
-    assert row_count(view, table).passed is (table in view._members)
 
 
 def test_mail_since_the_last_sync_explains_a_difference(environment: Emulator, lake_of_test: Lake):

@@ -24,6 +24,7 @@ from gmail_assets.delta.errors import LakeError, WriterConflictError
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.rewrite import PartitionRewrite
+from gmail_assets.delta.shared_tables import forget_tables
 from gmail_assets.delta.writer import PartitionWriter
 from gmail_client.schema import to_batch
 from gmail_client.views import VIEWS
@@ -54,6 +55,8 @@ def labels(**by_id: str) -> pa.Table:
 
 
 def part(folder: Path, address: str = ADA, **table: Any) -> MailboxPartition:
+    """A partition as another process opens it: nothing is shared."""
+    forget_tables()
     return MailboxPartition(Lake(str(folder)).table("messages", **table), address, "all", "full")
 
 

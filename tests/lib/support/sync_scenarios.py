@@ -67,10 +67,10 @@ def kill_at_cursor_commit() -> Iterator[None]:
     """Kill the run at the commit with the new cursor."""
     write = MailboxPartition._write
 
-    def dying(self: MailboxPartition, act: Any, state: SyncState | None = None) -> None:
+    def dying(self: MailboxPartition, act: Any, state: SyncState | None = None, *more: Any) -> None:
         if state is not None and state.cursor and state.cursor != self.state.cursor:
             raise Killed
-        write(self, act, state)
+        write(self, act, state, *more)
 
     with mock.patch.object(MailboxPartition, "_write", dying):
         yield

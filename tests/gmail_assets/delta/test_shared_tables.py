@@ -1,0 +1,176 @@
+"""Open tables that threads share: opened once, own commits seen, others noticed, replaced tables recognized."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from gmail_assets.delta import shared_tables
+from gmail_assets.delta.errors import WriterConflictError
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.registry import FORGOTTEN, MAILBOXES, MailboxRegistry
+from gmail_client.schema import to_batch
+
+ADA = "ada@example.test"
+
+
+def labels(*ids: str) -> pa.Table:
+    return pa.Table.from_batches([to_batch("labels", [{"id": key, "name": key} for key in ids])])
+
+
+def part(lake: Lake, address: str = ADA) -> MailboxPartition:
+    return MailboxPartition(lake.table("labels"), address, "all", "full")
+
+
+def elsewhere(lake: Lake) -> Lake:
+    """The lake as another process sees it: it shares no open table."""
+    folder = Path(lake.uri)
+    return Lake(f"{folder.parent}/./{folder.name}")
+
+
+def ids(lake: Lake, address: str = ADA) -> list[str]:
+    table = DeltaTable(lake.location("labels")).to_pyarrow_table(filters=[("mailbox", "=", address)])
+    return sorted(table["id"].to_pylist())
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The locations that are opened within the block."""
+    opened: list[str] = []
+
+    def opening(uri: str, **named: Any) -> DeltaTable:
+        opened.append(Path(uri).name)
+        return DeltaTable(uri, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shared_tables, "DeltaTable", opening)
+        yield opened
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+def test_a_table_is_opened_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    part(lake).append(labels("a"))
+    with counted(monkeypatch) as opened:
+        part(lake).append(labels("b"))
+        part(elsewhere(lake)).append(labels("c"))
+        assert part(lake).count() == 3
+        MailboxRegistry(lake).check_name("me", ADA)
+        MailboxRegistry(lake).check_name("me", ADA)
+    assert opened.count("labels") == 1  # by the other process
+    assert opened.count(MAILBOXES) <= 2
+    assert opened.count(FORGOTTEN) == 2  # it does not exist, and may be created at any time
+
+
+def test_within_a_session_only_own_commits_are_seen(lake: Lake) -> None:
+    part(lake).append(labels("a"))
+    session = lake.session()
+    mine = part(session)
+    part(elsewhere(lake), "bob@example.test").append(labels("b"))
+    assert session.table("labels").count() == 1
+    mine.append(labels("c"))
+    assert part(session).count() == 2
+    assert part(lake.session(), "bob@example.test").count() == 1
+
+
+def test_in_a_session_a_mailbox_that_another_run_has_written_is_refused(lake: Lake) -> None:
+    part(lake).append(labels("a"))
+    session = lake.session()
+    assert part(session).count() == 1
+    part(elsewhere(lake)).append(labels("b"))
+    with pytest.raises(WriterConflictError):
+        part(session).append(labels("b"))
+    assert ids(lake) == ["a", "b"]
+    part(lake.session()).append(labels("c"))
+    assert ids(lake) == ["a", "b", "c"]
+
+
+def test_two_runs_of_one_process_do_not_write_the_same_mailbox(lake: Lake) -> None:
+    one, two = part(lake), part(lake)
+    one.append(labels("a"))
+    with pytest.raises(WriterConflictError):
+        two.append(labels("a"))
+    assert ids(lake) == ["a"]
+
+
+def test_a_restore_between_reading_and_writing_is_noticed_although_another_mailbox_was_written(
+    lake: Lake,
+) -> None:
+    mine = part(lake)
+    mine.append(labels("a"))
+    version = mine.table.delta.version()
+    part(lake, "bob@example.test").append(labels("b"))
+    DeltaTable(lake.location("labels")).restore(version)
+    part(lake, "eve@example.test").append(labels("c"))  # moves the shared table past the restore
+    with pytest.raises(WriterConflictError):
+        mine.append(labels("d"))
+    assert ids(lake) == ["a"]
+
+
+def test_threads_of_one_process_do_not_refuse_each_other_s_commits(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part(lake)
+    tried = []
+    commit = DeltaTable.create_write_transaction
+
+    def trying(self: DeltaTable, *args: Any, **named: Any) -> None:
+        tried.append(self.version())
+        commit(self, *args, **named)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", trying)
+
+    def work(address: str) -> None:
+        writer = part(lake.session(), address)
+        writer.append(labels("a", "b"))
+        writer.edit(["a"], lambda rows: rows.slice(0, 0))
+
+    addresses = [f"user{number}@example.test" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, addresses))
+    assert {address: ids(lake, address) for address in addresses} == {address: ["b"] for address in addresses}
+    assert len(tried) == len(set(tried)) == DeltaTable(lake.location("labels")).version()
+
+
+@pytest.mark.parametrize("within", ["the log", "small tables"])
+def test_a_table_that_another_one_replaced_is_opened_again(lake: Lake, tmp_path: Path, within: str) -> None:
+    part(lake).append(labels("a"))
+    MailboxRegistry(lake).check_name("me", ADA)
+    other = Lake(str(tmp_path / "other"))
+    part(other, "bob@example.test").append(labels("b"))
+    MailboxRegistry(other).check_name("me", "bob@example.test")
+    shutil.rmtree(lake.uri)
+    shutil.copytree(other.uri, lake.uri)
+    if within == "the log":
+        assert part(lake).count() == 0
+        assert part(lake, "bob@example.test").count() == 1
+    else:
+        assert MailboxRegistry(lake).addresses() == {"me": "bob@example.test"} | {
+            "bob@example.test": "bob@example.test"
+        }
+
+
+def test_a_table_that_was_removed_is_missing(lake: Lake) -> None:
+    part(lake).append(labels("a"))
+    shutil.rmtree(lake.uri)
+    assert lake.opened("labels") is None
+    part(lake).append(labels("b"))
+    assert ids(lake) == ["b"]
+
+
+def test_names_that_another_process_records_are_seen(lake: Lake) -> None:
+    MailboxRegistry(lake).check_name("me", ADA)
+    MailboxRegistry(elsewhere(lake)).check_name("bob", "bob@example.test")
+    assert MailboxRegistry(lake).address_of("bob") == "bob@example.test"
