@@ -25,8 +25,9 @@ from gmail_client.http.transport import Transport
 from gmail_client.mailbox_changes import MailboxChanges, history_id_of
 from gmail_client.options import TableOptions
 from gmail_client.printable import printable, short_repr
-from gmail_client.project_quota import LedgerStore, ProjectLimits, ProjectQuota
+from gmail_client.project_quota import ProjectQuota
 from gmail_client.quota import QuotaPlan, RateLimiter, preset
+from gmail_client.quota_shares import LedgerStore, ProjectLimits
 from gmail_client.reads import read_pages
 from gmail_client.schema import to_batch
 

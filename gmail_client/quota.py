@@ -195,7 +195,7 @@ class RateLimiter:
     """Grants at most a limit of units in any minute, evenly spread, in the order of the requests. Thread-safe.
 
     Two rules apply together: no minute holds more than the limit (sliding window), and a token bucket spreads the units
-    over the minute. A request is never refused; the caller waits.
+    over the minute. A request is never refused; the caller waits. Urgent requests are granted before all others.
 
     Args:
         limit: Units per minute.
@@ -208,6 +208,7 @@ class RateLimiter:
         self._headroom = headroom
         self._lock = threading.Lock()
         self._turns: deque[threading.Event] = deque()
+        self._urgent_turns: deque[threading.Event] = deque()
         self._settled: deque[tuple[float, int]] = deque()
         self._settled_units = 0
         self._open_units = 0
@@ -239,7 +240,12 @@ class RateLimiter:
         return max(1, int(self._capacity))
 
     def reserve(
-        self, units: int, *, least: int | None = None, stop: threading.Event | None = None
+        self,
+        units: int,
+        *,
+        least: int | None = None,
+        urgent: bool = False,
+        stop: threading.Event | None = None,
     ) -> Reservation:
         """Wait until `units` may be spent.
 
@@ -247,6 +253,7 @@ class RateLimiter:
             units: At least 1. More than the limit is granted when nothing else was spent for a minute.
             least: Accept fewer units, down to this, when the current minute has no room for all; otherwise the rest of
                 the minute would stay unused. All or nothing without it.
+            urgent: Go before all requests that are not urgent, also those that wait already.
             stop: Ends the wait when it is set.
 
         Raises:
@@ -256,22 +263,21 @@ class RateLimiter:
             raise ValueError(f"units must be at least 1, not {units}")
         began = self._clock.time()
         turn = threading.Event()
+        turns = self._urgent_turns if urgent else self._turns
         with self._lock:
-            self._turns.append(turn)
-            self._turns[0].set()
+            turns.append(turn)
+            self._pass_turn()
         try:
-            while not turn.wait(None if stop is None else 0.1):
-                if stop is not None and stop.is_set():
-                    raise Stopped
-            granted, delay = self._grant(units, least or units)
+            granted = 0
             while not granted:
-                pause(self._clock, min(delay, _RECHECK), stop)
+                self._wait_for(turn, stop)
                 granted, delay = self._grant(units, least or units)
+                if not granted:
+                    pause(self._clock, min(delay, _RECHECK), stop)
         finally:
             with self._lock:
-                self._turns.remove(turn)
-                if self._turns:
-                    self._turns[0].set()
+                turns.remove(turn)
+                self._pass_turn()
         return Reservation(self, granted, max(0.0, self._clock.time() - began))
 
     def learn(self, limit: int) -> None:
@@ -284,6 +290,20 @@ class RateLimiter:
         """Grant nothing before `epoch` (seconds). A time earlier than the one already set has no effect."""
         with self._lock:
             self._blocked_until = max(self._blocked_until, epoch)
+
+    def _pass_turn(self) -> None:
+        """Let the first request go on, and no other."""
+        for turns in (self._turns, self._urgent_turns):
+            if turns:
+                turns[0].clear()
+        if first := self._urgent_turns or self._turns:
+            first[0].set()
+
+    @staticmethod
+    def _wait_for(turn: threading.Event, stop: threading.Event | None) -> None:
+        while not turn.wait(None if stop is None else 0.1):
+            if stop is not None and stop.is_set():
+                raise Stopped
 
     def _set_limit(self, limit: int) -> None:
         self._limit = limit

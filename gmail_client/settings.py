@@ -36,8 +36,8 @@ from gmail_client.directory import DIRECTORY_ENTRY
 from gmail_client.errors import ConfigurationError
 from gmail_client.printable import short_repr
 from gmail_client.private_files import refuse_planted
-from gmail_client.project_quota import ProjectLimits
 from gmail_client.quota import preset
+from gmail_client.quota_shares import ProjectLimits
 
 __all__ = ["Settings", "credentials_file", "login_target", "setting_error"]
 
@@ -103,6 +103,12 @@ class Settings(BaseSettings):
     loads_share: float = Field(
         0.9, gt=0, le=1, description="Share of the units per day at which first loads stop."
     )
+    changes_reserve: float = Field(
+        0.03,
+        ge=0,
+        le=0.5,
+        description="Share of the units per minute that first loads leave free for the changes of other processes.",
+    )
     lake: str = Field("lake", description="Location of the Delta tables: a folder or an object-store URI.")
     api_root: str = Field(API_ROOT, description="URL of the Gmail API.")
     oauth_root: str = Field(OAUTH_ROOT, description="URL of the OAuth server.")
@@ -124,7 +130,7 @@ class Settings(BaseSettings):
         plan = preset(self.quota)
         per_minute = plan.project_per_minute if self.units_per_minute is None else self.units_per_minute
         per_day = plan.project_per_day if self.units_per_day is None else self.units_per_day
-        return ProjectLimits(per_minute, per_day, self.loads_share)
+        return ProjectLimits(per_minute, per_day, self.loads_share, self.changes_reserve)
 
     @field_validator("mailboxes", "allowed_mailboxes", "directory", mode="before")
     @classmethod

@@ -12,13 +12,10 @@ from benchmarks.organisation.deployment import Command, Meter, Organization
 from benchmarks.organisation.sensor import Sensor
 from benchmarks.organisation.truth import differences
 from gmail_client.emulator import Fault
-from gmail_client.project_quota import CHANGES_SHARE, HEADROOM
 
 __all__ = ["PHASES", "Figure", "Sizes"]
 
 _USER_LIMIT = 6_000
-_LOADS_SHARE = 1 - HEADROOM - CHANGES_SHARE
-"""Share of the project's units per minute that first loads may use."""
 
 
 @dataclass(frozen=True)
@@ -248,17 +245,15 @@ def _stopped(meter: Meter) -> list[Figure]:
 
 
 def _rates(meter: Meter, units: int, seconds: float, project: int) -> Iterable[Figure]:
-    allowed = project * _LOADS_SHARE * seconds / 60
-    share = units / allowed
+    share = units / (project * seconds / 60)
     refused = meter.last.refused / max(meter.last.calls, 1)
     return [
         Figure(
-            f"share of the {project * _LOADS_SHARE:,.0f} units per minute that first loads may use",
+            f"share of the project's {project:,} units per minute",
             f"{share:.1%}",
             "at least 90 %",
             share >= 0.9,
         ),
-        Figure(f"share of the project's {project:,} units per minute", f"{share * _LOADS_SHARE:.1%}"),
         Figure("refused calls", f"{refused:.2%}", "below 0.5 %", refused < 0.005),
     ]
 

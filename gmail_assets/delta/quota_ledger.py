@@ -18,7 +18,7 @@ from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import CHECKPOINT_EVERY, CHECKPOINT_INTERVAL, Lake
 from gmail_assets.delta.table_log import transactions_at
 from gmail_client.client import GmailClient
-from gmail_client.project_quota import Claim, Ledger
+from gmail_client.quota_shares import Claim, Ledger
 
 __all__ = ["QUOTA", "QuotaLedger", "join_quota", "share_quota"]
 
@@ -73,6 +73,8 @@ class QuotaLedger:
         claims = {}
         for slot in range(_SLOTS):
             found = [find(f"{_BASE}/{slot}/{field}") for field in _Packed.FIELDS]
+            if found[-1] is None:
+                found[-1] = _changes_of_earlier_format(found)
             values = [value for value in found if value is not None and value >= 0]
             if len(values) == len(found) and values[0]:
                 claims[slot] = _Packed(*values).claim()
@@ -143,26 +145,36 @@ class QuotaLedger:
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """A claim as four transaction versions."""
+    """A claim as five transaction versions. Earlier versions wrote only the first four."""
 
     owner: int
     share: int
     until: int
     before: int
+    changes: int
 
-    FIELDS = ("owner", "share", "until", "before")
+    FIELDS = ("owner", "share", "until", "before", "changes")
 
     @classmethod
     def of(cls, claim: Claim) -> _Packed:
         return cls(
             claim.owner,
             claim.share << 31 | claim.asked,
-            claim.until << 1 | claim.slow,
+            claim.until << 1 | (claim.changes == 0),
             claim.before << 31 | claim.before_until,
+            claim.changes,
         )
 
     def claim(self) -> Claim:
         share, asked = divmod(self.share, _LARGEST_UNITS)
         before, before_until = divmod(self.before, _LARGEST_UNITS)
         until = min(self.until >> 1, _LATEST)
-        return Claim(self.owner, share, asked, until, before, before_until, bool(self.until & 1))
+        return Claim(self.owner, share, asked, until, before, before_until, self.changes)
+
+
+def _changes_of_earlier_format(found: list[int | None]) -> int | None:
+    """A claim was for changes or for first loads; the lowest bit of `until` says which."""
+    _, share, until, _, _ = found
+    if share is None or until is None:
+        return None
+    return 0 if until & 1 else share % _LARGEST_UNITS

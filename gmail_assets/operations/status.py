@@ -22,7 +22,7 @@ from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.operations.dagster_instance import dagster_instance
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
-from gmail_client.project_quota import ProjectLimits, day_of
+from gmail_client.quota_shares import ProjectLimits, day_of
 from gmail_client.spec import Spec
 from gmail_client.tables import CATALOGUE
 from gmail_client.views import CONTENT_VIEWS, CONTENTS, VIEWS

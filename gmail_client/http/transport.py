@@ -288,7 +288,7 @@ class Transport:
                 held.keep(kept)
                 self.concurrency.release(places - count)
                 places = count
-                with self._project.reserve(kept, slow=self.background, stop=stop) as shared:
+                with self._project.reserve(kept, loads=self.background, stop=stop) as shared:
                     if held.waited or shared.waited:
                         self.usage.waited(held.waited + shared.waited)
                     yield Permit(count, generation)

@@ -300,6 +300,27 @@ def test_reservations_are_first_come_first_served() -> None:
     assert len(served) == 5
 
 
+def test_urgent_reservations_go_before_all_that_wait() -> None:
+    clock = ScaledClock(200)
+    limiter = RateLimiter(6_000, clock=clock)
+    limiter.block_until(clock.time() + 60)
+    served: list[str] = []
+    threads: list[threading.Thread] = []
+
+    def reserve(name: str) -> None:
+        limiter.reserve(100, urgent=name.startswith("urgent")).settle()
+        served.append(name)
+
+    for number, name in enumerate(["load 1", "load 2", "urgent 1", "load 3", "urgent 2"]):
+        threads.append(threading.Thread(target=reserve, args=(name,)))
+        threads[-1].start()
+        while len(limiter._turns) + len(limiter._urgent_turns) + len(served) <= number:
+            pass
+    for thread in threads:
+        thread.join(30)
+    assert served == ["urgent 1", "urgent 2", "load 1", "load 2", "load 3"]
+
+
 def test_threads_together_stay_within_the_limit() -> None:
     clock = ScaledClock(300)
     limiter = RateLimiter(6_000, clock=clock)

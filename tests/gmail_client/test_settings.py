@@ -13,7 +13,7 @@ from gmail_client.auth.endpoints import GOOGLE, Endpoints
 from gmail_client.auth.oauth_client import OAuthClient
 from gmail_client.client import GmailClient
 from gmail_client.errors import ConfigurationError
-from gmail_client.project_quota import ProjectLimits
+from gmail_client.quota_shares import ProjectLimits
 from gmail_client.settings import Settings, credentials_file, login_target
 
 
@@ -113,6 +113,8 @@ def test_the_units_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GMAIL_UNITS_PER_MINUTE", "60000")
     monkeypatch.setenv("GMAIL_UNITS_PER_DAY", "1000000")
     assert Settings().project_limits == ProjectLimits(60_000, 1_000_000)
+    monkeypatch.setenv("GMAIL_CHANGES_RESERVE", "0.1")
+    assert Settings().project_limits.reserve == 6_000
     monkeypatch.setenv("GMAIL_ACCESS_TOKEN", "t")
     assert GmailClient.from_settings().project.limit == 60_000
     monkeypatch.setenv("GMAIL_UNITS_PER_MINUTE", "599")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.quota_ledger import QUOTA, QuotaLedger, join_quota
 from gmail_assets.syncing import sync
 from gmail_client.emulator import Emulator
-from gmail_client.project_quota import FREE_UNITS, Claim, Ledger, ProjectLimits, ProjectQuota
+from gmail_client.project_quota import FREE_UNITS, ProjectQuota
+from gmail_client.quota_shares import Claim, Ledger, ProjectLimits
 from gmail_client.spec import Spec
 from gmail_client.tables import CHANGE_TABLES
 
-CLAIM = Claim(2**59 + 1, 1_140_000, 1_200_000, 1_795_683_600, 600_000, 1_795_683_721, slow=True)
+CLAIM = Claim(2**59 + 1, 1_140_000, 1_200_000, 1_795_683_600, 600_000, 1_795_683_721, 400_000)
 
 
 def test_a_written_ledger_is_read_unchanged(tmp_path: Path) -> None:
@@ -30,6 +32,20 @@ def test_a_written_ledger_is_read_unchanged(tmp_path: Path) -> None:
     smaller = Ledger({**ledger.claims, 0: Claim(CLAIM.owner)}, 20_784, 0)
     assert reader.write(smaller)
     assert writer.read() == smaller
+
+
+def test_a_ledger_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """It had no field `changes`: a claim was for changes or for first loads."""
+    with tarfile.open(Path(__file__).parents[2] / "fixtures" / "lake_quota_v1.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    store = QuotaLedger(Lake(str(tmp_path)))
+    until, before = (1_795_683_600, 1_795_683_580), (600_000, 1_795_683_721)
+    loads = Claim(2**59 + 1, 912_000, 960_000, until[0], *before, changes=0)
+    changes = Claim(2**58 + 3, 22_800, 45_600, until[1], changes=45_600)
+    assert store.read() == Ledger({0: loads, 1: changes}, 20_783, 1_234_567)
+    both = Claim(7, 1_000, 1_000, until[0], changes=400)
+    assert store.write(Ledger({0: loads, 1: both}, 20_783, 1_234_567))
+    assert QuotaLedger(Lake(str(tmp_path))).read() == Ledger({0: loads, 1: both}, 20_783, 1_234_567)
 
 
 def test_one_of_two_writers_of_the_same_version_succeeds(tmp_path: Path) -> None:
@@ -62,7 +78,7 @@ def test_concurrent_processes_lose_no_claim(tmp_path: Path) -> None:
     assert QuotaLedger(lake).read().spent == 4 * 500
 
 
-@pytest.mark.parametrize("field", ["share", "until", "before", "owner"])
+@pytest.mark.parametrize("field", ["share", "until", "before", "owner", "changes"])
 def test_invalid_claims_are_ignored(tmp_path: Path, field: str) -> None:
     ledger = QuotaLedger(Lake(str(tmp_path)))
     ledger.read()
