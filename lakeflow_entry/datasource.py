@@ -47,6 +47,7 @@ from lakeflow_entry.spark_schema import struct_type, with_mailbox
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, read_batch
 from lakeflow_entry.stream.changes import ChangeReader
 from lakeflow_entry.stream.deletes import DeleteReader, delete_rows
+from lakeflow_entry.stream.history import HistoryRange
 from lakeflow_entry.stream.many import ManyReader, of_mailbox
 from lakeflow_entry.stream.planner import ManyPlanner, OnePlanner, Part, Planner, batch_of, deleted_of
 from lakeflow_entry.table_options import RECONCILED, find, refuse_namespace, table_options
@@ -202,7 +203,7 @@ class _Request:
             return self.connection.mailbox(name, client)
 
         def reader_of(name: str) -> ChangeReader | DeleteReader:
-            return self._stream_reader(opened(name).api)
+            return self._stream_reader(opened(name).api, one_of_many=True)
 
         def address(name: str) -> str:
             return opened(name).address
@@ -215,10 +216,11 @@ class _Request:
             address=address,
         )
 
-    def _stream_reader(self, api: GmailApi) -> ChangeReader | DeleteReader:
+    def _stream_reader(self, api: GmailApi, *, one_of_many: bool = False) -> ChangeReader | DeleteReader:
+        history = HistoryRange(api, one_of_many=one_of_many)
         if self.deletes:
-            return DeleteReader(api, self.table, self.options, reconciled=self.reconciled)
-        return ChangeReader(api, self.table, self.options)
+            return DeleteReader(api, self.table, self.options, history, reconciled=self.reconciled)
+        return ChangeReader(api, self.table, self.options, history)
 
     def arrow(self, rows: Sequence[dict[str, Any]], address: str | None = None) -> pa.RecordBatch:
         """Rows as a record batch of this read's schema."""

@@ -119,7 +119,7 @@ class ManyFlows:
         return self._flows[key]
 
     def _history(self, name: str, api: GmailApi) -> HistoryRange:
-        return self._histories.setdefault(name, HistoryRange(api))
+        return self._histories.setdefault(name, HistoryRange(api, one_of_many=True))
 
     def _opened(self, name: str) -> Mailbox:
         return self._connection.mailbox(name, self._client)

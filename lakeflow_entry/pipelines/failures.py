@@ -21,7 +21,7 @@ class PipelineError(GmailError):
     """Spark itself failed: its workers did not start, or one was lost."""
 
 
-_OURS = re.compile(r"\bgmail_client\.\w+\.(\w+Error): (.+)(?:\n\s*Fix: (.+))?")
+_OURS = re.compile(r"\b(?:gmail_client|lakeflow_entry)(?:\.\w+)+\.(\w+Error): (.+)(?:\n\s*Fix: (.+))?")
 _LOST = re.compile(
     r"Python worker failed to connect back|Timed out while waiting for the Python worker|Python worker exited "
     r"unexpectedly|SocketTimeoutException|Cannot run program"

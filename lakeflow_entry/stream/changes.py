@@ -19,6 +19,7 @@ from gmail_client.options import TableOptions
 from gmail_client.search import as_of, waits_for_age
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch
 from lakeflow_entry.stream.history import HistoryRange, HistorySlice
+from lakeflow_entry.stream.identity import Identity
 from lakeflow_entry.stream.load_plan import LoadPlan
 from lakeflow_entry.stream.offsets import VERSION, LoadPosition, Offset
 from lakeflow_entry.stream.packed_ids import pack, unpacked
@@ -46,6 +47,7 @@ class ChangeReader:
         self.options = options
         self.limit = options.max_records_per_batch or DEFAULT_LIMIT
         self.history = history or HistoryRange(api)
+        self.identity = Identity(table, options, self.history)
         self._listing: _Listing | None = None
 
     def plan(
@@ -63,13 +65,17 @@ class ChangeReader:
             Where the batch ends, and the batch. An end equal to `start` means that there is nothing more.
 
         Raises:
+            StreamChangedError: The offset is that of another mailbox, or of other filters.
             GmailError: Gmail can't be asked.
         """
+        self.identity.check(start)
         if start.starts_load:
-            return self._start_load(start, head)
-        if start.load is not None:
-            return self._continue_load(start, start.load, confirmed)
-        return self._follow(start, head, confirmed, repeated)
+            end, batch = self._start_load(start, head)
+        elif start.load is not None:
+            end, batch = self._continue_load(start, start.load, confirmed)
+        else:
+            end, batch = self._follow(start, head, confirmed, repeated)
+        return self.identity.of(end, start), batch
 
     def between(self, start: Offset, end: Offset) -> Batch:
         """The batch from `start` to `end`, which was planned earlier and may not have been delivered.
@@ -78,8 +84,10 @@ class ChangeReader:
         this is not detected, so its batch contains everything.
 
         Raises:
+            StreamChangedError: The offset is that of another mailbox, or of other filters.
             GmailError: Gmail can't be asked.
         """
+        self.identity.check(end)
         if start.starts_load or start.load is not None or _reloads_at_once(start, end):
             load = _load_between(start, end)
             return Batch() if load is None else self._loaded(end, load)

@@ -24,6 +24,7 @@ from gmail_client.schema import SCHEMAS
 from gmail_client.search import has_dates, without_dates
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT
 from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of
+from lakeflow_entry.stream.identity import Identity
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.stream.packed_ids import pack, unpacked
 
@@ -91,6 +92,7 @@ class DeleteReader:
         self.options = options
         self.limit = options.max_records_per_batch or DEFAULT_LIMIT
         self.history = history or HistoryRange(api)
+        self.identity = Identity(table, options, self.history)
         self.reconciled = reconciled
         self._listed: int | None = None
 
@@ -110,8 +112,16 @@ class DeleteReader:
 
         Raises:
             HistoryExpiredError: The history has expired, and the offset does not contain the table's ids.
+            StreamChangedError: The offset is that of another mailbox, or of other filters.
             GmailError: Gmail can't be asked.
         """
+        self.identity.check(start)
+        end, rows = self._plan(start, head, confirmed, repeated)
+        return self.identity.of(end, start), rows
+
+    def _plan(
+        self, start: Offset, head: int | None, confirmed: bool, repeated: bool
+    ) -> tuple[Offset, list[DeletedRow]]:
         if start.is_new:
             return self._start(head), []
         if start.reload:
@@ -142,8 +152,10 @@ class DeleteReader:
 
         Raises:
             HistoryExpiredError: The history has expired, and the offset does not contain the table's ids.
+            StreamChangedError: The offset is that of another mailbox, or of other filters.
             GmailError: Gmail can't be asked.
         """
+        self.identity.check(end)
         if start.is_new:
             return []
         if self.reconciled and (start.reload or end.reloaded != start.reloaded):

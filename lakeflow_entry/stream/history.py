@@ -5,8 +5,10 @@ Change reader and delete reader of a process share one object, so that a page of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, read_changes
@@ -46,10 +48,13 @@ class HistoryRange:
 
     Args:
         api: The mailbox.
+        one_of_many: The stream's offset has a part for each mailbox, under its name.
     """
 
-    def __init__(self, api: GmailApi) -> None:
+    def __init__(self, api: GmailApi, *, one_of_many: bool = False) -> None:
         self._api = api
+        self._one_of_many = one_of_many
+        self._address: str | None = None
         self._matcher = ChangeMatcher(api)
         self._answer: tuple[tuple[object, ...], Matches] | None = None
         self._last: tuple[tuple[int, int, int | None], Changes, int] | None = None
@@ -58,8 +63,23 @@ class HistoryRange:
     def fix_head(self) -> int:
         """Read the mailbox's newest history id, at which batches can be made to end."""
         at = int(self._api.now)
-        self._head = (head_of(self._api), at)
+        profile = self._api.profile()
+        self._address = _address_in(profile)
+        self._head = (int(profile["historyId"]), at)
         return self._head[0]
+
+    @property
+    def mailbox(self) -> str | None:
+        """The mailbox's address, which `fix_head` reads too; None if it is one of many.
+
+        Raises:
+            GmailError: It can't be read.
+        """
+        if self._one_of_many:
+            return None
+        if self._address is None:
+            self._address = _address_in(self._api.profile())
+        return self._address or None
 
     def read_at(self, head: int) -> int | None:
         """Epoch seconds at which `fix_head` returned this history id; None if it did not."""
@@ -172,6 +192,10 @@ class HistoryRange:
         except HistoryExpiredError:
             return False
         return True
+
+
+def _address_in(profile: Mapping[str, Any]) -> str:
+    return str(profile.get("emailAddress") or "").lower()
 
 
 def _history_id(offset: Offset) -> int:

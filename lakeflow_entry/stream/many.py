@@ -22,6 +22,7 @@ from gmail_client.printable import printable_line
 from lakeflow_entry.stream.batch import Batch
 from lakeflow_entry.stream.changes import ChangeReader
 from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader
+from lakeflow_entry.stream.identity import StreamChangedError
 from lakeflow_entry.stream.offsets import NEW, Offset
 from lakeflow_entry.stream.packed_ids import MOST_CHARACTERS
 
@@ -58,7 +59,8 @@ class ManyOffset:
 
         Args:
             value: The offset; that of a stream of one mailbox is accepted if it is known whose it is.
-            owner: The mailbox of the connection (`user_id`), or the only one of the list; None if unknown.
+            owner: The mailbox of the connection (`user_id`), or the only one of the list; None if unknown: then the
+                offset has to name it.
 
         Raises:
             ConfigurationError: Another program wrote it, or a stream of one mailbox that is not known.
@@ -66,12 +68,14 @@ class ManyOffset:
         if not value:
             return cls()
         if "mailboxes" not in value:
+            single = Offset.parse(value)
+            owner = owner or single.mailbox
             if owner is None:
                 raise ConfigurationError(
                     "The checkpoint is that of a stream of one mailbox, and does not say which one.",
                     fix="Set user_id of the connection to that mailbox, or start with a new checkpoint.",
                 )
-            return cls({owner: Offset.parse(value)})
+            return cls({owner: single})
         if value.get("version") != VERSION or not isinstance(value["mailboxes"], Mapping):
             raise ConfigurationError(
                 f"The stream's offset has version {value.get('version')!r:.20}; this release reads version {VERSION} "
@@ -148,6 +152,7 @@ class ManyReader:
             nothing more.
 
         Raises:
+            StreamChangedError: The offset is that of other filters.
             GmailError: No mailbox can be read; or, for a repeated batch, one can't.
         """
         listed = names
@@ -202,7 +207,7 @@ class ManyReader:
                 if _rows(found):
                     self._address(name)
             except GmailError as error:
-                if name in names:
+                if name in names or isinstance(error, StreamChangedError):
                     raise of_mailbox(name, error) from None
                 self._skipped[name] = begin
                 _log.warning(
@@ -237,6 +242,8 @@ class ManyReader:
                 if _rows(found):
                     self._address(name)
                 return end, found
+            except StreamChangedError:
+                raise
             except GmailError as error:
                 return error
 

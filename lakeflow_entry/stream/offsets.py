@@ -13,6 +13,7 @@
     {..., "historyId": "812", "recheck": "790", "late": "eJw...", "lateReadAt": "1700000000"}
                                                                       arrivals that did not match the search yet
     {..., "readAt": "1700000000", "rows": 5100}                       a table with a search: see `Offset`
+    {..., "mailbox": "ada@example.com", "filters": "labelIds=INBOX"}  what the stream belongs to
 
 The offset alone decides what the next batch contains, never what a process remembers. A batch that Spark repeats after
 a crash, in another process and perhaps without naming its end, so contains at least what it contained before. Only the
@@ -81,6 +82,9 @@ class Offset:
         read_at: Epoch seconds; messages that the history after the offset names as new arrived after this. None if
             unknown, or if the table has no search.
         rows: About how many messages the table's search lists. None if unknown, or if the table has no search.
+        mailbox: The mailbox's address. None for one of many mailboxes, and in offsets of earlier releases.
+        filters: The options that decide which rows the table has, see `lakeflow_entry.stream.identity`. None in offsets
+            of earlier releases.
         version: Version of the form in which it was read.
     """
 
@@ -99,6 +103,8 @@ class Offset:
     late_read_at: int | None = None
     read_at: int | None = None
     rows: int | None = None
+    mailbox: str | None = None
+    filters: str | None = None
     version: int = VERSION
 
     @property
@@ -178,6 +184,8 @@ class Offset:
                 late_read_at=_number(value, "lateReadAt"),
                 read_at=_number(value, "readAt"),
                 rows=_number(value, "rows"),
+                mailbox=_text(value, "mailbox"),
+                filters=_text(value, "filters"),
                 version=version,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -213,6 +221,8 @@ class Offset:
             "lateReadAt": None if self.late_read_at is None else str(self.late_read_at),
             "readAt": None if self.read_at is None else str(self.read_at),
             "rows": self.rows,
+            "mailbox": self.mailbox,
+            "filters": self.filters,
         }
         return {key: one for key, one in value.items() if one is not None}
 

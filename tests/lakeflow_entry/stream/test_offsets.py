@@ -37,6 +37,8 @@ IDS = NUMBERS.map(lambda number: f"{number:x}")
         late_read_at=st.none() | NUMBERS,
         read_at=st.none() | NUMBERS,
         rows=st.none() | st.integers(0, 10**6),
+        mailbox=st.none() | st.text(max_size=5),
+        filters=st.none() | st.text(max_size=5),
     )
     | st.just(NEW)
 )
@@ -103,6 +105,18 @@ VERSION_1 = {
 @pytest.mark.parametrize("text", VERSION_1)
 def test_offsets_of_version_1_are_read(text: str) -> None:
     assert Offset.parse(json.loads(text)) == VERSION_1[text]
+
+
+WITHOUT_IDENTITY = (
+    '{"version": 2, "historyId": "812", "since": "790", "limit": 1000, "readAt": "1700000000", "rows": 5100}'
+)
+"""An offset of version 2 as releases wrote it before `mailbox` and `filters`."""
+
+
+def test_offsets_without_an_identity_are_read_and_stay_as_they_are() -> None:
+    offset = Offset.parse(json.loads(WITHOUT_IDENTITY))
+    assert offset == Offset(812, since=790, limit=1_000, read_at=1_700_000_000, rows=5_100)
+    assert json.dumps(offset.to_json()) == WITHOUT_IDENTITY
 
 
 WITHOUT_READ_TIMES = (

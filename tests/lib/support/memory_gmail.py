@@ -30,6 +30,7 @@ class MemoryGmail(GmailApi):
     """A mailbox, and the API that reads it.
 
     Attributes:
+        address: Its address.
         messages: The messages by id, as `messages.get` returns them.
         head: The newest history id.
         calls: Calls by method name.
@@ -38,6 +39,7 @@ class MemoryGmail(GmailApi):
 
     def __init__(self, messages: int = 0) -> None:
         self.user_id = "me"
+        self.address = "a@example.com"
         self._root = "/gmail/v1/users/me"
         self.messages: dict[str, Resource] = {}
         self.head = 100
@@ -138,7 +140,7 @@ class MemoryGmail(GmailApi):
     def profile(self) -> Resource:
         self.calls.append("getProfile")
         return {
-            "emailAddress": "a@example.com",
+            "emailAddress": self.address,
             "historyId": str(self.head),
             "threadsTotal": len(self.thread_ids()),
         }
