@@ -25,7 +25,7 @@ from gmail_assets.failures import ERROR_KEY, StepContext, dagster_failures
 from gmail_assets.mailbox_work import MailboxWork, SyncChoices, WorkPlan, units_of
 from gmail_assets.renamed import find_renamed
 from gmail_assets.resources import GmailResource, ResourceKeys
-from gmail_assets.run_metadata import result_metadata
+from gmail_assets.run_metadata import open_entry, result_metadata, whole_table_metadata
 from gmail_assets.run_settings import RunSettings
 from gmail_assets.runs_in_progress import REQUEST_TAG
 from gmail_assets.spark_engine import SparkEngine
@@ -266,6 +266,7 @@ class _SeveralMailboxes:
             on_signal=self._log_stop,
         )
         failed = [outcome for outcome in outcomes if outcome.error is not None]
+        self._log_sizes()
         self._log_summary(len(failed))
         if failed:
             raise dg.Failure(
@@ -311,6 +312,20 @@ class _SeveralMailboxes:
         if reporter is not None:
             reporter.mailbox_finished(outcome.mailbox, work.results, outcome.error)
         self._log_progress()
+
+    def _log_sizes(self) -> None:
+        """Log rows and bytes of each table, once per run: for each mailbox, they would be read from the log again."""
+        synced = {table for work in self._work.values() for table in work.results}
+        for table, entry in self._plan.entries.items():
+            if table not in synced:
+                continue
+            try:
+                metadata = whole_table_metadata(open_entry(self._plan.lake, entry))
+            except GmailError as error:
+                self._context.log.warning(printable(f"Rows and bytes of {table} are unknown: {error}"))
+                continue
+            observation = dg.AssetObservation(self._runs.keys[table], metadata=metadata)
+            self._context.op_execution_context.log_event(observation)
 
     def _log_stop(self) -> None:
         reporter = self._reporter

@@ -11,7 +11,7 @@ from gmail_client.printable import printable
 from gmail_client.spec import SpecTable, SpecView
 from gmail_client.views import ALL_VIEWS, CONTENTS
 
-__all__ = ["location_metadata", "open_entry", "result_metadata", "size_metadata"]
+__all__ = ["location_metadata", "open_entry", "result_metadata", "size_metadata", "whole_table_metadata"]
 
 
 def location_metadata(lake: Lake, entry: SpecTable | SpecView) -> dict[str, Any]:
@@ -34,6 +34,11 @@ def open_entry(lake: Lake, entry: SpecTable | SpecView) -> LakeTable:
 def size_metadata(table: LakeTable, address: str) -> dict[str, Any]:
     """Size of the table and of the mailbox's partition. Reads the log, which lists the files of every mailbox."""
     return {"dagster/row_count": table.count(), "bytes_in_lake": table.size(address)}
+
+
+def whole_table_metadata(table: LakeTable) -> dict[str, int]:
+    """Rows and bytes of all mailboxes. Reads the log."""
+    return {"dagster/row_count": table.count(), "dagster/size_bytes": table.size()}
 
 
 def result_metadata(result: SyncResult) -> dict[str, Any]:

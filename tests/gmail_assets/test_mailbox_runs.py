@@ -88,6 +88,18 @@ def materialized(result: dg.ExecuteInProcessResult) -> dict[str, set[str]]:
     return found
 
 
+def row_counts(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    """Rows of each table; an error if a run logs them more than once."""
+    found: dict[str, Any] = {}
+    for entry in instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION):
+        assert entry.dagster_event is not None
+        observation = entry.dagster_event.asset_observation_data.asset_observation
+        table = observation.asset_key.path[-1]
+        assert table not in found
+        found[table] = observation.metadata["dagster/row_count"].value
+    return found
+
+
 @pytest.mark.slow
 def test_a_range_is_synced_in_one_run_with_events_for_each_mailbox(domain: Emulator, lake_of_test: Lake):
     with dg.instance_for_test() as instance:
@@ -131,6 +143,9 @@ def test_sick_mailboxes_fail_alone_and_are_named_with_the_fix(domain: Emulator, 
         assert again.success
         assert statuses(instance, domain, "messages") == ["MATERIALIZED"] * 3
         assert all(check.passed for check in checks(instance, again))
+        stored = len(lake_of_test.table("messages").delta.to_pyarrow_table(columns=["id"]))
+        assert row_counts(instance, result)["messages"] < row_counts(instance, again)["messages"] == stored
+        assert row_counts(instance, again).keys() == {*CHANGE_TABLES, "labels"}
 
 
 def test_mailboxes_that_are_no_neighbours_are_named_in_the_run_config(domain: Emulator, lake_of_test: Lake):
