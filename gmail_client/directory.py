@@ -18,14 +18,21 @@ import urllib3
 
 from gmail_client.auth.endpoints import API_ROOT, DIRECTORY_SCOPE, GROUP_SCOPE
 from gmail_client.auth.tokens import TIMEOUT, TokenSource
-from gmail_client.errors import ApiDisabledError, GmailError, NotFoundError, ResponseError, UnavailableError
+from gmail_client.errors import (
+    ApiDisabledError,
+    CredentialsError,
+    GmailError,
+    NotFoundError,
+    ResponseError,
+    UnavailableError,
+)
 from gmail_client.http.body import read_body
 from gmail_client.http.clock import Clock
 from gmail_client.http.error_mapping import error_from_response
 from gmail_client.http.retry import RetryPolicy
 from gmail_client.http.sessions import route_to
 from gmail_client.parsing import parse_json
-from gmail_client.printable import short_repr
+from gmail_client.printable import printable_line, short_repr
 
 __all__ = ["DIRECTORY_ENTRY", "Directory", "DirectoryUser", "GroupMembers"]
 
@@ -95,7 +102,10 @@ class Directory:
         if org_unit is not None:
             escaped = org_unit.replace("\\", "\\\\").replace("'", "\\'")
             query["query"] = f"orgUnitPath='{escaped}'"
-        pages = self._pages(_USERS, "/admin/directory/v1/users", "users", {**query, "maxResults": "500"})
+        asked = "the users" if domain is None else f"the domain {domain}"
+        asked = asked if org_unit is None else f"the organizational unit {org_unit}"
+        path = "/admin/directory/v1/users"
+        pages = self._pages(_USERS, path, "users", {**query, "maxResults": "500"}, asked)
         return [_user(item) for item in pages]
 
     def members(self, group: str) -> GroupMembers:
@@ -106,16 +116,18 @@ class Directory:
         """
         path = f"/admin/directory/v1/groups/{quote(group, safe='@')}/members"
         query = {"includeDerivedMembership": "true", "maxResults": "200"}
-        items = list(self._pages(_MEMBERS, path, "members", query))
+        items = list(self._pages(_MEMBERS, path, "members", query, f"the group {group}"))
         kinds = [item.get("type", "USER") for item in items]
         users = [item for item, kind in zip(items, kinds, strict=True) if kind == "USER"]
         return GroupMembers([_address(item, "email", _MEMBERS) for item in users], "CUSTOMER" in kinds)
 
-    def _pages(self, method: str, path: str, key: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    def _pages(
+        self, method: str, path: str, key: str, query: Mapping[str, str], asked: str
+    ) -> Iterator[dict[str, Any]]:
         token, seen = "", {""}
         while True:
             more = {"pageToken": token} if token else {}
-            document = self._get(method, f"{path}?{urlencode({**query, **more})}")
+            document = self._get(method, f"{path}?{urlencode({**query, **more})}", asked)
             items = document.get(key, [])
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 raise _malformed(method, f"{key} is not a list of objects")
@@ -127,12 +139,17 @@ class Directory:
                 raise _malformed(method, "nextPageToken repeats a page")
             seen.add(token)
 
-    def _get(self, method: str, target: str) -> dict[str, Any]:
+    def _get(self, method: str, target: str, asked: str) -> dict[str, Any]:
         scopes = (DIRECTORY_SCOPE,) if method == _USERS else (GROUP_SCOPE,)
         retry_policy = RetryPolicy(self._clock)
         renewed = False
         while True:
-            token = self._tokens.token(scopes)
+            try:
+                token = self._tokens.token(scopes)
+            except CredentialsError as error:
+                if error.reason != "invalid_grant":
+                    raise
+                raise _no_administrator(error) from None
             try:
                 return self._once(method, target, token)
             except GmailError as error:
@@ -142,7 +159,7 @@ class Directory:
                 elif error.retryable:
                     self._clock.sleep(retry_policy.delay(error))
                 else:
-                    raise _explained(error, scopes) from None
+                    raise _explained(error, scopes, asked) from None
 
     def _once(self, method: str, target: str, token: str) -> dict[str, Any]:
         problem = ""
@@ -205,19 +222,28 @@ def _malformed(method: str, what: str) -> ResponseError:
     )
 
 
-def _explained(error: GmailError, scopes: tuple[str, ...]) -> GmailError:
+def _no_administrator(error: CredentialsError) -> CredentialsError:
+    return CredentialsError(
+        f"The directory can't be read as GMAIL_DIRECTORY_ADMIN. {error.what}",
+        fix=f"Set GMAIL_DIRECTORY_ADMIN to an administrator of this domain. {error.fix}",
+        status=error.status,
+        reason=error.reason,
+    )
+
+
+def _explained(error: GmailError, scopes: tuple[str, ...], asked: str) -> GmailError:
     """A refusal, with a fix for the directory instead of one for Gmail."""
     if isinstance(error, ApiDisabledError):
         fix = "Enable the Admin SDK API in the service account's Cloud project (it takes a few minutes)."
     elif isinstance(error, NotFoundError):
-        fix = "Correct GMAIL_DIRECTORY: there is no such domain or group."
+        fix = f"Correct GMAIL_DIRECTORY: the directory does not know {printable_line(asked)}."
     elif error.status == 403:
         fix = (
             f"GMAIL_DIRECTORY_ADMIN has to be an administrator who may read users and groups, and the domain-wide "
             f"delegation has to include {' and '.join(scopes)}."
         )
     elif error.status == 400:
-        fix = "Correct GMAIL_DIRECTORY: the directory does not know this domain or organizational unit."
+        fix = f"Correct GMAIL_DIRECTORY: the directory refuses {printable_line(asked)}."
     else:
         return error
     return type(error)(error.what, fix=fix, status=error.status, reason=error.reason, method=error.method)

@@ -25,7 +25,8 @@ class Discovery:
 
     Attributes:
         mailboxes: The mailboxes to read, each once, in the order in which they were found.
-        left_out: The other mailboxes, with the reason: `{"ada@example.com": "suspended"}`.
+        left_out: The other mailboxes, with the reason: `{"ada@example.com": "suspended"}`; also the entries of
+            GMAIL_DIRECTORY that have no users.
         user_ids: The directory's id of each user that it lists, which stays when the address is changed.
     """
 
@@ -114,11 +115,15 @@ def _in_file(path: Path) -> dict[str, str]:
         text = line.partition("#")[0].strip()
         if not text:
             continue
-        if "@" not in text:
+        try:
+            name = checked_mailbox_name(text).lower() if "@" in text else ""
+        except ConfigurationError:
+            name = ""
+        if not name:
             raise ConfigurationError(
                 f"GMAIL_MAILBOXES_FILE={str(path)!r}, line {number}: no address.", fix=fix
             )
-        names[checked_mailbox_name(text).lower()] = ""
+        names[name] = ""
     return names
 
 
@@ -161,11 +166,12 @@ def _in_directory(entries: Iterable[str], admin: str | None, client: GmailClient
         if kind == "group":
             if everybody is None:
                 everybody = {user.address: user for user in directory.users()}
-            yield from _of_group(directory, value, everybody)
+            found = list(_of_group(directory, value, everybody))
         else:
             domain, org_unit = (value if kind == name else None for name in ("domain", "org-unit"))
-            for user in directory.users(domain=domain, org_unit=org_unit):
-                yield user.address, _reason(user), user
+            users = directory.users(domain=domain, org_unit=org_unit)
+            found = [(user.address, _reason(user), user) for user in users]
+        yield from found or [(entry, "the directory has no users for it", None)]
 
 
 def _of_group(directory: Directory, group: str, everybody: Mapping[str, DirectoryUser]) -> Iterator[_Found]:

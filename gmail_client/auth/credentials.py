@@ -267,7 +267,7 @@ class Credentials:
         if chosen.subject is None:
             raise ConfigurationError(
                 "GMAIL_USER_ID='me' names no mailbox: a service account has no mailbox.",
-                fix="Set GMAIL_MAILBOXES to the mailboxes, or GMAIL_USER_ID to one.",
+                fix="Set GMAIL_MAILBOXES, GMAIL_MAILBOXES_FILE or GMAIL_DIRECTORY, or GMAIL_USER_ID to one mailbox.",
             )
         return chosen
 
@@ -275,6 +275,11 @@ class Credentials:
         if name == "me" and len(self.logins) == 1:
             return next(iter(self.logins.values()))
         found = self.logins.get(name.lower()) or self.logins.get(variable_suffix(name))
+        if found is None and name == "me":
+            raise ConfigurationError(
+                "GMAIL_USER_ID='me' names no mailbox: there are logins for several.",
+                fix="Set GMAIL_MAILBOXES to the addresses of the logins.",
+            )
         if found is None:
             raise ConfigurationError(
                 f"There is no login for the mailbox {short_repr(name)}.",

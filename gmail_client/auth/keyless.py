@@ -8,6 +8,7 @@ and the token endpoint exchanges the signed request for an access token of the m
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import warnings
 from functools import lru_cache
@@ -81,10 +82,15 @@ def refresh_identity() -> None:
         if not identity.valid:
             identity.refresh(None)
     except google_errors.DefaultCredentialsError:
+        named = bool(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
         failure = CredentialsError(
-            "GMAIL_SERVICE_ACCOUNT_EMAIL is set, but this machine has no Google identity (application default "
-            "credentials).",
-            fix=_LOGIN_FIX,
+            "GMAIL_SERVICE_ACCOUNT_EMAIL is set, but "
+            + (
+                "the file that GOOGLE_APPLICATION_CREDENTIALS names does not exist or is not one of Google's."
+                if named
+                else "this machine has no Google identity (application default credentials)."
+            ),
+            fix="Correct or unset GOOGLE_APPLICATION_CREDENTIALS." if named else _LOGIN_FIX,
         )
     except google_errors.TransportError as error:
         failure = UnavailableError(

@@ -200,8 +200,8 @@ def _forbidden(what: str, body: _ErrorBody, method: str, known: dict[str, Any]) 
     if body.message.lower().startswith("delegation denied"):
         return DelegationError(
             what,
-            fix="The token belongs to another user: set GMAIL_USER_ID to 'me' or to the token's own address, "
-            "or use a service account with domain-wide delegation.",
+            fix="The token belongs to another user: set GMAIL_USER_ID to 'me' or to the token's own address, correct "
+            "the mailbox's own login, or use a service account with domain-wide delegation.",
             **known,
         )
     if "domain-wide" in body.message.lower():

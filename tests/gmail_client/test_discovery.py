@@ -70,7 +70,11 @@ def test_org_units_domains_and_groups_are_joined(gmail: Emulator, monkeypatch: p
     monkeypatch.setenv("GMAIL_DIRECTORY", "org-unit:/Sales, group:team@gmail.test, domain:elsewhere.test")
     found = discover(Settings())
     assert found.mailboxes == (two, one)
-    assert found.left_out == {three: "archived", "guest@elsewhere.test": "not a user of this Workspace"}
+    assert found.left_out == {
+        three: "archived",
+        "guest@elsewhere.test": "not a user of this Workspace",
+        "domain:elsewhere.test": "the directory has no users for it",
+    }
 
     monkeypatch.setenv("GMAIL_DIRECTORY", "group:all@gmail.test")
     gmail.set_group("all@gmail.test", ["*"])
@@ -158,6 +162,9 @@ def test_who_is_no_administrator(gmail: Emulator, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(AccessError) as caught:
         discover(Settings())
     assert "GMAIL_DIRECTORY_ADMIN has to be an administrator" in caught.value.fix
+    monkeypatch.setenv("GMAIL_DIRECTORY_ADMIN", "nobody@gmail.test")
+    with pytest.raises(CredentialsError, match="GMAIL_DIRECTORY_ADMIN"):
+        discover(Settings())
     monkeypatch.delenv("GMAIL_DIRECTORY_ADMIN")
     with pytest.raises(ConfigurationError, match="without GMAIL_DIRECTORY_ADMIN"):
         discover(Settings())
@@ -172,9 +179,11 @@ def test_a_user_s_own_login_reads_no_directory(gmail: Emulator, monkeypatch: pyt
 
 
 def test_nobody_at_all_is_an_error_of_a_command(gmail: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GMAIL_DIRECTORY", "domain:elsewhere.test")
-    assert discover(Settings()).mailboxes == ()
-    with pytest.raises(ConfigurationError, match="No mailbox to read was found; 0 are left out"):
+    monkeypatch.setenv("GMAIL_DIRECTORY", "domain:elsewhere.test,org-unit:/Sale")
+    found = discover(Settings())
+    assert found.mailboxes == ()
+    assert found.left_out.keys() == {"domain:elsewhere.test", "org-unit:/Sale"}
+    with pytest.raises(ConfigurationError, match="No mailbox to read was found; 2 are left out"):
         mailboxes_of(Settings())
 
 
@@ -182,7 +191,7 @@ def test_an_unknown_group(gmail: Emulator, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("GMAIL_DIRECTORY", "group:none@gmail.test")
     with pytest.raises(NotFoundError) as caught:
         discover(Settings())
-    assert "GMAIL_DIRECTORY" in caught.value.fix
+    assert "GMAIL_DIRECTORY: the directory does not know the group none@gmail.test" in caught.value.fix
 
 
 @pytest.mark.parametrize("text", ["example.com", "domain:", "org-unit:Sales", "group:team", "all:x", "ALL"])
@@ -194,7 +203,12 @@ def test_settings_that_name_nothing(gmail: Emulator, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(None, "No such file"), (b"\xff\xfe", "is not UTF-8"), (b"a@b.test\nada\n", "line 2: no address")],
+    [
+        (None, "No such file"),
+        (b"\xff\xfe", "is not UTF-8"),
+        (b"a@b.test\nada\n", "line 2: no address"),
+        (b"a@b.test, c@b.test\n", "line 1: no address"),
+    ],
 )
 def test_files_that_can_t_be_read(
     gmail: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, expected: str

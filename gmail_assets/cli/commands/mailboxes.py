@@ -58,6 +58,8 @@ def mailboxes(register: bool, removed: tuple[str, ...], group_name: str, out: Ou
         )
     with out.status("Reading the mailboxes"):
         found = found_mailboxes(environment.settings, environment.lake)
+        if found.mailboxes == ("me",):
+            environment.settings.credentials().for_mailbox("me")
         renames = environment.renamed(found.mailboxes, found.user_ids)
     renamed = renames.present
     new, registered = _registered(f"{group_name}_mailboxes", found, register, removed, renames)

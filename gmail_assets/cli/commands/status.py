@@ -94,7 +94,7 @@ def _print_status(out: Output, status: MailboxStatus) -> None:
     if status.stored_as != status.address:
         out.note(f"Renamed: its rows have mailbox = {status.stored_as!r}.")
     if status.error is not None:
-        out.note(f"The mailbox can't be read. {status.error}")
+        out.note(f"{status.name} can't be read. {status.error}")
     rows = [
         {
             "table": name,

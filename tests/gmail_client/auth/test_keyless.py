@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import google.auth
+import google.auth.exceptions
 import pytest
 
 from gmail_client import CredentialsError, GmailClient
@@ -95,8 +96,21 @@ def test_a_key_file_as_identity(gmail: Emulator, identity: Path, monkeypatch: py
     assert GmailClient.from_settings().mailbox(gmail.addresses[1]).address == gmail.addresses[1]
 
 
+@pytest.mark.parametrize("content", [None, '{"type": "unknown"}', "x"])
+def test_a_file_that_is_no_identity(gmail: Emulator, identity: Path, content: str | None) -> None:
+    identity.unlink()
+    if content is not None:
+        identity.write_text(content)
+    with pytest.raises(CredentialsError, match="GOOGLE_APPLICATION_CREDENTIALS names does not exist"):
+        GmailClient.from_settings().mailbox(gmail.addresses[0]).history_id()
+
+
 def test_no_identity_at_all(gmail: Emulator, identity: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    identity.write_text(json.dumps({"type": "unknown"}))
+    def no_identity() -> None:
+        raise google.auth.exceptions.DefaultCredentialsError
+
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    monkeypatch.setattr(google.auth, "default", no_identity)  # it would ask the machine's metadata server
     with pytest.raises(CredentialsError, match="has no Google identity") as caught:
         GmailClient.from_settings().mailbox(gmail.addresses[0]).history_id()
     assert "GOOGLE_APPLICATION_CREDENTIALS" in caught.value.fix

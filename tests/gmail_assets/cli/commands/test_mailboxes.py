@@ -28,6 +28,22 @@ def test_the_mailboxes_of_the_settings(gmail: Emulator, run) -> None:  # type: i
     assert "fixed by GMAIL_MAILBOXES" in result.err
 
 
+def test_me_is_no_mailbox_of_a_service_account(directory: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.delenv("GMAIL_DIRECTORY")
+    result = run("mailboxes")
+    assert result.code == 2
+    assert "GMAIL_DIRECTORY" in result.err
+
+
+def test_me_is_none_of_several_logins(gmail: Emulator, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.delenv("GMAIL_REFRESH_TOKEN")
+    for number in range(2):
+        monkeypatch.setenv(f"GMAIL_REFRESH_TOKEN_ADA{number}_GMAIL_TEST", "1//token")
+    result = run("mailboxes")
+    assert result.code == 2
+    assert "GMAIL_MAILBOXES" in result.err
+
+
 def test_found_and_left_out(directory: Emulator, run) -> None:  # type: ignore[no-untyped-def]
     directory.usage.reset()
     result = run("mailboxes")
