@@ -61,11 +61,13 @@ class Shape:
         convert: The usable form of a value at a path, without its unknown fields; raises `MismatchError` if there is
             none.
         texts: For an object whose fields are all optional text, such as a header, their names.
+        fields: The names of an object's fields.
     """
 
     check: Check
     convert: Convert
     texts: frozenset[str] | None = None
+    fields: frozenset[str] = frozenset()
 
 
 def _value(check: Check, convert: ConvertValue) -> Shape:

@@ -41,7 +41,7 @@ from gmail_client.printable import short_repr
 from gmail_client.schema import SCHEMAS
 from gmail_client.unknown_fields import COLUMN, UnknownFields
 
-__all__ = ["parse_json", "parse_response"]
+__all__ = ["is_of_gmail", "parse_json", "parse_response"]
 
 _DECODER = json.JSONDecoder(parse_constant=str)
 
@@ -71,6 +71,17 @@ def _decoded(content: bytes, method: str) -> Any:
         raise ResponseError(
             f"{method}: the response is nested too deeply.", fix=_FIX, status=200, method=method
         ) from None
+
+
+def is_of_gmail(method: str, document: Mapping[str, Any]) -> bool:
+    """Whether a response of a method can be Gmail's: it has a known field or none at all, and no error object.
+
+    A proxy can respond with status 200 and an error as JSON. As a listing, that would look empty.
+    """
+    shape = _SHAPES.get(method)
+    if type(document.get("error")) is dict:
+        return False
+    return shape is None or not document or not shape.fields.isdisjoint(document)
 
 
 def parse_response(method: str, document: dict[str, Any], item_id: str = "") -> dict[str, Any]:
@@ -205,7 +216,8 @@ def _object(fields: Mapping[str, Shape], required: tuple[str, ...] = ()) -> Shap
         return found
 
     only_text = not required and all(shape is TEXT for shape in fields.values())
-    return Shape(check, convert, frozenset(fields) if only_text else None)
+    names = frozenset(fields)
+    return Shape(check, convert, names if only_text else None, names)
 
 
 def _row(table: str, shape: Shape) -> Shape:
@@ -217,7 +229,7 @@ def _row(table: str, shape: Shape) -> Shape:
         text = own.text()
         return found if text is None else {**found, COLUMN: text}
 
-    return Shape(shape.check, convert)
+    return Shape(shape.check, convert, fields=shape.fields)
 
 
 _BY_NAME = {
@@ -293,7 +305,7 @@ def _thread_of(message: Shape) -> Shape:
                     raise MismatchError((*path, "messages", number, "threadId"), "is another thread's")
         return found
 
-    return Shape(check, convert)
+    return Shape(check, convert, fields=thread.fields)
 
 
 def _page_of(key: str, item: Shape) -> Shape:

@@ -53,6 +53,7 @@ _RATE = {"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "R
 _SCOPE = {"insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"}
 _DISABLED = {"accessNotConfigured", "SERVICE_DISABLED"}
 _PRECONDITION = {"failedPrecondition", "FAILED_PRECONDITION"}
+_NOT_FOUND = {"notFound", "NOT_FOUND"}
 
 _NO_MAILBOX_FIX = (
     "The account has no Gmail, or a service account is used without a mailbox as its subject: "
@@ -118,8 +119,10 @@ def error_from_response(
     if body and body.message:
         what += f": {body.message}"
     known: dict[str, Any] = {"status": status, "reason": body.reason if body else None, "method": method}
-    if status >= 500 or status == 408 or status < 400 or (status == 404 and body is None):
-        if body is None:
+    # Only Gmail's own error object shows that an item does not exist: a proxy may not know the path.
+    lost = status == 404 and (body is None or not body.has(_NOT_FOUND))
+    if status >= 500 or status == 408 or status < 400 or lost:
+        if body is None or lost:
             what += " without Gmail's error object: it may come from a proxy or another server"
         return UnavailableError(
             what,

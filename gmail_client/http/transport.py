@@ -37,7 +37,7 @@ from gmail_client.http.error_mapping import error_from_response, no_mailbox
 from gmail_client.http.retry import LONGEST, RetryPolicy
 from gmail_client.http.sessions import DEADLINE, route_to
 from gmail_client.http.waiting import pause
-from gmail_client.parsing import parse_json, parse_response
+from gmail_client.parsing import is_of_gmail, parse_json, parse_response
 from gmail_client.project_quota import ProjectQuota
 from gmail_client.quota import QuotaPlan, RateLimiter
 
@@ -311,6 +311,8 @@ class Transport:
                 document = parse_json(response.content, call.method)
                 if document is None:
                     return ApiResult(call, None, _unreadable(call.method), size)
+                if not is_of_gmail(call.method, document):
+                    return ApiResult(call, None, _foreign(call.method), size)
                 self.usage.spent(call.method, self.plan.price(call.method), size)
                 self.concurrency.increase(1)
                 return ApiResult(call, parse_response(call.method, document, call.item_id), None, size)
@@ -399,6 +401,15 @@ def profile_call(call: ApiCall) -> ApiCall:
 def _unreadable(method: str) -> UnavailableError:
     return UnavailableError(
         f"{method}: the response is truncated or not a JSON object.",
+        fix="Try again later; check the proxy and GMAIL_API_ROOT.",
+        status=200,
+        method=method,
+    )
+
+
+def _foreign(method: str) -> UnavailableError:
+    return UnavailableError(
+        f"{method}: the response has status 200, but an error or other fields than Gmail's.",
         fix="Try again later; check the proxy and GMAIL_API_ROOT.",
         status=200,
         method=method,

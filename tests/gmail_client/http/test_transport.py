@@ -152,6 +152,8 @@ def precondition_on(wire: FakeGmail, *paths: str, times: int = 1_000) -> None:
         if left.get(request.id, 0) > 0:
             left[request.id] -= 1
             return error_response(400, "failedPrecondition", "Precondition check failed.")
+        if request.id == "messages":
+            return FakeResponse(json={"resultSizeEstimate": 0})
         return FakeResponse(json={"id": request.id, "emailAddress": "ada@b.test", "historyId": "1"})
 
     wire.handler = handler
