@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-from gmail_client.errors import ConfigurationError
+from gmail_client.errors import ConfigurationError, UnavailableError
 from gmail_client.http.batch import BatchFetcher
 from gmail_client.http.calls import ApiCall, ApiResult, QuotaUsage, UsageSnapshot
 from gmail_client.http.exchange import Exchange
@@ -167,8 +167,12 @@ class GmailApi:
             )
 
     def labels(self) -> list[Resource]:
-        """All labels, without counts and colors (`label` has those)."""
-        return self._list("labels.list", "/labels", "labels")
+        """All labels, without counts and colors (`label` has those).
+
+        Raises:
+            UnavailableError: There is none, although every mailbox has system labels.
+        """
+        return _some("labels.list", self._list("labels.list", "/labels", "labels"))
 
     def label(self, label_id: str) -> Resource:
         """One label with its counts and color.
@@ -189,8 +193,13 @@ class GmailApi:
         )
 
     def send_as(self) -> list[Resource]:
-        """All send-as aliases."""
-        return self._list("settings.sendAs.list", "/settings/sendAs", "sendAs")
+        """All send-as aliases, with the mailbox's own address.
+
+        Raises:
+            UnavailableError: There is none, although every mailbox has its own address.
+        """
+        method = "settings.sendAs.list"
+        return _some(method, self._list(method, "/settings/sendAs", "sendAs"))
 
     def delegates(self) -> list[Resource]:
         """All delegates.
@@ -284,6 +293,16 @@ class GmailApi:
 
 _COMPACT = {"prettyPrint": False}
 """Gmail indents its JSON by default; a payload with many parts is then mostly whitespace."""
+
+
+def _some(method: str, items: list[Resource]) -> list[Resource]:
+    if not items:
+        raise UnavailableError(
+            f"{method}: the response is empty, which it is for no mailbox.",
+            fix="Try again later; if it persists, check the proxy and GMAIL_API_ROOT.",
+            method=method,
+        )
+    return items
 
 
 def _filters(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gmail_client.api import GmailApi
-from gmail_client.errors import HistoryExpiredError, NotFoundError
+from gmail_client.errors import HistoryExpiredError, NotFoundError, UnavailableError
 from gmail_client.options import TableOptions
 from gmail_client.search import search_within
 
@@ -283,10 +283,33 @@ def list_message_ids(
             missing.difference_update(item["id"] for item in page)
             if not missing:
                 break
+    if not listed and since is None and (everything or not options.filtered):
+        _check_empty(api, "messages.list", hidden=everything or options.include_spam_trash)
     if not everything:
         for message_id in _excluded(api, options):
             listed.pop(message_id, None)
     return listed
+
+
+def _check_empty(api: GmailApi, method: str, *, hidden: bool) -> None:
+    """Check an unfiltered listing without items: Gmail's count has to be 0 too, or all messages are spam or trash.
+
+    Args:
+        api: The mailbox.
+        method: The listing.
+        hidden: It includes spam and trash.
+
+    Raises:
+        UnavailableError: The mailbox has messages. Taken for an empty mailbox, the response would delete all rows.
+    """
+    count = int(api.profile().get("messagesTotal") or 0)
+    if not count or (not hidden and any(api.list_messages(include_spam_trash=True, page_size=1))):
+        return
+    raise UnavailableError(
+        f"{method}: the listing is empty, but getProfile counts {count:,} messages.",
+        fix="Try again later; if it persists, check the proxy and GMAIL_API_ROOT.",
+        method=method,
+    )
 
 
 def _excluded(api: GmailApi, options: TableOptions) -> Iterator[str]:
@@ -326,4 +349,6 @@ def list_thread_heads(
             snippet = "" if options.policy else item.get("snippet", "")
             heads[item["id"]] = ListedThread(int(item.get("historyId") or 0), snippet)
         on_progress(len(heads))
+    if not heads and since is None and (everything or not options.filtered):
+        _check_empty(api, "threads.list", hidden=everything or options.include_spam_trash)
     return heads

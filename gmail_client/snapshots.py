@@ -86,7 +86,8 @@ def _labels(api: GmailApi, warn: Warn) -> list[Row]:
     for _ in range(_LISTINGS):
         listed = {label["id"]: label for label in api.labels()}
         vanished = False
-        for result in api.get_many(api.label_call(label_id) for label_id in listed if label_id not in known):
+        calls = (api.label_call(label_id) for label_id in listed if label_id not in known)
+        for result in _some_served(api.get_many(calls)):
             if isinstance(result.error, NotFoundError):
                 vanished = True
             else:
@@ -104,7 +105,7 @@ def _drafts(api: GmailApi, options: TableOptions, warn: Warn) -> Iterator[list[R
     listed = {draft["id"]: draft for page in api.list_drafts(page_size=options.page_size) for draft in page}
     page: list[Row] = []
     size = 0
-    for result in api.get_many(api.draft_call(draft_id, options.format) for draft_id in listed):
+    for result in _some_served(api.get_many(api.draft_call(draft_id, options.format) for draft_id in listed)):
         if isinstance(result.error, NotFoundError):
             continue  # sent or discarded after it was listed
         page.append(_row(result, listed[result.call.key], "drafts", warn))
@@ -113,6 +114,24 @@ def _drafts(api: GmailApi, options: TableOptions, warn: Warn) -> Iterator[list[R
             yield page
             page, size = [], 0
     yield page
+
+
+def _some_served(results: Iterator[ApiResult]) -> Iterator[ApiResult]:
+    """`results`, unless all items are forbidden: it is the account then that may not read them.
+
+    Raises:
+        ForbiddenError: Two items or more, and all are forbidden. Rows of the listed fields would replace stored ones.
+    """
+    forbidden: list[ForbiddenError] = []
+    served = False
+    for result in results:
+        if isinstance(result.error, ForbiddenError):
+            forbidden.append(result.error)
+        else:
+            served = True
+        yield result
+    if len(forbidden) > 1 and not served:
+        raise forbidden[0]
 
 
 def _row(result: ApiResult, listed: Row, table: str, warn: Warn) -> Row:
@@ -133,15 +152,19 @@ def _row(result: ApiResult, listed: Row, table: str, warn: Warn) -> Row:
 def _settings(api: GmailApi, warn: Warn) -> Row:
     row: Row = {"emailAddress": api.profile().get("emailAddress")}
     unknown = []
+    forbidden: list[ForbiddenError] = []
     for part in SETTINGS_PARTS:
         try:
             found = api.settings_part(part)
         except ForbiddenError as error:
             row[part] = None
+            forbidden.append(error)
             warn(f"settings.{part} is empty: {error.what}")
         else:
             unknown.append(unknown_fields.prefixed(found.get(unknown_fields.COLUMN), part))
             row[part] = {name: value for name, value in found.items() if name != unknown_fields.COLUMN}
+    if len(forbidden) == len(SETTINGS_PARTS):
+        raise forbidden[0]  # a row without settings would replace the stored one
     if text := unknown_fields.joined(unknown):
         row[unknown_fields.COLUMN] = text
     return row

@@ -91,7 +91,7 @@ def snapshot(
     except ForbiddenError as error:
         part.commit(part.state.read_at(int(time.time())))
         result.mode = "refused"
-        result.warnings.append(f"This account is not allowed to read the table; its rows are kept. {error}")
+        result.warnings = [f"This account is not allowed to read the table; its rows are kept. {error}"]
     result.upkeep = keep_up(table, address, upkeep)
     result.rows_total = part.count()
     _account(result, mailbox, before, started)

@@ -19,7 +19,7 @@ from support.hostile import JSON, places, recorded, replaced, serve
 from gmail_assets.delta.lake import Lake
 from gmail_assets.syncing import sync
 from gmail_client.client import Mailbox
-from gmail_client.errors import GmailError
+from gmail_client.errors import GmailError, UnavailableError
 from gmail_client.spec import SpecTable
 
 TABLES = [SpecTable.parse({"source_table": name}) for name in ("messages", "threads")]
@@ -182,6 +182,31 @@ def test_a_message_under_a_wrong_thread_is_repaired_by_a_reconciliation(
     assert message["id"] in wrong[target]
     assert wrong != expected["threads"]
     run(honest(), lake, reconcile=True)
+    assert rows(lake) == expected
+
+
+@pytest.mark.parametrize(
+    ("empty", "stored"),
+    [
+        (["messages"], True),
+        (["threads"], True),
+        (["messages", "threads"], True),
+        (["messages"], False),
+        (["messages", "threads"], False),
+    ],
+)
+def test_an_empty_listing_of_a_mailbox_with_messages_deletes_and_ends_nothing(
+    tmp_path: Path, empty: list[str], stored: bool
+) -> None:
+    mailbox = serve(lambda path, document: {"resultSizeEstimate": 0} if path in empty else document)
+    before, expected = synced()
+    if stored:
+        shutil.copytree(before, tmp_path, dirs_exist_ok=True)
+    lake = Lake(str(tmp_path))
+    with pytest.raises(UnavailableError, match=r"list: the listing is empty, but getProfile counts \d"):
+        run(mailbox, lake, reconcile=stored)
+    assert rows(lake) == (rows(Lake(str(before))) if stored else {"messages": {}, "threads": {}})
+    run(honest(), lake, reconcile=stored)
     assert rows(lake) == expected
 
 

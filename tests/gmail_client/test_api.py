@@ -85,10 +85,57 @@ def test_an_empty_page_does_not_end_a_listing(wire: FakeGmail, api: GmailApi, na
     assert len(wire.gets) == 4
 
 
-@pytest.mark.parametrize("name", LISTINGS)
+@pytest.mark.parametrize("name", sorted(LISTINGS.keys() - {"labels", "sendAs"}))
 def test_a_missing_key_means_an_empty_list(wire: FakeGmail, api: GmailApi, name: str) -> None:
-    wire.handler = lambda _: FakeResponse(json={"historyId": "99"})
+    more = {"history": {"historyId": "99"}, **{key: {"resultSizeEstimate": 0} for key in PAGED[:3]}}
+    wire.handler = lambda _: FakeResponse(json=more.get(name, {}))
     assert flat(LISTINGS[name][0](api)) == []
+
+
+@pytest.mark.parametrize("name", ["labels", "sendAs"])
+def test_no_mailbox_is_without_labels_and_own_address(wire: FakeGmail, api: GmailApi, name: str) -> None:
+    wire.handler = lambda _: FakeResponse(json={})
+    with pytest.raises(UnavailableError, match=r"list: the response is empty"):
+        LISTINGS[name][0](api)
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"error": {"code": 429, "message": "Slow down."}},
+        {"error": {"code": 403, "message": "Blocked."}, "historyId": "99", "resultSizeEstimate": 0},
+        {"message": "no route"},
+    ],
+    ids=["error", "error and fields", "another server's"],
+)
+def test_a_refusal_with_status_200_is_never_an_empty_list(
+    wire: FakeGmail, api: GmailApi, name: str, document: dict[str, Any]
+) -> None:
+    wire.handler = lambda _: FakeResponse(json=document)
+    with pytest.raises(UnavailableError, match="has status 200, but an error or other fields"):
+        LISTINGS[name][0](api)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"message": "no route"},
+        {"error": "not found"},
+        {"error": {"code": 404, "message": "No upstream."}},
+    ],
+)
+def test_only_gmails_error_object_shows_that_an_item_is_gone(
+    wire: FakeGmail, api: GmailApi, document: dict[str, Any]
+) -> None:
+    wire.handler = lambda _: FakeResponse(404, document)
+    with pytest.raises(UnavailableError, match="without Gmail's error object"):
+        api.label("Label_1")
+    with pytest.raises(UnavailableError, match="without Gmail's error object"):
+        list(api.history("1"))
+    (result,) = api.get_many([api.message_call("18c")])
+    assert type(result.error) is UnavailableError
 
 
 @pytest.mark.parametrize("name", LISTINGS)
@@ -234,9 +281,13 @@ def test_a_history_without_head_is_an_error(wire: FakeGmail, api: GmailApi) -> N
 def test_each_read_has_its_path_and_costs_a_unit(
     wire: FakeGmail, api: GmailApi, ask: Callable[[GmailApi], Any], path: str
 ) -> None:
-    wire.handler = lambda _: FakeResponse(
-        json={"id": "Label_1", "emailAddress": "a@b.test", "historyId": "1"}
-    )
+    documents = {
+        "profile": {"emailAddress": "a@b.test", "historyId": "1"},
+        "labels": {"labels": [{"id": "Label_1"}]},
+        "labels/Label_1": {"id": "Label_1"},
+        "settings/sendAs": {"sendAs": [{"sendAsEmail": "a@b.test"}]},
+    }
+    wire.handler = lambda _: FakeResponse(json=documents.get(path, {}))
     ask(api)
     assert wire.gets[0].path == f"/gmail/v1/users/me/{path}"
     assert api.usage.snapshot().total_units == 1

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from support.fake_gmail import FakeGmail, FakeRequest, FakeResponse, ManualClock, connect
 
 from gmail_client.api import ApiCall, ApiResult, HistoryPage
-from gmail_client.changes import ListedThread, list_thread_heads, read_changes
-from gmail_client.errors import HistoryExpiredError, NotFoundError
+from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads, read_changes
+from gmail_client.errors import HistoryExpiredError, NotFoundError, UnavailableError
 from gmail_client.options import TableOptions
 
 
@@ -210,3 +211,29 @@ def test_a_listed_thread_has_its_history_id() -> None:
 
     heads = list_thread_heads(Threads(), TableOptions())  # type: ignore[arg-type]
     assert heads == {"t": ListedThread(7, "s"), "u": ListedThread(0, "")}
+
+
+@pytest.mark.parametrize("listing", [list_message_ids, list_thread_heads])
+@pytest.mark.parametrize("everything", [True, False])
+@pytest.mark.parametrize(("total", "hidden"), [(0, 0), (2, 2), (2, 0)])
+def test_an_empty_listing_agrees_with_the_number_of_messages(
+    listing: Any, everything: bool, total: int, hidden: int
+) -> None:
+    """Only a mailbox without messages has an empty listing; without spam and trash, one of spam and trash has too."""
+
+    def handler(request: FakeRequest) -> FakeResponse:
+        if request.path.endswith("/profile"):
+            return FakeResponse(
+                json={"emailAddress": "a@b.test", "historyId": "9", "messagesTotal": total, "threadsTotal": 0}
+            )
+        items = [{"id": f"18{n}", "threadId": "18"} for n in range(hidden)]
+        shown = items if "includeSpamTrash" in request.params and request.path.endswith("/messages") else []
+        return FakeResponse(json={"messages": shown, "resultSizeEstimate": 0})
+
+    api = connect(FakeGmail(handler), ManualClock()).mailbox().api
+    if total and (not hidden or (everything and listing is list_thread_heads)):
+        with pytest.raises(UnavailableError, match="empty, but getProfile counts 2 messages"):
+            listing(api, TableOptions(), everything=everything)
+    else:
+        assert len(listing(api, TableOptions(), everything=everything)) == (hidden if everything else 0)
+    assert listing(api, TableOptions(q="from:ada"), everything=False) == {}

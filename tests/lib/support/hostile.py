@@ -29,7 +29,8 @@ def recorded() -> dict[str, dict[str, Any]]:
     with Emulator(messages=8, seed=5) as gmail:
         caller = Caller(gmail)
         start = gmail.mailbox().head
-        gmail.mailbox().create_draft(gmail.mailbox().random_mail())
+        for _ in range(2):
+            gmail.mailbox().create_draft(gmail.mailbox().random_mail())
         for message_id in gmail.mailbox().message_ids()[:3]:
             gmail.mailbox().modify(message_id, ["STARRED"])
         gmail.mailbox().delete(gmail.mailbox().message_ids()[-1])
