@@ -115,7 +115,7 @@ def fill(folder: str, messages: int, mean_kb: float, threads_format: MessageForm
     from gmail_client.client import GmailClient
     from gmail_client.emulator import Emulator
     from gmail_client.fetch import FetchedThread
-    from gmail_client.schema import SCHEMAS
+    from gmail_client.schema import SCHEMAS, message_array
 
     mailbox = GmailClient.from_settings().mailbox()
     head = int(mailbox.api.profile()["historyId"])
@@ -126,7 +126,7 @@ def fill(folder: str, messages: int, mean_kb: float, threads_format: MessageForm
         pool += [answer.json for answer in mailbox.api.get_many(calls) if answer.json]
         if len(pool) >= 2_000:
             break
-    content = Chunk([FetchedThread("", messages=pool)]).array
+    content = message_array(pool)
     lake = Lake(folder)
     parts = [open_table(lake, spec, mailbox.address).partition for spec in specs(threads_format)]
     for part in parts:
@@ -238,6 +238,8 @@ def main() -> None:
             ("the 100 newest messages", ids[-100:]),
             ("10 messages of all ages", rng.sample(ids, 10)),
             ("100 messages of all ages", rng.sample(ids, 100)),
+            ("1,000 messages of all ages", rng.sample(ids, 1_000)),
+            ("10,000 messages of all ages", rng.sample(ids, 10_000)),
         ):
             changes_of(gmail, chosen)
             for format_ in FORMATS:

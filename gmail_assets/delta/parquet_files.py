@@ -74,6 +74,8 @@ class NewFile:
             # Texts of mail are rarely equal. Dictionaries and small pages take CPU time, and make files larger.
             use_dictionary=False,
             data_page_size=_PAGE_BYTES,
+            # Of nested columns they would be 3 % of a file, and readers skip files by top-level columns.
+            write_statistics=[field.name for field in schema if not pa.types.is_nested(field.type)],
             store_schema=False,  # several KB in each file; the table's schema is in the log
         )
         self._least: dict[str, str | None] = dict.fromkeys(indexed)

@@ -23,16 +23,24 @@ _SCHEMA = SCHEMAS["messages"]
 class Chunk:
     """Messages that a few API calls returned or that were read from another table.
 
+    They are converted when a table selects its messages: a message that no table stores is never converted.
+
     Args:
         fetched: One entry per thread, or several.
         array: The content of the messages, each once and in their order, if it is not in `fetched`.
+        origin: The chunk with the content and the format to reduce it to, if it is not in `fetched`.
 
     Attributes:
         messages: The messages, each id once.
-        place: Message id to its index in `messages` and `array`.
+        place: Message id to its index in `messages`.
     """
 
-    def __init__(self, fetched: Sequence[FetchedThread], array: pa.StructArray | None = None) -> None:
+    def __init__(
+        self,
+        fetched: Sequence[FetchedThread],
+        array: pa.StructArray | None = None,
+        origin: tuple[Chunk, MessageFormat] | None = None,
+    ) -> None:
         self.fetched = fetched
         self.messages: list[dict[str, Any]] = []
         self.place: dict[str, int] = {}
@@ -41,25 +49,27 @@ class Chunk:
                 if self.place.setdefault(message["id"], len(self.messages)) == len(self.messages):
                     self.messages.append(message)
         self._array = array
+        self._origin = origin
         self._selected: tuple[list[int], pa.StructArray] | None = None
-
-    @property
-    def array(self) -> pa.StructArray:
-        """The messages as structs, in their order."""
-        if self._array is None:
-            self._array = message_array(self.messages)
-        return self._array
 
     def selected(self, places: list[int]) -> pa.StructArray:
         """The messages at these ascending indexes as structs.
 
         The last selection is kept: both tables usually leave out the same messages.
         """
-        if len(places) == len(self.array):
-            return self.array
         if self._selected is None or self._selected[0] != places:
-            self._selected = places, self.array.take(pa.array(places, pa.int64()))
+            self._selected = places, self._converted(places)
         return self._selected[1]
+
+    def _converted(self, places: list[int]) -> pa.StructArray:
+        if self._origin is not None:
+            chunk, format_ = self._origin
+            return projected(chunk.selected(places), format_)
+        if self._array is None:
+            return message_array([self.messages[place] for place in places])
+        if len(places) == len(self._array):
+            return self._array
+        return self._array.take(pa.array(places, pa.int64()))
 
     def rows(self, places: list[int]) -> pa.Table:
         """Rows of `messages` for the messages at these ascending indexes."""
@@ -73,14 +83,14 @@ class Chunk:
         """The same messages in a format that their current format includes."""
         if stored == wanted:
             return self
-        return Chunk([_known_in(item, wanted) for item in self.fetched], projected(self.array, wanted))
+        return Chunk([_known_in(item, wanted) for item in self.fetched], origin=(self, wanted))
 
     def joined(self, other: Chunk) -> Chunk:
         """Both chunks in one; if both have a message, this chunk's is used."""
         extra = [place for place, message in enumerate(other.messages) if message["id"] not in self.place]
         if not extra:
             return self
-        array = pa.concat_arrays([self.array, other.array.take(pa.array(extra, pa.int64()))])
+        array = pa.concat_arrays([self.selected(list(range(len(self.messages)))), other.selected(extra)])
         return Chunk([*self.fetched, *other.fetched], array)
 
 

@@ -46,7 +46,7 @@ class ThreadWithoutContent:
 class _Pending:
     """A chunk that waits for the last commit of an incremental sync."""
 
-    content: pa.StructArray
+    content: pa.StructArray = field(default_factory=lambda: _NO_CONTENT)
     new: list[ThreadEdit] = field(default_factory=list)
     restored: list[ThreadEdit] = field(default_factory=list)
     grown: list[ThreadEdit] = field(default_factory=list)
@@ -213,7 +213,7 @@ class ThreadsSync(TableSync):
         by_thread: dict[str, list[FetchedThread]] = {}
         for fetched in chunk.fetched:
             by_thread.setdefault(fetched.thread_id, []).append(fetched)
-        pending = _Pending(chunk.array)
+        pending = _Pending()
         for thread_id, pieces in by_thread.items():
             edit = self._edit_of(thread_id, pieces, chunk)
             if edit is None:
