@@ -50,8 +50,8 @@ docs: dev  ## build the documentation as a site with search, and check its links
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON_IN_VENV) -m mkdocs --quiet build --strict
 	@echo "The site is in build/site. To read it: $(PYTHON_IN_VENV) -m http.server --directory build/site --bind 127.0.0.1"
 
-bench: dev  ## compare with other ways to copy a mailbox, write docs/benchmarks.md (with a clone of the Lakeflow connectors: PEER=folder)
-	$(PYTHON_IN_VENV) -m benchmarks.comparison
+bench: dev  ## compare with other ways to copy a mailbox, write docs/benchmarks.md, 35 minutes (PEER=clone of the Lakeflow connectors, SECTIONS="growth quota")
+	$(PYTHON_IN_VENV) -m benchmarks.page $(SECTIONS)
 
 bench-org: dev  ## measure 200 and 500 mailboxes in one process (20 minutes)
 	$(PYTHON_IN_VENV) -m benchmarks.organisation

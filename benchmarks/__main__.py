@@ -15,10 +15,15 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+_NO_BENCHMARK = {"__main__", "comparison", "emulator_load"}
+"""Parts of others: `page` runs the comparison."""
+
 
 def main() -> int:
     names = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
-    names = [name for name in names if name != "__main__" and (not sys.argv[1:] or name in sys.argv[1:])]
+    names = [
+        name for name in names if name not in _NO_BENCHMARK and (not sys.argv[1:] or name in sys.argv[1:])
+    ]
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}",
         flush=True,

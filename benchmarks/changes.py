@@ -1,10 +1,9 @@
 """Label changes in a large mailbox, recent ones and scattered ones, in both tables: CPU, memory and rewritten files.
 
-    python -m benchmarks.changes [--messages 100000] [--mean-kb 15] [--others 0] [--write]
+    python -m benchmarks.changes [--messages 100000] [--mean-kb 15] [--others 0]
 
 It is measured with `threads` as Gmail returns them, and with threads without bodies (`format: minimal`). The emulator
 and each measured sync run in separate processes. With `--others`, this many unchanged mailboxes are in the tables.
-`--write` replaces the section of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -12,17 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.comparison.report import PAGE, replace_section
 from benchmarks.first_load import cpu_seconds, peak_mb
 
 if TYPE_CHECKING:
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
     from gmail_client.spec import SpecTable
 
 FORMATS: tuple[MessageFormat, ...] = ("full", "minimal")
-TITLE = "Changes in a large mailbox"
 _TABLES = ("messages", "threads")
 
 
@@ -159,7 +154,7 @@ def fill(folder: str, messages: int, mean_kb: float, threads_format: MessageForm
         array = pa.StructArray.from_arrays(columns, fields=list(kind))
         last = index == len(threads) - 1
         chunk = Chunk([FetchedThread("", messages=[{"id": m.id} for _, m in members])], array)
-        rows = chunk.rows(range(len(members)))
+        rows = chunk.rows(list(range(len(members))))
         parts[0].append(rows, parts[0].state.synced(head, int(time.time())) if last else None)
         at = 0
         edits = []
@@ -200,19 +195,8 @@ def changes_of(gmail: EmulatorProcess, ids: Sequence[str]) -> None:
         mailbox.write("modify", message_id=message_id, add=add, remove=remove)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--messages", type=int, default=100_000)
-    parser.add_argument("--mean-kb", type=float, default=15.0)
-    parser.add_argument("--others", type=int, default=0)
-    parser.add_argument("--write", action="store_true", help="replace the section of docs/benchmarks.md")
-    parser.add_argument("--sync", nargs=2, metavar=("FOLDER", "FORMAT"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.sync:
-        sync_once(*arguments.sync)
-        return
+def section(messages: int = 100_000, mean_kb: float = 15.0, others: int = 0) -> list[str]:
+    """Measure all changes, and return them as Markdown."""
     from gmail_client.emulator import EmulatorProcess  # not in the measured processes
 
     lines = [
@@ -221,15 +205,16 @@ def main() -> None:
     ]
     sizes = {}
     with (
-        EmulatorProcess(messages=arguments.messages, seed=1, mean_json_kb=arguments.mean_kb) as gmail,
+        EmulatorProcess(messages=messages, seed=1, mean_json_kb=mean_kb) as gmail,
         tempfile.TemporaryDirectory(prefix="changes-") as folder,
     ):
         environment = {**gmail.environment(), "GMAIL_QUOTA": "1200000"}
         os.environ.update(environment)
         for format_ in FORMATS:
-            fill(f"{folder}/{format_}", arguments.messages, arguments.mean_kb, format_)
+            fill(f"{folder}/{format_}", messages, mean_kb, format_)
             sizes[format_] = {name: sum(files(f"{folder}/{format_}", name).values()) for name in _TABLES}
-            add_others(f"{folder}/{format_}", arguments.others)
+            print(f"{format_} threads: {sizes[format_]} bytes", flush=True)
+            add_others(f"{folder}/{format_}", others)
         ids = stored_ids(f"{folder}/full")
         rng = random.Random(1)
         for what, chosen in (
@@ -238,8 +223,8 @@ def main() -> None:
             ("the 100 newest messages", ids[-100:]),
             ("10 messages of all ages", rng.sample(ids, 10)),
             ("100 messages of all ages", rng.sample(ids, 100)),
-            ("1,000 messages of all ages", rng.sample(ids, 1_000)),
-            ("10,000 messages of all ages", rng.sample(ids, 10_000)),
+            ("1,000 messages of all ages", rng.sample(ids, min(1_000, len(ids)))),
+            ("10,000 messages of all ages", rng.sample(ids, min(10_000, len(ids)))),
         ):
             changes_of(gmail, chosen)
             for format_ in FORMATS:
@@ -252,15 +237,28 @@ def main() -> None:
                 )
                 print(lines[-1], flush=True)
     about = (
-        f"`python -m benchmarks.changes --write` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}. One sync of both tables, of a mailbox of {arguments.messages:,} messages, "
-        "start-up included. Files and megabytes: of `messages`, then of `threads`. On disk, `messages` has "
+        f"One sync of both tables, of a mailbox of {messages:,} messages, start-up included, each once. Files and "
+        f"megabytes: of `messages`, then of `threads`. On disk, `messages` has "
         f"{sizes['full']['messages'] / 1e6:,.0f} MB, `threads` {sizes['full']['threads'] / 1e6:,.0f} MB, and without "
-        f"bodies {sizes['minimal']['threads'] / 1e6:,.0f} MB."
+        f"bodies {sizes['minimal']['threads'] / 1e6:,.0f} MB. A sync rewrites the files that contain a change one by "
+        "one, so memory does not grow with the number of changes ([storage](storage.md))."
     )
-    print(about)
-    if arguments.write:
-        replace_section(PAGE, TITLE, [about, "", *lines])
+    return [about, "", *lines]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--mean-kb", type=float, default=15.0)
+    parser.add_argument("--others", type=int, default=0)
+    parser.add_argument("--sync", nargs=2, metavar=("FOLDER", "FORMAT"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.sync:
+        sync_once(*arguments.sync)
+        return
+    print("\n".join(section(arguments.messages, arguments.mean_kb, arguments.others)))
 
 
 if __name__ == "__main__":

@@ -8,15 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.comparison.programs import PEAK_FILE
 from benchmarks.comparison.wire import WireCounter
+from benchmarks.emulator_load import EmulatorLoad
 from gmail_client.emulator import EmulatorProcess
 
-__all__ = ["Cost", "count_mistakes", "measure", "mistakes", "typed_rows"]
+__all__ = ["Cost", "FirstLoad", "count_mistakes", "measure", "mistakes", "typed_rows"]
 
 LIMIT_SECONDS = 7_200
 
@@ -33,6 +34,7 @@ class Cost:
         cpu: Seconds of CPU, user and system, of the process and its children.
         memory_mb: Peak resident memory of the process in MB.
         seconds: Wall-clock seconds.
+        emulator_share: Share of one core that the emulator used meanwhile.
         missing: Rows that both tables together lack afterwards.
         wrong: Rows that differ from the mailbox, or that should not exist.
     """
@@ -44,12 +46,22 @@ class Cost:
     cpu: float
     memory_mb: float
     seconds: float
+    emulator_share: float = 0.0
     missing: int = 0
     wrong: int = 0
 
-    def as_json(self) -> dict[str, Any]:
-        """The figures by name."""
-        return asdict(self)
+
+@dataclass(frozen=True)
+class FirstLoad:
+    """The cost of a first load, and the size of the lake afterwards.
+
+    Attributes:
+        cost: What the program used.
+        disk_mb: Megabytes of Parquet files of both tables.
+    """
+
+    cost: Cost
+    disk_mb: float
 
 
 def measure(program: str, folder: Path, gmail: EmulatorProcess) -> Cost:
@@ -59,7 +71,7 @@ def measure(program: str, folder: Path, gmail: EmulatorProcess) -> Cost:
         RuntimeError: It failed; the message is the end of its output.
     """
     gmail.reset_usage()
-    with WireCounter(gmail.url) as wire:
+    with WireCounter(gmail.url) as wire, EmulatorLoad(gmail) as load:
         environment = {key: value.replace(gmail.url, wire.url) for key, value in gmail.environment().items()}
         # No quota: the time that a program needs under Gmail's quota is computed from its units.
         environment |= {"GMAIL_QUOTA": "1200000", "PATH": os.environ.get("PATH", "")}
@@ -84,6 +96,7 @@ def measure(program: str, folder: Path, gmail: EmulatorProcess) -> Cost:
         cpu=used.ru_utime + used.ru_stime,
         memory_mb=float((folder / PEAK_FILE).read_text()),
         seconds=seconds,
+        emulator_share=load.share,
     )
 
 

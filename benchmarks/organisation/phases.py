@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from benchmarks.emulator_load import LIMITING_SHARE, EmulatorLoad
 from benchmarks.organisation.deployment import Command, Meter, Organization
 from benchmarks.organisation.sensor import Sensor
 from benchmarks.organisation.truth import differences
@@ -205,7 +206,7 @@ def quota(sizes: Sizes) -> list[Figure]:
         _receive(found, catching, int(large * 0.8))
         _receive(found, big, large - small)
         time.sleep(60)  # the units of the preparation leave the window
-        with Meter(found.gmail, 0.5) as meter:
+        with Meter(found.gmail, 0.5) as meter, EmulatorLoad(found.gmail) as load:
             done = found.sync()
         figures = [
             _share(meter, f"catch-up of {large * 0.8:,.0f} messages", catching),
@@ -216,6 +217,7 @@ def quota(sizes: Sizes) -> list[Figure]:
         figures += [
             _within("refused calls", meter.last.refused, 0, 0),
             Figure("cost", _cost(done)),
+            _below("the emulator's share of a core", load.share, LIMITING_SHARE, ""),
             *_correct(
                 "quota",
                 first.code == done.code == 0,
@@ -260,7 +262,9 @@ def _rates(meter: Meter, units: int, seconds: float, project: int) -> Iterable[F
 
 def _below(name: str, value: float, limit: float, unit: str) -> Figure:
     digits = 2 if limit < 20 else 0
-    return Figure(name, f"{value:,.{digits}f} {unit}", f"at most {limit:,g} {unit}", value <= limit)
+    return Figure(
+        name, f"{value:,.{digits}f} {unit}".strip(), f"at most {limit:,g} {unit}".strip(), value <= limit
+    )
 
 
 def _within(name: str, value: int, least: int, most: int) -> Figure:

@@ -104,7 +104,6 @@ class PartitionRewrite:
             pa.default_memory_pool().release_unused()
         if self._inserts is not None and self._inserted_with is None and not self._added:
             self._added = list(self._write_files([self._inserts], _rows_per_file(self._inserts)))
-            pa.default_memory_pool().release_unused()
         self._prepared_at = version
 
     def write(self, properties: CommitProperties) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.comparison.__main__ import compare
+from benchmarks.comparison.compare import compare, first_loads
 from benchmarks.comparison.measure import Cost
-from benchmarks.comparison.report import headline, write_page
+from benchmarks.comparison.report import (
+    comparison_lines,
+    draw_comparison,
+    draw_growth,
+    growth_lines,
+    headline,
+    latency_lines,
+)
 from benchmarks.comparison.scenario import PHASES
 
 pytestmark = pytest.mark.slow
@@ -28,22 +36,36 @@ def test_units_rows_and_requests_stay_within_bounds(tmp_path: Path) -> None:
         assert ours.requests <= max(theirs.requests * 2, 25), phase
     load = results["first load"]
     assert load["product"][0].wire_mb < 0.6 * load["google_batch"][0].wire_mb
-    page, picture = tmp_path / "page.md", tmp_path / "images" / "plot.png"
-    about = dict.fromkeys(("date", "machine", "versions", "messages", "repeats"), "some")
-    write_page(page, picture, results, about, {"More": ["text"]})
+    picture = tmp_path / "images" / "plot.png"
+    draw_comparison(picture, results)
     assert picture.stat().st_size > 10_000
-    text = page.read_text()
-    assert headline(results) in text
-    assert [line[3:].lower() for line in text.splitlines() if line.startswith("## ")] == [*PHASES, "more"]
+    lines = comparison_lines(results, 300, 1, "images/plot.png")
+    assert headline(results) in lines
+    assert [line[4:].lower() for line in lines if line.startswith("### ")] == list(PHASES)
 
 
-def test_a_figure_shows_the_lowest_and_highest_value(tmp_path: Path) -> None:
-    costs = [Cost(10, 1, 1, 1.0, cpu, 1.0, 1.0) for cpu in (1.0, 4.0, 2.0)]
-    write_page(
-        tmp_path / "page.md",
-        tmp_path / "plot.png",
-        {"first load": {"product": costs}},
-        dict.fromkeys(("date", "machine", "versions", "messages", "repeats"), "some"),
-        {},
-    )
-    assert "| gmail-assets | 10 | 0.00 | 1 | 1 | 2 (1–4) | 1 | 0 | 0 |" in (tmp_path / "page.md").read_text()
+def test_first_loads_are_measured_and_drawn(tmp_path: Path) -> None:
+    loads = {size: first_loads(["product"], size, 1) for size in (20, 60)}
+    assert 0 < loads[20]["product"][0].cost.units < loads[60]["product"][0].cost.units
+    assert 0 < loads[20]["product"][0].disk_mb < loads[60]["product"][0].disk_mb
+    picture = tmp_path / "plot.png"
+    draw_growth(picture, loads)
+    assert picture.stat().st_size > 10_000
+    assert len([line for line in growth_lines(loads, "plot.png", 20) if "gmail-assets |" in line]) == 2
+
+
+_COST = Cost(10, 1, 1, 1.0, 1.0, 1.0, 1.0)
+
+
+def test_a_figure_shows_the_lowest_and_highest_value() -> None:
+    costs = [replace(_COST, cpu=cpu) for cpu in (1.0, 4.0, 2.0)]
+    lines = comparison_lines({"first load": {"product": costs}}, 5, 3, "plot.png")
+    assert "| gmail-assets | 10 | 0.00 | 1 | 1 | 2 (1–4) | 1 | 0 | 0 |" in lines
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_times_that_the_emulator_may_have_limited_are_marked(share: float) -> None:
+    results = {"first load": {"product": [replace(_COST, emulator_share=share)]}}
+    text = "\n".join(latency_lines({30.0: results}, 5))
+    assert ("| first load | 1 \\* |" in text) == (share > 0.8)
+    assert ("was not the bottleneck" in text) == (share < 0.8)
