@@ -289,6 +289,7 @@ class MailboxWork:
             MailboxRegistry(self._lake).address_of(self._name) or self._name,
             plan.sources,
             [entry.source_table for entry in plan.views],
+            changes=self.results["messages"].changes if "messages" in self.results else None,
             deadline=plan.choices.deadline,
             progress=self._note,
             upkeep=plan.upkeep,

@@ -5,12 +5,13 @@ The last derived table of a mailbox records the state of its sources in a transa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.lake import LakeTable
 from gmail_assets.delta.sync_state import number_of
-from gmail_client.views import formula
+from gmail_client.views import Labels, formula
 
 __all__ = [
     "FORMULA_FIELD",
@@ -18,8 +19,10 @@ __all__ = [
     "are_up_to_date",
     "formula_mark",
     "is_computed_alike",
+    "names_number",
     "source_state",
     "sources_mark",
+    "stored_names",
 ]
 
 FORMULA_FIELD = "formula"
@@ -29,7 +32,12 @@ SOURCES_FIELD = "sources"
 
 
 def are_up_to_date(
-    messages: LakeTable, labels: LakeTable | None, views: Mapping[str, LakeTable], address: str
+    messages: LakeTable,
+    labels: LakeTable | None,
+    views: Mapping[str, LakeTable],
+    address: str,
+    *,
+    written: int | None = None,
 ) -> bool:
     """Whether derived tables of a mailbox are known to be up to date; false also if it is unknown.
 
@@ -38,6 +46,7 @@ def are_up_to_date(
         labels: The table of labels, if it is in use.
         views: The derived tables, by name, in the order of `gmail_client.views.VIEWS`.
         address: The mailbox's real address.
+        written: Up to date with `messages` as of this fence of its partition; default: the present one.
     """
     mark = None
     content = _content_of(messages, address)
@@ -48,7 +57,7 @@ def are_up_to_date(
         if table.restores(read(f"{read.base}/writer") or 0):
             return False
         mark = read(f"{read.base}/{SOURCES_FIELD}")
-    return not views or mark == sources_mark(source_state(messages, labels, address), views)
+    return not views or mark == sources_mark(source_state(messages, labels, address, written=written), views)
 
 
 def formula_mark(name: str, messages: LakeTable, address: str) -> int:
@@ -67,26 +76,44 @@ def formula_mark(name: str, messages: LakeTable, address: str) -> int:
 
 def is_computed_alike(view: LakeTable, messages: LakeTable, address: str) -> bool:
     """Whether all stored rows of a derived table were computed by today's formula, from the content stored now."""
-    read = StateReader(view.delta, address, view.source, view.transactions)
-    return read(f"{read.base}/{FORMULA_FIELD}") == formula_mark(view.source, messages, address)
+    return _field(view, address, FORMULA_FIELD) == formula_mark(view.source, messages, address)
 
 
 def _content_of(messages: LakeTable, address: str) -> str:
     """What `messages` stores of each message: "" for `format: full` without removed values, else another text."""
-    read = StateReader(messages.delta, address, messages.source, messages.transactions)
-    number = read(f"{read.base}/format")
+    number = _field(messages, address, "format")
     return "" if number in (None, number_of("full")) else str(number)
 
 
-def source_state(messages: LakeTable, labels: LakeTable | None, address: str) -> str:
-    """A text that changes with each commit to the mailbox's partition of a source."""
-    fences = []
-    for table in (messages, labels):
-        if table is not None:
-            read = StateReader(table.delta, address, table.source, table.transactions)
-            fence = read(f"{read.base}/writer")
-            fences.append(f"{table.source}={fence}")
-    return " ".join(fences)
+def names_number(labels: Labels) -> int:
+    """A number for the names and types of labels: `SyncState.names`, the part of `labels` that derived rows have."""
+    return number_of(json.dumps(sorted((label_id, *label) for label_id, label in labels.items())))
+
+
+def source_state(
+    messages: LakeTable, labels: LakeTable | None, address: str, *, written: int | None = None
+) -> str:
+    """A text that changes with each commit to the mailbox's partition of `messages`, and with names of labels.
+
+    Args:
+        messages: The table of messages.
+        labels: The table of labels, if it is in use.
+        address: The mailbox's real address.
+        written: Fence of the partition of messages; default: the present one.
+    """
+    if written is None:
+        written = _field(messages, address, "writer")
+    return f"messages={written} names={stored_names(labels, address)}"
+
+
+def stored_names(labels: LakeTable | None, address: str) -> int | None:
+    """`SyncState.names` of the table of labels; of no labels if it is not in use."""
+    return names_number({}) if labels is None else _field(labels, address, "names")
+
+
+def _field(table: LakeTable, address: str, field: str) -> int | None:
+    read = StateReader(table.delta, address, table.source, table.transactions)
+    return read(f"{read.base}/{field}")
 
 
 def sources_mark(state: str, views: Iterable[str]) -> int:

@@ -28,6 +28,7 @@ from gmail_assets.delta.lease import PartitionLease
 from gmail_assets.delta.parquet_files import WRITER_PROPERTIES, fresh
 from gmail_assets.delta.restores import brought_back
 from gmail_assets.delta.rewrite import Edit, PartitionRewrite, updated
+from gmail_assets.delta.row_changes import RowChanges
 from gmail_assets.delta.scan import as_schema
 from gmail_assets.delta.sync_state import SyncState, read_state, transactions
 from gmail_assets.delta.table_log import RESTORES
@@ -51,6 +52,7 @@ class MailboxPartition:
         written: This product has committed for this mailbox.
         restored: Someone restored an older version of the table after this partition's last commit.
         changed_format: Rows of another format may be stored.
+        changes: The rows that this run has written.
         lease: The lease that commits carry while a run loads or reconciles.
 
     Raises:
@@ -92,6 +94,7 @@ class MailboxPartition:
             )
             stored_formats |= {-1 if read is None else read(f"{self._base}/format") for read in earlier}
         self.changed_format = bool(stored_formats - {None, 0, self.state.format})
+        self.changes = RowChanges(self._fence, self._fence, None if self.restored else set())
 
     @property
     def in_use(self) -> bool:
@@ -206,8 +209,14 @@ class MailboxPartition:
         """Add rows whose keys are not in the partition, in one commit; `state` is unchanged if omitted."""
         self._rewrite([], lambda stored: stored, rows, state)
 
-    def replace(self, rows: pa.Table) -> None:
-        """Replace all rows of the mailbox with these, in one commit, which records the time of the read."""
+    def replace(self, rows: pa.Table, *, names: int = 0) -> None:
+        """Replace all rows of the mailbox with these, in one commit, which records the time of the read.
+
+        Args:
+            rows: The rows.
+            names: See `SyncState.names`.
+        """
+        self.changes.lose()
         self._write(
             lambda properties: write_deltalake(
                 self.table.delta,
@@ -218,7 +227,7 @@ class MailboxPartition:
                 commit_properties=properties,
                 post_commithook_properties=commit_hooks(self.table.delta),
             ),
-            self.state.read_at(int(time.time())),
+            self.state.read_at(int(time.time()), names),
         )
 
     def clear(self, state: SyncState) -> None:
@@ -250,6 +259,7 @@ class MailboxPartition:
             if delta.version() == version:  # nothing matched, so there was no commit
                 commit_alone(self.table, properties)
 
+        self.changes.lose()
         self._write(write, state)
         self.changed_format = False
 
@@ -303,6 +313,9 @@ class MailboxPartition:
     def _rewrite(
         self, keys: Sequence[str], edit: Edit, inserts: pa.Table | None, state: SyncState | None
     ) -> None:
+        self.changes.add(keys)
+        if inserts is not None:
+            self.changes.add(inserts[self.table.key].to_pylist())
         rows = pa.table({self.table.key: pa.array(keys, pa.string())})
         rewrite = PartitionRewrite(self.table, self.address, rows, edit, inserts)
         self._write(rewrite.write, state, rewrite.prepare)
@@ -357,7 +370,7 @@ class MailboxPartition:
             prepare=prepare,
         )
         self._read = StateReader(self.table.delta, self.address, self.table.source, self.table.transactions)
-        self._fence = fence
+        self._fence = self.changes.through = fence
         self.lease.note_committed(written)
         self.written = True
         self.restored = False

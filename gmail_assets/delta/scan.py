@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -46,17 +47,31 @@ def open_files(
         raise unreadable(delta.table_uri, error) from error
 
 
-def read_columns(table: LakeTable, address: str, leaves: Sequence[str], schema: pa.Schema) -> pa.Table:
-    """Some columns of all the mailbox's rows.
+def read_columns(
+    table: LakeTable,
+    address: str,
+    leaves: Sequence[str],
+    schema: pa.Schema,
+    *,
+    keys: Set[str] | None = None,
+) -> pa.Table:
+    """Some columns of the mailbox's rows.
 
     Args:
         table: The table.
         address: The mailbox's real address.
         leaves: The Parquet columns to read; the beginning of a nested column's path includes all columns below it.
         schema: What comes back: the top-level columns of `leaves`.
+        keys: Only rows with one of these keys, which is then one of the columns; None for all.
     """
     pieces = [schema.empty_table()]
-    pieces += [as_schema(file.read(columns=list(leaves)), schema) for file in open_files(table, address)]
+    if keys is None:
+        pieces += [as_schema(file.read(columns=list(leaves)), schema) for file in open_files(table, address)]
+    elif keys:
+        chosen = pa.array(sorted(keys), pa.string())
+        for file in open_files(table, address, keys=keys):
+            piece = as_schema(file.read(columns=list(leaves)), schema)
+            pieces.append(piece.filter(pc.is_in(piece[table.key], chosen)))
     return pa.concat_tables(pieces)
 
 

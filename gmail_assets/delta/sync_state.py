@@ -73,6 +73,7 @@ class SyncState:
         recheck: History id after which messages arrived that did not match `q`: they are matched again, because
             Gmail's search may find them late. None for none.
         recheck_at: Epoch seconds; these messages arrived after this. None if unknown, or if that is `synced_at`.
+        names: Of a snapshot of labels, a number for their names and types; 0 if unknown.
     """
 
     options: int
@@ -88,6 +89,7 @@ class SyncState:
     synced_at: int | None = None
     recheck: int | None = None
     recheck_at: int | None = None
+    names: int = 0
 
     @property
     def judged_at(self) -> int | None:
@@ -141,13 +143,14 @@ class SyncState:
             recheck_at=recheck_at,
         )
 
-    def read_at(self, at: int) -> SyncState:
+    def read_at(self, at: int, names: int | None = None) -> SyncState:
         """A snapshot was read.
 
         Args:
             at: Epoch seconds.
+            names: See `names`; None if the rows are kept.
         """
-        return replace(self, synced_at=at)
+        return replace(self, synced_at=at, names=self.names if names is None else names)
 
     def unsynced(self, head: int) -> SyncState:
         """The table has to be reconciled.
@@ -238,6 +241,7 @@ def read_state(
             synced_at=read(f"{base}/synced_at") or None if same else None,
             recheck=read(f"{base}/recheck") or None if cursor else None,
             recheck_at=read(f"{base}/recheck_at") or None if cursor else None,
+            names=read(f"{base}/names") or 0,
         ),
         version,
     )
@@ -271,6 +275,7 @@ def transactions(
         f"{base}/synced_at": state.synced_at or 0,
         f"{base}/recheck": state.recheck or 0,
         f"{base}/recheck_at": state.recheck_at or 0,
+        f"{base}/names": state.names,
     }
     return [Transaction(f"{base}/writer", fence), *_changed(fields, read)]
 
@@ -291,6 +296,7 @@ STATE_FIELDS = (
     "synced_at",
     "recheck",
     "recheck_at",
+    "names",
 )
 """The last part of the ids."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gmail_assets.delta.row_changes import RowChanges
+
 __all__ = ["Progress", "SyncResult"]
 
 
@@ -50,6 +52,7 @@ class SyncResult:
         unfetched: Messages that could not be fetched; later runs retry them.
         upkeep: Maintenance done on the table, in words; None for none.
         warnings: Warnings for users of the table.
+        changes: Which rows were written; None for snapshots and derived tables.
     """
 
     table: str
@@ -69,3 +72,4 @@ class SyncResult:
     unfetched: int = 0
     upkeep: str | None = None
     warnings: list[str] = field(default_factory=list)
+    changes: RowChanges | None = None

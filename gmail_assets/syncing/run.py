@@ -18,6 +18,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
+from gmail_assets.delta.derived_state import names_number
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.partition import MailboxPartition
@@ -34,6 +35,7 @@ from gmail_client.http.calls import UsageSnapshot
 from gmail_client.schema import SCHEMAS, to_batch
 from gmail_client.snapshots import read_snapshot
 from gmail_client.spec import SpecTable
+from gmail_client.views import labels_of
 
 __all__ = ["Progress", "ReadSnapshot", "SyncResult", "read_here", "snapshot", "sync"]
 
@@ -86,7 +88,7 @@ def snapshot(
     result = SyncResult(spec.source_table, address, "snapshot")
     try:
         rows = read(mailbox, spec, result)
-        part.replace(rows)
+        part.replace(rows, names=_names_of(rows) if spec.source_table == "labels" else 0)
         result.rows_written = rows.num_rows
     except ForbiddenError as error:
         part.commit(part.state.read_at(int(time.time())))
@@ -175,10 +177,15 @@ def sync(
             unfetched=len(table.failed),
             warnings=list(run.warnings),
             upkeep=keep_up(table.partition.table, run.address, upkeep),
+            changes=table.partition.changes,
         )
         _account(result, mailbox, before, started)
         results[table.name] = result
     return results
+
+
+def _names_of(labels: pa.Table) -> int:
+    return names_number(labels_of(labels.select(["id", "name", "type"]).to_pylist()))
 
 
 @contextmanager

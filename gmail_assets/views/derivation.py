@@ -1,14 +1,15 @@
 """Updates one mailbox's derived tables from `messages` and `labels`.
 
 Labels, removals and new names rewrite the files that contain them; content is read only for messages whose row is
-missing, in slices of bounded size, with one commit per slice. The only state is a number for how the rows were
-computed, so the run after a crash finds the remaining work.
+missing, in slices of bounded size, with one commit per slice. The only state is two numbers: how the rows were
+computed, and from which state of the sources. If the tables were up to date before a sync that knows which messages it
+wrote, only the rows of these are compared, otherwise all: the run after a crash finds the remaining work.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,19 +19,22 @@ import pyarrow.compute as pc
 from gmail_assets.delta.derived_state import (
     FORMULA_FIELD,
     SOURCES_FIELD,
+    are_up_to_date,
     formula_mark,
+    names_number,
     source_state,
     sources_mark,
+    stored_names,
 )
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.row_changes import RowChanges
 from gmail_assets.delta.scan import read_columns
 from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_assets.syncing.results import Progress, SyncResult
-from gmail_assets.views.source import MessageSource, read_labels
-from gmail_client.spec import Spec, SpecTable
+from gmail_assets.views.source import MessageSource, ViewSources, read_labels
 from gmail_client.views import (
     LABEL_COLUMNS,
     VIEWS,
@@ -47,7 +51,7 @@ from gmail_client.views.differences import (
     label_rows,
 )
 
-__all__ = ["ViewSources", "derive"]
+__all__ = ["derive"]
 
 Row = dict[str, Any]
 
@@ -58,47 +62,13 @@ _LABEL_ROWS = 250_000
 _RELABELLED_ROWS = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class ViewSources:
-    """The sources of derived tables, and their names.
-
-    Attributes:
-        messages: The table of messages.
-        labels: The table of labels; None if it is not in use: label names are then ids.
-        names: Name in the lake of each derived table in use, by the view's name.
-    """
-
-    messages: SpecTable
-    labels: SpecTable | None
-    names: Mapping[str, str]
-
-    @classmethod
-    def of(cls, spec: Spec) -> ViewSources:
-        """Those of a spec that lists derived tables, and so messages."""
-        messages = spec.table("messages") or SpecTable(source_table="messages")
-        return cls(
-            messages, spec.table("labels"), {entry.source_table: entry.table_name for entry in spec.views}
-        )
-
-    def open_messages(self, lake: Lake) -> LakeTable:
-        """The table of messages."""
-        return lake.table(
-            "messages", name=self.messages.table_name, keep_deleted=self.messages.deletes == "keep"
-        )
-
-    def open_labels(self, lake: Lake) -> LakeTable | None:
-        """The table of labels; None if it is not in use or does not exist yet."""
-        if self.labels is None or lake.opened(self.labels.table_name) is None:
-            return None
-        return lake.table("labels", name=self.labels.table_name)
-
-
 def derive(
     lake: Lake,
     address: str,
     sources: ViewSources,
     views: Iterable[str] | None = None,
     *,
+    changes: RowChanges | None = None,
     deadline: float | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
     upkeep: Upkeep = DEFAULT_UPKEEP,
@@ -110,6 +80,8 @@ def derive(
         address: The mailbox's real address.
         sources: The tables that they are computed from.
         views: Names of the tables to update; default: all of `sources.names`.
+        changes: What the sync of this run wrote to `messages`. If the derived tables were up to date before it, only
+            these rows are read; otherwise all.
         deadline: `time.monotonic()` at which to stop cleanly; the next run continues.
         progress: Progress callback, called from this thread.
         upkeep: When small files are compacted and old ones removed, at the end.
@@ -129,7 +101,7 @@ def derive(
         for result in results.values():
             result.warnings.append(f"There is no table {sources.messages.table_name!r} to compute it from.")
         return results
-    run = _Derivation(lake, address, sources, results, deadline, progress)
+    run = _Derivation(lake, address, sources, results, changes, deadline, progress)
     MailboxRegistry(lake).refuse_forgotten(address)
     with collected_seldom():
         run.derive()
@@ -177,6 +149,7 @@ class _Derivation:
         address: str,
         sources: ViewSources,
         results: Mapping[str, SyncResult],
+        changes: RowChanges | None,
         deadline: float | None,
         progress: Callable[[Progress], None],
     ) -> None:
@@ -192,6 +165,7 @@ class _Derivation:
         self.tables: dict[str, LakeTable] = {
             name: lake.view(VIEWS[name], name=in_lake) for name, in_lake in sources.names.items()
         }
+        self._changed = self._only_changed(messages, labels, changes)
         self._stored_attachments = self._no_attachment_keys()
         self._writers = {
             name: PartitionWriter(
@@ -200,9 +174,25 @@ class _Derivation:
             for name in results
         }
 
+    def _only_changed(
+        self, messages: LakeTable, labels: LakeTable | None, changes: RowChanges | None
+    ) -> frozenset[str] | None:
+        """The ids of the messages to look at; None for all."""
+        if changes is None or changes.keys is None or changes.since is None:
+            return None
+        views = {name: self.tables[name] for name in self.results}
+        present = source_state(messages, labels, self.address, written=changes.through)
+        if (
+            self._derived_from != present  # another run wrote messages after this one
+            or stored_names(labels, self.address) != names_number(self._labels)
+            or not are_up_to_date(messages, labels, views, self.address, written=changes.since)
+        ):
+            return None
+        return frozenset(changes.keys)
+
     def derive(self) -> None:
         """Update every chosen table."""
-        states = self._source.states()
+        states = self._source.states(self._changed)
         if "message_labels" in self.results:
             self._derive_message_labels(states)
         content = _Content()
@@ -245,7 +235,7 @@ class _Derivation:
             self._writers["message_labels"],
             self.results["message_labels"],
         )
-        stored = read_columns(self.tables[name], self.address, VIEWS[name].schema.names, VIEWS[name].schema)
+        stored = self._stored(name, VIEWS[name].schema.names)
         differences = label_differences(label_rows(states, self._labels), stored)
         del stored
         pa.default_memory_pool().release_unused()  # before rewriting files needs memory
@@ -260,8 +250,7 @@ class _Derivation:
     def _derive_emails(self, states: pa.Table, content: _Content) -> None:
         writer, result = self._writers["emails"], self.results["emails"]
         columns = ["message_id", "label_ids", "label_names", "history_id", "is_bulk", "attachment_count"]
-        schema = VIEWS["emails"].columns(columns)
-        stored = read_columns(self.tables["emails"], self.address, columns, schema)
+        stored = self._stored("emails", columns)
         differences = email_differences(states, stored, self._labels, recompute=self._recompute("emails"))
         for start in range(0, max(differences.relabelled.num_rows, 1), _RELABELLED_ROWS):
             updates = self._relabelled(differences.relabelled.slice(start, _RELABELLED_ROWS))
@@ -284,9 +273,8 @@ class _Derivation:
         return pa.Table.from_pylist(changed, VIEWS["emails"].columns(["message_id", *LABEL_COLUMNS]))
 
     def _derive_attachments(self, content: _Content) -> None:
-        counted = VIEWS["emails"].columns(["message_id", "attachment_count"])
-        emails = read_columns(self.tables["emails"], self.address, counted.names, counted)
-        stored = self._attachment_keys()
+        emails = self._stored("emails", ["message_id", "attachment_count"])
+        stored = self._stored("attachments", VIEWS["attachments"].primary_key)
         replace, gone = attachments_to_replace(emails, stored)
         # A message without a row in `emails` is gone, unless its row is about to be computed (a restore may have
         # removed it): then its attachments are compared with the stored ones.
@@ -300,9 +288,10 @@ class _Derivation:
         inside = pc.is_in(stored["message_id"], pa.array(sorted(content.attachments), pa.string()))
         self._stored_attachments = stored.filter(inside)
 
-    def _attachment_keys(self) -> pa.Table:
-        schema = self._no_attachment_keys().schema
-        return read_columns(self.tables["attachments"], self.address, schema.names, schema)
+    def _stored(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Columns of the stored rows of the messages to look at."""
+        schema = VIEWS[name].columns(columns)
+        return read_columns(self.tables[name], self.address, schema.names, schema, keys=self._changed)
 
     @staticmethod
     def _no_attachment_keys() -> pa.Table:

@@ -11,8 +11,7 @@ from deltalake import DeltaTable
 
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.scan import open_files, read_columns
-from gmail_assets.views.derivation import ViewSources
-from gmail_assets.views.source import MessageSource
+from gmail_assets.views.source import MessageSource, ViewSources
 from gmail_client.quota import QuotaPlan
 from gmail_client.spec import Spec, SpecView
 from gmail_client.views import CONTENT_VIEWS, CONTENTS, LINKS, VIEWS, View

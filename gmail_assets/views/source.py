@@ -1,19 +1,21 @@
-"""Reads the sources of derived tables: one mailbox's rows of `messages`, and its labels."""
+"""The sources of derived tables: `ViewSources` names them; the rest reads a mailbox's rows of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gmail_assets.delta.lake import DELETED_AT, LakeTable
+from gmail_assets.delta.lake import DELETED_AT, Lake, LakeTable
 from gmail_assets.delta.scan import as_schema, open_files, read_columns
+from gmail_client.spec import Spec, SpecTable
 from gmail_client.views import HEADER_NAMES, HEADERS, NOTHING, STRUCTURE, Labels, labels_of
 
-__all__ = ["MessageSource", "read_labels"]
+__all__ = ["MessageSource", "ViewSources", "read_labels"]
 
 _BATCH_ROWS = 500
 _BATCH_COLUMNS = (
@@ -22,6 +24,41 @@ _BATCH_COLUMNS = (
 
 _HEADERS = pa.array(sorted(HEADER_NAMES), pa.string())
 _HEADER_LIST = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSources:
+    """The sources of derived tables, and their names.
+
+    Attributes:
+        messages: The table of messages.
+        labels: The table of labels; None if it is not in use: label names are then ids.
+        names: Name in the lake of each derived table in use, by the view's name.
+    """
+
+    messages: SpecTable
+    labels: SpecTable | None
+    names: Mapping[str, str]
+
+    @classmethod
+    def of(cls, spec: Spec) -> ViewSources:
+        """Those of a spec that lists derived tables, and so messages."""
+        messages = spec.table("messages") or SpecTable(source_table="messages")
+        return cls(
+            messages, spec.table("labels"), {entry.source_table: entry.table_name for entry in spec.views}
+        )
+
+    def open_messages(self, lake: Lake) -> LakeTable:
+        """The table of messages."""
+        return lake.table(
+            "messages", name=self.messages.table_name, keep_deleted=self.messages.deletes == "keep"
+        )
+
+    def open_labels(self, lake: Lake) -> LakeTable | None:
+        """The table of labels; None if it is not in use or does not exist yet."""
+        if self.labels is None or lake.opened(self.labels.table_name) is None:
+            return None
+        return lake.table("labels", name=self.labels.table_name)
 
 
 class MessageSource:
@@ -36,15 +73,25 @@ class MessageSource:
         self._table = table
         self._address = address
 
-    def states(self) -> pa.Table:
-        """The columns that show whether derived rows are up to date, of every message, without content.
+    def states(self, ids: Set[str] | None = None) -> pa.Table:
+        """The columns that show whether derived rows are up to date, of messages without their content.
+
+        Args:
+            ids: Which messages; None for all.
 
         Returns:
             `id`, `label_ids`, `history_id`, and `level`: how much of it was read (`gmail_client.views.NOTHING` ...).
         """
         pieces = [_no_states()]
-        pieces += [self._file_states(file) for file in open_files(self._table, self._address)]
-        return pa.concat_tables(pieces)
+        if ids is None or ids:
+            files = open_files(self._table, self._address, keys=ids)
+            pieces += [self._file_states(file) for file in files]
+        states = pa.concat_tables(pieces)
+        return (
+            states
+            if ids is None
+            else states.filter(pc.is_in(states["id"], pa.array(sorted(ids), pa.string())))
+        )
 
     def labels(self) -> pa.Table:
         """`id` and `label_ids` of every message."""

@@ -14,8 +14,7 @@ from deltalake import QueryBuilder
 from gmail_assets.delta.derived_state import is_computed_alike
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.scan import as_schema, read_columns
-from gmail_assets.views.derivation import ViewSources
-from gmail_assets.views.source import MessageSource, read_labels
+from gmail_assets.views.source import MessageSource, ViewSources, read_labels
 from gmail_client.sql import literal
 from gmail_client.views import VIEWS, Labels, attachment_rows, email_row, to_table
 from gmail_client.views.differences import (

@@ -25,7 +25,7 @@ from gmail_assets.delta.maintenance import Upkeep, keep_up
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing import sync
-from gmail_assets.views.derivation import ViewSources, derive
+from gmail_assets.views import ViewSources, derive
 from gmail_client.http.body import MAX_BODY_BYTES
 from gmail_client.quota import preset
 from gmail_client.spec import Spec

@@ -24,7 +24,7 @@ from gmail_assets.delta.sync_state import (
     read_state,
     transactions,
 )
-from gmail_assets.views.derivation import ViewSources, derive
+from gmail_assets.views import ViewSources, derive
 from gmail_client.options import TableOptions
 from gmail_client.spec import Spec
 

@@ -20,7 +20,7 @@ from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import MailboxRegistry, Unfetched
 from gmail_assets.operations.forget import forget_mailbox, forget_messages, resolve
 from gmail_assets.spark_engine import _writer
-from gmail_assets.views.derivation import ViewSources, derive
+from gmail_assets.views import ViewSources, derive
 from gmail_client.errors import ConfigurationError
 from gmail_client.spec import Spec, SpecTable
 from lakeflow_entry.report import REPORT

@@ -16,7 +16,7 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.operations.plan import plan_mailbox
 from gmail_assets.operations.verify import verify_mailbox
 from gmail_assets.syncing import SyncResult, snapshot, sync
-from gmail_assets.views.derivation import ViewSources, derive
+from gmail_assets.views import ViewSources, derive
 from gmail_client.emulator import Emulator
 from gmail_client.minimize import HASH_KEY
 from gmail_client.spec import Spec, SpecTable

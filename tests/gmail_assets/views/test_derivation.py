@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -84,6 +85,29 @@ def test_a_change_rewrites_only_the_files_of_its_rows(tables: Tables) -> None:
         if name == "message_labels":
             changed = touched - {"m61"}  # one more label is one more row, in a new file
         assert files.keys() - left == {path for path, ids in files.items() if ids & changed}, name
+
+
+def test_a_sync_that_knows_its_changes_has_only_their_rows_compared(tables: Tables) -> None:
+    tables.add(*(message(f"m{n:03}", "INBOX", "Label_1", attachments=n % 2) for n in range(10)))
+    tables.name(Label_1="Work")
+    tables.derive()
+    tables.begin_run()
+    lost = pa.table({"message_id": ["m004"]})
+    PartitionWriter(tables.lake.view(VIEWS["emails"]), ADA, ["message_id"]).merge(lost.slice(0, 0), lost)
+    tables.relabel("m007", ["STARRED"], 900)
+    tables.remove("m001", "m002")
+    tables.add(message("n1", "UNREAD", attachments=1))
+    results = tables.derive_changes()
+    assert {name: (r.rows_written, r.rows_updated, r.rows_deleted) for name, r in results.items()} == {
+        "emails": (1, 1, 2),
+        "message_labels": (2, 0, 6),
+        "attachments": (1, 0, 1),
+    }
+    assert "m004" not in {row["message_id"] for row in tables.stored("emails")}
+    tables.relabel("m007", [], 901)
+    tables.name(Label_1="Office")  # concerns other rows
+    tables.derive_changes()
+    tables.check()
 
 
 def test_a_renamed_label_changes_the_rows_that_carry_it(tables: Tables) -> None:
@@ -249,7 +273,8 @@ STEP = st.one_of(
     st.tuples(st.just("restore messages"), st.integers(1, 3)),
     st.tuples(st.just("restore"), st.sampled_from(sorted(VIEWS)), st.integers(1, 3)),
     st.tuples(st.just("killed"), st.integers(0, 4)),
-    st.tuples(st.just("derive")),
+    st.tuples(st.just("another run")),
+    st.tuples(st.just("derive"), st.booleans()),
 )
 
 
@@ -284,47 +309,63 @@ def run_steps(tables: Tables, steps: list[tuple[Any, ...]]) -> None:
             if target < delta.version():
                 delta.restore(target)
             tables.messages[ADA] = dict(past[target])
+            tables.changes.lose()  # as for a partition that was restored
         elif kind == "restore":
             delta = tables.lake.find(values[0])
             if delta is not None and delta.version() > 0:
                 delta.restore(max(delta.version() - values[1], 0))
         elif kind == "killed":
             with killed_after(values[0]):
-                tables.derive()
+                tables.derive_changes()
+        elif kind == "another run":
+            tables.begin_run()
         elif kind == "derive":
-            tables.derive()
+            if values[0]:
+                tables.derive_changes()
+            else:
+                tables.derive()
             tables.check()
         delta = tables.lake.find("messages")
         assert delta is not None
         past += [dict(tables.messages[ADA])] * (delta.version() + 1 - len(past))
 
 
-def test_a_restore_of_emails_loses_no_attachment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_restore_of_emails_loses_no_attachment(tmp_path: Path, changes: bool) -> None:
     tables = Tables(tmp_path)
-    run_steps(tables, [("add", [], 1, 1), ("derive",), ("restore", "emails", 2), ("derive",)])
+    run_steps(tables, [("add", [], 1, 1), ("derive", False), ("restore", "emails", 2), ("derive", changes)])
     tables.check()
 
 
-@pytest.mark.parametrize("keep_deleted", [False, True])
-def test_one_history_with_every_kind_of_step(tmp_path: Path, keep_deleted: bool) -> None:
+@pytest.mark.parametrize(("keep_deleted", "changes"), [(False, True), (True, False), (True, True)])
+def test_one_history_with_every_kind_of_step(tmp_path: Path, keep_deleted: bool, changes: bool) -> None:
     tables = Tables(tmp_path, keep_deleted=keep_deleted)
     run_steps(
         tables,
         [
             ("add", ["INBOX", "Label_1"], 1, 3),
-            ("derive",),
+            ("derive", changes),
             ("rename", "Work"),
             ("relabel", ["UNREAD"], 1),
+            ("derive", changes),
+            ("relabel", ["INBOX"], 1),
+            ("remove", 0),
+            ("add", ["Label_1"], 1, 2),
+            ("derive", changes),
+            ("relabel", ["Label_1"], 1),
+            ("another run",),
+            ("relabel", ["UNREAD", "Label_1"], 2),
+            ("derive", changes),
             ("reformat", 0),
             ("killed", 1),
             ("add", ["Label_1"], 2, 2),
             ("remove", 1),
             ("killed", 2),
             ("restore messages", 1),
-            ("derive",),
+            ("derive", changes),
             ("restore", "emails", 2),
             ("restore", "attachments", 1),
-            ("derive",),
+            ("derive", changes),
         ],
     )
 
@@ -336,4 +377,4 @@ def test_any_history_of_steps_equals_a_full_computation(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, ...]], keep_deleted: bool
 ) -> None:
     tables = Tables(tmp_path_factory.mktemp("lake"), keep_deleted=keep_deleted)
-    run_steps(tables, [*steps, ("derive",)])
+    run_steps(tables, [*steps, ("derive", True)])

@@ -7,8 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from gmail_assets.delta.derived_state import names_number
 from gmail_assets.delta.lake import DELETED_AT, Lake
 from gmail_assets.delta.maintenance import Upkeep
+from gmail_assets.delta.row_changes import RowChanges
 from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.syncing.results import SyncResult
 from gmail_assets.views import ViewSources, derive
@@ -26,7 +28,11 @@ Row = dict[str, Any]
 
 
 class Tables:
-    """A lake with given rows in `messages` and `labels`."""
+    """A lake with given rows in `messages` and `labels`.
+
+    Attributes:
+        changes: What the present run has written to ADA's messages, as its sync would report it.
+    """
 
     def __init__(self, folder: Path, *, keep_deleted: bool = False) -> None:
         self.lake = Lake(str(folder))
@@ -34,6 +40,17 @@ class Tables:
         self.sources = ViewSources(spec, SpecTable(source_table="labels"), NAMES)
         self.messages: dict[str, dict[str, Row]] = {ADA: {}, BEN: {}}
         self.labels: dict[str, dict[str, Label]] = {ADA: {}, BEN: {}}
+        self.changes = RowChanges(None, None)
+
+    def begin_run(self) -> None:
+        """Begin the next run: the one before has ended, or was killed."""
+        fence = self.writer(ADA).read("writer")
+        self.changes = RowChanges(fence, fence)
+
+    def _note(self, address: str, *ids: str) -> None:
+        if address == ADA:
+            self.changes.add(ids)
+            self.changes.through = self.writer(ADA).read("writer")
 
     def writer(self, address: str, table: str = "messages") -> PartitionWriter:
         keep = table == "messages" and self.sources.messages.deletes == "keep"
@@ -47,11 +64,13 @@ class Tables:
             rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
         writer.append(rows)
         self.messages[address].update({message["id"]: message for message in messages})
+        self._note(address, *(message["id"] for message in messages))
 
     def set(self, *messages: Row, columns: tuple[str, ...], address: str = ADA) -> None:
         rows = pa.Table.from_batches([to_batch("messages", list(messages))])
         self.writer(address).merge(rows.select(["id", *columns]))
         self.messages[address].update({message["id"]: message for message in messages})
+        self._note(address, *(message["id"] for message in messages))
 
     def relabel(self, message_id: str, labels: list[str], history: int, address: str = ADA) -> None:
         message = {**self.messages[address][message_id], "labelIds": labels, "historyId": str(history)}
@@ -67,6 +86,7 @@ class Tables:
             writer.merge(keys.slice(0, 0), keys)
         for message_id in ids:
             del self.messages[address][message_id]
+        self._note(address, *ids)
 
     def name(self, address: str = ADA, **names: str) -> None:
         """Set all labels of a mailbox: `Label_1="Work"`."""
@@ -76,9 +96,16 @@ class Tables:
         if stored:
             keys = pa.table({"id": pa.array(stored, pa.string())})
             writer.merge(keys.slice(0, 0), keys)
-        if rows:
-            writer.append(pa.Table.from_batches([to_batch("labels", rows)]))
         self.labels[address] = {label: Label(name, "user") for label, name in names.items()}
+        named = writer.transaction("names", names_number(self.labels[address]))
+        writer.append(pa.Table.from_batches([to_batch("labels", rows)]), [named])
+
+    def derive_changes(self) -> dict[str, SyncResult]:
+        """Derive ADA's tables as the run that made the changes does; it is the end of that run."""
+        try:
+            return self.derive(changes=self.changes)
+        finally:
+            self.begin_run()
 
     def derive(self, address: str = ADA, **more: Any) -> dict[str, SyncResult]:
         return derive(self.lake, address, self.sources, upkeep=NO_UPKEEP, **more)
