@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from gmail_assets.check_outcomes import NOTHING_STORED, CheckKey, CheckSubject, Outcome
+from gmail_assets.delta.errors import WriterConflictError
 from gmail_assets.views import ViewSources
-from gmail_assets.views.verification import ViewCounts, count_views
+from gmail_assets.views.verification import ViewCounts, compare_next_time, count_views
 from gmail_client.spec import Spec
 
 __all__ = ["DerivedChecks"]
@@ -49,7 +51,7 @@ class DerivedChecks:
         }
 
     def evaluate(self, subject: CheckSubject, selected: Iterable[CheckKey]) -> dict[CheckKey, Outcome]:
-        """Run checks.
+        """Run checks. If one fails, the next sync compares all rows with `messages`.
 
         Raises:
             GmailError: The lake can't be read.
@@ -59,4 +61,7 @@ class DerivedChecks:
         for key in sorted(selected):
             table, function = self.functions[key]
             outcomes[key] = function(counts[table]) if table in counts else NOTHING_STORED
+        if not all(outcome.passed for outcome in outcomes.values()):
+            with suppress(WriterConflictError):  # a sync is writing the table, and checks it afterwards
+                compare_next_time(subject.lake, subject.stored_address, self._sources)
         return outcomes

@@ -6,17 +6,19 @@ The last derived table of a mailbox records the state of its sources in a transa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.lake import LakeTable
 from gmail_assets.delta.sync_state import number_of
+from gmail_assets.delta.writer import PartitionWriter
 from gmail_client.views import Labels, formula
 
 __all__ = [
     "FORMULA_FIELD",
     "SOURCES_FIELD",
     "are_up_to_date",
+    "forget_sources",
     "formula_mark",
     "is_computed_alike",
     "names_number",
@@ -119,3 +121,15 @@ def _field(table: LakeTable, address: str, field: str) -> int | None:
 def sources_mark(state: str, views: Iterable[str]) -> int:
     """The number to record once the views are computed from sources in this state."""
     return number_of(" ".join([state, *views]))
+
+
+def forget_sources(view: LakeTable, address: str, primary_key: Sequence[str]) -> None:
+    """Forget from which state of the sources a derived table was computed: the next run compares all its rows.
+
+    Raises:
+        WriterConflictError: Another run writes the table.
+        LakeError: The table can't be written.
+    """
+    writer = PartitionWriter(view, address, primary_key, carried=[FORMULA_FIELD])
+    if writer.read(SOURCES_FIELD):
+        writer.commit([writer.transaction(SOURCES_FIELD, 0)])

@@ -44,7 +44,7 @@ __all__ = ["sync"]
 @click.option(
     "--full-refresh",
     is_flag=True,
-    help="Fetch all messages and threads again; costs as much as a first load.",
+    help="Fetch all messages and threads again; costs as much as a first load. Derived tables alone: compare all rows.",
 )
 @click.option(
     "--allow-mass-delete",

@@ -183,7 +183,9 @@ def _print_views(out: Output, verdict: MailboxVerdict) -> None:
     outdated = [name for name, view in verdict.views.items() if view.outdated]
     if outdated:
         out.print(
-            f"{', '.join(outdated)}: not up to date with messages and labels. Run `gmail-assets sync` first.",
+            f"{', '.join(outdated)}: not up to date with messages and labels. Run `gmail-assets sync` first. "
+            "If another program changed the rows, compare them all, at no quota: "
+            f"`gmail-assets sync {' '.join(outdated)} --full-refresh`.",
             style="yellow",
         )
 

@@ -10,7 +10,12 @@ import pytest
 from support.views import ADA, Tables, message
 
 from gmail_assets.delta.writer import PartitionWriter
-from gmail_assets.views.verification import ViewCounts, ViewVerdict, count_views, verify_views
+from gmail_assets.views.verification import (
+    ViewCounts,
+    ViewVerdict,
+    count_views,
+    verify_views,
+)
 from gmail_client.views import VIEWS
 
 
