@@ -9,8 +9,11 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
-from gmail_assets.delta.lake import Lake
+import pyarrow as pa
+
+from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.scan import read_present
 from gmail_client.client import Mailbox
 
 __all__ = ["NOTHING_STORED", "CheckKey", "CheckSubject", "MailboxChecks", "Outcome", "Severity"]
@@ -62,6 +65,7 @@ class CheckSubject:
     lake: Lake
     open_mailbox: Callable[[str], Mailbox]
     last_read: Callable[[str], datetime | None]
+    _messages: pa.Table | None = None
 
     def mailbox(self) -> Mailbox:
         """The mailbox in Gmail.
@@ -70,6 +74,20 @@ class CheckSubject:
             GmailError: It can't be read.
         """
         return self.open_mailbox(self.name)
+
+    def messages(self, table: LakeTable) -> pa.Table:
+        """`id`, `threadId` and `labelIds` of the stored messages; read once, because several checks need them.
+
+        Args:
+            table: The table of messages.
+
+        Raises:
+            LakeError: It can't be read.
+        """
+        if self._messages is None:
+            schema = pa.schema([table.schema.field(name) for name in ("id", "threadId", "labelIds")])
+            self._messages = read_present(table, self.stored_address, schema.names, schema)
+        return self._messages
 
     @cached_property
     def stored_address(self) -> str:

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from gmail_assets.check_outcomes import NOTHING_STORED, CheckKey, CheckSubject, Outcome, Severity
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.scan import read_present
 from gmail_assets.operations.completeness import combine_findings, record_findings
 from gmail_assets.syncing.identity import stored_address
-from gmail_client.client import Mailbox
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.spec import SpecTable
@@ -32,13 +32,14 @@ DEFAULT_MAX_LAG = timedelta(hours=1)
 
 _MAX_EXAMPLES = 10
 _FULL_PAGE = 500
+_THREAD_MEMBERS = pa.schema([("id", pa.string()), ("messages", pa.list_(pa.struct([("id", pa.string())])))])
 
 
 class CheckContext:
     """The data that the checks of one run share; each item is read at first use, and once.
 
     Args:
-        mailbox: The mailbox.
+        subject: The mailbox whose tables are checked.
         statuses: Status of its partition of each table.
         max_lag: See `build_checks`.
         now: Current time.
@@ -47,13 +48,14 @@ class CheckContext:
 
     def __init__(
         self,
-        mailbox: Mailbox,
+        subject: CheckSubject,
         statuses: Mapping[str, PartitionStatus],
         max_lag: timedelta,
         now: datetime,
         unfetched: Callable[[str], int] = lambda table: 0,
     ) -> None:
-        self.mailbox = mailbox
+        self.mailbox = subject.mailbox()
+        self._subject = subject
         self.unfetched = unfetched
         self.statuses = statuses
         self.max_lag = max_lag
@@ -85,10 +87,15 @@ class CheckContext:
             return None
 
     def members(self, table: str) -> pa.Table:
-        """Ids, threads and labels of the rows, without soft-deleted ones (see `MailboxPartition.members`)."""
+        """The rows without soft-deleted ones: `id`; of messages `threadId`, `labelIds`; of threads `messages` (ids)."""
         if table not in self._members:
-            rows = self.statuses[table].partition.members()
-            self._members[table] = rows.filter(pc.invert(rows["soft_deleted"]))
+            partition = self.statuses[table].partition
+            if table == "messages":
+                rows = self._subject.messages(partition.table)
+            else:
+                leaves = ["id", "messages.list.element.id"]
+                rows = read_present(partition.table, partition.address, leaves, _THREAD_MEMBERS)
+            self._members[table] = rows
         return self._members[table]
 
 
@@ -258,12 +265,11 @@ class MailChecks:
         Raises:
             GmailError: A request failed, or the lake can't be read.
         """
-        mailbox = subject.mailbox()
-        address = stored_address(mailbox, subject.lake)
+        address = stored_address(subject.mailbox(), subject.lake)
         statuses = partition_statuses(subject.lake, address, self._tables)
         registry = MailboxRegistry(subject.lake)
         data = CheckContext(
-            mailbox,
+            subject,
             statuses,
             self._max_lag,
             datetime.now(UTC),

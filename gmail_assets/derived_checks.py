@@ -56,7 +56,10 @@ class DerivedChecks:
         Raises:
             GmailError: The lake can't be read.
         """
-        counts = count_views(subject.lake, subject.stored_address, self._sources)
+        lake, counts = subject.lake, {}
+        if lake.opened(self._sources.messages.table_name) is not None:
+            messages = subject.messages(self._sources.open_messages(lake))
+            counts = count_views(lake, subject.stored_address, self._sources, messages)
         outcomes = {}
         for key in sorted(selected):
             table, function = self.functions[key]

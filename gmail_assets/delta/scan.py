@@ -15,10 +15,10 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from gmail_assets.delta.errors import unreadable
-from gmail_assets.delta.lake import MAILBOX, LakeTable
+from gmail_assets.delta.lake import DELETED_AT, MAILBOX, LakeTable
 from gmail_client.sql import literal
 
-__all__ = ["as_schema", "open_files", "read_columns"]
+__all__ = ["as_schema", "open_files", "read_columns", "read_present"]
 
 
 def open_files(
@@ -73,6 +73,15 @@ def read_columns(
             piece = as_schema(file.read(columns=list(leaves)), schema)
             pieces.append(piece.filter(pc.is_in(piece[table.key], chosen)))
     return pa.concat_tables(pieces)
+
+
+def read_present(table: LakeTable, address: str, leaves: Sequence[str], schema: pa.Schema) -> pa.Table:
+    """Some columns of the mailbox's rows, as `read_columns`, without soft-deleted rows."""
+    if not table.may_hold_soft_deleted:
+        return read_columns(table, address, leaves, schema)
+    marked = schema.append(table.schema.field(DELETED_AT))
+    rows = read_columns(table, address, [*leaves, DELETED_AT], marked)
+    return rows.filter(pc.is_null(rows[DELETED_AT])).select(schema.names)
 
 
 def as_schema(piece: Any, schema: pa.Schema) -> pa.Table:

@@ -93,15 +93,6 @@ class MessageSource:
             else states.filter(pc.is_in(states["id"], pa.array(sorted(ids), pa.string())))
         )
 
-    def labels(self) -> pa.Table:
-        """`id` and `label_ids` of every message."""
-        fields = [self._table.schema.field(name) for name in ("id", "labelIds")]
-        if self._table.may_hold_soft_deleted:
-            fields.append(self._table.schema.field(DELETED_AT))
-        schema = pa.schema(fields)
-        rows = read_columns(self._table, self._address, schema.names, schema)
-        return rows.filter(_present(rows)).select(["id", "labelIds"]).rename_columns(["id", "label_ids"])
-
     def _file_states(self, file: pq.ParquetFile) -> pa.Table:
         leaves = [
             "id",

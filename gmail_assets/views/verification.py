@@ -92,20 +92,18 @@ class _Stored:
         return read_columns(self.lake.view(VIEWS[name], name=in_lake), self.address, schema.names, schema)
 
 
-def count_views(lake: Lake, address: str, sources: ViewSources) -> dict[str, ViewCounts]:
+def count_views(lake: Lake, address: str, sources: ViewSources, messages: pa.Table) -> dict[str, ViewCounts]:
     """Count the rows of every derived table in use; tables that do not exist yet are left out.
 
     Args:
         lake: The lake.
         address: The mailbox's real address.
         sources: The tables that they are computed from.
+        messages: `id` and `labelIds` of the stored messages.
 
     Raises:
         LakeError: A table can't be read.
     """
-    if lake.opened(sources.messages.table_name) is None:
-        return {}
-    messages = MessageSource(sources.open_messages(lake), address).labels()
     attachments = 0
     counts = {}
     for name, view in VIEWS.items():  # emails before attachments
@@ -119,7 +117,8 @@ def count_views(lake: Lake, address: str, sources: ViewSources) -> dict[str, Vie
             expected = messages.num_rows
             attachments = pc.sum(rows["attachment_count"]).as_py() or 0
         elif name == "message_labels":
-            expected = label_rows(messages, {}).num_rows
+            listed = messages.select(["id", "labelIds"]).rename_columns(["id", "label_ids"])
+            expected = label_rows(listed, {}).num_rows
         else:
             expected = attachments
         distinct = rows.group_by(list(view.primary_key)).aggregate([]).num_rows

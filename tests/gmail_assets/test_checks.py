@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from gmail_assets import gmail_definitions
-from gmail_assets.check_outcomes import Severity
+from gmail_assets.check_outcomes import CheckSubject, Severity
 from gmail_assets.checks import (
     CheckContext,
     labels_known,
@@ -41,7 +41,8 @@ def check_context(
 ) -> CheckContext:
     mailbox = GmailResource().mailbox("me")
     statuses = partition_statuses(lake, mailbox.address, tables)
-    return CheckContext(mailbox, statuses, timedelta(hours=1), datetime.now(UTC) + later)
+    subject = CheckSubject("me", lake, lambda name: mailbox, lambda table: None)
+    return CheckContext(subject, statuses, timedelta(hours=1), datetime.now(UTC) + later)
 
 
 def rows_of(lake: Lake, table: str) -> pa.Table:
