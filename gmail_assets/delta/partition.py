@@ -37,6 +37,9 @@ from gmail_client.sql import literal
 
 __all__ = ["MailboxPartition"]
 
+_COMPARED_BYTES = 4 * 2**20
+"""Size on disk up to which a snapshot is compared with its stored rows, instead of being written in any case."""
+
 
 class MailboxPartition:
     """One mailbox's partition of one table, as one run sees and writes it.
@@ -209,26 +212,43 @@ class MailboxPartition:
         """Add rows whose keys are not in the partition, in one commit; `state` is unchanged if omitted."""
         self._rewrite([], lambda stored: stored, rows, state)
 
-    def replace(self, rows: pa.Table, *, names: int = 0) -> None:
+    def replace(self, rows: pa.Table, *, names: int = 0) -> bool:
         """Replace all rows of the mailbox with these, in one commit, which records the time of the read.
 
         Args:
             rows: The rows.
             names: See `SyncState.names`.
+
+        Returns:
+            Whether rows were written: false if the stored rows are equal.
         """
+        rows, state = self._in_lake(rows), self.state.read_at(int(time.time()), names)
+        if (
+            self.written
+            and self.table.size(self.address) <= _COMPARED_BYTES
+            and self._all_rows().equals(rows)
+        ):
+            self.commit(state)
+            return False
         self.changes.lose()
         self._write(
             lambda properties: write_deltalake(
                 self.table.delta,
-                self._in_lake(rows),
+                rows,
                 mode="overwrite",
                 predicate=f"{MAILBOX} = {literal(self.address)}",
                 writer_properties=WRITER_PROPERTIES,
                 commit_properties=properties,
                 post_commithook_properties=commit_hooks(self.table.delta),
             ),
-            self.state.read_at(int(time.time()), names),
+            state,
         )
+        return True
+
+    def _all_rows(self) -> pa.Table:
+        own = f"{MAILBOX} = {literal(self.address)}"
+        stored = self.table.delta.to_pyarrow_dataset(file_pruning_predicate=own).to_table()
+        return as_schema(stored, self.table.schema)
 
     def clear(self, state: SyncState) -> None:
         """Delete the mailbox's rows, in one commit with a state: the start of a full refresh.

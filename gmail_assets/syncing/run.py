@@ -64,7 +64,7 @@ def snapshot(
     read: ReadSnapshot = read_here,
     upkeep: Upkeep = DEFAULT_UPKEEP,
 ) -> SyncResult:
-    """Read one of the eight snapshot tables and replace the mailbox's rows in one commit.
+    """Read one of the eight snapshot tables and replace the mailbox's rows in one commit, if they differ.
 
     A table that this account is not allowed to read keeps its rows, and the result has a warning.
 
@@ -88,8 +88,9 @@ def snapshot(
     result = SyncResult(spec.source_table, address, "snapshot")
     try:
         rows = read(mailbox, spec, result)
-        part.replace(rows, names=_names_of(rows) if spec.source_table == "labels" else 0)
-        result.rows_written = rows.num_rows
+        names = _names_of(rows) if spec.source_table == "labels" else 0
+        if part.replace(rows, names=names):
+            result.rows_written = rows.num_rows
     except ForbiddenError as error:
         part.commit(part.state.read_at(int(time.time())))
         result.mode = "refused"

@@ -56,6 +56,23 @@ def ids(tmp_path: Path) -> list[str]:
     return sorted(part(tmp_path).members()["id"].to_pylist())
 
 
+def test_equal_rows_of_a_snapshot_are_not_written_again(tmp_path: Path) -> None:
+    files = lambda: {file.path for file in Lake(str(tmp_path)).table("messages").files()}  # noqa: E731
+    assert part(tmp_path).replace(messages("1", "2"))
+    first, version = files(), part(tmp_path).table.delta.version()
+    assert not part(tmp_path).replace(messages("1", "2"))
+    assert files() == first
+    assert part(tmp_path).state.synced_at
+    for rows in (messages("1", "2", body="y"), messages("1"), messages("1").slice(0, 0), messages("1", "2")):
+        assert part(tmp_path).replace(rows)
+        assert not part(tmp_path).replace(rows)
+    part(tmp_path).table.delta.restore(version)
+    assert part(tmp_path).replace(messages("1"))
+    part(tmp_path).table.delta.delete("id = '1'")
+    assert part(tmp_path).replace(messages("1"))
+    assert ids(tmp_path) == ["1"]
+
+
 def test_rows_cursor_and_load_start_survive_reopening(tmp_path: Path) -> None:
     first = part(tmp_path)
     assert (first.state.cursor, first.state.load_start) == (None, None)
