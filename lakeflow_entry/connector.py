@@ -26,6 +26,7 @@ from gmail_client.tables import CATALOGUE, table
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.mailbox_list import mailbox_list
 from lakeflow_entry.many_flows import ManyFlows
+from lakeflow_entry.plain_errors import plain_errors, plain_pages
 from lakeflow_entry.spark_schema import struct_type, with_mailbox
 from lakeflow_entry.stream.batch import read_batch
 from lakeflow_entry.stream.changes import ChangeReader
@@ -51,6 +52,7 @@ class GmailLakeflowConnect:
         ConfigurationError: Incomplete credentials (also a ValueError).
     """
 
+    @plain_errors
     def __init__(self, options: Options) -> None:
         self.options = dict(options.items())
         self._connection = Connection.of(self.options)
@@ -69,6 +71,7 @@ class GmailLakeflowConnect:
         """The names of the ten tables."""
         return list(CATALOGUE)
 
+    @plain_errors
     def get_table_schema(self, table_name: str, table_options: Options) -> StructType:
         """A table's columns; needs no network.
 
@@ -82,6 +85,7 @@ class GmailLakeflowConnect:
             schema = without_unknown_fields(schema)
         return struct_type(with_mailbox(schema) if self._mailboxes else schema)
 
+    @plain_errors
     def read_table_metadata(self, table_name: str, table_options: Options) -> dict[str, Any]:
         """`primary_keys`, `cursor_field` (for messages and threads) and `ingestion_type`; needs no network.
 
@@ -97,6 +101,7 @@ class GmailLakeflowConnect:
             metadata["cursor_field"] = entry.cursor
         return {**metadata, "ingestion_type": entry.ingestion_type}
 
+    @plain_errors
     def read_table(
         self, table_name: str, start_offset: Mapping[str, Any] | None, table_options: Options
     ) -> tuple[Iterator[Row], dict[str, Any]]:
@@ -123,12 +128,12 @@ class GmailLakeflowConnect:
         if self._mailboxes:
             if start_offset is None:
                 heads = self._many.heads()
-                return self._rows(table_name, options), heads
+                return plain_pages(self._rows(table_name, options)), heads
             return self._many.read("changes", table_name, start_offset, options, repeated=_in_spark_task())
         api = self._mailbox.api
         if start_offset is None:
             # The head is read before the listing, so that a stream can continue from here.
-            return self._rows(table_name, options), Offset(head_of(api)).to_json()
+            return plain_pages(self._rows(table_name, options)), Offset(head_of(api)).to_json()
         start = Offset.parse(start_offset)
         flow = self._flow("changes", table_name, options, start)
         reader = flow.change_reader(api, table_name, options, self._history)
@@ -141,8 +146,9 @@ class GmailLakeflowConnect:
         _refuse_lost_batch(table_name, start, end, repeated)
         pages = read_batch(api, table_name, options, batch)
         rows = (json_row(table_name, row) for page in pages for row in page)
-        return flow.delivering(rows, end), end.to_json()
+        return flow.delivering(plain_pages(rows), end), end.to_json()
 
+    @plain_errors
     def read_table_deletes(
         self, table_name: str, start_offset: Mapping[str, Any] | None, table_options: Options
     ) -> tuple[Iterator[Row], dict[str, Any]]:
@@ -226,7 +232,7 @@ class GmailLakeflowConnect:
         end = {"snapshot": self._instance}
         if start_offset == end:
             return iter(()), end
-        return self._rows(table_name, options), end
+        return plain_pages(self._rows(table_name, options)), end
 
     def __getstate__(self) -> dict[str, Any]:
         fresh = ("_live", "_live_many", "_shared_history", "_head", "_flows", "_instance")

@@ -42,6 +42,7 @@ from gmail_client.tables import CATALOGUE, CHANGE_TABLES, table
 from gmail_client.views import VIEWS, require_html_reader, to_record_batch
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.mailbox_list import Mailboxes, mailbox_list
+from lakeflow_entry.plain_errors import plain_errors, plain_pages
 from lakeflow_entry.report import REPORT, Report
 from lakeflow_entry.spark_schema import struct_type, with_mailbox
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, read_batch
@@ -83,6 +84,7 @@ class GmailDataSource(DataSource):
         """The format's name; Unity Catalog puts a connection's options into this one only."""
         return FORMAT
 
+    @plain_errors
     def schema(self) -> StructType:
         """The table's columns; needs no network."""
         request = _Request(self.options)
@@ -93,10 +95,12 @@ class GmailDataSource(DataSource):
             )
         return struct_type(request.schema)
 
+    @plain_errors
     def reader(self, schema: StructType) -> DataSourceReader:
         """A batch read."""
         return _BatchReader(_Request(self.options))
 
+    @plain_errors
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802 - Spark's name
         """A stream with a limit on rows per micro-batch (Spark 4.2)."""
         if not _LIMITS_READS:
@@ -105,6 +109,7 @@ class GmailDataSource(DataSource):
             )
         return _StreamReader(_Request(self.options).streaming())
 
+    @plain_errors
     def simpleStreamReader(self, schema: StructType) -> SimpleDataSourceStreamReader:  # noqa: N802 - Spark's name
         """A stream on older versions of Spark."""
         return _SimpleStreamReader(_Request(self.options).streaming())
@@ -243,6 +248,7 @@ class _BatchReader(DataSourceReader):
     def __init__(self, request: _Request) -> None:
         self._request = request
 
+    @plain_errors
     def partitions(self) -> Sequence[InputPartition]:
         request = self._request
         if not request.mailboxes:
@@ -250,6 +256,9 @@ class _BatchReader(DataSourceReader):
         return [InputPartition(name) for name in request.mailboxes.names(request.connection)]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        return plain_pages(self._pages(partition))
+
+    def _pages(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         request = self._request
         if request.virtual:
             yield from self._virtual(partition)
@@ -353,38 +362,45 @@ if _LIMITS_READS:
     class _StreamReader(_Stream, DataSourceStreamReader, SupportsTriggerAvailableNow):
         """A stream with a limit on rows per micro-batch, which ends at the mailbox's head at its start."""
 
+        @plain_errors
         def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 - Spark's name
             self._live.fix_heads()
 
         def getDefaultReadLimit(self) -> ReadLimit:  # noqa: N802 - Spark's name
             return ReadMaxRows(self._request.options.max_records_per_batch or DEFAULT_LIMIT)
 
+        @plain_errors
         def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:  # noqa: N802
             return self._live.plan(start)
 
+        @plain_errors
         def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> Sequence[InputPartition]:
             if start == end:
                 return []
             return [InputPartition(part.to_plain()) for part in self._live.parts(start, end)]
 
         def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-            return self._read(Part(*partition.value))
+            return plain_pages(self._read(Part(*partition.value)))
 
 
 class _SimpleStreamReader(_Stream, SimpleDataSourceStreamReader):
     """The stream for Spark before 4.2; it holds a micro-batch in memory."""
 
+    @plain_errors
     def read(self, start: dict[str, Any]) -> tuple[Iterator[pa.RecordBatch], dict[str, Any]]:
         end = self._live.plan(start)
         return (iter(()) if end == start else self._between(start, end)), end
 
+    @plain_errors
     def readBetweenOffsets(  # noqa: N802 - Spark's name
         self, start: dict[str, Any], end: dict[str, Any]
     ) -> Iterator[pa.RecordBatch]:
         return self._between(start, end)
 
     def _between(self, start: dict[str, Any], end: dict[str, Any]) -> Iterator[pa.RecordBatch]:
-        return _Rows(batch for part in self._live.parts(start, end) for batch in self._read(part))
+        return _Rows(
+            plain_pages(batch for part in self._live.parts(start, end) for batch in self._read(part))
+        )
 
 
 class _Rows(Iterator[pa.RecordBatch]):

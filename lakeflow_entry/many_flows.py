@@ -17,6 +17,7 @@ from gmail_client.reads import read_pages
 from gmail_client.schema import json_row
 from lakeflow_entry.connection import Connection
 from lakeflow_entry.mailbox_list import Mailboxes, MailboxList
+from lakeflow_entry.plain_errors import plain_pages
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch, read_batch
 from lakeflow_entry.stream.changes import ChangeReader
 from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader, delete_rows
@@ -100,7 +101,7 @@ class ManyFlows:
                     raise of_mailbox(name, error) from None
             flow.delivered = end
 
-        return rows(), end.to_json()
+        return plain_pages(rows()), end.to_json()
 
     def _flow(self, kind: FlowKind, table: str, options: TableOptions, *, new: bool) -> _ManyFlow:
         key = (kind, table, options)
