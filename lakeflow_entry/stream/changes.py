@@ -18,11 +18,12 @@ from gmail_client.errors import HistoryExpiredError
 from gmail_client.options import TableOptions
 from gmail_client.search import as_of, waits_for_age
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch
-from lakeflow_entry.stream.history import HistoryRange, HistorySlice
+from lakeflow_entry.stream.history import HistoryRange, HistorySlice, labels_match
 from lakeflow_entry.stream.identity import Identity
 from lakeflow_entry.stream.load_plan import LoadPlan
 from lakeflow_entry.stream.offsets import VERSION, LoadPosition, Offset
 from lakeflow_entry.stream.packed_ids import pack, unpacked
+from lakeflow_entry.stream.thread_listing import listed_if_cheaper
 
 __all__ = ["ChangeReader"]
 
@@ -244,8 +245,7 @@ class ChangeReader:
         return _Changed(batch, rejected, rows)
 
     def _may_match(self, change: MessageChange) -> bool:
-        labels = change.labels_after(None)
-        return not change.deleted and (labels is None or self.options.matches_labels(labels))
+        return not change.deleted and labels_match(change, self.options) is not False
 
     def _changed_messages(
         self, part: HistorySlice, options: TableOptions, since: int | None, rows: int | None
@@ -280,6 +280,7 @@ class ChangeReader:
         listed, rows = self.history.matching(
             part, options, set(touched), since=since, rows=rows, threads=True
         )
+        listed = listed - self._departed(part, options, {t: touched[t] for t in listed})
         touched = {thread_id: ids for thread_id, ids in touched.items() if thread_id in listed}
         if self.options.include_spam_trash and touched:
             # threads.get may omit messages in trash and spam.
@@ -294,6 +295,17 @@ class ChangeReader:
             changed=True,
         )
         return batch, rows
+
+    def _departed(
+        self, part: HistorySlice, options: TableOptions, touched: Mapping[str, Mapping[str, None]]
+    ) -> set[str]:
+        """Threads without a matching message, as far as a listing shows that for fewer units than reading them."""
+        if options.search is not None:
+            return set()
+        changes = part.changes.messages
+        doubtful = {t for t, ids in touched.items() if not any(self._may_match(changes[m]) for m in ids)}
+        found = listed_if_cheaper(self.api, options, doubtful)
+        return set() if found is None else doubtful - found
 
 
 def _rechecking(end: Offset, start: Offset, rejected: set[str]) -> Offset:

@@ -23,10 +23,11 @@ from gmail_client.reads import raise_for_failures
 from gmail_client.schema import SCHEMAS
 from gmail_client.search import has_dates, without_dates
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT
-from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of
+from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of, labels_match
 from lakeflow_entry.stream.identity import Identity
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.stream.packed_ids import pack, unpacked
+from lakeflow_entry.stream.thread_listing import listed_if_cheaper
 
 __all__ = ["DeleteReader", "DeletedRow", "delete_rows", "kept_options"]
 
@@ -242,8 +243,7 @@ class DeleteReader:
             return None
         known = unpacked(start.known)
         for message_id, change in part.changes.messages.items():
-            labels = change.labels_after(None)
-            if not change.deleted and (labels is None or self.options.matches_labels(labels)):
+            if not change.deleted and labels_match(change, self.options) is not False:
                 known.add(message_id if self.table == "messages" else change.thread_id)
         return pack(known - gone)
 
@@ -282,22 +282,22 @@ class DeleteReader:
         )
         return found
 
-    def _left(self, change: MessageChange, labels: tuple[str, ...] | None) -> bool:
-        """Whether, according to the records, a message no longer matches the filters."""
+    def _left(self, change: MessageChange, matching: bool | None) -> bool:
+        """Whether a message no longer matches the filters, by its records and by whether its labels match."""
         if change.deleted:
             return True
-        if labels is None or self.options.matches_labels(labels):
+        if matching is not False:
             return False
         telling = {*self.options.label_ids, *self.options.exclude_labels}
         if not self.options.include_spam_trash:
             telling |= HIDDEN_LABELS
         return change.unclear or bool(change.moved & telling)
 
-    def _labels(self, changes: Changes, keys: set[str]) -> dict[str, tuple[str, ...] | None]:
-        """Each message's labels after the changes; fetched if no record has all of them."""
-        labels = {m: change.labels_after(None) for m, change in changes.messages.items() if m in keys}
+    def _label_matches(self, changes: Changes, keys: set[str]) -> dict[str, bool | None]:
+        """Whether each message's labels match after the changes; fetched if no record shows it. None if refused."""
+        matching = {m: labels_match(one, self.options) for m, one in changes.messages.items() if m in keys}
         unknown: dict[str, list[str]] = {}
-        for message_id, known in labels.items():
+        for message_id, known in matching.items():
             change = changes.messages[message_id]
             if known is None and not change.deleted:
                 unknown.setdefault(change.thread_id, []).append(message_id)
@@ -306,19 +306,20 @@ class DeleteReader:
         ]
         for fetched in fetch(self.api, wants, "minimal"):
             for message in self._taken(fetched).messages:
-                if message["id"] in labels:
-                    labels[message["id"]] = tuple(message.get("labelIds") or ())
-        return labels
+                if message["id"] in matching:
+                    matching[message["id"]] = self.options.matches_labels(message.get("labelIds") or ())
+        return matching
 
     def _messages(self, part: HistorySlice, keys: set[str], start: Offset) -> list[DeletedRow]:
         changes = part.changes
-        labels = self._labels(changes, keys)
-        left = {m for m in keys if self._left(changes.messages[m], labels[m])}
+        matching = self._label_matches(changes, keys)
+        left = {m for m in keys if self._left(changes.messages[m], matching[m])}
         if self._lasting.q is not None:
             candidates = {
                 m
                 for m in keys - left
-                if _may_be_stored(changes.messages[m]) and self.options.matches_labels(labels[m] or ())
+                if _may_be_stored(changes.messages[m])
+                and (self.options.matches_labels(()) if matching[m] is None else matching[m])
             }
             left |= candidates - self._matching(part, start, candidates)
         return [
@@ -335,14 +336,14 @@ class DeleteReader:
     def _threads(self, part: HistorySlice, keys: set[str], start: Offset) -> list[DeletedRow]:
         changes = part.changes
         members = {m for m, change in changes.messages.items() if change.thread_id in keys}
-        labels = self._labels(changes, members)
+        matching = self._label_matches(changes, members)
         shrunk: set[str] = set()
         sequence = dict.fromkeys(keys, 0)
         for message_id in members:
             change = changes.messages[message_id]
             sequence[change.thread_id] = max(sequence[change.thread_id], change.history_id)
             may_not_match = self._lasting.q is not None and _may_be_stored(change)
-            if may_not_match or self._left(change, labels[message_id]):
+            if may_not_match or self._left(change, matching[message_id]):
                 shrunk.add(change.thread_id)
         living = self._living(part, start, shrunk)
         return [DeletedRow(t, sequence[t]) for t in sequence if t in shrunk and t not in living]
@@ -362,12 +363,13 @@ class DeleteReader:
             # Only a listing of messages shows which messages of a thread are not excluded.
             present = self.options.model_copy(update={"q": None})
             return threads.intersection(list_message_ids(self.api, present).values())
-        price = self.api.plan.price
-        pages = int(self.api.profile().get("threadsTotal") or 0) // self.options.page_size + 1
-        listing = pages * price("threads.list")
-        if not dated and (self.options.include_spam_trash or listing < len(threads) * price("threads.get")):
+        if not dated:
             present = self.options.model_copy(update={"q": None})
-            return threads.intersection(list_thread_heads(self.api, present))
+            if self.options.include_spam_trash:
+                return threads.intersection(list_thread_heads(self.api, present))
+            listed = listed_if_cheaper(self.api, present, threads)
+            if listed is not None:
+                return listed
         return {
             fetched.thread_id
             for fetched in fetch(

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gmail_client.api import GmailApi
-from gmail_client.changes import Changes, read_changes
+from gmail_client.changes import Changes, MessageChange, read_changes
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.options import TableOptions
 from lakeflow_entry.stream.change_matching import ChangeMatcher, Matches
 from lakeflow_entry.stream.offsets import Offset
 
-__all__ = ["HistoryRange", "HistorySlice", "head_of"]
+__all__ = ["HistoryRange", "HistorySlice", "head_of", "labels_match"]
 
 
 def head_of(api: GmailApi) -> int:
@@ -192,6 +192,18 @@ class HistoryRange:
         except HistoryExpiredError:
             return False
         return True
+
+
+def labels_match(change: MessageChange, options: TableOptions) -> bool | None:
+    """Whether a message's labels match the label filters after its change; None if the records don't show it.
+
+    Also without the whole set of labels, a removed label of `labelIds` or an added TRASH shows that they don't match.
+    """
+    labels = change.labels_after(None)
+    if labels is not None:
+        return options.matches_labels(labels)
+    ruled_out = not options.is_visible(change.added) or not set(options.label_ids).isdisjoint(change.removed)
+    return False if ruled_out else None
 
 
 def _address_in(profile: Mapping[str, Any]) -> str:

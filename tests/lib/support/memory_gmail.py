@@ -145,6 +145,11 @@ class MemoryGmail(GmailApi):
             "threadsTotal": len(self.thread_ids()),
         }
 
+    def label(self, label_id: str) -> Resource:
+        self.calls.append("labels.get")
+        threads = {message["threadId"] for message in self._matching(None, (label_id,), True)}
+        return {"id": label_id, "threadsTotal": len(threads)}
+
     def list_messages(
         self,
         *,
