@@ -1,7 +1,7 @@
 """A pipeline on Databricks: Gmail's ten tables through the connection `gmail_connector`.
 
-Put this file and `_generated_gmail_python_source.py` (`gmail-assets bundle --file .`) into the pipeline's source
-folder. docs/databricks.md describes the other steps.
+`gmail-assets bundle --file FOLDER` writes this file and `_generated_gmail_python_source.py`, which it imports. Put both
+into the pipeline's source folder. docs/databricks.md describes the other steps.
 """
 
 from _generated_gmail_python_source import get_register_function, ingest
@@ -20,7 +20,7 @@ pipeline_spec = {
                 },
             }
         },
-        {"table": {"source_table": "threads"}},
+        {"table": {"source_table": "threads", "table_configuration": {"q": "newer_than:7d"}}},
         {"table": {"source_table": "labels"}},
         {"table": {"source_table": "drafts"}},
         {"table": {"source_table": "profile"}},

@@ -66,7 +66,9 @@ def write_file(folder: Path) -> Path:
 
 
 def write_project(folder: Path) -> Path:
-    """Write the single file, and next to it the modules that the connector's documentation imports.
+    """Write the single file, the modules that the connector's documentation imports, and a pipeline, `ingest.py`.
+
+    An existing `ingest.py` is kept.
 
     Args:
         folder: The source folder of a pipeline.
@@ -83,6 +85,9 @@ def write_project(folder: Path) -> Path:
             f'from {path.stem} import {name}\n\n__all__ = ["{name}"]\n',
             encoding="utf-8",
         )
+    pipeline = folder / "ingest.py"
+    if not pipeline.exists():
+        shutil.copyfile(Path(__file__).parent / "templates" / "ingest.template", pipeline)
     return path
 
 

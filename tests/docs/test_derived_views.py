@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from support.lakeflow import comparable
 
 from gmail_client.emulator import Emulator
 from gmail_client.schema import to_batch
@@ -85,6 +86,24 @@ def session_with(spark: SparkSession, tables: dict[str, pa.Table], script: Path)
         if statement.strip():
             session.sql(statement)
     return session
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+@pytest.mark.filterwarnings("default")
+def test_messages_are_a_view_over_threads(spark: SparkSession) -> None:
+    with Emulator(messages=60, seed=4, mean_json_kb=2.0) as gmail:
+        threads, messages = gmail.truth("threads"), gmail.truth("messages")
+    rows = pa.Table.from_batches([to_batch("threads", threads)])
+    session = session_with(spark, {"threads": rows}, FOLDER / "messages_of_threads.sql")
+    found = {row["id"]: row for row in session.table("messages").toArrow().to_pylist()}
+    expected = {row["id"]: row for row in to_batch("messages", messages).to_pylist()}
+    assert found.keys() == expected.keys()
+    for key, row in found.items():
+        assert comparable(row) == comparable(expected[key])  # an attachmentId differs between reads
+        assert row["historySequence"] == int(row["historyId"])
+    missing = expected[messages[0]["id"]].keys() - found[messages[0]["id"]].keys()
+    assert missing == {"unknownFields"}
 
 
 def test_the_script_for_many_mailboxes_is_up_to_date() -> None:

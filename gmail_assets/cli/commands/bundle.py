@@ -21,7 +21,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     "file_folder",
     metavar="FOLDER",
     type=_FOLDER,
-    help="Write _generated_gmail_python_source.py, which needs no packages on the workers.",
+    help="Write _generated_gmail_python_source.py, which needs no packages on the workers, and a pipeline, ingest.py.",
 )
 @click.option(
     "--wheel",

@@ -407,6 +407,18 @@ def test_the_documented_imports_work_next_to_the_single_file(tmp_path: Path) -> 
     assert done.stdout == "fine\n", done.stderr
 
 
+def test_the_pipeline_of_the_repository_is_written_unless_there_is_one(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    pipeline = tmp_path / "ingest.py"
+    published = (ROOT / "pipeline-spec" / "ingest.py").read_text("utf-8")
+    assert pipeline.read_text("utf-8") == published, (
+        "copy it to lakeflow_entry/deploy/templates/ingest.template"
+    )
+    pipeline.write_text("edited")
+    write_project(tmp_path)
+    assert pipeline.read_text("utf-8") == "edited"
+
+
 def test_the_dependencies_have_the_bounds_of_the_project(tmp_path: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     tree = tomllib.loads((write_tree(tmp_path) / "pyproject.toml").read_text("utf-8"))["project"][
