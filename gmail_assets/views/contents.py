@@ -263,7 +263,7 @@ class _Run:
         for answer in self._api.get_many(calls):
             one = group[int(answer.call.key)]
             try:
-                yield one, _bytes_of(answer.json, answer.error)
+                yield one, _bytes_of(answer.json, answer.error, one.size)
             except GmailError as error:
                 yield one, error
 
@@ -325,8 +325,15 @@ class _Run:
             self._result.rows_deleted += len(unused)
 
 
-def _bytes_of(document: Mapping[str, Any] | None, error: GmailError | None) -> bytes:
+def _bytes_of(
+    document: Mapping[str, Any] | None, error: GmailError | None, expected: int | None = None
+) -> bytes:
     """The bytes in a response.
+
+    Args:
+        document: The response.
+        error: The error of the request.
+        expected: The attachment's size according to its message; a response without bytes must not replace them.
 
     Raises:
         GmailError: The error, or the number of bytes differs from the response's size.
@@ -334,7 +341,7 @@ def _bytes_of(document: Mapping[str, Any] | None, error: GmailError | None) -> b
     if error is not None:
         raise error
     content = decode_base64url((document or {}).get("data") or "")
-    size = (document or {}).get("size")
+    size = (document or {}).get("size") or (None if content else expected)
     if size is not None and size != len(content):
         raise ResponseError(
             f"messages.attachments.get: the response has {len(content):,} bytes, not the {size:,} that it names.",

@@ -25,9 +25,11 @@ from gmail_assets.operations.verify import verify_mailbox
 from gmail_assets.syncing import SyncResult, sync
 from gmail_assets.syncing.memory import ByteBudget
 from gmail_assets.views import ContentSources, ViewSources, derive, fetch_contents
+from gmail_assets.views.contents import _bytes_of
 from gmail_assets.views.pending_contents import mail_keys
 from gmail_assets.views.verification import ViewVerdict
 from gmail_client.emulator import Emulator, Fault
+from gmail_client.errors import ResponseError
 from gmail_client.spec import Spec
 from gmail_client.views import CONTENTS, LINKS, attachment_sources
 from gmail_client.views.attachments import AttachmentSource
@@ -290,6 +292,16 @@ def test_an_attachment_that_gmail_does_not_give_is_stored_once_messages_has_it(
 
 def without_ids(message: Row) -> list[AttachmentSource]:
     return [replace(source, attachment_id=None) for source in attachment_sources(message)]
+
+
+@pytest.mark.parametrize(
+    ("document", "size"), [({}, 5), ({"size": 0}, 5), ({"size": 4, "data": ""}, 5), ({"data": ""}, 5)]
+)
+def test_a_response_without_bytes_is_not_an_empty_attachment(document: Row, size: int) -> None:
+    with pytest.raises(ResponseError, match="has 0 bytes, not the"):
+        _bytes_of(document, None, size)
+    assert _bytes_of(document if "size" not in document else {"size": 0}, None, 0) == b""
+    assert _bytes_of({"data": "AAAA"}, None, size) == bytes(3)  # the message's size is not that of the bytes
 
 
 @pytest.mark.slow
