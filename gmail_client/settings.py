@@ -381,7 +381,7 @@ def _login_file() -> Layer:
         )
     try:
         stored = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
         raise ConfigurationError(f"The login file {path} is not a JSON object.", fix=fix)

@@ -248,7 +248,7 @@ def _file() -> dict[str, dict[str, str]]:
         stored = json.loads(Path(named).expanduser().read_text("utf-8"))
     except OSError as error:
         stored, problem = None, error.strerror or "it can't be read"
-    except ValueError:
+    except (ValueError, RecursionError):
         stored, problem = None, "it is not JSON"
     if not isinstance(stored, dict) or not all(isinstance(value, dict) for value in stored.values()):
         raise ConfigurationError(

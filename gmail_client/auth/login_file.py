@@ -62,7 +62,7 @@ def read_login(path: Path) -> Mapping[str, Any]:
     """The contents of the file; empty if there is none, or an unreadable one."""
     try:
         document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

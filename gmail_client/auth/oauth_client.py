@@ -86,7 +86,7 @@ class OAuthClient:
         except OSError as error:
             reason = error.strerror or "it can't be read"
             raise ConfigurationError(f"The client file {str(path)!r}: {reason}.", fix=_FILE_FIX) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ConfigurationError(f"The client file {str(path)!r} is not JSON.", fix=_FILE_FIX) from None
         kind, client = _section(document, path)
         identity, secret = client.get("client_id"), client.get("client_secret")

@@ -121,6 +121,8 @@ def test_an_invalid_file_reads_as_none(place: Path) -> None:
     assert read_login(place) == {}
     place.write_bytes(b"\xff")
     assert read_login(place) == {}
+    place.write_bytes(b"[" * 100_000)
+    assert read_login(place) == {}
 
 
 def test_the_lines_for_env_are_read_by_the_settings(place: Path) -> None:

@@ -53,8 +53,10 @@ def test_a_missing_file_and_invalid_json_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         OAuthClient.from_file(tmp_path / "none.json")
     (tmp_path / "page.html").write_bytes(b"\xff<html>")
-    with pytest.raises(ConfigurationError, match="is not JSON"):
-        OAuthClient.from_file(tmp_path / "page.html")
+    (tmp_path / "nested.json").write_text("[" * 100_000)
+    for name in ("page.html", "nested.json"):
+        with pytest.raises(ConfigurationError, match="is not JSON"):
+            OAuthClient.from_file(tmp_path / name)
 
 
 @pytest.mark.parametrize(
