@@ -150,7 +150,7 @@ def decide(
     last = entry.requested
     attempt = 1
     if last is not None and last.start == start and observation.last_run != "succeeded":
-        due = last.at + backoff_seconds(last.attempt)
+        due = _next_attempt(last, now)
         if now < due:
             waiting = f"attempt {last.attempt} did not reach {last.to}; next attempt in {due - now:.0f} s"
             return Decision(updated, None, note + waiting)
@@ -164,8 +164,13 @@ def has_work(entry: CursorEntry, now: float) -> bool:
     """Whether an entry asks for a decision before its mailbox is due: it was edited, or a run should have ended."""
     requested = entry.requested
     if requested is not None:
-        return now >= requested.at + backoff_seconds(requested.attempt)
+        return now >= _next_attempt(requested, now)
     return entry.synced_through != entry.tables
+
+
+def _next_attempt(last: Requested, now: float) -> float:
+    """Epoch seconds; now if the clock was set back since the last attempt."""
+    return now if last.at > now else last.at + backoff_seconds(last.attempt)
 
 
 def _edited_start(entry: CursorEntry, observation: Observation) -> tuple[Start, str]:
@@ -218,7 +223,7 @@ def parse_cursor(cursor: str | None) -> tuple[dict[str, CursorEntry], list[str]]
         return {}, []
     try:
         value = json.loads(cursor)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return {}, [f"The cursor is not JSON ({error}); it is ignored and rebuilt."]
     if not isinstance(value, dict):
         return {}, [f"The cursor is a {type(value).__name__}, not an object; it is ignored and rebuilt."]
@@ -227,7 +232,7 @@ def parse_cursor(cursor: str | None) -> tuple[dict[str, CursorEntry], list[str]]
     for mailbox, given in value.items():
         try:
             entries[mailbox] = _entry(given)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             problems.append(f"The cursor entry of {mailbox} is invalid ({error}); it is ignored and rebuilt.")
     return entries, problems
 

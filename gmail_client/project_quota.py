@@ -343,7 +343,7 @@ class _Share:
     ) -> tuple[Claim, _Budget, Ledger | None]:
         """The claim, the budget in hand, and the ledger that records both; None if it already does."""
         now = self._clock.time()
-        day = max(day_of(now), ledger.day)
+        day = ledger.day_at(now)
         spent = ledger.spent_on(day)
         kept = self._budget if self._budget.day == day else _Budget()
         slot, own = self._own_slot(ledger, now)

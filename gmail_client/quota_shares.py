@@ -22,6 +22,9 @@ UNCLAIMED = 0.01
 SMALLEST_SHARE = 600
 """Units per minute: with less, a process waits for others."""
 
+_LONGEST = 3600.0
+"""Seconds: a claim that ends later than that was made with a wrong clock, and would count for years."""
+
 _FIRST_LOADS = 0.02
 _DAY = 86_400
 _PACIFIC = 8 * 3600
@@ -89,12 +92,12 @@ class Claim:
 
     def counted(self, now: float) -> int:
         """Units per minute that others have to leave to it."""
-        share = self.share if now < self.until + MARGIN else 0
-        return max(share, self.before if now < self.before_until else 0)
+        share = self.share if now < self.until + MARGIN <= now + _LONGEST else 0
+        return max(share, self.before if now < self.before_until <= now + _LONGEST else 0)
 
     def is_live(self, now: float) -> bool:
         """Whether a process uses it, or waits for a share."""
-        return self.asked > 0 and now < self.until
+        return self.asked > 0 and now < self.until <= now + _LONGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +114,14 @@ class Ledger:
     day: int = 0
     spent: int = 0
 
+    def day_at(self, epoch: float) -> int:
+        """The day of a claim: that of the ledger, if the clock of another process is already in it."""
+        today = day_of(epoch)
+        return self.day if self.day == today + 1 else today
+
     def spent_on(self, day: int) -> int:
-        """Units claimed on a day; those of an earlier day don't count."""
-        return self.spent if self.day >= day else 0
+        """Units claimed on a day; those of an earlier day, or of one that a wrong clock named, don't count."""
+        return self.spent if self.day in (day, day + 1) else 0
 
 
 class LedgerStore(Protocol):

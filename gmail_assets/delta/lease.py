@@ -31,6 +31,9 @@ _UNTIL, _HOLDER = "lease/until", "lease/holder"
 LEASE_FIELDS = (_UNTIL, _HOLDER)
 """The last part of the transaction ids."""
 
+_LONGEST = 86_400.0
+"""Seconds that a lease can last: one that ends later was written with a wrong clock, and would hold for years."""
+
 _PID_BITS = 31
 _held: set[str] = set()
 """Leases of this process, by the beginning of their transaction ids."""
@@ -67,7 +70,7 @@ class PartitionLease:
         Raises:
             MailboxBusyError: Another run holds it.
         """
-        if self._mine or self._until <= self._now() or self._has_ended():
+        if self._mine or not 0 < self._until - self._now() <= _LONGEST or self._has_ended():
             return
         end = datetime.fromtimestamp(self._until, UTC)
         raise MailboxBusyError(

@@ -51,7 +51,8 @@ class UnchangedMailboxes:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._tables = list(tables)
-        self._read_after = now() - snapshot_seconds
+        self._now = now()
+        self._snapshot_seconds = snapshot_seconds
         entries = {entry.source_table: entry for entry in spec.entries}
         chosen = [entries[name] for name in self._tables if name in entries]
         needed = {"messages", "labels"} if any(name in VIEWS for name in self._tables) else set()
@@ -142,7 +143,8 @@ class UnchangedMailboxes:
             return False
         state = partition.state
         if not CATALOGUE[table].cursor:
-            return state.synced_at is not None and state.synced_at >= self._read_after
+            # Both ways: a time in the future was recorded by a clock that was wrong.
+            return state.synced_at is not None and abs(self._now - state.synced_at) <= self._snapshot_seconds
         # A table with a search may have to match messages again.
         matched = state.judged or not self._searches[table]
         return state.cursor == head and not state.unexplained and state.recheck is None and matched

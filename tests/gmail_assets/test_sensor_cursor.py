@@ -18,6 +18,7 @@ from gmail_assets.sensor_cursor import (
     backoff_seconds,
     decide,
     dump_cursor,
+    has_work,
     parse_cursor,
 )
 
@@ -78,6 +79,24 @@ def test_a_failed_run_is_retried_with_backoff():
     assert tick(again.entry, now=NOW + 61 + 119, last_run="failed").request is None
     assert tick(again.entry, now=NOW + 61 + 121, last_run="failed").request == Request(None, 3)
     assert "(attempt 3)" in tick(again.entry, now=NOW + 61 + 121, last_run="failed").reason
+
+
+def test_a_clock_that_was_set_back_does_not_delay_the_next_attempt():
+    entry = tick(None, now=NOW + 365 * 86_400).entry
+    assert has_work(entry, NOW)
+    again = tick(entry, last_run="failed")
+    assert again.request == Request(None, 2)
+    assert tick(again.entry, now=NOW + 119, last_run="failed").request is None
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ['{"a": {"requested": {"attempt": 1e999}}}', '{"a": {"requested": {"at": "0001-01-01"}}}', "[" * 10_000],
+)
+def test_a_cursor_with_absurd_values_is_ignored(cursor):
+    entries, problems = parse_cursor(cursor)
+    assert entries == {}
+    assert len(problems) == 1
 
 
 def test_a_run_that_stopped_with_work_left_is_followed_at_once():

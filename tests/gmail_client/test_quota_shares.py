@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gmail_client.quota_shares import SMALLEST_SHARE, Claim, Demand, ProjectLimits, divide
+from gmail_client.quota_shares import SMALLEST_SHARE, Claim, Demand, Ledger, ProjectLimits, day_of, divide
 
 NOW = 1_800_000_000.0
 LIMITS = ProjectLimits(60_000, None, changes_reserve=0.03)
@@ -91,3 +91,21 @@ def test_an_expired_claim_counts_for_two_minutes_but_asks_for_nothing() -> None:
     expired = Claim(1, 20_000, 59_400, int(NOW) - 100, changes=59_400)
     assert divide(LIMITS, Demand(0, 60_000), [expired], NOW)[0] == FREE_FOR_LOADS - 20_000
     assert divide(LIMITS, Demand(0, 60_000), [expired], NOW + 30)[0] == FREE_FOR_LOADS
+
+
+def test_a_process_whose_clock_is_a_year_ahead_does_not_take_the_quota_of_the_others() -> None:
+    now, ahead = 1_800_000_000.0, 1_800_000_000 + 365 * 86_400
+    claim = Claim(1, 50_000, 50_000, ahead, 50_000, ahead, 50_000)
+    assert (claim.counted(now), claim.is_live(now)) == (0, False)
+    assert (claim.counted(ahead - 1), claim.is_live(ahead - 1)) == (50_000, True)
+    ledger = Ledger({}, day_of(ahead), 1_000_000)
+    assert ledger.day_at(now) == day_of(now)
+    assert ledger.spent_on(ledger.day_at(now)) == 0
+
+
+def test_a_clock_that_is_a_minute_late_counts_units_on_the_day_of_the_ledger() -> None:
+    midnight = day_of(1_800_000_000.0) * 86_400 + 8 * 3600.0
+    ledger = Ledger({}, day_of(midnight), 700)
+    assert ledger.day_at(midnight - 60) == ledger.day_at(midnight) == ledger.day
+    assert ledger.spent_on(ledger.day_at(midnight - 60)) == 700
+    assert ledger.spent_on(ledger.day_at(midnight + 86_400)) == 0

@@ -51,6 +51,11 @@ def test_a_lease_of_a_running_process_or_another_machine_holds_until_its_time(le
     assert is_free(Log("gmail/a/messages", NOW + left, holder).lease()) == (left <= 0)
 
 
+def test_a_lease_of_a_clock_that_was_a_year_ahead_does_not_hold() -> None:
+    assert not is_free(Log("gmail/y/messages", NOW + 86_000, ELSEWHERE).lease())
+    assert is_free(Log("gmail/y/messages", NOW + 365 * 86_400, ELSEWHERE).lease())
+
+
 def test_a_lease_of_a_process_that_was_killed_does_not_count() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     log = Log("gmail/b/messages", NOW + 600, of_process(child.pid))
