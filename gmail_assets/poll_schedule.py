@@ -15,6 +15,8 @@ QUIET_MINUTES = 5.0
 """Maximum minutes between two polls of a mailbox: `benchmarks.freshness` shows what follows for new messages."""
 _TICK_SECONDS = 30.0
 """Shorter intervals mean: at every tick."""
+_REPORTED_FAILURES = 2
+"""Polls in a row that have to fail before the mailbox is reported: a single one may be an outage of seconds."""
 _SPREAD = 0.2
 """Share of an interval by which mailboxes differ: those that were polled together don't stay together."""
 
@@ -52,6 +54,10 @@ class PollSchedule:
     def failing(self, mailbox: str) -> bool:
         """Whether the last poll failed."""
         return mailbox in self._polls and self._polls[mailbox].failures > 0
+
+    def is_reported(self, mailbox: str) -> bool:
+        """Whether so many polls in a row failed that the mailbox is reported as failing."""
+        return mailbox in self._polls and self._polls[mailbox].failures >= _REPORTED_FAILURES
 
     def due(self, mailboxes: Iterable[str], now: float) -> list[str]:
         """The mailboxes to poll, the most overdue first; those that were never polled come before all others."""

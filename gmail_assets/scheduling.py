@@ -103,6 +103,8 @@ class Tick:
         notes: What was decided, for people.
         failed: Mailboxes that could not be read, with the error.
         all_failing: No mailbox could be read at its last poll.
+        newly_failing: Mailboxes whose polls fail repeatedly since this tick, with the error.
+        recovered: Mailboxes that answer again after that.
     """
 
     entries: dict[str, CursorEntry]
@@ -110,6 +112,8 @@ class Tick:
     notes: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     all_failing: bool = False
+    newly_failing: dict[str, GmailError] = field(default_factory=dict)
+    recovered: list[str] = field(default_factory=list)
 
 
 class Scheduler:
@@ -174,13 +178,18 @@ class Scheduler:
         polled = 0
         for mailbox, poll in backend.poll(due[: self._polls_per_tick]):
             polled += 1
+            was_reported = self._polls.is_reported(mailbox)
             if poll.error is not None:
                 self._polls.record_failure(mailbox, now)
+                if self._polls.is_reported(mailbox) and not was_reported:
+                    tick.newly_failing[mailbox] = poll.error
                 tick.failed.append(printable_line(f"{mailbox}: {poll.error}"))
             elif backend.is_forgotten(poll.address):
                 _leave_out(tick, mailbox)
             else:
                 self._polls.record(mailbox, poll.head, now)
+                if was_reported:
+                    tick.recovered.append(mailbox)
                 state = backend.state(poll.address)
                 entry = tick.entries.get(mailbox)
                 outcome = backend.outcome(mailbox, entry.requested) if entry and entry.requested else "none"

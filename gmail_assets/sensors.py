@@ -2,7 +2,8 @@
 
 A poll is one getProfile (one unit) for the mailbox's current history id. `gmail_assets.scheduling` decides what a tick
 does, and `gmail_assets.sensor_cursor` how a person controls it by editing the cursor; this module connects them to
-Gmail, the lake and Dagster, within the time of a tick.
+Gmail, the lake and Dagster, within the time of a tick. No run is requested for a mailbox that can't be read, so the
+sensor itself lets its check `synced` fail.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations as objects.
@@ -14,11 +15,15 @@ from typing import Any
 
 import dagster as dg
 
+from gmail_assets.check_outcomes import Outcome
+from gmail_assets.checks import SYNCED
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import OpenTables, PartitionStatus
 from gmail_assets.delta.quota_ledger import share_quota
 from gmail_assets.delta.registry import ForgottenMailboxes, MailboxRegistry
+from gmail_assets.failures import ERROR_KEY
 from gmail_assets.mailbox_partitions import MailboxPartitions
+from gmail_assets.mailbox_runs import outcome_arguments
 from gmail_assets.poll_schedule import QUIET_MINUTES
 from gmail_assets.resources import ResourceKeys
 from gmail_assets.runs_in_progress import LOAD_TAG, REQUEST_TAG, RequestedRuns, RunsInProgress, request_name
@@ -82,6 +87,7 @@ def change_sensor(
     )
     watch = _Watch(tables)
     mail_keys = {spec.source_table: keys[spec.source_table] for spec in tables}
+    checked = keys[tables[0].source_table]
 
     @dg.sensor(
         name=name,
@@ -124,9 +130,22 @@ def change_sensor(
             run_requests=[_run_request(run, mail_keys, mail_step) for run in tick.runs],
             skip_reason=None if tick.runs else reason,
             cursor=dump_cursor(tick.entries),
+            asset_events=[
+                *(_synced(checked, mailbox, error) for mailbox, error in tick.newly_failing.items()),
+                *(_synced(checked, mailbox, None) for mailbox in tick.recovered),
+            ],
         )
 
     return gmail_changes
+
+
+def _synced(asset: dg.AssetKey, mailbox: str, error: GmailError | None) -> dg.AssetCheckEvaluation:
+    """The result of the check `synced` for a mailbox that can't be read, or that can be read again."""
+    outcome = Outcome(True, "Gmail answers again.") if error is None else Outcome(False, str(error))
+    arguments = outcome_arguments(outcome)
+    if error is not None:
+        arguments["metadata"] |= {ERROR_KEY: type(error).__name__}
+    return dg.AssetCheckEvaluation(asset_key=asset, check_name=SYNCED, partition=mailbox, **arguments)
 
 
 @dataclass(slots=True)

@@ -160,12 +160,17 @@ def test_sick_mailboxes_are_asked_less_often_and_hold_nobody_up():
     work.tick()
     sick = next(iter(work.world.heads))
     work.world.sick.add(sick)
-    polls = 0
+    polls, reported = 0, []
     for _ in range(60):
         tick = work.tick()
         polls += work.world.polled.count(sick)
+        reported += tick.newly_failing
         assert not tick.all_failing
+        assert not tick.recovered
     assert polls <= 8
+    assert reported == [sick]
+    work.world.sick = set()
+    assert [name for _ in range(3) for name in work.tick(wait=3600.0).recovered] == [sick]
     work.world.sick = set(work.world.heads)
     assert any(work.tick(wait=3600.0).all_failing for _ in range(3))
 

@@ -33,7 +33,10 @@ def evaluated(
     ) as context:
         found = sensor.evaluate_tick(context)
     return dg.SensorResult(
-        run_requests=found.run_requests, skip_reason=found.skip_message, cursor=found.cursor
+        run_requests=found.run_requests,
+        skip_reason=found.skip_message,
+        cursor=found.cursor,
+        asset_events=found.asset_events,
     )
 
 
@@ -244,6 +247,33 @@ def test_a_failing_mailbox_does_not_stop_others(environment: Emulator):
         robot.receive_mail()
         result = robot.tick()
     assert [request.partition_key for request in result.run_requests or []] == [robot.address]
+
+
+def test_a_mailbox_that_stays_unreadable_fails_its_check_once_until_it_recovers(
+    environment: Emulator, monkeypatch, tmp_path
+):
+    for name in ("GMAIL_CLIENT_ID", "GMAIL_CLIENT_SECRET", "GMAIL_REFRESH_TOKEN"):
+        monkeypatch.delenv(name)
+    environment.service_account_file(tmp_path / "key.json")
+    monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(tmp_path / "key.json"))
+    monkeypatch.setattr("gmail_assets.poll_schedule.backoff_seconds", lambda failures: 0)
+    ill = environment.addresses[1]
+    with dg.DagsterInstance.ephemeral() as instance:
+        robot = Robot(environment, instance, mailboxes=environment.addresses)
+        environment.faults.add(Fault(kind="mail-not-enabled", mailbox=ill))
+        seen = [robot.tick().asset_events for _ in range(3)]
+        environment.faults.clear()
+        seen += [robot.tick().asset_events for _ in range(2)]
+        assert [len(events) for events in seen] == [0, 1, 0, 1, 0]
+        failed, recovered = seen[1][0], seen[3][0]
+        assert isinstance(failed, dg.AssetCheckEvaluation)
+        assert isinstance(recovered, dg.AssetCheckEvaluation)
+        assert (failed.check_name, failed.partition, failed.passed) == ("synced", ill, False)
+        assert "Mail service not enabled" in (failed.description or "")
+        assert "Fix: " in (failed.description or "")
+        assert (recovered.check_name, recovered.partition, recovered.passed) == ("synced", ill, True)
+        key = dg.AssetCheckKey(failed.asset_key, failed.check_name)
+        assert key in robot.definitions.get_repository_def().asset_graph.asset_check_keys
 
 
 def test_the_tick_fails_if_all_mailboxes_fail(robot: Robot):
