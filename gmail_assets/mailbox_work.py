@@ -190,7 +190,7 @@ class MailboxWork:
         if (error := plan.undecided.get(self._name)) is not None:
             raise error
         self._attempts += 1
-        self._lake = plan.lake.session()
+        self._lake = plan.lake.latest().session()
         self.failures = {}
         mailbox = self._opened() if plan.mail or plan.snapshots or plan.contents else None
         if mailbox is not None:

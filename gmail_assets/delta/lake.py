@@ -109,7 +109,11 @@ class Lake:
         The commits of this process are seen nevertheless. Commits of other processes are not, but they can't be
         overwritten either: Delta refuses a commit to a mailbox's partition that another run has written meanwhile.
         """
-        return replace(self, since=time.monotonic())
+        return self if self.since is not None else replace(self, since=time.monotonic())
+
+    def latest(self) -> Lake:
+        """This lake outside of a session: each use of a table reads the newest part of its log."""
+        return replace(self, since=None)
 
     @property
     def options(self) -> dict[str, str] | None:

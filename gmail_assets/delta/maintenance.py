@@ -15,6 +15,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from gmail_assets.delta.errors import one_line
+from gmail_assets.delta.group_commit import commit_alone
 from gmail_assets.delta.lake import (
     CHECKPOINT_EVERY,
     CHECKPOINT_INTERVAL,
@@ -24,7 +25,6 @@ from gmail_assets.delta.lake import (
     LakeTable,
 )
 from gmail_assets.delta.parquet_files import WRITER_PROPERTIES
-from gmail_assets.delta.writer import commit_alone
 from gmail_client.sql import equals
 
 __all__ = ["DEFAULT_UPKEEP", "Upkeep", "delete_expired", "keep_up", "vacuum"]

@@ -1,4 +1,4 @@
-"""How Parquet files of the lake are written: by delta-rs (`WRITER_PROPERTIES`, `fresh`), and by `NewFile`."""
+"""How Parquet files of the lake are written: by delta-rs (`WRITER_PROPERTIES`), and by `NewFile`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import WriterProperties
 
-__all__ = ["WRITER_PROPERTIES", "NewFile", "batch_rows", "fresh", "is_slice"]
+__all__ = ["WRITER_PROPERTIES", "NewFile", "batch_rows", "is_slice"]
 
 _COMPRESSION_LEVEL = 2
 """ZSTD: 12 % smaller than level 1 for 3 % more CPU of a first load; level 3: 19 % for 8 %; level 9: 25 % for 40 %."""
@@ -28,17 +28,6 @@ _PAGE_BYTES = 8 * 2**20
 """Larger than a column of most files, so that it is compressed as a whole."""
 _LONGEST_STATISTIC = 256
 """Characters; the log has no range of a column with longer values."""
-
-
-def fresh(table: pa.Table) -> pa.Table:
-    """The rows in arrays that are not slices, copied if needed: deltalake aborts on sliced nested arrays.
-
-    Slices of tables and structs are recognized by their texts.
-    """
-    texts = [column for column in table.columns if pa.types.is_string(column.type)]
-    if not table.num_rows or (texts and not any(is_slice(chunk) for text in texts for chunk in text.chunks)):
-        return table
-    return table.take(pa.array(range(table.num_rows), pa.int64()))
 
 
 def is_slice(texts: pa.StringArray) -> bool:

@@ -7,32 +7,26 @@ own run may move: Delta refuses a second run's commit, and nothing of it is visi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import (
-    CommitProperties,
-    QueryBuilder,
-    Transaction,
-    write_deltalake,
-)
+from deltalake import QueryBuilder, Transaction
 
 from gmail_assets.delta.app_ids import StateReader
-from gmail_assets.delta.commit_hooks import commit_hooks
-from gmail_assets.delta.lake import DELETED_AT, MAILBOX, MAILBOX_FIELD, LakeTable
+from gmail_assets.delta.group_commit import Fenced, commit_fenced
+from gmail_assets.delta.lake import DELETED_AT, MAILBOX, LakeTable
 from gmail_assets.delta.lease import PartitionLease
-from gmail_assets.delta.parquet_files import WRITER_PROPERTIES, fresh
 from gmail_assets.delta.restores import brought_back
 from gmail_assets.delta.rewrite import Edit, PartitionRewrite, updated
 from gmail_assets.delta.row_changes import RowChanges
-from gmail_assets.delta.scan import as_schema
+from gmail_assets.delta.scan import as_schema, read_columns
 from gmail_assets.delta.sync_state import SyncState, read_state, transactions
 from gmail_assets.delta.table_log import RESTORES
-from gmail_assets.delta.writer import commit_alone, commit_fenced, next_fence
+from gmail_assets.delta.writer import next_fence
 from gmail_client.sql import literal
 
 __all__ = ["MailboxPartition"]
@@ -103,6 +97,11 @@ class MailboxPartition:
     def in_use(self) -> bool:
         """Whether a sync with these options has begun, or a restore brought older rows back."""
         return self.restored or self.state.cursor is not None or self.state.load_start is not None
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a sync or a snapshot with these options is recorded, so that the mailbox was not erased."""
+        return any((self.state.cursor, self.state.load_start, self.state.synced_at))
 
     @property
     def stored_format(self) -> int | None:
@@ -222,33 +221,19 @@ class MailboxPartition:
         Returns:
             Whether rows were written: false if the stored rows are equal.
         """
-        rows, state = self._in_lake(rows), self.state.read_at(int(time.time()), names)
-        if (
-            self.written
-            and self.table.size(self.address) <= _COMPARED_BYTES
-            and self._all_rows().equals(rows)
-        ):
+        state = self.state.read_at(int(time.time()), names)
+        if self.written and self.table.size(self.address) <= _COMPARED_BYTES and self._are_stored(rows):
             self.commit(state)
             return False
         self.changes.lose()
-        self._write(
-            lambda properties: write_deltalake(
-                self.table.delta,
-                rows,
-                mode="overwrite",
-                predicate=f"{MAILBOX} = {literal(self.address)}",
-                writer_properties=WRITER_PROPERTIES,
-                commit_properties=properties,
-                post_commithook_properties=commit_hooks(self.table.delta),
-            ),
-            state,
-        )
+        self._write(state, self._replacement(rows))
         return True
 
-    def _all_rows(self) -> pa.Table:
-        own = f"{MAILBOX} = {literal(self.address)}"
-        stored = self.table.delta.to_pyarrow_dataset(file_pruning_predicate=own).to_table()
-        return as_schema(stored, self.table.schema)
+    def _are_stored(self, rows: pa.Table) -> bool:
+        """Whether these are all rows, in this order."""
+        schema = pa.schema([field for field in self.table.schema if field.name != MAILBOX])
+        stored = read_columns(self.table, self.address, schema.names, schema)
+        return bool(stored.equals(as_schema(rows, schema)))
 
     def clear(self, state: SyncState) -> None:
         """Delete the mailbox's rows, in one commit with a state: the start of a full refresh.
@@ -256,32 +241,23 @@ class MailboxPartition:
         With soft deletes, all rows are soft-deleted until they are read again: Gmail cannot return messages that were
         deleted since the last run.
         """
-        predicate = f"{MAILBOX} = {literal(self.address)}"
-        delta = self.table.delta
-
-        def write(properties: CommitProperties) -> None:
-            version = delta.version()
-            if self.table.keeps_deleted:
-                delta.update(
-                    predicate=f"{predicate} AND {DELETED_AT} IS NULL",
-                    updates={DELETED_AT: _now()},
-                    writer_properties=WRITER_PROPERTIES,
-                    commit_properties=properties,
-                    post_commithook_properties=commit_hooks(delta),
-                )
-            else:
-                delta.delete(
-                    predicate=predicate,
-                    writer_properties=WRITER_PROPERTIES,
-                    commit_properties=properties,
-                    post_commithook_properties=commit_hooks(delta),
-                )
-            if delta.version() == version:  # nothing matched, so there was no commit
-                commit_alone(self.table, properties)
-
+        if self.table.keeps_deleted:
+            schema = pa.schema([self.table.schema.field(self.table.key)])
+            keys = read_columns(self.table, self.address, schema.names, schema)
+            nothing = self.table.schema.empty_table()
+            change = PartitionRewrite(
+                self.table, self.address, keys, lambda rows: self._with_deletions(rows, nothing)
+            )
+        else:
+            change = self._replacement(None)
         self.changes.lose()
-        self._write(write, state)
+        self._write(state, change)
         self.changed_format = False
+
+    def _replacement(self, rows: pa.Table | None) -> PartitionRewrite:
+        """All rows are replaced by these."""
+        keys = pa.table({self.table.key: pa.array([], pa.string())})
+        return PartitionRewrite(self.table, self.address, keys, lambda stored: stored, rows, replace_all=True)
 
     def end_lease(self) -> None:
         """Release the lease of a run that ends early; a commit only if the last one carried a lease."""
@@ -291,7 +267,7 @@ class MailboxPartition:
 
     def commit(self, state: SyncState) -> None:
         """Write a state without rows."""
-        self._write(lambda properties: commit_alone(self.table, properties), state)
+        self._write(state)
 
     def merge(
         self,
@@ -337,8 +313,7 @@ class MailboxPartition:
         if inserts is not None:
             self.changes.add(inserts[self.table.key].to_pylist())
         rows = pa.table({self.table.key: pa.array(keys, pa.string())})
-        rewrite = PartitionRewrite(self.table, self.address, rows, edit, inserts)
-        self._write(rewrite.write, state, rewrite.prepare)
+        self._write(state, PartitionRewrite(self.table, self.address, rows, edit, inserts))
 
     def _with_deletions(self, rows: pa.Table, edited: pa.Table) -> pa.Table:
         """The edited rows, and the soft-deleted ones of those that are not among them."""
@@ -357,18 +332,8 @@ class MailboxPartition:
         gone = gone.set_column(schema.get_field_index(DELETED_AT), deleted_at, marked)
         return pa.concat_tables([edited, gone])
 
-    def _in_lake(self, rows: pa.Table) -> pa.Table:
-        if MAILBOX not in rows.schema.names:
-            rows = rows.add_column(0, MAILBOX_FIELD, pa.array([self.address] * rows.num_rows, pa.string()))
-        return fresh(as_schema(rows, self.table.schema))
-
-    def _write(
-        self,
-        write: Callable[[CommitProperties], object],
-        state: SyncState | None = None,
-        prepare: Callable[[], object] = lambda: None,
-    ) -> None:
-        """Commit what `write` writes, with the fence and the state."""
+    def _write(self, state: SyncState | None, change: PartitionRewrite | None = None) -> None:
+        """Commit a change, with the fence and the state."""
         state = self.state if state is None else state
         fence = next_fence(self.table, self._fence)
         written = transactions(state, self._read.hashed, self._base, fence)
@@ -379,24 +344,11 @@ class MailboxPartition:
             written.append(Transaction(f"{self._base}/{RESTORES}", record))
         fence_app = f"{self._base}/writer"
         known = self._read.hashed(fence_app)
-        self._read_at = commit_fenced(
-            self.table,
-            self.address,
-            write,
-            written,
-            fence_app=fence_app,
-            known=known,
-            read_at=self._read_at,
-            prepare=prepare,
-        )
+        fenced = Fenced(self.address, written, fence_app, known, self._read_at)
+        self._read_at = commit_fenced(self.table, fenced, change)
         self._read = StateReader(self.table.delta, self.address, self.table.source, self.table.transactions)
         self._fence = self.changes.through = fence
         self.lease.note_committed(written)
         self.written = True
         self.restored = False
         self.state = state
-
-
-def _now() -> str:
-    """The present time as an SQL expression, in the type of `_deletedAt`."""
-    return f"arrow_cast('{datetime.now(UTC).isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"

@@ -125,7 +125,8 @@ class MailboxRegistry:
         Raises:
             ConfigurationError: The name or the address is recorded for another mailbox, or the mailbox is forgotten.
         """
-        self.refuse_forgotten(address)
+        if ForgottenMailboxes(self._lake).includes(address):
+            raise is_erased(address)
         names = list(dict.fromkeys((name, address)))
         found = self._rows(MAILBOXES, _MAILBOXES, compact=record, name=names)
         rows = {row["name"]: row for row in found}
@@ -249,12 +250,15 @@ class MailboxRegistry:
         return True
 
     def refuse_forgotten(self, address: str) -> None:
-        """Refuse a mailbox that is forgotten.
+        """Refuse a mailbox that is forgotten by now.
+
+        Only needed if the partition has no state (`MailboxPartition.has_state`). With one, it was not erased when it
+        was read, and an erasure since then refuses the next commit.
 
         Raises:
             ConfigurationError: It is.
         """
-        if ForgottenMailboxes(self._lake.session()).includes(address):
+        if ForgottenMailboxes(self._lake.latest()).includes(address):
             raise is_erased(address)
 
     def unfetched(self, address: str, table: str) -> dict[str, Unfetched]:

@@ -20,11 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
-from deltalake import CommitProperties
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
-from gmail_assets.delta.commit_hooks import commit_hooks
 from gmail_assets.delta.lake import MAILBOX, TARGET_FILE_BYTES, LakeTable, TableFile
 from gmail_assets.delta.parquet_files import NewFile, batch_rows
 from gmail_assets.delta.scan import as_schema
@@ -54,15 +52,24 @@ class PartitionRewrite:
         edit: Receives stored rows with these keys, in the lake's schema without `mailbox`, some at a time and maybe
             more than once; returns the rows that replace them, in any number.
         inserts: Rows to add; columns that they lack are null.
+        replace_all: Remove all other rows.
     """
 
     def __init__(
-        self, table: LakeTable, address: str, keys: pa.Table, edit: Edit, inserts: pa.Table | None = None
+        self,
+        table: LakeTable,
+        address: str,
+        keys: pa.Table,
+        edit: Edit,
+        inserts: pa.Table | None = None,
+        *,
+        replace_all: bool = False,
     ) -> None:
         self._table = table
         self._address = address
         self._primary_key = tuple(keys.schema.names)
         self._edit = edit
+        self._replace_all = replace_all
         self._schema = pa.schema([])
         self._inserts = inserts if inserts is not None and inserts.num_rows else None
         keys = keys.sort_by(self._primary_key[0])
@@ -78,7 +85,7 @@ class PartitionRewrite:
         self._added: list[AddAction] = []
 
     def prepare(self) -> None:
-        """Write the files; `write` commits them.
+        """Write the files that a commit adds.
 
         Called again after another commit, it writes only what that commit made necessary: files that are still in the
         table are not rewritten again.
@@ -94,6 +101,8 @@ class PartitionRewrite:
         # Another engine may have added a column, and filled it, after this run opened the table.
         self._use_schema(pa.schema(delta.schema().to_arrow()))
         self._present = present = {file.path: file for file in self._candidates()}
+        if self._replace_all:
+            self._replaced = {frozenset([path]): [] for path in present}
         self._replaced = {paths: new for paths, new in self._replaced.items() if paths <= present.keys()}
         if self._inserted_with is not None and self._inserted_with not in self._replaced:
             self._inserted_with = None  # another run compacted those files
@@ -106,33 +115,16 @@ class PartitionRewrite:
             self._added = list(self._write_files([self._inserts], _rows_per_file(self._inserts)))
         self._prepared_at = version
 
-    def write(self, properties: CommitProperties) -> None:
-        """Commit the files, after `prepare`; the commit has no files if there is nothing to change.
-
-        Args:
-            properties: Of the commit.
+    def actions(self) -> tuple[Sequence[AddAction], Sequence[RemoveAction]]:
+        """The prepared files, added and removed.
 
         Raises:
-            CommitFailedError: The table has a newer version.
-            DeltaError: The table can't be written.
-            OSError: A file can't be read or written.
+            OSError: The path of a file is unknown.
         """
-        self.prepare()
-        delta = self._table.delta
-        actions = [*self._removals(), *self._added]
+        added = [*self._added]
         for new in self._replaced.values():
-            actions += new
-        if self._replaced:
-            # No retry by delta-rs: it does not notice when the files were compacted meanwhile, and would keep both.
-            properties = CommitProperties(max_commit_retries=0, app_transactions=properties.app_transactions)
-        delta.create_write_transaction(
-            actions,
-            "append",
-            delta.schema(),
-            partition_by=[MAILBOX],
-            commit_properties=properties,
-            post_commithook_properties=commit_hooks(delta),
-        )
+            added += new
+        return added, list(self._removals())
 
     def _use_schema(self, in_lake: pa.Schema) -> None:
         """Write files with the columns that the table has now. Files that were written before stay valid."""
@@ -142,7 +134,7 @@ class PartitionRewrite:
             if self._inserts is not None:
                 self._inserts = as_schema(self._inserts, schema)
 
-    def _removals(self) -> Iterator[AddAction | RemoveAction]:
+    def _removals(self) -> Iterator[RemoveAction]:
         now = int(time.time() * 1000)
         for path in sorted(path for paths in self._replaced for path in paths):
             if quote(unquote(path), safe=_UNENCODED) != path:
@@ -154,12 +146,12 @@ class PartitionRewrite:
 
     def _candidates(self) -> Iterator[TableFile]:
         """Files whose range contains a key, oldest first."""
-        if not self._first:
+        if not self._first and not self._replace_all:
             return
         files = sorted(self._table.files(self._address), key=lambda file: (file.low or "", file.path))
         for file in files:
             begin, end = self._range(file)
-            if begin < end:
+            if begin < end or self._replace_all:
                 yield file
 
     def _range(self, file: TableFile) -> tuple[int, int]:

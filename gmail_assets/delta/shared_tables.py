@@ -36,12 +36,14 @@ class SharedTable:
         delta: The Delta table. It moves on to newer versions only while `turn` is held.
         turn: Held by a thread that commits, or that reads newer commits.
         location: Its URI and storage options.
+        waiting: Changes that wait for `turn`, see `gmail_assets.delta.group_commit`.
     """
 
     def __init__(self, delta: DeltaTable, turn: threading.RLock, location: Location) -> None:
         self.delta = delta
         self.turn = turn
         self.location = location
+        self.waiting: list[Any] = []
         self._kept: tuple[int, Any] = (-1, None)
 
     def kept(self, read: Callable[[DeltaTable], T]) -> T:

@@ -96,6 +96,7 @@ class _TableLog:
     def identify(self, version: int) -> None:
         """Remember the digest of a commit, so that `is_same` recognizes the table."""
         if self._identity is None or self._identity[0] < version:
+            self._open_window(version)
             if version not in self._digests:
                 self._digests[version] = _digest(self._read(_commit_path(version)))
             self._identity = version, self._digests[version]

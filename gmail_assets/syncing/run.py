@@ -79,12 +79,14 @@ def snapshot(
         GmailError: The read or the write failed; the stored rows are unchanged.
     """
     share_quota(mailbox.client, lake)
+    lake = lake.session()
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
     address = stored_address(mailbox, lake, record=True)
     registry = MailboxRegistry(lake)
     table = lake.table(spec.source_table, name=spec.table_name)
     part = MailboxPartition(table, address, spec.options.fingerprint, spec.options.content_format)
-    registry.refuse_forgotten(address)
+    if not part.has_state:
+        registry.refuse_forgotten(address)
     result = SyncResult(spec.source_table, address, "snapshot")
     try:
         rows = read(mailbox, spec, result)
@@ -146,6 +148,7 @@ def sync(
         GmailError: A request failed; committed data is kept, and the next run continues from there.
     """
     share_quota(mailbox.client, lake)
+    lake = lake.session()
     run = SyncRun(mailbox, lake, allow_mass_delete, deadline, progress, sample, group)
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
     complete = True

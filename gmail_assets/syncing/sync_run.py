@@ -89,8 +89,9 @@ class SyncRun:
         """Open the tables and decide for each how it is synced."""
         self.address = stored_address(self.mailbox, self.lake, record=True)
         self.tables = [open_table(self.lake, spec, self.address) for spec in specs]
-        # Checked again: if the mailbox is forgotten after this, the next commit of these tables is refused.
-        self.registry.refuse_forgotten(self.address)
+        if not all(table.partition.has_state for table in self.tables):
+            # Checked again: if the mailbox is forgotten after this, the next commit of these tables is refused.
+            self.registry.refuse_forgotten(self.address)
         for table in self.tables:
             table.partition.lease.check_free(self.address, table.name)
         profile, read_at = self.mailbox.recent_profile()

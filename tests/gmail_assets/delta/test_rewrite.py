@@ -125,7 +125,7 @@ def test_a_rival_that_commits_between_a_refusal_and_the_retry_is_noticed(
     mine, rival, other = part(tmp_path), part(tmp_path), part(tmp_path, "bob@example.test")
     before_commit(monkeypatch, lambda: other.append(rows("z1")))  # so that the first attempt is refused
     sleep = SimpleNamespace(sleep=lambda seconds: rival.append(rows("c1")))
-    monkeypatch.setattr("gmail_assets.delta.writer.time", sleep)
+    monkeypatch.setattr("gmail_assets.delta.group_commit.time", sleep)
     with pytest.raises(WriterConflictError):
         mine.merge(labels(a1="NEW"), inserts=rows("c1"), state=mine.state.synced(3))
     assert stored(tmp_path) == {"a1": "INBOX", "a2": "INBOX", "b1": "INBOX", "b2": "INBOX", "c1": "INBOX"}
@@ -139,17 +139,14 @@ def test_a_rival_s_commit_is_not_taken_for_one_that_changes_no_row(
     mine, rival = part(tmp_path), part(tmp_path)
     rivals = [lambda: rival.append(rows("a1"), rival.state.synced(2))]
 
-    def before(method: str) -> None:
-        write = getattr(DeltaTable, method)
+    write = DeltaTable.create_write_transaction
 
-        def writing(self: DeltaTable, *args: Any, **named: Any) -> Any:
-            while rivals:
-                rivals.pop()()
-            return write(self, *args, **named)
+    def writing(self: DeltaTable, *args: Any, **named: Any) -> None:
+        while rivals:
+            rivals.pop()()
+        write(self, *args, **named)
 
-        monkeypatch.setattr(DeltaTable, method, writing)
-
-    before("create_write_transaction" if change == "merge" else "delete")
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", writing)
     changes: dict[str, Callable[[], None]] = {
         "merge": lambda: mine.merge(labels(), ["not there"], state=mine.state.synced(3)),
         "clear": lambda: mine.clear(mine.state.loading(3)),

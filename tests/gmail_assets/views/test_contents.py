@@ -197,7 +197,7 @@ def test_killed_at_any_commit_the_next_run_fetches_only_what_was_not_stored(
         gmail.mailbox(address).insert(mail(number, *files), ["INBOX"])
     contents.prepare(address)
     shutil.copytree(contents.lake.uri, tmp_path / "template")
-    commit = PartitionWriter._commit
+    commit = PartitionWriter.commit
     kills = 0
     while True:
         shutil.rmtree(contents.lake.uri)
@@ -213,7 +213,7 @@ def test_killed_at_any_commit_the_next_run_fetches_only_what_was_not_stored(
                 raise KeyboardInterrupt
             left -= 1
 
-        with mock.patch.object(PartitionWriter, "_commit", die):
+        with mock.patch.object(PartitionWriter, "commit", die):
             try:
                 contents.fetch(address)
             except KeyboardInterrupt:

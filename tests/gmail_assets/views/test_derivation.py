@@ -249,7 +249,7 @@ class KilledError(BaseException):
 @contextmanager
 def killed_after(commits: int) -> Iterator[None]:
     """Kill the run before commit number `commits` + 1."""
-    commit = PartitionWriter._commit
+    commit = PartitionWriter.commit
     left = commits
 
     def counted(self: PartitionWriter, *arguments: Any) -> None:
@@ -259,7 +259,7 @@ def killed_after(commits: int) -> Iterator[None]:
         left -= 1
         commit(self, *arguments)
 
-    with mock.patch.object(PartitionWriter, "_commit", counted), suppress(KilledError):
+    with mock.patch.object(PartitionWriter, "commit", counted), suppress(KilledError):
         yield
 
 

@@ -59,7 +59,7 @@ def toggle_star(mailbox: EmulatedMailbox, message_id: str) -> None:
 
 
 def kill_before_merge() -> contextlib.AbstractContextManager[Any]:
-    return mock.patch.object(PartitionRewrite, "write", side_effect=Killed)
+    return mock.patch.object(PartitionRewrite, "actions", side_effect=Killed)
 
 
 @contextlib.contextmanager
@@ -67,10 +67,10 @@ def kill_at_cursor_commit() -> Iterator[None]:
     """Kill the run at the commit with the new cursor."""
     write = MailboxPartition._write
 
-    def dying(self: MailboxPartition, act: Any, state: SyncState | None = None, *more: Any) -> None:
+    def dying(self: MailboxPartition, state: SyncState | None, *change: Any) -> None:
         if state is not None and state.cursor and state.cursor != self.state.cursor:
             raise Killed
-        write(self, act, state, *more)
+        write(self, state, *change)
 
     with mock.patch.object(MailboxPartition, "_write", dying):
         yield
