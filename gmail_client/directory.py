@@ -42,6 +42,8 @@ DIRECTORY_ENTRY = re.compile(r"all|domain:[^\s:@/]+|org-unit:/.*|group:[^\s:/]+@
 _DIRECTORY_ROOT = "https://admin.googleapis.com"
 _USERS = "directory.users.list"
 _MEMBERS = "directory.members.list"
+_FIELDS = frozenset(("kind", "etag", "users", "members", "nextPageToken"))
+"""Fields of both responses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,11 @@ class Directory:
         document = parse_json(content, method)
         if not isinstance(document, dict):
             raise _malformed(method, "the response is not an object")
+        # A proxy can respond with status 200 and an error as JSON, which would look like an empty directory.
+        if isinstance(document.get("error"), dict) or (document and _FIELDS.isdisjoint(document)):
+            raise _malformed(
+                method, "the response has status 200, but an error or other fields than Google's"
+            )
         return document
 
 
