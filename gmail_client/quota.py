@@ -364,3 +364,4 @@ class RateLimiter:
     def _shift(self, seconds: float) -> None:
         """The clock was set back: move the recorded times with it, or they would lie in the future."""
         self._settled = deque((at + seconds, units) for at, units in self._settled)
+        self._blocked_until += seconds
