@@ -63,6 +63,17 @@ def test_a_figure_shows_the_lowest_and_highest_value() -> None:
     assert "| gmail-assets | 10 | 0.00 | 1 | 1 | 2 (1–4) | 1 | 0 | 0 |" in lines
 
 
+def test_the_page_says_where_the_product_needs_more() -> None:
+    def lines(cpu: float) -> str:
+        found = {
+            "nothing new": {"product": [replace(_COST, cpu=cpu)], "google_batch": [replace(_COST, cpu=1.0)]}
+        }
+        return "\n".join(comparison_lines(found, 5, 1, "plot.png"))
+
+    assert "- **CPU s**: nothing new 1.5 (Google's client, batches of 50: 1)." in lines(1.5)
+    assert "- Nowhere by more than a tenth." in lines(0.9)
+
+
 @pytest.mark.parametrize("share", [0.5, 0.95])
 def test_times_that_the_emulator_may_have_limited_are_marked(share: float) -> None:
     results = {"first load": {"product": [replace(_COST, emulator_share=share)]}}
