@@ -14,6 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TextIO
 
 import click
@@ -22,6 +23,7 @@ from gmail_assets.cli.commands import COMMANDS
 from gmail_assets.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
 from gmail_assets.cli.output import write_error
 from gmail_assets.cli.unused_modules import refuse_unused_modules
+from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_client.errors import GmailError
 
 __all__ = ["cli", "main"]
@@ -70,6 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         refuse_unused_modules()
         atexit.register(gc.freeze)  # the interpreter's last collection would scan all modules in vain
+    with collected_seldom() if argv is None else nullcontext():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         return int(cli.main(argv, PROGRAM, standalone_mode=False) or 0)
     except click.ClickException as error:

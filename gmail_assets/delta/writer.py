@@ -55,21 +55,24 @@ class PartitionWriter:
         rewrite = PartitionRewrite(self.table, self.address, keys, lambda stored: stored, rows)
         self.commit(transactions, rewrite)
 
-    def merge(self, updates: pa.Table, removed: pa.Table | None = None) -> None:
-        """Set columns of rows that are in the partition, and remove rows.
+    def merge(
+        self, updates: pa.Table, removed: pa.Table | None = None, inserts: pa.Table | None = None
+    ) -> None:
+        """Set columns of rows that are in the partition, remove rows, and add new rows.
 
         The files that contain the rows are rewritten one after the other and replaced in one commit.
 
         Args:
             updates: The primary key and the columns to set, one row per key.
             removed: Primary keys of the rows to remove.
+            inserts: Whole rows whose keys are not in the partition.
         """
         schema = pa.schema([self.table.schema.field(name) for name in self.primary_key])
         tables = [updates] if removed is None else [updates, removed]
         keys = pa.concat_tables([table.select(schema.names).cast(schema) for table in tables])
-        if keys.num_rows:
+        if keys.num_rows or (inserts is not None and inserts.num_rows):
             rewrite = PartitionRewrite(
-                self.table, self.address, keys, lambda rows: updated(rows, updates, self.primary_key)
+                self.table, self.address, keys, lambda rows: updated(rows, updates, self.primary_key), inserts
             )
             self.commit((), rewrite)
 

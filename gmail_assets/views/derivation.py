@@ -239,11 +239,11 @@ class _Derivation:
         differences = label_differences(label_rows(states, self._labels), stored)
         del stored
         pa.default_memory_pool().release_unused()  # before rewriting files needs memory
-        if differences.changed.num_rows or differences.removed.num_rows:
-            writer.merge(differences.changed, differences.removed)
-        for start in range(0, differences.added.num_rows, _LABEL_ROWS):
-            writer.append(differences.added.slice(start, _LABEL_ROWS))
-        result.rows_written = differences.added.num_rows
+        added = differences.added
+        writer.merge(differences.changed, differences.removed, added.slice(0, _LABEL_ROWS))
+        for start in range(_LABEL_ROWS, added.num_rows, _LABEL_ROWS):
+            writer.append(added.slice(start, _LABEL_ROWS))
+        result.rows_written = added.num_rows
         result.rows_updated = differences.changed.num_rows
         result.rows_deleted = differences.removed.num_rows
 
