@@ -33,6 +33,7 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
     mailbox, none with --offline.
     """
     from gmail_assets.cli.environment import Environment
+    from gmail_assets.operations.dagster_instance import dagster_instance
     from gmail_assets.operations.status import mailbox_status, quota_status
     from gmail_assets.run_settings import RunSettings
     from gmail_assets.syncing.many import run_mailboxes
@@ -50,12 +51,14 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
         except GmailError as error:
             problem = error
             out.note(str(error))
-    outcomes = run_mailboxes(
-        names,
-        lambda name: mailbox_status(name, environment.lake, environment.spec, client),
-        jobs=min(settings.jobs, _AT_ONCE),
-        attempts=1,
-    )
+    lake = environment.lake.session()
+    with dagster_instance() as instance:
+        outcomes = run_mailboxes(
+            names,
+            lambda name: mailbox_status(name, lake, environment.spec, client, instance),
+            jobs=min(settings.jobs, _AT_ONCE),
+            attempts=1,
+        )
     found = []
     for outcome in outcomes:
         if outcome.error is not None:
