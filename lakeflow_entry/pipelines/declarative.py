@@ -6,6 +6,7 @@ tables. The platform runs the flows, keeps their checkpoints and retries.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from gmail_client.errors import ConfigurationError
@@ -47,13 +48,11 @@ def declare(spark: SparkSession, spec: Spec, pipelines: Any = None) -> None:
             f"The spec's table {spec.views[0].source_table!r} is derived from messages: not supported in a pipeline.",
             fix="Remove it from the spec, and create the SQL views of docs/databricks.md over messages.",
         )
-    names = [entry.table_name for entry in spec.tables]
+    names = [entry.table_name.lower() for entry in spec.tables]
     for entry in spec.tables:
         declaration = _Declaration(spark, pipelines, spec, entry)
-        if names.count(entry.table_name) > 1:  # in several schemas
-            declaration.label = "_".join(
-                filter(None, (entry.destination_catalog, entry.destination_schema, entry.table_name))
-            )
+        if names.count(entry.table_name.lower()) > 1:  # in several schemas
+            declaration.label = _label(entry.destination_catalog, entry.destination_schema, entry.table_name)
         declaration.make()
 
 
@@ -70,6 +69,11 @@ def refuse_contents(spec: Spec) -> None:
         )
 
 
+def _label(*names: str | None) -> str:
+    """A part of the names of views and flows, which Spark does not accept with hyphens."""
+    return "_".join(name.replace("-", "__") for name in names if name)
+
+
 class _Declaration:
     def __init__(self, spark: SparkSession, pipelines: Any, spec: Spec, entry: SpecTable) -> None:
         self.spark = spark
@@ -83,12 +87,13 @@ class _Declaration:
         }
         if spec.mailboxes:
             self.options["mailboxes"] = ",".join(spec.mailboxes)
-        self.label = entry.table_name
+        self.label = _label(entry.table_name)
         self.keys = list(entry.primary_keys or self.table.primary_key)
         if spec.mailboxes and "mailbox" not in self.keys:
             self.keys.insert(0, "mailbox")
         self.scd = "2" if entry.scd_type == "SCD_TYPE_2" else "1"
-        self.target = entry.table_name
+        plain = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", entry.table_name)
+        self.target = entry.table_name if plain else spark_identifier(entry.table_name)
         if entry.destination_schema:
             parts = (entry.destination_catalog, entry.destination_schema, entry.table_name)
             self.target = spark_identifier(*filter(None, parts))

@@ -69,11 +69,15 @@ def test_append_only_messages_are_written(tmp_path: Path) -> None:
     with Emulator(messages=12, seed=3, mean_json_kb=2.0) as gmail:
         connections = tmp_path / "connections.json"
         connections.write_text(json.dumps({"work": options_of(gmail)}))
-        table = {"source_table": "messages", "table_configuration": {"scd_type": "APPEND_ONLY"}}
+        table = {
+            "source_table": "messages",
+            "destination_table": "2025_mail",  # has to be quoted
+            "table_configuration": {"scd_type": "APPEND_ONLY"},
+        }
         spec = {"connection_name": "work", "objects": [{"table": table}]}
         done = run(tmp_path / "pipeline", spec, {"GMAIL_CONNECTIONS_FILE": str(connections)})
         # The command can end with status 1 after the pipeline completed: it crashes when it ends the workers of a
         # Python data source. A pipeline that failed is not COMPLETED.
         assert done.returncode == 0 or "COMPLETED" in done.stdout, done.stdout[-3000:]
-        stored = pq.read_table(tmp_path / "pipeline" / "spark-warehouse" / "messages", columns=["id"])
+        stored = pq.read_table(tmp_path / "pipeline" / "spark-warehouse" / "2025_mail", columns=["id"])
         assert sorted(stored["id"].to_pylist()) == sorted(row["id"] for row in gmail.truth("messages"))

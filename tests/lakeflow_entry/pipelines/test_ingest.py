@@ -265,6 +265,20 @@ def test_one_table_is_written_to_several_destinations(spark: SparkSession) -> No
     assert [table["name"] for table in tables] == ["`one`.`messages`", "`two`.`messages`"]
 
 
+def test_names_that_spark_has_to_quote_are_quoted(spark: SparkSession) -> None:
+    objects = [
+        {"table": {"source_table": "messages", "destination_table": name, "table_configuration": {}}}
+        for name in ("inbox-mail", "inbox_mail", "2025_mail")
+    ]
+    declared = Declared()
+    declare(spark, Spec.parse({"connection_name": "c", "objects": objects}), declared)
+    tables = [arguments["name"] for name, arguments in declared.calls if name == "create_streaming_table"]
+    assert tables == ["`inbox-mail`", "inbox_mail", "`2025_mail`"]
+    flows = [arguments for name, arguments in declared.calls if name == "create_auto_cdc_flow"]
+    assert len({flow["name"] for flow in flows}) == 6
+    assert all(flow["source"].isidentifier() for flow in flows)
+
+
 def test_a_catalog_needs_a_schema(spark: SparkSession) -> None:
     entry = {"source_table": "labels", "destination_catalog": "main"}
     with pytest.raises(ConfigurationError, match="destination_catalog without destination_schema"):
