@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from gmail_client.emulator.mail.content import MessageContent
 from gmail_client.emulator.mailbox.labels import LabelStore
 from gmail_client.emulator.mailbox.search import Query, compile_query
+from gmail_client.emulator.mailbox.search_operators import MessageView
 from gmail_client.emulator.mailbox.settings import SettingsStore
 
 __all__ = ["labels_on_arrival", "query_of_criteria"]
@@ -48,7 +49,7 @@ def labels_on_arrival(
 
     Every filter is matched against the message as it arrived, not against the result of another filter.
     """
-    arriving = _Arriving("", content, label_ids, date_ms)
+    arriving = MessageView(_Arriving("", content, label_ids, date_ms))
     result = dict.fromkeys(label_ids)
     for entry in settings.filters.values():
         query: Query = compile_query(
@@ -57,7 +58,7 @@ def labels_on_arrival(
             labels=labels.ids_by_name(),
             me=settings.send_as.keys(),
         )
-        if not query(arriving):
+        if not query.matches(arriving):
             continue
         action = entry["action"]
         for label in action.get("removeLabelIds", ()):

@@ -46,7 +46,11 @@ class Query:
 
     def __call__(self, message: Searchable) -> bool:
         """Whether the message matches. The caller excludes spam and trash."""
-        return self._test(MessageView(message))
+        return self.matches(MessageView(message))
+
+    def matches(self, view: MessageView) -> bool:
+        """Whether a message matches that is also matched against other queries."""
+        return self._test(view)
 
 
 def compile_query(
