@@ -30,9 +30,12 @@ def evaluations(result: dg.ExecuteInProcessResult) -> Checks:
     return {(e.asset_key.path[-1], e.check_name): e for e in result.get_asset_check_evaluations()}
 
 
-def load(gmail: Emulator, instance: dg.DagsterInstance) -> Checks:
+def load(gmail: Emulator, instance: dg.DagsterInstance, *tables: str) -> Checks:
     job = gmail_definitions().resolve_job_def("gmail_snapshots")
-    return evaluations(job.execute_in_process(partition_key=gmail.addresses[0], instance=instance))
+    selection = [dg.AssetKey(["gmail", table]) for table in tables] or None
+    return evaluations(
+        job.execute_in_process(partition_key=gmail.addresses[0], instance=instance, asset_selection=selection)
+    )
 
 
 def check(gmail: Emulator, instance: dg.DagsterInstance, **options: Any) -> Checks:
@@ -61,7 +64,7 @@ def test_checks_pass_after_a_run_and_cost_little(environment: Emulator, instance
 
 
 def test_a_change_since_the_last_read_is_a_warning(environment: Emulator, instance: dg.DagsterInstance):
-    load(environment, instance)
+    load(environment, instance, "labels")
     environment.mailbox().create_label("New")
     found = check(environment, instance)["labels", "matches_gmail"]
     assert not found.passed
@@ -72,7 +75,7 @@ def test_a_change_since_the_last_read_is_a_warning(environment: Emulator, instan
 def test_an_empty_table_is_an_error_if_gmail_has_rows(
     environment: Emulator, instance: dg.DagsterInstance, lake_of_test: Lake
 ):
-    load(environment, instance)
+    load(environment, instance, "labels", "profile")
     overwrite(lake_of_test, "labels", 0)
     overwrite(lake_of_test, "profile", 0)
     checks = check(environment, instance)
@@ -82,7 +85,7 @@ def test_an_empty_table_is_an_error_if_gmail_has_rows(
 
 
 def test_a_duplicate_is_found(environment: Emulator, instance: dg.DagsterInstance, lake_of_test: Lake):
-    load(environment, instance)
+    load(environment, instance, "send_as")
     overwrite(lake_of_test, "send_as", 2)
     checks = check(environment, instance)
     assert not checks["send_as", "primary_key_unique"].passed
@@ -90,13 +93,13 @@ def test_a_duplicate_is_found(environment: Emulator, instance: dg.DagsterInstanc
 
 
 def test_a_forbidden_table_is_not_compared(environment: Emulator, instance: dg.DagsterInstance):
-    found = load(environment, instance)["delegates", "matches_gmail"]
+    found = load(environment, instance, "delegates")["delegates", "matches_gmail"]
     assert found.passed
     assert "not allowed" in found.description
 
 
 def test_an_old_snapshot_fails_the_check(environment: Emulator, instance: dg.DagsterInstance):
-    load(environment, instance)
+    load(environment, instance, "labels")
     checks = check(environment, instance, max_snapshot_age=timedelta(0))
     assert not checks["labels", "recently_read"].passed
     assert "last read at 20" in checks["labels", "recently_read"].description
@@ -105,7 +108,7 @@ def test_an_old_snapshot_fails_the_check(environment: Emulator, instance: dg.Dag
 def test_without_a_materialization_the_last_read_is_unknown(
     environment: Emulator, instance: dg.DagsterInstance
 ):
-    load(environment, instance)
+    load(environment, instance, "labels")
     with dg.DagsterInstance.ephemeral() as other:
         assert not check(environment, other)["labels", "recently_read"].passed
 

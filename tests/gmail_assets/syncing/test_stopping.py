@@ -299,7 +299,7 @@ def test_new_mail_is_kept_although_the_cursor_stays(
     gmail.usage.reset()
     inbox = gmail.mailbox()
     first = [row["id"] for row in gmail.truth("messages", format="minimal")][:10]
-    new = {inbox.receive(inbox.random_mail()) for _ in range(60)}
+    new = {inbox.receive(inbox.random_mail()) for _ in range(40)}
     new |= {inbox.receive(inbox.random_mail(reply_to=one)) for one in first}
     with pytest.raises(Interrupted):
         run(map_results(mailbox, at_result(5, lambda: signal.raise_signal(signal.SIGINT))), lake, tables)

@@ -94,7 +94,7 @@ def expected(stored: list[dict[str, Any]], sequence: int, edit: ThreadEdit) -> d
     }
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(mailboxes())
 def test_rebuilt_rows_equal_those_of_plain_python(
     case: tuple[dict[str, list[dict[str, Any]]], list[ThreadEdit]],

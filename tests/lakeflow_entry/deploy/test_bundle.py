@@ -61,6 +61,21 @@ print("COUNTS " + json.dumps({**counts, "streamed": streamed}))
 """
 
 
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a source tree with a stub of the framework; tests only read it."""
+    root = tmp_path_factory.mktemp("tree")
+    write_tree(root)
+    stub_framework(root)
+    return root
+
+
+@pytest.fixture
+def source(root: Path) -> Path:
+    """The folder of the source in that tree."""
+    return root.joinpath("src", *NAMESPACE.split("."))
+
+
 @pytest.mark.slow
 @pytest.mark.spark
 def test_the_single_file_reads_all_tables_without_an_installation(tmp_path: Path) -> None:
@@ -286,9 +301,8 @@ def stub_framework(root: Path) -> None:
     )
 
 
-def test_the_tree_is_self_contained(tmp_path: Path) -> None:
-    source = write_tree(tmp_path)
-    assert source == tmp_path / "src/databricks/labs/community_connector/sources/gmail"
+def test_the_tree_is_self_contained(root: Path, source: Path) -> None:
+    assert source == root / "src/databricks/labs/community_connector/sources/gmail"
     assert {"README.md", "gmail_api_doc.md", "connector_spec.yaml", "gmail.py", FILE_NAME} <= {
         p.name for p in source.iterdir()
     }
@@ -297,10 +311,9 @@ def test_the_tree_is_self_contained(tmp_path: Path) -> None:
         "tables = module.GmailLakeflowConnect({'access_token': 'x'}).list_tables()\n"
         "print(module.__file__, len(tables))"
     )
-    stub_framework(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
+        env={**os.environ, "PYTHONPATH": str(root / "src")},
         capture_output=True,
         text=True,
         check=False,
@@ -333,14 +346,10 @@ for call in (
 """
 
 
-def test_the_connector_of_the_tree_is_a_subclass_of_the_framework_that_needs_credentials(
-    tmp_path: Path,
-) -> None:
-    write_tree(tmp_path)
-    stub_framework(tmp_path)
+def test_the_connector_of_the_tree_is_a_subclass_of_the_framework_that_needs_credentials(root: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _USE_OF_THE_TREE],
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "src"), "GMAIL_ACCESS_TOKEN": "of the environment"},
+        env={**os.environ, "PYTHONPATH": str(root / "src"), "GMAIL_ACCESS_TOKEN": "of the environment"},
         capture_output=True,
         text=True,
         check=False,
@@ -354,8 +363,7 @@ def test_the_connector_of_the_tree_is_a_subclass_of_the_framework_that_needs_cre
     ]
 
 
-def test_the_documents_of_the_tree_name_every_table_column_key_and_option(tmp_path: Path) -> None:
-    source = write_tree(tmp_path)
+def test_the_documents_of_the_tree_name_every_table_column_key_and_option(source: Path) -> None:
     readme, api = ((source / name).read_text("utf-8") for name in ("README.md", "gmail_api_doc.md"))
     assert ALLOW_LIST in readme
     for entry in CATALOGUE.values():
@@ -419,11 +427,9 @@ def test_the_pipeline_of_the_repository_is_written_unless_there_is_one(tmp_path:
     assert pipeline.read_text("utf-8") == "edited"
 
 
-def test_the_dependencies_have_the_bounds_of_the_project(tmp_path: Path) -> None:
+def test_the_dependencies_have_the_bounds_of_the_project(source: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
-    tree = tomllib.loads((write_tree(tmp_path) / "pyproject.toml").read_text("utf-8"))["project"][
-        "dependencies"
-    ]
+    tree = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     assert len(tree) > 1
     assert {one for one in tree if not one.startswith("lakeflow-community-connectors")} <= set(project)
     assert all("<" in requirement for requirement in tree)
@@ -442,10 +448,10 @@ def test_the_tree_replaces_an_existing_source(tmp_path: Path) -> None:
     assert other_source.exists()
 
 
-def test_the_connector_spec_allows_every_table_option(tmp_path: Path) -> None:
+def test_the_connector_spec_allows_every_table_option(source: Path) -> None:
     import yaml
 
-    spec = yaml.safe_load((write_tree(tmp_path) / "connector_spec.yaml").read_text("utf-8"))
+    spec = yaml.safe_load((source / "connector_spec.yaml").read_text("utf-8"))
     allowed = spec["external_options_allowlist"].split(",")
     assert set(allowed) == {name for entry in CATALOGUE.values() for name in entry.options}
     assert set(allowed) < set(ALLOW_LIST.split(","))
