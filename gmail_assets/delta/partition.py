@@ -87,7 +87,7 @@ class MailboxPartition:
                 rows_through=min([self.state.rows_through, *through]),
                 rows_match=self.state.rows_match
                 and all(state is not None and state.rows_match for state in states),
-                judged=False,
+                search_applied=False,
             )
             stored_formats |= {-1 if read is None else read(f"{self._base}/format") for read in earlier}
         self.changed_format = bool(stored_formats - {None, 0, self.state.format})

@@ -68,7 +68,8 @@ class SyncState:
         reread: The re-reading of all labels in progress, if any.
         unexplained: Surplus (negative: missing) rows that a check found; the next run reconciles.
         accepted: A difference that remained after a reconciliation; it is reported and not reconciled again.
-        judged: Stored rows were matched against `q` whenever their labels changed; false for rows of versions 1 and 2.
+        search_applied: Stored rows were matched against `q` whenever their labels changed; false for rows of versions 1
+            and 2.
         synced_at: Epoch seconds at which the history up to the cursor was read, or a snapshot; None if unknown.
         recheck: History id after which messages arrived that did not match `q`: they are matched again, because
             Gmail's search may find them late. None for none.
@@ -85,14 +86,14 @@ class SyncState:
     reread: LabelReread | None = None
     unexplained: int = 0
     accepted: int = 0
-    judged: bool = True
+    search_applied: bool = True
     synced_at: int | None = None
     recheck: int | None = None
     recheck_at: int | None = None
     names: int = 0
 
     @property
-    def judged_at(self) -> int | None:
+    def arrivals_since(self) -> int | None:
         """Epoch seconds after which all messages arrived that the next run treats as arrivals; None if unknown."""
         if self.recheck is None or self.recheck_at is None or self.synced_at is None:
             return self.synced_at
@@ -108,7 +109,7 @@ class SyncState:
             rows_match=True,
             reread=None,
             unexplained=0,
-            judged=True,
+            search_applied=True,
             synced_at=None,
             recheck=None,
             recheck_at=None,
@@ -136,7 +137,7 @@ class SyncState:
             rows_through=cursor,
             rows_match=True,
             reread=None,
-            judged=True,
+            search_applied=True,
             # A run that finds nothing new commits nothing.
             synced_at=at if cursor != self.cursor else self.synced_at,
             recheck=recheck,
@@ -237,7 +238,7 @@ def read_state(
             reread=LabelReread(since, last) if since and last else None,
             unexplained=_signed(read(f"{base}/unexplained")),
             accepted=_signed(read(f"{base}/accepted")),
-            judged=version >= 3 and bool(read(f"{base}/judged")),
+            search_applied=version >= 3 and bool(read(f"{base}/judged")),
             synced_at=read(f"{base}/synced_at") or None if same else None,
             recheck=read(f"{base}/recheck") or None if cursor else None,
             recheck_at=read(f"{base}/recheck_at") or None if cursor else None,
@@ -271,7 +272,7 @@ def transactions(
         f"{base}/reread/last": reread.last,
         f"{base}/unexplained": _unsigned(state.unexplained),
         f"{base}/accepted": _unsigned(state.accepted),
-        f"{base}/judged": int(state.judged),
+        f"{base}/judged": int(state.search_applied),
         f"{base}/synced_at": state.synced_at or 0,
         f"{base}/recheck": state.recheck or 0,
         f"{base}/recheck_at": state.recheck_at or 0,

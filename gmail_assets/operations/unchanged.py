@@ -146,7 +146,7 @@ class UnchangedMailboxes:
             # Both ways: a time in the future was recorded by a clock that was wrong.
             return state.synced_at is not None and abs(self._now - state.synced_at) <= self._snapshot_seconds
         # A table with a search may have to match messages again.
-        matched = state.judged or not self._searches[table]
+        matched = state.search_applied or not self._searches[table]
         return state.cursor == head and not state.unexplained and state.recheck is None and matched
 
 

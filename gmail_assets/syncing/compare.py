@@ -134,7 +134,7 @@ def _match_stored(table: TableSync, share: TablePlan, listing: Listing) -> None:
     lasting = listing.lasting(table)
     if lasting is None:
         return
-    if has_dates(without_dates(table.options.q)) and table.state.judged:
+    if has_dates(without_dates(table.options.q)) and table.state.search_applied:
         share.lasting = lasting.keys()
     else:
         share.obsolete = table.outside(lasting)

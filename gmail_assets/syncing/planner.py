@@ -112,7 +112,7 @@ class SyncPlanner:
                     f"{table.name} was found to have {state.unexplained:+,} unexplained rows: it is reconciled."
                 )
                 table.reconcile(self.head)
-            elif state.cursor is not None and table.options.q and not state.judged:
+            elif state.cursor is not None and table.options.q and not state.search_applied:
                 remarks.append(
                     f"{table.name} was synced by a release that kept rows after they stopped matching `q`: reconciled."
                 )
@@ -235,7 +235,7 @@ class SyncPlanner:
         arrived = {message_id for message_id, change in candidates.items() if change.arrived}
         since = self.synced_at(table)
         if since is not None and table.recheck is not None:
-            since = table.state.judged_at
+            since = table.state.arrivals_since
         return self._matcher_of(table).match_unstored(arrived, candidates.keys() - arrived, since)
 
     def matching_now(self, table: TableSync, dates: Mapping[str, int]) -> set[str]:

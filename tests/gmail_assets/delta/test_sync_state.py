@@ -49,7 +49,7 @@ STATES = st.builds(
     reread=st.none() | st.builds(LabelReread, HISTORY, HISTORY),
     unexplained=st.integers(-(10**9), 10**9),
     accepted=st.integers(-(10**9), 10**9),
-    judged=st.booleans(),
+    search_applied=st.booleans(),
     synced_at=st.none(),
     recheck=st.none(),
 )
@@ -143,7 +143,7 @@ def test_a_lake_of_version_2_resumes(lake_of_2: Lake, name: str, fingerprint: st
     before = partition(lake_of_2, name, fingerprint)
     for found in (before.state, _committed(before), partition(lake_of_2, name, fingerprint).state):
         numbers = {"options": number_of(fingerprint), "format": number_of("full")}
-        assert found == replace(expected, **numbers, judged=False)
+        assert found == replace(expected, **numbers, search_applied=False)
     assert not before.changed_format
     for other, print_ in STATES_OF_2:
         assert partition(lake_of_2, other, print_).written
@@ -203,28 +203,32 @@ def test_rows_of_version_2_are_matched_again(tmp_path: Path) -> None:
         return MailboxPartition(lake.table("messages"), f"{address}@gmail.test", fingerprint, "full")
 
     filtered = opened("ada.ashdown", unread)
-    assert (filtered.state.cursor, filtered.state.rows_match, filtered.state.judged) == (108979, True, False)
+    assert (filtered.state.cursor, filtered.state.rows_match, filtered.state.search_applied) == (
+        108979,
+        True,
+        False,
+    )
     assert (filtered.state.synced_at, filtered.state.recheck) == (None, None)
     plain = opened("grace.birch", "all").state
-    assert (plain.cursor, plain.judged) == (218124, False)
+    assert (plain.cursor, plain.search_applied) == (218124, False)
     filtered.commit(filtered.state.unsynced(200_000))
-    assert not opened("ada.ashdown", unread).state.judged, "the reconciliation is not finished"
+    assert not opened("ada.ashdown", unread).state.search_applied, "the reconciliation is not finished"
     filtered.commit(filtered.state.synced(200_000, 1_700_000_000, recheck=150_000))
     migrated = opened("ada.ashdown", unread).state
-    assert (migrated.cursor, migrated.judged) == (200_000, True)
+    assert (migrated.cursor, migrated.search_applied) == (200_000, True)
     assert (migrated.synced_at, migrated.recheck) == (1_700_000_000, 150_000)
     # As releases left it that had no `recheck_at`: `synced_at` is the earlier of both times.
-    assert (migrated.recheck_at, migrated.judged_at) == (None, 1_700_000_000)
+    assert (migrated.recheck_at, migrated.arrivals_since) == (None, 1_700_000_000)
     filtered.commit(filtered.state.synced(210_000, 1_700_000_060, 200_000, 1_700_000_000))
     state = opened("ada.ashdown", unread).state
-    assert (state.synced_at, state.recheck_at, state.judged_at) == (
+    assert (state.synced_at, state.recheck_at, state.arrivals_since) == (
         1_700_000_060,
         1_700_000_000,
         1_700_000_000,
     )
     filtered.commit(filtered.state.synced(220_000, 1_700_000_120))
-    assert opened("ada.ashdown", unread).state.judged_at == 1_700_000_120
-    assert not opened("grace.birch", "all").state.judged
+    assert opened("ada.ashdown", unread).state.arrivals_since == 1_700_000_120
+    assert not opened("grace.birch", "all").state.search_applied
 
 
 def test_a_sync_that_finds_nothing_new_leaves_the_state_as_it_is() -> None:
