@@ -47,7 +47,7 @@ def write(gmail: MemoryGmail, seed: int, count: int) -> None:
 
 
 @dataclass(frozen=True)
-class Life:
+class FlowRun:
     """One run of both flows, with the events before it.
 
     Attributes:
@@ -70,9 +70,9 @@ class Life:
 
 
 STEPS = st.none() | st.integers(0, 22)
-LIVES = st.lists(
+RUNS = st.lists(
     st.builds(
-        Life,
+        FlowRun,
         st.integers(0, 999),
         st.integers(0, 4),
         st.sampled_from(["nothing", *EXPIRIES]),
@@ -90,18 +90,18 @@ LIVES = st.lists(
     ("table", "reader"), slow_except(MATRIX, [("messages", "simple reader"), ("threads", "stream reader")])
 )
 @examples(60)
-@given(filters=st.sampled_from(sorted(FILTERS)), several=LIVES)
+@given(filters=st.sampled_from(sorted(FILTERS)), several=RUNS)
 def test_the_target_equals_the_mailbox_after_random_kills(
-    table: str, reader: str, filters: str, several: list[Life]
+    table: str, reader: str, filters: str, several: list[FlowRun]
 ) -> None:
     gmail = MemoryGmail(14)
     streams = Streams(gmail, reader, table, filters)
     streams.deletes.run()  # both flows start with the pipeline's first run
-    for life in several:
-        write(gmail, life.seed, life.writes)
-        streams.expire(life.expires, life.of_flow)
-        streams.limit = life.limit
-        streams.run(life.changes_die, life.deletes_die)
+    for one in several:
+        write(gmail, one.seed, one.writes)
+        streams.expire(one.expires, one.of_flow)
+        streams.limit = one.limit
+        streams.run(one.changes_die, one.deletes_die)
     streams.run()
     streams.run()
     streams.assert_equal()

@@ -121,7 +121,7 @@ def write(gmail: MemoryGmail, chance: random.Random) -> None:
 
 
 @dataclass(frozen=True)
-class Life:
+class FlowRun:
     """One run of both flows: the mailboxes that are listed and refused, and the events before it."""
 
     seed: int = 1
@@ -136,9 +136,9 @@ class Life:
 
 SOME = st.lists(st.sampled_from(NAMES), unique=True, max_size=3).map(tuple)
 STEPS = st.none() | st.integers(0, 22)
-LIVES = st.lists(
+RUNS = st.lists(
     st.builds(
-        Life,
+        FlowRun,
         st.integers(0, 999),
         st.integers(0, 4),
         SOME.filter(bool),
@@ -151,7 +151,7 @@ LIVES = st.lists(
     min_size=1,
     max_size=4,
 )
-KILLED = Life(changes_die=8, deletes_die=6, limit=3)
+KILLED = FlowRun(changes_die=8, deletes_die=6, limit=3)
 
 
 @pytest.mark.parametrize(
@@ -165,29 +165,35 @@ KILLED = Life(changes_die=8, deletes_die=6, limit=3)
     ],
 )
 @examples(15)
-@given(several=LIVES)
+@given(several=RUNS)
 @example(several=[KILLED, replace(KILLED, listed=NAMES[:1]), replace(KILLED, refused=NAMES[1:2])])
-@example(several=[Life(expires=NAMES[1]), Life(refused=NAMES[:1], expires=NAMES[0]), Life(listed=NAMES[2:])])
+@example(
+    several=[
+        FlowRun(expires=NAMES[1]),
+        FlowRun(refused=NAMES[:1], expires=NAMES[0]),
+        FlowRun(listed=NAMES[2:]),
+    ]
+)
 def test_the_target_equals_all_mailboxes_after_random_kills(
-    table: str, reader: str, several: list[Life]
+    table: str, reader: str, several: list[FlowRun]
 ) -> None:
     streams = ManyStreams(reader, table)
     streams.deletes.run()  # both flows start with the pipeline's first run
-    for life in several:
-        chance = random.Random(life.seed)
-        for _ in range(life.writes):
+    for one in several:
+        chance = random.Random(one.seed)
+        for _ in range(one.writes):
             write(chance.choice(list(streams.gmails.values())), chance)
-        if life.expires:
-            streams.expire(life.expires)
-        streams.limit = life.limit
+        if one.expires:
+            streams.expire(one.expires)
+        streams.limit = one.limit
         if reader != "framework" or not (streams.changes.died or streams.deletes.died):
             streams.listed = (
-                life.listed
+                one.listed
             )  # the framework does not pass the end of a batch that has to be repeated
-        for name in life.refused:
-            if name in life.listed:  # else a second kill could hide what a repeated batch lacks
+        for name in one.refused:
+            if name in one.listed:  # else a second kill could hide what a repeated batch lacks
                 del MAILBOXES[name]
-        streams.run(life.changes_die, life.deletes_die)
+        streams.run(one.changes_die, one.deletes_die)
         MAILBOXES.update(streams.gmails)
     streams.listed = NAMES
     streams.run()
