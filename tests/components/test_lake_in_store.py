@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 from support.deployment import wait_until
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 from support.object_store import ObjectStore
 from support.pages import ROOT
 
@@ -76,7 +76,7 @@ def commands(store: ObjectStore, gmail: Emulator, tmp_path: Path, request: pytes
 
 def assert_true(commands: Commands, gmail: Emulator) -> None:
     for address in gmail.addresses:
-        assert_lake_is_true(commands.lake, gmail, MAIL, address)
+        assert_lake_equals_mailbox(commands.lake, gmail, MAIL, address)
 
 
 def change(gmail: Emulator, address: str, number: int) -> None:
@@ -130,7 +130,7 @@ def test_a_killed_load_resumes(store: ObjectStore, tmp_path: Path) -> None:
         gmail.usage.reset()
         commands.sync()
         calls = gmail.usage.as_json()["calls"]
-        assert_lake_is_true(commands.lake, gmail, MAIL, gmail.addresses[0])
+        assert_lake_equals_mailbox(commands.lake, gmail, MAIL, gmail.addresses[0])
         assert calls.get("messages.get", 0) + calls.get("threads.get", 0) < 2_600
 
 

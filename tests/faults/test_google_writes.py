@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from googleapiclient.errors import HttpError
 from support.chaos import client_of
 from support.gmail_api import google_client
-from support.lake import assert_lake_holds, assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox, assert_lake_holds
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.syncing import snapshot, sync
@@ -222,11 +222,11 @@ def live(gmail: Emulator, place: Path, rounds: int, seed: int) -> set[str]:
                 gmail.expire_history()
             for name, tables in SPECS.items():
                 sync(mailbox, lakes[name], tables, sample=random.Random(1), allow_mass_delete=True)
-                check = assert_lake_holds if name == "search" else assert_lake_is_true
+                check = assert_lake_holds if name == "search" else assert_lake_equals_mailbox
                 check(lakes[name], gmail, tables)
             for table in SNAPSHOTS:
                 snapshot(mailbox, lakes["all"], table)
-            assert_lake_is_true(
+            assert_lake_equals_mailbox(
                 lakes["all"], gmail, [one for one in SNAPSHOTS if one.source_table != "delegates"]
             )
             seen |= {row["id"] for row in gmail.truth("messages", format="minimal")}

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.chaos import InstantClock, random_write
 from support.examples import examples
-from support.lake import assert_lake_is_true, stored_rows
+from support.lake import assert_lake_equals_mailbox, stored_rows
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
@@ -172,7 +172,7 @@ def live(seed: int, *, rounds: int) -> None:
 def assert_mailbox_is_true(lake: Lake, gmail: Emulator, address: str, stored_as: str) -> None:
     """The tables equal the mailbox, which is stored under its first address."""
     with mock.patch("support.lake.stored_rows", lambda lake, name, _: stored_rows(lake, name, stored_as)):
-        assert_lake_is_true(lake, gmail, MAIL, address)
+        assert_lake_equals_mailbox(lake, gmail, MAIL, address)
 
 
 def test_eight_mailboxes_live_one_round() -> None:
@@ -234,7 +234,7 @@ def ten_fail(mailboxes: int, failing: int) -> None:
         with mock.patch("support.lake.stored_rows", rows_of(lake)):
             for address in gmail.addresses:
                 if address not in ill:
-                    assert_lake_is_true(lake, gmail, MAIL, address, history=True)
+                    assert_lake_equals_mailbox(lake, gmail, MAIL, address, history=True)
 
 
 def test_the_others_equal_the_truth_when_some_fail() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.chaos import client_of
 from support.hostile import BROKEN, recorded, serve
-from support.lake import assert_lake_is_true, stored_rows
+from support.lake import assert_lake_equals_mailbox, stored_rows
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.syncing import sync
@@ -91,7 +91,7 @@ def test_one_failed_precondition_ends_no_run(method: str, tmp_path: Path) -> Non
         lake = Lake(str(tmp_path))
         results = sync(client_of(gmail).mailbox(), lake, TABLES)
         assert all(result.complete and not result.unfetched for result in results.values())
-        assert_lake_is_true(lake, gmail, TABLES)
+        assert_lake_equals_mailbox(lake, gmail, TABLES)
         assert gmail.usage.fetched_twice == {}
 
 
@@ -102,7 +102,7 @@ def test_failed_preconditions_of_two_percent_cost_no_row(tmp_path: Path) -> None
         lake = Lake(str(tmp_path))
         assert sync(client_of(gmail).mailbox(), lake, TABLES)["messages"].complete
         gmail.faults.clear()
-        assert_lake_is_true(lake, gmail, TABLES)
+        assert_lake_equals_mailbox(lake, gmail, TABLES)
         assert gmail.usage.fetched_twice == {}
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 from support.chaos import Chaos, Killed, client_of, random_write
 from support.examples import examples
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
@@ -132,7 +132,7 @@ def check_scenario(seed: int, messages: int, steps: list[tuple[str, Any]]) -> No
                 sensor.tick(how)
         # The longest delay between two attempts is an hour; a failed attempt and an edit take at most two runs.
         assert any(not sensor.tick(wait=4000.0) for _ in range(4)), "it never comes to rest"
-        assert_lake_is_true(sensor.lake, gmail, BOTH)
+        assert_lake_equals_mailbox(sensor.lake, gmail, BOTH)
         assert parse_cursor(sensor.cursor)[0]["me"].synced_through == int(gmail.mailbox().head)
 
 

@@ -14,7 +14,7 @@ from gmail_client.emulator import Emulator
 
 @pytest.fixture
 def mailbox_server() -> Iterator[Emulator]:
-    with Emulator(mailboxes=2, messages=40, seed=7) as emulator:
+    with Emulator(mailboxes=2, messages=24, seed=7, mean_json_kb=4) as emulator:
         yield emulator
 
 

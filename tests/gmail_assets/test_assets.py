@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets import gmail_definitions
 from gmail_assets.delta.lake import Lake
@@ -58,7 +58,7 @@ def failures_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
 def test_ten_tables_equal_the_mailbox(environment: Emulator, lake_of_test: Lake):
     result = materialize(environment)
     assert result.success
-    assert_lake_is_true(lake_of_test, environment, OPEN, history=True)
+    assert_lake_equals_mailbox(lake_of_test, environment, OPEN, history=True)
     metadata = metadata_of(result)
     assert metadata.keys() == CATALOGUE.keys()
     del metadata["delegates"]  # closed to users, see below
@@ -89,7 +89,9 @@ def test_each_of_the_two_can_be_selected_alone(environment: Emulator, lake_of_te
     result = materialize(environment, [table])
     assert result.success
     assert metadata_of(result).keys() == {table}
-    assert_lake_is_true(lake_of_test, environment, [e for e in ALL if e.source_table == table], history=True)
+    assert_lake_equals_mailbox(
+        lake_of_test, environment, [e for e in ALL if e.source_table == table], history=True
+    )
     assert lake_of_test.find("threads" if table == "messages" else "messages") is None
 
 
@@ -100,7 +102,7 @@ def test_two_mailboxes_share_each_table(environment: Emulator, lake_of_test: Lak
     result = materialize(environment, mailbox=1)
     assert result.success
     for address in environment.addresses:
-        assert_lake_is_true(lake_of_test, environment, OPEN, address, history=True)
+        assert_lake_equals_mailbox(lake_of_test, environment, OPEN, address, history=True)
     fields = metadata_of(result)["messages"]
     assert fields["dagster/row_count"] > fields["dagster/partition_row_count"]
 
@@ -111,7 +113,7 @@ def test_a_second_run_applies_changes_from_the_history(environment: Emulator, la
     mailbox.delete(environment.truth("messages", format="minimal")[0]["id"])
     mailbox.insert(mailbox.random_mail(), ["INBOX"])
     fields = metadata_of(materialize(environment, CHANGE_TABLES))
-    assert_lake_is_true(lake_of_test, environment, MAIL)
+    assert_lake_equals_mailbox(lake_of_test, environment, MAIL)
     assert fields["messages"]["sync_mode"] == "incremental"
     assert fields["messages"]["rows_written"] == 1
     assert fields["messages"]["rows_deleted"] == 1
@@ -122,7 +124,7 @@ def test_full_refresh_loads_everything_again(environment: Emulator, lake_of_test
     fields = metadata_of(materialize(environment, CHANGE_TABLES, mail_config={"full_refresh": True}))
     assert fields["messages"]["sync_mode"] == "full_load"
     assert fields["messages"]["rows_written"] == fields["messages"]["dagster/partition_row_count"]
-    assert_lake_is_true(lake_of_test, environment, MAIL)
+    assert_lake_equals_mailbox(lake_of_test, environment, MAIL)
 
 
 def test_reconcile_and_replay_are_options_of_the_run_config(environment: Emulator):
@@ -145,7 +147,7 @@ def test_a_spent_time_budget_stops_cleanly_and_the_next_run_resumes(
     assert result.success
     assert metadata_of(result)["messages"]["complete"] is False
     assert materialize(environment, CHANGE_TABLES).success
-    assert_lake_is_true(lake_of_test, environment, MAIL)
+    assert_lake_equals_mailbox(lake_of_test, environment, MAIL)
 
 
 def test_a_forbidden_table_keeps_its_rows_and_is_reported(environment: Emulator):
@@ -166,7 +168,7 @@ def test_a_service_account_reads_every_mailbox_and_its_delegates(
     for number, address in enumerate(environment.addresses):
         assert materialize(environment, ["delegates", "labels"], mailbox=number).success
         tables = [entry for entry in ALL if entry.source_table in ("delegates", "labels")]
-        assert_lake_is_true(lake_of_test, environment, tables, address)
+        assert_lake_equals_mailbox(lake_of_test, environment, tables, address)
 
 
 def test_a_revoked_token_fails_at_once_with_its_own_text(environment: Emulator, lake_of_test: Lake):

@@ -17,7 +17,7 @@ import dagster as dg
 import pytest
 import yaml
 from dagster.components.testing import create_defs_folder_sandbox
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets import GmailAccess, GmailComponent, LakeLocation
 from gmail_assets.delta.lake import Lake
@@ -169,7 +169,7 @@ def test_credentials_from_the_environment_load_a_mailbox_and_are_not_shown(
         job = definitions.resolve_job_def("gmail_sync")
         assert job.execute_in_process(partition_key=address, instance=instance).success
     tables = [entry for entry in Spec.default().tables if entry.source_table in ("messages", "threads")]
-    assert_lake_is_true(Lake(str(clean_environment / "lake")), mailbox_server, tables, address)
+    assert_lake_equals_mailbox(Lake(str(clean_environment / "lake")), mailbox_server, tables, address)
 
 
 def dg_tool(project: Path, *arguments: str) -> str:

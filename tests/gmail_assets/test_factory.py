@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 from support.matrix import slow_except
 
 from gmail_assets import GmailAccess, GmailResource, LakeLocation, LakeResource, gmail_definitions
@@ -235,5 +235,5 @@ def test_two_accounts_in_one_code_location(
             assert result.success
     for name, address in (("home", first), ("work", second)):
         lake = Lake(str(clean_environment / ("lake" if same_lake else f"lake-{name}")))
-        assert_lake_is_true(lake, mailbox_server, tables, address)
+        assert_lake_equals_mailbox(lake, mailbox_server, tables, address)
         assert lake.table("messages").mailboxes() == (sorted([first, second]) if same_lake else [address])

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets import gmail_definitions, mailbox_work
 from gmail_assets.checks import ASKS_GMAIL
@@ -108,7 +108,7 @@ def test_a_range_is_synced_in_one_run_with_events_for_each_mailbox(domain: Emula
         assert materialized(result) == {name: {*CATALOGUE, *VIEWS} for name in domain.addresses}
         assert statuses(instance, domain, "emails") == ["MATERIALIZED"] * 3
     for address in domain.addresses:
-        assert_lake_is_true(lake_of_test, domain, Spec.default().tables, address, history=True)
+        assert_lake_equals_mailbox(lake_of_test, domain, Spec.default().tables, address, history=True)
     found = {(check.partition, check.check_name) for check in result.get_asset_check_evaluations()}
     assert {(address, "row_count") for address in domain.addresses} <= found
     assert {(address, "rows_match_messages") for address in domain.addresses} <= found
@@ -136,7 +136,7 @@ def test_sick_mailboxes_fail_alone_and_are_named_with_the_fix(domain: Emulator, 
         assert len(lines) <= 10
         healthy = [address for address in domain.addresses if address not in failed]
         for address in healthy:
-            assert_lake_is_true(lake_of_test, domain, MAIL, address, history=True)
+            assert_lake_equals_mailbox(lake_of_test, domain, MAIL, address, history=True)
 
         domain.faults.clear()
         again = run(domain, instance, tables=[*CHANGE_TABLES, "labels"])
@@ -174,7 +174,7 @@ def test_mailboxes_that_are_no_neighbours_are_named_in_the_run_config(domain: Em
             if event.is_step_failure
         )
     for address in chosen:
-        assert_lake_is_true(lake_of_test, domain, MAIL, address, history=True)
+        assert_lake_equals_mailbox(lake_of_test, domain, MAIL, address, history=True)
 
 
 def test_a_run_without_mailboxes_says_what_to_do(domain: Emulator):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support.chaos import client_of
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets.cli.commands.sync import sync as sync_command
 from gmail_assets.cli.exit_codes import ExitCode
@@ -165,7 +165,7 @@ def test_another_mailbox_is_never_taken_for_a_renamed_one(gmail: Emulator, lake:
     assert gmail.usage.total_units == 1 + 5 + 3 * 20
     load(lake, one)
     assert partitions(lake) == {one, two}
-    assert_lake_is_true(lake, gmail, MAIL, one)
+    assert_lake_equals_mailbox(lake, gmail, MAIL, one)
     assert find_renamed(lake, opened, ["nobody@gmail.test", two]).present == {}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 from support.object_store import CountingProxy, ObjectStore, why_not
 
 from benchmarks.sensor import write_states
@@ -141,7 +141,7 @@ def test_changed_mailboxes_that_are_no_neighbors_are_synced_by_one_run(
             gmail.mailbox(address).insert(b"Subject: new\r\n\r\nText", ["INBOX"])
         assert sorted(run()) == changed
         for address in gmail.addresses:
-            assert_lake_is_true(lake_of_test, gmail, MAIL, address=address)
+            assert_lake_equals_mailbox(lake_of_test, gmail, MAIL, address=address)
         assert daemon.tick(instance) == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 from support.matrix import slow_except
 
 from gmail_assets import gmail_definitions
@@ -115,7 +115,7 @@ def test_the_first_load_is_requested_if_configured(environment: Emulator, monkey
         robot = Robot(environment, instance)
         (request,) = robot.tick().run_requests or []
         robot.run(request)
-        assert_lake_is_true(lake_of_test, environment, MAIL, history=True)
+        assert_lake_equals_mailbox(lake_of_test, environment, MAIL, history=True)
         assert "up to date" in str(robot.tick().skip_reason)
 
 
@@ -129,7 +129,7 @@ def test_a_change_is_detected_for_one_unit_and_synced(robot: Robot, lake_of_test
     assert request.run_key is None
     assert request.partition_key == robot.address
     assert how(robot.run(request)) == {"incremental"}
-    assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
+    assert_lake_equals_mailbox(lake_of_test, robot.gmail, MAIL)
     assert "up to date" in str(robot.tick().skip_reason)
     assert robot.entry()["synced_through"] == robot.entry()["latest_history_id"] == robot.gmail.mailbox().head
 
@@ -197,7 +197,7 @@ def test_a_cursor_set_back_replays_from_there(robot: Robot, lake_of_test: Lake):
     robot.run(request)
     assert "up to date" in str(robot.tick().skip_reason)
     assert robot.entry()["synced_through"] == robot.gmail.mailbox().head
-    assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
+    assert_lake_equals_mailbox(lake_of_test, robot.gmail, MAIL)
 
 
 def test_a_cursor_set_to_null_reconciles(robot: Robot):
@@ -216,7 +216,7 @@ def test_a_cleared_or_invalid_cursor_is_harmless(robot: Robot, cursor: str, lake
     robot.cursor = cursor
     (request,) = robot.tick().run_requests or []
     assert how(robot.run(request)) == {"incremental"}
-    assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
+    assert_lake_equals_mailbox(lake_of_test, robot.gmail, MAIL)
 
 
 def test_a_cursor_set_forward_is_refused(robot: Robot, lake_of_test: Lake):
@@ -227,7 +227,7 @@ def test_a_cursor_set_forward_is_refused(robot: Robot, lake_of_test: Lake):
     (request,) = robot.tick().run_requests or []
     assert robot.entry()["synced_through"] != robot.gmail.mailbox().head
     robot.run(request)
-    assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
+    assert_lake_equals_mailbox(lake_of_test, robot.gmail, MAIL)
 
 
 def test_expired_history_costs_a_listing_and_no_content(robot: Robot, lake_of_test: Lake):
@@ -236,7 +236,7 @@ def test_expired_history_costs_a_listing_and_no_content(robot: Robot, lake_of_te
     robot.gmail.expire_history()
     (request,) = robot.tick().run_requests or []
     assert how(robot.run(request)) == {"reconcile"}
-    assert_lake_is_true(lake_of_test, robot.gmail, MAIL)
+    assert_lake_equals_mailbox(lake_of_test, robot.gmail, MAIL)
 
 
 def test_a_failing_mailbox_does_not_stop_others(environment: Emulator):

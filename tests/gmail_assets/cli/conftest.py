@@ -33,7 +33,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture
 def gmail() -> Iterator[Emulator]:
-    with Emulator(mailboxes=2, messages=60, seed=3) as emulator:
+    with Emulator(mailboxes=2, messages=60, seed=3, mean_json_kb=4) as emulator:
         yield emulator
 
 

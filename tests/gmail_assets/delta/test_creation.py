@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets.delta import creation, lake, registry
 from gmail_assets.delta.creation import add_columns, create_table
@@ -87,7 +87,7 @@ def test_two_processes_that_load_two_mailboxes_into_an_empty_lake(
 
     together(2, load)
     for address in gmail.addresses:
-        assert_lake_is_true(place, gmail, TABLES, address)
+        assert_lake_equals_mailbox(place, gmail, TABLES, address)
         client = GmailClient.from_settings(Settings())
         results = sync(client.mailbox(address), place, TABLES[:2])
         assert {result.mode for result in results.values()} == {"incremental"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 from support.chaos import client_of
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets.delta.lake import Lake, with_mailbox
 from gmail_assets.delta.maintenance import Upkeep, keep_up
@@ -37,7 +37,7 @@ def test_compaction_does_not_disturb_readers_of_old_versions(tmp_path: Path) -> 
         delta = DeltaTable(lake.location("messages"))
         assert len(delta.file_uris()) < 4
         assert DeltaTable(lake.location("messages"), version=2).to_pyarrow_table().num_rows > 0
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
         # The cursor survives: nothing is reconciled or fetched again.
         gmail.usage.reset()
         assert grow(gmail, lake, 1, Upkeep())[0] is None
@@ -54,7 +54,7 @@ def test_old_files_are_removed_after_their_retention(tmp_path: Path) -> None:
         )
         assert any(text and "removed" in text for text in results)
         assert len(list((tmp_path / "messages").rglob("*.parquet"))) < before
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_upkeep_can_be_switched_off(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from deltalake import DeltaTable
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
@@ -62,7 +62,7 @@ def test_a_finding_is_reconciled_once(tmp_path: Path, gmail: Emulator, mailbox: 
         "messages": "reconcile",
         "threads": "incremental",
     }
-    assert_lake_is_true(lake, gmail, MAIL)
+    assert_lake_equals_mailbox(lake, gmail, MAIL)
     # If the difference remained, it would be reported but not reconciled again.
     record_findings(partition_statuses(lake, gmail.addresses[0], MAIL), {"messages": -3})
     assert found(lake, gmail) == {"messages": 0, "threads": 0}
@@ -128,5 +128,5 @@ def test_dagster_detects_reports_and_repairs_it(
             instance
         ).run_requests  # nothing changed in Gmail, but the table has to be reconciled
         assert "reconcile" in materialize(instance, definitions, run_config=request.run_config)
-        assert_lake_is_true(Lake(str(tmp_path)), gmail, MAIL)
+        assert_lake_equals_mailbox(Lake(str(tmp_path)), gmail, MAIL)
         assert not tick(instance).run_requests

@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable
 from support.chaos import Killed, client_of
 from support.faulty_mailbox import before_calls
-from support.lake import assert_lake_is_true, stored_rows
+from support.lake import assert_lake_equals_mailbox, stored_rows
 from support.sync_scenarios import (
     BOTH,
     deliver,
@@ -36,7 +36,7 @@ def test_a_soft_deleted_row_returns_only_if_it_matches_q(gmail: Emulator, lake: 
     run(gmail, lake, narrow, allow_mass_delete=True)
     mailbox.untrash(hay)
     run(gmail, lake, narrow)
-    assert_lake_is_true(lake, gmail, narrow)
+    assert_lake_equals_mailbox(lake, gmail, narrow)
 
 
 def test_a_soft_deleted_row_returns_with_its_current_labels(gmail: Emulator, lake: Lake) -> None:
@@ -50,7 +50,7 @@ def test_a_soft_deleted_row_returns_with_its_current_labels(gmail: Emulator, lak
     mailbox.untrash(message_id)
     mailbox.modify(message_id, [], list(mailbox.label_ids(message_id)))
     run(gmail, lake, tables)
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)
 
 
 def test_soft_deletes_can_be_switched_on_and_off(gmail: Emulator, lake: Lake) -> None:
@@ -62,10 +62,10 @@ def test_soft_deletes_can_be_switched_on_and_off(gmail: Emulator, lake: Lake) ->
     mailbox.delete(first)
     toggle_star(mailbox, third)
     run(gmail, lake, keep)
-    assert_lake_is_true(lake, gmail, keep)
+    assert_lake_equals_mailbox(lake, gmail, keep)
     mailbox.delete(second)
     run(gmail, lake)
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
     rows = DeltaTable(lake.location("messages")).to_pyarrow_table().to_pylist()
     assert {row["id"] for row in rows if row["_deletedAt"]} == {first}
 
@@ -78,7 +78,7 @@ def test_another_format_keeps_soft_deleted_rows(gmail: Emulator, lake: Lake) -> 
     run(gmail, lake, keep)
     metadata = [spec("messages", deletes="keep", format="metadata")]
     run(gmail, lake, metadata)
-    assert_lake_is_true(lake, gmail, metadata)
+    assert_lake_equals_mailbox(lake, gmail, metadata)
     rows = DeltaTable(lake.location("messages")).to_pyarrow_table().to_pylist()
     assert [row["id"] for row in rows if row["_deletedAt"]] == [gone]
 
@@ -91,7 +91,7 @@ def test_rows_restored_from_before_a_format_change_are_fetched_again(gmail: Emul
     for name, version in versions.items():
         DeltaTable(lake.location(name)).restore(version)
     run(gmail, lake)
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_rows_restored_to_the_middle_of_a_run_get_their_labels(gmail: Emulator, lake: Lake) -> None:
@@ -105,7 +105,7 @@ def test_rows_restored_to_the_middle_of_a_run_get_their_labels(gmail: Emulator, 
     delta.restore(delta.version() - 1)  # the reply is there, the star is not
     with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
         run(gmail, lake, BOTH[:1])
-    assert_lake_is_true(lake, gmail, BOTH[:1])
+    assert_lake_equals_mailbox(lake, gmail, BOTH[:1])
 
 
 UNREAD = [spec("messages", q="is:unread"), spec("threads", q="is:unread")]
@@ -127,7 +127,7 @@ def test_rows_that_a_restore_brings_back_are_matched_again(gmail: Emulator, lake
             run(gmail, lake, UNREAD)
     run(gmail, lake, UNREAD)
     assert one not in {row["id"] for row in stored_rows(lake, "messages")}
-    assert_lake_is_true(lake, gmail, UNREAD)
+    assert_lake_equals_mailbox(lake, gmail, UNREAD)
 
 
 def test_rows_restored_from_other_options_are_removed(gmail: Emulator, lake: Lake) -> None:
@@ -139,7 +139,7 @@ def test_rows_restored_from_other_options_are_removed(gmail: Emulator, lake: Lak
     with kill_at_cursor_commit(), contextlib.suppress(Killed):
         run(gmail, lake, UNREAD[:1], allow_mass_delete=True)
     run(gmail, lake, UNREAD[:1], allow_mass_delete=True)
-    assert_lake_is_true(lake, gmail, UNREAD[:1])
+    assert_lake_equals_mailbox(lake, gmail, UNREAD[:1])
 
 
 def test_a_full_refresh_soft_deletes_rows_deleted_since(gmail: Emulator, lake: Lake) -> None:
@@ -152,4 +152,4 @@ def test_a_full_refresh_soft_deletes_rows_deleted_since(gmail: Emulator, lake: L
     sync(before_calls(client_of(gmail).mailbox(), late), lake, keep, full_refresh=True)
     rows = lake.table("messages", keep_deleted=True).delta.to_pyarrow_table().to_pylist()
     assert {row["id"] for row in rows if row["_deletedAt"] is not None} == {one, two}
-    assert_lake_is_true(lake, gmail, keep)
+    assert_lake_equals_mailbox(lake, gmail, keep)

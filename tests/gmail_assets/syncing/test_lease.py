@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 from deltalake import CommitProperties, Transaction
 from support.chaos import Killed, client_of
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets.delta.app_ids import app_base
 from gmail_assets.delta.errors import MailboxBusyError
@@ -62,7 +62,7 @@ def test_a_second_run_stops_before_it_spends_quota(gmail: Emulator, lake: Lake) 
     finally:
         go_on.set()
         first.join()
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
     assert leases(lake, gmail) == {0}
 
 
@@ -87,7 +87,7 @@ def test_a_run_killed_on_another_machine_keeps_the_mailbox_until_its_lease_ends(
         past = Transaction(until, int(time.time()) - 1)
         commit_alone(opened, CommitProperties(app_transactions=[past]))
     sync(client_of(gmail).mailbox(), lake, BOTH)
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
     assert leases(lake, gmail) == {0}
 
 
@@ -115,4 +115,4 @@ def test_a_sync_of_changes_takes_no_lease_and_still_makes_one_commit(gmail: Emul
     sync(client_of(gmail).mailbox(), lake, BOTH)
     after = {name: lake.table(name).delta.version() for name in ("messages", "threads")}
     assert after == {name: version + 1 for name, version in before.items()}
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.chaos import client_of
-from support.lake import assert_lake_is_true, stored_rows
+from support.lake import assert_lake_equals_mailbox, stored_rows
 from support.matrix import slow_except
 from support.traces import files_naming
 
@@ -58,7 +58,7 @@ def run(gmail: Emulator, lake: Lake, tables: list[SpecTable], **named: Any) -> d
 
 
 def assert_verified(gmail: Emulator, lake: Lake, tables: list[SpecTable]) -> None:
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)
     spec = Spec.default().model_copy(update={"tables": tuple(tables), "views": ()})
     verdict = verify_mailbox(client_of(gmail).mailbox(), lake, spec, sample=60, thorough=True)
     assert not verdict.examples
@@ -142,7 +142,7 @@ def test_tables_with_and_without_exclusions_share_no_content(gmail: Emulator, la
     gmail.usage.reset()
     run(gmail, lake, [messages, threads])
     assert gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"] > 40
-    assert_lake_is_true(lake, gmail, [messages, threads])
+    assert_lake_equals_mailbox(lake, gmail, [messages, threads])
     # With the same exclusions, the tables share content.
     _, threads = specs(excludeColumns="payload.body, snippet")
     run(gmail, lake, [messages, threads])
@@ -160,4 +160,4 @@ def test_a_plan_prices_what_the_sync_then_costs(gmail: Emulator, lake: Lake) -> 
     run(gmail, lake, tables)
     fetched = gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"]
     assert 0 < fetched <= plan.content_units
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)

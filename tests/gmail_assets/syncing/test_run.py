@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 from support.chaos import Chaos, Killed, client_of
-from support.lake import assert_lake_is_true, stored_rows
+from support.lake import assert_lake_equals_mailbox, stored_rows
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.syncing import MassDeletionError, SyncResult, snapshot, sync
@@ -73,7 +73,7 @@ def test_every_table_equals_the_mailbox_field_by_field(seed: int, quota: str, la
         for table in tables[2:]:
             snapshot(client.mailbox(), lake, table)
         readable = [table for table in tables if table.source_table != "delegates"]
-        assert_lake_is_true(lake, gmail, readable, history=True)
+        assert_lake_equals_mailbox(lake, gmail, readable, history=True)
         assert stored_rows(lake, "delegates") == []
 
 
@@ -91,7 +91,7 @@ def test_each_table_can_be_loaded_alone(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake, BOTH[:1])
     assert units_of(gmail, "messages.get", "threads.get") == thread_units(gmail)
     run(gmail, lake, BOTH[1:])
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_label_changes_on_two_pages_of_history_cost_no_get(lake: Lake) -> None:
@@ -107,7 +107,7 @@ def test_label_changes_on_two_pages_of_history_cost_no_get(lake: Lake) -> None:
         assert not units_of(gmail, "messages.get", "threads.get", "threads.list", "messages.list")
         assert gmail.usage.total_units <= 2 * 2 + 5
         assert results["messages"].rows_updated == 510
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_new_messages_cost_the_cheapest_calls_for_each_touched_thread(lake: Lake) -> None:
@@ -131,7 +131,7 @@ def test_new_messages_cost_the_cheapest_calls_for_each_touched_thread(lake: Lake
         run(gmail, lake)
         assert units_of(gmail, "messages.get", "threads.get") <= sum(min(20 * k, 40) for k in new.values())
         assert gmail.usage.total_units - units_of(gmail, "messages.get", "threads.get") <= 2 + 2
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_an_expired_history_fetches_no_content_again(lake: Lake) -> None:
@@ -148,7 +148,7 @@ def test_an_expired_history_fetches_no_content_again(lake: Lake) -> None:
         assert gmail.usage.total_units - sample <= 2 * 5 * 2 + 2 * 10 + 2 * 2 + 3
         assert gmail.usage.total_units - sample < full * 0.005
         assert gmail.usage.fetched == 0
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_an_expired_history_reads_only_the_threads_that_changed(lake: Lake) -> None:
@@ -170,7 +170,7 @@ def test_an_expired_history_reads_only_the_threads_that_changed(lake: Lake) -> N
         run(gmail, lake)
         assert units_of(gmail, "messages.get", "threads.get") <= price + 40 + 20 * 40
         assert gmail.usage.fetched == 0
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_thread_history_ids_that_ignore_label_changes_are_detected(lake: Lake) -> None:
@@ -182,7 +182,7 @@ def test_thread_history_ids_that_ignore_label_changes_are_detected(lake: Lake) -
         gmail.expire_history()
         results = run(gmail, lake)
         assert any("history id did not" in warning for warning in results["messages"].warnings)
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def small_chunks(monkeypatch: pytest.MonkeyPatch, messages: int) -> None:
@@ -208,7 +208,7 @@ def test_a_killed_first_load_resumes_and_fetches_at_most_one_chunk_again(
         with chaos.commits(), contextlib.suppress(Killed):
             sync(chaos.mailbox(client_of(gmail).mailbox()), lake, BOTH)
         run(gmail, lake)
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
         needed = sum(min(len(row["messages"]), 1) for row in gmail.truth("threads", format="minimal"))
         calls = gmail.usage.calls["messages.get"] + gmail.usage.calls["threads.get"]
         in_flight = 40 + 20  # parts that the workers had requested, and a batch that was not consumed yet
@@ -228,7 +228,7 @@ def test_a_run_out_of_time_stops_cleanly_and_the_next_run_resumes(
         runs += 1
         assert runs < 20
     assert runs > 2
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_filters_apply_to_the_load_and_to_later_changes(
 ) -> None:
     tables = [spec("messages", **configuration), spec("threads", **configuration)]
     run(gmail, lake, tables)
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)
     mailbox = gmail.mailbox()
     before = set(mailbox.message_ids())
     for _ in range(20):
@@ -275,7 +275,7 @@ def test_spam_and_trash_are_loaded_if_a_filter_includes_them(
         tables = [spec("messages", **options), spec("threads", **options)]
         run(gmail, lake, tables)
         assert stored_rows(lake, "messages")
-        assert_lake_is_true(lake, gmail, tables)
+        assert_lake_equals_mailbox(lake, gmail, tables)
 
 
 def test_a_row_is_deleted_when_its_message_stops_matching_q_or_is_deleted(
@@ -290,7 +290,7 @@ def test_a_row_is_deleted_when_its_message_stops_matching_q_or_is_deleted(
     mailbox.delete(deleted)
     run(gmail, lake, tables)
     assert {row["id"] for row in stored_rows(lake, "messages")} == entered - {read, deleted}
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)
 
 
 def test_changed_filters_delete_rows_that_no_longer_match(gmail: Emulator, lake: Lake) -> None:
@@ -300,17 +300,17 @@ def test_changed_filters_delete_rows_that_no_longer_match(gmail: Emulator, lake:
         spec("threads", labelIds="INBOX", q="has:attachment"),
     ]
     run(gmail, lake, narrow, allow_mass_delete=True)
-    assert_lake_is_true(lake, gmail, narrow)
+    assert_lake_equals_mailbox(lake, gmail, narrow)
     wide = [spec("messages", includeSpamTrash=True), spec("threads", includeSpamTrash=True)]
     run(gmail, lake, wide)
-    assert_lake_is_true(lake, gmail, wide)
+    assert_lake_equals_mailbox(lake, gmail, wide)
 
 
 def test_another_format_fetches_everything_again(gmail: Emulator, lake: Lake) -> None:
     run(gmail, lake)
     metadata = [spec("messages", format="metadata"), spec("threads", format="minimal")]
     run(gmail, lake, metadata)
-    assert_lake_is_true(lake, gmail, metadata)
+    assert_lake_equals_mailbox(lake, gmail, metadata)
     raw = [spec("messages", format="raw")]
     run(gmail, lake, raw)
     assert len(stored_rows(lake, "messages")) + len(run(gmail, lake, raw)["messages"].warnings) > 60
@@ -331,7 +331,7 @@ def test_soft_deletes_keep_rows_with_the_time(gmail: Emulator, lake: Lake) -> No
     gmail.usage.reset()
     mailbox.untrash(trashed)
     run(gmail, lake, tables)
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)
 
 
 def test_a_mass_deletion_stops_before_anything_is_removed(lake: Lake) -> None:
@@ -345,7 +345,7 @@ def test_a_mass_deletion_stops_before_anything_is_removed(lake: Lake) -> None:
         assert "allow_mass_delete" in caught.value.fix
         assert len(stored_rows(lake, "messages")) == len(before)
         run(gmail, lake, allow_mass_delete=True)
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_rows_whose_labels_stop_matching_count_as_a_mass_deletion(lake: Lake) -> None:
@@ -359,7 +359,7 @@ def test_rows_whose_labels_stop_matching_count_as_a_mass_deletion(lake: Lake) ->
             run(gmail, lake, inbox)
         assert len(stored_rows(lake, "messages")) == before
         run(gmail, lake, inbox, allow_mass_delete=True)
-        assert_lake_is_true(lake, gmail, inbox)
+        assert_lake_equals_mailbox(lake, gmail, inbox)
 
 
 def test_an_unavailable_message_does_not_stop_others_and_is_retried(gmail: Emulator, lake: Lake) -> None:
@@ -378,7 +378,7 @@ def test_an_unavailable_message_does_not_stop_others_and_is_retried(gmail: Emula
     assert DeltaTable(lake.location("_gmail_unfetched")).to_pyarrow_table().num_rows == 2
     gmail.faults.clear()
     run(gmail, lake)
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
     assert DeltaTable(lake.location("_gmail_unfetched")).to_pyarrow_table().num_rows == 0
 
 
@@ -389,7 +389,7 @@ def test_an_outage_does_not_fill_the_retry_queue(gmail: Emulator, lake: Lake) ->
         run(gmail, lake)
     gmail.faults.clear()
     run(gmail, lake)
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_tables_deleted_or_restored_by_hand_are_repaired(gmail: Emulator, lake: Lake, tmp_path: Path) -> None:
@@ -406,7 +406,7 @@ def test_tables_deleted_or_restored_by_hand_are_repaired(gmail: Emulator, lake: 
     assert results["messages"].mode == "reconcile"
     assert any("restored" in warning for warning in results["messages"].warnings)
     assert results["threads"].mode == "full_load"
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_a_user_id_never_becomes_another_account(lake: Lake) -> None:
@@ -418,8 +418,8 @@ def test_a_user_id_never_becomes_another_account(lake: Lake) -> None:
         with pytest.raises(ConfigurationError):
             snapshot(client_of(gmail, second).mailbox("me"), lake, spec("labels"))
         sync(client_of(gmail, second).mailbox(second), lake, BOTH)
-        assert_lake_is_true(lake, gmail, BOTH, first)
-        assert_lake_is_true(lake, gmail, BOTH, second)
+        assert_lake_equals_mailbox(lake, gmail, BOTH, first)
+        assert_lake_equals_mailbox(lake, gmail, BOTH, second)
 
 
 def test_a_cursor_can_be_set_back_but_not_forward(gmail: Emulator, lake: Lake) -> None:
@@ -433,11 +433,11 @@ def test_a_cursor_can_be_set_back_but_not_forward(gmail: Emulator, lake: Lake) -
     replayed = run(gmail, lake, replay_from=start)
     assert replayed["messages"].mode == "incremental"
     assert gmail.usage.fetched == 0
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
     for message_id in mailbox.message_ids()[:10]:
         mailbox.modify(message_id, [], ["STARRED"])
     run(gmail, lake, replay_from=int(mailbox.head) + 5)
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_a_filter_that_matches_nothing_is_a_warning(gmail: Emulator, lake: Lake) -> None:

@@ -16,7 +16,7 @@ from unittest import mock
 import pytest
 from support.chaos import client_of
 from support.faulty_mailbox import map_results
-from support.lake import assert_lake_is_true, stored_rows
+from support.lake import assert_lake_equals_mailbox, stored_rows
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
@@ -252,7 +252,7 @@ def test_an_interrupt_within_a_chunk_wastes_no_units(
     assert kept < {row["id"] for row in gmail.truth("messages", format="minimal")}
     run(mailbox, lake, tables)
     assert gmail.usage.fetched_twice == {}
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)
 
 
 @KINDS
@@ -269,7 +269,7 @@ def test_an_error_that_ends_the_run_wastes_no_units(
     gmail.faults.clear()
     run(client_of(gmail).mailbox(), lake, tables)
     assert gmail.usage.fetched_twice == {}
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)
 
 
 @pytest.mark.parametrize("error", [GmailError, ZeroDivisionError])
@@ -308,7 +308,7 @@ def test_new_mail_is_kept_although_the_cursor_stays(
     assert [status.cursor for status in partition_statuses(lake, address, tables).values()] == cursors
     run(mailbox, lake, tables)
     assert gmail.usage.fetched_twice == {}
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)
 
 
 @KINDS
@@ -326,7 +326,7 @@ def test_the_time_budget_ends_a_fetch_within_a_chunk(
     assert sum(result.rows_total for result in results.values()) >= 20
     assert all(result.complete for result in run(mailbox, lake, tables).values())
     assert gmail.usage.fetched_twice == {}
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)
 
 
 def test_a_run_without_time_left_for_the_fetch_still_makes_progress(gmail: Emulator, lake: Lake) -> None:
@@ -369,4 +369,4 @@ def test_labels_that_were_read_are_written_and_not_read_again(
     assert len(read) > before
     # The calls in the batch of the refused one are repeated; the labels before it are known to be correct.
     assert len(read) - len(set(read)) < (20 if how == "error" else 1)
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)

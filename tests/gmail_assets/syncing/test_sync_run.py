@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable
 from support.chaos import Killed, client_of
 from support.faulty_mailbox import before_calls
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 from support.sync_scenarios import (
     BOTH,
     deliver,
@@ -46,7 +46,7 @@ def test_a_thread_that_grew_before_a_kill_still_has_its_labels_read(
     gmail.expire_history()
     with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
         run(gmail, lake, tables)
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)
 
 
 def test_a_message_fetched_ahead_of_the_cursor_hides_no_change_of_its_thread(
@@ -69,7 +69,7 @@ def test_a_message_fetched_ahead_of_the_cursor_hides_no_change_of_its_thread(
     gmail.expire_history()
     with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
         run(gmail, lake, BOTH[:1])
-    assert_lake_is_true(lake, gmail, BOTH[:1])
+    assert_lake_equals_mailbox(lake, gmail, BOTH[:1])
 
 
 def test_tables_of_different_formats_and_filters_fetch_only_missing_content(
@@ -119,7 +119,7 @@ def test_a_repeatedly_expired_history_reads_labels_only_once(lake: Lake) -> None
         with mock.patch("gmail_assets.syncing.labels._SAMPLE", 0):
             run(gmail, lake)
         assert gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"] == 20 < once
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_a_thread_whose_newest_message_is_deleted_during_the_read_shows_the_rest(lake: Lake) -> None:
@@ -134,7 +134,7 @@ def test_a_thread_whose_newest_message_is_deleted_during_the_read_shows_the_rest
                 deleted.append(mailbox.delete(second))
 
         sync(before_calls(client_of(gmail).mailbox(), meanwhile), lake, BOTH)
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_a_thread_that_grew_is_written_once(gmail: Emulator, lake: Lake) -> None:
@@ -145,7 +145,7 @@ def test_a_thread_that_grew_is_written_once(gmail: Emulator, lake: Lake) -> None
     delta = lake.table("threads").delta
     done = [commit["operation"] for commit in delta.history(delta.version() - before)]
     assert done == ["WRITE"]
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_a_reconciliation_that_runs_out_of_time_is_resumed(gmail: Emulator, lake: Lake) -> None:
@@ -156,7 +156,7 @@ def test_a_reconciliation_that_runs_out_of_time_is_resumed(gmail: Emulator, lake
         first = run(gmail, lake, reconcile=True, deadline=0.0)
     assert not first["messages"].complete
     assert run(gmail, lake)["messages"].mode == "reconcile"
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 class Lagging:
@@ -190,7 +190,7 @@ def test_a_profile_behind_the_history_causes_no_label_reads(
         results = sync(lagging, lake, tables, allow_mass_delete=True)
     assert results["threads"].mode == "incremental"
     assert not gmail.usage.units["messages.get"] + gmail.usage.units["threads.get"]
-    assert_lake_is_true(lake, gmail, tables)
+    assert_lake_equals_mailbox(lake, gmail, tables)
 
 
 def test_a_cursor_past_the_head_stays_invalid_once_the_head_passes_it(gmail: Emulator, lake: Lake) -> None:
@@ -207,7 +207,7 @@ def test_a_cursor_past_the_head_stays_invalid_once_the_head_passes_it(gmail: Emu
     while int(mailbox.head) <= past:
         toggle_star(mailbox, mailbox.message_ids()[1])
     run(gmail, lake)
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 @pytest.mark.parametrize("expires", [False, True])
@@ -230,7 +230,7 @@ def test_label_reads_resume_in_the_next_run(lake: Lake, expires: bool) -> None:
             if expires:
                 gmail.expire_history()
             assert run(gmail, lake)["messages"].complete
-        assert_lake_is_true(lake, gmail, BOTH)
+        assert_lake_equals_mailbox(lake, gmail, BOTH)
         once = sum(min(20 * len(row["messages"]), 40) for row in gmail.truth("threads", format="minimal"))
         if not expires:
             assert gmail.usage.units["threads.get"] + gmail.usage.units["messages.get"] <= once + 2 * 40
@@ -246,7 +246,7 @@ def test_a_new_table_is_loaded_when_the_history_of_the_other_is_expired(gmail: E
         "messages": "reconcile",
         "threads": "full_load",
     }
-    assert_lake_is_true(lake, gmail, BOTH)
+    assert_lake_equals_mailbox(lake, gmail, BOTH)
 
 
 def test_a_message_fetched_with_its_thread_is_not_also_copied_from_the_lake(lake: Lake) -> None:
@@ -259,4 +259,4 @@ def test_a_message_fetched_with_its_thread_is_not_also_copied_from_the_lake(lake
         for _ in range(3):  # three new messages, so the whole thread is fetched
             mailbox.receive(mailbox.random_mail(reply_to=first))
         run(gmail, lake, BOTH[:1])
-        assert_lake_is_true(lake, gmail, BOTH[:1])
+        assert_lake_equals_mailbox(lake, gmail, BOTH[:1])

@@ -14,7 +14,7 @@ from gmail_client.schema import to_batch
 from gmail_client.search import has_dates
 from gmail_client.spec import SpecTable
 
-__all__ = ["assert_lake_holds", "assert_lake_is_true", "stored_rows", "true_rows"]
+__all__ = ["assert_lake_equals_mailbox", "assert_lake_holds", "stored_rows", "true_rows"]
 
 Row = dict[str, Any]
 
@@ -99,7 +99,7 @@ def comparable(value: Any, *, history: bool) -> Any:
     return value
 
 
-def assert_lake_is_true(
+def assert_lake_equals_mailbox(
     lake: Lake,
     gmail: Emulator,
     specs: Iterable[SpecTable],
@@ -140,4 +140,4 @@ def assert_lake_holds(
     """Messages and threads equal the mailbox, with any filters except searches with dates."""
     for spec in specs:
         assert not has_dates(spec.options.q)
-        assert_lake_is_true(lake, gmail, [spec], address)
+        assert_lake_equals_mailbox(lake, gmail, [spec], address)

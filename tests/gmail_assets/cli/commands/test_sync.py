@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
-from support.lake import assert_lake_is_true
+from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.delta.lake import Lake
@@ -35,7 +35,7 @@ def test_all_ten_tables(run, place: Path, gmail: Emulator):
     for table in CATALOGUE:
         assert table in outcome.err
     tables = [entry for entry in Spec.default().tables if entry.source_table != "delegates"]
-    assert_lake_is_true(Lake(str(place / "lake")), gmail, tables, gmail.addresses[0], history=True)
+    assert_lake_equals_mailbox(Lake(str(place / "lake")), gmail, tables, gmail.addresses[0], history=True)
 
 
 def test_json_for_machines(run, gmail: Emulator):
@@ -59,7 +59,7 @@ def test_the_second_sync_brings_only_changes(run, gmail: Emulator, place: Path):
     mailbox.insert(mailbox.random_mail(), ["INBOX"])
     outcome = run("sync", "messages", "threads", "--json")
     assert outcome.json["mailboxes"][0]["tables"]["messages"]["rows_written"] == 1
-    assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
+    assert_lake_equals_mailbox(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
 
 
 def test_a_quick_try_needs_no_spec(run, gmail: Emulator, place: Path):
@@ -123,7 +123,7 @@ def test_mass_deletion_stops_and_can_be_allowed(run, place: Path, monkeypatch):
         assert outcome.code == ExitCode.FAILURE
         assert "--allow-mass-delete" in outcome.err
         assert run("sync", "messages", "threads", "--allow-mass-delete").code == 0
-        assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL)
+        assert_lake_equals_mailbox(Lake(str(place / "lake")), gmail, MAIL)
 
 
 def test_many_mailboxes_and_one_in_trouble(run, gmail: Emulator):
@@ -219,7 +219,7 @@ def test_ctrl_c_stops_at_once_and_the_next_sync_goes_on(gmail: Emulator, place: 
     gmail.faults.clear()
     again = subprocess.run(command, env=dict(os.environ), capture_output=True, check=False, timeout=120)
     assert again.returncode == 0
-    assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
+    assert_lake_equals_mailbox(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_lost_rows_have_an_exit_code_and_are_brought_back(run, gmail: Emulator, 
     outcome = run("sync", "messages", "threads", "--json")
     assert outcome.json["mailboxes"][0]["tables"]["messages"]["sync_mode"] == "reconcile"
     assert outcome.code == ExitCode.SUCCESS
-    assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
+    assert_lake_equals_mailbox(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
     assert "unexplained" not in run("status").out
 
 
@@ -312,7 +312,7 @@ def test_several_mailboxes_in_one_run_and_a_sick_one_is_named(run, gmail: Emulat
     assert {check["check"] for check in second["checks"]} >= {"row_count"}
     assert f"{ill}: " in outcome.err
     assert "Fix: " in outcome.err
-    assert_lake_is_true(Lake(str(place / "lake")), gmail, MAIL[:1], well)
+    assert_lake_equals_mailbox(Lake(str(place / "lake")), gmail, MAIL[:1], well)
 
 
 @pytest.mark.usefixtures("usual_signals")

@@ -16,7 +16,7 @@ NEW = b"From: a@b.test\r\nSubject: new\r\n\r\nText"
 
 @pytest.fixture
 def loaded(place: Path, run) -> Path:  # type: ignore[no-untyped-def]
-    assert run("sync", "--quiet").code == 0
+    assert run("sync", "--quiet", "messages", "threads", "labels", *VIEWS).code == 0
     return place / "lake"
 
 
