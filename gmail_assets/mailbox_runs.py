@@ -266,7 +266,7 @@ class _SeveralMailboxes:
             on_signal=self._log_stop,
         )
         failed = [outcome for outcome in outcomes if outcome.error is not None]
-        self._log_sizes()
+        self._log_row_counts()
         self._log_summary(len(failed))
         if failed:
             raise dg.Failure(
@@ -313,8 +313,8 @@ class _SeveralMailboxes:
             reporter.mailbox_finished(outcome.mailbox, work.results, outcome.error)
         self._log_progress()
 
-    def _log_sizes(self) -> None:
-        """Log rows and bytes of each table, once per run: for each mailbox, they would be read from the log again."""
+    def _log_row_counts(self) -> None:
+        """Log the rows of each table, once per run: for each mailbox, they would be read from the log again."""
         synced = {table for work in self._work.values() for table in work.results}
         for table, entry in self._plan.entries.items():
             if table not in synced:
@@ -322,7 +322,7 @@ class _SeveralMailboxes:
             try:
                 metadata = whole_table_metadata(open_entry(self._plan.lake, entry))
             except GmailError as error:
-                self._context.log.warning(printable(f"Rows and bytes of {table} are unknown: {error}"))
+                self._context.log.warning(printable(f"The number of rows of {table} is unknown: {error}"))
                 continue
             observation = dg.AssetObservation(self._runs.keys[table], metadata=metadata)
             self._context.op_execution_context.log_event(observation)

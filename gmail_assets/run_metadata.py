@@ -37,8 +37,8 @@ def size_metadata(table: LakeTable, address: str) -> dict[str, Any]:
 
 
 def whole_table_metadata(table: LakeTable) -> dict[str, int]:
-    """Rows and bytes of all mailboxes. Reads the log."""
-    return {"dagster/row_count": table.count(), "dagster/size_bytes": table.size()}
+    """Rows of all mailboxes. Reads the log."""
+    return {"dagster/row_count": table.count()}
 
 
 def result_metadata(result: SyncResult) -> dict[str, Any]:

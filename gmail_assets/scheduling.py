@@ -183,7 +183,7 @@ class Scheduler:
                 self._polls.record_failure(mailbox, now)
                 if self._polls.is_reported(mailbox) and not was_reported:
                     tick.newly_failing[mailbox] = poll.error
-                tick.failed.append(printable_line(f"{mailbox}: {poll.error}"))
+                tick.failed.append(printable_line(f"{mailbox}: {' '.join(str(poll.error).splitlines())}"))
             elif backend.is_forgotten(poll.address):
                 _leave_out(tick, mailbox)
             else:
