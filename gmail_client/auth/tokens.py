@@ -1,4 +1,4 @@
-"""Access tokens, requested from the token endpoint and cached until shortly before they expire: `TokenSource`.
+"""Access tokens, obtained with google-auth and cached until shortly before they expire: `TokenSource`.
 
 All threads share one refresh. Every refusal of the token endpoint becomes an error with its reason and a fix.
 """
@@ -12,7 +12,6 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 import requests
 import urllib3
@@ -234,7 +233,15 @@ class TokenSource:
                 "The private key in GMAIL_SERVICE_ACCOUNT_FILE can't be read.",
                 fix="Download the service account's JSON key again.",
             )
-        return _RefreshGrant(credentials, self._token_uri)
+        from google.oauth2 import credentials as user
+
+        return user.Credentials(  # type: ignore[no-untyped-call]
+            None,
+            refresh_token=credentials.refresh_token.get_secret_value(),
+            token_uri=self._token_uri,
+            client_id=credentials.client_id,
+            client_secret=credentials.client_secret.get_secret_value(),
+        )
 
     def _explained(self, exchange: _Exchange, scopes: tuple[str, ...]) -> GmailError:
         status, document = exchange.status, exchange.document
@@ -313,34 +320,6 @@ def _sendable(token: str) -> str:
 
 class _Refused(google_errors.TransportError):
     """A response other than 200: ends google-auth's own retries, which would sleep in real time."""
-
-
-class _RefreshGrant:
-    """An access token for a user's refresh token (RFC 6749, section 6), in the form of google-auth's credentials.
-
-    google-auth's own import cryptography, which takes more CPU time than the requests of an idle sync.
-    """
-
-    def __init__(self, credentials: Credentials, token_uri: str) -> None:
-        self._credentials = credentials
-        self._token_uri = token_uri
-        self.token: Any = None
-
-    def refresh(self, exchange: _Exchange) -> None:
-        """Request a new token, and keep it in `token`."""
-        fields = {
-            "grant_type": "refresh_token",
-            "client_id": self._credentials.client_id,
-            "client_secret": self._credentials.client_secret.get_secret_value(),
-            "refresh_token": self._credentials.refresh_token.get_secret_value(),
-        }
-        exchange(
-            self._token_uri,
-            method="POST",
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            body=urlencode(fields),
-        )
-        self.token = exchange.document.get("access_token")
 
 
 class _Exchange(google_transport.Request):

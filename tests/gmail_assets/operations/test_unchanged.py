@@ -144,7 +144,7 @@ LOADED_IF_UNCHANGED = {
     *("deltalake", "arro3"),
     *("pydantic", "pydantic_core", "pydantic_settings", "annotated_types", "dotenv"),
     *("typing_extensions", "typing_inspection"),
-    *("requests", "urllib3", "certifi", "idna", "google"),
+    *("requests", "urllib3", "certifi", "idna", "google", "cryptography"),
 }
 """The packages that a sync with nothing to do imports. A further one costs CPU time in each process."""
 
