@@ -16,8 +16,8 @@ measured once.
 
 From bytes, the Arrow variant includes the checks of each response; the `Row` variant only parses JSON.
 
-Before the checks existed, the standard library parsed the JSON: 78 and 83 microseconds of the worker for a message from
-bytes, in two alternating runs of both versions. With checks and the faster parser it takes 76 and 75.
+Before the checks existed, the standard library parsed the JSON: 78, 79 and 83 microseconds of the worker for a message
+from bytes, in three alternating runs of both versions. With checks and the faster parser it takes 76, 84 and 75.
 
 On two cores in November 2026, with 20,000 rows, from records and from bytes: 16.3 and 5.5 times the rows per CPU second
 of `Row` objects for the worker alone, 8.9 and 4.0 times with the JVM. Without the warm-up: 4 times, and 2 to 4 times.
