@@ -41,6 +41,7 @@ SHOWN = [
     "sync --quiet",
     "sync --jobs 32",
     "sync --full-refresh messages threads",
+    "sync emails --full-refresh",
     "sync --allow-mass-delete",
     "sync messages --q newer_than:30d --label INBOX",
     "completion bash",

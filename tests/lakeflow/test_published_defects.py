@@ -196,7 +196,7 @@ def test_two_thousand_changes_with_a_cap_of_one_hundred(
     start_mailbox: Callable[[int], Emulator],
 ) -> None:
     gmail = start_mailbox(2_100)
-    pipeline = loaded(gmail, format="minimal")
+    pipeline = loaded(gmail, format="minimal", includeSpamTrash="true")
     every = gmail.mailbox().message_ids()
     ids = [message_id for message_id in every if "STARRED" not in gmail.mailbox().label_ids(message_id)]
     del ids[2_000:]

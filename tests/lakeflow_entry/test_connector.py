@@ -217,7 +217,7 @@ def test_a_permanently_refused_message_can_be_skipped(
 
 
 def test_refused_labels_delete_nothing(gmail: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    options = {"skip_refused": "true", "labelIds": "INBOX"}
+    options = {"skip_refused": "true", "excludeLabels": "STARRED"}
     mailbox = gmail.mailbox()
     moved, left = (mailbox.insert(mailbox.random_mail(), ("INBOX",)) for _ in range(2))
     _, begun = connector_of(gmail).read_table_deletes("messages", {}, options)
@@ -231,7 +231,7 @@ def test_refused_labels_delete_nothing(gmail: Emulator, caplog: pytest.LogCaptur
         assert [row["id"] for row in records] == [left]
         assert f"the labels of {moved} are refused" in caplog.text
         with pytest.raises(RequestError):
-            connector_of(gmail).read_table_deletes("messages", offset, {"labelIds": "INBOX"})
+            connector_of(gmail).read_table_deletes("messages", offset, {"excludeLabels": "STARRED"})
     finally:
         gmail.faults.clear()
 

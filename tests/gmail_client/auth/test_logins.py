@@ -67,7 +67,7 @@ def test_a_folder_of_logins_reads_each_mailbox_with_its_own(
     assert client.mailbox(gmail.addresses[0].upper()).address == gmail.addresses[0]
     with pytest.raises(ConfigurationError, match="There is no login for the mailbox"):
         client.mailbox(gmail.addresses[2])
-    with pytest.raises(ConfigurationError, match="There is no login for the mailbox 'me'"):
+    with pytest.raises(ConfigurationError, match="GMAIL_USER_ID='me' names no mailbox"):
         client.mailbox("me")
 
 
