@@ -304,6 +304,7 @@ class ThreadsSync(TableSync):
         """Relabel and remove messages inside their threads, and delete threads without messages."""
         pending, self._pending = self._pending, None
         edits = {edit.thread_id: edit for edit in pending.grown} if pending else {}
+        applied: dict[str, int] = {}
 
         def edit_of(thread_id: str) -> ThreadEdit:
             return edits.setdefault(thread_id, ThreadEdit(thread_id))
@@ -311,7 +312,8 @@ class ThreadsSync(TableSync):
         for message_id, change in changes.messages.items():
             stored = self.stored.get(change.thread_id)
             if stored is not None:
-                self._apply(change, message_id, stored, edit_of(change.thread_id))
+                through = applied.setdefault(change.thread_id, stored.sequence)
+                self._apply(change, message_id, stored, edit_of(change.thread_id), through)
         for thread_id, misplaced in self._misplaced.items():
             edit_of(thread_id).drop.update(misplaced)
             for message_id in misplaced:
@@ -359,17 +361,23 @@ class ThreadsSync(TableSync):
         )
 
     def _apply(
-        self, change: MessageChange, message_id: str, stored: ThreadWithoutContent, edit: ThreadEdit
+        self,
+        change: MessageChange,
+        message_id: str,
+        stored: ThreadWithoutContent,
+        edit: ThreadEdit,
+        applied: int,
     ) -> None:
-        """Add one message's change to its thread's edit."""
+        """Add one message's change to its thread's edit, unless the stored row, through `applied`, has it already."""
         if message_id in stored.members and message_id not in self._fresh:
             labels = None if change.deleted else change.labels_after(stored.members[message_id])
-            if labels is None or set(labels) != set(stored.members[message_id]):
+            differs = labels is None or set(labels) != set(stored.members[message_id])
+            if differs:
                 self._changed.add(change.thread_id)
             if labels is None or not self.options.is_visible(labels):
                 edit.drop.add(message_id)
                 stored.members.pop(message_id)
-            else:
+            elif differs or change.history_id > applied:
                 edit.labels[message_id] = (labels, change.history_id)
                 stored.members[message_id] = labels
         head = max(change.history_id, self.thread_heads.get(change.thread_id, 0))
