@@ -26,14 +26,17 @@ T = TypeVar("T")
 Location = tuple[str, tuple[tuple[str, str], ...]]
 """URI and storage options of a table."""
 
-_MOST_TABLES = 64
+_MOST_TABLES = 256
+_finding = threading.Lock()
 
 
 class SharedTable:
     """A table that is open. Any thread may read `delta` at any time, and sees one of its versions.
 
+    There is one for each location, so that each thread sees what the others commit.
+
     Attributes:
-        delta: The Delta table. It moves on to newer versions only while `turn` is held.
+        delta: The Delta table. It moves on to newer versions, or is opened again, only while `turn` is held.
         turn: Held by a thread that commits, or that reads newer commits.
         location: Its URI and storage options.
         waiting: Changes that wait for `turn`, see `gmail_assets.delta.group_commit`.
@@ -68,6 +71,11 @@ class SharedTable:
             check_features(self.delta)
             return True
 
+    def replace(self, delta: DeltaTable) -> None:
+        """Go on with the table as it was opened again; `turn` is held."""
+        self.delta = delta
+        self._kept = -1, None
+
 
 class _Slot:
     """What this process knows of the table at a location."""
@@ -95,10 +103,12 @@ class _Slot:
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
-            self._table = None
             raise unreadable(uri, error) from error
         check_features(delta)
-        return SharedTable(delta, self._turn, self._location)
+        if self._table is None:
+            return SharedTable(delta, self._turn, self._location)
+        self._table.replace(delta)
+        return self._table
 
     def expire(self) -> None:
         with self._turn:
@@ -106,8 +116,13 @@ class _Slot:
 
 
 @lru_cache(_MOST_TABLES)
-def _slot(location: Location) -> _Slot:
+def _kept_slot(location: Location) -> _Slot:
     return _Slot(location)
+
+
+def _slot(location: Location) -> _Slot:
+    with _finding:  # two threads that ask at the same time would get two
+        return _kept_slot(location)
 
 
 def find_shared(location: Location, since: float | None = None) -> SharedTable | None:
@@ -128,5 +143,5 @@ def expire(location: Location) -> None:
     _slot(location).expire()
 
 
-forget_tables: Callable[[], None] = _slot.cache_clear
+forget_tables: Callable[[], None] = _kept_slot.cache_clear
 """Forget all open tables, as in a new process."""

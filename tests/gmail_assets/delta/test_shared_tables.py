@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import pytest
 from deltalake import DeltaTable
 
 from gmail_assets.delta import shared_tables
-from gmail_assets.delta.errors import WriterConflictError
+from gmail_assets.delta.errors import LakeError, WriterConflictError
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.registry import FORGOTTEN, MAILBOXES, MailboxRegistry
@@ -174,3 +175,39 @@ def test_names_that_another_process_records_are_seen(lake: Lake) -> None:
     MailboxRegistry(lake).check_name("me", ADA)
     MailboxRegistry(elsewhere(lake)).check_name("bob", "bob@example.test")
     assert MailboxRegistry(lake).address_of("bob") == "bob@example.test"
+
+
+def test_a_table_whose_log_was_not_read_yet_is_shared_too(lake: Lake) -> None:
+    first, second = lake.table("labels"), lake.table("labels")
+    assert second.shared is first.shared
+    part(lake).replace(labels("a"))
+    assert first.count(ADA) == 1
+
+
+def test_threads_that_open_a_table_at_the_same_time_share_it(lake: Lake) -> None:
+    lake.table("labels")
+    shared_tables.forget_tables()
+    begin = threading.Barrier(8)
+
+    def find() -> object:
+        begin.wait(timeout=30)
+        return lake.table("labels").shared
+
+    with ThreadPoolExecutor(8) as pool:
+        found = {future.result() for future in [pool.submit(find) for _ in range(8)]}
+    assert len(found) == 1
+
+
+def test_a_table_that_could_not_be_read_for_a_moment_stays_shared(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(uri: str, **named: Any) -> DeltaTable:
+        raise OSError("timed out")
+
+    first = lake.table("labels")
+    with monkeypatch.context() as patch:
+        patch.setattr(shared_tables, "is_same_table", lambda *_: False)
+        patch.setattr(shared_tables, "DeltaTable", unreachable)
+        with pytest.raises(LakeError):
+            lake.table("labels")
+    assert lake.table("labels").shared is first.shared
