@@ -41,7 +41,7 @@ from gmail_client.quota_shares import (
     divide,
 )
 
-__all__ = ["FREE_UNITS", "ProjectQuota"]
+__all__ = ["FREE_UNITS", "ProjectQuota", "release_all"]
 
 RENEWAL = 60.0
 """Seconds after which a share is renewed, so that others get a part of it."""
@@ -169,13 +169,14 @@ _shared: weakref.WeakSet[ProjectQuota] = weakref.WeakSet()
 
 def _release_at_exit(quota: ProjectQuota) -> None:
     if not _shared:
-        atexit.register(_release_all)
+        atexit.register(release_all)
     _shared.add(quota)
 
 
-def _release_all() -> None:
+def release_all() -> None:
+    """Return the units that all clients of this process have claimed and not spent. Errors are ignored."""
     for quota in list(_shared):
-        with suppress(Exception):  # at the end of the process, errors can't be handled
+        with suppress(Exception):  # at the end, errors can't be handled
             quota.release()
 
 

@@ -25,6 +25,7 @@ from gmail_assets.cli.output import write_error
 from gmail_assets.cli.unused_modules import refuse_unused_modules
 from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_client.errors import GmailError
+from gmail_client.project_quota import release_all
 
 __all__ = ["cli", "main"]
 
@@ -72,8 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         refuse_unused_modules()
         atexit.register(gc.freeze)  # the interpreter's last collection would scan all modules in vain
-    with collected_seldom() if argv is None else nullcontext():
-        return _run(argv)
+    try:
+        with collected_seldom() if argv is None else nullcontext():
+            return _run(argv)
+    finally:
+        release_all()  # a program that runs several commands in one process would keep the shares of all of them
 
 
 def _run(argv: Sequence[str] | None) -> int:
