@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
 
 from gmail_assets.cli.exit_codes import ExitCode
+from gmail_assets.operations.dagster_instance import dagster_instance
 from gmail_client.errors import ConfigurationError, GmailError
 from gmail_client.printable import printable
 from gmail_client.private_files import make_private_folder
@@ -227,9 +228,20 @@ def _make_home() -> None:
     shutil.copyfile(_PROJECT / "dagster.yaml", _HOME / "dagster.yaml")
 
 
+def _create_databases() -> None:
+    """Create the SQLite files of a new Dagster home: processes that start together fail if they all create them."""
+    with dagster_instance() as instance:
+        if instance is not None:
+            instance.get_runs(limit=1)
+            instance.get_asset_keys()
+            instance.all_instigator_state()
+
+
 def _serve(console: Console, port: int, log: IO[bytes]) -> None:
     """Run webserver and daemon until one of them ends."""
     from gmail_assets.demo.children import child
+
+    _create_databases()
 
     workspace = ["-w", str(_WORKSPACE)]
     web = ["dagster-webserver", *workspace, "-h", "127.0.0.1", "-p", str(port)]
