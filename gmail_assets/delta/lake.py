@@ -157,7 +157,10 @@ class Lake:
         expire(self._place(table_name))
 
     def _place(self, table_name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-        return self.location(table_name), tuple(sorted(self.storage_options))
+        location = self.location(table_name)
+        if "://" not in location and not Path(location).is_absolute():
+            location = f"{Path.cwd()}/{location}"  # the process may change its folder
+        return location, tuple(sorted(self.storage_options))
 
     def find(self, table_name: str) -> DeltaTable | None:
         """The Delta table of that name, opened for the caller alone, or None if there is none.

@@ -211,3 +211,15 @@ def test_a_table_that_could_not_be_read_for_a_moment_stays_shared(
         with pytest.raises(LakeError):
             lake.table("labels")
     assert lake.table("labels").shared is first.shared
+
+
+def test_a_relative_lake_is_that_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        table = Lake("lake").table("labels")
+        assert not table.count(ADA)
+        part(Lake("lake")).replace(labels(name))
+        assert (tmp_path / name / "lake" / "labels" / "_delta_log").is_dir()
