@@ -193,13 +193,8 @@ class GmailApi:
         )
 
     def send_as(self) -> list[Resource]:
-        """All send-as aliases, with the mailbox's own address.
-
-        Raises:
-            UnavailableError: There is none, although every mailbox has its own address.
-        """
-        method = "settings.sendAs.list"
-        return _some(method, self._list(method, "/settings/sendAs", "sendAs"))
+        """All send-as aliases, with the mailbox's own address."""
+        return self._list("settings.sendAs.list", "/settings/sendAs", "sendAs")
 
     def delegates(self) -> list[Resource]:
         """All delegates.
