@@ -168,7 +168,7 @@ def commit_fenced(table: LakeTable, fenced: Fenced, change: Change | None = None
         waiting.remove(one)
     if one.error is not None:
         raise one.error
-    assert one.committed_after is not None  # noqa: S101
+    assert one.committed_after is not None  # noqa: S101 - otherwise there is an error
     return one.committed_after
 
 
