@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from dotenv.parser import parse_stream
+from pydantic_settings import BaseSettings
 
 from gmail_assets.run_settings import RunSettings
 from gmail_client.settings import Settings
@@ -64,6 +65,6 @@ def _names_in_dotenv(path: Path) -> Iterator[str]:
             yield binding.key.upper()
 
 
-def _known(*settings: type) -> set[str]:
-    fields = {name.upper() for kind in settings for name in kind.model_fields}  # type: ignore[attr-defined]
+def _known(*settings: type[BaseSettings]) -> set[str]:
+    fields = {name.upper() for kind in settings for name in kind.model_fields}
     return {f"{_PREFIX}{name}" for name in fields | _OTHERS}
