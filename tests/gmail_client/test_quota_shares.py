@@ -109,3 +109,8 @@ def test_a_clock_that_is_a_minute_late_counts_units_on_the_day_of_the_ledger() -
     assert ledger.day_at(midnight - 60) == ledger.day_at(midnight) == ledger.day
     assert ledger.spent_on(ledger.day_at(midnight - 60)) == 700
     assert ledger.spent_on(ledger.day_at(midnight + 86_400)) == 0
+
+
+def test_a_day_begins_at_midnight_in_california() -> None:
+    midnight = 20_000 * 86_400 + 8 * 3600
+    assert day_of(midnight) == day_of(midnight + 86_399) == day_of(midnight - 1) + 1
