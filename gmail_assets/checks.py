@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from gmail_assets.check_outcomes import NOTHING_STORED, CheckKey, CheckSubject, Outcome, Severity
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
-from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.delta.scan import read_present
+from gmail_assets.delta.unfetched import UnfetchedMessages
 from gmail_assets.operations.completeness import combine_findings, record_findings
 from gmail_assets.syncing.identity import stored_address
 from gmail_client.errors import HistoryExpiredError
@@ -267,13 +267,13 @@ class MailChecks:
         """
         address = stored_address(subject.mailbox(), subject.lake)
         statuses = partition_statuses(subject.lake, address, self._tables)
-        registry = MailboxRegistry(subject.lake)
+        unfetched = UnfetchedMessages(subject.lake)
         data = CheckContext(
             subject,
             statuses,
             self._max_lag,
             datetime.now(UTC),
-            lambda table: len(registry.unfetched(address, table)),
+            lambda table: len(unfetched.of_table(address, table)),
         )
         outcomes = {}
         for key in sorted(selected):

@@ -11,8 +11,8 @@ from typing import cast
 
 import dagster as dg
 
+from gmail_assets.delta.forgotten import ForgottenMailboxes
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.registry import ForgottenMailboxes
 from gmail_assets.mailbox_partitions import MailboxPartitions
 from gmail_assets.renamed import find_renamed
 from gmail_assets.resources import ResourceKeys

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gmail_assets.delta.errors import LakeError
+from gmail_assets.delta.forgotten import ForgottenMailboxes, user_key
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.mailbox_names import MailboxNames, is_erased
-from gmail_assets.delta.registry import ForgottenMailboxes, MailboxRegistry, user_key
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.identity import StoredIds, newest
 from gmail_client.client import Mailbox
 from gmail_client.errors import GmailError

@@ -17,10 +17,11 @@ import dagster as dg
 
 from gmail_assets.check_outcomes import Outcome
 from gmail_assets.checks import SYNCED
+from gmail_assets.delta.forgotten import ForgottenMailboxes
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import OpenTables, PartitionStatus
 from gmail_assets.delta.quota_ledger import share_quota
-from gmail_assets.delta.registry import ForgottenMailboxes, MailboxRegistry
+from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.failures import ERROR_KEY
 from gmail_assets.mailbox_partitions import MailboxPartitions
 from gmail_assets.mailbox_runs import outcome_arguments

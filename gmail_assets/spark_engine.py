@@ -27,10 +27,10 @@ import pyarrow.compute as pc
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gmail_assets.delta.forgotten import refuse_forgotten
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.partition_status import OpenTables
-from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.identity import stored_address
 from gmail_assets.syncing.results import SyncResult
 from gmail_assets.syncing.stopping import deferred_signals
@@ -384,7 +384,6 @@ def _writer(
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from lakeflow_entry.report import Report
 
-        registry = MailboxRegistry(lake)
         counts: Counter[tuple[str, str]] = Counter()
         reports: list[str] = []
         try:
@@ -392,7 +391,7 @@ def _writer(
                 _same_account(address, anchors)
                 for spec in group:
                     part = _part(lake, spec, address)
-                    registry.refuse_forgotten(address)
+                    refuse_forgotten(lake, address)
                     # A retried task must not append rows that its first attempt wrote.
                     present = part.members()["id"]
                     new = _rows_of(spec.source_table, rows)

@@ -14,10 +14,12 @@ import pyarrow as pa
 from deltalake import QueryBuilder
 
 from gmail_assets.delta import erase
+from gmail_assets.delta.forgotten import FORGOTTEN, forget, remember, user_key
 from gmail_assets.delta.lake import MAILBOX, Lake
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.delta.registry import FORGOTTEN, MAILBOXES, UNFETCHED, MailboxRegistry, user_key
+from gmail_assets.delta.registry import MAILBOXES, MailboxRegistry
 from gmail_assets.delta.sync_state import STATE_FIELDS
+from gmail_assets.delta.unfetched import UNFETCHED
 from gmail_assets.delta.writer import PartitionWriter
 from gmail_assets.operations.dagster_traces import DagsterTraces, remove_traces, unfinished_runs
 from gmail_assets.syncing.thread_rows import ThreadEdit, rebuild
@@ -95,10 +97,10 @@ def forget_mailbox(
         registry = MailboxRegistry(lake)
         names = sorted({address, *registry.names_of(address)})
         for name in (name for name in names if "@" in name):  # an address that it had, too
-            registry.forget(name)
+            forget(lake, name)
         stored = registry.names().mailboxes.get(address)
         if stored is not None and stored.user_id is not None:  # the address may change afterwards
-            registry.forget(user_key(stored.user_id))
+            forget(lake, user_key(stored.user_id))
         step("blocked the mailbox: no run loads it again")
         own = [name for name, _, _ in erase.own_tables(lake)]
         linked = _linked_contents(lake, address)
@@ -175,9 +177,8 @@ def undo(lake: Lake, address: str, user_id: str | None = None) -> bool:
         address: Its address.
         user_id: The directory's id of the user that has this address now.
     """
-    registry = MailboxRegistry(lake)
-    known = registry.remember(address)
-    return (user_id is not None and registry.remember(user_key(user_id))) or known
+    known = remember(lake, address)
+    return (user_id is not None and remember(lake, user_key(user_id))) or known
 
 
 def _condition(lake: Lake, name: str, source: str, address: str, ids: Sequence[str]) -> str | None:

@@ -19,6 +19,7 @@ from gmail_assets.delta.lake import MAILBOX, Lake, LakeTable
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.delta.quota_ledger import QUOTA, QuotaLedger
 from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.unfetched import UnfetchedMessages
 from gmail_client.client import GmailClient
 from gmail_client.errors import GmailError
 from gmail_client.quota_shares import ProjectLimits, day_of
@@ -141,14 +142,13 @@ def mailbox_status(
     """
     names = [entry.source_table for entry in spec.entries]
     status = MailboxStatus(name, tables=dict.fromkeys(names))
-    registry = MailboxRegistry(lake)
     if client is not None:
         try:
             profile = client.mailbox(name).api.profile()
             status.address, status.head = str(profile["emailAddress"]), int(profile["historyId"])
         except GmailError as error:
             status.error = error
-    known = registry.names()
+    known = MailboxRegistry(lake).names()
     stored_as = known.stored_as.get(status.address)
     if stored_as is None and ("@" in name or not status.address):  # `me` can be another account now
         stored_as = known.stored_as.get(name)
@@ -168,10 +168,11 @@ def mailbox_status(
         if contents is not None and lake.opened(contents.table_name) is not None:
             table = lake.view(CONTENT_VIEWS[CONTENTS], name=contents.table_name)
             status.tables[CONTENTS] = _view_status(table, status.stored_as)
+        unfetched = UnfetchedMessages(lake)
         failed: set[str] = set()
         for entry in spec.tables:
             if CATALOGUE[entry.source_table].cursor:
-                failed.update(registry.unfetched(status.stored_as, entry.source_table))
+                failed.update(unfetched.of_table(status.stored_as, entry.source_table))
         status.unfetched = len(failed)
     if instance is not None:
         _add_dagster_status(instance, status, spec)

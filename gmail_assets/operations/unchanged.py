@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gmail_assets.delta.derived_state import are_up_to_date
+from gmail_assets.delta.forgotten import ForgottenMailboxes
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.mailbox_names import MailboxNames
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.partition_status import OpenTables
-from gmail_assets.delta.registry import ForgottenMailboxes, MailboxRegistry
+from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.unfetched import UnfetchedMessages
 from gmail_assets.syncing.many import run_mailboxes
 from gmail_assets.syncing.stopping import RunGroup
 from gmail_client.client import GmailClient
@@ -70,10 +72,9 @@ class UnchangedMailboxes:
         # The log does not show whether contents of attachments are missing.
         self._complete = len(chosen) == len(self._tables) and CONTENTS not in self._tables
         self._names = MailboxNames({}, {})
-        registry = MailboxRegistry(lake)
         if self._complete:
-            self._names = registry.names()
-            self._unfetched = registry.with_unfetched()
+            self._names = MailboxRegistry(lake).names()
+            self._unfetched = UnfetchedMessages(lake).mailboxes()
             self._forgotten = ForgottenMailboxes(lake)
 
     def find(self, client: GmailClient, mailboxes: Sequence[str], *, jobs: int) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
-from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.unfetched import UnfetchedMessages
 from gmail_assets.operations.row_samples import SampledRow, sample_messages, sample_threads
 from gmail_assets.operations.snapshot_drift import snapshot_drift
 from gmail_assets.operations.verdicts import Difference, LabelVerdict, MailboxVerdict, TableVerdict
@@ -135,7 +135,7 @@ class _Verification:
         self._head = int(self._profile["historyId"])
         self._whole: dict[str, set[str]] = {name: set() for name in CHANGE_TABLES}
         self._verdict = verdict
-        self._ledger = MailboxRegistry(lake)
+        self._unfetched = UnfetchedMessages(lake)
         self._chance = chance
         self._listed: dict[tuple[object, ...], dict[str, str]] = {}
 
@@ -259,7 +259,7 @@ class _Verification:
         table.since_sync = len((missing | extra) & moved)
         missing -= moved
         extra -= moved
-        unfetched = self._ledger.unfetched(self._verdict.address, name)
+        unfetched = self._unfetched.of_table(self._verdict.address, name)
         known = set(unfetched) if name == "messages" else {entry.thread_id for entry in unfetched.values()}
         table.not_fetched = len(missing & known)
         missing -= known
@@ -295,7 +295,7 @@ class _Verification:
         members: dict[str, set[str]] = {}
         for message_id, thread_id in listed.items():
             members.setdefault(thread_id, set()).add(message_id)
-        known = set(self._ledger.unfetched(self._verdict.address, "threads"))
+        known = set(self._unfetched.of_table(self._verdict.address, "threads"))
         wrong = [
             thread_id
             for thread_id, stored in held.items()
@@ -364,7 +364,7 @@ class _Verification:
         self, found: Iterable[tuple[dict[str, Any], int, set[str] | None]], moved: Set[str]
     ) -> None:
         # A stored message is in the retry queue if Gmail refused its labels.
-        queued = self._ledger.unfetched(self._verdict.address, "messages").keys()
+        queued = self._unfetched.of_table(self._verdict.address, "messages").keys()
         outdated: set[str] = set()
         for label, rows, differing in found:
             total = int(label.get("messagesTotal") or 0)
@@ -395,7 +395,7 @@ class _Verification:
             table.sampled += 1
             since = moved[one.table]
             explained = since.messages if one.table == "messages" else since.threads
-            queued = self._ledger.unfetched(self._verdict.address, one.table)
+            queued = self._unfetched.of_table(self._verdict.address, one.table)
             waiting = queued.keys() | {entry.thread_id for entry in queued.values()}
             if one.id in explained | waiting or one.id in self._whole[one.table]:
                 continue

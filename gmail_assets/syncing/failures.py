@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gmail_assets.delta.registry import MailboxRegistry, Unfetched
+from gmail_assets.delta.unfetched import Unfetched, UnfetchedMessages
 from gmail_assets.syncing.table import TableSync
 from gmail_client.errors import GmailError
 
@@ -18,7 +18,7 @@ class RunFailures:
     """Records failed messages in their tables, and adds them to the retry queue of the lake.
 
     Args:
-        registry: Stores the retry queue, `_gmail_unfetched`.
+        unfetched: Stores the retry queue.
         address: The mailbox's real address.
         tables: All tables of the run.
 
@@ -26,8 +26,8 @@ class RunFailures:
         queued: Tables of which the retry queue may have messages of this mailbox.
     """
 
-    def __init__(self, registry: MailboxRegistry, address: str, tables: Sequence[TableSync]) -> None:
-        self._registry = registry
+    def __init__(self, unfetched: UnfetchedMessages, address: str, tables: Sequence[TableSync]) -> None:
+        self._unfetched = unfetched
         self._address = address
         self._tables = tables
         self.queued: set[str] = set()
@@ -55,12 +55,12 @@ class RunFailures:
         """Add new failures of a table to the retry queue, before a commit that moves past them."""
         if table.failed:
             self.queued.add(table.name)
-            self._registry.set_unfetched(self._address, table.name, {**table.retries, **table.failed})
+            self._unfetched.replace(self._address, table.name, {**table.retries, **table.failed})
 
     def settle(self, table: TableSync) -> None:
         """After the commit of the cursor: keep only the failures of this run in the retry queue."""
         if table.name in self.queued and (
             not table.failed or not table.retries.keys() <= table.failed.keys()
         ):
-            self._registry.set_unfetched(self._address, table.name, table.failed)
+            self._unfetched.replace(self._address, table.name, table.failed)
         table.retries = {}  # the remaining ones have failed again

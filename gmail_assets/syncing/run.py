@@ -19,11 +19,11 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from gmail_assets.delta.derived_state import names_number
+from gmail_assets.delta.forgotten import refuse_forgotten
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.quota_ledger import share_quota
-from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_assets.syncing.identity import stored_address
 from gmail_assets.syncing.results import Progress, SyncResult
@@ -82,11 +82,10 @@ def snapshot(
     lake = lake.session()
     started, before = time.monotonic(), mailbox.api.usage.snapshot()
     address = stored_address(mailbox, lake, record=True)
-    registry = MailboxRegistry(lake)
     table = lake.table(spec.source_table, name=spec.table_name)
     part = MailboxPartition(table, address, spec.options.fingerprint, spec.options.content_format)
     if not part.has_state:
-        registry.refuse_forgotten(address)
+        refuse_forgotten(lake, address)
     result = SyncResult(spec.source_table, address, "snapshot")
     try:
         rows = read(mailbox, spec, result)

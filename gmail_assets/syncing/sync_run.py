@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from gmail_assets.delta.errors import LakeError
+from gmail_assets.delta.forgotten import refuse_forgotten
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.delta.sync_state import SyncState
+from gmail_assets.delta.unfetched import UnfetchedMessages
 from gmail_assets.syncing.compare import kept_messages
 from gmail_assets.syncing.content_fetcher import ContentFetcher
 from gmail_assets.syncing.failures import RunFailures
@@ -66,7 +67,7 @@ class SyncRun:
         self.mailbox = mailbox
         self.api = mailbox.api
         self.lake = lake
-        self.registry = MailboxRegistry(lake)
+        self._unfetched = UnfetchedMessages(lake)
         self.allow_mass_delete = allow_mass_delete
         self._group = group
         self.stop = RunStop(deadline, lambda: self._report("stopping"), group)
@@ -91,7 +92,7 @@ class SyncRun:
         self.tables = [open_table(self.lake, spec, self.address) for spec in specs]
         if not all(table.partition.has_state for table in self.tables):
             # Checked again: if the mailbox is forgotten after this, the next commit of these tables is refused.
-            self.registry.refuse_forgotten(self.address)
+            refuse_forgotten(self.lake, self.address)
         for table in self.tables:
             table.partition.lease.check_free(self.address, table.name)
         profile, read_at = self.mailbox.recent_profile()
@@ -105,7 +106,7 @@ class SyncRun:
             self.chance,
             read_at=read_at,
         )
-        self._failures = RunFailures(self.registry, self.address, self.tables)
+        self._failures = RunFailures(self._unfetched, self.address, self.tables)
         self._fetcher = ContentFetcher(
             self.api,
             self.gmail,
@@ -114,7 +115,7 @@ class SyncRun:
             self._report,
             ByteShare(None if self._group is None else self._group.memory),
         )
-        unfetched = self.registry.unfetched_of(self.address)
+        unfetched = self._unfetched.of_mailbox(self.address)
         self._failures.queued = set(unfetched)
         for table in self.tables:
             table.retries = unfetched.get(table.name, {})

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.delta.registry import Unfetched
 from gmail_assets.delta.sync_state import SyncState
+from gmail_assets.delta.unfetched import Unfetched
 from gmail_assets.syncing.chunk import Chunk
 from gmail_assets.syncing.table_plan import MessageIds, TablePlan
 from gmail_client.changes import Changes, ListedThread, MessageChange

@@ -26,9 +26,9 @@ from gmail_assets.delta.derived_state import (
     sources_mark,
     stored_names,
 )
+from gmail_assets.delta.forgotten import refuse_forgotten
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
-from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.delta.row_changes import RowChanges
 from gmail_assets.delta.scan import read_columns
 from gmail_assets.delta.writer import PartitionWriter
@@ -102,7 +102,7 @@ def derive(
             result.warnings.append(f"There is no table {sources.messages.table_name!r} to compute it from.")
         return results
     run = _Derivation(lake, address, sources, results, changes, deadline, progress)
-    MailboxRegistry(lake).refuse_forgotten(address)
+    refuse_forgotten(lake, address)
     with collected_seldom():
         run.derive()
     for name, result in results.items():

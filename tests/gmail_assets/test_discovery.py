@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from gmail_assets import gmail_definitions
+from gmail_assets.delta.forgotten import forget
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing import sync
 from gmail_client.client import GmailClient
 from gmail_client.emulator import Emulator, Fault
@@ -90,7 +90,7 @@ def test_a_refusal_changes_nothing(directory: Emulator) -> None:
 
 
 def test_an_erased_mailbox_is_not_registered_again(directory: Emulator, lake_of_test: Lake) -> None:
-    MailboxRegistry(lake_of_test).forget(directory.addresses[1])
+    forget(lake_of_test, directory.addresses[1])
     with dg.DagsterInstance.ephemeral() as instance:
         result = tick(instance)
         assert instance.get_dynamic_partitions("gmail_mailboxes") == [directory.addresses[0]]

@@ -13,7 +13,7 @@ from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets.cli.commands.sync import sync as sync_command
 from gmail_assets.cli.exit_codes import ExitCode
-from gmail_assets.delta import registry as registry_module
+from gmail_assets.delta import internal_table
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.operations.forget import forget_mailbox, undo
@@ -248,7 +248,7 @@ def test_a_run_killed_before_or_after_the_rename_is_recorded(
     old = gmail.addresses[1]
     load(lake, old)
     gmail.rename_user(old, NEW)
-    write = registry_module.write_deltalake
+    write = internal_table.write_deltalake
 
     def killed(*arguments: object, **options: object) -> None:
         if after:
@@ -256,7 +256,7 @@ def test_a_run_killed_before_or_after_the_rename_is_recorded(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(registry_module, "write_deltalake", killed)
+        patched.setattr(internal_table, "write_deltalake", killed)
         with pytest.raises(KeyboardInterrupt):
             sync(opened(old), lake, MAIL)
         if not after:

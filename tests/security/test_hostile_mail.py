@@ -23,7 +23,7 @@ from gmail_assets.delta.erase import erase_rows
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep, keep_up
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.unfetched import UnfetchedMessages
 from gmail_assets.syncing import sync
 from gmail_assets.views import ViewSources, derive
 from gmail_client.http.body import MAX_BODY_BYTES
@@ -122,7 +122,9 @@ def load(gmail: HostileGmail, folder: Path) -> tuple[dict[str, dict[str, Any]], 
         {row["id"] if name != "emails" else row["message_id"]: row for row in rows(lake, name)}
         for name in ("messages", "threads", "emails")
     )
-    recorded = {name: one.error for name, one in MailboxRegistry(lake).unfetched(ADDRESS, "messages").items()}
+    recorded = {
+        name: one.error for name, one in UnfetchedMessages(lake).of_table(ADDRESS, "messages").items()
+    }
     assert messages.keys() == emails.keys()
     assert messages.keys() == threads.keys()
     assert messages.keys() | recorded.keys() == gmail.messages.keys(), "neither stored nor recorded"

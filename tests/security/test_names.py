@@ -16,7 +16,8 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import Upkeep, keep_up
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.partition_status import partition_statuses
-from gmail_assets.delta.registry import MailboxRegistry, Unfetched
+from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.unfetched import Unfetched, UnfetchedMessages
 from gmail_client import Credentials, GmailClient
 from gmail_client.errors import GmailError
 from gmail_client.schema import to_batch
@@ -128,13 +129,13 @@ def _registry(lake: Lake, name: str) -> None:
 
 
 def _unfetched(lake: Lake, name: str) -> None:
-    registry = MailboxRegistry(lake)
-    registry.set_unfetched(VICTIM, "messages", {"v": Unfetched("t", "why")})
-    registry.set_unfetched(name, "messages", {name: Unfetched(name, name)})
-    assert registry.unfetched(name, "messages")[name].error == name
-    registry.set_unfetched(name, "messages", {})
-    assert registry.unfetched(name, "messages") == {}
-    assert set(registry.unfetched(VICTIM, "messages")) == {"v"}
+    unfetched = UnfetchedMessages(lake)
+    unfetched.replace(VICTIM, "messages", {"v": Unfetched("t", "why")})
+    unfetched.replace(name, "messages", {name: Unfetched(name, name)})
+    assert unfetched.of_table(name, "messages")[name].error == name
+    unfetched.replace(name, "messages", {})
+    assert unfetched.of_table(name, "messages") == {}
+    assert set(unfetched.of_table(VICTIM, "messages")) == {"v"}
 
 
 def _tidy(lake: Lake, name: str) -> None:

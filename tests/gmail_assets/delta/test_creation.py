@@ -13,7 +13,7 @@ import pytest
 from deltalake import DeltaTable
 from support.lake import assert_lake_equals_mailbox
 
-from gmail_assets.delta import creation, lake, registry
+from gmail_assets.delta import creation, internal_table, lake
 from gmail_assets.delta.creation import add_columns, create_table
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import MailboxRegistry
@@ -96,7 +96,7 @@ def test_two_processes_that_load_two_mailboxes_into_an_empty_lake(
 
 def meet_before_creation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let two threads behave like processes: no lock is shared, and both create each table."""
-    for module in (lake, registry):
+    for module in (lake, internal_table):
         monkeypatch.setattr(module, "CREATION", nullcontext())
     meetings: dict[str, threading.Barrier] = {}
     guard = threading.Lock()

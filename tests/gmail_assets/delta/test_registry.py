@@ -1,4 +1,4 @@
-"""The registry of user ids and failures, also with many concurrent runs."""
+"""The registry of mailbox names, also with many concurrent runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from threading import Barrier
 import pytest
 
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.registry import FORGOTTEN, MAILBOXES, ForgottenMailboxes, MailboxRegistry, Unfetched
+from gmail_assets.delta.registry import MAILBOXES, MailboxRegistry
+from gmail_assets.delta.unfetched import Unfetched, UnfetchedMessages
 from gmail_client.errors import ConfigurationError
 
 ADA = "ada@example.test"
@@ -26,21 +27,6 @@ def test_a_user_id_is_registered_once_for_one_address(tmp_path: Path) -> None:
         registry.check_name("me", "bob@example.test")
 
 
-def test_failures_are_replaced_for_one_table_of_one_mailbox(tmp_path: Path) -> None:
-    registry = MailboxRegistry(Lake(str(tmp_path)))
-    registry.set_unfetched(
-        ADA, "messages", {"a": Unfetched("t", "refused"), "b": Unfetched("t", "refused", 3)}
-    )
-    registry.set_unfetched(ADA, "threads", {"a": Unfetched("t", "refused")})
-    registry.set_unfetched(ADA, "messages", {"b": registry.unfetched(ADA, "messages")["b"]})
-    assert registry.unfetched(ADA, "messages").keys() == {"b"}
-    assert registry.unfetched(ADA, "messages")["b"].attempts == 3
-    assert registry.unfetched(ADA, "messages")["b"].first_failed is not None
-    assert registry.unfetched(ADA, "threads").keys() == {"a"}
-    registry.set_unfetched(ADA, "messages", {})
-    assert registry.unfetched(ADA, "messages") == {}
-
-
 def test_concurrent_runs_all_register_their_entries(tmp_path: Path) -> None:
     names = [f"user{index}@example.test" for index in range(6)]
     start = Barrier(len(names))
@@ -50,31 +36,20 @@ def test_concurrent_runs_all_register_their_entries(tmp_path: Path) -> None:
         lake = Lake(str(tmp_path))
         MailboxRegistry(lake).check_name(name, name)
         lake.table("messages")
-        MailboxRegistry(lake).set_unfetched(name, "messages", {"a": Unfetched("t", "refused")})
+        UnfetchedMessages(lake).replace(name, "messages", {"a": Unfetched("t", "refused")})
 
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(begin, names))
-    registry = MailboxRegistry(Lake(str(tmp_path)))
-    assert [registry.address_of(name) for name in names] == names
-    assert all(registry.unfetched(name, "messages").keys() == {"a"} for name in names)
-
-
-def test_a_forgotten_mailbox_is_refused_until_it_is_allowed(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
-    registry = MailboxRegistry(lake)
-    assert not ForgottenMailboxes(lake).includes(ADA)
-    registry.forget(ADA)
-    registry.forget(ADA)
-    assert ForgottenMailboxes(lake).includes(ADA)
-    with pytest.raises(ConfigurationError, match="must not be loaded"):
-        registry.check_name("me", ADA)
-    registry.check_name("bob@example.test", "bob@example.test")
-    assert not any(
-        ADA in path.read_text("latin-1") for path in tmp_path.rglob(f"{FORGOTTEN}/**/*") if path.is_file()
-    )
-    assert registry.remember(ADA)
-    assert not registry.remember(ADA)
+    registry, unfetched = MailboxRegistry(lake), UnfetchedMessages(lake)
+    assert [registry.address_of(name) for name in names] == names
+    assert all(unfetched.of_table(name, "messages").keys() == {"a"} for name in names)
+
+
+def test_the_names_of_a_mailbox_are_removed_without_those_of_others(tmp_path: Path) -> None:
+    registry = MailboxRegistry(Lake(str(tmp_path)))
     registry.check_name("me", ADA)
+    registry.check_name("bob@example.test", "bob@example.test")
     assert registry.names_of(ADA) == [ADA, "me"]
     registry.remove_names(ADA)
     assert registry.names_of(ADA) == []
@@ -87,7 +62,7 @@ def test_a_registry_of_an_earlier_release_is_read_and_no_longer_served_to_it(tmp
     lake = Lake(str(tmp_path / "lake"))
     registry = MailboxRegistry(lake)
     assert registry.address_of("me") == "complete@example.test"
-    assert registry.unfetched("loading@example.test", "messages").keys() == {"z"}
+    assert UnfetchedMessages(lake).of_table("loading@example.test", "messages").keys() == {"z"}
     registry.check_name("me", "complete@example.test")
     assert registry.names_of("complete@example.test") == ["complete@example.test", "me"]
     rows = {row["name"]: row["mailbox"] for row in lake.find(MAILBOXES).to_pyarrow_table().to_pylist()}  # type: ignore[union-attr]

@@ -16,9 +16,10 @@ from deltalake import DeltaTable
 
 from gmail_assets.delta import shared_tables
 from gmail_assets.delta.errors import LakeError, WriterConflictError
+from gmail_assets.delta.forgotten import FORGOTTEN
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.delta.registry import FORGOTTEN, MAILBOXES, MailboxRegistry
+from gmail_assets.delta.registry import MAILBOXES, MailboxRegistry
 from gmail_client.schema import to_batch
 
 ADA = "ada@example.test"

@@ -90,7 +90,7 @@ def test_a_table_of_an_earlier_release_is_compacted(tmp_path: Path, monkeypatch:
     registry = MailboxRegistry(Lake(str(tmp_path / "lake")))
     addresses = [f"user{number}@gmail.test" for number in range(12)]
     with monkeypatch.context() as patched:
-        patched.setattr("gmail_assets.delta.registry._MOST_FILES", 100)
+        patched.setattr("gmail_assets.delta.internal_table._MOST_FILES", 100)
         for address in addresses:
             registry.check_name(address, address)
 

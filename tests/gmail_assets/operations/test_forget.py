@@ -15,9 +15,11 @@ from support.traces import files_naming
 
 from gmail_assets.delta import erase
 from gmail_assets.delta.errors import WriterConflictError
+from gmail_assets.delta.forgotten import refuse_forgotten
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.delta.registry import MailboxRegistry, Unfetched
+from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.unfetched import Unfetched, UnfetchedMessages
 from gmail_assets.operations.forget import forget_mailbox, forget_messages, resolve
 from gmail_assets.spark_engine import _writer
 from gmail_assets.views import ViewSources, derive
@@ -53,7 +55,7 @@ def fill(lake: Lake, *addresses: str) -> None:
     registry = MailboxRegistry(lake)
     for address in addresses:
         registry.check_name("me" if address == ADA else address, address)
-        registry.set_unfetched(address, "messages", {"z": Unfetched("z", f"refused for {address}")})
+        UnfetchedMessages(lake).replace(address, "messages", {"z": Unfetched("z", f"refused for {address}")})
         mine = partition(lake, address)
         mine.append(rows("1", "2"), mine.state.loading(5))
         mine.append(rows("3"), mine.state.synced(7))
@@ -79,10 +81,10 @@ def assert_erased(folder: Path, lake: Lake) -> None:
     bob = partition(lake, BOB)
     assert (bob.state.cursor, bob.count()) == (7, 2)
     registry = MailboxRegistry(lake)
-    assert registry.unfetched(BOB, "messages").keys() == {"z"}
+    assert UnfetchedMessages(lake).of_table(BOB, "messages").keys() == {"z"}
     assert registry.address_of(BOB) == BOB
     with pytest.raises(ConfigurationError, match="must not be loaded"):
-        registry.refuse_forgotten(ADA)
+        refuse_forgotten(lake, ADA)
 
 
 def steps_of_a_run(template: Path, tmp_path: Path) -> list[str]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
+from gmail_assets.delta.forgotten import forget
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition_status import partition_statuses
-from gmail_assets.delta.registry import MailboxRegistry, Unfetched
+from gmail_assets.delta.unfetched import Unfetched, UnfetchedMessages
 from gmail_assets.operations.unchanged import UnchangedMailboxes
 from gmail_assets.syncing import snapshot, sync
 from gmail_assets.views import ViewSources, derive
@@ -105,11 +106,11 @@ def restored_view(gmail: Emulator, lake: Lake) -> None:
 
 
 def refused_message(gmail: Emulator, lake: Lake) -> None:
-    MailboxRegistry(lake).set_unfetched(gmail.addresses[0], "messages", {"1": Unfetched("1", "503")})
+    UnfetchedMessages(lake).replace(gmail.addresses[0], "messages", {"1": Unfetched("1", "503")})
 
 
 def erased(gmail: Emulator, lake: Lake) -> None:
-    MailboxRegistry(lake).forget(gmail.addresses[0])
+    forget(lake, gmail.addresses[0])
 
 
 def no_answer(gmail: Emulator, lake: Lake) -> None:

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+from gmail_assets.delta.internal_table import InternalTable
 from gmail_assets.delta.partition import MailboxPartition
-from gmail_assets.delta.registry import MailboxRegistry
 from gmail_client.auth.credentials import Credentials
 from gmail_client.client import GmailClient, Mailbox
 from gmail_client.emulator import ApiError, EmulatedMailbox, Emulator
@@ -128,8 +128,8 @@ class Chaos:
 
     @contextmanager
     def commits(self) -> Iterator[None]:
-        """Count commits of partitions and of the registry as steps too."""
-        write, note = MailboxPartition._write, MailboxRegistry._write
+        """Count commits of partitions and of internal tables as steps too."""
+        write, note = MailboxPartition._write, InternalTable.replace
 
         def stepped(original: Callable[..., None]) -> Callable[..., None]:
             def wrapper(*args: Any, **named: Any) -> None:
@@ -141,7 +141,7 @@ class Chaos:
 
         with (
             mock.patch.object(MailboxPartition, "_write", stepped(write)),
-            mock.patch.object(MailboxRegistry, "_write", stepped(note)),
+            mock.patch.object(InternalTable, "replace", stepped(note)),
         ):
             yield
 
