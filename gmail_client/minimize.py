@@ -14,6 +14,7 @@ import hmac
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import getaddresses
 from functools import lru_cache
@@ -79,6 +80,13 @@ class ContentPolicy:
         parts += [f"!{','.join(sorted(self.senders))}"] if self.senders else []
         parts += [f"#{pseudonym('key', _key())}"] if self.hashed else []
         return " ".join(parts)
+
+    @property
+    def key_id(self) -> str | None:
+        """An id of the key of the pseudonyms; None if nothing is hashed, or if this process has no usable key."""
+        with suppress(ConfigurationError):
+            return pseudonym("key", _key()) if self.hashed else None
+        return None
 
     def check(self) -> None:
         """Check the key before the first message.

@@ -35,6 +35,7 @@ class Batch:
         sequence: For changes, the last history record of the row, by the row's id.
         heads: For a load of threads, each thread as listed.
         changed: Changes, not a load.
+        new: Threads that began in this batch and have one message, so that a messages.get reads them completely.
         floor: Minimum history id of rows that are not in `sequence`: a row that is loaded again must be newer than the
             stored one, although a thread can have a lower history id after one of its messages was deleted.
     """
@@ -43,6 +44,7 @@ class Batch:
     sequence: Mapping[str, int] = field(default_factory=dict)
     heads: Mapping[str, ListedThread] = field(default_factory=dict)
     changed: bool = False
+    new: frozenset[str] = frozenset()
     floor: int = 0
 
     @property
@@ -60,7 +62,10 @@ class Batch:
             )
             for thread_id in {**self.threads, **other.threads}
         }
-        return replace(self, threads=threads, sequence={**other.sequence, **self.sequence}, changed=True)
+        sequence = {**other.sequence, **self.sequence}
+        return replace(
+            self, threads=threads, sequence=sequence, changed=True, new=self.new - other.threads.keys()
+        )
 
 
 def read_batch(
@@ -85,7 +90,12 @@ def read_batch(
     """
     whole = table == "threads" and (batch.changed or options.filtered)
     requests = (
-        FetchRequest(thread_id, ids, whole=whole, partly_stored=batch.changed and not whole)
+        FetchRequest(
+            thread_id,
+            ids,
+            whole=whole and thread_id not in batch.new,
+            partly_stored=batch.changed and not whole,
+        )
         for thread_id, ids in batch.threads.items()
     )
     rows = _message_rows if table == "messages" else _thread_rows
@@ -110,6 +120,9 @@ def _message_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -
 
 def _thread_rows(fetched: FetchedThread, options: TableOptions, batch: Batch) -> Iterator[Row]:
     row = thread_resource(fetched, batch.heads.get(fetched.thread_id), options)
+    if fetched.thread_id in batch.new:
+        # It may have grown since: the row of the later batch that shows that has to be newer than this one.
+        row["historyId"] = str(batch.sequence[fetched.thread_id])
     # `q` was evaluated when the batch was planned; labels and dates are known only now.
     if any(options.matches(message) for message in row["messages"]):
         yield _at_least(row, batch.sequence.get(fetched.thread_id, batch.floor))

@@ -66,7 +66,7 @@ class ChangeReader:
             Where the batch ends, and the batch. An end equal to `start` means that there is nothing more.
 
         Raises:
-            StreamChangedError: The offset is that of another mailbox, or of other filters.
+            StreamChangedError: The offset is that of another mailbox, of other filters or of other content options.
             GmailError: Gmail can't be asked.
         """
         self.identity.check(start)
@@ -85,7 +85,7 @@ class ChangeReader:
         this is not detected, so its batch contains everything.
 
         Raises:
-            StreamChangedError: The offset is that of another mailbox, or of other filters.
+            StreamChangedError: The offset is that of another mailbox, of other filters or of other content options.
             GmailError: Gmail can't be asked.
         """
         self.identity.check(end)
@@ -230,7 +230,9 @@ class ChangeReader:
             # It is not known here whether a row is stored, so rows of the first load keep the age they had then.
             options = options.model_copy(update={"q": as_of(options.q, start.loaded_at)})
         of_table = self._changed_messages if self.table == "messages" else self._changed_threads
-        batch, rows = of_table(part, options, since, start.rows)
+        # The number of rows is unknown after `startDate` moved.
+        counted = start.rows if start.filters in (None, self.identity.filters) else None
+        batch, rows = of_table(part, options, since, counted)
         if self.options.q is None:
             return _Changed(batch, set(), rows)
         keys, of_messages = set(part.keys), self.table == "messages"
@@ -282,17 +284,19 @@ class ChangeReader:
         )
         listed = listed - self._departed(part, options, {t: touched[t] for t in listed})
         touched = {thread_id: ids for thread_id, ids in touched.items() if thread_id in listed}
-        if self.options.include_spam_trash and touched:
+        new = frozenset() if part.partial else _new_threads(part.changes.messages, touched)
+        if self.options.include_spam_trash and touched.keys() - new:
             # threads.get may omit messages in trash and spam.
             for label_id in ("TRASH", "SPAM"):
                 for page in self.api.list_messages(label_ids=(label_id,), include_spam_trash=True):
                     for item in page:
-                        if item["threadId"] in touched:
+                        if item["threadId"] in touched.keys() - new:
                             touched[item["threadId"]][item["id"]] = None
         batch = Batch(
             {thread_id: tuple(ids) for thread_id, ids in touched.items()},
             {thread_id: sequence[thread_id] for thread_id in touched},
             changed=True,
+            new=new,
         )
         return batch, rows
 
@@ -306,6 +310,21 @@ class ChangeReader:
         doubtful = {t for t, ids in touched.items() if not any(self._may_match(changes[m]) for m in ids)}
         found = listed_if_cheaper(self.api, options, doubtful)
         return set() if found is None else doubtful - found
+
+
+def _new_threads(
+    changes: Mapping[str, MessageChange], touched: Mapping[str, Mapping[str, None]]
+) -> frozenset[str]:
+    """Threads that began in these changes, and have one message in them.
+
+    A thread has the id of its first message. If this message arrived in the changes, all messages of the thread did. If
+    Gmail gives a thread another id, it is read with threads.get like an older one.
+    """
+    return frozenset(
+        thread_id
+        for thread_id, ids in touched.items()
+        if ids.keys() == {thread_id} and changes[thread_id].arrived
+    )
 
 
 def _rechecking(end: Offset, start: Offset, rejected: set[str]) -> Offset:

@@ -2,7 +2,8 @@
 
 A message's row is deleted when the message was deleted permanently, or when it changed and no longer matches the
 filters (trash and spam included). A thread's row is deleted when none of its messages matches any more. Date terms at
-the top level of `q` are ignored: time alone deletes no row. The flow has its own checkpoint.
+the top level of `q` are ignored: time alone deletes no row. A later `startDate` deletes the rows before it. The flow
+has its own checkpoint.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from gmail_client.api import GmailApi
 from gmail_client.changes import Changes, MessageChange, list_message_ids, list_thread_heads
+from gmail_client.deletion import check_mass_deletion
 from gmail_client.errors import HistoryExpiredError
 from gmail_client.fetch import FetchedThread, FetchRequest, fetch
 from gmail_client.labels import HIDDEN_LABELS
@@ -24,9 +26,10 @@ from gmail_client.schema import SCHEMAS
 from gmail_client.search import has_dates, without_dates
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT
 from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of, labels_match
-from lakeflow_entry.stream.identity import Identity
+from lakeflow_entry.stream.identity import Identity, start_date_in
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.stream.packed_ids import pack, unpacked
+from lakeflow_entry.stream.start_date import rows_before
 from lakeflow_entry.stream.thread_listing import listed_if_cheaper
 
 __all__ = ["DeleteReader", "DeletedRow", "delete_rows", "kept_options"]
@@ -93,7 +96,7 @@ class DeleteReader:
         self.options = options
         self.limit = options.max_records_per_batch or DEFAULT_LIMIT
         self.history = history or HistoryRange(api)
-        self.identity = Identity(table, options, self.history)
+        self.identity = Identity(table, options, self.history, deletes=True)
         self.reconciled = reconciled
         self._listed: int | None = None
 
@@ -113,6 +116,7 @@ class DeleteReader:
 
         Raises:
             HistoryExpiredError: The history has expired, and the offset does not contain the table's ids.
+            MassDeletionError: A comparison with Gmail's listing would delete a large part of the table.
             StreamChangedError: The offset is that of another mailbox, or of other filters.
             GmailError: Gmail can't be asked.
         """
@@ -128,6 +132,9 @@ class DeleteReader:
         if start.reload:
             return self._reload(start, head)
         lost = start.since is not None and not confirmed and not self.history.reaches(start.since)
+        move = _date_move(start.filters, self.options.start_date)
+        if move is not None:
+            return (self._expired(start, start.since), []) if lost else self._move_date(start, move)
         try:
             part = self.history.next(self.table, start, start.batch_limit(self.limit, repeated), head)
         except HistoryExpiredError:
@@ -153,6 +160,7 @@ class DeleteReader:
 
         Raises:
             HistoryExpiredError: The history has expired, and the offset does not contain the table's ids.
+            MassDeletionError: A comparison with Gmail's listing would delete a large part of the table.
             StreamChangedError: The offset is that of another mailbox, or of other filters.
             GmailError: Gmail can't be asked.
         """
@@ -163,7 +171,12 @@ class DeleteReader:
             return []
         if start.reload or (end.version == 1 and end.reloaded != start.reloaded):
             return self._missing(start, self._present(), end.reloaded or 0)
-        if end.reload or start.same_place(end):
+        if end.reload:
+            return []
+        move = _date_move(start.filters, start_date_in(end.filters))
+        if move is not None:
+            return self._before_date(move)
+        if start.same_place(end):
             return []
         try:
             return self._rows(self.history.between(self.table, start, end), start)
@@ -228,7 +241,39 @@ class DeleteReader:
         return end, self._missing(start, present, reloaded)
 
     def _missing(self, start: Offset, present: set[str], record: int) -> list[DeletedRow]:
-        return [DeletedRow(key, record) for key in sorted(unpacked(start.known) - present)]
+        known = unpacked(start.known)
+        missing = sorted(known - present)
+        self._check_mass_deletion(deletions=len(missing), rows=len(known))
+        return [DeletedRow(key, record) for key in missing]
+
+    def _check_mass_deletion(self, *, deletions: int, rows: int) -> None:
+        check_mass_deletion(
+            self.table,
+            self.history.mailbox or "the mailbox",
+            deletions=deletions,
+            rows=rows,
+            confirm=f"a full refresh of {self.table} (outside Databricks: delete the table)",
+        )
+
+    # A later `startDate`
+
+    def _move_date(self, start: Offset, move: tuple[int, int]) -> tuple[Offset, list[DeletedRow]]:
+        rows = self._before_date(move)
+        end = replace(start.confirmed(), limit=self.limit, rows=self._listed)
+        if start.known is not None:
+            end = replace(end, known=pack(unpacked(start.known) - {row.id for row in rows}))
+        return end, rows
+
+    def _before_date(self, move: tuple[int, int]) -> list[DeletedRow]:
+        """The rows that leave. The listing of those that stay contains threads that have later messages too."""
+        listed = rows_before(self.api, self.table, kept_options(self.options), *move)
+        present = self._present()
+        gone = sorted(listed - present)
+        if not present:
+            # The date is too late, or the listing failed.
+            self._check_mass_deletion(deletions=len(gone), rows=len(gone))
+        record = head_of(self.api)
+        return [DeletedRow(key, record) for key in gone]
 
     def _present(self) -> set[str]:
         """The rows that the table may have."""
@@ -391,6 +436,12 @@ class DeleteReader:
                 "%s: the labels of %s are refused, so its row stays: %s", self.table, one, error.what
             )
         return fetched
+
+
+def _date_move(filters: str | None, new: int | None) -> tuple[int, int] | None:
+    """The `startDate` of these filters and a later one; None if it is not later, or if one of them is missing."""
+    old = start_date_in(filters)
+    return (old, new) if old is not None and new is not None and old < new else None
 
 
 def _may_be_stored(change: MessageChange) -> bool:

@@ -35,12 +35,14 @@ class HistorySlice:
         end: Where the batch ends.
         read_at: Epoch seconds, not later than the arrival of any message that arrived after `end`; None if the batch
             does not reach the end of the history.
+        partial: `changes` has only some of the messages of these records.
     """
 
     changes: Changes
     keys: tuple[str, ...]
     end: Offset
     read_at: int | None = None
+    partial: bool = False
 
 
 class HistoryRange:
@@ -125,7 +127,7 @@ class HistoryRange:
             with suppress(HistoryExpiredError):
                 changes = read_changes(self._api, start.recheck, head=end)
         changes.messages = {m: one for m, one in changes.messages.items() if m in message_ids}
-        return HistorySlice(changes, _keys(table, changes)[:limit], start)
+        return HistorySlice(changes, _keys(table, changes)[:limit], start, partial=True)
 
     def between(self, table: str, start: Offset, end: Offset) -> HistorySlice:
         """The changes of the batch from `start` to `end`, which was planned earlier.

@@ -13,7 +13,8 @@
     {..., "historyId": "812", "recheck": "790", "late": "eJw...", "lateReadAt": "1700000000"}
                                                                       arrivals that did not match the search yet
     {..., "readAt": "1700000000", "rows": 5100}                       a table with a search: see `Offset`
-    {..., "mailbox": "ada@example.com", "filters": "labelIds=INBOX"}  what the stream belongs to
+    {..., "mailbox": "ada@example.com", "filters": "labelIds=INBOX", "content": "format=full"}
+                                                                      what the stream belongs to
 
 The offset alone decides what the next batch contains, never what a process remembers. A batch that Spark repeats after
 a crash, in another process and perhaps without naming its end, so contains at least what it contained before. Only the
@@ -85,6 +86,8 @@ class Offset:
         mailbox: The mailbox's address. None for one of many mailboxes, and in offsets of earlier releases.
         filters: The options that decide which rows the table has, see `lakeflow_entry.stream.identity`. None in offsets
             of earlier releases.
+        content: The options that decide what its rows contain, see `lakeflow_entry.stream.identity`. None for a delete
+            flow, and in offsets of earlier releases.
         version: Version of the form in which it was read.
     """
 
@@ -105,6 +108,7 @@ class Offset:
     rows: int | None = None
     mailbox: str | None = None
     filters: str | None = None
+    content: str | None = None
     version: int = VERSION
 
     @property
@@ -186,6 +190,7 @@ class Offset:
                 rows=_number(value, "rows"),
                 mailbox=_text(value, "mailbox"),
                 filters=_text(value, "filters"),
+                content=_text(value, "content"),
                 version=version,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -223,6 +228,7 @@ class Offset:
             "rows": self.rows,
             "mailbox": self.mailbox,
             "filters": self.filters,
+            "content": self.content,
         }
         return {key: one for key, one in value.items() if one is not None}
 

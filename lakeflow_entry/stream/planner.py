@@ -155,7 +155,14 @@ class ManyPlanner:
 def batch_of(contents: Mapping[str, Any]) -> Batch:
     """The batch in the contents of a part."""
     heads = {thread: ListedThread(*head) for thread, head in contents["heads"].items()}
-    return Batch(contents["threads"], contents["sequence"], heads, contents["changed"], contents["floor"])
+    return Batch(
+        contents["threads"],
+        contents["sequence"],
+        heads,
+        contents["changed"],
+        frozenset(contents["new"]),
+        contents["floor"],
+    )
 
 
 def deleted_of(contents: Mapping[str, Any]) -> list[DeletedRow]:
@@ -171,5 +178,6 @@ def _plain(contents: Batch | list[DeletedRow]) -> dict[str, Any]:
         "sequence": dict(contents.sequence),
         "heads": {thread: (head.history_id, head.snippet) for thread, head in contents.heads.items()},
         "changed": contents.changed,
+        "new": sorted(contents.new),
         "floor": contents.floor,
     }

@@ -115,3 +115,22 @@ def test_a_reloaded_row_is_not_older_than_the_reload(table: str) -> None:
         if table == "threads":
             assert end.reloaded
             assert min(int(row["historyId"]) for row in rows) >= end.reloaded
+
+
+def test_a_conversation_that_grows_before_it_is_read_is_followed_by_a_newer_row() -> None:
+    with Emulator(messages=20, seed=2, mean_json_kb=1.0) as gmail:
+        mailbox = gmail.mailbox()
+        api = client_of(gmail).mailbox().api
+        reader = ChangeReader(api, "threads", options("threads"))
+        start = Offset(int(mailbox.head))
+        first = mailbox.insert(mailbox.random_mail(), ["INBOX"])
+        end, batch = reader.plan(start)
+        assert batch.new == {first}
+        mailbox.receive(mailbox.random_mail(reply_to=first))
+        mailbox.modify(first, ["STARRED"], [])
+        rows = []
+        for part in (batch, reader.plan(end)[1]):
+            rows += [row for page in read_batch(api, "threads", options("threads"), part) for row in page]
+        assert [row["id"] for row in rows] == [first, first]
+        assert [len(row["messages"]) for row in rows] == [1, 2]
+        assert int(rows[0]["historyId"]) < int(rows[1]["historyId"])

@@ -1,4 +1,4 @@
-"""A stream refuses the checkpoint of another mailbox or of other filters, instead of mixing rows."""
+"""A stream refuses the checkpoint of another mailbox, of other filters or of other content, instead of mixing rows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import pytest
 from support.memory_gmail import MemoryGmail
 from support.streams import FILTERS, FLOWS, MAILBOXES, READERS, KilledError, Query, Streams, Target
 
+from gmail_client.deletion import MassDeletionError
+from gmail_client.minimize import HASH_KEY
 from gmail_client.options import TableOptions
-from lakeflow_entry.stream.identity import StreamChangedError, filters_of
+from lakeflow_entry.stream.identity import StreamChangedError, filters_of, start_date_in
 from lakeflow_entry.stream.offsets import Offset
+
+NOW, DAY = 1_700_000_000, 86_400
+"""The time of `MemoryGmail`, and a day, in seconds."""
 
 pytestmark = pytest.mark.usefixtures("gmail_in_memory")
 
@@ -92,6 +97,7 @@ def test_checkpoints_of_earlier_releases_continue_and_get_an_identity(reader: st
         query = getattr(streams, flow)
         offset = json.loads(query.offsets[-1])
         assert (offset.pop("mailbox"), offset.pop("filters")) == ("a@example.com", "labelIds=INBOX")
+        assert offset.pop("content", None) == ("format=minimal" if flow == "changes" else None)
         query.offsets, query.committed = [json.dumps(offset)], 1
     streams.run()
     assert "filters" not in streams.changes.offsets[-1]
@@ -100,6 +106,107 @@ def test_checkpoints_of_earlier_releases_continue_and_get_an_identity(reader: st
     streams.assert_equal()
     for flow in FLOWS:
         assert json.loads(getattr(streams, flow).offsets[-1])["filters"] == "labelIds=INBOX"
+    assert json.loads(streams.changes.offsets[-1])["content"] == "format=minimal"
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"format": "metadata"}, "format from minimal to metadata"),
+        ({"excludecolumns": "sizeEstimate,snippet"}, "excludeColumns from none to sizeEstimate,snippet"),
+        ({"hash": "addresses"}, "hash from none to addresses"),
+    ],
+)
+def test_changed_content_options_are_refused_until_they_are_set_back(
+    reader: str, table: str, changed: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HASH_KEY, "k" * 32)
+    streams = Streams(MemoryGmail(8), reader, table)
+    streams.run()
+    streams.gmail.insert(("INBOX",))
+    streams.filters = changed
+    with pytest.raises(StreamChangedError, match=rf"options of {table} changed: {named};") as caught:
+        streams.changes.run()
+    assert "full refresh" in caught.value.fix
+    streams.deletes.run()
+    streams.filters = {"maxresults": "3", "keepunknownfields": "false"}
+    streams.run()
+    streams.assert_equal()
+
+
+def test_another_hash_key_is_refused_unless_the_planning_process_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(HASH_KEY, "k" * 32)
+    streams = Streams(MemoryGmail(4), "simple reader", "messages")
+    streams.filters = {"hash": "addresses"}
+    streams.run()
+    monkeypatch.setenv(HASH_KEY, "l" * 32)
+    with pytest.raises(StreamChangedError, match="changed: GMAIL_HASH_KEY is another key;"):
+        streams.run()
+    assert "llll" not in streams.changes.offsets[-1]
+    monkeypatch.delenv(HASH_KEY)
+    streams.run()
+
+
+@pytest.mark.parametrize("filters", [{}, {"labelids": "INBOX"}, {"q": "is:inbox"}])
+def test_a_later_start_date_deletes_the_rows_before_it_and_reads_nothing_again(
+    reader: str, table: str, filters: dict[str, str]
+) -> None:
+    for step in (None, 0, 1, 3, 6):
+        streams = Streams(MemoryGmail(40), reader, table)
+        streams.filters = {**filters, "startdate": str(NOW - 30 * DAY)}
+        streams.run()
+        before = set(streams.target.rows)
+        streams.gmail.insert(("INBOX",))
+        streams.filters = {**filters, "startdate": str(NOW - 10 * DAY)}
+        streams.gmail.calls.clear()
+        streams.changes.sizes.clear()
+        streams.run(step, step)
+        streams.run()
+        assert sum(streams.changes.sizes) <= 2  # the new message, once more if the batch was repeated
+        stayed = set(streams.target.rows)
+        labels = ["INBOX"] if filters else []
+        # The last day before the date is deleted by the next move.
+        for after, least in ((10, stayed.issuperset), (11, stayed.issubset)):
+            dated = {
+                message["id" if table == "messages" else "threadId"]
+                for message in streams.gmail.rows("messages", labels).values()
+                if int(message["internalDate"]) // 1000 >= NOW - after * DAY
+            }
+            assert least(dated), (step, after)
+        assert before - stayed
+        streams.filters = {**filters, "startdate": str(NOW - 20 * DAY)}
+        with pytest.raises(StreamChangedError, match="Only startDate can be moved forward"):
+            streams.deletes.run()
+        streams.filters = {**filters, "startdate": str(NOW - 9 * DAY)}
+        streams.gmail.delete([next(iter(streams.gmail.rows("messages", ("INBOX",))))])
+        streams.run()
+        for flow in FLOWS:
+            assert json.loads(getattr(streams, flow).offsets[-1])["filters"].endswith(
+                f"startDate={NOW - 9 * DAY}"
+            )
+
+
+def test_a_start_date_in_the_future_deletes_nothing_of_a_large_table(reader: str) -> None:
+    gmail = MemoryGmail()
+    for _ in range(101):
+        gmail.insert(("INBOX",), age_days=1)
+    streams = Streams(gmail, reader, "messages")
+    streams.filters = {"startdate": str(NOW - 9 * DAY)}
+    streams.run()
+    streams.filters = {"startdate": str(NOW + 9 * DAY)}
+    with pytest.raises(MassDeletionError, match="would delete 101 of 101 rows"):
+        streams.deletes.run()
+    assert not streams.target.deleted
+
+
+def test_a_start_date_is_read_from_the_filters_of_an_offset() -> None:
+    assert start_date_in("labelIds=INBOX startDate=1738281600") == 1738281600
+    assert start_date_in("startDate=1738281600") == 1738281600
+    assert start_date_in("q=from:ada startDate=x") is None
+    assert start_date_in("") is None
+    assert start_date_in(None) is None
 
 
 def test_the_check_costs_no_unit_in_runs_that_end(reader: str, table: str) -> None:

@@ -126,7 +126,7 @@ def test_the_first_load_starts_with_the_newest_thread_and_resumes_on_another_ins
                 break
             offset = end
         assert list(dict.fromkeys(threads)) == sorted(set(threads), reverse=True)
-        assert offset.keys() == {"version", "historyId", "limit", "mailbox", "filters"}
+        assert offset.keys() == {"version", "historyId", "limit", "mailbox", "filters", "content"}
 
 
 def test_only_mail_that_matches_the_search_is_delivered() -> None:

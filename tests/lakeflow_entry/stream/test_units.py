@@ -64,6 +64,22 @@ def test_messages_cost_their_changes_and_one_read_of_the_history() -> None:
         assert inbox.run() == (HEAD + HISTORY, HEAD + HISTORY)
 
 
+@pytest.mark.parametrize("spam", ["false", "true"])
+def test_a_new_conversation_costs_one_message_and_a_grown_one_its_thread(spam: str) -> None:
+    with Emulator(messages=30, seed=7, mean_json_kb=1.0) as gmail:
+        mailbox = gmail.mailbox()
+        threads = Spending(gmail, "threads", includeSpamTrash=spam)
+        threads.run()
+        hidden = 2 * MESSAGES if spam == "true" else 0
+        first, other = conversations(mailbox, 2, "INBOX", "UNREAD")
+        mailbox.modify(other, remove=["UNREAD"])
+        assert threads.run()[0] == HEAD + HISTORY + 2 * MESSAGE
+        mailbox.receive(mailbox.random_mail(reply_to=first))
+        assert threads.run()[0] == HEAD + HISTORY + THREAD + hidden
+        mailbox.modify(other, add=["STARRED"])
+        assert threads.run()[0] == HEAD + HISTORY + THREAD + hidden
+
+
 @pytest.mark.parametrize(("labels", "estimate"), [("", HEAD), ("INBOX", LABEL)])
 def test_threads_that_left_the_table_or_never_were_in_it_cost_one_listing(labels: str, estimate: int) -> None:
     with Emulator(messages=30, seed=7, mean_json_kb=1.0) as gmail:
