@@ -191,15 +191,21 @@ def test_an_unavailable_message_fails_the_batch_and_nothing_is_lost(gmail: Emula
     assert [row["id"] for row in connector_of(gmail).read_table("messages", offset, {})[0]] == [arrived]
 
 
-@pytest.mark.parametrize("table", ["messages", "threads"])
+@pytest.mark.parametrize(
+    ("table", "method"),
+    [("messages", "messages.get"), ("threads", "messages.get"), ("threads", "threads.get")],
+)
 def test_a_permanently_refused_message_can_be_skipped(
-    gmail: Emulator, table: str, caplog: pytest.LogCaptureFixture
+    gmail: Emulator, table: str, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = {"skip_refused": "true"}
     offset = drained(connector_of(gmail), table, **options)
     mailbox = gmail.mailbox()
     arrived = {mailbox.insert(mailbox.random_mail(), ("INBOX",)) for _ in range(3)}
-    gmail.faults.add(Fault(f"{table}.get", status=400, nth=2))
+    if method == "threads.get":
+        for one in arrived:
+            mailbox.receive(mailbox.random_mail(reply_to=one))
+    gmail.faults.add(Fault(method, status=400, nth=2))
     try:
         connector = connector_of(gmail)
         records, end = connector.read_table(table, offset, options)
