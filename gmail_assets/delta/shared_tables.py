@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -27,6 +28,7 @@ Location = tuple[str, tuple[tuple[str, str], ...]]
 """URI and storage options of a table."""
 
 _MOST_TABLES = 256
+"""Tables that stay open although nobody uses them."""
 _finding = threading.Lock()
 
 
@@ -42,11 +44,12 @@ class SharedTable:
         waiting: Changes that wait for `turn`, see `gmail_assets.delta.group_commit`.
     """
 
-    def __init__(self, delta: DeltaTable, turn: threading.RLock, location: Location) -> None:
+    def __init__(self, delta: DeltaTable, slot: _Slot) -> None:
         self.delta = delta
-        self.turn = turn
-        self.location = location
+        self.turn = slot.turn
+        self.location = slot.location
         self.waiting: list[Any] = []
+        self._slot = slot  # keeps it: otherwise the location might be opened a second time
         self._kept: tuple[int, Any] = (-1, None)
 
     def kept(self, read: Callable[[DeltaTable], T]) -> T:
@@ -81,13 +84,13 @@ class _Slot:
     """What this process knows of the table at a location."""
 
     def __init__(self, location: Location) -> None:
-        self._location = location
-        self._turn = threading.RLock()
+        self.location = location
+        self.turn = threading.RLock()
         self._table: SharedTable | None = None
         self._read_at = -1.0
 
     def find(self, since: float) -> SharedTable | None:
-        with self._turn:
+        with self.turn:
             if self._read_at < since:
                 began = time.monotonic()
                 self._table = self._read()
@@ -95,7 +98,7 @@ class _Slot:
             return self._table
 
     def _read(self) -> SharedTable | None:
-        uri, options = self._location
+        uri, options = self.location
         try:
             if self._table is not None and self._table.refreshed():
                 return self._table
@@ -106,23 +109,26 @@ class _Slot:
             raise unreadable(uri, error) from error
         check_features(delta)
         if self._table is None:
-            return SharedTable(delta, self._turn, self._location)
+            return SharedTable(delta, self)
         self._table.replace(delta)
         return self._table
 
     def expire(self) -> None:
-        with self._turn:
+        with self.turn:
             self._read_at = -1.0
 
 
+_used: WeakValueDictionary[Location, _Slot] = WeakValueDictionary()
+
+
 @lru_cache(_MOST_TABLES)
-def _kept_slot(location: Location) -> _Slot:
-    return _Slot(location)
+def _recent_slot(location: Location) -> _Slot:
+    return _used.setdefault(location, _Slot(location))
 
 
 def _slot(location: Location) -> _Slot:
     with _finding:  # two threads that ask at the same time would get two
-        return _kept_slot(location)
+        return _recent_slot(location)
 
 
 def find_shared(location: Location, since: float | None = None) -> SharedTable | None:
@@ -143,5 +149,8 @@ def expire(location: Location) -> None:
     _slot(location).expire()
 
 
-forget_tables: Callable[[], None] = _kept_slot.cache_clear
-"""Forget all open tables, as in a new process."""
+def forget_tables() -> None:
+    """Forget all open tables, as in a new process."""
+    with _finding:
+        _recent_slot.cache_clear()
+        _used.clear()

@@ -102,12 +102,13 @@ class _TableLog:
             self._identity = version, self._digests[version]
         self._digests.clear()
 
-    def is_same(self) -> bool:
-        """Whether the last identified commit is still the same: neither a copy nor a new table replaced it."""
-        if self._identity is None:
-            return False
-        version, digest = self._identity
-        return digest == _digest(self._read(_commit_path(version)))
+    def is_same(self, version: int) -> bool:
+        """Whether the commit of this version or a later one is still the same: no other table replaced this one.
+
+        False also if none of them is known: an older copy of the table has the earlier commits too.
+        """
+        known, digest = self._identity or (-1, None)
+        return known >= version and digest is not None and digest == _digest(self._read(_commit_path(known)))
 
     def advance(self, version: int) -> None:
         """Read the missing commits up to `version`."""
@@ -393,7 +394,7 @@ def is_same_table(delta: DeltaTable, options: _Options) -> bool:
     log = _log_of(delta, options)
     with log.lock:
         with suppress(*_READ_ERRORS):
-            if log.is_same():
+            if log.is_same(delta.version()):
                 return True
         log.forget()
         return False

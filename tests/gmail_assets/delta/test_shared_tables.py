@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from gmail_assets.delta import shared_tables
+from gmail_assets.delta import shared_tables, table_log
 from gmail_assets.delta.errors import LakeError, WriterConflictError
 from gmail_assets.delta.forgotten import FORGOTTEN
 from gmail_assets.delta.lake import Lake
@@ -37,6 +38,14 @@ def elsewhere(lake: Lake) -> Lake:
     """The lake as another process sees it: it shares no open table."""
     folder = Path(lake.uri)
     return Lake(f"{folder.parent}/./{folder.name}")
+
+
+@contextmanager
+def another_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within the block, this process knows of no log that it has read; use with `elsewhere`."""
+    with monkeypatch.context() as patch:
+        patch.setattr(table_log, "_LOGS", {})
+        yield
 
 
 def ids(lake: Lake, address: str = ADA) -> list[str]:
@@ -162,6 +171,38 @@ def test_a_table_that_another_one_replaced_is_opened_again(lake: Lake, tmp_path:
         assert MailboxRegistry(lake).addresses() == {"me": "bob@example.test"} | {
             "bob@example.test": "bob@example.test"
         }
+
+
+@pytest.mark.parametrize("later", [0, 3])
+def test_an_older_copy_of_the_table_is_recognized(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: int
+) -> None:
+    part(lake).append(labels("a"))
+    with another_process(monkeypatch):
+        part(elsewhere(lake)).append(labels("b"))
+        shutil.copytree(lake.uri, tmp_path / "copy")
+        part(elsewhere(lake)).append(labels("c"))
+    assert lake.opened("labels").delta.version() == 3  # type: ignore[union-attr]
+    shutil.rmtree(lake.uri)
+    shutil.copytree(tmp_path / "copy", lake.uri)
+    with another_process(monkeypatch):
+        for number in range(later):
+            part(elsewhere(lake)).append(labels(f"d{number}"))
+    expected = ["a", "b", *(f"d{number}" for number in range(later))]
+    assert ids(lake) == expected
+    assert part(lake).count() == len(expected)
+    part(lake).append(labels("e"))
+    assert ids(lake) == [*expected, "e"]
+
+
+def test_a_table_in_use_is_not_opened_a_second_time_among_hundreds(lake: Lake, tmp_path: Path) -> None:
+    mine = part(lake)
+    for number in range(300):
+        assert shared_tables.find_shared((str(tmp_path / f"none{number}"), ())) is None
+    assert lake.opened("labels") is mine.table.shared
+    del mine
+    gc.collect()
+    assert lake.table("labels").count() == 0
 
 
 def test_a_table_that_was_removed_is_missing(lake: Lake) -> None:
