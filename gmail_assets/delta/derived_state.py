@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.lake import LakeTable
 from gmail_assets.delta.sync_state import number_of
-from gmail_assets.delta.writer import PartitionWriter
+from gmail_assets.delta.writer import PartitionWriter, before_commit
 from gmail_client.views import Labels, formula
 
 __all__ = [
@@ -56,7 +56,7 @@ def are_up_to_date(
         read = StateReader(table.delta, address, table.source, table.transactions)
         if read(f"{read.base}/{FORMULA_FIELD}") != formula(name, content):
             return False
-        if table.restores(read(f"{read.base}/writer") or 0):
+        if table.restores(before_commit(read(f"{read.base}/writer"))):
             return False
         mark = read(f"{read.base}/{SOURCES_FIELD}")
     return not views or mark == sources_mark(source_state(messages, labels, address, written=written), views)

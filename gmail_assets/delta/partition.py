@@ -26,7 +26,7 @@ from gmail_assets.delta.row_changes import RowChanges
 from gmail_assets.delta.scan import as_schema, read_columns
 from gmail_assets.delta.sync_state import SyncState, read_state, transactions
 from gmail_assets.delta.table_log import RESTORES
-from gmail_assets.delta.writer import next_fence
+from gmail_assets.delta.writer import before_commit, next_fence
 from gmail_client.sql import literal
 
 __all__ = ["MailboxPartition"]
@@ -64,11 +64,12 @@ class MailboxPartition:
         self._read = StateReader(table.delta, address, table.source, table.transactions)
         self._base = self._read.base
         self._fence = self._read(f"{self._base}/writer")
+        self._known = self._read.hashed(f"{self._base}/writer")
         self.lease = PartitionLease(self._base, self._read)
         self.state, version = read_state(self._read, self._base, fingerprint, format_)
         self.written = version is not None
         # Transactions survive a restore; the rows that it brought back are older.
-        found = table.restores(self._fence or 0) if self.written else []
+        found = table.restores(before_commit(self._fence)) if self.written else []
         self.restored = bool(found)
         stored_formats = {self._read(f"{self._base}/format")}
         if self.restored:
@@ -342,10 +343,9 @@ class MailboxPartition:
         written += self.lease.transactions()
         if (record := self.table.restores_record()) is not None:
             written.append(Transaction(f"{self._base}/{RESTORES}", record))
-        fence_app = f"{self._base}/writer"
-        known = self._read.hashed(fence_app)
-        fenced = Fenced(self.address, written, fence_app, known, self._read_at)
+        fenced = Fenced(self.address, written, f"{self._base}/writer", self._known, self._read_at)
         self._read_at = commit_fenced(self.table, fenced, change)
+        self._known = fence  # the log, read again, may already have the fence of another run
         self._read = StateReader(self.table.delta, self.address, self.table.source, self.table.transactions)
         self._fence = self.changes.through = fence
         self.lease.note_committed(written)

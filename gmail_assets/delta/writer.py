@@ -16,7 +16,7 @@ from gmail_assets.delta.group_commit import Fenced, commit_fenced
 from gmail_assets.delta.lake import LakeTable
 from gmail_assets.delta.rewrite import PartitionRewrite, updated
 
-__all__ = ["PartitionWriter", "next_fence"]
+__all__ = ["PartitionWriter", "before_commit", "next_fence"]
 
 
 class PartitionWriter:
@@ -40,6 +40,7 @@ class PartitionWriter:
         self._read = StateReader(table.delta, address, table.source, table.transactions)
         self._fence_app = f"{self._read.base}/writer"
         self._fence = self._read(self._fence_app)
+        self._known = self._read.hashed(self._fence_app)
 
     def read(self, field: str) -> int | None:
         """The version of one of this partition's transactions, by the last part of its id."""
@@ -83,13 +84,21 @@ class PartitionWriter:
         given = {entry.app_id for entry in written}
         carried = [field for field in self._carried if f"{self._read.base}/{field}" not in given]
         written += self._read.migration(fence, carried=carried)
-        known = self._read.hashed(self._fence_app)
-        fenced = Fenced(self.address, written, self._fence_app, known, self._read_at)
+        fenced = Fenced(self.address, written, self._fence_app, self._known, self._read_at)
         self._read_at = commit_fenced(self.table, fenced, change)
+        self._known = fence  # the log, read again, may already have the fence of another run
         self._read = StateReader(self.table.delta, self.address, self.table.source, self.table.transactions)
         self._fence = fence
 
 
 def next_fence(table: LakeTable, fence: int | None) -> int:
-    """The next number of the fencing transaction."""
+    """The next number of the fencing transaction: at most the version of its commit."""
     return max(table.delta.version() + 1, (fence or 0) + 1)
+
+
+def before_commit(fence: int | None) -> int:
+    """A version from which the commit with this fence was computed, or an earlier one.
+
+    Another engine may have committed between that version and the commit, with the number of the fence as its version.
+    """
+    return max((fence or 0) - 1, 0)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from gmail_assets.delta import partition, writer
 from gmail_assets.delta.errors import LakeError, WriterConflictError
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
@@ -101,6 +102,34 @@ def test_only_the_mailbox_that_a_rival_wrote_is_refused(tmp_path: Path) -> None:
     assert [type(error) for error in errors if error] == [WriterConflictError]
     assert errors[2] is not None
     assert stored(tmp_path) == {address: ["a"] for address in USERS}
+
+
+@pytest.mark.parametrize("kind", ["partition", "writer"])
+def test_a_rival_that_another_mailbox_s_commit_brought_into_view_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Between a commit and the next look at the log, another thread may move the table past a rival's commit."""
+    module = {"partition": partition, "writer": writer}[kind]
+    commit, first = module.commit_fenced, [True]
+
+    def open_mailbox(lake: Lake, address: str) -> MailboxPartition | writer.PartitionWriter:
+        if kind == "partition":
+            return MailboxPartition(lake.table("labels"), address, "all", "full")
+        return writer.PartitionWriter(lake.table("labels"), address, ["id"])
+
+    def slow(*args: Any) -> int:
+        before = commit(*args)
+        if first and first.pop():
+            open_mailbox(Lake(f"{tmp_path}/../{tmp_path.name}"), USERS[0]).append(labels("b"))
+            open_mailbox(Lake(str(tmp_path)), USERS[1]).append(labels("c"))
+        return int(before)
+
+    monkeypatch.setattr(module, "commit_fenced", slow)
+    mine = open_mailbox(Lake(str(tmp_path)), USERS[0])
+    mine.append(labels("a"))
+    with pytest.raises(WriterConflictError):
+        mine.append(labels("b"))
+    assert stored(tmp_path) == {USERS[0]: ["a", "b"], USERS[1]: ["c"]}
 
 
 def test_of_two_runs_of_one_mailbox_one_is_refused(tmp_path: Path) -> None:

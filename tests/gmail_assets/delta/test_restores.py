@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from gmail_assets.delta.lake import Lake, LakeTable
 from gmail_assets.delta.partition import MailboxPartition
@@ -57,6 +60,30 @@ def test_a_restore_names_the_version_it_restored(tmp_path: Path) -> None:
         earlier = brought_back(opened, restore)
         assert earlier is not None
         assert earlier.to_pyarrow_table()["id"].to_pylist() == ["a"]
+
+
+def test_a_restore_between_reading_and_committing_is_noticed_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """deltalake refuses the commit, unless the restore only brings files back and another engine wrote no metadata."""
+    first = append(tmp_path, "a")
+    table(tmp_path).delta.delete()
+    assert not MailboxPartition(table(tmp_path), "a@b.test", "all", "full").restored
+    commit = DeltaTable.create_write_transaction
+
+    def restored_before(self: DeltaTable, *args: Any, **named: Any) -> None:
+        DeltaTable(self.table_uri).restore(first)
+        (path,) = (tmp_path / "messages" / "_delta_log").glob(f"{self.version() + 1:020}.json")
+        kept = [
+            line for line in path.read_text().splitlines() if set(json.loads(line)) & {"add", "commitInfo"}
+        ]
+        path.write_text("\n".join(kept))
+        commit(self, *args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaTable, "create_write_transaction", restored_before)
+        append(tmp_path, "c")
+    assert MailboxPartition(table(tmp_path), "a@b.test", "all", "full").restored
 
 
 @pytest.mark.parametrize(
