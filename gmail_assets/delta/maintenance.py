@@ -6,6 +6,7 @@ table, and only when enough has accumulated. Within the retention, earlier versi
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,12 @@ from gmail_client.sql import equals
 __all__ = ["DEFAULT_UPKEEP", "Upkeep", "delete_expired", "keep_up", "vacuum"]
 
 _SMALL_BYTES = TARGET_FILE_BYTES // 4
+_WEEK = timedelta(weeks=1)
+_REMOVED_FILES = "delta.deletedFileRetentionDuration"
+"""Table property: how long a checkpoint names files that were removed from the table."""
+_DEFAULT_REMOVED_FILES = "interval 1 week"
+_RAISED = "gmail/upkeep/removed_files/raised"
+"""Transaction: the epoch second at which that property was raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +136,54 @@ def _vacuum_and_delete(delta: DeltaTable, upkeep: Upkeep) -> list[str]:
 def vacuum(delta: DeltaTable, retention: timedelta) -> int:
     """Remove the files that versions younger than `retention` do not need; returns how many.
 
-    Files that no commit names are left alone: a run may be writing them.
+    Files that the log does not name are removed too if they are older than the retention and than a week: a run may be
+    writing a younger one. They were written for a commit that was refused or never made, or were removed from the table
+    so long ago that a checkpoint left them out.
+
+    Raises:
+        DeltaError: The table can't be read or written.
+        OSError: The table can't be read or written.
     """
+    complete = _names_removed_files(delta, retention)
+    removed: set[str] = set()
+    if retention < _WEEK or not complete:
+        removed |= _vacuum(delta, retention)
+    if complete:
+        removed |= _vacuum(delta, max(retention, _WEEK), full=True)
+    return len(removed)
+
+
+def _vacuum(delta: DeltaTable, retention: timedelta, *, full: bool = False) -> set[str]:
+    """Remove files; returns their names, because deltalake has several forms of the path of a file."""
     hours = int(retention.total_seconds() // 3600)
-    return len(delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False))
+    paths = delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=full)
+    return {path.rpartition("/")[2] for path in paths}
+
+
+def _names_removed_files(delta: DeltaTable, retention: timedelta) -> bool:
+    """Whether the log names all files that were removed from the table within `retention`.
+
+    Checkpoints name them for a week by default. For a longer retention, the table's property is raised: it is certain
+    once the property has been in force for the retention.
+    """
+    named = _duration(delta.metadata().configuration.get(_REMOVED_FILES, _DEFAULT_REMOVED_FILES))
+    if named is None:
+        return False
+    raised = delta.transaction_version(_RAISED)
+    now = int(time.time())
+    if named < retention or (raised is None and retention > _WEEK):
+        delta.alter.set_table_properties(
+            {_REMOVED_FILES: f"interval {max(named, retention).days} days"},
+            commit_properties=CommitProperties(app_transactions=[Transaction(_RAISED, now)]),
+        )
+        return False
+    return raised is None or raised <= now - retention.total_seconds()
+
+
+def _duration(interval: str) -> timedelta | None:
+    """The length of an interval as table properties have it (`interval 1 week`); None if it has another form."""
+    found = re.fullmatch(r"(?:interval )?(\d+) (week|day|hour|minute|second)s?", interval.strip().lower())
+    return None if found is None else timedelta(**{f"{found[2]}s": int(found[1])})
 
 
 def delete_expired(delta: DeltaTable, keep: timedelta, address: str | None = None) -> int:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from support.chaos import client_of
 from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets.delta.lake import Lake, with_mailbox
-from gmail_assets.delta.maintenance import Upkeep, keep_up
+from gmail_assets.delta.maintenance import Upkeep, keep_up, vacuum
+from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.syncing import sync
 from gmail_client.emulator import Emulator
+from gmail_client.schema import to_batch
 from gmail_client.spec import SpecTable
 from gmail_client.tables import CATALOGUE
 
@@ -112,3 +118,93 @@ def test_a_table_is_vacuumed_by_one_run_a_day_of_any_mailbox(
     for table in tables:
         table.delta.update_incremental()
     assert vacuums() == 1
+
+
+DAY = 86_400
+
+
+def age(table: Path, days: float) -> None:
+    """Let all files of a table, and all removals in its log, be older by some days."""
+    for path in table.rglob("*.parquet"):
+        moment = path.stat().st_mtime - days * DAY
+        os.utime(path, (moment, moment))
+    for path in (table / "_delta_log").glob("*.json"):
+        actions = [json.loads(line) for line in path.read_text().splitlines()]
+        for action in actions:
+            if "remove" in action:
+                action["remove"]["deletionTimestamp"] -= int(days * DAY * 1000)
+        path.write_text("\n".join(map(json.dumps, actions)))
+
+
+def labels_table(tmp_path: Path) -> tuple[Path, list[Path]]:
+    """A table whose first file was replaced by a second one; both files."""
+    part = MailboxPartition(Lake(str(tmp_path)).table("labels"), "a@b.test", "all", "full")
+    files: list[Path] = []
+    for name in ("a", "b"):
+        part.replace(pa.Table.from_batches([to_batch("labels", [{"id": name, "name": name}])]))
+        files += set((tmp_path / "labels").glob("mailbox*/*.parquet")) - set(files)
+    return tmp_path / "labels", files
+
+
+@pytest.mark.parametrize("days", [0, 1, 7])
+def test_files_that_were_never_committed_are_removed_after_a_week(tmp_path: Path, days: int) -> None:
+    table, (_, present) = labels_table(tmp_path)
+    age(table, 8)
+    refused, fresh = present.with_name("part-refused.parquet"), present.with_name("part-fresh.parquet")
+    shutil.copy2(present, refused)
+    shutil.copy(present, fresh)
+    assert vacuum(DeltaTable(table), timedelta(days=days)) == 2
+    assert set(table.glob("mailbox*/*.parquet")) == {present, fresh}
+    assert DeltaTable(table).to_pyarrow_table()["id"].to_pylist() == ["b"]
+
+
+def test_files_that_a_checkpoint_no_longer_names_are_removed(tmp_path: Path) -> None:
+    table, (_, present) = labels_table(tmp_path)
+    age(table, 8)
+    DeltaTable(table).create_checkpoint()
+    assert vacuum(DeltaTable(table), timedelta(days=7)) == 1
+    assert list(table.glob("mailbox*/*.parquet")) == [present]
+
+
+def test_old_files_that_a_version_within_the_retention_needs_are_kept(tmp_path: Path) -> None:
+    table, files = labels_table(tmp_path)
+    for path in files:
+        os.utime(path, (0, 0))  # written long ago, and removed just now
+    DeltaTable(table).create_checkpoint()
+    assert vacuum(DeltaTable(table), timedelta(days=7)) == 0
+    assert DeltaTable(table, version=1).to_pyarrow_table()["id"].to_pylist() == ["a"]
+
+
+@pytest.mark.parametrize("configured", ["interval 1 week", "interval 2 hours"])
+def test_a_longer_retention_is_kept_although_checkpoints_name_removed_files_for_a_shorter_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: str
+) -> None:
+    table, (replaced, present) = labels_table(tmp_path)
+    DeltaTable(table).alter.set_table_properties({"delta.deletedFileRetentionDuration": configured})
+    for path in (replaced, present):
+        os.utime(path, (0, 0))
+    age(table, 20)
+    DeltaTable(table).create_checkpoint()
+    month = timedelta(days=30)
+    assert vacuum(DeltaTable(table), month) == 0
+    assert (
+        DeltaTable(table).metadata().configuration["delta.deletedFileRetentionDuration"] == "interval 30 days"
+    )
+    version = DeltaTable(table).version()
+    assert vacuum(DeltaTable(table), month) == 0
+    assert DeltaTable(table).version() == version
+    assert DeltaTable(table, version=1).to_pyarrow_table()["id"].to_pylist() == ["a"]
+    later = time.time() + 30 * DAY
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert vacuum(DeltaTable(table), month) == 1
+    assert list(table.glob("mailbox*/*.parquet")) == [present]
+
+
+def test_an_unknown_period_is_left_as_it_is(tmp_path: Path) -> None:
+    table, (replaced, _) = labels_table(tmp_path)
+    age(table, 20)
+    DeltaTable(table).alter.set_table_properties({"delta.deletedFileRetentionDuration": "interval 20 days"})
+    (newest,) = (table / "_delta_log").glob("*03.json")
+    newest.write_text(newest.read_text().replace("interval 20 days", "interval 20 moons"))
+    assert vacuum(DeltaTable(table), timedelta(days=7)) == 1
+    assert not replaced.exists()
