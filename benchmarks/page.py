@@ -19,8 +19,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -35,11 +35,21 @@ from benchmarks.comparison.report import (
     latency_lines,
 )
 
-__all__ = ["INTRODUCTION", "README", "SECTIONS", "Sizes", "update_page", "update_readme"]
+__all__ = [
+    "INTRODUCTION",
+    "README",
+    "SECTIONS",
+    "Measured",
+    "Section",
+    "Sizes",
+    "measure",
+    "update_page",
+    "update_readme",
+]
 
 _ROOT = Path(__file__).parents[1]
-_PAGE = _ROOT / "docs" / "benchmarks.md"
 README = _ROOT / "README.md"
+_PAGE = "docs/benchmarks.md"
 _PICTURES = "screenshots"
 
 INTRODUCTION = """# Benchmarks
@@ -68,6 +78,19 @@ class Sizes:
     repeats: int = 3
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The result of a section.
+
+    Attributes:
+        lines: Its text.
+        pictures: Functions that draw its pictures into a PNG file, by path relative to the page.
+    """
+
+    lines: Sequence[str]
+    pictures: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
+
+
 _GROWTH = {5_000: 3, 20_000: 2, 80_000: 2}
 """Number of first loads by messages."""
 _LARGEST_OF_OTHERS = 20_000
@@ -75,22 +98,22 @@ _LATENCY_MESSAGES = 200
 _LATENCIES_MS = (0.0, 30.0)
 
 
-def _comparison(sizes: Sizes) -> list[str]:
+def _comparison(sizes: Sizes) -> Measured:
     results = compare(sizes.programs, sizes.messages, sizes.repeats)
     picture = f"{_PICTURES}/benchmarks.png"
-    draw_comparison(_PAGE.parent / picture, results)
-    return comparison_lines(results, sizes.messages, sizes.repeats, picture)
+    lines = comparison_lines(results, sizes.messages, sizes.repeats, picture)
+    return Measured(lines, {picture: lambda path: draw_comparison(path, results)})
 
 
-def _latency(sizes: Sizes) -> list[str]:
+def _latency(sizes: Sizes) -> Measured:
     found = {
         latency: compare(sizes.programs, _LATENCY_MESSAGES, sizes.repeats, latency)
         for latency in _LATENCIES_MS
     }
-    return latency_lines(found, _LATENCY_MESSAGES)
+    return Measured(latency_lines(found, _LATENCY_MESSAGES))
 
 
-def _growth(sizes: Sizes) -> list[str]:
+def _growth(sizes: Sizes) -> Measured:
     programs = [name for name in sizes.programs if name != "google_single"]
     loads = {
         messages: first_loads(
@@ -101,24 +124,24 @@ def _growth(sizes: Sizes) -> list[str]:
         for messages, repeats in _GROWTH.items()
     }
     picture = f"{_PICTURES}/benchmarks-growth.png"
-    draw_growth(_PAGE.parent / picture, loads)
-    return growth_lines(loads, picture, _LARGEST_OF_OTHERS)
+    lines = growth_lines(loads, picture, _LARGEST_OF_OTHERS)
+    return Measured(lines, {picture: lambda path: draw_growth(path, loads)})
 
 
-def _changes(sizes: Sizes) -> list[str]:
+def _changes(sizes: Sizes) -> Measured:
     from benchmarks.changes import section
 
-    return section()
+    return Measured(section())
 
 
-def _quota(sizes: Sizes) -> list[str]:
+def _quota(sizes: Sizes) -> Measured:
     from benchmarks.organisation.phases import Sizes as OrganizationSizes
     from benchmarks.organisation.phases import quota
 
     figures = quota(OrganizationSizes(minutes=3.0))
     for figure in figures:
         print(f"{figure.name}: {figure.value}", flush=True)
-    return [
+    lines = [
         "Six mailboxes in one process, `gmail-assets sync messages threads`, against the emulator with Gmail's limits "
         "per user (6,000 units a minute, requests in flight), in real time: a large first load, small ones, and a "
         "mailbox that catches up with its history. The share is that of the units that the quota allowed from a "
@@ -131,32 +154,41 @@ def _quota(sizes: Sizes) -> list[str]:
             for figure in figures
         ),
     ]
+    return Measured(lines)
 
 
-def _spark(sizes: Sizes) -> list[str]:
+def _spark(sizes: Sizes) -> Measured:
     from benchmarks.spark import section
 
-    return section()
+    return Measured(section())
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
+    """A section of the page.
+
+    Attributes:
+        title: Its heading.
+        measure: Measures it.
+        about: What is measured, and how long it takes.
+    """
+
     title: str
-    measure: Callable[[Sizes], list[str]]
+    measure: Callable[[Sizes], Measured]
     about: str
 
 
 SECTIONS = {
-    "comparison": _Section(
+    "comparison": Section(
         "Compared with other programs", _comparison, "all programs through six phases (8 minutes)"
     ),
-    "latency": _Section("Latency", _latency, "their wall-clock times at 0 and 30 ms (6 minutes)"),
-    "growth": _Section("Larger mailboxes", _growth, "first loads of up to 80,000 messages (9 minutes)"),
-    "changes": _Section(
+    "latency": Section("Latency", _latency, "their wall-clock times at 0 and 30 ms (6 minutes)"),
+    "growth": Section("Larger mailboxes", _growth, "first loads of up to 80,000 messages (9 minutes)"),
+    "changes": Section(
         "Changes in a large mailbox", _changes, "label changes in 100,000 messages (6 minutes)"
     ),
-    "quota": _Section("Use of the quota", _quota, "the share of the allowed units that is used (5 minutes)"),
-    "spark": _Section("Spark", _spark, "rows for Spark, compared with Row objects (2 minutes)"),
+    "quota": Section("Use of the quota", _quota, "the share of the allowed units that is used (5 minutes)"),
+    "spark": Section("Spark", _spark, "rows for Spark, compared with Row objects (2 minutes)"),
 }
 """The sections by name, in the order of the page."""
 
@@ -202,6 +234,40 @@ def _measured_on() -> str:
     )
 
 
+def measure(sections: Mapping[str, Section], sizes: Sizes, root: Path | None) -> list[str]:
+    """Measure sections and print each; write it, its pictures and the table of the README if there is a `root`.
+
+    Args:
+        sections: The sections by name.
+        sizes: Sizes of the run.
+        root: Root of the repository to write to; None: write no file.
+
+    Returns:
+        Names of the sections that failed; their errors are printed.
+    """
+    failed = []
+    for name, section in sections.items():
+        started = time.monotonic()
+        print(f"\n== {name}: {section.about}", flush=True)
+        try:
+            measured = section.measure(sizes)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        lines = [_measured_on(), "", *measured.lines]
+        print("\n".join(["", *lines, "", f"{name}: {time.monotonic() - started:.0f} s"]), flush=True)
+        if root is None:
+            continue
+        page = root / _PAGE
+        for picture, draw in measured.pictures.items():
+            draw(page.parent / picture)
+        update_page(page, section.title, lines)
+        if name == "comparison":
+            update_readme(root / README.name, lines, sizes.messages)
+    return failed
+
+
 def main() -> int:
     listed = "\n".join(f"- {name}: {section.about}" for name, section in SECTIONS.items())
     parser = argparse.ArgumentParser(
@@ -214,30 +280,20 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=Sizes.repeats)
     parser.add_argument("--programs", nargs="*", choices=sorted(PROGRAMS), help="default: all")
     parser.add_argument(
-        "--print-only", action="store_true", help="do not write docs/benchmarks.md and README.md"
+        "--print-only",
+        action="store_true",
+        help="write no files: neither docs/benchmarks.md, its pictures nor README.md",
     )
     options = parser.parse_args()
     if unknown := set(options.sections) - SECTIONS.keys():
         parser.error(f"unknown section: {', '.join(sorted(unknown))}")
     programs = options.programs or [name for name in PROGRAMS if name != "peer" or os.environ.get("PEER")]
     sizes = Sizes(programs, options.messages, options.repeats)
-    failed = []
-    for name in options.sections or SECTIONS:
-        section = SECTIONS[name]
-        started = time.monotonic()
-        print(f"\n== {name}: {section.about}", flush=True)
-        try:
-            lines = section.measure(sizes)
-        except Exception:
-            traceback.print_exc()
-            failed.append(name)
-            continue
-        lines = [_measured_on(), "", *lines]
-        print("\n".join(["", *lines, "", f"{name}: {time.monotonic() - started:.0f} s"]), flush=True)
-        if not options.print_only:
-            update_page(_PAGE, section.title, lines)
-            if name == "comparison":
-                update_readme(README, lines, sizes.messages)
+    failed = measure(
+        {name: SECTIONS[name] for name in options.sections or SECTIONS},
+        sizes,
+        None if options.print_only else _ROOT,
+    )
     if failed:
         print(f"failed, their old sections stay: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.page import INTRODUCTION, README, SECTIONS, update_page, update_readme
+import pytest
+
+from benchmarks.page import (
+    INTRODUCTION,
+    README,
+    SECTIONS,
+    Measured,
+    Section,
+    Sizes,
+    measure,
+    update_page,
+    update_readme,
+)
 
 _GROWTH, _SPARK = SECTIONS["growth"].title, SECTIONS["spark"].title
 
@@ -38,3 +50,33 @@ def test_the_table_of_the_readme_is_replaced_and_nothing_else(tmp_path: Path) ->
     assert new[start : start + len(table)] == table
     assert new[start + len(table) :].startswith("\nThe same connector")
     assert new[: start - 200] == old[: start - 200]
+
+
+def _fail(sizes: Sizes) -> Measured:
+    raise RuntimeError("measured nothing")
+
+
+def _drawn(sizes: Sizes) -> Measured:
+    text = f"{sizes.messages} messages"
+
+    def draw(path: Path) -> None:
+        path.write_text(text)
+
+    return Measured([text], {"screenshots/one.png": draw})
+
+
+def test_a_section_is_written_with_its_pictures_and_a_failed_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "docs" / "screenshots").mkdir(parents=True)
+    sections = {"spark": Section(_SPARK, _fail, "fails"), "growth": Section(_GROWTH, _drawn, "draws")}
+    assert measure(sections, Sizes(["product"], 7), tmp_path) == ["spark"]
+    assert (tmp_path / "docs" / "screenshots" / "one.png").read_text() == "7 messages"
+    assert (tmp_path / "docs" / "benchmarks.md").read_text().endswith("7 messages\n")
+
+
+def test_without_a_root_a_section_is_printed_only(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(path: Path) -> None:
+        raise AssertionError(f"drew {path}")
+
+    section = Section(_GROWTH, lambda sizes: Measured(["printed"], {"one.png": refuse}), "prints")
+    assert measure({"growth": section}, Sizes(["product"]), None) == []
+    assert "\nprinted\n" in capsys.readouterr().out
