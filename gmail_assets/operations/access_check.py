@@ -91,6 +91,15 @@ class MailboxAccess:
     problem: GmailError | None = None
     units: int = 0
 
+    @property
+    def common_error(self) -> str:
+        """The error and its fix, if all tables have the same one; else empty."""
+        found = {(table.readable, table.message, table.fix) for table in self.tables.values()}
+        if len(found) != 1 or self.problem is not None:
+            return ""
+        readable, message, fix = found.pop()
+        return "" if readable else f"{message}\nFix: {fix}"
+
 
 @dataclass(slots=True)
 class LakeAccess:

@@ -56,8 +56,9 @@ _PRECONDITION = {"failedPrecondition", "FAILED_PRECONDITION"}
 _NOT_FOUND = {"notFound", "NOT_FOUND"}
 
 _NO_MAILBOX_FIX = (
-    "The account has no Gmail, or a service account is used without a mailbox as its subject: "
-    "set GMAIL_USER_ID to a mailbox, or remove this account from GMAIL_MAILBOXES."
+    "If the account has no Gmail, remove it where it is named: GMAIL_USER_ID, GMAIL_MAILBOXES, GMAIL_MAILBOXES_FILE, "
+    "or the domain, group or organizational unit of GMAIL_DIRECTORY. If a service account is used without a mailbox, "
+    "name one there."
 )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gmail_assets.cli.error_groups import grouped_errors
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, most_severe
 from gmail_assets.cli.options import mailbox_option, output_options
 from gmail_assets.cli.output import Output
@@ -53,7 +54,13 @@ def check(mailboxes: tuple[str, ...], out: Output) -> int:
     if problem is not None:
         out.print(str(problem), style="red")
     for access in checked:
-        _print_mailbox(out, access)
+        if not access.common_error:
+            _print_mailbox(out, access)
+    unreadable = [access for access in checked if access.common_error]
+    for text in grouped_errors(
+        (_label(access), f"No table can be read. {access.common_error}") for access in unreadable
+    ):
+        out.print(f"{text}\n", style="red")
     _print_lake(out, lake)
     for path, mode in exposed.items():
         fix = f"chmod go-rwx {shlex.quote(path)}"
@@ -86,16 +93,16 @@ def _exit_code(
 
 
 def _print_mailbox(out: Output, access: MailboxAccess) -> None:
-    named_by_address = access.address in (access.name, "")
-    out.print(access.name if named_by_address else f"{access.address} (as {access.name!r})", style="bold")
-    tables = list(access.tables.values())
-    if not any(table.readable for table in tables) and len({table.message for table in tables}) == 1:
-        out.print(f"No table can be read. {tables[0].message}\nFix: {tables[0].fix}", style="red")
-    else:
-        _print_tables(out, access)
+    out.print(_label(access), style="bold")
+    _print_tables(out, access)
     if access.problem is not None:
         out.print(str(access.problem), style="red")
     out.print(f"Quota units spent: {access.units}\n")
+
+
+def _label(access: MailboxAccess) -> str:
+    named_by_address = access.address in (access.name, "")
+    return access.name if named_by_address else f"{access.address} (as {access.name!r})"
 
 
 def _print_tables(out: Output, access: MailboxAccess) -> None:

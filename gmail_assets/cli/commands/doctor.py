@@ -167,7 +167,8 @@ def print_examination(out: Output, name: str, examination: Examination) -> None:
     for finding in examination.findings:
         by_status[finding.status].append(finding)
     _print_group(out, "As expected", by_status["agrees"], "green")
-    _print_group(out, "Not answered in this mailbox", by_status["unknown"], "yellow")
+    if examination.error is None or out.verbose or len(by_status["unknown"]) < len(examination.findings):
+        _print_group(out, "Not answered in this mailbox", by_status["unknown"], "yellow")
     _print_group(out, "Different from what is expected", by_status["differs"], "red")
     for read, problem in examination.evidence.problems.items():
         if out.verbose:

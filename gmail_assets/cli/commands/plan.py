@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gmail_assets.cli.error_groups import grouped_errors
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, most_severe
 from gmail_assets.cli.options import mailbox_option, output_options
 from gmail_assets.cli.output import Output
@@ -58,9 +59,8 @@ def plan(mailboxes: tuple[str, ...], out: Output) -> int:
     made = [plan for plan in plans if plan.error is None]
     if made:
         _print_plans(out, made)
-    for plan in plans:
-        if plan.error is not None:
-            out.note(f"{plan.name}: {plan.error}")
+    for text in grouped_errors((plan.name, str(plan.error)) for plan in plans if plan.error is not None):
+        out.note(text)
     out.print_json(
         {
             "mailboxes": [_as_json(plan) for plan in plans],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gmail_assets.cli.error_groups import grouped_errors
 from gmail_assets.cli.exit_codes import exit_code_of, most_severe
 from gmail_assets.cli.options import mailbox_option, output_options
 from gmail_assets.cli.output import Output, write_error
@@ -33,6 +34,7 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
     mailbox, none with --offline.
     """
     from gmail_assets.cli.environment import Environment
+    from gmail_assets.operations.dagster_history import DagsterHistory
     from gmail_assets.operations.dagster_instance import dagster_instance
     from gmail_assets.operations.status import mailbox_status, quota_status
     from gmail_assets.run_settings import RunSettings
@@ -53,9 +55,10 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
             out.note(str(error))
     lake = environment.lake.session()
     with dagster_instance() as instance:
+        history = None if instance is None else DagsterHistory(instance, environment.spec, names)
         outcomes = run_mailboxes(
             names,
-            lambda name: mailbox_status(name, lake, environment.spec, client, instance),
+            lambda name: mailbox_status(name, lake, environment.spec, client, history),
             jobs=min(settings.jobs, _AT_ONCE),
             attempts=1,
         )
@@ -65,7 +68,7 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
             raise outcome.error
         if outcome.value is not None:
             found.append(outcome.value)
-            _print_status(out, outcome.value)
+            _print_status(out, outcome.value, alone=len(names) == 1)
     quota = quota_status(environment.lake, environment.settings.project_limits)
     limit = "" if quota.limit is None else f" of {quota.limit:,}"
     out.print(f"Quota of the project, today: {quota.spent:,}{limit} units.")
@@ -87,17 +90,17 @@ def _print_sick(found: Sequence[MailboxStatus]) -> None:
     if not sick or len(found) < 2:
         return
     write_error(f"{len(sick):,} of {len(found):,} mailboxes can't be read:")
-    for status in sick:
-        write_error(f"{status.name}: {status.error}")
+    for text in grouped_errors((status.name, str(status.error)) for status in sick):
+        write_error(text)
 
 
-def _print_status(out: Output, status: MailboxStatus) -> None:
+def _print_status(out: Output, status: MailboxStatus, *, alone: bool) -> None:
     known = f"{status.address or 'not loaded yet'} (as {status.name!r})"
     out.print(status.name if status.address == status.name else known, style="bold")
     if status.stored_as != status.address:
         out.note(f"Renamed: its rows have mailbox = {status.stored_as!r}.")
     if status.error is not None:
-        out.note(f"{status.name} can't be read. {status.error}")
+        out.note(f"{status.name} can't be read. {status.error}" if alone else f"{status.name} can't be read.")
     rows = [
         {
             "table": name,
@@ -138,6 +141,8 @@ def _state(name: str, table: TableStatus | None) -> str:
         return "derived"
     if table.loading:
         return "load unfinished"
+    if table.to_reconcile:
+        return "to be reconciled"
     if not CATALOGUE[name].cursor:
         return "snapshot"
     if table.unexplained:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gmail_assets.cli.error_groups import grouped_errors
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of
 from gmail_assets.cli.options import DERIVED_TABLES, TABLES, mailbox_option, output_options
 from gmail_assets.cli.output import Output, write_error
@@ -119,9 +120,10 @@ def sync(
     code = _exit_code(runs)
     if code == ExitCode.INTERRUPTED:
         sys.stderr.write("Interrupted; committed data is kept. Run the same command again to continue.\n")
-    for run in runs:
-        _print_failures(run)
-        if not out.quiet:
+    for text in grouped_errors(error for run in runs for error in _errors(run)):
+        write_error(text)
+    if not out.quiet:
+        for run in runs:
             _print_failed_checks(run)
     if code == ExitCode.INCOMPLETE:
         sys.stderr.write(
@@ -183,13 +185,16 @@ def _filters(q: str | None, labels: tuple[str, ...], start_date: str | None) -> 
     return filters
 
 
+_WHOLE_MAILBOX = "mailbox"
+"""Name of the failed step if no table was tried."""
+
 _COMPLETENESS = ("row_count", "threads_and_messages_agree")
 """Checks whose failure means that rows are missing or too many."""
 
 
 def _failed(name: str, error: Exception) -> RunResult:
     """The result of a mailbox that was not tried."""
-    return RunResult(name, None, failures={"mailbox": StepFailure(type(error).__name__, str(error))})
+    return RunResult(name, None, failures={_WHOLE_MAILBOX: StepFailure(type(error).__name__, str(error))})
 
 
 def _exit_code(runs: list[RunResult]) -> ExitCode:
@@ -212,8 +217,8 @@ def _code_of(error: str) -> ExitCode:
     return ExitCode.INCOMPLETE if error == "OutOfTimeError" else exit_code_of(error)
 
 
-def _print_failures(run: RunResult) -> None:
-    """Print each distinct error once, with the tables that it concerns."""
+def _errors(run: RunResult) -> Iterator[tuple[str, str]]:
+    """Each distinct error of a mailbox once, after the mailbox and the tables that it concerns."""
     if run.interrupted:
         return
     steps: dict[str, list[str]] = {}
@@ -221,8 +226,8 @@ def _print_failures(run: RunResult) -> None:
         steps.setdefault(failure.message, []).append(step)
     for message, failed in steps.items():
         # An error of the whole mailbox fails the first table, and the others are skipped.
-        tables = "" if run.skipped else f" ({', '.join(failed)})"
-        write_error(f"{run.mailbox}{tables}: {message}")
+        whole = bool(run.skipped) or failed == [_WHOLE_MAILBOX]
+        yield run.mailbox if whole else f"{run.mailbox} ({', '.join(failed)})", message
 
 
 def _print_failed_checks(run: RunResult) -> None:

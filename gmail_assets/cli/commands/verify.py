@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gmail_assets.cli.error_groups import grouped_errors
 from gmail_assets.cli.exit_codes import ExitCode, exit_code_of, most_severe
 from gmail_assets.cli.options import mailbox_option, output_options
 from gmail_assets.cli.output import Output
@@ -83,7 +84,10 @@ def verify(mailboxes: tuple[str, ...], sample: int, thorough: bool, seed: int | 
             verdicts.append(verdict)
         except GmailError as error:
             verdicts.append(MailboxVerdict(name, error=error))
-        _print_verdict(out, verdicts[-1])
+        if verdicts[-1].error is None:
+            _print_verdict(out, verdicts[-1])
+    for text in grouped_errors((one.name, str(one.error)) for one in verdicts if one.error is not None):
+        out.note(text)
     code = most_severe(_exit_code(verdict) for verdict in verdicts)
     out.print_json({"exit_code": int(code), "mailboxes": [_as_json(verdict) for verdict in verdicts]})
     return code
@@ -98,9 +102,6 @@ def _exit_code(verdict: MailboxVerdict) -> ExitCode:
 
 
 def _print_verdict(out: Output, verdict: MailboxVerdict) -> None:
-    if verdict.error is not None:
-        out.note(f"{verdict.name}: {verdict.error}")
-        return
     out.print(verdict.address, style="bold")
     verified = {name: table for name, table in verdict.tables.items() if not table.unfinished}
     if verified:

@@ -52,9 +52,9 @@ def test_plan(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_status(capsys: pytest.CaptureFixture[str]) -> None:
     changed = datetime.now(UTC) - timedelta(minutes=59)
-    table = TableStatus(MANY, MANY, 12_345_678_901, MANY, False, changed, changed)
+    table = TableStatus(MANY, MANY, 12_345_678_901, MANY, changed=changed, materialized=changed)
     found = MailboxStatus("me", ADDRESS, ADDRESS, MANY, tables=dict.fromkeys(CATALOGUE, table))
-    module(status)._print_status(Output(), found)
+    module(status)._print_status(Output(), found, alone=True)
     assert max(len(line) for line in lines(capsys) if "  " in line) <= 80
 
 

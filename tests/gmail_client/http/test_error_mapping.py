@@ -217,7 +217,10 @@ def test_the_link_that_enables_the_api_is_named() -> None:
         (error_response(403, "forbidden", "Delegation denied for x"), "GMAIL_USER_ID"),
         (error_response(403, "forbidden", DOMAIN_WIDE), "GMAIL_SERVICE_ACCOUNT_FILE"),
         (error_response(403, "domainPolicy"), "administrator"),
-        (error_response(400, "failedPrecondition", "Mail service not enabled"), "GMAIL_MAILBOXES"),
+        *(
+            (error_response(400, "failedPrecondition", "Mail service not enabled"), name)
+            for name in ("GMAIL_USER_ID", "GMAIL_MAILBOXES,", "GMAIL_MAILBOXES_FILE", "GMAIL_DIRECTORY")
+        ),
         (error_response(401, "authError"), "gmail-assets login"),
         (error_response(400, "invalidArgument"), "labelIds"),
     ],

@@ -85,6 +85,20 @@ def test_an_error_of_all_tables_is_reported_once(gmail: Emulator, run, fault: Fa
     assert message in result.out
 
 
+def test_an_error_of_all_mailboxes_is_reported_once(gmail: Emulator, place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    for name in ("GMAIL_CLIENT_ID", "GMAIL_CLIENT_SECRET", "GMAIL_REFRESH_TOKEN"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(gmail.service_account_file(place / "key.json")))
+    monkeypatch.setenv("GMAIL_MAILBOXES", ",".join(gmail.addresses))
+    monkeypatch.setenv("GMAIL_ALLOWED_MAILBOXES", "@example.com")
+    for command in ("check", "plan", "verify", "status", "sync"):
+        result = run(command)
+        shown = result.out + result.err
+        assert result.code == 2, command
+        assert shown.count("Fix: ") == 1, shown
+        assert all(shown.count(f"The mailbox '{address}' is not in") == 1 for address in gmail.addresses)
+
+
 def test_a_forbidden_table_fails_only_if_it_is_selected(  # type: ignore[no-untyped-def]
     gmail: Emulator, place: Path, run, monkeypatch
 ) -> None:

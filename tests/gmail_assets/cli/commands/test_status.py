@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dagster as dg
+
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.tables import CATALOGUE
@@ -102,3 +104,39 @@ def test_failing_mailboxes_are_listed_at_the_end(run, gmail: Emulator, place, mo
     assert "1 of 2 mailboxes can't be read:" in outcome.err
     assert f"{ill}: " in outcome.err
     assert gmail.usage.total_units == 1  # the other one was asked once, and not charged
+
+
+def test_other_options_are_to_be_reconciled_and_no_unfinished_load(gmail: Emulator, run) -> None:  # type: ignore[no-untyped-def]
+    assert run("sync", "messages", "--quiet").code == 0
+    assert run("sync", "messages", "--q", "is:unread", "--quiet").code == 0
+    (status,) = run("status", "--offline", "--json").json["mailboxes"]
+    assert status["tables"]["messages"]["state"] == "to be reconciled"
+
+    assert run("sync", "messages", "--quiet").code == 0
+    gmail.faults.add(Fault("messages.get", status=403, reason="dailyLimitExceeded"))
+    assert run("sync", "messages", "--full-refresh", "--quiet").code == ExitCode.INCOMPLETE
+    (status,) = run("status", "--offline", "--json").json["mailboxes"]
+    assert status["tables"]["messages"]["state"] == "load unfinished"
+
+
+def test_dagster_is_read_once_for_all_mailboxes(gmail: Emulator, place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    home = place / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", "utf-8")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    both = ("--mailbox", "me", "--mailbox", gmail.addresses[0])
+    assert run("sync", "labels", "--quiet", *both).code == 0
+    assert run("sync", "profile", "--quiet").code == 0
+    queries = []
+    fetch = dg.DagsterInstance.fetch_materializations
+    monkeypatch.setattr(
+        dg.DagsterInstance,
+        "fetch_materializations",
+        lambda *arguments, **options: queries.append(arguments) or fetch(*arguments, **options),
+    )
+    me, address = run("status", "--offline", "--json", *both).json["mailboxes"]
+    assert len(queries) == 2  # labels and profile; no other table was materialized
+    assert me["tables"]["labels"]["materialized"] == address["tables"]["labels"]["materialized"]
+    assert me["tables"]["profile"]["materialized"]
+    assert address["tables"]["profile"]["materialized"] is None
+    assert me["last_run"]["run_id"] != address["last_run"]["run_id"]
