@@ -1,19 +1,30 @@
-"""Folders that only their owner can read: `make_private_folder`, `open_to_others`, which finds those that are not, and
-`planted`, which finds a folder that belongs to another user or leads out of the working directory.
+"""Folders and files that only their owner can read: `make_private_folder` and `write_private_json`; `open_to_others`,
+which finds those that are not; and `planted`, which finds a folder that belongs to another user or leads out of the
+working directory.
 
 The mode of a folder protects everything in it, with any mode of its files: other libraries write most of them.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from gmail_client.errors import ConfigurationError
 
-__all__ = ["make_private_folder", "open_to_others", "owned_by_another", "planted", "refuse_planted"]
+__all__ = [
+    "make_private_folder",
+    "open_to_others",
+    "owned_by_another",
+    "planted",
+    "refuse_planted",
+    "write_private_json",
+]
 
 _PRIVATE = 0o700
 _OTHERS = 0o077
@@ -32,6 +43,26 @@ def make_private_folder(folder: str | Path) -> None:
         path.mkdir(_PRIVATE, exist_ok=True)
     if not folder.is_dir():
         raise NotADirectoryError(20, "Not a directory", str(folder))
+
+
+def write_private_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON file that only its owner can read. An existing one is replaced atomically; its folder is created.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    make_private_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(document, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def open_to_others(path: str | Path) -> str | None:

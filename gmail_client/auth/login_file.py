@@ -7,8 +7,6 @@ last, after the environment and `.env`; `settings.credentials_file` is its path.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 from gmail_client.auth.endpoints import GOOGLE
 from gmail_client.auth.login import Granted
 from gmail_client.errors import ConfigurationError
-from gmail_client.private_files import make_private_folder
+from gmail_client.private_files import write_private_json
 
 __all__ = ["env_lines", "read_login", "remove_login", "store_login"]
 
@@ -38,19 +36,8 @@ def store_login(path: Path, granted: Granted) -> None:
         "oauth_root": granted.endpoints.oauth_root,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        make_private_folder(path.parent)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(document, file, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_private_json(path, document)
     except OSError as error:
         raise ConfigurationError(
             f"The login file {path} can't be written: {error.strerror or type(error).__name__}.",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -17,7 +16,7 @@ from typing import Any
 
 from gmail_client.client import Mailbox
 from gmail_client.errors import ConfigurationError, ResponseError
-from gmail_client.private_files import make_private_folder
+from gmail_client.private_files import write_private_json
 
 __all__ = ["HistoryLife", "HistoryNotes"]
 
@@ -102,16 +101,8 @@ class HistoryNotes:
 
     def _store(self) -> None:
         document = {"version": 1, "key": self._key.hex(), "mailboxes": self._entries}
-        temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         try:
-            make_private_folder(self._path.parent)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(document, file, indent=1, sort_keys=True)
-                temporary.replace(self._path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_private_json(self._path, document)
         except OSError as error:
             raise ConfigurationError(
                 f"The history notes {str(self._path)!r} can't be written: {error.strerror or type(error).__name__}.",
