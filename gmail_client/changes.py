@@ -264,16 +264,7 @@ def list_message_ids(
     threads: dict[str, str] = {}
     listed: dict[str, str] = {}
     missing = None if until is None else set(until)
-    pages = (
-        api.list_messages(q=search_within(None, since), include_spam_trash=True, page_size=options.page_size)
-        if everything
-        else api.list_messages(
-            q=options.search,
-            label_ids=options.label_ids,
-            include_spam_trash=options.include_spam_trash,
-            page_size=options.page_size,
-        )
-    )
+    pages = _pages(api.list_messages, options, everything, since)
     for page in pages:
         for item in page:
             thread = item["threadId"]
@@ -312,6 +303,23 @@ def _check_empty(api: GmailApi, method: str, *, hidden: bool) -> None:
     )
 
 
+def _pages(
+    listing: Callable[..., Iterator[list[dict[str, Any]]]],
+    options: TableOptions,
+    everything: bool,
+    since: int | None,
+) -> Iterator[list[dict[str, Any]]]:
+    """The pages of a listing, filtered as the options say or of everything since a time."""
+    if everything:
+        return listing(q=search_within(None, since), include_spam_trash=True, page_size=options.page_size)
+    return listing(
+        q=options.search,
+        label_ids=options.label_ids,
+        include_spam_trash=options.include_spam_trash,
+        page_size=options.page_size,
+    )
+
+
 def _excluded(api: GmailApi, options: TableOptions) -> Iterator[str]:
     """Messages that `excludeLabels` and `excludeFrom` exclude, as far as a listing shows."""
     ways: list[dict[str, Any]] = [{"label_ids": (label_id,)} for label_id in options.exclude_labels]
@@ -333,16 +341,7 @@ def list_thread_heads(
 
     `on_progress` is called after each page with the number listed so far.
     """
-    pages = (
-        api.list_threads(q=search_within(None, since), include_spam_trash=True, page_size=options.page_size)
-        if everything
-        else api.list_threads(
-            q=options.search,
-            label_ids=options.label_ids,
-            include_spam_trash=options.include_spam_trash,
-            page_size=options.page_size,
-        )
-    )
+    pages = _pages(api.list_threads, options, everything, since)
     heads: dict[str, ListedThread] = {}
     for page in pages:
         for item in page:

@@ -93,9 +93,12 @@ def _is_id(value: Any) -> bool:
     )
 
 
+def _text_of_number(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
 def _id(value: Any, path: Path) -> str:
-    if type(value) is int:
-        value = str(value)
+    value = _text_of_number(value)
     if not _is_id(value):
         raise MismatchError(path, f"is {short_repr(value)}, not an id")
     return str(value)
@@ -112,8 +115,7 @@ def _is_page_token(value: Any) -> bool:
 
 
 def _page_token(value: Any, path: Path) -> str:
-    if type(value) is int:
-        value = str(value)
+    value = _text_of_number(value)
     if not _is_page_token(value):
         raise MismatchError(path, f"is {kind_of(value)}, not a page token")
     return str(value)

@@ -32,24 +32,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _TABLE_FORM = 'Give each object the form {"table": {"source_table": "labels"}}.'
 
 
-class SpecTable(BaseModel):
-    """One table of a pipeline spec.
-
-    Attributes:
-        source_table: One of the ten.
-        destination_catalog: The table's catalog on Databricks.
-        destination_schema: The table's schema on Databricks; elsewhere the last part of the key prefix.
-        destination_table: Name of the written table; by default the source table's name.
-        scd_type: For Spark: `SCD_TYPE_1` keeps the current row, `SCD_TYPE_2` every version, `APPEND_ONLY` only appends.
-        primary_keys: Key columns, if not the catalogue's.
-        sequence_by: The column that orders changes, if not the catalogue's.
-        cluster_by: Columns by which Databricks clusters the written table.
-        deletes: `remove` deletes rows of messages deleted in Gmail, `keep` sets their `_deletedAt` (soft delete).
-        options: The table options.
-
-    Raises:
-        ConfigurationError: An unknown table, key or column, or an option that the table does not have.
-    """
+class _SpecEntry(BaseModel):
+    """What the tables of a spec have in common: a source, and where the table is written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,12 +41,6 @@ class SpecTable(BaseModel):
     destination_catalog: str | None = None
     destination_schema: str | None = None
     destination_table: str | None = None
-    scd_type: Literal["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"] = "SCD_TYPE_1"
-    primary_keys: tuple[str, ...] = ()
-    sequence_by: str | None = None
-    cluster_by: tuple[str, ...] = ()
-    deletes: Literal["remove", "keep"] = "remove"
-    options: TableOptions = TableOptions()
 
     def __init__(self, **values: Any) -> None:
         failure: ConfigurationError | None = None
@@ -81,7 +59,38 @@ class SpecTable(BaseModel):
     @field_validator("destination_catalog", "destination_schema", "destination_table")
     @classmethod
     def _check_name(cls, name: str | None) -> str | None:
-        return _checked_name(name)
+        if name is not None and not _NAME.fullmatch(name):
+            raise ValueError(
+                "a name has letters, digits, _ and - (the first one a letter or a digit), at most 128 of them"
+            )
+        return name
+
+
+class SpecTable(_SpecEntry):
+    """One table of a pipeline spec.
+
+    Attributes:
+        source_table: One of the ten.
+        destination_catalog: The table's catalog on Databricks.
+        destination_schema: The table's schema on Databricks; elsewhere the last part of the key prefix.
+        destination_table: Name of the written table; by default the source table's name.
+        scd_type: For Spark: `SCD_TYPE_1` keeps the current row, `SCD_TYPE_2` every version, `APPEND_ONLY` only appends.
+        primary_keys: Key columns, if not the catalogue's.
+        sequence_by: The column that orders changes, if not the catalogue's.
+        cluster_by: Columns by which Databricks clusters the written table.
+        deletes: `remove` deletes rows of messages deleted in Gmail, `keep` sets their `_deletedAt` (soft delete).
+        options: The table options.
+
+    Raises:
+        ConfigurationError: An unknown table, key or column, or an option that the table does not have.
+    """
+
+    scd_type: Literal["SCD_TYPE_1", "SCD_TYPE_2", "APPEND_ONLY"] = "SCD_TYPE_1"
+    primary_keys: tuple[str, ...] = ()
+    sequence_by: str | None = None
+    cluster_by: tuple[str, ...] = ()
+    deletes: Literal["remove", "keep"] = "remove"
+    options: TableOptions = TableOptions()
 
     @field_validator("primary_keys", "cluster_by", mode="before")
     @classmethod
@@ -144,7 +153,7 @@ class SpecTable(BaseModel):
         return cls(**entry, options=TableOptions.parse(name, configuration))
 
 
-class SpecView(BaseModel):
+class SpecView(_SpecEntry):
     """One derived table of a pipeline spec: computed from `messages` and `labels`, or the contents of attachments.
 
     Attributes:
@@ -158,37 +167,12 @@ class SpecView(BaseModel):
         ConfigurationError: An unknown key.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source_table: str
-    destination_catalog: str | None = None
-    destination_schema: str | None = None
-    destination_table: str | None = None
     options: ContentOptions = ContentOptions()
-
-    def __init__(self, **values: Any) -> None:
-        failure: ConfigurationError | None = None
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            failure = _invalid(error, values, type(self))
-        if failure is not None:
-            raise failure
-
-    @property
-    def table_name(self) -> str:
-        """Name of the written table."""
-        return self.destination_table or self.source_table
 
     @property
     def links_name(self) -> str:
         """Name of the table that maps each attachment to its row of `attachment_contents`."""
         return LINKS if self.destination_table is None else f"{self.destination_table}_links"
-
-    @field_validator("destination_catalog", "destination_schema", "destination_table")
-    @classmethod
-    def _check_name(cls, name: str | None) -> str | None:
-        return _checked_name(name)
 
     @model_validator(mode="after")
     def _check_for_view(self) -> SpecView:
@@ -240,14 +224,6 @@ def _column_names(value: object) -> object:
         except (ValueError, RecursionError):
             raise ValueError("not a list of columns") from None
     return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _checked_name(name: str | None) -> str | None:
-    if name is not None and not _NAME.fullmatch(name):
-        raise ValueError(
-            "a name has letters, digits, _ and - (the first one a letter or a digit), at most 128 of them"
-        )
-    return name
 
 
 def _check_free(name: str, source: str) -> None:
