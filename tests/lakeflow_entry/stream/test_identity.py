@@ -22,16 +22,6 @@ NOW, DAY = 1_700_000_000, 86_400
 pytestmark = pytest.mark.usefixtures("gmail_in_memory")
 
 
-@pytest.fixture(params=READERS)
-def reader(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=["messages", "threads"])
-def table(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.mark.parametrize(
     ("before", "after"), [("inbox", "all"), ("all", "search"), ("all", "spam and trash")]
 )

@@ -6,7 +6,7 @@ import json
 import logging
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 from support.lakeflow import comparable
 from support.memory_gmail import MemoryGmail
-from support.streams import MAILBOXES, READERS, KilledError, Query, Target
+from support.streams import MAILBOXES, READERS, KilledError, Query, Target, flows
 
 from gmail_client.errors import ConfigurationError, DelegationError, OptionError, ResponseError
 from gmail_client.options import TableOptions
@@ -57,20 +57,17 @@ class ManyStreams:
         self.target = Target(table)
         self.unknown: set[Any] = set()
 
-        def make(deletes: str) -> Callable[[], Any]:
-            return lambda: READERS[reader](
-                {
-                    **CONNECTION,
-                    "mailboxes": ",".join(self.listed),
-                    "tablename": table,
-                    "isdeleteflow": deletes,
-                    "format": "minimal",
-                    "max_records_per_batch": str(self.limit),
-                }
-            )
-
-        self.changes = Query(make("false"), self.target.upsert)
-        self.deletes = Query(make("true"), self.target.delete)
+        self.changes, self.deletes = flows(
+            reader,
+            lambda: {
+                **CONNECTION,
+                "mailboxes": ",".join(self.listed),
+                "tablename": table,
+                "format": "minimal",
+                "max_records_per_batch": str(self.limit),
+            },
+            self.target,
+        )
 
     def run(self, changes_die: int | None = None, deletes_die: int | None = None) -> None:
         for query, kill_after in ((self.changes, changes_die), (self.deletes, deletes_die)):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.memory_gmail import MemoryGmail
-from support.streams import FLOWS, READERS, Streams
+from support.streams import FLOWS, Streams
 
 from gmail_client.errors import ConfigurationError, HistoryExpiredError
 from lakeflow_entry.stream.offsets import NEW, LoadPosition, Offset
@@ -136,16 +136,6 @@ def test_offsets_without_read_times_are_read_and_stay_as_they_are() -> None:
 
 def test_ids_that_version_1_packed_are_read() -> None:
     assert len(unpack(KNOWN)) == 14
-
-
-@pytest.fixture(params=READERS)
-def reader(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=["messages", "threads"])
-def table(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def loaded(reader: str, table: str, limit: int = 1_000) -> Streams:

@@ -267,6 +267,15 @@ def gmail_in_memory() -> Iterator[None]:
         yield
 
 
+def flows(reader: str, options: Callable[[], dict[str, str]], target: Target) -> tuple[Query, Query]:
+    """The change flow and the delete flow of a table into one target; `options` are read when one starts."""
+
+    def make(deletes: str) -> Callable[[], Any]:
+        return lambda: READERS[reader]({**options(), "isdeleteflow": deletes})
+
+    return Query(make("false"), target.upsert), Query(make("true"), target.delete)
+
+
 class Streams:
     """Both flows of one table into one target."""
 
@@ -279,22 +288,19 @@ class Streams:
         self.limit = 1_000
         self.unknown: set[str] = set()
 
-        def make(deletes: str) -> Callable[[], Any]:
-            return lambda: READERS[reader](
-                {
-                    "client_id": "id",
-                    "client_secret": "secret",
-                    "refresh_token": "token",
-                    "tablename": table,
-                    "isdeleteflow": deletes,
-                    "format": "minimal",
-                    "max_records_per_batch": str(self.limit),
-                    **self.filters,
-                }
-            )
-
-        self.changes = Query(make("false"), self.target.upsert)
-        self.deletes = Query(make("true"), self.target.delete)
+        self.changes, self.deletes = flows(
+            reader,
+            lambda: {
+                "client_id": "id",
+                "client_secret": "secret",
+                "refresh_token": "token",
+                "tablename": table,
+                "format": "minimal",
+                "max_records_per_batch": str(self.limit),
+                **self.filters,
+            },
+            self.target,
+        )
 
     def run(self, changes_die: int | None = None, deletes_die: int | None = None) -> None:
         for query, kill_after in ((self.changes, changes_die), (self.deletes, deletes_die)):
