@@ -158,12 +158,23 @@ def test_a_file_that_can_t_be_read_fails_its_mailbox_only(tmp_path: Path) -> Non
     parts = [part(tmp_path, address) for address in USERS]
     for one in parts:
         one.append(labels("a"))
-    (damaged,) = (tmp_path / "labels").glob("mailbox=user3*/*.parquet")
-    damaged.write_bytes(b"PAR1 damaged")
-    others = [one for one in parts if one.address != USERS[3]]
-    with pytest.raises(LakeError, match="can't be written"):
-        parts[3].edit(["a"], lambda rows: rows.slice(0, 0))
-    assert together(others, lambda one: one.edit(["a"], lambda rows: rows.slice(0, 0))) == [None] * 4
+        one.append(labels("b"))
+
+    def compact_and_damage() -> None:
+        """All changes have to be prepared again, during the common commit; that of one mailbox fails."""
+        before = set(tmp_path.glob("labels/mailbox=user3*/*.parquet"))
+        DeltaTable(tmp_path / "labels").optimize.compact()
+        (damaged,) = set(tmp_path.glob("labels/mailbox=user3*/*.parquet")) - before
+        damaged.write_bytes(b"PAR1 damaged")
+
+    errors = together(
+        parts, lambda one: one.edit(["a"], lambda rows: rows.slice(0, 0)), before=compact_and_damage
+    )
+    assert [type(error) for error in errors] == [type(None)] * 3 + [LakeError, type(None)]
+    assert "can't be written" in str(errors[3])
+    others = [address for address in USERS if address != USERS[3]]
+    found = {address: part(tmp_path, address).rows(["a", "b"])["id"].to_pylist() for address in others}
+    assert found == {address: ["b"] for address in others}
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

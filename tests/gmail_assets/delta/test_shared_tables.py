@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -159,6 +160,7 @@ def test_threads_of_one_process_do_not_refuse_each_other_s_commits(
 def test_a_table_that_another_one_replaced_is_opened_again(lake: Lake, tmp_path: Path, within: str) -> None:
     part(lake).append(labels("a"))
     MailboxRegistry(lake).check_name("me", ADA)
+    assert MailboxRegistry(lake).address_of("me") == ADA
     other = Lake(str(tmp_path / "other"))
     part(other, "bob@example.test").append(labels("b"))
     MailboxRegistry(other).check_name("me", "bob@example.test")
@@ -215,6 +217,7 @@ def test_a_table_that_was_removed_is_missing(lake: Lake) -> None:
 
 def test_names_that_another_process_records_are_seen(lake: Lake) -> None:
     MailboxRegistry(lake).check_name("me", ADA)
+    assert MailboxRegistry(lake).address_of("bob") is None
     MailboxRegistry(elsewhere(lake)).check_name("bob", "bob@example.test")
     assert MailboxRegistry(lake).address_of("bob") == "bob@example.test"
 
@@ -226,7 +229,9 @@ def test_a_table_whose_log_was_not_read_yet_is_shared_too(lake: Lake) -> None:
     assert first.count(ADA) == 1
 
 
-def test_threads_that_open_a_table_at_the_same_time_share_it(lake: Lake) -> None:
+def test_threads_that_open_a_table_at_the_same_time_share_it(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lake.table("labels")
     shared_tables.forget_tables()
     begin = threading.Barrier(8)
@@ -234,6 +239,13 @@ def test_threads_that_open_a_table_at_the_same_time_share_it(lake: Lake) -> None
     def find() -> object:
         begin.wait(timeout=30)
         return lake.table("labels").shared
+
+    class SlowSlot(shared_tables._Slot):
+        def __init__(self, location: shared_tables.Location) -> None:
+            time.sleep(0.05)  # the other threads look for it meanwhile
+            super().__init__(location)
+
+    monkeypatch.setattr(shared_tables, "_Slot", SlowSlot)
 
     with ThreadPoolExecutor(8) as pool:
         found = {future.result() for future in [pool.submit(find) for _ in range(8)]}
