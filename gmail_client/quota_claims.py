@@ -20,6 +20,7 @@ from gmail_client.quota_budget import Budget
 from gmail_client.quota_shares import (
     LEASE,
     MARGIN,
+    SLOTS,
     SMALLEST_SHARE,
     Claim,
     Demand,
@@ -46,8 +47,6 @@ _RETRY_WAIT = 5.0
 """Seconds until a process that got no share tries again."""
 _RELEASE_WAIT = 1.0
 """Seconds that the end of the process waits for a claim in progress."""
-_SLOTS = 96
-"""Claims in the ledger at most; a process without a slot waits."""
 _CONFLICTS = 20
 """Times that a claim is tried again, after other processes wrote the ledger."""
 _LOG = logging.getLogger(__name__)
@@ -233,7 +232,7 @@ class QuotaClaims:
         for slot, claim in ledger.claims.items():
             if claim.owner == owner:
                 return slot, claim
-        for slot in range(_SLOTS):
+        for slot in range(SLOTS):
             known = ledger.claims.get(slot)
             if known is None or not (known.counted(now) or known.is_live(now)):
                 return slot, Claim(owner)

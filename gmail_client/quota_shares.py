@@ -10,7 +10,17 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-__all__ = ["SMALLEST_SHARE", "Claim", "Demand", "Ledger", "LedgerStore", "ProjectLimits", "day_of", "divide"]
+__all__ = [
+    "SLOTS",
+    "SMALLEST_SHARE",
+    "Claim",
+    "Demand",
+    "Ledger",
+    "LedgerStore",
+    "ProjectLimits",
+    "day_of",
+    "divide",
+]
 
 LEASE = 120.0
 """Seconds for which a claim is valid without renewal."""
@@ -21,6 +31,9 @@ UNCLAIMED = 0.01
 """Share of the limits that is never claimed, for processes that spend little and never claim."""
 SMALLEST_SHARE = 600
 """Units per minute: with less, a process waits for others."""
+
+SLOTS = 96
+"""Claims that a ledger has at most. A process without a slot waits until a claim expires."""
 
 _LONGEST = 3600.0
 """Seconds: a claim that ends later than that was made with a wrong clock, and would count for years."""
@@ -105,7 +118,7 @@ class Ledger:
     """The state that all processes share.
 
     Attributes:
-        claims: Claims by slot, a small number.
+        claims: Claims by slot: 0 to `SLOTS` - 1.
         day: The day (`day_of`) that `spent` belongs to.
         spent: Units claimed on that day.
     """

@@ -18,7 +18,7 @@ from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import CHECKPOINT_EVERY, CHECKPOINT_INTERVAL, Lake
 from gmail_assets.delta.table_log import transactions_at
 from gmail_client.client import GmailClient
-from gmail_client.quota_shares import Claim, Ledger
+from gmail_client.quota_shares import SLOTS, Claim, Ledger
 
 __all__ = ["QUOTA", "QuotaLedger", "join_quota", "share_quota"]
 
@@ -27,7 +27,6 @@ QUOTA = "_gmail_quota"
 _BASE = "gmail/quota/ledger"
 _WRITER = f"{_BASE}/writer"
 _SCHEMA = pa.schema([pa.field("unused", pa.string())])
-_SLOTS = 96
 _LARGEST_UNITS = 1 << 31
 _LATEST = 1 << 40
 
@@ -71,7 +70,7 @@ class QuotaLedger:
         options = tuple(sorted(self._lake.storage_options))
         find = transactions_at(table, options, [_BASE])
         claims = {}
-        for slot in range(_SLOTS):
+        for slot in range(SLOTS):
             found = [find(f"{_BASE}/{slot}/{field}") for field in _Packed.FIELDS]
             if found[-1] is None:
                 found[-1] = _changes_of_earlier_format(found)
