@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
@@ -20,6 +19,7 @@ from gmail_assets.delta.creation import add_columns, create_table
 from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import CREATION, Lake
 from gmail_assets.delta.shared_writes import shared_writes
+from gmail_assets.delta.table_files import open_file, table_files
 
 __all__ = ["InternalTable"]
 
@@ -134,10 +134,9 @@ class InternalTable:
     def _read_all(self, delta: DeltaTable) -> pa.Table:
         """All rows; each file is read in one request."""
         tables = [self.schema.empty_table()]
-        dataset = delta.to_pyarrow_dataset()
-        for path in dataset.files:
-            with dataset.filesystem.open_input_file(path) as file:
-                tables.append(self._with_all_columns(pq.read_table(pa.BufferReader(file.read()))))
+        for file in table_files(delta):
+            with open_file(delta, file) as reader:
+                tables.append(self._with_all_columns(reader.read()))
         return pa.concat_tables(tables)
 
     def _with_all_columns(self, table: pa.Table) -> pa.Table:

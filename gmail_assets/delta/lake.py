@@ -10,27 +10,23 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.fs as pa_fs
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
-from deltalake.fs import DeltaStorageHandler
 
 from gmail_assets.delta.creation import add_columns, create_table
 from gmail_assets.delta.errors import SchemaMismatchError, unreadable, unwritable
 from gmail_assets.delta.protocol import check_features
 from gmail_assets.delta.shared_tables import SharedTable, expire, find_shared
+from gmail_assets.delta.table_files import MAILBOX, TableFile, open_file, table_files
 from gmail_assets.delta.table_log import (
     Commit,
     restores_after,
@@ -52,11 +48,8 @@ __all__ = [
     "TARGET_FILE_BYTES",
     "Lake",
     "LakeTable",
-    "TableFile",
     "with_mailbox",
 ]
-
-MAILBOX = "mailbox"
 
 MAILBOX_FIELD = pa.field(
     MAILBOX, pa.string(), metadata={"comment": "Address of the mailbox that the row belongs to."}
@@ -265,7 +258,7 @@ class Lake:
 def _fit_schema(shared: SharedTable, schema: pa.Schema, location: str) -> None:
     """Add top-level columns that are missing in a table of an older version; refuse other types."""
     delta = shared.delta
-    present = {field.name: field for field in pa.schema(delta.schema().to_arrow())}
+    present = {field.name: field for field in shared.schema()}
     for field in schema:
         if field.name in present and not present[field.name].type.equals(field.type):
             raise SchemaMismatchError(
@@ -285,20 +278,6 @@ def _fit_schema(shared: SharedTable, schema: pa.Schema, location: str) -> None:
             add_columns(delta, schema)
 
 
-class TableFile(NamedTuple):
-    """One file of a table: its key range, size in bytes, number of rows, mailbox, and path as the log encodes it.
-
-    The range and the number of rows are None if another engine wrote no statistics.
-    """
-
-    low: str | None
-    high: str | None
-    size: int
-    rows: int | None
-    mailbox: str
-    path: str
-
-
 class LakeTable:
     """One table of the lake.
 
@@ -316,7 +295,7 @@ class LakeTable:
         self.source = source
         self.key = key
         self.shared = shared
-        self.schema: pa.Schema = pa.schema(shared.delta.schema().to_arrow())
+        self.schema = shared.schema()
         self.keeps_deleted = keeps_deleted
 
     @property
@@ -380,7 +359,7 @@ class LakeTable:
 
     def refreshed(self) -> bool:
         """Move `delta` on to the newest version; false if another table took its place and must be opened."""
-        return self.shared.refreshed() and pa.schema(self.delta.schema().to_arrow()) == self.schema
+        return self.shared.refreshed() and self.shared.schema() == self.schema
 
     @property
     def _options(self) -> tuple[tuple[str, str], ...]:
@@ -390,25 +369,10 @@ class LakeTable:
         """The addresses that have rows."""
         return sorted({partition[MAILBOX] for partition in self.delta.partitions()})
 
-    def files(self, address: str | None = None) -> Iterator[TableFile]:
+    def files(self, address: str | None = None) -> list[TableFile]:
         """The table's present files, of one mailbox or of all; reads only the log."""
-        actions = pa.table(self.delta.get_add_actions(flatten=True))
-        if (
-            actions.num_rows and address is not None
-        ):  # in Arrow: a shared table has files of hundreds of mailboxes
-            actions = actions.filter(pc.equal(actions[f"partition.{MAILBOX}"], address))
-        if not actions.num_rows:
-            return
-        nothing: list[str | None] = [None] * actions.num_rows
-        names = actions.column_names
-        yield from map(
-            TableFile,
-            actions[f"min.{self.key}"].to_pylist() if f"min.{self.key}" in names else nothing,
-            actions[f"max.{self.key}"].to_pylist() if f"max.{self.key}" in names else nothing,
-            actions["size_bytes"].to_pylist(),
-            actions["num_records"].to_pylist(),
-            actions[f"partition.{MAILBOX}"].to_pylist(),
-            actions["path"].to_pylist(),
+        return self.shared.at_version(
+            (self.key, address), lambda delta: table_files(delta, self.key, address)
         )
 
     def sums(self) -> dict[str, tuple[int, int]]:
@@ -426,14 +390,11 @@ class LakeTable:
 
     def count(self, address: str | None = None) -> int:
         """Number of rows of one mailbox or of all, soft-deleted ones included; from the log, if it has them."""
-        return sum(
-            self._rows_in(file.path) if file.rows is None else file.rows for file in self.files(address)
-        )
+        return sum(self._rows_in(file) if file.rows is None else file.rows for file in self.files(address))
 
-    def _rows_in(self, path: str) -> int:
-        store = pa_fs.PyFileSystem(DeltaStorageHandler(self.delta.table_uri, self.storage_options))
-        with store.open_input_file(unquote(path)) as file:
-            return int(pq.ParquetFile(file).metadata.num_rows)
+    def _rows_in(self, file: TableFile) -> int:
+        with open_file(self.delta, file) as reader:
+            return int(reader.metadata.num_rows)
 
     def size(self, address: str | None = None) -> int:
         """Bytes of the present files, of one mailbox or of all."""

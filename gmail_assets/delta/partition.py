@@ -7,13 +7,11 @@ own run may move: Delta refuses a second run's commit, and nothing of it is visi
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import QueryBuilder, Transaction
 
 from gmail_assets.delta.app_ids import StateReader
@@ -23,7 +21,7 @@ from gmail_assets.delta.lease import PartitionLease
 from gmail_assets.delta.restores import brought_back
 from gmail_assets.delta.rewrite import Edit, PartitionRewrite, updated
 from gmail_assets.delta.row_changes import RowChanges
-from gmail_assets.delta.scan import as_schema, read_columns
+from gmail_assets.delta.scan import as_schema, open_files, read_columns
 from gmail_assets.delta.sync_state import SyncState, read_state, transactions
 from gmail_assets.delta.table_log import RESTORES
 from gmail_assets.delta.writer import before_commit, next_fence
@@ -131,15 +129,8 @@ class MailboxPartition:
             ]
         if self.table.may_hold_soft_deleted:
             leaves.append(DELETED_AT)
-        wanted = None if keys is None else pa.array(sorted(set(keys)), pa.string())
-        empty = self._no_members()
-        pieces = [empty]
-        for path in self._paths(None if wanted is None else wanted.to_pylist()):
-            piece = as_schema(pq.ParquetFile(path).read(columns=leaves), empty.schema)
-            if wanted is not None:
-                piece = piece.filter(pc.is_in(piece["id"], wanted))
-            pieces.append(piece)
-        table = pa.concat_tables(pieces)
+        wanted = None if keys is None else set(keys)
+        table = read_columns(self.table, self.address, leaves, self._members_schema(), keys=wanted)
         soft_deleted = (
             pc.is_valid(table[DELETED_AT])
             if self.table.may_hold_soft_deleted
@@ -154,14 +145,14 @@ class MailboxPartition:
         """One internalDate (epoch milliseconds) of each row, in order; of a thread its newest message's."""
         leaf = "internalDate" if self.table.source == "messages" else "messages.list.element.internalDate"
         dates: list[int] = []
-        for path in self._paths(None):
-            (column,) = pq.ParquetFile(path).read(columns=[leaf]).columns
+        for file in open_files(self.table, self.address):
+            (column,) = file.read(columns=[leaf]).columns
             for value in column.to_pylist():
                 own = [value] if isinstance(value, str) else [one["internalDate"] for one in value or ()]
                 dates += [max(map(int, known))] if (known := list(filter(None, own))) else []
         return sorted(dates)
 
-    def _no_members(self) -> pa.Table:
+    def _members_schema(self) -> pa.Schema:
         text = pa.string()
         labels = pa.list_(text)
         if self.table.source == "messages":
@@ -172,20 +163,7 @@ class MailboxPartition:
             fields = [("id", text), ("historySequence", pa.int64()), ("messages", pa.list_(member))]
         if self.table.may_hold_soft_deleted:
             fields.append((DELETED_AT, pa.timestamp("us", tz="UTC")))
-        return pa.schema(fields).empty_table()
-
-    def _paths(self, keys: list[str] | None) -> Iterator[Any]:
-        """Open the partition's files, only those that may hold one of the (sorted) keys."""
-        predicate = f"{MAILBOX} = {literal(self.address)}"
-        if keys is not None:
-            if not keys:
-                return
-            predicate += (
-                f" AND {self.table.key} >= {literal(keys[0])} AND {self.table.key} <= {literal(keys[-1])}"
-            )
-        dataset = self.table.delta.to_pyarrow_dataset(file_pruning_predicate=predicate)
-        for path in dataset.files:
-            yield dataset.filesystem.open_input_file(path)
+        return pa.schema(fields)
 
     def rows(self, keys: Sequence[str]) -> pa.Table:
         """Whole rows by key, in the lake's schema."""

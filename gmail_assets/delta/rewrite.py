@@ -12,20 +12,17 @@ import time
 import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pa_fs
-import pyarrow.parquet as pq
-from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
-from gmail_assets.delta.lake import MAILBOX, TARGET_FILE_BYTES, LakeTable, TableFile
+from gmail_assets.delta.lake import MAILBOX, TARGET_FILE_BYTES, LakeTable
 from gmail_assets.delta.parquet_files import NewFile, batch_rows
 from gmail_assets.delta.scan import as_schema
+from gmail_assets.delta.table_files import TableFile, file_system, open_file
 
 __all__ = ["Edit", "PartitionRewrite", "updated"]
 
@@ -76,7 +73,6 @@ class PartitionRewrite:
         self._first = keys[self._primary_key[0]].to_pylist()
         self._keys = _joined(keys, self._primary_key)
         self._folder = f"{MAILBOX}={quote(address, safe='')}"
-        self._files = pa_fs.PyFileSystem(DeltaStorageHandler(table.delta.table_uri, table.storage_options))
         self._prepared_at = -1
         self._present: Mapping[str, TableFile] = {}
         self._untouched: set[str] = set()
@@ -163,21 +159,12 @@ class PartitionRewrite:
     def _present_keys(self, file: TableFile) -> pa.Array | None:
         """The keys that are in a file; None if there are none."""
         begin, end = self._range(file)
-        with self._opened(file) as reader:
+        with open_file(self._table.delta, file) as reader:
             columns = reader.read(columns=list(self._primary_key))
         stored = _joined(columns, self._primary_key)
         wanted = self._keys.slice(begin, end - begin)
         found = wanted.filter(pc.is_in(wanted, stored))
         return found if len(found) else None
-
-    @contextmanager
-    def _opened(self, file: TableFile) -> Iterator[pq.ParquetFile]:
-        with self._files.open_input_file(unquote(file.path)) as source:
-            try:
-                reader = pq.ParquetFile(source)
-            except pa.ArrowInvalid as error:
-                raise OSError(f"{file.path}: {error}") from error
-            yield reader
 
     # What they become
 
@@ -208,7 +195,7 @@ class PartitionRewrite:
 
     def _edited(self, file: TableFile, keys: Any) -> Iterator[pa.Table]:
         """A file's rows after the change."""
-        with self._opened(file) as reader:
+        with open_file(self._table.delta, file) as reader:
             for batch in reader.iter_batches(batch_size=batch_rows(reader.metadata), use_threads=False):
                 rows = as_schema(pa.Table.from_batches([batch]), self._schema)
                 hit = pc.is_in(_joined(rows, self._primary_key), keys)
@@ -236,7 +223,7 @@ class PartitionRewrite:
         data = file.finish()
         path = f"{self._folder}/part-00000-{uuid.uuid4()}-c000.zstd.parquet"
         # Blocks smaller than the buffer: deltalake's stream refuses the kind of buffer that pyarrow hands on otherwise.
-        with self._files.open_output_stream(path, buffer_size=2 * _UPLOAD_BYTES) as stream:
+        with file_system(self._table.delta).open_output_stream(path, buffer_size=2 * _UPLOAD_BYTES) as stream:
             for start in range(0, data.size, _UPLOAD_BYTES):
                 stream.write(data.slice(start, min(_UPLOAD_BYTES, data.size - start)))
         return AddAction(

@@ -15,8 +15,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from gmail_assets.delta.errors import unreadable
-from gmail_assets.delta.lake import DELETED_AT, MAILBOX, LakeTable
-from gmail_client.sql import literal
+from gmail_assets.delta.lake import DELETED_AT, LakeTable
+from gmail_assets.delta.table_files import open_file, table_files
 
 __all__ = ["as_schema", "open_files", "read_columns", "read_present"]
 
@@ -29,26 +29,26 @@ def open_files(
     Args:
         table: The table.
         address: The mailbox's real address; None for all.
-        keys: Only files that may have one of these keys; with an address only.
+        keys: Only files that may have one of these keys, of a `LakeTable`; None for all files.
 
     Raises:
         LakeError: The table can't be read.
     """
     delta = table if isinstance(table, DeltaTable) else table.delta
-    own = None if address is None else f"{MAILBOX} = {literal(address)}"
-    if keys and isinstance(table, LakeTable):
-        own = f"{own} AND {table.key} >= {literal(min(keys))} AND {table.key} <= {literal(max(keys))}"
+    if keys is not None and not keys:
+        return
     try:
-        dataset = delta.to_pyarrow_dataset(file_pruning_predicate=own)
-        for path in dataset.files:
-            with dataset.filesystem.open_input_file(path) as file:
-                yield pq.ParquetFile(file)
+        files = table_files(table, address=address) if isinstance(table, DeltaTable) else table.files(address)
+        for file in files:
+            if keys is None or file.may_hold(min(keys), max(keys)):
+                with open_file(delta, file) as reader:
+                    yield reader
     except (DeltaError, OSError) as error:
         raise unreadable(delta.table_uri, error) from error
 
 
 def read_columns(
-    table: LakeTable,
+    table: LakeTable | DeltaTable,
     address: str,
     leaves: Sequence[str],
     schema: pa.Schema,
@@ -62,16 +62,15 @@ def read_columns(
         address: The mailbox's real address.
         leaves: The Parquet columns to read; the beginning of a nested column's path includes all columns below it.
         schema: What comes back: the top-level columns of `leaves`.
-        keys: Only rows with one of these keys, which is then one of the columns; None for all.
+        keys: Only rows of a `LakeTable` with one of these keys, which is then one of the columns; None for all.
     """
     pieces = [schema.empty_table()]
-    if keys is None:
-        pieces += [as_schema(file.read(columns=list(leaves)), schema) for file in open_files(table, address)]
-    elif keys:
-        chosen = pa.array(sorted(keys), pa.string())
-        for file in open_files(table, address, keys=keys):
-            piece = as_schema(file.read(columns=list(leaves)), schema)
-            pieces.append(piece.filter(pc.is_in(piece[table.key], chosen)))
+    chosen = None if keys is None else pa.array(sorted(keys), pa.string())
+    for file in open_files(table, address, keys=keys):
+        piece = as_schema(file.read(columns=list(leaves)), schema)
+        if chosen is not None and isinstance(table, LakeTable):
+            piece = piece.filter(pc.is_in(piece[table.key], chosen))
+        pieces.append(piece)
     return pa.concat_tables(pieces)
 
 

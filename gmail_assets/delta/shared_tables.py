@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -50,17 +52,39 @@ class SharedTable:
         self.location = slot.location
         self.waiting: list[Any] = []
         self._slot = slot  # keeps it: otherwise the location might be opened a second time
-        self._kept: tuple[int, Any] = (-1, None)
+        self._kept = _Kept(delta, -1)
+
+    def at_version(self, name: Hashable, read: Callable[[DeltaTable], T]) -> T:
+        """What `read` returns of the present version; called once for each version.
+
+        Args:
+            name: Stands for `read` and for what it depends on.
+            read: Reads the table. Its result must not be changed.
+        """
+        delta = self.delta
+        # Before the read: if a thread commits meanwhile, the result is too new, and never too old.
+        version = delta.version()
+        kept = self._kept
+        if kept.delta is not delta or kept.version != version:
+            kept = self._kept = _Kept(delta, version)
+        if name not in kept.results:
+            kept.results[name] = read(delta)
+        found: T = kept.results[name]
+        return found
+
+    def schema(self) -> pa.Schema:
+        """The table's Arrow schema."""
+        return self.at_version("schema", lambda delta: pa.schema(delta.schema().to_arrow()))
 
     def kept(self, read: Callable[[DeltaTable], T]) -> T:
         """What `read` returns of a small table: called once for each version, and always with the same function."""
+
+        def read_and_identify(delta: DeltaTable) -> T:
+            identify(delta, self.location[1])
+            return read(delta)
+
         with self.turn:
-            version = self.delta.version()
-            if self._kept[0] != version:
-                identify(self.delta, self.location[1])
-                self._kept = version, read(self.delta)
-            found: T = self._kept[1]
-            return found
+            return self.at_version("kept", read_and_identify)
 
     def refreshed(self) -> bool:
         """Move on to the newest version; false if that is unknown, or another table took its place.
@@ -77,7 +101,15 @@ class SharedTable:
     def replace(self, delta: DeltaTable) -> None:
         """Go on with the table as it was opened again; `turn` is held."""
         self.delta = delta
-        self._kept = -1, None
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What was read of one version of a table."""
+
+    delta: DeltaTable
+    version: int
+    results: dict[Hashable, Any] = field(default_factory=dict)
 
 
 class _Slot:

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from gmail_assets.delta.erase import own_tables
-from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.registry import MailboxRegistry
+from gmail_assets.delta.scan import read_columns
 from gmail_client.api import GmailApi
 from gmail_client.client import Mailbox
 from gmail_client.errors import NotFoundError
-from gmail_client.sql import equals
 from gmail_client.tables import CHANGE_TABLES
 
 __all__ = ["StoredIds", "newest", "stored_address"]
@@ -146,5 +146,5 @@ def _are_mostly_equal(stored: pa.Array, listed: pa.Array) -> bool:
 
 
 def _ids(table: DeltaTable, stored_as: str) -> pa.Array:
-    dataset = table.to_pyarrow_dataset(file_pruning_predicate=equals(MAILBOX, stored_as))
-    return dataset.to_table(columns=["id"], filter=pc.field(MAILBOX) == stored_as)["id"].combine_chunks()
+    schema = pa.schema([("id", pa.string())])
+    return read_columns(table, stored_as, schema.names, schema)["id"].combine_chunks()

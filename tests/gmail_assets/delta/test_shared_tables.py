@@ -86,6 +86,36 @@ def test_a_table_is_opened_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> 
     assert opened.count(FORGOTTEN) == 2  # it does not exist, and may be created at any time
 
 
+def test_what_depends_on_a_version_is_read_once_for_each(lake: Lake) -> None:
+    part(lake).replace(labels("A"))
+    table = lake.table("labels")
+    read: list[int] = []
+
+    def count(delta: DeltaTable) -> int:
+        read.append(delta.version())
+        return len(delta.file_uris())
+
+    assert [table.shared.at_version("files", count) for _ in range(3)] == [1, 1, 1]
+    assert table.shared.at_version("others", count) == 1
+    part(lake, "bob@example.test").replace(labels("B"))
+    assert table.shared.at_version("files", count) == 2
+    assert len(read) == 3
+    assert [file.mailbox for file in table.files(ADA)] == [ADA]
+
+
+def test_a_commit_during_a_read_never_makes_it_too_old(lake: Lake) -> None:
+    part(lake).replace(labels("A"))
+    table = lake.table("labels")
+
+    def count(delta: DeltaTable) -> int:
+        if delta.version() < 3:
+            part(lake, f"{delta.version()}@example.test").replace(labels("B"))
+        return len(delta.file_uris())
+
+    table.shared.at_version("files", count)
+    assert table.shared.at_version("files", count) == len(table.delta.file_uris())
+
+
 def test_within_a_session_only_own_commits_are_seen(lake: Lake) -> None:
     part(lake).append(labels("a"))
     session = lake.session()
