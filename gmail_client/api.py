@@ -96,7 +96,11 @@ class GmailApi:
 
     def profile(self) -> Resource:
         """`{emailAddress, messagesTotal, threadsTotal, historyId}`."""
-        return self._get("getProfile", "/profile")
+        return self._transport.fetch(self.profile_call()).resource()
+
+    def profile_call(self) -> ApiCall:
+        """The call that gets the profile; its key is `profile`."""
+        return ApiCall("getProfile", f"{self._root}/profile", key="profile")
 
     def list_messages(
         self,
@@ -180,7 +184,7 @@ class GmailApi:
         Raises:
             NotFoundError: No such label.
         """
-        return self._json(self._transport.fetch(self.label_call(label_id)))
+        return self._transport.fetch(self.label_call(label_id)).resource()
 
     def filters(self) -> list[Resource]:
         """All filters."""
@@ -205,16 +209,23 @@ class GmailApi:
         return self._list("settings.delegates.list", "/settings/delegates", "delegates")
 
     def settings_part(self, name: str) -> Resource:
-        """One part of the mailbox's settings.
+        """One part of the mailbox's settings: see `settings_call`."""
+        return self._transport.fetch(self.settings_call(name)).resource()
+
+    def settings_call(self, name: str) -> ApiCall:
+        """The call that gets one part of the mailbox's settings; its key is the name.
 
         Args:
             name: `autoForwarding`, `imap`, `language`, `pop` or `vacation`.
+
+        Raises:
+            ConfigurationError: Another name.
         """
         if name not in _SETTINGS:
             raise ConfigurationError(
                 f"{name!r} is not a part of Gmail's settings.", fix=f"Use one of: {', '.join(_SETTINGS)}."
             )
-        return self._get(_SETTINGS[name], f"/settings/{name}")
+        return ApiCall(_SETTINGS[name], f"{self._root}/settings/{name}", key=name)
 
     def message_call(self, message_id: str, format: Format = "full") -> ApiCall:
         """The call that gets one message; its key is the id."""
@@ -270,10 +281,7 @@ class GmailApi:
         return ApiCall(method, path, {**params, **_COMPACT}, key=item, item_id=item)
 
     def _get(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> Resource:
-        return self._json(self._transport.get(method, self._root + path, params))
-
-    def _json(self, result: ApiResult) -> Resource:
-        return result.json if result.json is not None else {}
+        return self._transport.get(method, self._root + path, params).resource()
 
     def _list(self, method: str, path: str, key: str) -> list[Resource]:
         items: list[Resource] = self._get(method, path).get(key, [])

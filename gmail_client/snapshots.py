@@ -150,19 +150,22 @@ def _row(result: ApiResult, listed: Row, table: str, warn: Warn) -> Row:
 
 
 def _settings(api: GmailApi, warn: Warn) -> Row:
-    row: Row = {"emailAddress": api.profile().get("emailAddress")}
+    """The parts and the profile, which has the key of the row, in one request."""
+    calls = [api.profile_call(), *map(api.settings_call, SETTINGS_PARTS)]
+    profile, *parts = api.get_many(calls, ordered=True)
+    row: Row = {"emailAddress": profile.resource().get("emailAddress")}
     unknown = []
     forbidden: list[ForbiddenError] = []
-    for part in SETTINGS_PARTS:
-        try:
-            found = api.settings_part(part)
-        except ForbiddenError as error:
-            row[part] = None
-            forbidden.append(error)
-            warn(f"settings.{part} is empty: {error.what}")
+    for part in parts:
+        name = part.call.key
+        if isinstance(part.error, ForbiddenError):
+            row[name] = None
+            forbidden.append(part.error)
+            warn(f"settings.{name} is empty: {part.error.what}")
         else:
-            unknown.append(unknown_fields.prefixed(found.get(unknown_fields.COLUMN), part))
-            row[part] = {name: value for name, value in found.items() if name != unknown_fields.COLUMN}
+            found = part.resource()
+            unknown.append(unknown_fields.prefixed(found.get(unknown_fields.COLUMN), name))
+            row[name] = {field: value for field, value in found.items() if field != unknown_fields.COLUMN}
     if len(forbidden) == len(SETTINGS_PARTS):
         raise forbidden[0]  # a row without settings would replace the stored one
     if text := unknown_fields.joined(unknown):

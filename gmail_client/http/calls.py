@@ -79,6 +79,16 @@ class ApiResult:
     error: GmailError | None
     size: int
 
+    def resource(self) -> dict[str, Any]:
+        """The resource.
+
+        Raises:
+            GmailError: The call failed.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.json or {}
+
 
 @dataclass(frozen=True, slots=True)
 class UsageSnapshot:
