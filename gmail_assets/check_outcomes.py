@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -59,12 +59,15 @@ class CheckSubject:
         lake: The lake.
         open_mailbox: Opens a mailbox by its partition key.
         last_read: Returns the time of a table's last materialization for this mailbox; None if there is none.
+        keys_read: Primary keys of the snapshot tables that this run has read, so that they are not requested again;
+            None for a table that this account is not allowed to read.
     """
 
     name: str
     lake: Lake
     open_mailbox: Callable[[str], Mailbox]
     last_read: Callable[[str], datetime | None]
+    keys_read: Mapping[str, Set[str] | None] = field(default_factory=dict)
     _messages: pa.Table | None = None
 
     def mailbox(self) -> Mailbox:

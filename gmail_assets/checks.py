@@ -6,7 +6,7 @@ fetch no content. Differences that Gmail itself can cause are warnings, not erro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -70,7 +70,8 @@ class CheckContext:
     @cached_property
     def hidden(self) -> dict[str, int]:
         """Gmail's counts of messages and threads in spam and trash."""
-        labels = [self.mailbox.api.label(label) for label in sorted(HIDDEN_LABELS)]
+        api = self.mailbox.api
+        labels = [result.resource() for result in api.get_many(map(api.label_call, sorted(HIDDEN_LABELS)))]
         return {
             table: sum(int(label.get(f"{table}Total") or 0) for label in labels) for table in CHANGE_TABLES
         }
@@ -85,6 +86,11 @@ class CheckContext:
             return next(iter(self.mailbox.api.history(str(min(cursors)), page_size=_FULL_PAGE))).records
         except HistoryExpiredError:
             return None
+
+    @property
+    def known_labels(self) -> Set[str]:
+        """Ids of the labels that this run has read; none if it has not."""
+        return self._subject.keys_read.get("labels") or frozenset()
 
     def members(self, table: str) -> pa.Table:
         """The rows without soft-deleted ones: `id`; of messages `threadId`, `labelIds`; of threads `messages` (ids)."""
@@ -141,8 +147,9 @@ def row_count(data: CheckContext, table: str) -> Outcome:
 def labels_known(data: CheckContext, table: str) -> Outcome:
     """Every label of a message is in Gmail's list of labels."""
     used = pc.unique(pc.list_flatten(data.members(table)["labelIds"])).to_pylist()
-    known = {label["id"] for label in data.mailbox.api.labels()}
-    unknown = sorted(label for label in used if label not in known)
+    unknown = sorted(set(used) - data.known_labels)
+    if unknown:  # or created since this run read the labels
+        unknown = sorted(set(used) - {label["id"] for label in data.mailbox.api.labels()})
     message = f"{len(used):,} labels in use, {len(unknown):,} of them not in labels.list"
     if unknown:
         message += f" ({', '.join(unknown[:_MAX_EXAMPLES])}); real mailboxes can have such labels"

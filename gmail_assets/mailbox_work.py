@@ -317,7 +317,9 @@ class MailboxWork:
         plan = self._plan
         if plan.group.is_set():
             return
-        subject = CheckSubject(self._name, self._lake, plan.open_mailbox, self._last_read)
+        snapshots = {entry.source_table for entry in plan.snapshots}
+        read = {table: result.keys for table, result in self.results.items() if table in snapshots}
+        subject = CheckSubject(self._name, self._lake, plan.open_mailbox, self._last_read, read)
         left_out = ASKS_GMAIL if plan.seldom_compared and self._was_compared else frozenset()
         for checks, keys in plan.checks:
             missing = [key for key in keys if key.name not in left_out and self._is_due(key)]

@@ -1,19 +1,19 @@
 """Asset checks of the snapshot tables: unique keys, agreement with the mailbox, time of the last read.
 
-All of them together cost about ten quota units.
+All of them together cost about ten quota units, and none right after a run that read the tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from gmail_assets.check_outcomes import NOTHING_STORED, CheckKey, CheckSubject, Outcome, Severity
 from gmail_assets.operations.snapshot_drift import gmail_keys, stored_keys
 from gmail_assets.syncing.identity import stored_address
 from gmail_client.client import Mailbox
-from gmail_client.minimize import ContentPolicy
 from gmail_client.spec import SpecTable
 
 __all__ = ["DEFAULT_MAX_AGE", "SnapshotChecks"]
@@ -27,22 +27,18 @@ class Snapshot:
     """What the checks need to know of one mailbox's rows in a snapshot table.
 
     Attributes:
-        table: Name of the source table.
-        mailbox: The mailbox.
         keys: Keys of the stored rows, duplicates included.
+        read_keys: Returns the keys that the mailbox has; None if this account is not allowed to read the table.
         last_read: Time of the last materialization; None if Dagster knows of none.
         max_age: See `build_snapshot_checks`.
         now: Current time.
-        policy: What the table's options remove or hash.
     """
 
-    table: str
-    mailbox: Mailbox
     keys: Sequence[str]
+    read_keys: Callable[[], Set[str] | None]
     last_read: datetime | None
     max_age: timedelta
     now: datetime
-    policy: ContentPolicy | None = None
 
 
 def primary_key_unique(snapshot: Snapshot) -> Outcome:
@@ -53,8 +49,8 @@ def primary_key_unique(snapshot: Snapshot) -> Outcome:
 
 
 def matches_gmail(snapshot: Snapshot) -> Outcome:
-    """The rows have the keys that the mailbox has now; an empty table is an error if the mailbox has any."""
-    present = gmail_keys(snapshot.mailbox.api, snapshot.table, snapshot.mailbox.address, snapshot.policy)
+    """The rows have the keys that this run has read, or that the mailbox has now; it is an error if all are missing."""
+    present = snapshot.read_keys()
     if present is None:
         return Outcome(True, "not applicable: this account is not allowed to read the table")
     stored = set(snapshot.keys)
@@ -119,14 +115,19 @@ class SnapshotChecks:
                 snapshots[entry.source_table] = None
                 if stored is not None:
                     snapshots[entry.source_table] = Snapshot(
-                        entry.source_table,
-                        mailbox,
                         stored,
+                        partial(_keys_in_gmail, subject, mailbox, entry),
                         subject.last_read(key.table),
                         self._max_age,
                         datetime.now(UTC),
-                        entry.options.policy,
                     )
             snapshot = snapshots[entry.source_table]
             outcomes[key] = NOTHING_STORED if snapshot is None else function(snapshot)
         return outcomes
+
+
+def _keys_in_gmail(subject: CheckSubject, mailbox: Mailbox, entry: SpecTable) -> Set[str] | None:
+    table = entry.source_table
+    if table in subject.keys_read:
+        return subject.keys_read[table]
+    return gmail_keys(mailbox.api, table, mailbox.address, entry.options.policy)

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 import pyarrow as pa
-from deltalake import QueryBuilder
 
-from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
+from gmail_assets.delta.scan import read_columns
 from gmail_client.api import GmailApi
 from gmail_client.errors import ForbiddenError
 from gmail_client.minimize import ContentPolicy
 from gmail_client.spec import SpecTable
-from gmail_client.sql import equals, identifier
 from gmail_client.tables import CATALOGUE
 
 __all__ = ["gmail_keys", "snapshot_drift", "stored_keys"]
@@ -41,8 +40,9 @@ def stored_keys(lake: Lake, address: str, entry: SpecTable) -> list[str] | None:
     if shared is None:
         return None
     key = CATALOGUE[entry.source_table].primary_key[0]
-    query = f"SELECT {identifier(key)} AS key FROM t WHERE {equals(MAILBOX, address)}"  # noqa: S608 - quoted
-    keys: list[str] = pa.table(QueryBuilder().register("t", shared.delta).execute(query))["key"].to_pylist()
+    keys: list[str] = read_columns(shared.delta, address, [key], pa.schema([(key, pa.string())]))[
+        key
+    ].to_pylist()
     return keys
 
 

@@ -53,6 +53,7 @@ class SyncResult:
         upkeep: Maintenance done on the table, in words; None for none.
         warnings: Warnings for users of the table.
         changes: Which rows were written; None for snapshots and derived tables.
+        keys: Primary keys of the rows that a snapshot read; None for other tables, and if it was refused.
     """
 
     table: str
@@ -73,3 +74,4 @@ class SyncResult:
     upkeep: str | None = None
     warnings: list[str] = field(default_factory=list)
     changes: RowChanges | None = None
+    keys: frozenset[str] | None = None

@@ -89,6 +89,7 @@ def snapshot(
     result = SyncResult(spec.source_table, address, "snapshot")
     try:
         rows = read(mailbox, spec, result)
+        result.keys = frozenset(rows[table.key].to_pylist())
         names = _names_of(rows) if spec.source_table == "labels" else 0
         if part.replace(rows, names=names):
             result.rows_written = rows.num_rows

@@ -62,6 +62,30 @@ def test_the_second_sync_brings_only_changes(run, gmail: Emulator, place: Path):
     assert_lake_equals_mailbox(Lake(str(place / "lake")), gmail, MAIL, gmail.addresses[0])
 
 
+def test_checks_list_nothing_that_the_run_has_just_read(run, gmail: Emulator):
+    run("sync")
+    gmail.mailbox().insert(b"Subject: new\r\n\r\nText", ["INBOX"])
+    gmail.usage.reset()
+    outcome = run("sync", "--json")
+    assert {check["check"] for check in outcome.json["mailboxes"][0]["checks"]} >= {
+        "matches_gmail",
+        "labels_known",
+    }
+    assert all(
+        check["passed"] for check in outcome.json["mailboxes"][0]["checks"] if check["table"] != "delegates"
+    )
+    listings = {method: units for method, units in gmail.usage.units.items() if method.endswith(".list")}
+    assert listings == {
+        "history.list": 2,
+        "labels.list": 1,
+        "drafts.list": 5,
+        "settings.filters.list": 1,
+        "settings.forwardingAddresses.list": 1,
+        "settings.sendAs.list": 1,
+        "settings.delegates.list": 1,
+    }
+
+
 def test_a_quick_try_needs_no_spec(run, gmail: Emulator, place: Path):
     outcome = run("sync", "messages", "labels", "--q", "is:unread", "--label", "INBOX", "--json")
     assert outcome.code == ExitCode.SUCCESS
