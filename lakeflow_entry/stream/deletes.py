@@ -259,7 +259,8 @@ class DeleteReader:
 
     def _move_date(self, start: Offset, move: tuple[int, int]) -> tuple[Offset, list[DeletedRow]]:
         rows = self._before_date(move)
-        end = replace(start.confirmed(), limit=self.limit, rows=self._listed)
+        filters = self.identity.filters
+        end = replace(start.confirmed(), limit=self.limit, rows=self._listed, filters=filters)
         if start.known is not None:
             end = replace(end, known=pack(unpacked(start.known) - {row.id for row in rows}))
         return end, rows

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from gmail_client.errors import ConfigurationError
 from gmail_client.options import TableOptions
@@ -84,7 +85,7 @@ class Identity:
         refresh = f"run a full refresh of {self._table} (outside Databricks: delete the table)"
         if offset.filters is not None and not _continues(offset.filters, self.filters):
             raise StreamChangedError(
-                f"The filters of {self._table} changed from {offset.filters or 'none'} to {self.filters or 'none'}, "
+                f"The filters of {self._table} changed from {_shown(offset.filters)} to {_shown(self.filters)}, "
                 "but its checkpoint has read the mailbox with the old ones.",
                 fix=f"Set them back, or {refresh}. Only startDate can be moved forward.",
             )
@@ -117,6 +118,14 @@ def _continues(before: str, now: str) -> bool:
     old, new = start_date_in(before), start_date_in(now)
     same = _START_DATE.sub("", before) == _START_DATE.sub("", now)
     return same and old is not None and new is not None and new > old
+
+
+def _shown(filters: str) -> str:
+    """The filters for a message, with `startDate` as a date if it is one."""
+    seconds = start_date_in(filters)
+    if seconds is None or seconds % 86_400:
+        return filters or "none"
+    return f"{filters.removesuffix(str(seconds))}{datetime.fromtimestamp(seconds, UTC).date()}"
 
 
 def _differences(before: str | None, now: str | None) -> Iterator[str]:

@@ -178,6 +178,23 @@ def test_a_later_start_date_deletes_the_rows_before_it_and_reads_nothing_again(
             )
 
 
+@pytest.mark.parametrize("reconciled", ["true", "false"])
+@pytest.mark.parametrize("age", [20, 1])
+def test_the_checkpoint_notes_a_later_start_date_also_if_no_row_leaves(reconciled: str, age: int) -> None:
+    gmail = MemoryGmail()
+    left, stayed = gmail.insert((), age_days=age), gmail.insert((), age_days=1)
+    streams = Streams(gmail, "stream reader", "messages")
+    streams.filters = {"startdate": str(NOW - 30 * DAY), "reconciled": reconciled}
+    streams.run()
+    streams.filters["startdate"] = str(NOW - 10 * DAY)
+    streams.run()
+    assert streams.target.rows.keys() == {stayed} | ({left} if age == 1 else set())
+    streams.gmail.calls.clear()
+    streams.run()
+    assert "messages.list" not in streams.gmail.calls
+    assert json.loads(streams.deletes.offsets[-1])["filters"] == f"startDate={NOW - 10 * DAY}"
+
+
 def test_a_start_date_in_the_future_deletes_nothing_of_a_large_table(reader: str) -> None:
     gmail = MemoryGmail()
     for _ in range(101):
@@ -197,6 +214,29 @@ def test_a_start_date_is_read_from_the_filters_of_an_offset() -> None:
     assert start_date_in("q=from:ada startDate=x") is None
     assert start_date_in("") is None
     assert start_date_in(None) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ({}, {"startdate": "2025-01-31"}, "changed from none to startDate=2025-01-31,"),
+        (
+            {"labelids": "INBOX", "startdate": "1738281601"},
+            {"labelids": "INBOX", "startdate": "2025-01-31"},
+            "from labelIds=INBOX startDate=1738281601 to labelIds=INBOX startDate=2025-01-31,",
+        ),
+    ],
+)
+def test_the_error_shows_dates_as_they_are_set(
+    before: dict[str, str], after: dict[str, str], shown: str
+) -> None:
+    streams = Streams(MemoryGmail(4), "simple reader", "messages")
+    streams.filters = before
+    streams.run()
+    streams.filters = after
+    with pytest.raises(StreamChangedError) as caught:
+        streams.run()
+    assert shown in str(caught.value)
 
 
 def test_the_check_costs_no_unit_in_runs_that_end(reader: str, table: str) -> None:
