@@ -107,6 +107,10 @@ class SearchMatcher:
         """Which of these threads have a message that matches and is not older than the last sync (epoch seconds)."""
         return self._listed(self._since(self._options.q, since), set(threads), "threadId")
 
+    def listed_since(self, messages: Set[str], since: int) -> set[str]:
+        """Which of these messages are not older than the last sync (epoch seconds), whether or not they match."""
+        return self._recent(None, set(messages), since)
+
     def listed_threads(self, threads: Set[str]) -> set[str]:
         """Which of these threads have a message that the search lists."""
         return self._counted(set(threads), "threadId")
@@ -131,7 +135,7 @@ class SearchMatcher:
         matching = self._recent(self._options.q, unknown, since)
         unknown -= matching
         if unknown and self._options.q is not None:
-            unknown -= self._recent(None, unknown, since)  # listed, but not by the search
+            unknown -= self.listed_since(unknown, since)  # listed, but not by the search
         rest = self._from_listing(unknown)
         return MatchResult(matching | rest.matching, rest.undecided)
 

@@ -17,7 +17,7 @@ from gmail_client.fetch import FetchRequest, fetch
 from gmail_client.options import TableOptions
 from gmail_client.search_matching import SearchMatcher
 
-__all__ = ["ChangeMatcher", "Matches"]
+__all__ = ["ChangeMatcher", "Matches", "new_threads"]
 
 _log = logging.getLogger(__name__)
 
@@ -108,9 +108,11 @@ class ChangeMatcher:
         matcher = SearchMatcher(self._api, options, rows or 0)
         grown = {change.thread_id for change in changes.values() if change.arrived} & wanted
         found: set[str] = set()
+        rejected: set[str] = set()
         if grown and since is not None and matcher.pages > 2:
             found = matcher.threads_since(grown, since)
-        rest = wanted - found
+            rejected = _listed_in_vain(matcher, changes, grown - found, since)
+        rest = wanted - found - rejected
         price = self._api.plan.price
         single = price("threads.get") + price("messages.list")
         # threads.get may leave out what is in the trash or in spam.
@@ -152,6 +154,29 @@ class ChangeMatcher:
                 _log.warning("The date of %s is refused, so it counts as matching: %s", one, error.what)
                 found[fetched.thread_id][one] = 0
         return found
+
+
+def new_threads(changes: Mapping[str, MessageChange], threads: Iterable[str]) -> set[str]:
+    """Those of these threads that began in the changes.
+
+    A thread has the id of its first message. If this message arrived in the changes, all messages of the thread did. A
+    thread to which Gmail gives another id is not among them.
+    """
+    return {thread_id for thread_id in threads if thread_id in changes and changes[thread_id].arrived}
+
+
+def _listed_in_vain(
+    matcher: SearchMatcher, changes: Mapping[str, MessageChange], threads: set[str], since: int
+) -> set[str]:
+    """Those of these threads that are new and whose messages are all listed, but not by the search."""
+    begun = new_threads(changes, threads)
+    arrived = {
+        m: change.thread_id
+        for m, change in changes.items()
+        if change.thread_id in begun and not change.deleted
+    }
+    listed = matcher.listed_since(arrived.keys(), since) if arrived else set()
+    return begun - {thread_id for m, thread_id in arrived.items() if m not in listed}
 
 
 def _rows_after(matcher: SearchMatcher, rows: int | None, change: int) -> int | None:

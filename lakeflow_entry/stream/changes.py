@@ -18,6 +18,7 @@ from gmail_client.errors import HistoryExpiredError
 from gmail_client.options import TableOptions
 from gmail_client.search import as_of, waits_for_age
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch
+from lakeflow_entry.stream.change_matching import new_threads
 from lakeflow_entry.stream.history import HistoryRange, HistorySlice, labels_match
 from lakeflow_entry.stream.identity import Identity
 from lakeflow_entry.stream.load_plan import LoadPlan
@@ -284,7 +285,8 @@ class ChangeReader:
         )
         listed = listed - self._departed(part, options, {t: touched[t] for t in listed})
         touched = {thread_id: ids for thread_id, ids in touched.items() if thread_id in listed}
-        new = frozenset() if part.partial else _new_threads(part.changes.messages, touched)
+        begun = set() if part.partial else new_threads(part.changes.messages, touched)
+        new = frozenset(thread_id for thread_id in begun if touched[thread_id].keys() == {thread_id})
         if self.options.include_spam_trash and touched.keys() - new:
             # threads.get may omit messages in trash and spam.
             for label_id in ("TRASH", "SPAM"):
@@ -310,21 +312,6 @@ class ChangeReader:
         doubtful = {t for t, ids in touched.items() if not any(self._may_match(changes[m]) for m in ids)}
         found = listed_if_cheaper(self.api, options, doubtful)
         return set() if found is None else doubtful - found
-
-
-def _new_threads(
-    changes: Mapping[str, MessageChange], touched: Mapping[str, Mapping[str, None]]
-) -> frozenset[str]:
-    """Threads that began in these changes, and have one message in them.
-
-    A thread has the id of its first message. If this message arrived in the changes, all messages of the thread did. If
-    Gmail gives a thread another id, it is read with threads.get like an older one.
-    """
-    return frozenset(
-        thread_id
-        for thread_id, ids in touched.items()
-        if ids.keys() == {thread_id} and changes[thread_id].arrived
-    )
 
 
 def _rechecking(end: Offset, start: Offset, rejected: set[str]) -> Offset:
