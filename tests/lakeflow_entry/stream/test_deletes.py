@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support.memory_gmail import MemoryGmail
-from support.streams import READERS, Streams
+from support.streams import MAILBOXES, READERS, Query, StreamReader, Streams, Target
 
 from gmail_client.deletion import MassDeletionError
 
@@ -62,3 +64,31 @@ def test_a_batch_that_is_repeated_is_refused_too() -> None:
     with pytest.raises(MassDeletionError, match="would delete 130 of 130 rows"):
         streams.deletes.run()
     assert not streams.target.deleted
+
+
+def test_one_of_many_mailboxes_is_refused_and_the_others_continue() -> None:
+    names = ("ada@example.com", "bo@example.com")
+    MAILBOXES.update({name: mailbox(130) for name in names})
+    target = Target("messages")
+    options = {
+        "client_id": "id",
+        "client_secret": "secret",
+        "refresh_token": "token",
+        "tablename": "messages",
+    }
+    options |= {"format": "minimal", "mailboxes": ",".join(names)}
+    flows = [
+        Query(lambda deletes=deletes: StreamReader({**options, "isdeleteflow": deletes}), write)
+        for deletes, write in (("false", target.upsert), ("true", target.delete))
+    ]
+    for flow in flows:
+        flow.run()
+    for name in names:
+        MAILBOXES[name].messages = dict(
+            list(MAILBOXES[name].messages.items())[: 29 if name == names[0] else 120]
+        )
+        MAILBOXES[name].expire()
+    flows[1].run()
+    assert len(set(target.deleted)) == 10
+    assert {key[0] for key in target.rows} == set(names)
+    assert json.loads(flows[1].offsets[-1])["refused"] == [names[0]]
