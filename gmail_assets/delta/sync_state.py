@@ -157,7 +157,7 @@ class SyncState:
         """The table has to be reconciled.
 
         Args:
-            head: The mailbox's head: rows can't be right through a later id.
+            head: The mailbox's head: rows can't be correct through a later id.
         """
         known = self.rows_through <= head
         return replace(
@@ -174,7 +174,7 @@ class SyncState:
         )
 
     def labels_through(self, history_id: int) -> SyncState:
-        """Every stored row is right through `history_id`."""
+        """Every stored row is correct through `history_id`."""
         return replace(self, rows_through=history_id)
 
     def rereading(self, since: int, last: int) -> SyncState:

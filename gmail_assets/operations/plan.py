@@ -237,9 +237,9 @@ class _Preview(SyncPlanner):
         source = super().source(table)
         return None if source is not None and source.source in self.cleared else source
 
-    def labels_since(self, source: StoredContent) -> int:
-        """See `SyncPlanner.labels_since`."""
-        return self._through.get(source.source, source.labels_since)
+    def labels_through(self, source: StoredContent) -> int:
+        """See `SyncPlanner.labels_through`."""
+        return self._through.get(source.source, source.labels_through)
 
     def holding(
         self, table: TableSync, missing: Mapping[str, Set[str]], *, after: int | None
@@ -314,8 +314,8 @@ class _Pricing:
         plan = self._gmail.reconciliation(tables, self._gmail.read_inputs(tables))
         self._price(plan)
         for table, share in plan.tables.items():
-            if share.labels_since is not None:
-                table.replay_from(share.labels_since)
+            if share.labels_through is not None:
+                table.replay_from(share.labels_through)
             table.needs_listing = False
         self._gmail.note_applied(plan, self._gmail.head)
 

@@ -34,11 +34,11 @@ class ContentIndex(Protocol):
         Args:
             table: The table in which they are missing.
             missing: The missing messages, by thread.
-            after: Labels must be right through this history id; None when the history can be replayed from an
+            after: Labels must be correct through this history id; None when the history can be replayed from an
                 earlier one.
 
         Returns:
-            The messages, and the history id through which their labels are right.
+            The messages, and the history id through which their labels are correct.
         """
         ...
 
@@ -77,14 +77,14 @@ def plan_reconciliation(
     plan = SyncPlan({table: TablePlan(threads=listing.heads(table)) for table in tables}, Changes(0, 0))
     stored: MessageIds = {}
     for table, share in plan.tables.items():
-        share.misplaced = table.misplaced(listing.present)
+        share.misplaced = table.misplaced(listing.all_messages)
         _add_listed(plan.fetch, table, share, listing, content)
         for thread_id, members in kept_messages(table, share).items():
             stored.setdefault(thread_id, set()).update(members)
     reconciled = [table for table in tables if table.mode == "reconcile"]
     if reconciled:
         for thread_id, members in stored.items():
-            for message_id in members - listing.present.keys():
+            for message_id in members - listing.all_messages.keys():
                 plan.changes.messages[message_id] = MessageChange(thread_id, 0, deleted=True)
         plan.labels_to_read, plan.sample, plan.rereads_all = labels_to_read(
             reconciled, stored, listing, chance
@@ -171,7 +171,7 @@ def _request(
     """Split missing messages into those the lake stores and those that have to be fetched."""
     share.requested = {message_id for ids in missing.values() for message_id in ids}
     single = {thread_id: ids for thread_id, ids in missing.items() if thread_id not in whole}
-    share.in_lake, share.labels_since = content.holding(table, single, after=after)
+    share.in_lake, share.labels_through = content.holding(table, single, after=after)
     rest = {thread_id: ids - share.in_lake.get(thread_id, frozenset()) for thread_id, ids in missing.items()}
     stored = kept_messages(table, share).keys() | share.in_lake.keys()
     fetch.add(table, {thread_id: ids for thread_id, ids in rest.items() if ids}, whole, stored)

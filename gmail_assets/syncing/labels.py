@@ -51,7 +51,7 @@ def labels_to_read(
     """
 
     def present(threads: Iterable[str]) -> MessageIds:
-        found = {thread_id: stored[thread_id] & listing.present.keys() for thread_id in threads}
+        found = {thread_id: stored[thread_id] & listing.all_messages.keys() for thread_id in threads}
         return {thread_id: ids for thread_id, ids in found.items() if ids}
 
     if any(table.state.reread for table in tables):
@@ -59,7 +59,7 @@ def labels_to_read(
     changed = {
         thread_id
         for table in tables
-        for thread_id in table.moved(table.stored_messages(), listing.everything)
+        for thread_id in table.moved(table.stored_messages(), listing.all_threads)
     }
     changed &= stored.keys()
     unchanged = sorted(stored.keys() - changed)
@@ -144,7 +144,7 @@ class LabelReader:
             known: Labels that the fetch of content has returned already.
             listing: Gmail's listing.
         """
-        heads = {thread_id: head.history_id for thread_id, head in listing.everything.items()}
+        heads = {thread_id: head.history_id for thread_id, head in listing.all_threads.items()}
         threads = sorted(
             plan.labels_to_read,
             key=lambda thread_id: (

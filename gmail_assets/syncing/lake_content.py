@@ -58,8 +58,8 @@ class StoredContent:
         return self.partition.table.source
 
     @property
-    def labels_since(self) -> int:
-        """History id through which the labels are right."""
+    def labels_through(self) -> int:
+        """History id through which the labels are correct."""
         return self.partition.state.rows_through
 
     def holding(self, missing: Mapping[str, Set[str]]) -> MessageIds:
@@ -128,7 +128,7 @@ class LakeContent:
     def source_for(self, table: TableSync) -> StoredContent | None:
         """The table that may store messages for `table`; None if there is none.
 
-        It has to exist, in a format that includes the format of `table`, with rows that are right through a known
+        It has to exist, in a format that includes the format of `table`, with rows that are correct through a known
         history id.
         """
         other = "threads" if table.name == "messages" else "messages"
@@ -151,7 +151,7 @@ class LakeContent:
         if format_ is None or not includes(format_, table.options.format):
             return None
         content = StoredContent(partition, format_)
-        return content if content.labels_since and partition.count() and not partition.restored else None
+        return content if content.labels_through and partition.count() and not partition.restored else None
 
 
 def read_stored_content(
@@ -163,7 +163,7 @@ def read_stored_content(
         source: The table that stores them.
         format_: The format to return them in.
         in_lake: Messages by thread.
-        changes: Label changes after `source.labels_since` that are known already.
+        changes: Label changes after `source.labels_through` that are known already.
     """
     for threads in _batches(in_lake, source):
         yield chunk_of(source, format_, threads, changes)

@@ -64,8 +64,8 @@ class Listing:
         progress: Progress of the listings.
 
     Attributes:
-        everything: Thread id to its entry in threads.list, spam and trash included; empty unless `compared`.
-        present: Message id to thread id of all messages, spam and trash included; empty unless `compared`.
+        all_threads: Thread id to its entry in threads.list, spam and trash included; empty unless `compared`.
+        all_messages: Message id to thread id, spam and trash included; empty unless `compared`.
     """
 
     def __init__(
@@ -84,21 +84,21 @@ class Listing:
         self._since = since
         self._ids: dict[tuple[object, ...], dict[str, str]] = {}
         self._heads: dict[tuple[object, ...], dict[str, ListedThread]] = {}
-        self.everything: dict[str, ListedThread] = {}
-        self.present: dict[str, str] = {}
+        self.all_threads: dict[str, ListedThread] = {}
+        self.all_messages: dict[str, str] = {}
         if compared:
             # Heads before ids: the next reconciliation then detects a change between the two by the head.
-            self.everything = list_thread_heads(
+            self.all_threads = list_thread_heads(
                 api, options, everything=True, since=since, on_progress=progress.threads()
             )
-            self.present = list_message_ids(
+            self.all_messages = list_message_ids(
                 api, options, everything=True, since=since, on_progress=progress.messages()
             )
 
     def heads(self, table: TableSync) -> Mapping[str, ListedThread]:
         """Thread heads for the rows of new threads."""
-        if self.everything or table.name != "threads":
-            return self.everything
+        if self.all_threads or table.name != "threads":
+            return self.all_threads
         key = table.options.listing_key
         if key not in self._heads:
             self._heads[key] = list_thread_heads(
@@ -135,8 +135,8 @@ class Listing:
 
     def _list(self, options: TableOptions) -> dict[str, str]:
         key = options.listing_key
-        if key == (search_within(None, self._since), (), True, (), ()) and self.present:
-            return self.present
+        if key == (search_within(None, self._since), (), True, (), ()) and self.all_messages:
+            return self.all_messages
         if key not in self._ids:
             self._ids[key] = list_message_ids(
                 self._api, options, on_progress=self._progress.messages(options)

@@ -109,7 +109,7 @@ class _Run(Generic[T]):
     def run(self) -> None:
         """Process all mailboxes. The threads end afterwards; an exception stops them and does not wait for them."""
         try:
-            self._round(self._first, self._sort)
+            self._round(self._first, self._finish_or_keep)
             self._round(self._again, self._on_done)
         except BaseException:
             self.stop.set()
@@ -118,8 +118,8 @@ class _Run(Generic[T]):
             for _ in range(self._threads):
                 self._tasks.put(None)
 
-    def _sort(self, outcome: MailboxOutcome[T]) -> None:
-        """Keep a mailbox that failed for the second round."""
+    def _finish_or_keep(self, outcome: MailboxOutcome[T]) -> None:
+        """Keep a mailbox that failed for the second round; the outcome of any other one is final."""
         if self._attempts > 1 and _worth_another_try(outcome.error) and not self.stop.is_set():
             self._again.append(outcome)
         else:

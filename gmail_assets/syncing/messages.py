@@ -43,7 +43,8 @@ class MessagesSync(TableSync):
         self._candidates: set[str] | None = None
         self._pending: pa.Table | None = None
 
-    def _read_stored(self, changes: Changes | None) -> None:
+    def read_stored(self, changes: Changes | None) -> None:
+        """Read ids, threads, labels, history ids and dates of stored messages: all, or those in the changes."""
         self._candidates = None if changes is None else set()
         table = self.partition.members(None if changes is None else changes.messages)
         self.soft_deleted = set(table.filter(table["soft_deleted"])["id"].to_pylist())

@@ -90,30 +90,30 @@ class SyncPlanner:
 
     def open(self, tables: Iterable[TableSync], *, reconcile: bool, replay_from: int | None) -> list[str]:
         """Decide for each table how it is synced; returns warnings for the user."""
-        remarks = []
+        warnings = []
         for table in tables:
             partition, state = table.partition, table.partition.state
             known = max(state.cursor or 0, state.rows_through)
             if known > self.head and self.reaches(known):
                 self.head = known  # the profile lags behind the history
             if partition.restored:
-                remarks.append(
+                warnings.append(
                     f"{table.name} was restored to an older version: it is reconciled with the mailbox."
                 )
             if partition.changed_format:
                 table.load(self.head)
             elif state.cursor is not None and state.cursor > self.head:
-                remarks.append(
+                warnings.append(
                     f"{table.name}'s cursor {state.cursor} is past the mailbox's head {self.head}: reconciled."
                 )
                 table.reconcile(self.head)
             elif state.cursor is not None and state.unexplained:
-                remarks.append(
+                warnings.append(
                     f"{table.name} was found to have {state.unexplained:+,} unexplained rows: it is reconciled."
                 )
                 table.reconcile(self.head)
             elif state.cursor is not None and table.options.q and not state.search_applied:
-                remarks.append(
+                warnings.append(
                     f"{table.name} was synced by a release that kept rows after they stopped matching `q`: reconciled."
                 )
                 table.reconcile(self.head)
@@ -126,7 +126,7 @@ class SyncPlanner:
             else:
                 table.load(self.head)
             if table.mode != "incremental" and waits_for_age(table.options.q):
-                remarks.append(
+                warnings.append(
                     f"The search of {table.name} has `older_than:`. A message that matches only after some time "
                     "is added by the next reconciliation."
                 )
@@ -136,7 +136,7 @@ class SyncPlanner:
                     table.start = min(table.start, reread.since)
                 else:
                     table.state = table.state.rereading(table.start, 0)
-        return remarks
+        return warnings
 
     @staticmethod
     def steps(tables: Sequence[TableSync]) -> Iterator[tuple[Sequence[TableSync], bool]]:
@@ -164,14 +164,16 @@ class SyncPlanner:
         self.head = int(self.profile["historyId"])
         self._reached.clear()
         oldest = min(table.start for table in tables)
-        remarks = []
+        warnings = []
         for table in tables:
             if table.start == oldest:
-                remarks.append(f"The history no longer reaches back to {oldest}: {table.name} is reconciled.")
+                warnings.append(
+                    f"The history no longer reaches back to {oldest}: {table.name} is reconciled."
+                )
                 table.reconcile(self.head)
             elif not table.needs_listing:
                 table.follow(table.start)
-        return remarks
+        return warnings
 
     def read_inputs(self, tables: Sequence[TableSync]) -> Listing:
         """Read the stored keys of these tables and prepare the listings for their reconciliation."""
@@ -257,9 +259,9 @@ class SyncPlanner:
             self._sources[table] = self._content.source_for(table)
         return self._sources[table]
 
-    def labels_since(self, source: StoredContent) -> int:
+    def labels_through(self, source: StoredContent) -> int:
         """History id through which the labels in the other table are correct."""
-        return source.labels_since
+        return source.labels_through
 
     def holding(
         self, table: TableSync, missing: Mapping[str, Set[str]], *, after: int | None
@@ -271,7 +273,7 @@ class SyncPlanner:
         source = self.source(table) if missing else None
         if source is None:
             return {}, None
-        since = self.labels_since(source)
+        since = self.labels_through(source)
         if since < after if after is not None else since < table.start and not self.reaches(since):
             return {}, None
         found = source.holding(missing)

@@ -195,8 +195,8 @@ class SyncRun:
             self._reread_all(plan)
         for table, share in plan.tables.items():
             table.begin(share)
-            if share.labels_since is not None:
-                table.replay_from(share.labels_since)
+            if share.labels_through is not None:
+                table.replay_from(share.labels_through)
         reader = self._label_reader(tables)
         compared = [table for table in tables if table.mode == "reconcile"]
         if plan.sample and not reader.sample_agrees(plan.sample, compared):
@@ -262,7 +262,7 @@ class SyncRun:
         plan.labels_to_read = {}
         for table, share in plan.tables.items():
             for thread_id, ids in kept_messages(table, share).items():
-                if present := ids & listing.present.keys():
+                if present := ids & listing.all_messages.keys():
                     plan.labels_to_read.setdefault(thread_id, set()).update(present)
         plan.fetch.read_whole(plan.labels_to_read)
 

@@ -105,7 +105,7 @@ class TableSync(ABC):
         self.state = self.state.unsynced(head)
 
     def replay_from(self, history_id: int) -> None:
-        """Replay the history from an earlier id: rows written until then are right through that id only."""
+        """Replay the history from an earlier id: rows written until then are correct through that id only."""
         if history_id >= self.start:
             return
         self.start = history_id
@@ -147,12 +147,9 @@ class TableSync(ABC):
             deciding |= HIDDEN_LABELS
         return not deciding.isdisjoint(change.moved)
 
+    @abstractmethod
     def read_stored(self, changes: Changes | None) -> None:
         """Read stored rows without content: all, or only those that the changes may touch."""
-        self._read_stored(changes)
-
-    @abstractmethod
-    def _read_stored(self, changes: Changes | None) -> None: ...
 
     @abstractmethod
     def stored_messages(self) -> MessageIds:

@@ -22,7 +22,7 @@ class TablePlan:
         threads: Entries of threads.list, by thread id.
         requested: Messages that the plan adds to this table.
         in_lake: Those of them that another table of the lake stores, by thread.
-        labels_since: History id through which the labels of `in_lake` are correct; None if it is empty.
+        labels_through: History id through which the labels of `in_lake` are correct; None if it is empty.
         obsolete: Keys of rows that no longer match, because the options changed after they were written.
         misplaced: Stored messages that the listing shows in another thread than their row's, by the row's thread.
         unlisted: Keys of rows that are not in the listing, if the listing decides.
@@ -38,7 +38,7 @@ class TablePlan:
     threads: Mapping[str, ListedThread] = field(default_factory=dict)
     requested: set[str] = field(default_factory=set)
     in_lake: MessageIds = field(default_factory=dict)
-    labels_since: int | None = None
+    labels_through: int | None = None
     obsolete: set[str] = field(default_factory=set)
     misplaced: MessageIds = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)

@@ -73,7 +73,8 @@ class ThreadsSync(TableSync):
         self._changed: set[str] = set()
         self._pending: _Pending | None = None
 
-    def _read_stored(self, changes: Changes | None) -> None:
+    def read_stored(self, changes: Changes | None) -> None:
+        """Read stored threads without content: all, or those with a message in the changes."""
         self._fresh = set()
         self._changed = set()
         keys = None if changes is None else {change.thread_id for change in changes.messages.values()}

@@ -57,7 +57,7 @@ def together(
     write: Callable[[MailboxPartition], object],
     before: Callable[[], object] = lambda: None,
 ) -> list[BaseException | None]:
-    """Let all parts write, each in a thread, and begin to commit only once all of them wait."""
+    """Let all parts write, each in a thread, and begin to commit, in this order, only once all of them wait."""
     errors: list[BaseException | None] = [None] * len(parts)
 
     def work(index: int) -> None:
@@ -69,10 +69,10 @@ def together(
     shared = parts[0].table.shared
     threads = [threading.Thread(target=work, args=(index,)) for index in range(len(parts))]
     with shared.turn:
-        for thread in threads:
+        for number, thread in enumerate(threads, 1):
             thread.start()
-        while len(shared.waiting) < len(parts):
-            time.sleep(0.001)
+            while len(shared.waiting) < number:
+                time.sleep(0.001)
         before()
     for thread in threads:
         thread.join()
