@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from support.quota_processes import MINUTE, NOON, Job, Process, World, run_together
 
-from gmail_client.quota_shares import ProjectLimits
+from gmail_client.project_quota import FREE_UNITS
+from gmail_client.quota_shares import LEASE, ProjectLimits
 
 NO_DAY = ProjectLimits(MINUTE, None)
 
@@ -144,3 +145,13 @@ def test_a_killed_process_holds_its_share_for_minutes_only() -> None:
     began = world.now
     other.spend(2_000, loads=True)
     assert world.now - began < 300
+
+
+def test_a_share_that_expired_during_a_wait_is_claimed_again() -> None:
+    world = World()
+    process = Process(world, limits=NO_DAY)
+    process.spend(2 * FREE_UNITS)
+    assert world.writes == 1
+    process.quota.block_until(process.time() + LEASE + 1)
+    process.spend(100)
+    assert world.writes == 2
