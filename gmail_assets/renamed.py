@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gmail_assets.delta.errors import LakeError
-from gmail_assets.delta.forgotten import ForgottenMailboxes, user_key
+from gmail_assets.delta.forgotten import ForgottenMailboxes, forgotten_error, user_key
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.mailbox_names import MailboxNames, is_erased
+from gmail_assets.delta.mailbox_names import MailboxNames
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.syncing.identity import StoredIds, newest
 from gmail_client.client import Mailbox
@@ -100,7 +100,7 @@ def _erased_users(lake: Lake, mailboxes: Sequence[str], user_ids: Mapping[str, s
         return {}
     forgotten = ForgottenMailboxes(lake)
     return {
-        name: is_erased(name)
+        name: forgotten_error(name)
         for name in mailboxes
         if name in user_ids and forgotten.includes(user_key(user_ids[name]))
     }

@@ -1,8 +1,8 @@
 """Create a table, or add columns to it, while other processes do the same: `create_table`, `add_columns`.
 
-deltalake repeats a commit that another one preceded, also the one that creates a table: it would replace the id of the
-table that the other process has just created, and with it the names of all transactions. So a creation is not
-repeated: who comes second opens the table of the first.
+deltalake repeats a commit that another one preceded, even the one that creates a table. That would replace the id of
+the table that the other process has just created, and with it the names of all transactions. So a creation is not
+repeated: the second process opens the table of the first.
 """
 
 from __future__ import annotations

@@ -15,10 +15,18 @@ from gmail_assets.delta.app_ids import keyed_hash
 from gmail_assets.delta.errors import unreadable
 from gmail_assets.delta.internal_table import InternalTable
 from gmail_assets.delta.lake import Lake
-from gmail_assets.delta.mailbox_names import is_erased
+from gmail_client.errors import ConfigurationError
 from gmail_client.sql import equals
 
-__all__ = ["FORGOTTEN", "ForgottenMailboxes", "forget", "refuse_forgotten", "remember", "user_key"]
+__all__ = [
+    "FORGOTTEN",
+    "ForgottenMailboxes",
+    "forget",
+    "forgotten_error",
+    "refuse_forgotten",
+    "remember",
+    "user_key",
+]
 
 FORGOTTEN = "_gmail_forgotten"
 
@@ -97,7 +105,15 @@ def refuse_forgotten(lake: Lake, address: str) -> None:
         LakeError: The lake can't be read.
     """
     if ForgottenMailboxes(lake.latest()).includes(address):
-        raise is_erased(address)
+        raise forgotten_error(address)
+
+
+def forgotten_error(address: str) -> ConfigurationError:
+    """The error for a mailbox that is forgotten."""
+    return ConfigurationError(
+        f"The mailbox {address} was erased from this lake and must not be loaded.",
+        fix=f"Remove it from GMAIL_MAILBOXES; or allow it again: `gmail-assets forget --undo {address}`.",
+    )
 
 
 def user_key(user_id: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gmail_client.errors import ConfigurationError
 
-__all__ = ["MailboxNames", "StoredMailbox", "is_erased", "other_mailbox", "other_person"]
+__all__ = ["MailboxNames", "StoredMailbox", "other_mailbox_error", "other_person_error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,7 @@ class MailboxNames:
         return stored_as if self.mailboxes[stored_as].current == address else None
 
 
-def is_erased(address: str) -> ConfigurationError:
-    """The error if a mailbox was erased."""
-    return ConfigurationError(
-        f"The mailbox {address} was erased from this lake and must not be loaded.",
-        fix=f"Remove it from GMAIL_MAILBOXES; or allow it again: `gmail-assets forget --undo {address}`.",
-    )
-
-
-def other_mailbox(name: str, known: str, address: str) -> ConfigurationError:
+def other_mailbox_error(name: str, known: str, address: str) -> ConfigurationError:
     """The error if a name is recorded for another mailbox."""
     return ConfigurationError(
         f"The mailbox {name!r} is {address} now, but in this lake it was {known}.",
@@ -67,7 +59,7 @@ def other_mailbox(name: str, known: str, address: str) -> ConfigurationError:
     )
 
 
-def other_person(address: str, stored_as: str, current: str) -> ConfigurationError:
+def other_person_error(address: str, stored_as: str, current: str) -> ConfigurationError:
     """The error if an address is recorded for a mailbox that has another address now."""
     now = f", which is {current} now" if current else ", which has another address now"
     return ConfigurationError(

@@ -18,15 +18,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from gmail_assets.delta.forgotten import ForgottenMailboxes
+from gmail_assets.delta.forgotten import ForgottenMailboxes, forgotten_error
 from gmail_assets.delta.internal_table import InternalTable
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.mailbox_names import (
     MailboxNames,
     StoredMailbox,
-    is_erased,
-    other_mailbox,
-    other_person,
+    other_mailbox_error,
+    other_person_error,
 )
 from gmail_client.sql import equals, one_of
 
@@ -76,14 +75,14 @@ class MailboxRegistry:
             ConfigurationError: The name or the address is recorded for another mailbox, or the mailbox is forgotten.
         """
         if ForgottenMailboxes(self._lake).includes(address):
-            raise is_erased(address)
+            raise forgotten_error(address)
         names = list(dict.fromkeys((name, address)))
         found = self._table.rows(compact=record, name=names)
         rows = {row["name"]: row for row in found}
         by_name, by_address = (_address(rows[key]) if key in rows else None for key in (name, address))
         stored_as = by_address or by_name or address
         if by_name not in (None, stored_as):
-            raise other_mailbox(name, str(by_name), address)
+            raise other_mailbox_error(name, str(by_name), address)
         known = by_address is not None or by_name is not None
         if known and stored_as not in rows:
             found = self._table.rows(name=[stored_as])
@@ -92,8 +91,8 @@ class MailboxRegistry:
         renamed = known and current != address
         if renamed and not is_same(stored_as):
             if by_address is None:
-                raise other_mailbox(name, stored_as, address)
-            raise other_person(address, stored_as, current)
+                raise other_mailbox_error(name, stored_as, address)
+            raise other_person_error(address, stored_as, current)
         new = [known for known in names if known not in rows or rows[known]["address"] is None]
         if record and (renamed or new):
             first = rows.get(stored_as, {})
