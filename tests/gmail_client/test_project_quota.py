@@ -111,15 +111,19 @@ def test_a_learned_limit_never_exceeds_the_configured_one() -> None:
     assert unbounded.limit == 1_200_000
 
 
-def test_the_end_of_a_process_does_not_wait_for_a_thread_that_waits_for_a_share() -> None:
-    class AlwaysTaken(Store):
+def test_the_end_of_a_process_does_not_wait_for_a_thread_that_waits_for_the_ledger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Slow(Store):
         def write(self, ledger: Ledger) -> bool:
             tried.set()
+            assert ended.wait(20)
             return False
 
-    tried, stop = threading.Event(), threading.Event()
+    monkeypatch.setattr("gmail_client.quota_claims._RELEASE_WAIT", 0.05)
+    tried, ended, stop = threading.Event(), threading.Event(), threading.Event()
     quota = ProjectQuota(MINUTE)
-    quota.share(AlwaysTaken(World()), LIMITS)
+    quota.share(Slow(World()), LIMITS)
 
     def reserve() -> None:
         with suppress(Stopped):
@@ -130,8 +134,9 @@ def test_the_end_of_a_process_does_not_wait_for_a_thread_that_waits_for_a_share(
     assert tried.wait(10)
     ending = threading.Thread(target=quota.release, daemon=True)
     ending.start()
-    ending.join(10)
+    ending.join(5)
     held_up = ending.is_alive()
     stop.set()
+    ended.set()
     waiting.join(10)
     assert not held_up

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from support.quota_processes import MINUTE, NOON, Process, World
 
 from gmail_client.errors import DailyLimitError
+from gmail_client.http.waiting import Stopped
 from gmail_client.project_quota import FREE_UNITS
+from gmail_client.quota_budget import Budget
 from gmail_client.quota_shares import ProjectLimits
 
 
@@ -19,6 +23,28 @@ def test_what_was_not_spent_is_given_back() -> None:
     assert world.ledger.spent == 1_000 - FREE_UNITS
 
 
+def test_what_a_stopped_call_did_not_spend_is_given_back() -> None:
+    world = World()
+    process = Process(world)
+    process.spend(2 * FREE_UNITS)
+    process.quota.block_until(process.time() + 10)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        process.quota.reserve(300, stop=stop)
+    process.quota.release()
+    assert world.ledger.spent == 2 * FREE_UNITS
+
+
+def test_units_that_changes_claim_beyond_the_line_are_not_for_first_loads() -> None:
+    limits = ProjectLimits(MINUTE, 100_000)
+    line = limits.day_limit(loads=True) or 0
+    budget, spent = Budget().claim(limits, line - 100, 500, 1_000, loads=False)
+    assert (budget.left(loads=False), budget.left(loads=True), spent) == (1_000, 100, line + 900)
+    with pytest.raises(DailyLimitError, match="First loads stop at 90%"):
+        budget.claim(limits, spent, 101, 101, loads=True)
+
+
 @pytest.mark.parametrize(("loads", "share"), [(True, 0.9), (False, 1.0)])
 def test_first_loads_stop_at_a_line_that_changes_pass(loads: bool, share: float) -> None:
     world = World()
@@ -29,8 +55,9 @@ def test_first_loads_stop_at_a_line_that_changes_pass(loads: bool, share: float)
     assert error.value.fix
     spent = sum(units for _, units in world.spent)
     assert 0.95 * share * 100_000 <= spent <= share * 100_000
-    if loads:
+    if loads:  # what is left is for changes, also of other processes
         process.spend(500)
+        Process(world, limits=process.limits).spend(500)
     world.now = NOON + 86_400
     process.spend(500, loads=loads)
 

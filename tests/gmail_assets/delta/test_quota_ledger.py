@@ -46,16 +46,20 @@ def test_a_ledger_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     both = Claim(7, 1_000, 1_000, until[0], changes=400)
     assert store.write(Ledger({0: loads, 1: both}, 20_783, 1_234_567))
     assert QuotaLedger(Lake(str(tmp_path))).read() == Ledger({0: loads, 1: both}, 20_783, 1_234_567)
+    # In the lowest bit, the earlier version reads whether a claim is for first loads only.
+    table = DeltaTable(str(tmp_path / QUOTA))
+    until = [table.transaction_version(f"gmail/quota/ledger/{slot}/until") for slot in (0, 1)]
+    assert until == [2 * loads.until + 1, 2 * both.until]
 
 
 def test_one_of_two_writers_of_the_same_version_succeeds(tmp_path: Path) -> None:
     first, second = QuotaLedger(Lake(str(tmp_path))), QuotaLedger(Lake(str(tmp_path)))
     first.read()
     second.read()
-    assert first.write(Ledger({1: CLAIM}, 1, 1))
-    assert not second.write(Ledger({2: CLAIM}, 1, 2))
-    assert second.read() == Ledger({1: CLAIM}, 1, 1)
-    assert second.write(Ledger({1: CLAIM, 2: CLAIM}, 1, 3))
+    assert first.write(Ledger({1: CLAIM}))  # day and units stay the same: no transaction of the two is equal
+    assert not second.write(Ledger({2: CLAIM}))
+    assert second.read() == Ledger({1: CLAIM})
+    assert second.write(Ledger({1: CLAIM, 2: CLAIM}))
 
 
 def test_concurrent_processes_lose_no_claim(tmp_path: Path) -> None:

@@ -66,6 +66,12 @@ def test_a_mailbox_is_recognized(present: list[int], stored: list[int]) -> None:
     assert is_same(Mailbox(present), stored)
 
 
+def test_few_ids_that_were_stored_since_the_oldest_listed_one_need_no_further_request() -> None:
+    mailbox = Mailbox(MANY)
+    assert is_same(mailbox, MANY[:2_560])  # the newest 500 are listed, and 60 of them are stored
+    assert mailbox.requested == 0
+
+
 @pytest.mark.parametrize(
     "shared",
     [MANY[-1:], MANY[-2:], MANY[1::4], MANY[2_700:2_790]],

@@ -198,12 +198,13 @@ def test_the_target_equals_all_mailboxes_after_random_kills(
     streams.assert_equal()
 
 
+@pytest.mark.parametrize(("limit", "messages"), [(10, 30), (2, 9)])  # 2 is less than a row of each mailbox
 @pytest.mark.parametrize("reader", READERS)
-def test_a_batch_holds_no_more_rows_than_its_limit(reader: str) -> None:
-    streams = ManyStreams(reader, "messages", messages=30)
-    streams.limit = 10
+def test_a_batch_holds_no_more_rows_than_its_limit(reader: str, limit: int, messages: int) -> None:
+    streams = ManyStreams(reader, "messages", messages=messages)
+    streams.limit = limit
     streams.run()
-    assert max(streams.changes.sizes) <= 10
+    assert max(streams.changes.sizes) <= limit
     streams.assert_equal()
 
 
