@@ -344,6 +344,22 @@ def test_a_mailbox_that_a_repeated_batch_lacks_is_read_once_it_is_listed_again()
     assert batch.threads == {late: (late,)}
 
 
+def test_a_repeated_batch_has_the_rows_of_a_mailbox_that_is_not_listed_any_more() -> None:
+    gmails = {name: MemoryGmail(3) for name in NAMES[:2]}
+    options = TableOptions.parse("messages", {})
+
+    def reader() -> ManyReader:
+        return ManyReader(lambda name: ChangeReader(gmails[name], "messages", options), 10)
+
+    start = ManyOffset({name: Offset(gmail.head) for name, gmail in gmails.items()})
+    late = gmails[NAMES[1]].insert(("INBOX",))
+    for names, repeated in ((NAMES[:2], False), (NAMES[:1], True)):
+        _, contents = reader().plan(start, names, confirmed=False, repeated=repeated)
+        batch = contents[NAMES[1]]
+        assert isinstance(batch, Batch)
+        assert batch.threads == {late: (late,)}
+
+
 def test_a_repeated_comparison_of_a_delete_flow_has_its_rows() -> None:
     gmail = MemoryGmail(3)
     gmail.insert(("INBOX",))
