@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pyarrow as pa
 import pytest
@@ -270,12 +271,15 @@ def test_threads_that_open_a_table_at_the_same_time_share_it(
         begin.wait(timeout=30)
         return lake.table("labels").shared
 
-    class SlowSlot(shared_tables._Slot):
-        def __init__(self, location: shared_tables.Location) -> None:
+    class Slow(WeakValueDictionary[Any, Any]):
+        def setdefault(self, key: Any, default: Any = None) -> Any:
+            found = self.get(key)
             time.sleep(0.05)  # the other threads look for it meanwhile
-            super().__init__(location)
+            if found is None:
+                self[key] = found = default
+            return found
 
-    monkeypatch.setattr(shared_tables, "_Slot", SlowSlot)
+    monkeypatch.setattr(shared_tables, "_used", Slow())
 
     with ThreadPoolExecutor(8) as pool:
         found = {future.result() for future in [pool.submit(find) for _ in range(8)]}
