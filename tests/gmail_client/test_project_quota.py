@@ -33,6 +33,12 @@ BUSY = [Job(60.0 * number, 400, 1_000, number % 2 == 0, "kill", 30.0 - 15 * numb
 
 KILLED = [Job(0.0, 300, 1_000, False, "kill", -30.0)]
 
+SHRUNK = [  # shares become smaller, and what was spent before still counts
+    Job(0.0, 30, 400, True, "kill"),
+    Job(100.0, 30, 400, True, "kill", every=5.0),
+    Job(60.0, 400, 2_000, False, "kill"),
+    Job(0.0, 100, 400, False, "release", every=5.0),
+]
 RIVALS = [Job(200.0 + 10 * number, 500, 1_000, False, "kill", 30.0) for number in range(5)]
 
 
@@ -40,6 +46,7 @@ RIVALS = [Job(200.0 + 10 * number, 500, 1_000, False, "kill", 30.0) for number i
 @example(BUSY, 0.0)
 @example(BUSY, 0.4)
 @example(KILLED + RIVALS, 0.0)
+@example(SHRUNK, 0.0)
 @given(Jobs, st.floats(0, 0.5))
 def test_several_processes_never_spend_more_than_the_limits(jobs: list[Job], conflicts: float) -> None:
     world = World()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def test_a_ledger_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     changes = Claim(2**58 + 3, 22_800, 45_600, until[1], changes=45_600)
     assert store.read() == Ledger({0: loads, 1: changes}, 20_783, 1_234_567)
     both = Claim(7, 1_000, 1_000, until[0], changes=400)
+    loads = replace(loads, until=loads.until + 60)
     assert store.write(Ledger({0: loads, 1: both}, 20_783, 1_234_567))
     assert QuotaLedger(Lake(str(tmp_path))).read() == Ledger({0: loads, 1: both}, 20_783, 1_234_567)
     # In the lowest bit, the earlier version reads whether a claim is for first loads only.
