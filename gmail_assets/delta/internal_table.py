@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from gmail_assets.delta.creation import add_columns, create_table
 from gmail_assets.delta.errors import unreadable, unwritable
 from gmail_assets.delta.lake import CREATION, Lake
+from gmail_assets.delta.scan import as_schema
 from gmail_assets.delta.shared_writes import shared_writes
 from gmail_assets.delta.table_files import open_file, table_files
 
@@ -136,14 +137,5 @@ class InternalTable:
         tables = [self.schema.empty_table()]
         for file in table_files(delta):
             with open_file(delta, file) as reader:
-                tables.append(self._with_all_columns(reader.read()))
+                tables.append(as_schema(reader.read(), self.schema))
         return pa.concat_tables(tables)
-
-    def _with_all_columns(self, table: pa.Table) -> pa.Table:
-        columns = [
-            table[field.name].cast(field.type)
-            if field.name in table.column_names
-            else pa.nulls(table.num_rows, field.type)
-            for field in self.schema
-        ]
-        return pa.Table.from_arrays(columns, schema=self.schema)

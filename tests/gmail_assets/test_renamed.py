@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support.chaos import client_of
+from support.domain import read_domain
 from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets.cli.commands.sync import sync as sync_command
@@ -37,12 +38,7 @@ def gmail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]
     """Two mailboxes of a domain, and an environment with a service account that reads them."""
     monkeypatch.chdir(tmp_path)
     with Emulator(mailboxes=2, messages=12, seed=3) as emulator:
-        monkeypatch.setenv("GMAIL_CREDENTIALS_FILE", str(tmp_path / "none.json"))
-        monkeypatch.setenv("GMAIL_QUOTA", "1200000")
-        monkeypatch.setenv("GMAIL_API_ROOT", emulator.url)
-        monkeypatch.setenv("GMAIL_OAUTH_ROOT", emulator.url)
-        key = emulator.service_account_file(tmp_path / "key.json")
-        monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(key))
+        read_domain(emulator, tmp_path, monkeypatch)
         yield emulator
 
 

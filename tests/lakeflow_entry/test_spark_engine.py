@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from deltalake import DeltaTable
+from support.domain import read_domain
 from support.lakeflow import comparable, options_of
 
 from gmail_assets.delta.lake import Lake
@@ -277,22 +278,23 @@ def test_filtered_tables_are_read_separately(spark: SparkSession, gmail: Emulato
         assert rows(sparked, table) == rows(plain, table)
 
 
+def use_spark(gmail: Emulator, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the environment variables of a deployment with the engine `spark` and a lake in the folder."""
+    spark = {
+        "GMAIL_ENGINE": "spark",
+        "GMAIL_SPARK_CONNECTION": CONNECTION,
+        "GMAIL_LAKE": str(folder / "lake"),
+    }
+    read_domain(gmail, folder, monkeypatch, **spark)
+
+
 def test_the_assets_use_spark_if_the_setting_says_so(
     spark: SparkSession, gmail: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gmail_assets.operations.run_in_process import Runner
 
-    for name, value in {
-        "GMAIL_ENGINE": "spark",
-        "GMAIL_SPARK_CONNECTION": CONNECTION,
-        "GMAIL_SERVICE_ACCOUNT_FILE": str(tmp_path / "key.json"),
-        "GMAIL_USER_ID": gmail.addresses[0],
-        "GMAIL_API_ROOT": gmail.url,
-        "GMAIL_OAUTH_ROOT": gmail.url,
-        "GMAIL_LAKE": str(tmp_path / "lake"),
-        "GMAIL_CREDENTIALS_FILE": str(tmp_path / "none.json"),
-    }.items():
-        monkeypatch.setenv(name, value)
+    use_spark(gmail, tmp_path, monkeypatch)
+    monkeypatch.setenv("GMAIL_USER_ID", gmail.addresses[0])
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     gmail.faults.add(Fault("settings.delegates.list", status=403, message="Delegates are closed"))
@@ -325,17 +327,7 @@ def test_a_run_over_several_mailboxes_has_spark_read_the_new_ones_in_one_job(
 
     from gmail_assets import gmail_definitions
 
-    for name, value in {
-        "GMAIL_ENGINE": "spark",
-        "GMAIL_SPARK_CONNECTION": CONNECTION,
-        "GMAIL_SERVICE_ACCOUNT_FILE": str(tmp_path / "key.json"),
-        "GMAIL_API_ROOT": gmail.url,
-        "GMAIL_OAUTH_ROOT": gmail.url,
-        "GMAIL_LAKE": str(tmp_path / "lake"),
-        "GMAIL_CREDENTIALS_FILE": str(tmp_path / "none.json"),
-        "GMAIL_QUOTA": "1200000",
-    }.items():
-        monkeypatch.setenv(name, value)
+    use_spark(gmail, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     asked: list[list[str]] = []
     preload = SparkEngine.preload

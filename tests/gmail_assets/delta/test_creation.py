@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from support.domain import read_domain
 from support.lake import assert_lake_equals_mailbox
 
 from gmail_assets.delta import creation, internal_table, lake
@@ -63,12 +64,7 @@ def test_columns_are_added_once_although_many_add_them(tmp_path: Path) -> None:
 def gmail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     with Emulator(mailboxes=2, messages=10, seed=4) as emulator:
-        monkeypatch.setenv("GMAIL_CREDENTIALS_FILE", str(tmp_path / "none.json"))
-        monkeypatch.setenv("GMAIL_QUOTA", "1200000")
-        monkeypatch.setenv("GMAIL_API_ROOT", emulator.url)
-        monkeypatch.setenv("GMAIL_OAUTH_ROOT", emulator.url)
-        key = emulator.service_account_file(tmp_path / "key.json")
-        monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(key))
+        read_domain(emulator, tmp_path, monkeypatch)
         yield emulator
 
 
