@@ -56,6 +56,26 @@ def ids(tmp_path: Path) -> list[str]:
     return sorted(part(tmp_path).members()["id"].to_pylist())
 
 
+def test_a_run_notes_which_rows_it_writes(tmp_path: Path) -> None:
+    first = part(tmp_path)
+    assert (first.changes.since, first.changes.keys) == (None, set())
+    first.append(messages("1", "2", "3", "4"))
+    assert first.changes.keys == {"1", "2", "3", "4"}
+    run = part(tmp_path)
+    assert run.changes.since == run.changes.through == first.changes.through
+    commit(run, 5)
+    assert run.changes.keys == set()
+    run.merge(update("1"), ["2"], messages("5"))
+    assert run.changes.keys == {"1", "2", "5"}
+    run.edit(["3"], lambda rows: rows.slice(0, 0))
+    assert run.changes.keys == {"1", "2", "3", "5"}
+    assert (run.changes.since, run.changes.through) == (first.changes.through, part(tmp_path).changes.since)
+    for write in (lambda one: one.replace(messages("6")), lambda one: one.clear(one.state)):
+        run = part(tmp_path)
+        write(run)
+        assert run.changes.keys is None
+
+
 def test_equal_rows_of_a_snapshot_are_not_written_again(tmp_path: Path) -> None:
     files = lambda: {file.path for file in Lake(str(tmp_path)).table("messages").files()}  # noqa: E731
     assert part(tmp_path).replace(messages("1", "2"))

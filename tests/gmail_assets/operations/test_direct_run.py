@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from support.lake import stored_rows
 
 from gmail_assets.checks import SYNCED
 from gmail_assets.delta.lake import Lake
@@ -19,12 +20,14 @@ from gmail_assets.run_settings import RunSettings
 from gmail_assets.spark_engine import SparkEngine, SparkError
 from gmail_assets.syncing import snapshot
 from gmail_assets.syncing.progress import reporting
+from gmail_assets.views import ViewSources, derive
 from gmail_client.emulator import Emulator, Fault
 from gmail_client.errors import GmailError, RequestError, UnavailableError
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec, SpecTable
 
 ALL = [entry.source_table for entry in Spec.default().entries]
+MAIL_AND_DERIVED = ["labels", "messages", "emails", "message_labels", "attachments"]
 DIFFERENT = {"dagster/uri", "bytes_in_lake", "bytes_received", "duration_seconds", "synced_at"}
 DIFFERENT |= {"quota_units", "api_calls"}  # the first table includes the request for the profile
 """Metadata that differ from run to run."""
@@ -209,6 +212,26 @@ def test_nothing_is_derived_after_a_failed_table(environment: Emulator, lake_of_
     assert run.tables.keys() == {"messages"}
     assert "labels" in run.failures
     assert run.skipped == ["emails"]
+
+
+def test_derived_tables_follow_the_messages_that_a_sync_changed(environment: Emulator, lake_of_test: Lake):
+    sync(lake_of_test, MAIL_AND_DERIVED)
+    address = environment.addresses[0]
+    mailbox = environment.mailbox(address)
+    starred, deleted, *_ = [row["id"] for row in environment.truth("messages", address)]
+    mailbox.modify(starred, add=["STARRED"], remove=["UNREAD"])
+    mailbox.delete(deleted)
+    new = mailbox.insert(b"From: ben@example.com\r\nSubject: new\r\n\r\nHello", ["INBOX"])
+    (run,) = sync(lake_of_test, MAIL_AND_DERIVED)
+    assert run.failures == {}
+    emails = {row["message_id"]: row for row in stored_rows(lake_of_test, "emails", address)}
+    assert deleted not in emails
+    assert emails[new]["subject"] == "new"
+    labels = stored_rows(lake_of_test, "message_labels", address)
+    assert "STARRED" in {row["label_id"] for row in labels if row["message_id"] == starred}
+    # A comparison of all rows finds nothing else to change.
+    for result in derive(lake_of_test, address, ViewSources.of(Spec.default())).values():
+        assert (result.rows_written, result.rows_updated, result.rows_deleted) == (0, 0, 0)
 
 
 @pytest.mark.usefixtures("environment")
