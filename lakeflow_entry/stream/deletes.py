@@ -191,14 +191,16 @@ class DeleteReader:
 
     def _start(self, head: int | None) -> Offset:
         earliest = self._earliest(head)
-        known = None if self.reconciled else pack(self._present())
+        if self.reconciled:
+            return Offset(earliest, limit=self.limit)
+        known = pack(self._present())
         _log.warning(
             "%s: the delete flow starts at history id %s. If the target has older rows, run a full refresh of the "
             "table: rows whose messages were deleted before this history id are not deleted otherwise.",
             self.table,
             earliest,
         )
-        if known is None and not self.reconciled:
+        if known is None:
             _log.warning(
                 "%s: it has more row ids than the offset of the delete flow can store. If Gmail's history expires "
                 "before a run, the flow fails and requires a full refresh.",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 from support.messages import FRAMEWORK, fragments, quoted, texts
 from support.pages import PAGES, ROOT
 
+from gmail_client.emulator import Emulator
 from gmail_client.tables import CATALOGUE
 from lakeflow_entry.connection import CONNECTION_OPTIONS, Connection
 from lakeflow_entry.deploy.source_docs import OPTIONS, options_table
@@ -41,6 +45,23 @@ def test_a_pipeline_does_not_choose_the_mailboxes_of_a_connection_by_default() -
 def test_the_pipeline_of_the_page_is_the_file() -> None:
     text = (ROOT / "pipeline-spec" / "ingest.py").read_text("utf-8")
     assert f"```python\n{text}```" in PAGE, "copy pipeline-spec/ingest.py into docs/databricks.md"
+
+
+@pytest.mark.slow
+def test_the_script_for_local_spark_loads_recent_mail_and_resumes(tmp_path: Path) -> None:
+    (script,) = re.findall(r"```python\n(import os\n.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "own.py").write_text(script, "utf-8")
+    with Emulator(messages=5, mean_json_kb=1.0) as gmail:
+        mailbox = gmail.mailbox()
+        environment = {**os.environ, **gmail.environment(), "PYTHONPATH": str(ROOT)}
+        for recent in (1, 2):
+            mailbox.receive(mailbox.random_mail())
+            done = subprocess.run(
+                [sys.executable, "own.py"], cwd=tmp_path, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stderr
+            assert f"messages: {recent} rows in lake/messages" in done.stdout
+            assert f"emails: {recent} rows in lake/emails" in done.stdout
 
 
 @pytest.mark.parametrize("block", re.findall(r"CREATE CONNECTION.*?\);", PAGE, re.DOTALL))
