@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gmail_client.errors import GmailError
 
-__all__ = ["DELETED_AT", "MassDeletionError", "check_mass_deletion"]
+__all__ = ["DELETED_AT", "MassDeletionError", "check_mass_deletion", "is_mass"]
 
 DELETED_AT = "_deletedAt"
 """Column of a table with soft deletes: when a sync found that the row was deleted or no longer matches, else null."""
@@ -17,8 +17,13 @@ class MassDeletionError(GmailError):
     """A reconciliation would delete so many rows that a person should check it first."""
 
 
+def is_mass(missing: int, rows: int) -> bool:
+    """Whether so many of all rows are missing in Gmail that it may be an error: more than 100, and more than a fifth."""
+    return missing > _MOST_ROWS and missing > rows * _MOST_SHARE
+
+
 def check_mass_deletion(table: str, address: str, *, deletions: int, rows: int, confirm: str) -> None:
-    """Refuse a reconciliation that would delete more than 100 rows and more than a fifth of all.
+    """Refuse a reconciliation that would delete too many rows (`is_mass`).
 
     Args:
         table: The table's name.
@@ -30,7 +35,7 @@ def check_mass_deletion(table: str, address: str, *, deletions: int, rows: int, 
     Raises:
         MassDeletionError: It would; nothing was deleted.
     """
-    if deletions > _MOST_ROWS and deletions > rows * _MOST_SHARE:
+    if is_mass(deletions, rows):
         raise MassDeletionError(
             f"A reconciliation of {table} with {address} would delete {deletions} of {rows} rows.",
             fix=f"Check that it is the right mailbox and the right filters; then run once with {confirm}.",

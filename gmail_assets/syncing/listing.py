@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import cached_property
 from typing import Any
 
 from gmail_assets.syncing.results import Progress
 from gmail_assets.syncing.table import TableSync
 from gmail_client.api import GmailApi
 from gmail_client.changes import ListedThread, list_message_ids, list_thread_heads
+from gmail_client.deletion import is_mass
 from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
 from gmail_client.search import search_within, without_dates
@@ -109,6 +111,43 @@ class Listing:
     def matching(self, table: TableSync) -> dict[str, str]:
         """Messages that match the filters, from a day before `startDate`: id to thread id."""
         return self._list(table.options)
+
+    def confirm(self, tables: Sequence[TableSync]) -> None:
+        """Read a listing once more if it is probably cut short: Gmail counts more messages, and that would matter.
+
+        It matters if a reconciliation would delete rows, and if a full load would lack many messages. What is still
+        lacking after the second time is noted in `TableSync.lacking`.
+
+        Args:
+            tables: The tables; their stored keys have been read.
+        """
+        if self._since is None and len(self.present) < self._total and self._would_delete(tables):
+            self.present.update(list_message_ids(self._api, tables[0].options, everything=True))
+        for table in tables:
+            if table.mode == "full_load" and not table.options.filtered and self._lacking(table.options):
+                self._list(table.options).update(list_message_ids(self._api, table.options))
+                table.lacking = self._lacking(table.options)
+
+    def _would_delete(self, tables: Sequence[TableSync]) -> bool:
+        return any(
+            not ids <= self.present.keys()
+            for table in tables
+            if table.mode == "reconcile"
+            for ids in table.stored_messages().values()
+        )
+
+    def _lacking(self, options: TableOptions) -> int:
+        """How many messages a listing without filters lacks by Gmail's count, if that is many; else 0."""
+        lacking = self._total - len(self._list(options))
+        if is_mass(lacking, self._total) and not options.include_spam_trash:
+            lacking -= self._hidden
+        return lacking if is_mass(lacking, self._total) else 0
+
+    @cached_property
+    def _hidden(self) -> int:
+        """Gmail's count of messages in spam and trash."""
+        labels = [self._api.label(label) for label in sorted(HIDDEN_LABELS)]
+        return sum(int(label.get("messagesTotal") or 0) for label in labels)
 
     def lasting(self, table: TableSync) -> dict[str, str] | None:
         """Messages that match the filters without the top-level date terms of `q`, as far back as rows are stored.

@@ -193,6 +193,7 @@ class SyncPlanner:
     def reconciliation(self, tables: Sequence[TableSync], listing: Listing) -> SyncPlan:
         """The plan of a full load or a reconciliation, after `read_inputs`."""
         self._begin(tables)
+        listing.confirm(tables)
         return plan_reconciliation(tables, listing, self, self._chance)
 
     def _begin(self, tables: Sequence[TableSync]) -> None:

@@ -191,6 +191,7 @@ class SyncRun:
         plan = self.gmail.reconciliation(tables, listing)
         self._check_mass_deletion(plan)
         self._warn_if_empty(plan)
+        self._warn_if_lacking(tables)
         if plan.rereads_all:
             self._reread_all(plan)
         for table, share in plan.tables.items():
@@ -251,6 +252,13 @@ class SyncRun:
             else f"{self.address} contains no messages."
         )
 
+    def _warn_if_lacking(self, tables: Sequence[TableSync]) -> None:
+        if lacking := max(table.lacking for table in tables):
+            self.warnings.append(
+                f"Gmail's listing of {self.address} lacks {lacking:,} messages that getProfile counts, "
+                "also the second time: the next sync reconciles."
+            )
+
     def _reread_all(self, plan: SyncPlan) -> None:
         for table in plan.tables:
             if table.mode == "reconcile" and table.state.reread is None:
@@ -289,10 +297,11 @@ class SyncRun:
 
     def _synced(self, table: TableSync, head: int) -> SyncState:
         """The state once everything through `head` is applied."""
+        before = table.state.counted(-table.lacking) if table.lacking else table.state
         if table.plan.arrivals_rejected:
             arrived_after = self.gmail.synced_at(table)
-            return table.state.synced(head, self.gmail.read_at, table.start, arrived_after)
-        return table.state.synced(head, self.gmail.read_at)
+            return before.synced(head, self.gmail.read_at, table.start, arrived_after)
+        return before.synced(head, self.gmail.read_at)
 
     def _apply_incremental(self, tables: Sequence[TableSync]) -> None:
         for table in tables:

@@ -1,10 +1,12 @@
-"""Listings report their progress, with totals from Gmail's counts."""
+"""Listings report their progress, with totals from Gmail's counts, and are read again if they are cut short."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.chaos import client_of
@@ -13,9 +15,9 @@ from gmail_assets.delta.lake import Lake
 from gmail_assets.operations.plan import plan_mailbox
 from gmail_assets.operations.verify import verify_mailbox
 from gmail_assets.syncing import sync
-from gmail_assets.syncing.results import Progress
-from gmail_client.emulator import Emulator
-from gmail_client.spec import Spec
+from gmail_assets.syncing.results import Progress, SyncResult
+from gmail_client.emulator import Emulator, Fault
+from gmail_client.spec import Spec, SpecTable
 
 PAGE = 10
 
@@ -72,3 +74,75 @@ def test_a_filtered_listing_reports_no_total(gmail: Emulator, tmp_path: Path) ->
     )
     assert reported[0].done == PAGE
     assert reported[0].total is None
+
+
+CUT_SHORT = Fault("messages.list", kind="patch", patch={"nextPageToken": None})
+
+
+@pytest.fixture
+def large() -> Iterator[Emulator]:
+    with Emulator(messages=130, seed=4) as emulator:
+        yield emulator
+
+
+def minimal(lake: Path, gmail: Emulator, **arguments: Any) -> SyncResult:
+    options = {"maxResults": PAGE, "format": "minimal"}
+    table = SpecTable.parse({"source_table": "messages", "table_configuration": options})
+    return sync(client_of(gmail).mailbox(), Lake(str(lake)), [table], **arguments)["messages"]
+
+
+def listings(gmail: Emulator) -> int:
+    return gmail.usage.calls["messages.list"]
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_first_load_whose_listing_is_cut_short_lists_again(
+    large: Emulator, tmp_path: Path, cut: bool
+) -> None:
+    if cut:
+        large.faults.add(replace(CUT_SHORT, times=1))
+    visible = len(large.truth("messages"))
+    result = minimal(tmp_path, large)
+    assert (result.rows_total, result.warnings) == (visible, [])
+    pages = -(-visible // PAGE)
+    assert listings(large) == pages + cut
+    assert large.usage.calls.get("labels.get", 0) == 2 * cut
+
+
+def test_a_first_load_whose_listing_stays_short_is_reconciled_by_the_next_run(
+    large: Emulator, tmp_path: Path
+) -> None:
+    large.faults.add(CUT_SHORT)
+    result = minimal(tmp_path, large)
+    assert result.rows_total == PAGE
+    assert any("lacks" in warning for warning in result.warnings)
+    large.faults.clear()
+    result = minimal(tmp_path, large)
+    assert (result.mode, result.rows_total) == ("reconcile", len(large.truth("messages")))
+    assert minimal(tmp_path, large).mode == "incremental"
+
+
+def test_a_count_that_stays_too_high_is_reconciled_once(large: Emulator, tmp_path: Path) -> None:
+    large.faults.add(Fault("getProfile", kind="patch", patch={"messagesTotal": 5_000}))
+    modes = [minimal(tmp_path, large).mode for _ in range(3)]
+    assert modes == ["full_load", "reconcile", "incremental"]
+
+
+def test_messages_in_the_trash_are_not_missed(large: Emulator, tmp_path: Path) -> None:
+    mailbox = large.mailbox()
+    for message_id in mailbox.message_ids()[:120]:
+        mailbox.trash(message_id)
+    visible = len(large.truth("messages"))
+    large.usage.reset()
+    result = minimal(tmp_path, large)
+    assert (result.rows_total, result.warnings) == (visible, [])
+    assert listings(large) == -(-visible // PAGE)
+
+
+def test_a_reconciliation_whose_listing_is_cut_short_deletes_nothing(gmail: Emulator, tmp_path: Path) -> None:
+    rows = minimal(tmp_path, gmail).rows_total
+    gone = gmail.truth("messages")[-1]["id"]
+    gmail.mailbox().delete(gone)
+    gmail.faults.add(replace(CUT_SHORT, times=1))
+    result = minimal(tmp_path, gmail, reconcile=True)
+    assert (result.rows_total, result.rows_deleted) == (rows - 1, 1)
