@@ -18,7 +18,7 @@ class MassDeletionError(GmailError):
 
 
 def is_mass(missing: int, rows: int) -> bool:
-    """Whether so many of all rows are missing in Gmail that it may be an error: more than 100, and more than a fifth."""
+    """Whether so many of all rows are missing that it may be an error: more than 100, and more than a fifth."""
     return missing > _MOST_ROWS and missing > rows * _MOST_SHARE
 
 
