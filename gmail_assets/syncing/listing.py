@@ -115,33 +115,33 @@ class Listing:
     def confirm(self, tables: Sequence[TableSync]) -> None:
         """Read a listing once more if it is probably cut short: Gmail counts more messages, and that would matter.
 
-        It matters if a reconciliation would delete rows, and if a full load would lack many messages. What is still
-        lacking after the second time is noted in `TableSync.lacking`.
+        It matters if a reconciliation would delete rows, and if many messages would be missing after a full load. The
+        number of those that are still missing after the second time is `TableSync.not_listed`.
 
         Args:
             tables: The tables; their stored keys have been read.
         """
-        if self._since is None and len(self.present) < self._total and self._would_delete(tables):
-            self.present.update(list_message_ids(self._api, tables[0].options, everything=True))
+        if self._since is None and len(self.all_messages) < self._total and self._would_delete(tables):
+            self.all_messages.update(list_message_ids(self._api, tables[0].options, everything=True))
         for table in tables:
-            if table.mode == "full_load" and not table.options.filtered and self._lacking(table.options):
+            if table.mode == "full_load" and not table.options.filtered and self._not_listed(table.options):
                 self._list(table.options).update(list_message_ids(self._api, table.options))
-                table.lacking = self._lacking(table.options)
+                table.not_listed = self._not_listed(table.options)
 
     def _would_delete(self, tables: Sequence[TableSync]) -> bool:
         return any(
-            not ids <= self.present.keys()
+            not ids <= self.all_messages.keys()
             for table in tables
             if table.mode == "reconcile"
             for ids in table.stored_messages().values()
         )
 
-    def _lacking(self, options: TableOptions) -> int:
-        """How many messages a listing without filters lacks by Gmail's count, if that is many; else 0."""
-        lacking = self._total - len(self._list(options))
-        if is_mass(lacking, self._total) and not options.include_spam_trash:
-            lacking -= self._hidden
-        return lacking if is_mass(lacking, self._total) else 0
+    def _not_listed(self, options: TableOptions) -> int:
+        """How many messages are missing in a listing without filters by Gmail's count, if they are many; else 0."""
+        missing = self._total - len(self._list(options))
+        if is_mass(missing, self._total) and not options.include_spam_trash:
+            missing -= self._hidden
+        return missing if is_mass(missing, self._total) else 0
 
     @cached_property
     def _hidden(self) -> int:

@@ -188,12 +188,12 @@ class SyncPlanner:
         for table in tables:
             listing.heads(table)
             table.read_stored(None)
+        listing.confirm(tables)
         return listing
 
     def reconciliation(self, tables: Sequence[TableSync], listing: Listing) -> SyncPlan:
         """The plan of a full load or a reconciliation, after `read_inputs`."""
         self._begin(tables)
-        listing.confirm(tables)
         return plan_reconciliation(tables, listing, self, self._chance)
 
     def _begin(self, tables: Sequence[TableSync]) -> None:

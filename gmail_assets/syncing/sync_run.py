@@ -191,7 +191,7 @@ class SyncRun:
         plan = self.gmail.reconciliation(tables, listing)
         self._check_mass_deletion(plan)
         self._warn_if_empty(plan)
-        self._warn_if_lacking(tables)
+        self._warn_if_not_listed(tables)
         if plan.rereads_all:
             self._reread_all(plan)
         for table, share in plan.tables.items():
@@ -252,10 +252,10 @@ class SyncRun:
             else f"{self.address} contains no messages."
         )
 
-    def _warn_if_lacking(self, tables: Sequence[TableSync]) -> None:
-        if lacking := max(table.lacking for table in tables):
+    def _warn_if_not_listed(self, tables: Sequence[TableSync]) -> None:
+        if missing := max(table.not_listed for table in tables):
             self.warnings.append(
-                f"Gmail's listing of {self.address} lacks {lacking:,} messages that getProfile counts, "
+                f"{missing:,} messages of {self.address} that getProfile counts are missing in Gmail's listing, "
                 "also the second time: the next sync reconciles."
             )
 
@@ -297,7 +297,7 @@ class SyncRun:
 
     def _synced(self, table: TableSync, head: int) -> SyncState:
         """The state once everything through `head` is applied."""
-        before = table.state.counted(-table.lacking) if table.lacking else table.state
+        before = table.state.counted(-table.not_listed) if table.not_listed else table.state
         if table.plan.arrivals_rejected:
             arrived_after = self.gmail.synced_at(table)
             return before.synced(head, self.gmail.read_at, table.start, arrived_after)

@@ -49,7 +49,7 @@ class TableSync(ABC):
         retries: Messages that failed earlier and are retried.
         thread_heads: History ids of threads whose labels a reconciliation read.
         soft_deleted: Keys of soft-deleted rows; a message that returns replaces its row.
-        lacking: Messages that Gmail counts and did not list, if they are many: the next run reconciles.
+        not_listed: Messages that Gmail counts and did not list, if they are many: the next run reconciles.
         written: New rows of this run.
         updated: Rows changed by this run.
         deleted: Rows deleted (or soft-deleted) by this run.
@@ -73,7 +73,7 @@ class TableSync(ABC):
         self.retries: dict[str, Unfetched] = {}
         self.thread_heads: dict[str, int] = {}
         self.soft_deleted: set[str] = set()
-        self.lacking = 0
+        self.not_listed = 0
         self.written = 0
         self.updated = 0
         self.deleted = 0
@@ -98,14 +98,14 @@ class TableSync(ABC):
         """Fetch missing messages, then replay the history after `start`."""
         self.mode, self.start = "full_load", start
         self.needs_listing = True
-        self.lacking = 0
+        self.not_listed = 0
         self.state = self.state.loading(start)
 
     def reconcile(self, head: int) -> None:
         """Compare the stored rows with a listing, then replay the history after `head`."""
         self.mode, self.start = "reconcile", head
         self.needs_listing = True
-        self.lacking = 0
+        self.not_listed = 0
         self.state = self.state.unsynced(head)
 
     def replay_from(self, history_id: int) -> None:

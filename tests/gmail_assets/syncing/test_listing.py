@@ -115,7 +115,7 @@ def test_a_first_load_whose_listing_stays_short_is_reconciled_by_the_next_run(
     large.faults.add(CUT_SHORT)
     result = minimal(tmp_path, large)
     assert result.rows_total == PAGE
-    assert any("lacks" in warning for warning in result.warnings)
+    assert any("missing in Gmail's listing" in warning for warning in result.warnings)
     large.faults.clear()
     result = minimal(tmp_path, large)
     assert (result.mode, result.rows_total) == ("reconcile", len(large.truth("messages")))
