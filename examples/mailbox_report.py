@@ -15,16 +15,17 @@ import matplotlib.pyplot as plt
 from deltalake import DeltaTable
 
 VOLUME = """
-SELECT date_trunc('month', received_at)::DATE AS month, count(*) FILTER (NOT is_sent) AS received,
+SELECT date_trunc('month', received_at)::DATE AS month, count(*) FILTER (NOT (is_sent OR is_draft)) AS received,
        count(*) FILTER (is_sent) AS sent
 FROM emails GROUP BY month ORDER BY month"""
 SENDERS = """
-SELECT from_domain AS sender, count(*) AS mails FROM emails WHERE NOT is_sent AND from_domain IS NOT NULL
+SELECT from_domain AS sender, count(*) AS mails FROM emails
+WHERE NOT (is_sent OR is_draft) AND from_domain IS NOT NULL
 GROUP BY ALL ORDER BY mails DESC, sender LIMIT 10"""
 RESPONSES = """
-SELECT date_diff('minute', e.sent_at, r.sent_at) / 60 AS hours FROM emails e
+SELECT date_diff('minute', e.received_at, r.received_at) / 60 AS hours FROM emails e
 JOIN emails r ON r.mailbox = e.mailbox AND r.in_reply_to = e.rfc822_message_id
-WHERE r.is_sent AND r.sent_at > e.sent_at"""
+WHERE r.is_sent AND NOT e.is_sent AND r.received_at > e.received_at"""
 STORAGE = """
 SELECT coalesce(extension, 'other') AS type, sum(size_bytes) / 1e6 AS mb FROM attachments
 GROUP BY ALL ORDER BY mb DESC LIMIT 8"""

@@ -56,7 +56,7 @@ def setup_blocks(page: str) -> list[str]:
 
 
 def questions(page: str) -> list[Question]:
-    """The ten questions."""
+    """The questions, in their order."""
     found = []
     for section in re.split(r"^## (?=\d+\.)", page, flags=re.MULTILINE)[1:]:
         section = section.split("\n## ")[0]
