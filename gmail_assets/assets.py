@@ -171,7 +171,9 @@ def _mail(
         gmail, gmail_lake = resources.of_run(context.resources)
         selected = [entry for entry in entries if keys[entry.source_table] in context.selected_asset_keys]
         reporter = current_reporter()
-        with dagster_failures(context):
+        with dagster_failures(
+            context, lambda error: runs.report_failure(context, context.partition_key, error)
+        ):
             undecided = runs.note_renamed(context).get(context.partition_key)
             if undecided is not None:
                 raise undecided

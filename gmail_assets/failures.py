@@ -5,7 +5,7 @@ An error that concerns the whole mailbox fails one step; the steps after it in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import dagster as dg
@@ -25,11 +25,14 @@ StepContext = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 
 @contextmanager
-def dagster_failures(context: StepContext) -> Iterator[None]:
+def dagster_failures(
+    context: StepContext, report: Callable[[GmailError], None] = lambda error: None
+) -> Iterator[None]:
     """Convert a `GmailError` of the block into a failure with its message, or into a retry request.
 
     Args:
         context: The context of the step.
+        report: Called with an error that fails the step.
 
     Raises:
         dagster.Failure: The error is permanent, or the retries are used up.
@@ -41,6 +44,8 @@ def dagster_failures(context: StepContext) -> Iterator[None]:
         yield
     except GmailError as error:
         raised = _converted(error, context)
+        if isinstance(raised, dg.Failure):
+            report(error)
     if raised is not None:
         # Without a cause, so that Dagster shows this text first and once.
         raise raised from None

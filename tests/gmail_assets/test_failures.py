@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from gmail_assets import gmail_definitions
+from gmail_assets.checks import SYNCED
 from gmail_assets.error_policy import MAX_RETRIES
 from gmail_assets.failures import ERROR_KEY, dagster_failures
 from gmail_client.emulator import Emulator, Fault
@@ -87,6 +88,24 @@ def test_an_error_of_the_whole_mailbox_fails_one_step_without_causes(environment
     assert failure.error.cause is None
     assert failure.error.context is None
     assert len([event for event in result.all_events if event.is_step_skipped]) >= 2, "the checks"
+
+
+def test_the_check_synced_shows_the_error_of_a_failed_sync_and_its_fix(environment: Emulator):
+    environment.revoke_tokens()
+    job = gmail_definitions().resolve_job_def("gmail_sync")
+    with dg.DagsterInstance.ephemeral() as instance:
+        failed = job.execute_in_process(
+            partition_key=environment.addresses[0], instance=instance, raise_on_error=False
+        )
+        of_type = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        entries = instance.all_logs(failed.run_id, of_type=of_type)
+    assert not failed.success
+    (shown,) = (entry.dagster_event.asset_check_evaluation_data for entry in entries)
+    assert shown.asset_check_key == dg.AssetCheckKey(dg.AssetKey(["gmail", "messages"]), SYNCED)
+    assert not shown.passed
+    assert shown.partition == environment.addresses[0]
+    assert shown.description.startswith("No access token: invalid_grant")
+    assert "\nFix: " in shown.description
 
 
 def test_an_error_of_one_table_leaves_the_others(environment: Emulator):
