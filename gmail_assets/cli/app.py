@@ -6,15 +6,12 @@ happened, and the fix.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import io
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import TextIO
 
 import click
@@ -23,6 +20,7 @@ from gmail_assets.cli.commands import COMMANDS
 from gmail_assets.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
 from gmail_assets.cli.output import write_error
 from gmail_assets.cli.unused_modules import refuse_unused_modules
+from gmail_assets.process_end import ProcessEnd
 from gmail_assets.syncing.gc_tuning import collected_seldom
 from gmail_client.errors import GmailError
 from gmail_client.project_quota import release_all
@@ -70,12 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code; 2 for invalid arguments.
     """
     if argv is None:
+        end = ProcessEnd()
         warnings.showwarning = _show_warning
         refuse_unused_modules()
-        atexit.register(gc.freeze)  # the interpreter's last collection would scan all modules in vain
+        with collected_seldom():
+            return end.with_code(_run_and_release(argv))
+    return _run_and_release(argv)
+
+
+def _run_and_release(argv: Sequence[str] | None) -> int:
     try:
-        with collected_seldom() if argv is None else nullcontext():
-            return _run(argv)
+        return _run(argv)
     finally:
         release_all()  # a program that runs several commands in one process would keep the shares of all of them
 

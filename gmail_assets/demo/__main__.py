@@ -27,6 +27,7 @@ from urllib.parse import unquote
 
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.operations.dagster_instance import dagster_instance
+from gmail_assets.process_end import ProcessEnd
 from gmail_client.errors import ConfigurationError, GmailError
 from gmail_client.printable import printable
 from gmail_client.private_files import make_private_folder
@@ -276,4 +277,4 @@ def _wait_for_page(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ProcessEnd().with_code(main()))
