@@ -74,6 +74,10 @@ def test_a_run_notes_which_rows_it_writes(tmp_path: Path) -> None:
         run = part(tmp_path)
         write(run)
         assert run.changes.keys is None
+    run = part(tmp_path)
+    run.table.delta.restore(run.table.delta.version() - 1)
+    assert part(tmp_path).restored
+    assert part(tmp_path).changes.keys is None
 
 
 def test_equal_rows_of_a_snapshot_are_not_written_again(tmp_path: Path) -> None:
