@@ -30,7 +30,8 @@ from lakeflow_entry.plain_errors import plain_errors, plain_pages
 from lakeflow_entry.spark_schema import struct_type, with_mailbox
 from lakeflow_entry.stream.batch import read_batch
 from lakeflow_entry.stream.changes import ChangeReader
-from lakeflow_entry.stream.deletes import DeleteReader, delete_rows
+from lakeflow_entry.stream.deleted_rows import delete_rows
+from lakeflow_entry.stream.deletes import DeleteReader
 from lakeflow_entry.stream.history import HistoryRange, head_of
 from lakeflow_entry.stream.offsets import NEW, Offset
 from lakeflow_entry.table_options import find, table_options

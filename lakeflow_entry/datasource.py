@@ -47,7 +47,8 @@ from lakeflow_entry.report import REPORT, Report
 from lakeflow_entry.spark_schema import struct_type, with_mailbox
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, read_batch
 from lakeflow_entry.stream.changes import ChangeReader
-from lakeflow_entry.stream.deletes import DeleteReader, delete_rows
+from lakeflow_entry.stream.deleted_rows import delete_rows
+from lakeflow_entry.stream.deletes import DeleteReader
 from lakeflow_entry.stream.history import HistoryRange
 from lakeflow_entry.stream.many import ManyReader, of_mailbox
 from lakeflow_entry.stream.planner import ManyPlanner, OnePlanner, Part, Planner, batch_of, deleted_of

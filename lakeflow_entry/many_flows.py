@@ -20,7 +20,8 @@ from lakeflow_entry.mailbox_list import Mailboxes, MailboxList
 from lakeflow_entry.plain_errors import plain_pages
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT, Batch, read_batch
 from lakeflow_entry.stream.changes import ChangeReader
-from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader, delete_rows
+from lakeflow_entry.stream.deleted_rows import DeletedRow, delete_rows
+from lakeflow_entry.stream.deletes import DeleteReader
 from lakeflow_entry.stream.history import HistoryRange, head_of
 from lakeflow_entry.stream.many import ManyOffset, ManyReader, of_mailbox
 from lakeflow_entry.stream.offsets import Offset

@@ -1,73 +1,32 @@
 """The delete flow of a table: the rows to delete from the target, from the history (`DeleteReader`).
 
-A message's row is deleted when the message was deleted permanently, or when it changed and no longer matches the
-filters (trash and spam included). A thread's row is deleted when none of its messages matches any more. Date terms at
-the top level of `q` are ignored: time alone deletes no row. A later `startDate` deletes the rows before it. The flow
-has its own checkpoint.
+`DeletedRows` finds the rows that changes delete; a later `startDate` also deletes the rows before it. When the history
+has expired, the ids in the offset are compared with a listing instead. The flow has its own checkpoint.
 """
 
 from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 from gmail_client.api import GmailApi
-from gmail_client.changes import Changes, MessageChange, list_message_ids, list_thread_heads
+from gmail_client.changes import list_message_ids
 from gmail_client.deletion import check_mass_deletion
 from gmail_client.errors import HistoryExpiredError
-from gmail_client.fetch import FetchedThread, FetchRequest, fetch
-from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.options import TableOptions
-from gmail_client.reads import raise_for_failures
-from gmail_client.schema import SCHEMAS
 from gmail_client.search import has_dates, without_dates
 from lakeflow_entry.stream.batch import DEFAULT_LIMIT
+from lakeflow_entry.stream.deleted_rows import DeletedRow, DeletedRows
 from lakeflow_entry.stream.history import HistoryRange, HistorySlice, head_of, labels_match
 from lakeflow_entry.stream.identity import Identity, start_date_in
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.stream.packed_ids import pack, unpacked
 from lakeflow_entry.stream.start_date import rows_before
-from lakeflow_entry.stream.thread_listing import listed_if_cheaper
 
-__all__ = ["DeleteReader", "DeletedRow", "delete_rows", "kept_options"]
-
-Row = dict[str, Any]
+__all__ = ["DeleteReader", "kept_options"]
 
 _log = logging.getLogger(__name__)
-
-
-class DeletedRow(NamedTuple):
-    """A row to delete.
-
-    Attributes:
-        id: Its key.
-        history_id: The record that deletes it, or a history id after that.
-        thread_id: For a message, its thread if known.
-    """
-
-    id: str
-    history_id: int
-    thread_id: str | None = None
-
-
-def delete_rows(table: str, deleted: Iterable[DeletedRow]) -> list[Row]:
-    """Delete records with key and cursor (and a message's threadId); the other columns are null."""
-    empty = dict.fromkeys(SCHEMAS[table].names)
-    rows = []
-    for one in deleted:
-        row: Row = {
-            **empty,
-            "id": one.id,
-            "historyId": str(one.history_id),
-            "historySequence": one.history_id,
-        }
-        if one.thread_id is not None:
-            row["threadId"] = one.thread_id
-        rows.append(row)
-    return rows
 
 
 class DeleteReader:
@@ -98,7 +57,7 @@ class DeleteReader:
         self.history = history or HistoryRange(api)
         self.identity = Identity(table, options, self.history, deletes=True)
         self.reconciled = reconciled
-        self._listed: int | None = None
+        self._deleted = DeletedRows(api, table, options, self.history)
 
     def plan(
         self, start: Offset, head: int | None = None, *, confirmed: bool = False, repeated: bool = False
@@ -140,15 +99,15 @@ class DeleteReader:
         except HistoryExpiredError:
             return self._expired(start, start.history_id), []
         # Also if the ids are compared afterwards: a repeated read from `start` has to contain the same rows.
-        rows = self._rows(part, start)
+        rows = self._deleted.find(part, start)
         if lost:
             return self._expired(start, start.since), rows
         if part.end.same_place(start):
             return start.confirmed(), []
         end = part.end.after(start.history_id if rows else None, self.limit)
-        if self._lasting.q is not None:
+        if self._deleted.lasting.q is not None:
             read_at = start.read_at if part.read_at is None else part.read_at
-            end = replace(end, read_at=read_at, rows=self._listed)
+            end = replace(end, read_at=read_at, rows=self._deleted.listed)
         gone = {row.id for row in rows}
         return replace(end, known=self._known(start, part, gone), gone=pack(gone) if gone else None), rows
 
@@ -179,7 +138,7 @@ class DeleteReader:
         if start.same_place(end):
             return []
         try:
-            return self._rows(self.history.between(self.table, start, end), start)
+            return self._deleted.find(self.history.between(self.table, start, end), start)
         except HistoryExpiredError:
             if end.version > 1 or self.reconciled:
                 return []
@@ -206,7 +165,7 @@ class DeleteReader:
                 "before a run, the flow fails and requires a full refresh.",
                 self.table,
             )
-        return Offset(earliest, limit=self.limit, known=known, rows=self._listed)
+        return Offset(earliest, limit=self.limit, known=known, rows=self._deleted.listed)
 
     def _expired(self, start: Offset, history_id: int | None) -> Offset:
         """The offset from which the next batch compares ids, as the history after `history_id` has expired."""
@@ -239,7 +198,9 @@ class DeleteReader:
         if self.reconciled:
             return Offset(earliest, limit=self.limit, reloaded=reloaded), []
         present = self._present()
-        end = Offset(earliest, limit=self.limit, reloaded=reloaded, known=pack(present), rows=self._listed)
+        end = Offset(
+            earliest, limit=self.limit, reloaded=reloaded, known=pack(present), rows=self._deleted.listed
+        )
         return end, self._missing(start, present, reloaded)
 
     def _missing(self, start: Offset, present: set[str], record: int) -> list[DeletedRow]:
@@ -262,7 +223,7 @@ class DeleteReader:
     def _move_date(self, start: Offset, move: tuple[int, int]) -> tuple[Offset, list[DeletedRow]]:
         rows = self._before_date(move)
         filters = self.identity.filters
-        end = replace(start.confirmed(), limit=self.limit, rows=self._listed, filters=filters)
+        end = replace(start.confirmed(), limit=self.limit, rows=self._deleted.listed, filters=filters)
         if start.known is not None:
             end = replace(end, known=pack(unpacked(start.known) - {row.id for row in rows}))
         return end, rows
@@ -282,7 +243,7 @@ class DeleteReader:
         """The rows that the table may have."""
         options = kept_options(self.options)
         listed = list_message_ids(self.api, options)
-        self._listed = len(listed) if options.q is not None else None
+        self._deleted.listed = len(listed) if options.q is not None else None
         return set(listed if self.table == "messages" else listed.values())
 
     def _known(self, start: Offset, part: HistorySlice, gone: set[str]) -> str | None:
@@ -312,144 +273,11 @@ class DeleteReader:
         place = bisect_left(between, True, key=self.history.reaches)
         return between[place] if place < len(between) else kept
 
-    # Deleted rows
-
-    def _rows(self, part: HistorySlice, start: Offset) -> list[DeletedRow]:
-        keys = set(part.keys)
-        self._listed = start.rows
-        if self.table == "messages":
-            return self._messages(part, keys, start)
-        return self._threads(part, keys, start)
-
-    def _matching(
-        self, part: HistorySlice, start: Offset, wanted: set[str], *, threads: bool = False
-    ) -> set[str]:
-        """Which of these still match the search; see `HistoryRange.matching`."""
-        found, self._listed = self.history.matching(
-            part, self._lasting, wanted, since=start.read_at, rows=self._listed, threads=threads
-        )
-        return found
-
-    def _left(self, change: MessageChange, matching: bool | None) -> bool:
-        """Whether a message no longer matches the filters, by its records and by whether its labels match."""
-        if change.deleted:
-            return True
-        if matching is not False:
-            return False
-        telling = {*self.options.label_ids, *self.options.exclude_labels}
-        if not self.options.include_spam_trash:
-            telling |= HIDDEN_LABELS
-        return change.unclear or bool(change.moved & telling)
-
-    def _label_matches(self, changes: Changes, keys: set[str]) -> dict[str, bool | None]:
-        """Whether each message's labels match after the changes; fetched if no record shows it. None if refused."""
-        matching = {m: labels_match(one, self.options) for m, one in changes.messages.items() if m in keys}
-        unknown: dict[str, list[str]] = {}
-        for message_id, known in matching.items():
-            change = changes.messages[message_id]
-            if known is None and not change.deleted:
-                unknown.setdefault(change.thread_id, []).append(message_id)
-        wants = [
-            FetchRequest(thread_id, tuple(ids), partly_stored=True) for thread_id, ids in unknown.items()
-        ]
-        for fetched in fetch(self.api, wants, "minimal"):
-            for message in self._taken(fetched).messages:
-                if message["id"] in matching:
-                    matching[message["id"]] = self.options.matches_labels(message.get("labelIds") or ())
-        return matching
-
-    def _messages(self, part: HistorySlice, keys: set[str], start: Offset) -> list[DeletedRow]:
-        changes = part.changes
-        matching = self._label_matches(changes, keys)
-        left = {m for m in keys if self._left(changes.messages[m], matching[m])}
-        if self._lasting.q is not None:
-            candidates = {
-                m
-                for m in keys - left
-                if _may_be_stored(changes.messages[m])
-                and (self.options.matches_labels(()) if matching[m] is None else matching[m])
-            }
-            left |= candidates - self._matching(part, start, candidates)
-        return [
-            DeletedRow(message_id, change.history_id, change.thread_id)
-            for message_id, change in changes.messages.items()
-            if message_id in left
-        ]
-
-    @property
-    def _lasting(self) -> TableOptions:
-        """The options with the search that stored rows have to match."""
-        return self.options.model_copy(update={"q": without_dates(self.options.q)})
-
-    def _threads(self, part: HistorySlice, keys: set[str], start: Offset) -> list[DeletedRow]:
-        changes = part.changes
-        members = {m for m, change in changes.messages.items() if change.thread_id in keys}
-        matching = self._label_matches(changes, members)
-        shrunk: set[str] = set()
-        sequence = dict.fromkeys(keys, 0)
-        for message_id in members:
-            change = changes.messages[message_id]
-            sequence[change.thread_id] = max(sequence[change.thread_id], change.history_id)
-            may_not_match = self._lasting.q is not None and _may_be_stored(change)
-            if may_not_match or self._left(change, matching[message_id]):
-                shrunk.add(change.thread_id)
-        living = self._living(part, start, shrunk)
-        return [DeletedRow(t, sequence[t]) for t in sequence if t in shrunk and t not in living]
-
-    def _living(self, part: HistorySlice, start: Offset, threads: set[str]) -> set[str]:
-        """Which of the threads still have a matching message, with the cheapest calls."""
-        if not threads:
-            return set()
-        # Only a listing reliably contains trashed messages, but it has no dates.
-        dated = self.options.start_date is not None and not self.options.include_spam_trash
-        excluding = self.options.exclude_labels or self.options.exclude_from
-        if self._lasting.q is not None:
-            threads = self._matching(part, start, threads, threads=True)
-            if not dated and not excluding:
-                return threads
-        if excluding:
-            # Only a listing of messages shows which messages of a thread are not excluded.
-            present = self.options.model_copy(update={"q": None})
-            return threads.intersection(list_message_ids(self.api, present).values())
-        if not dated:
-            present = self.options.model_copy(update={"q": None})
-            if self.options.include_spam_trash:
-                return threads.intersection(list_thread_heads(self.api, present))
-            listed = listed_if_cheaper(self.api, present, threads)
-            if listed is not None:
-                return listed
-        return {
-            fetched.thread_id
-            for fetched in fetch(
-                self.api, (FetchRequest(thread_id, whole=True) for thread_id in threads), "minimal"
-            )
-            if any(self.options.matches(m) for m in self._taken(fetched).messages) or fetched.failed
-        }
-
-    def _taken(self, fetched: FetchedThread) -> FetchedThread:
-        """The fetched thread, if it is complete; with `skip_refused`, rows whose labels are refused are kept.
-
-        Raises:
-            GmailError: Why a message can't be fetched.
-        """
-        if not self.options.skip_refused:
-            return raise_for_failures(fetched)
-        for one, error in fetched.failed.items():
-            _log.warning(
-                "%s: the labels of %s are refused, so its row stays: %s", self.table, one, error.what
-            )
-        return fetched
-
 
 def _date_move(filters: str | None, new: int | None) -> tuple[int, int] | None:
     """The `startDate` of these filters and a later one; None if it is not later, or if one of them is missing."""
     old = start_date_in(filters)
     return (old, new) if old is not None and new is not None and old < new else None
-
-
-def _may_be_stored(change: MessageChange) -> bool:
-    """Whether the message may have a row from before its last record: not if it is new."""
-    return not change.arrived or bool(change.moved)
 
 
 def kept_options(options: TableOptions) -> TableOptions:

@@ -21,7 +21,8 @@ from gmail_client.errors import ConfigurationError, GmailError
 from gmail_client.printable import printable_line
 from lakeflow_entry.stream.batch import Batch
 from lakeflow_entry.stream.changes import ChangeReader
-from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader
+from lakeflow_entry.stream.deleted_rows import DeletedRow
+from lakeflow_entry.stream.deletes import DeleteReader
 from lakeflow_entry.stream.identity import StreamChangedError
 from lakeflow_entry.stream.offsets import NEW, Offset
 from lakeflow_entry.stream.packed_ids import MOST_CHARACTERS

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from gmail_client.changes import ListedThread
 from lakeflow_entry.stream.batch import Batch
 from lakeflow_entry.stream.changes import ChangeReader
-from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader
+from lakeflow_entry.stream.deleted_rows import DeletedRow
+from lakeflow_entry.stream.deletes import DeleteReader
 from lakeflow_entry.stream.many import ManyOffset, ManyReader
 from lakeflow_entry.stream.offsets import Offset
 

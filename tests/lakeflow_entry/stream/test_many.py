@@ -28,7 +28,8 @@ from lakeflow_entry.datasource import GmailDataSource
 from lakeflow_entry.mailbox_list import mailbox_list
 from lakeflow_entry.stream.batch import Batch
 from lakeflow_entry.stream.changes import ChangeReader
-from lakeflow_entry.stream.deletes import DeletedRow, DeleteReader
+from lakeflow_entry.stream.deleted_rows import DeletedRow
+from lakeflow_entry.stream.deletes import DeleteReader
 from lakeflow_entry.stream.many import ManyOffset, ManyReader, _bounded
 from lakeflow_entry.stream.offsets import Offset
 from lakeflow_entry.stream.packed_ids import MOST_CHARACTERS, pack
