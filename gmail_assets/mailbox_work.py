@@ -84,6 +84,7 @@ class WorkPlan:
         on_table: Called with the name and the result of each finished table, in the thread of the mailbox.
         seldom_compared: Of the incremental syncs of a mailbox, only the first of each hour is compared with Gmail by
             the checks that cost quota.
+        record_every: See `gmail_assets.syncing.snapshot`.
         undecided: Mailboxes that may be stored under an earlier address, which could not be found out, with the error.
     """
 
@@ -101,6 +102,7 @@ class WorkPlan:
     on_progress: Callable[[Progress], None] = lambda progress: None
     on_table: Callable[[str, SyncResult], None] = lambda table, result: None
     seldom_compared: bool = False
+    record_every: float = 0
     undecided: Mapping[str, GmailError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -253,6 +255,7 @@ class MailboxWork:
                 entry,
                 read=read_here if plan.engine is None else plan.engine.read,
                 upkeep=plan.upkeep,
+                record_every=plan.record_every,
             )
         self._finish(entry.source_table, result)
 

@@ -190,23 +190,36 @@ class MailboxPartition:
         """Add rows whose keys are not in the partition, in one commit; `state` is unchanged if omitted."""
         self._rewrite([], lambda stored: stored, rows, state)
 
-    def replace(self, rows: pa.Table, *, names: int = 0) -> bool:
+    def replace(self, rows: pa.Table, *, names: int = 0, record_every: float = 0) -> bool:
         """Replace all rows of the mailbox with these, in one commit, which records the time of the read.
 
         Args:
             rows: The rows.
             names: See `SyncState.names`.
+            record_every: See `record_read`; only for rows that are stored.
 
         Returns:
             Whether rows were written: false if the stored rows are equal.
         """
-        state = self.state.read_at(int(time.time()), names)
         if self.written and self.table.size(self.address) <= _COMPARED_BYTES and self._are_stored(rows):
-            self.commit(state)
+            self.record_read(names, record_every=record_every)
             return False
         self.changes.lose()
-        self._write(state, self._replacement(rows))
+        self._write(self.state.read_at(int(time.time()), names), self._replacement(rows))
         return True
+
+    def record_read(self, names: int | None = None, *, record_every: float = 0) -> None:
+        """Record that the mailbox was read, in one commit without rows.
+
+        Args:
+            names: See `SyncState.names`; None if they are unknown.
+            record_every: Seconds. Nothing is committed if a read was recorded less than this ago.
+        """
+        now, last = int(time.time()), self.state.synced_at
+        state = self.state.read_at(now, names)
+        recent = last is not None and 0 <= now - last < record_every and state.names == self.state.names
+        if not recent or self.restored or self.changed_format:
+            self.commit(state)
 
     def _are_stored(self, rows: pa.Table) -> bool:
         """Whether these are all rows, in this order."""

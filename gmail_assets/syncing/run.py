@@ -63,6 +63,7 @@ def snapshot(
     *,
     read: ReadSnapshot = read_here,
     upkeep: Upkeep = DEFAULT_UPKEEP,
+    record_every: float = 0,
 ) -> SyncResult:
     """Read one of the eight snapshot tables and replace the mailbox's rows in one commit, if they differ.
 
@@ -74,6 +75,7 @@ def snapshot(
         spec: Name and options of the table.
         read: Reads the rows: in this process, or on Spark's workers.
         upkeep: When small files are compacted and old ones removed.
+        record_every: Seconds. A read that finds no difference is not recorded if another one was less than this ago.
 
     Raises:
         GmailError: The read or the write failed; the stored rows are unchanged.
@@ -91,10 +93,10 @@ def snapshot(
         rows = read(mailbox, spec, result)
         result.keys = frozenset(rows[table.key].to_pylist())
         names = _names_of(rows) if spec.source_table == "labels" else 0
-        if part.replace(rows, names=names):
+        if part.replace(rows, names=names, record_every=record_every):
             result.rows_written = rows.num_rows
     except ForbiddenError as error:
-        part.commit(part.state.read_at(int(time.time())))
+        part.record_read(record_every=record_every)
         result.mode = "refused"
         result.warnings = [f"This account is not allowed to read the table; its rows are kept. {error}"]
     result.upkeep = keep_up(table, address, upkeep)

@@ -97,6 +97,37 @@ def test_equal_rows_of_a_snapshot_are_not_written_again(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["1"]
 
 
+def test_reads_without_a_difference_are_recorded_once_in_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(time=lambda: now)
+    monkeypatch.setattr("gmail_assets.delta.partition.time", clock)
+
+    def read(rows: pa.Table, *, names: int = 0, fingerprint: str = "all") -> int | None:
+        part(tmp_path, fingerprint=fingerprint).replace(rows, names=names, record_every=100)
+        return part(tmp_path, fingerprint=fingerprint).state.synced_at
+
+    now = 1000
+    assert read(messages("1")) == 1000
+    version = part(tmp_path).table.delta.version()
+    now = 1099
+    assert read(messages("1")) == 1000
+    assert part(tmp_path).table.delta.version() == version
+    now = 1100
+    assert read(messages("1")) == 1100
+    now = 1101
+    assert read(messages("1", body="y")) == 1101
+    now = 1102
+    assert read(messages("1", body="y"), names=7) == 1102
+    now = 1103
+    assert read(messages("1", body="y"), names=7, fingerprint="other") == 1103
+    now = 900  # the time above is that of a clock that was wrong
+    assert read(messages("1", body="y"), names=7, fingerprint="other") == 900
+    part(tmp_path).table.delta.restore(version)
+    now = 901
+    assert read(messages("1"), fingerprint="other") == 901
+
+
 def test_rows_cursor_and_load_start_survive_reopening(tmp_path: Path) -> None:
     first = part(tmp_path)
     assert (first.state.cursor, first.state.load_start) == (None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def test_only_restores_after_a_version_count_newest_first(tmp_path: Path) -> Non
 def test_a_restore_names_the_version_it_restored(tmp_path: Path) -> None:
     first = append(tmp_path, "a")
     moment = datetime.now(UTC)
+    time.sleep(0.1)  # the clock of the file system may be behind by some milliseconds
     append(tmp_path, "b")
     table(tmp_path).delta.restore(first)
     table(tmp_path).delta.restore(moment)
