@@ -24,7 +24,7 @@ class PipelineError(GmailError):
 _OURS = re.compile(r"\b(?:gmail_client|lakeflow_entry)(?:\.\w+)+\.(\w+Error): (.+)(?:\n\s*Fix: (.+))?")
 _LOST = re.compile(
     r"Python worker failed to connect back|Timed out while waiting for the Python worker|Python worker exited "
-    r"unexpectedly|SocketTimeoutException|Cannot run program"
+    r"unexpectedly|SocketTimeoutException|Cannot run program|Stream closed"
 )
 _RAISED = re.compile(r"^(?:: |Caused by: )?([\w.$]*(?:Error|Exception)\b.*)", re.MULTILINE)
 
@@ -58,8 +58,9 @@ def _failure(text: str, doing: str) -> GmailError:
     if lost := _LOST.search(text):
         return PipelineError(
             f"Spark's Python workers did not start or were lost while {doing} ({lost[0]}).",
-            fix="Set PYSPARK_PYTHON to an interpreter that has these packages, give Spark more memory or the machine "
-            "less other work, and raise spark.python.authenticate.socketTimeout (default 15s).",
+            fix="Run it again: it resumes. If it fails again, set PYSPARK_PYTHON to an interpreter that has these packages, "
+            "give Spark more memory or the machine less other work, and raise spark.python.authenticate.socketTimeout "
+            "(default 15s).",
         )
     raised = _RAISED.findall(text.partition("Traceback (most recent call last)")[2] or text)
     cause = (raised or text.strip().splitlines() or ["no message"])[0]

@@ -51,6 +51,8 @@ def test_the_last_of_several_errors_counts() -> None:
         "Timed out while waiting for the Python worker to connect back after 15s",
         "Caused by: java.net.SocketTimeoutException: Accept timed out",
         "org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)",
+        # The process that plans a stream was killed.
+        "[STREAM_FAILED] Query [id = 06c8, runId = ed1c] terminated with exception: Stream closed SQLSTATE: XXKST",
         'java.io.IOException: Cannot run program "python9": error=2',
     ],
 )
