@@ -179,7 +179,7 @@ class GmailLakeflowConnect:
         if end == start:
             return self._nothing(flow, start_offset or {})
         _refuse_lost_batch(table_name, start, end, repeated)
-        return flow.delivering(iter(delete_rows(table_name, deleted)), end), end.to_json()
+        return flow.delivering(delete_rows(table_name, deleted), end), end.to_json()
 
     @property
     def _mailbox(self) -> Mailbox:

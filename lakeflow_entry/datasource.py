@@ -75,6 +75,8 @@ _PAGE = 500
 """Messages per Arrow batch."""
 _FIRST_PAGE = 20
 """Messages in the first Arrow batch: small, so that an interactive query shows its first rows early."""
+_DELETES = 10_000
+"""Deleted rows per Arrow batch."""
 
 
 class GmailDataSource(DataSource):
@@ -343,8 +345,9 @@ class _Stream:
     def _read(self, part: Part) -> Iterator[pa.RecordBatch]:
         request = self._request
         if request.deletes:
-            rows = delete_rows(request.table, deleted_of(part.contents))
-            if rows:
+            deleted = deleted_of(part.contents)
+            for begin in range(0, len(deleted), _DELETES):
+                rows = delete_rows(request.table, deleted[begin : begin + _DELETES])
                 named = [{"mailbox": part.address, **row} for row in rows]
                 yield pa.RecordBatch.from_pylist(named, schema=request.schema)
             return

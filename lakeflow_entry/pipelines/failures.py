@@ -58,9 +58,9 @@ def _failure(text: str, doing: str) -> GmailError:
     if lost := _LOST.search(text):
         return PipelineError(
             f"Spark's Python workers did not start or were lost while {doing} ({lost[0]}).",
-            fix="Run it again: it resumes. If it fails again, set PYSPARK_PYTHON to an interpreter that has these packages, "
-            "give Spark more memory or the machine less other work, and raise spark.python.authenticate.socketTimeout "
-            "(default 15s).",
+            fix="Run it again: it resumes. If it fails again, set PYSPARK_PYTHON to an interpreter that has these "
+            "packages, give Spark more memory or the machine less other work, and raise "
+            "spark.python.authenticate.socketTimeout (default 15s).",
         )
     raised = _RAISED.findall(text.partition("Traceback (most recent call last)")[2] or text)
     cause = (raised or text.strip().splitlines() or ["no message"])[0]

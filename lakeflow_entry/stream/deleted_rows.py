@@ -8,7 +8,7 @@ the top level of `q` are ignored: time alone deletes no row.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from gmail_client.api import GmailApi
@@ -44,10 +44,9 @@ class DeletedRow(NamedTuple):
     thread_id: str | None = None
 
 
-def delete_rows(table: str, deleted: Iterable[DeletedRow]) -> list[Row]:
+def delete_rows(table: str, deleted: Iterable[DeletedRow]) -> Iterator[Row]:
     """Delete records with key and cursor (and a message's threadId); the other columns are null."""
     empty = dict.fromkeys(SCHEMAS[table].names)
-    rows = []
     for one in deleted:
         row: Row = {
             **empty,
@@ -57,8 +56,7 @@ def delete_rows(table: str, deleted: Iterable[DeletedRow]) -> list[Row]:
         }
         if one.thread_id is not None:
             row["threadId"] = one.thread_id
-        rows.append(row)
-    return rows
+        yield row
 
 
 class DeletedRows:

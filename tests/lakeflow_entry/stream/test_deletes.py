@@ -92,3 +92,17 @@ def test_one_of_many_mailboxes_is_refused_and_the_others_continue() -> None:
     assert len(set(target.deleted)) == 10
     assert {key[0] for key in target.rows} == set(names)
     assert json.loads(flows[1].offsets[-1])["refused"] == [names[0]]
+
+
+def test_many_deletes_are_passed_in_several_arrow_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakeflow_entry.datasource._DELETES", 30)
+    streams = Streams(mailbox(100), "stream reader", "messages")
+    streams.run()
+    gone = list(streams.gmail.messages)[:70]
+    streams.gmail.delete(gone)
+    reader = streams.deletes.make().reader
+    start = json.loads(streams.deletes.offsets[-1])
+    (part,) = reader.partitions(start, reader.latestOffset(start, None))
+    batches = list(reader.read(part))
+    assert [batch.num_rows for batch in batches] == [30, 30, 10]
+    assert [key for batch in batches for key in batch["id"].to_pylist()] == gone
