@@ -218,10 +218,21 @@ def _own(console: Console, port: int) -> int:
     _check_free(port)
     _make_home()
     os.environ["DAGSTER_HOME"] = str(_HOME.resolve())
+    _check_access()
     console.print(f"Dagster starts at http://127.0.0.1:{port} ... Ctrl-C stops it.", soft_wrap=True)
     _serve(console, port, sys.stderr.buffer)
     sys.stderr.write("Dagster stopped unexpectedly; see above.\n")
     return ExitCode.FAILURE
+
+
+def _check_access() -> None:
+    """Say at once if there are no usable credentials: the runs would only fail later."""
+    from gmail_client.settings import Settings
+
+    try:
+        Settings().credentials()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\nUntil then, every run fails.\n")
 
 
 def _make_home() -> None:

@@ -138,6 +138,12 @@ def _print_result(out: Output, result: Forgotten, messages: Sequence[str]) -> No
     out.print(
         f"Erased {rows:,} rows and {result.files:,} files of old versions of {result.address}.", style="bold"
     )
+    if not rows and not messages:
+        out.note(
+            f"The lake had no rows of {result.address}. If it was not erased before, check the address: the column "
+            "`mailbox` of the tables has the stored ones. The given address is blocked now; "
+            f"`gmail-assets forget --undo {result.address}` allows it again."
+        )
     out.print("What remains:")
     for text in result.remaining:
         out.print(f"- {text}")

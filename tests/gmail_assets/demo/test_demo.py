@@ -154,4 +154,6 @@ def test_dagster_for_your_mailbox_starts_without_warnings(
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == ExitCode.INTERRUPTED
-    assert "warning" not in log.read_text("utf-8").lower()
+    shown = log.read_text("utf-8")
+    assert "warning" not in shown.lower()
+    assert shown.startswith("No Gmail credentials are set.\nFix: Run `gmail-assets login`")

@@ -146,3 +146,13 @@ def test_invalid_arguments_are_refused(run, two: tuple[str, str], monkeypatch: p
     monkeypatch.setenv("GMAIL_REFRESH_TOKEN", "no")
     assert "unknown whether" in run("forget", ada, "--message", "1", "--yes").err
     assert run("status", "--offline", "--json").json["mailboxes"][0]["tables"]["messages"]["rows"]
+
+
+def test_a_mistyped_address_is_noticed(run, gmail: Emulator) -> None:  # type: ignore[no-untyped-def]
+    assert run("sync", "labels", "--quiet").code == ExitCode.SUCCESS
+    mistyped = gmail.addresses[0].replace("gmail", "gmial")
+    result = run("forget", mistyped, "--yes")
+    assert result.code == ExitCode.SUCCESS
+    assert f"The lake had no rows of {mistyped}." in result.err
+    assert f"forget --undo {mistyped}" in result.err
+    assert "The lake had no rows" not in run("forget", gmail.addresses[0], "--yes").err
