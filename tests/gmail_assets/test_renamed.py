@@ -198,6 +198,23 @@ def test_people_who_swap_addresses_are_refused_instead_of_merged(gmail: Emulator
     assert [rows_of(lake, "messages", address) for address in (one, two)] == before
 
 
+def test_the_address_of_a_user_who_left_is_not_that_of_the_next_user(gmail: Emulator, lake: Lake) -> None:
+    one, two = gmail.addresses
+    load(lake, one, two)
+    find_renamed(lake, opened, [one, two], {one: "1", two: "2"})
+    find_renamed(lake, opened, [one, two], {one: "3", two: "2"})
+    known = MailboxRegistry(lake).names().mailboxes
+    assert (known[one].current, known[two].current) == ("", two)
+
+
+def test_another_name_of_a_stored_mailbox_is_not_compared(gmail: Emulator, lake: Lake) -> None:
+    one, two = gmail.addresses
+    load(lake, one, two)
+    gmail.usage.reset()
+    assert find_renamed(lake, lambda _: opened(one), ["alias@gmail.test", two]).present == {}
+    assert gmail.usage.total_units == 1
+
+
 def test_an_address_that_another_person_has_now_is_refused(gmail: Emulator, lake: Lake) -> None:
     one, old = gmail.addresses
     load(lake, old)

@@ -65,6 +65,35 @@ def test_a_malformed_page_is_an_error(documents: tuple[Any, ...]) -> None:
     assert caught.value.fix
 
 
+class Tokens:
+    """Gives a new token after each renewal."""
+
+    def __init__(self) -> None:
+        self.renewed: list[str] = []
+
+    def token(self, scopes: tuple[str, ...]) -> str:
+        return f"token {len(self.renewed)}"
+
+    def renew(self, token: str, scopes: tuple[str, ...]) -> None:
+        self.renewed.append(token)
+
+
+@pytest.mark.parametrize("refusals", [1, 2])
+def test_a_refused_token_is_renewed_once(refusals: int) -> None:
+    refused = FakeResponse(status=401, json={"error": {"code": 401, "message": "Invalid Credentials"}})
+    rest = [refused] * refusals + [FakeResponse(json={"users": [ADA]})]
+    gmail, tokens = FakeGmail(lambda _: rest.pop(0)), Tokens()
+    session = gmail.session()
+    found = Directory(tokens, session=lambda: session, api_root=API, clock=ManualClock())  # type: ignore[arg-type]
+    if refusals == 1:
+        assert len(found.users()) == 1
+    else:
+        with pytest.raises(GmailError) as caught:
+            found.users()
+        assert caught.value.status == 401
+    assert tokens.renewed == ["token 0"]
+
+
 def test_a_connection_that_breaks_names_no_token() -> None:
     def answer(_: FakeRequest) -> FakeResponse:
         raise requests.ConnectionError("Bearer ya29.hush")

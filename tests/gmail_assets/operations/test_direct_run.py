@@ -22,7 +22,7 @@ from gmail_assets.syncing import snapshot
 from gmail_assets.syncing.progress import reporting
 from gmail_assets.views import ViewSources, derive
 from gmail_client.emulator import Emulator, Fault
-from gmail_client.errors import GmailError, RequestError, UnavailableError
+from gmail_client.errors import DelegationError, GmailError, RequestError, UnavailableError
 from gmail_client.settings import Settings
 from gmail_client.spec import Spec, SpecTable
 
@@ -164,6 +164,21 @@ def test_an_outage_in_the_middle_is_not_waited_for_by_each_table(
     assert 1 <= tried.count("labels") <= 4
     assert "profile" not in tried
     assert lake_of_test.find("messages") is None
+
+
+@pytest.mark.usefixtures("environment")
+def test_no_other_table_is_tried_after_an_error_of_the_whole_mailbox(lake_of_test: Lake, monkeypatch):
+    tried: list[str] = []
+
+    def refused(mailbox: Any, lake: Lake, entry: Any, **named: Any) -> Any:
+        tried.append(entry.source_table)
+        raise DelegationError("Not this mailbox.")
+
+    monkeypatch.setattr("gmail_assets.mailbox_work.snapshot", refused)
+    (run,) = sync(lake_of_test, ["labels", "profile", "messages"])
+    assert set(tried) == {"labels"}
+    assert list(run.failures) == ["labels"]
+    assert run.skipped == ["profile", "messages"]
 
 
 @pytest.mark.usefixtures("environment")

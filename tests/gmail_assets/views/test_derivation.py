@@ -121,6 +121,16 @@ def test_a_renamed_label_changes_the_rows_that_carry_it(tables: Tables) -> None:
     assert results["message_labels"].rows_updated == 1
 
 
+def test_labels_that_another_program_wrote_are_noticed(tables: Tables) -> None:
+    tables.add(message("a", "Label_1"))
+    tables.name(Label_1="Old")
+    tables.derive()
+    tables.begin_run()
+    tables.name(Label_1="New", recorded=False)
+    tables.derive_changes()
+    tables.check()
+
+
 def test_one_mailbox_does_not_change_others(tables: Tables) -> None:
     tables.add(message("a", "INBOX", attachments=1))
     tables.add(message("a", "UNREAD"), address=BEN)

@@ -88,8 +88,8 @@ class Tables:
             del self.messages[address][message_id]
         self._note(address, *ids)
 
-    def name(self, address: str = ADA, **names: str) -> None:
-        """Set all labels of a mailbox: `Label_1="Work"`."""
+    def name(self, address: str = ADA, *, recorded: bool = True, **names: str) -> None:
+        """Set all labels of a mailbox, `Label_1="Work"`; without the record, as another program would write them."""
         rows = [{"id": label, "name": name, "type": "user"} for label, name in names.items()]
         writer = self.writer(address, "labels")
         stored = [row["id"] for row in self.stored("labels", address)]
@@ -98,7 +98,7 @@ class Tables:
             writer.merge(keys.slice(0, 0), keys)
         self.labels[address] = {label: Label(name, "user") for label, name in names.items()}
         named = writer.transaction("names", names_number(self.labels[address]))
-        writer.append(pa.Table.from_batches([to_batch("labels", rows)]), [named])
+        writer.append(pa.Table.from_batches([to_batch("labels", rows)]), [named] if recorded else [])
 
     def derive_changes(self) -> dict[str, SyncResult]:
         """Derive ADA's tables as the run that made the changes does; it is the end of that run."""
