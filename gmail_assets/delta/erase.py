@@ -52,8 +52,8 @@ SOURCES = (*CATALOGUE, *VIEWS, *CONTENT_VIEWS)
 _ATTEMPTS = 20
 _WRITER = "writer"
 _DERIVED_FIELDS = ("formula", "sources")
-_UNCOMMITTED = timedelta(minutes=2)
-"""A younger file that is in no commit may belong to a run that is about to commit it."""
+_CLOCK_DIFFERENCE = timedelta(minutes=2)
+"""By which the clocks of this machine and of the storage may differ."""
 
 
 def delta_tables(lake: Lake) -> list[str]:
@@ -185,7 +185,7 @@ def _commit_alone(table: DeltaTable, transactions: Sequence[Transaction]) -> Non
 # Files of old versions
 
 
-def remove_old_files(lake: Lake, name: str, address: str, *, also_new: bool = False) -> int:
+def remove_old_files(lake: Lake, name: str, address: str, *, erased_at: datetime | None) -> int:
     """Remove files of a mailbox that the table's current version does not need.
 
     Afterwards, earlier versions of the table can be read for other mailboxes only.
@@ -194,7 +194,8 @@ def remove_old_files(lake: Lake, name: str, address: str, *, also_new: bool = Fa
         lake: The lake.
         name: Name of the table.
         address: The mailbox.
-        also_new: Also remove new files that are in no commit; requires that no run writes the mailbox.
+        erased_at: When the rows were erased. Newer files that are in no commit are kept: a run that began afterwards
+            may be about to commit them. None: they are removed too, which requires that no run writes the mailbox.
 
     Returns:
         Number of removed files.
@@ -210,13 +211,14 @@ def remove_old_files(lake: Lake, name: str, address: str, *, also_new: bool = Fa
         return _vacuumed(table, location) if MAILBOX in _columns(table) else 0
     present = _present_files(table)
     committed = set(_removed_files(table))
+    newest = None if erased_at is None else erased_at - _CLOCK_DIFFERENCE
     removed = 0
     files = pa_fs.PyFileSystem(DeltaStorageHandler(location, options=lake.options))
     for folder in _folders_of(lake, name, address):
         kept = False
         for path, is_folder, modified in _entries(location, lake.options, folder):
-            new = modified > datetime.now(UTC) - _UNCOMMITTED
-            if is_folder or path in present or (new and path not in committed and not also_new):
+            may_be_committed = newest is not None and modified > newest and path not in committed
+            if is_folder or path in present or may_be_committed:
                 kept = True
                 continue
             with suppress(FileNotFoundError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pyarrow as pa
 from deltalake import QueryBuilder
@@ -111,7 +112,7 @@ def forget_mailbox(
         result.rows[UNFETCHED] = erase.erase_rows(lake, UNFETCHED, address)
         step("emptied the retry queue")
         for name in own:
-            removed = erase.remove_old_files(lake, name, address, also_new=True)
+            removed = erase.remove_old_files(lake, name, address, erased_at=None)
             result.files += removed
             step(f"removed {removed:,} files of old versions of {name}")
         result.traces = remove_traces(names)
@@ -147,7 +148,7 @@ def forget_messages(
         ConfigurationError: A run is in progress, and the logs were to be cleaned.
         LakeError: The lake can't be read or written.
     """
-    result = Forgotten(address)
+    result, began = Forgotten(address), datetime.now(UTC)
     with _cleaned_logs(lake, result, step, clean_log) as cleaned:
         linked = _linked_contents(lake, address, ids)
         for name, source, _ in erase.own_tables(lake):
@@ -162,7 +163,7 @@ def forget_messages(
         result.rows[UNFETCHED] = erase.erase_rows(lake, UNFETCHED, address, one_of("id", ids))
         step("removed them from the retry queue")
         for name in result.rows:
-            result.files += erase.remove_old_files(lake, name, address)
+            result.files += erase.remove_old_files(lake, name, address, erased_at=began)
             step(f"removed files of old versions of {name}")
         cleaned += result.rows
     result.remaining.append(_COPIES)
@@ -235,9 +236,10 @@ def _erase_unlinked(lake: Lake, hashes: set[str], result: Forgotten, step: Step)
         query = f"SELECT DISTINCT {MAILBOX} FROM t WHERE {one_of('sha256', sorted(hashes))}"  # noqa: S608 - quoted
         found = QueryBuilder().register("t", erase.opened(lake, name)).execute(query)
         for holder in pa.table(found)[MAILBOX].to_pylist():
+            began = datetime.now(UTC)
             count = erase.erase_rows(lake, name, holder, one_of("sha256", sorted(hashes)))
             result.rows[name] = result.rows.get(name, 0) + count
-            result.files += erase.remove_old_files(lake, name, holder)
+            result.files += erase.remove_old_files(lake, name, holder, erased_at=began)
             step(f"deleted {count:,} rows from {name} that were stored for another mailbox")
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from gmail_assets.delta.forgotten import refuse_forgotten
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.quota_ledger import share_quota
@@ -97,6 +98,8 @@ def fetch_contents(
         return stopped() or (deadline is not None and time.monotonic() > deadline)
 
     run = _Run(mailbox, lake, sources, result, stop, progress, ByteShare(memory))
+    # In a session, it may have been forgotten before the tables were opened; afterwards, their commits are refused.
+    refuse_forgotten(lake, address)
     run.run()
     for table in run.tables.values():
         done = keep_up(table, address, upkeep)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from gmail_assets.delta.erase import erase_rows
+from gmail_assets.delta.erase import erase_rows, remove_old_files
 from gmail_assets.delta.errors import WriterConflictError
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
@@ -45,3 +48,18 @@ def test_a_mailbox_without_rows_is_closed_to_runs_that_have_it_open(
         running.append(ROWS)
     assert part(ADA).state.load_start is None
     assert [row["mailbox"] for row in part(BOB).table.delta.partitions()] == [BOB] * others_write
+
+
+def test_a_file_that_a_later_run_is_about_to_commit_is_kept(tmp_path: Path) -> None:
+    """A large rewrite writes its first file long before it commits."""
+    lake, erased_at = Lake(str(tmp_path)), datetime.now(UTC) - timedelta(minutes=30)
+    MailboxPartition(lake.table("messages"), ADA, "all", "full").append(ROWS)
+    (present,) = tmp_path.glob("messages/mailbox*/*.parquet")
+    earlier, later = present.with_name("part-earlier.parquet"), present.with_name("part-later.parquet")
+    for path, minutes in ((earlier, -20), (later, 5)):
+        shutil.copy(present, path)
+        moment = (erased_at + timedelta(minutes=minutes)).timestamp()
+        os.utime(path, (moment, moment))
+    assert remove_old_files(lake, "messages", ADA, erased_at=erased_at) == 1
+    assert set(present.parent.iterdir()) == {present, later}
+    assert remove_old_files(lake, "messages", ADA, erased_at=None) == 1

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.contents import PDF, PNG, Contents
+from support.contents import GET, PDF, PNG, Contents
 from support.lake import stored_rows
 
+from gmail_assets.delta.forgotten import forget
+from gmail_assets.delta.lake import Lake
 from gmail_assets.operations.forget import forget_mailbox, forget_messages
 from gmail_client.emulator import Emulator
+from gmail_client.errors import ConfigurationError
 from gmail_client.views import CONTENTS, LINKS
 
 
@@ -70,3 +73,15 @@ def test_contents_that_were_stored_for_another_mailbox_are_erased_with_their_las
     assert PNG not in held
     assert (PDF in held) == (not whole)
     assert stored_rows(contents.lake, CONTENTS, ada)
+
+
+def test_a_run_that_began_before_its_mailbox_was_forgotten_fetches_no_contents(
+    gmail: Emulator, contents: Contents, tmp_path: Path
+) -> None:
+    address = gmail.addresses[0]
+    contents.lake = contents.lake.session()
+    contents.prepare(address)
+    forget(Lake(f"{tmp_path}/./lake"), address)
+    with pytest.raises(ConfigurationError, match="erased"):
+        contents.fetch(address)
+    assert gmail.usage.calls[GET] == 0
