@@ -97,6 +97,8 @@ def source_state(
 ) -> str:
     """A text that changes with each commit to the mailbox's partition of `messages`, and with names of labels.
 
+    It has the id of the table: one that is loaded again after it was removed has the same numbers of fences.
+
     Args:
         messages: The table of messages.
         labels: The table of labels, if it is in use.
@@ -105,7 +107,7 @@ def source_state(
     """
     if written is None:
         written = _field(messages, address, "writer")
-    return f"messages={written} names={stored_names(labels, address)}"
+    return f"messages={messages.delta.metadata().id} {written} names={stored_names(labels, address)}"
 
 
 def stored_names(labels: LakeTable | None, address: str) -> int | None:
