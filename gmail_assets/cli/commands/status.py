@@ -21,6 +21,9 @@ __all__ = ["status"]
 _AT_ONCE = 8
 """Mailboxes that are read at once."""
 
+_MOST_IN_DETAIL = 5
+"""With more mailboxes, each of them is one line."""
+
 
 @click.command
 @mailbox_option
@@ -30,8 +33,8 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
     """Show rows, cursors, lag and the last run of each mailbox.
 
     Shows for each table the number of rows, the history id that it is synced through (cursor), how many history ids
-    that is behind the mailbox, and the result of the last run (if DAGSTER_HOME is set). Costs one quota unit per
-    mailbox, none with --offline.
+    that is behind the mailbox, and the result of the last run (if DAGSTER_HOME is set). More than five mailboxes are
+    one line each; --verbose and --json show all tables. Costs one quota unit per mailbox, none with --offline.
     """
     from gmail_assets.cli.environment import Environment
     from gmail_assets.operations.dagster_history import DagsterHistory
@@ -68,7 +71,11 @@ def status(mailboxes: tuple[str, ...], offline: bool, out: Output) -> int:
             raise outcome.error
         if outcome.value is not None:
             found.append(outcome.value)
-            _print_status(out, outcome.value, alone=len(names) == 1)
+    if len(found) > _MOST_IN_DETAIL and not out.verbose:
+        _print_summary(out, found)
+    else:
+        for one in found:
+            _print_status(out, one, alone=len(found) == 1)
     quota = quota_status(environment.lake, environment.settings.project_limits)
     limit = "" if quota.limit is None else f" of {quota.limit:,}"
     out.print(f"Quota of the project, today: {quota.spent:,}{limit} units.")
@@ -92,6 +99,40 @@ def _print_sick(found: Sequence[MailboxStatus]) -> None:
     write_error(f"{len(sick):,} of {len(found):,} mailboxes can't be read:")
     for text in grouped_errors((status.name, str(status.error)) for status in sick):
         write_error(text)
+
+
+def _print_summary(out: Output, found: Sequence[MailboxStatus]) -> None:
+    """Print one line for each of many mailboxes, and what needs attention."""
+    rows = []
+    for status in found:
+        changed = [table.changed for table in status.tables.values() if table and table.changed]
+        row: dict[str, Any] = {"mailbox": status.name, "state": _mailbox_state(status)}
+        for name in ("messages", "threads"):
+            table = status.tables.get(name)
+            row[name] = None if table is None else table.rows
+        rows.append({**row, "changed": _ago(max(changed, default=None))})
+    out.table(list(rows[0]), rows, text=2)
+    for status in found:
+        if status.stored_as != status.address:
+            out.note(f"{status.name}: renamed, its rows have mailbox = {status.stored_as!r}.")
+        if status.unfetched:
+            out.print(f"{status.name}: {status.unfetched:,} messages could not be fetched.", style="yellow")
+        run = status.last_run
+        if run is not None and run.status == "failure":
+            out.print(f"{status.name}: the last run {run.run_id} failed {_ago(run.ended)}.", style="red")
+    out.print("All tables of a mailbox: `gmail-assets status --mailbox ADDRESS`, or --verbose for all.")
+
+
+def _mailbox_state(status: MailboxStatus) -> str:
+    """The state of `messages` and `threads` together: the first one that needs attention."""
+    from gmail_client.tables import CATALOGUE
+
+    if status.error is not None:
+        return "can't be read"
+    tables = {name: table for name, table in status.tables.items() if name in CATALOGUE}
+    synced = {name: table for name, table in tables.items() if CATALOGUE[name].cursor}
+    states = [_state(name, table) for name, table in (synced or tables).items()]
+    return next((state for state in states if state not in ("up to date", "snapshot")), "up to date")
 
 
 def _print_status(out: Output, status: MailboxStatus, *, alone: bool) -> None:

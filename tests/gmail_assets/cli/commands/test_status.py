@@ -119,6 +119,31 @@ def test_other_options_are_to_be_reconciled_and_no_unfinished_load(gmail: Emulat
     assert status["tables"]["messages"]["state"] == "load unfinished"
 
 
+def test_many_mailboxes_are_one_line_each(place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    with Emulator(mailboxes=6, messages=5, mean_json_kb=2) as gmail:
+        for name, value in gmail.environment().items():
+            monkeypatch.setenv(name, value)
+        for name in ("GMAIL_CLIENT_ID", "GMAIL_CLIENT_SECRET", "GMAIL_REFRESH_TOKEN", "GMAIL_USER_ID"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("GMAIL_SERVICE_ACCOUNT_FILE", str(gmail.service_account_file(place / "key.json")))
+        monkeypatch.setenv("GMAIL_MAILBOXES", ",".join(gmail.addresses))
+        monkeypatch.setenv("GMAIL_RETRY_SECONDS", "0")
+        loaded, moved, ill, *others = gmail.addresses
+        named = [word for address in (loaded, moved) for word in ("--mailbox", address)]
+        assert run("sync", "messages", "threads", "--quiet", *named).code == 0
+        gmail.mailbox(moved).insert(NEW)
+        gmail.faults.add(Fault(status=403, reason="forbidden", mailbox=ill))
+        result = run("status")
+        lines = {line.split()[0]: " ".join(line.split()[1:]) for line in result.out.splitlines() if line}
+        assert lines[loaded].startswith("up to date ")
+        assert " behind " in lines[moved]
+        assert lines[ill].startswith("can't be read")
+        assert all(lines[address].startswith("no rows") for address in others)
+        assert "1 of 6 mailboxes can't be read:" in result.err
+        assert "message_labels" not in result.out
+        assert run("status", "--verbose").out.count("message_labels") == len(gmail.addresses)
+
+
 def test_dagster_is_read_once_for_all_mailboxes(gmail: Emulator, place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     home = place / "home"
     home.mkdir()
