@@ -242,6 +242,24 @@ def test_refused_labels_delete_nothing(gmail: Emulator, caplog: pytest.LogCaptur
         gmail.faults.clear()
 
 
+def test_a_refused_thread_is_not_deleted(gmail: Emulator) -> None:
+    options = {"skip_refused": "true", "labelIds": "INBOX", "startDate": "2001-01-01"}
+    mailbox = gmail.mailbox()
+    moved = mailbox.insert(mailbox.random_mail(), ("INBOX",))
+    _, begun = connector_of(gmail).read_table_deletes("threads", {}, options)
+    _, offset = connector_of(gmail).read_table_deletes("threads", begun, options)
+    mailbox.modify(moved, [], ["INBOX"])
+    for method in ("messages.get", "threads.get"):
+        gmail.faults.add(Fault(method, status=400))
+    try:
+        assert list(connector_of(gmail).read_table_deletes("threads", offset, options)[0]) == []
+    finally:
+        gmail.faults.clear()
+    assert [row["id"] for row in connector_of(gmail).read_table_deletes("threads", offset, options)[0]] == [
+        moved
+    ]
+
+
 def test_a_snapshot_is_streamed_completely_once_per_run(gmail: Emulator) -> None:
     connector = connector_of(gmail)
     records, offset = connector.read_table("labels", {}, {})
