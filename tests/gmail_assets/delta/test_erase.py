@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from gmail_assets.delta.erase import erase_rows, remove_old_files
-from gmail_assets.delta.errors import WriterConflictError
+from gmail_assets.delta.erase import clean_log, erase_rows, remove_old_files
+from gmail_assets.delta.errors import LakeError, WriterConflictError
 from gmail_assets.delta.lake import Lake
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_client.schema import to_batch
@@ -63,3 +63,28 @@ def test_a_file_that_a_later_run_is_about_to_commit_is_kept(tmp_path: Path) -> N
     assert remove_old_files(lake, "messages", ADA, erased_at=erased_at) == 1
     assert set(present.parent.iterdir()) == {present, later}
     assert remove_old_files(lake, "messages", ADA, erased_at=None) == 1
+
+
+def test_the_log_is_not_cleaned_while_a_mailbox_has_not_seen_a_restore(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+
+    def part(address: str) -> MailboxPartition:
+        return MailboxPartition(lake.table("messages"), address, "all", "full")
+
+    for number, address in enumerate((ADA, BOB), 5):
+        part(address).append(ROWS, part(address).state.synced(number))
+    erase_rows(lake, "messages", BOB)
+    for address in (ADA, "eve@example.test"):
+        part(address).append(ROWS.slice(0, 0), part(address).state.synced(8))
+    assert clean_log(lake, "messages", None) > 0
+    first = part(ADA).table.delta.version()
+    part(ADA).commit(part(ADA).state.synced(9))
+    DeltaTable(lake.location("messages")).restore(first)
+    for address, left in ((ADA, 2), ("eve@example.test", 1)):
+        with pytest.raises(LakeError, match=f"{left} mailboxes were not synced since then"):
+            clean_log(lake, "messages", None)
+        one = part(address)
+        assert one.restored
+        one.commit(one.state)
+    assert clean_log(lake, "messages", None) > 0
+    assert not part(ADA).restored
