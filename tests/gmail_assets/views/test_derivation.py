@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -134,6 +135,18 @@ def test_a_renamed_label_changes_the_rows_that_carry_it(tables: Tables) -> None:
     tables.check()
     assert results["emails"].rows_updated == 1
     assert results["message_labels"].rows_updated == 1
+
+
+def test_messages_that_another_run_wrote_after_this_one_are_compared_too(tables: Tables) -> None:
+    tables.add(message("a", "INBOX"))
+    tables.name(Label_1="Work")
+    tables.derive()
+    tables.begin_run()
+    tables.relabel("a", ["STARRED"], 900)
+    own = replace(tables.changes, keys={"a"})
+    tables.add(message("b", "INBOX"))  # the other run
+    tables.derive(changes=own)
+    tables.check()
 
 
 def test_labels_that_another_program_wrote_are_noticed(tables: Tables) -> None:
