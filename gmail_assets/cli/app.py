@@ -16,6 +16,7 @@ from typing import TextIO
 
 import click
 
+from gmail_assets.arrow_memory import use_system_allocator
 from gmail_assets.cli.commands import COMMANDS
 from gmail_assets.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
 from gmail_assets.cli.output import write_error
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         end = ProcessEnd()
+        use_system_allocator()
         warnings.showwarning = _show_warning
         refuse_unused_modules()
         with collected_seldom():

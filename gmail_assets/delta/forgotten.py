@@ -55,7 +55,7 @@ class ForgottenMailboxes:
         """
         self._shared = self._lake.opened(FORGOTTEN)
         try:
-            self._hashes = frozenset() if self._shared is None else self._shared.kept(_hashes)
+            self._hashes = frozenset() if self._shared is None else self._shared.rows_at_version(_hashes)
         except (DeltaError, OSError) as error:
             raise unreadable(self._lake.location(FORGOTTEN), error) from error
 

@@ -66,7 +66,7 @@ class InternalTable:
             self.lake.expire(self.name)
             shared = self.lake.opened(self.name) or shared
         try:
-            table = shared.kept(self._read_all)
+            table = shared.rows_at_version(self._read_all)
         except (DeltaError, OSError, pa.ArrowException) as error:
             raise unreadable(self._location, error) from error
         for column, wanted in values.items():

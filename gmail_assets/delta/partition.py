@@ -204,7 +204,7 @@ class MailboxPartition:
         if self.written and self.table.size(self.address) <= _COMPARED_BYTES and self._are_stored(rows):
             self.record_read(names, record_every=record_every)
             return False
-        self.changes.lose()
+        self.changes.set_unknown()
         self._write(self.state.read_at(int(time.time()), names), self._replacement(rows))
         return True
 
@@ -242,7 +242,7 @@ class MailboxPartition:
             )
         else:
             change = self._replacement(None)
-        self.changes.lose()
+        self.changes.set_unknown()
         self._write(state, change)
         self.changed_format = False
 

@@ -32,6 +32,6 @@ class RowChanges:
             if len(self.keys) > _MOST_KEYS:
                 self.keys = None
 
-    def lose(self) -> None:
+    def set_unknown(self) -> None:
         """Note that any row may have changed."""
         self.keys = None

@@ -76,15 +76,15 @@ class SharedTable:
         """The table's Arrow schema."""
         return self.at_version("schema", lambda delta: pa.schema(delta.schema().to_arrow()))
 
-    def kept(self, read: Callable[[DeltaTable], T]) -> T:
-        """What `read` returns of a small table: called once for each version, and always with the same function."""
+    def rows_at_version(self, read: Callable[[DeltaTable], T]) -> T:
+        """The rows of a small table, which `read` returns; called once for each version, always with the same function."""
 
         def read_and_identify(delta: DeltaTable) -> T:
             identify(delta, self.location[1])
             return read(delta)
 
         with self.turn:
-            return self.at_version("kept", read_and_identify)
+            return self.at_version("rows", read_and_identify)
 
     def refreshed(self) -> bool:
         """Move on to the newest version; false if that is unknown, or another table took its place.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -73,6 +74,14 @@ def file_system(delta: DeltaTable, *files: TableFile) -> pa_fs.FileSystem:
     return pa_fs.PyFileSystem(DeltaStorageHandler.from_table(delta._table, None, sizes))
 
 
+def _readable(delta: DeltaTable, file: TableFile) -> pa_fs.FileSystem:
+    """The table's folder, for reading: of a local lake through Arrow itself, which needs no Python objects for it."""
+    parts = urlsplit(delta.table_uri)
+    if parts.scheme == "file":
+        return pa_fs.SubTreeFileSystem(url2pathname(parts.path), pa_fs.LocalFileSystem())
+    return file_system(delta, file)
+
+
 @contextmanager
 def open_file(delta: DeltaTable, file: TableFile) -> Iterator[pq.ParquetFile]:
     """A file, for reading.
@@ -81,7 +90,7 @@ def open_file(delta: DeltaTable, file: TableFile) -> Iterator[pq.ParquetFile]:
         DeltaError: It can't be opened.
         OSError: It can't be opened, or is no Parquet file.
     """
-    with file_system(delta, file).open_input_file(unquote(file.path)) as source:
+    with _readable(delta, file).open_input_file(unquote(file.path)) as source:
         try:
             small = file.size <= _READ_AT_ONCE
             reader = pq.ParquetFile(pa.BufferReader(source.read()) if small else source)

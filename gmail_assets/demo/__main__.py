@@ -25,6 +25,7 @@ from types import FrameType
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
 
+from gmail_assets.arrow_memory import use_system_allocator
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_assets.operations.dagster_instance import dagster_instance
 from gmail_assets.process_end import ProcessEnd
@@ -288,4 +289,5 @@ def _wait_for_page(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 if __name__ == "__main__":
+    use_system_allocator()
     sys.exit(ProcessEnd().with_code(main()))

@@ -55,8 +55,8 @@ __all__ = ["derive"]
 
 Row = dict[str, Any]
 
-_SLICE_ROWS = 2_000
-_SLICE_CHARACTERS = 16 * 2**20
+_SLICE_ROWS = 1_000
+_SLICE_CHARACTERS = 8 * 2**20
 """Maximum size of the texts of one commit; it limits the memory."""
 _LABEL_ROWS = 250_000
 _RELABELLED_ROWS = 50_000

@@ -21,6 +21,6 @@ def test_too_many_rows_are_unknown_rows(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_lost_rows_stay_unknown() -> None:
     changes = RowChanges(1, 1)
-    changes.lose()
+    changes.set_unknown()
     changes.add(["a"])
     assert changes.keys is None

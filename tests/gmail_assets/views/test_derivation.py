@@ -347,7 +347,7 @@ def run_steps(tables: Tables, steps: list[tuple[Any, ...]]) -> None:
             if target < delta.version():
                 delta.restore(target)
             tables.messages[ADA] = dict(past[target])
-            tables.changes.lose()  # as for a partition that was restored
+            tables.changes.set_unknown()  # as for a partition that was restored
         elif kind == "restore":
             delta = tables.lake.find(values[0])
             if delta is not None and delta.version() > 0:

@@ -44,8 +44,10 @@ class Tables:
 
     def begin_run(self) -> None:
         """Begin the next run: the one before has ended, or was killed."""
-        fence = self.writer(ADA).read("writer")
-        self.changes = RowChanges(fence, fence)
+        writer = self.writer(ADA)
+        fence = writer.read("writer")
+        restored = writer.table.restores(fence or 0)
+        self.changes = RowChanges(fence, fence, None if restored else set())
 
     def _note(self, address: str, *ids: str) -> None:
         if address == ADA:
