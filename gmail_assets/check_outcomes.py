@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.registry import MailboxRegistry
 from gmail_assets.delta.scan import read_present
 from gmail_client.client import Mailbox

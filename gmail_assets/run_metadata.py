@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
-from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.syncing.results import SyncResult
 from gmail_client.printable import printable
 from gmail_client.spec import SpecTable, SpecView

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from gmail_assets.delta.app_ids import StateReader
-from gmail_assets.delta.lake import LakeTable
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.sync_state import number_of
 from gmail_assets.delta.writer import PartitionWriter, before_commit
 from gmail_client.views import Labels, formula

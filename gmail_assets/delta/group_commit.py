@@ -18,7 +18,8 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from gmail_assets.delta.commit_hooks import commit_hooks
 from gmail_assets.delta.errors import LakeError, WriterConflictError, one_line, unwritable
-from gmail_assets.delta.lake import MAILBOX, LakeTable
+from gmail_assets.delta.lake import MAILBOX
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.protocol import check_features
 
 __all__ = ["Change", "Fenced", "commit_alone", "commit_fenced"]

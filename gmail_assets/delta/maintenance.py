@@ -23,8 +23,8 @@ from gmail_assets.delta.lake import (
     DELETED_AT,
     MAILBOX,
     TARGET_FILE_BYTES,
-    LakeTable,
 )
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.parquet_files import WRITER_PROPERTIES
 from gmail_client.sql import equals
 

@@ -16,7 +16,8 @@ from deltalake import QueryBuilder, Transaction
 
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.group_commit import Fenced, commit_fenced
-from gmail_assets.delta.lake import DELETED_AT, MAILBOX, LakeTable
+from gmail_assets.delta.lake import DELETED_AT, MAILBOX
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.lease import PartitionLease
 from gmail_assets.delta.restores import brought_back
 from gmail_assets.delta.rewrite import Edit, PartitionRewrite, updated

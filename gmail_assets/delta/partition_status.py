@@ -9,7 +9,8 @@ from functools import cached_property
 from deltalake.exceptions import DeltaError
 
 from gmail_assets.delta.errors import unreadable
-from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_client.spec import SpecTable
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from gmail_assets.delta.lake import LakeTable
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.table_log import Commit
 
 __all__ = ["brought_back"]

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake.transaction import AddAction, RemoveAction
 
-from gmail_assets.delta.lake import MAILBOX, TARGET_FILE_BYTES, LakeTable
+from gmail_assets.delta.lake import MAILBOX, TARGET_FILE_BYTES
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.parquet_files import NewFile, batch_rows
 from gmail_assets.delta.scan import as_schema
 from gmail_assets.delta.table_files import TableFile, file_system, open_file

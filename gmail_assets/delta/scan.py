@@ -15,7 +15,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from gmail_assets.delta.errors import unreadable
-from gmail_assets.delta.lake import DELETED_AT, LakeTable
+from gmail_assets.delta.lake import DELETED_AT
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.table_files import open_file, table_files
 
 __all__ = ["as_schema", "open_files", "read_columns", "read_present"]

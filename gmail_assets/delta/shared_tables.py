@@ -77,7 +77,7 @@ class SharedTable:
         return self.at_version("schema", lambda delta: pa.schema(delta.schema().to_arrow()))
 
     def rows_at_version(self, read: Callable[[DeltaTable], T]) -> T:
-        """The rows of a small table, which `read` returns: called once for each version, and always the same function."""
+        """The rows of a small table, which `read` returns: called once for each version, with the same function."""
 
         def read_and_identify(delta: DeltaTable) -> T:
             identify(delta, self.location[1])

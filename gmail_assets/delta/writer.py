@@ -13,7 +13,7 @@ from deltalake import Transaction
 
 from gmail_assets.delta.app_ids import StateReader
 from gmail_assets.delta.group_commit import Fenced, commit_fenced
-from gmail_assets.delta.lake import LakeTable
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.rewrite import PartitionRewrite, updated
 
 __all__ = ["PartitionWriter", "before_commit", "next_fence"]

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gmail_assets.delta.lake import MAILBOX, Lake, LakeTable
+from gmail_assets.delta.lake import MAILBOX, Lake
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.partition_status import PartitionStatus, partition_statuses
 from gmail_assets.delta.quota_ledger import QUOTA, QuotaLedger
 from gmail_assets.delta.registry import MailboxRegistry

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gmail_assets.delta.derived_state import are_up_to_date
 from gmail_assets.delta.forgotten import ForgottenMailboxes
-from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.mailbox_names import MailboxNames
 from gmail_assets.delta.partition import MailboxPartition
 from gmail_assets.delta.partition_status import OpenTables

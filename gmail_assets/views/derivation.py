@@ -27,7 +27,8 @@ from gmail_assets.delta.derived_state import (
     stored_names,
 )
 from gmail_assets.delta.forgotten import refuse_forgotten
-from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.maintenance import DEFAULT_UPKEEP, Upkeep, keep_up
 from gmail_assets.delta.row_changes import RowChanges
 from gmail_assets.delta.scan import read_columns

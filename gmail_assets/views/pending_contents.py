@@ -9,7 +9,8 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.scan import open_files, read_columns
 from gmail_assets.views.source import MessageSource, ViewSources
 from gmail_client.quota import QuotaPlan

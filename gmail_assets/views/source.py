@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gmail_assets.delta.lake import DELETED_AT, Lake, LakeTable
+from gmail_assets.delta.lake import DELETED_AT, Lake
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.scan import as_schema, open_files, read_columns
 from gmail_client.spec import Spec, SpecTable
 from gmail_client.views import HEADER_NAMES, HEADERS, NOTHING, STRUCTURE, Labels, labels_of

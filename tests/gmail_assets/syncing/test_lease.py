@@ -14,7 +14,8 @@ from support.lake import assert_lake_equals_mailbox
 from gmail_assets.delta.app_ids import app_base
 from gmail_assets.delta.errors import MailboxBusyError
 from gmail_assets.delta.group_commit import commit_alone
-from gmail_assets.delta.lake import Lake, LakeTable
+from gmail_assets.delta.lake import Lake
+from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.syncing import Progress, sync
 from gmail_client.emulator import Emulator
 from gmail_client.errors import UnavailableError
