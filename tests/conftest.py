@@ -17,8 +17,9 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-settings.register_profile("untimed", settings(), deadline=None)  # a busy machine is no failure
-settings.load_profile("untimed")
+# A busy machine is no failure; new examples are drawn in each run, so that few are enough for each.
+settings.register_profile("quick", settings(), deadline=None, max_examples=60)
+settings.load_profile("quick")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the tests are selected by their marks

@@ -257,7 +257,7 @@ def check(seed: int, steps: list[str | float], drawn: tuple[Any, Any]) -> None:
                 scenario.write(step)
 
 
-@examples(6)
+@examples(4)
 @given(
     seed=st.integers(0, 2**16),
     steps=STEPS,

@@ -447,7 +447,7 @@ LIFE = {
 }
 
 
-@examples(12)
+@examples(8)
 @given(**LIFE)
 def test_tables_equal_the_mailbox_after_the_last_sync(**scenario: Any) -> None:
     check_scenario(**scenario)

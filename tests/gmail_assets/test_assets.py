@@ -127,6 +127,7 @@ def test_full_refresh_loads_everything_again(environment: Emulator, lake_of_test
     assert_lake_equals_mailbox(lake_of_test, environment, MAIL)
 
 
+@pytest.mark.slow
 def test_reconcile_and_replay_are_options_of_the_run_config(environment: Emulator):
     start = environment.mailbox().head
     environment.mailbox().insert(environment.mailbox().random_mail(), ["INBOX"])
@@ -140,6 +141,7 @@ def test_reconcile_and_replay_are_options_of_the_run_config(environment: Emulato
     assert "replay_from is not a history id" in failure.user_failure_data.description
 
 
+@pytest.mark.slow
 def test_a_spent_time_budget_stops_cleanly_and_the_next_run_resumes(
     environment: Emulator, lake_of_test: Lake
 ):

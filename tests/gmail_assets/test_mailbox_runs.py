@@ -148,6 +148,7 @@ def test_sick_mailboxes_fail_alone_and_are_named_with_the_fix(domain: Emulator, 
         assert row_counts(instance, again).keys() == {*CHANGE_TABLES, "labels"}
 
 
+@pytest.mark.slow
 def test_mailboxes_that_are_no_neighbours_are_named_in_the_run_config(domain: Emulator, lake_of_test: Lake):
     chosen = [domain.addresses[2], domain.addresses[0]]
     with dg.instance_for_test() as instance:
@@ -218,6 +219,7 @@ def test_a_second_attempt_continues_a_full_refresh(domain: Emulator):
     assert domain.usage.fetched > 0
 
 
+@pytest.mark.slow
 def test_frequent_runs_of_the_sensor_are_compared_with_gmail_once_an_hour(
     domain: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,7 @@ def changes(draw: st.DrawFn) -> tuple[str, tuple[Any, ...], Any]:
     return path, place, draw(JSON.filter(lambda value: value is not ... or place != ()))
 
 
-@examples(60)
+@examples(40)
 @given(change=changes())
 def test_any_json_in_any_field_gives_rows_or_a_gmail_error(
     change: tuple[str, tuple[Any, ...], Any],

@@ -270,7 +270,7 @@ def test_a_grant_revoked_midway() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quota", "seconds"), [("current", 120), pytest.param("600", 180, marks=pytest.mark.slow)]
+    ("quota", "seconds"), [("current", 60), pytest.param("600", 180, marks=pytest.mark.slow)]
 )
 def test_at_least_95_percent_of_the_quota_is_used_and_nothing_refused(quota: str, seconds: int) -> None:
     clock = ScaledClock(20)

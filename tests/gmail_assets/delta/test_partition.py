@@ -405,7 +405,7 @@ def test_a_full_or_read_only_disk_is_detected_before_writing(
     table = Lake(str(tmp_path)).table("messages")
     part = MailboxPartition(table, ADA, "all", "full")
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(f"gmail_assets.delta.lake.{name}", broken)
+    monkeypatch.setattr(f"gmail_assets.delta.lake_table.{name}", broken)
     with pytest.raises(LakeError, match=complaint) as error:
         part.commit(part.state.synced(5))
     assert error.value.fix

@@ -70,6 +70,7 @@ def test_a_finding_is_reconciled_once(tmp_path: Path, gmail: Emulator, mailbox: 
     assert found(lake, gmail)["messages"] == -2
 
 
+@pytest.mark.slow
 def test_an_unfinished_load_is_no_finding(tmp_path: Path, gmail: Emulator, mailbox: Mailbox) -> None:
     lake = Lake(str(tmp_path))
     sync(mailbox, lake, MAIL, deadline=0.0)
@@ -97,6 +98,7 @@ def materialize(instance: dg.DagsterInstance, definitions: dg.Definitions, **req
     } - {"derived"}
 
 
+@pytest.mark.slow
 def test_dagster_detects_reports_and_repairs_it(
     tmp_path: Path, gmail: Emulator, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

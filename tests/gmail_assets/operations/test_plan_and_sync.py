@@ -76,7 +76,7 @@ def spec(name: str, **options: Any) -> SpecTable:
     return SpecTable.parse({"source_table": name, "table_configuration": options})
 
 
-@examples(8)
+@examples(6)
 @example(  # the reconciliation of threads deletes rows that the load of messages would copy
     seed=0,
     before=[("sync", {name: spec(name) for name in ("messages", "threads")})],

@@ -73,7 +73,7 @@ def units(folder: Path, threads_format: str) -> list[int]:
     return spent
 
 
-@pytest.mark.parametrize("threads_format", ["minimal", "metadata"])
+@pytest.mark.parametrize("threads_format", ["minimal", pytest.param("metadata", marks=pytest.mark.slow)])
 def test_threads_without_bodies_cost_no_further_units(tmp_path: Path, threads_format: str) -> None:
     full = units(tmp_path / "full", "full")
     assert full[0] > 500

@@ -60,7 +60,7 @@ class Wall:
         return self._order(parts)
 
 
-@examples(60)
+@examples(40)
 @given(
     plan=st.lists(TROUBLE, max_size=120),
     sizes=SIZES,

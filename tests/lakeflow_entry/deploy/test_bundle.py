@@ -246,6 +246,7 @@ print([sum(batch.num_rows for part in own for batch in reader.read(part)) for re
 """
 
 
+@pytest.mark.slow
 def test_partitions_of_the_single_file_unpickle_before_its_modules_are_loaded(tmp_path: Path) -> None:
     write_file(tmp_path / "file")
     with Emulator(messages=20, seed=3, mean_json_kb=2.0) as gmail:
@@ -415,6 +416,7 @@ def test_the_documented_imports_work_next_to_the_single_file(tmp_path: Path) -> 
     assert done.stdout == "fine\n", done.stderr
 
 
+@pytest.mark.slow
 def test_the_pipeline_of_the_repository_is_written_unless_there_is_one(tmp_path: Path) -> None:
     write_project(tmp_path)
     pipeline = tmp_path / "ingest.py"
