@@ -1,6 +1,7 @@
 """`Lake`, a location of Delta tables: a folder or an object-store URI.
 
-`Lake.table` opens a table and creates it if it is missing. Rows are written to one mailbox's partition of a table: see `gmail_assets.delta.partition`.
+`Lake.table` opens a table and creates it if it is missing. Rows are written to one mailbox's partition of a table: see
+`gmail_assets.delta.partition`.
 """
 
 from __future__ import annotations
