@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from gmail_client.errors import GmailError
 from gmail_client.http.error_mapping import redact
+
+if TYPE_CHECKING:
+    from deltalake.exceptions import TableNotFoundError
 
 __all__ = [
     "LakeError",
     "MailboxBusyError",
     "SchemaMismatchError",
     "WriterConflictError",
+    "check_missing",
     "one_line",
     "unreadable",
     "unwritable",
@@ -42,6 +47,19 @@ def unreadable(location: str, error: Exception) -> LakeError:
         f"The table {location!r} can't be read: {one_line(error)}",
         fix="Check GMAIL_LAKE, its read permissions, and the storage options of an object store.",
     )
+
+
+def check_missing(location: str, error: TableNotFoundError) -> None:
+    """Check that there is no table: deltalake reports in the same way that it knows no such object store.
+
+    Raises:
+        LakeError: It does not know the store.
+    """
+    if str(error).startswith("Unknown scheme"):
+        raise LakeError(
+            f"The table {location!r} can't be read: there is no object store {location.partition('://')[0]!r}.",
+            fix="Set GMAIL_LAKE to a folder, or to an s3://, gs:// or abfss:// URI.",
+        ) from error
 
 
 def unwritable(location: str, error: Exception) -> LakeError:

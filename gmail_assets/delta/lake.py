@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from gmail_assets.delta.creation import add_columns, create_table
-from gmail_assets.delta.errors import SchemaMismatchError, unreadable, unwritable
+from gmail_assets.delta.errors import SchemaMismatchError, check_missing, unreadable, unwritable
 from gmail_assets.delta.lake_table import LakeTable
 from gmail_assets.delta.protocol import check_features
 from gmail_assets.delta.shared_tables import SharedTable, expire, find_shared
@@ -152,7 +152,8 @@ class Lake:
         """
         try:
             delta = DeltaTable(self.location(table_name), storage_options=self.options)
-        except TableNotFoundError:
+        except TableNotFoundError as error:
+            check_missing(self.location(table_name), error)
             return None
         except (DeltaError, OSError) as error:
             raise unreadable(self.location(table_name), error) from error

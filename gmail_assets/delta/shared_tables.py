@@ -18,7 +18,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from gmail_assets.delta.errors import unreadable
+from gmail_assets.delta.errors import check_missing, unreadable
 from gmail_assets.delta.protocol import check_features
 from gmail_assets.delta.table_log import identify, is_same_table
 
@@ -135,7 +135,8 @@ class _Slot:
             if self._table is not None and self._table.refreshed():
                 return self._table
             delta = DeltaTable(uri, storage_options=dict(options) or None)
-        except TableNotFoundError:
+        except TableNotFoundError as error:
+            check_missing(uri, error)
             return None
         except (DeltaError, OSError) as error:
             raise unreadable(uri, error) from error
