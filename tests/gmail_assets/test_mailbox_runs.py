@@ -207,6 +207,7 @@ def test_units_are_counted_while_the_mailbox_is_worked_on() -> None:
     assert units_of(results) == 11
 
 
+@pytest.mark.slow
 def test_a_second_attempt_continues_a_full_refresh(domain: Emulator):
     with dg.instance_for_test() as instance:
         assert run(domain, instance, tables=CHANGE_TABLES, job="gmail_sync").success
