@@ -17,8 +17,10 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# A busy machine is no failure; new examples are drawn in each run, so that few are enough for each.
-settings.register_profile("quick", settings(), deadline=None, max_examples=60)
+# A busy machine is no failure. Each run draws new examples, so that few are enough for `make test`; CI draws more.
+settings.register_profile(
+    "quick", settings(), deadline=None, max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "40"))
+)
 settings.load_profile("quick")
 
 

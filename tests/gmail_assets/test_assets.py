@@ -119,6 +119,7 @@ def test_a_second_run_applies_changes_from_the_history(environment: Emulator, la
     assert fields["messages"]["rows_deleted"] == 1
 
 
+@pytest.mark.slow
 def test_full_refresh_loads_everything_again(environment: Emulator, lake_of_test: Lake):
     materialize(environment, CHANGE_TABLES)
     fields = metadata_of(materialize(environment, CHANGE_TABLES, mail_config={"full_refresh": True}))
@@ -204,6 +205,7 @@ def test_an_unknown_mailbox_is_refused_by_dagster(environment: Emulator):
         job.execute_in_process(partition_key="nobody@gmail.test")
 
 
+@pytest.mark.slow
 def test_a_token_of_another_account_does_not_continue_this_one(
     environment: Emulator, lake_of_test: Lake, monkeypatch
 ):

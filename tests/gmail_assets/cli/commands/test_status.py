@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from gmail_assets.cli.exit_codes import ExitCode
 from gmail_client.emulator import Emulator, Fault
@@ -44,6 +45,7 @@ def test_status_before_and_after_a_sync_and_behind(gmail: Emulator, place: Path,
     assert f"{lag:,} behind" in run("status").out
 
 
+@pytest.mark.slow
 def test_the_last_run_comes_from_dagster(gmail: Emulator, place: Path, run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     home = place / "home"
     home.mkdir()
