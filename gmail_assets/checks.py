@@ -21,9 +21,7 @@ from gmail_assets.delta.unfetched import UnfetchedMessages
 from gmail_assets.operations.completeness import combine_findings, record_findings
 from gmail_assets.syncing.identity import stored_address
 from gmail_client.errors import HistoryExpiredError
-from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.spec import SpecTable
-from gmail_client.tables import CHANGE_TABLES
 
 __all__ = ["DEFAULT_MAX_LAG", "SYNCED", "MailChecks"]
 
@@ -70,11 +68,7 @@ class CheckContext:
     @cached_property
     def hidden(self) -> dict[str, int]:
         """Gmail's counts of messages and threads in spam and trash."""
-        api = self.mailbox.api
-        labels = [result.resource() for result in api.get_many(map(api.label_call, sorted(HIDDEN_LABELS)))]
-        return {
-            table: sum(int(label.get(f"{table}Total") or 0) for label in labels) for table in CHANGE_TABLES
-        }
+        return self.mailbox.api.hidden_totals()
 
     @cached_property
     def pending(self) -> list[dict[str, Any]] | None:

@@ -17,6 +17,7 @@ from gmail_client.http.batch import BatchFetcher
 from gmail_client.http.calls import ApiCall, ApiResult, QuotaUsage, UsageSnapshot
 from gmail_client.http.exchange import Exchange
 from gmail_client.http.transport import Transport
+from gmail_client.labels import HIDDEN_LABELS
 from gmail_client.paging import pages_of
 from gmail_client.quota import QuotaPlan
 
@@ -185,6 +186,15 @@ class GmailApi:
             NotFoundError: No such label.
         """
         return self._transport.fetch(self.label_call(label_id)).resource()
+
+    def hidden_totals(self) -> dict[str, int]:
+        """How many `messages` and `threads` are in spam and trash, by Gmail's counts of these labels."""
+        calls = map(self.label_call, sorted(HIDDEN_LABELS))
+        labels = [result.resource() for result in self.get_many(calls)]
+        return {
+            name: sum(int(label.get(f"{name}Total") or 0) for label in labels)
+            for name in ("messages", "threads")
+        }
 
     def filters(self) -> list[Resource]:
         """All filters."""

@@ -6,6 +6,7 @@ table, and only when enough has accumulated. Within the retention, earlier versi
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def _names_removed_files(delta: DeltaTable, retention: timedelta) -> bool:
     now = int(time.time())
     if named < retention or (raised is None and retention > _WEEK):
         delta.alter.set_table_properties(
-            {_REMOVED_FILES: f"interval {max(named, retention).days} days"},
+            {_REMOVED_FILES: f"interval {math.ceil(max(named, retention) / timedelta(days=1))} days"},
             commit_properties=CommitProperties(app_transactions=[Transaction(_RAISED, now)]),
         )
         return False

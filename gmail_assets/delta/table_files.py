@@ -27,7 +27,7 @@ _READ_AT_ONCE = 2**18
 class TableFile(NamedTuple):
     """One file of a table: its key range, size in bytes, number of rows, mailbox, and path as the log encodes it.
 
-    The range and the number of rows are None if there are no statistics; the mailbox if it is no partition column.
+    The range and the number of rows are None without statistics, the mailbox if the table is not partitioned by it.
     """
 
     low: str | None
@@ -71,6 +71,7 @@ def file_system(delta: DeltaTable, *files: TableFile) -> pa_fs.FileSystem:
         files: Their sizes are not requested again.
     """
     sizes = {unquote(file.path): file.size for file in files}
+    # As `DeltaTable.to_pyarrow_dataset` does: only this object has the connections.
     return pa_fs.PyFileSystem(DeltaStorageHandler.from_table(delta._table, None, sizes))
 
 

@@ -146,8 +146,7 @@ class Listing:
     @cached_property
     def _hidden(self) -> int:
         """Gmail's count of messages in spam and trash."""
-        labels = [self._api.label(label) for label in sorted(HIDDEN_LABELS)]
-        return sum(int(label.get("messagesTotal") or 0) for label in labels)
+        return self._api.hidden_totals()["messages"]
 
     def lasting(self, table: TableSync) -> dict[str, str] | None:
         """Messages that match the filters without the top-level date terms of `q`, as far back as rows are stored.

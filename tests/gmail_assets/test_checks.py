@@ -45,6 +45,27 @@ def check_context(
     return CheckContext(subject, statuses, timedelta(hours=1), datetime.now(UTC) + later)
 
 
+def test_labels_are_listed_only_if_this_run_has_not_read_all_that_are_in_use(
+    environment: Emulator, lake_of_test: Lake
+) -> None:
+    load(lake_of_test)
+    mailbox = GmailResource().mailbox("me")
+    statuses = partition_statuses(lake_of_test, mailbox.address, MAIL)
+    ids = frozenset(label["id"] for label in mailbox.api.labels())
+    for read, units in (
+        ({"labels": ids}, 0),
+        ({"labels": ids - {"INBOX"}}, 1),
+        ({"labels": None}, 1),
+        ({}, 1),
+    ):
+        subject = CheckSubject("me", lake_of_test, lambda name: mailbox, lambda table: None, read)
+        environment.usage.reset()
+        outcome = labels_known(
+            CheckContext(subject, statuses, timedelta(hours=1), datetime.now(UTC)), "messages"
+        )
+        assert (outcome.passed, environment.usage.total_units) == (True, units)
+
+
 def rows_of(lake: Lake, table: str) -> pa.Table:
     return DeltaTable(lake.location(table)).to_pyarrow_table()
 

@@ -54,7 +54,7 @@ def test_the_files_of_a_mailbox_are_read(
     tmp_path: Path, read_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_READ_AT_ONCE", read_at_once)
-    table = written(tmp_path, {ADA: ["1", "2"], BOB: ["3"]})
+    table = written(tmp_path / "a lake ü", {ADA: ["1", "2"], BOB: ["3"]})
     assert read_columns(table, ADA, ["id"], ID)["id"].to_pylist() == ["1", "2"]
     assert (ids_of(table, BOB), ids_of(table, None), ids_of(table, "c@d.test")) == (
         ["3"],
