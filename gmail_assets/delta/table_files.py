@@ -89,9 +89,12 @@ def open_file(delta: DeltaTable, file: TableFile) -> Iterator[pq.ParquetFile]:
 
     Raises:
         DeltaError: It can't be opened.
-        OSError: It can't be opened, or is no Parquet file.
+        OSError: It can't be opened, is outside of the table's folder, or is not a Parquet file.
     """
-    with _readable(delta, file).open_input_file(unquote(file.path)) as source:
+    path = unquote(file.path)
+    if ".." in path.split("/"):
+        raise OSError(f"{file.path}: it is outside of the table's folder")
+    with _readable(delta, file).open_input_file(path) as source:
         try:
             small = file.size <= _READ_AT_ONCE
             reader = pq.ParquetFile(pa.BufferReader(source.read()) if small else source)

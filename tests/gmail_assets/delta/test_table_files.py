@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from hypothesis import example, given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from gmail_assets.delta import table_files as module
 from gmail_assets.delta.errors import LakeError
 from gmail_assets.delta.scan import open_files, read_columns
-from gmail_assets.delta.table_files import TableFile, table_files
+from gmail_assets.delta.table_files import TableFile, open_file, table_files
 
 ADA = "ada+mail=%2F@exämple.test"
 BOB = "bob@example.test"
@@ -90,3 +91,16 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(LakeError, match=r"(?i)no such file|not found"):
         ids_of(table, BOB)
+
+
+@pytest.mark.parametrize(
+    "path", ["../other.parquet", "mailbox=x/%2E%2E/../../other.parquet", "a/%2e%2e/%2e%2e/other.parquet"]
+)
+def test_a_log_does_not_lead_out_of_the_table(tmp_path: Path, path: str) -> None:
+    write_deltalake(tmp_path / "table", pa.table({"id": ["1"]}))
+    table = DeltaTable(tmp_path / "table")
+    (tmp_path / "table" / "a").mkdir()
+    pq.write_table(pa.table({"id": ["2"]}), tmp_path / "other.parquet")
+    [file] = table_files(table)
+    with pytest.raises(OSError, match="outside"), open_file(table, file._replace(path=path)):
+        pass
